@@ -1,0 +1,62 @@
+// Package ledger holds the two lists that every plan shows: the ledger, which
+// accounts for each property of the source VM, and the concerns, which the
+// admin must know before cutover. It is plain data and imports nothing, so
+// that every package that decides something can say so.
+package ledger
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Fate is what becomes of a source property.
+type Fate string
+
+// The three fates.
+const (
+	Mapped  Fate = "mapped"  // the domain has the same
+	Changed Fate = "changed" // the domain has something else; Reason says why
+	Dropped Fate = "dropped" // the domain has nothing for it; Reason says why
+)
+
+// Entry accounts for one property of the source VM.
+type Entry struct {
+	Property string `json:"property"`         // dotted, with an address where there are several: "disk[scsi0:2].mode"
+	Source   string `json:"source"`           // the value there
+	Target   string `json:"target,omitempty"` // the value here; "" when dropped
+	Fate     Fate   `json:"fate"`
+	Reason   string `json:"reason,omitempty"` // required unless mapped
+}
+
+// Severity says how much a concern weighs.
+type Severity string
+
+// The severities. A plan with a blocker cannot be applied.
+const (
+	Blocker Severity = "blocker"
+	Warning Severity = "warning"
+	Note    Severity = "note"
+)
+
+// Concern is something the admin must know before cutover.
+type Concern struct {
+	ID       string   `json:"id"` // stable, dotted: "disk.rdm"
+	Severity Severity `json:"severity"`
+	Subject  string   `json:"subject,omitempty"` // what of the VM: "scsi0:2", "ethernet0"
+	Evidence string   `json:"evidence"`          // what was seen
+	Advice   string   `json:"advice"`            // what to do about it
+}
+
+// Blocked reports whether any concern is a blocker.
+func Blocked(cs []Concern) bool {
+	return slices.ContainsFunc(cs, func(c Concern) bool { return c.Severity == Blocker })
+}
+
+// SortConcerns brings concerns into the order of reports: blockers first, then
+// by id and subject.
+func SortConcerns(cs []Concern) {
+	rank := func(s Severity) int { return slices.Index([]Severity{Blocker, Warning, Note}, s) }
+	slices.SortStableFunc(cs, func(a, b Concern) int {
+		return cmp.Or(rank(a.Severity)-rank(b.Severity), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Subject, b.Subject))
+	})
+}

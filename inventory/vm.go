@@ -1,0 +1,244 @@
+package inventory
+
+// PowerState is a VM's power state, in vSphere's words.
+type PowerState string
+
+// The power states. Unknown is what a .vmx file alone can tell.
+const (
+	PoweredOn    PowerState = "poweredOn"
+	PoweredOff   PowerState = "poweredOff"
+	Suspended    PowerState = "suspended"
+	PowerUnknown PowerState = "unknown"
+)
+
+// Firmware is what starts the guest.
+type Firmware string
+
+// The two firmwares.
+const (
+	BIOS Firmware = "bios"
+	EFI  Firmware = "efi"
+)
+
+// VM is a virtual machine on an ESXi host.
+type VM struct {
+	ID              string     `json:"id"`   // managed object id; a plain number on ESXi, which vim-cmd takes too
+	Name            string     `json:"name"` // decoded: may hold any character
+	Path            string     `json:"path"` // "[datastore] dir/name.vmx"
+	ChangeVersion   string     `json:"changeVersion,omitempty"`
+	BIOSUUID        string     `json:"biosUUID,omitempty"`     // 8-4-4-4-12 lower-case hex, the digits in the order of the .vmx's bytes ("56 4d …" is 564d…)
+	InstanceUUID    string     `json:"instanceUUID,omitempty"` // same form
+	GenerationID    string     `json:"generationID,omitempty"` // VM generation id, same form
+	GuestID         string     `json:"guestID,omitempty"`      // "debian10_64Guest"
+	GuestFullName   string     `json:"guestFullName,omitempty"`
+	HardwareVersion int        `json:"hardwareVersion,omitempty"` // 13 for vmx-13
+	Power           PowerState `json:"power"`
+	ConnectionState string     `json:"connectionState,omitempty"` // "connected"; "orphaned", "inaccessible", "invalid" cannot be read
+	Template        bool       `json:"template,omitempty"`
+	Annotation      string     `json:"annotation,omitempty"` // may hold newlines
+
+	Firmware   Firmware `json:"firmware"`
+	SecureBoot bool     `json:"secureBoot,omitempty"`
+	NVRAM      string   `json:"nvram,omitempty"`     // datastore path of the .nvram file
+	BootOrder  []string `json:"bootOrder,omitempty"` // bios.bootOrder or bootOptions: "disk:2000", "cdrom", "ethernet:4000", "floppy"; disks and NICs with their device keys
+	HDDOrder   []string `json:"hddOrder,omitempty"`  // bios.hddOrder: disk addresses such as "scsi0:1"
+	BootDelay  int64    `json:"bootDelay,omitempty"` // milliseconds
+
+	CPU    CPU    `json:"cpu"`
+	Memory Memory `json:"memory"`
+
+	Controllers []Controller `json:"controllers"`
+	Disks       []Disk       `json:"disks"` // by controller class (sata, ide, scsi, nvme: VMware's own order), bus, then unit, as numbers
+	NICs        []NIC        `json:"nics"`  // by index (the N of ethernetN)
+	CDROMs      []CDROM      `json:"cdroms,omitempty"`
+	Floppies    []Floppy     `json:"floppies,omitempty"`
+	SerialPorts []Port       `json:"serialPorts,omitempty"`
+	Parallel    []Port       `json:"parallelPorts,omitempty"`
+	TPM         bool         `json:"tpm,omitempty"`
+	USB         []string     `json:"usb,omitempty"`         // controllers: "ehci", "xhci"
+	USBDevices  []string     `json:"usbDevices,omitempty"`  // host devices passed through
+	Passthrough []string     `json:"passthrough,omitempty"` // PCI devices passed through
+	Sound       string       `json:"sound,omitempty"`
+	Video       Video        `json:"video"`
+	Other       []string     `json:"other,omitempty"` // devices of a type this schema has no field for: "VirtualFoo: label"
+
+	Snapshots           []Snapshot `json:"snapshots,omitempty"` // parents before children
+	ConsolidationNeeded bool       `json:"consolidationNeeded,omitempty"`
+	ChangeTracking      bool       `json:"changeTracking,omitempty"`
+	FaultTolerance      bool       `json:"faultTolerance,omitempty"`
+	Encrypted           bool       `json:"encrypted,omitempty"`
+	NestedHV            bool       `json:"nestedHV,omitempty"`
+	DiskEnableUUID      bool       `json:"diskEnableUUID,omitempty"` // the guest sees its disks' UUIDs as serial numbers
+	SyncTime            bool       `json:"syncTime,omitempty"`       // Tools set the guest's clock
+	ClockOffset         string     `json:"clockOffset,omitempty"`    // rtc.diffFromUTC, seconds
+	Tools               Tools      `json:"tools"`
+	AutoStart           *AutoStart `json:"autoStart,omitempty"`
+
+	// Extra is the rest of the .vmx's keys (lower case) that nothing above
+	// holds and that are not ESXi's own bookkeeping. Values of guestinfo.* are
+	// replaced with "(N bytes)": they hold passwords and cloud-init user data.
+	Extra map[string]string `json:"extra,omitempty"`
+}
+
+// CPU is the virtual processors. Limit is -1 when there is none.
+type CPU struct {
+	Count          int    `json:"count"`
+	CoresPerSocket int    `json:"coresPerSocket"` // at least 1
+	HotAdd         bool   `json:"hotAdd,omitempty"`
+	HotRemove      bool   `json:"hotRemove,omitempty"`
+	ReservationMHz int64  `json:"reservationMHz,omitempty"`
+	LimitMHz       int64  `json:"limitMHz"`
+	Shares         int    `json:"shares,omitempty"`
+	SharesLevel    string `json:"sharesLevel,omitempty"` // low, normal, high, custom
+	Affinity       []int  `json:"affinity,omitempty"`
+	Masked         bool   `json:"masked,omitempty"` // CPUID masks are set
+}
+
+// Memory is the guest's memory. LimitMiB is -1 when there is none.
+type Memory struct {
+	SizeMiB        int64  `json:"sizeMiB"`
+	HotAdd         bool   `json:"hotAdd,omitempty"`
+	ReservationMiB int64  `json:"reservationMiB,omitempty"`
+	LimitMiB       int64  `json:"limitMiB"`
+	Shares         int    `json:"shares,omitempty"`
+	SharesLevel    string `json:"sharesLevel,omitempty"`
+	Locked         bool   `json:"locked,omitempty"` // all of it reserved
+}
+
+// Controller is a disk controller.
+type Controller struct {
+	Key    int32  `json:"key"`
+	Class  string `json:"class"` // scsi, sata, ide, nvme
+	Bus    int    `json:"bus"`
+	Model  string `json:"model"`            // pvscsi, lsilogic, lsisas1068, buslogic, ahci, ide, nvme
+	Shared string `json:"shared,omitempty"` // virtual or physical bus sharing
+}
+
+// Disk is a virtual disk.
+type Disk struct {
+	Key          int32    `json:"key"`   // device key; order by it means nothing
+	Label        string   `json:"label"` // "Hard disk 1"
+	Class        string   `json:"class"` // controller class: scsi, sata, ide, nvme
+	Bus          int      `json:"bus"`
+	Unit         int      `json:"unit"`
+	Path         string   `json:"path"` // datastore path of the descriptor, "[datastore] dir/name.vmdk"
+	Capacity     int64    `json:"capacity"`
+	UUID         string   `json:"uuid,omitempty"`
+	ContentID    string   `json:"contentID,omitempty"`
+	Format       string   `json:"format"`         // flat, seSparse, sparse, rdm, rawPhysical: the top link's backing
+	Mode         string   `json:"mode,omitempty"` // persistent, independent_persistent, independent_nonpersistent, nonpersistent …
+	Thin         bool     `json:"thin,omitempty"`
+	EagerZeroed  bool     `json:"eagerZeroed,omitempty"`
+	WriteThrough bool     `json:"writeThrough,omitempty"`
+	MultiWriter  bool     `json:"multiWriter,omitempty"`
+	Parents      []string `json:"parents,omitempty"` // descriptors of the links below, nearest first
+	Files        []File   `json:"files,omitempty"`   // every file of the chain, where the host lists them
+	RDM          string   `json:"rdm,omitempty"`     // the LUN behind a raw device mapping
+	IOPSLimit    int64    `json:"iopsLimit,omitempty"`
+	Shares       int      `json:"shares,omitempty"`
+}
+
+// Address is where the disk sits, as in a .vmx: "scsi0:2".
+func (d Disk) Address() string { return address(d.Class, d.Bus, d.Unit) }
+
+// Allocated is how many bytes the disk's files take on the datastore, or
+// Capacity when the host does not say.
+func (d Disk) Allocated() int64 {
+	var n int64
+	for _, f := range d.Files {
+		n += f.Allocated
+	}
+	if n == 0 {
+		return d.Capacity
+	}
+	return n
+}
+
+// File is one file of a disk on a datastore.
+type File struct {
+	Path      string `json:"path"`
+	Type      string `json:"type"` // diskDescriptor, diskExtent
+	Size      int64  `json:"size"`
+	Allocated int64  `json:"allocated"`
+}
+
+// NIC is a virtual network adapter.
+type NIC struct {
+	Key            int32  `json:"key"`
+	Index          int    `json:"index"` // the N of ethernetN
+	Label          string `json:"label,omitempty"`
+	Model          string `json:"model"`                 // vmxnet3, vmxnet2, e1000, e1000e, pcnet32, sriov
+	MAC            string `json:"mac"`                   // lower case; "" when ESXi has not made one yet
+	MACType        string `json:"macType"`               // generated, assigned (by vCenter), manual
+	PortGroup      string `json:"portGroup,omitempty"`   // "" when not on a standard port group
+	Distributed    string `json:"distributed,omitempty"` // distributed port group key or opaque network id
+	Connected      bool   `json:"connected"`
+	StartConnected bool   `json:"startConnected"`
+	PCISlot        int    `json:"pciSlot,omitempty"` // pciSlotNumber: 192 is what a Linux guest calls ens192
+	WakeOnLAN      bool   `json:"wakeOnLAN,omitempty"`
+}
+
+// CDROM is a CD-ROM drive.
+type CDROM struct {
+	Class          string `json:"class"` // ide, sata, scsi
+	Bus            int    `json:"bus"`
+	Unit           int    `json:"unit"`
+	ISO            string `json:"iso,omitempty"`    // datastore path
+	Device         string `json:"device,omitempty"` // host or client device
+	StartConnected bool   `json:"startConnected"`
+}
+
+// Address is where the drive sits, as in a .vmx: "ide1:0".
+func (c CDROM) Address() string { return address(c.Class, c.Bus, c.Unit) }
+
+// Floppy is a floppy drive.
+type Floppy struct {
+	Image          string `json:"image,omitempty"`
+	StartConnected bool   `json:"startConnected"`
+}
+
+// Port is a serial or parallel port.
+type Port struct {
+	Index          int    `json:"index"`
+	Backing        string `json:"backing"`             // file, pipe, network, device, thinprint
+	Target         string `json:"target,omitempty"`    // file name, pipe name, URI or device
+	Direction      string `json:"direction,omitempty"` // client or server, of a network port
+	StartConnected bool   `json:"startConnected"`
+}
+
+// Video is the display adapter.
+type Video struct {
+	RAMKiB   int64 `json:"ramKiB,omitempty"`
+	Displays int   `json:"displays,omitempty"`
+	ThreeD   bool  `json:"threeD,omitempty"`
+}
+
+// Snapshot is one snapshot of a VM.
+type Snapshot struct {
+	ID          string `json:"id"`
+	Parent      string `json:"parent,omitempty"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	Created     string `json:"created,omitempty"` // RFC 3339
+	Power       string `json:"power,omitempty"`
+	Current     bool   `json:"current,omitempty"`
+}
+
+// Tools is what VMware Tools in the guest said last.
+type Tools struct {
+	Status   string   `json:"status,omitempty"` // guestToolsRunning, guestToolsNotRunning, …
+	Version  string   `json:"version,omitempty"`
+	Hostname string   `json:"hostname,omitempty"`
+	IPs      []string `json:"ips,omitempty"`
+}
+
+// AutoStart is a VM's place in the host's autostart. A delay of -1 is the
+// host's default.
+type AutoStart struct {
+	Order            int    `json:"order"`       // -1: after all that have one
+	StartDelay       int    `json:"startDelay"`  // seconds
+	StopDelay        int    `json:"stopDelay"`   // seconds
+	StartAction      string `json:"startAction"` // powerOn, none
+	StopAction       string `json:"stopAction,omitempty"`
+	WaitForHeartbeat bool   `json:"waitForHeartbeat,omitempty"`
+}

@@ -1,0 +1,73 @@
+// Package network turns ESXi's vSwitches and port groups into a description of
+// the KVM host's networking: what each guest NIC attaches to, and the
+// systemd-networkd units that it stands on. It decides and does no I/O;
+// package networkd writes the units' text.
+//
+// Words: an uplink is a physical adapter (vmnic0 on ESXi, eno1 on the KVM
+// host); a port group is ESXi's named VLAN on a vSwitch; an attachment is what
+// a domain's interface is connected to here.
+package network
+
+import (
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// Mode is how a domain's interface reaches the network.
+type Mode string
+
+// The modes. Macvtap is the default; a bridge only when asked for.
+const (
+	Macvtap Mode = "macvtap"
+	Bridge  Mode = "bridge"
+	None    Mode = "none" // an isolated port group: no uplink, the link stays down
+)
+
+// Options is what the admin says about the KVM host.
+type Options struct {
+	// Uplinks maps an ESXi uplink (vmnic0) or a vSwitch (vSwitch0) to the
+	// host's interface (eno1). A vSwitch's own entry wins over its uplinks'.
+	// The key "" is for all that no other entry names.
+	Uplinks map[string]string `json:"uplinks,omitempty"`
+	// Map overrides the attachment of a port group: "macvtap:eno1.42",
+	// "bridge:br0" (an existing device either way), or "none".
+	Map map[string]string `json:"map,omitempty"`
+}
+
+// Attachment is what the NICs of one port group connect to.
+type Attachment struct {
+	PortGroup   string `json:"portGroup"`
+	Mode        Mode   `json:"mode"`
+	Device      string `json:"device,omitempty"`      // host device: the uplink itself, its VLAN device, or a bridge
+	Uplink      string `json:"uplink,omitempty"`      // the host's physical interface under Device
+	VLAN        int    `json:"vlan,omitempty"`        // tag that Device adds; 0 for none
+	MacvtapMode string `json:"macvtapMode,omitempty"` // libvirt's source mode: bridge
+	TrustGuest  bool   `json:"trustGuest,omitempty"`  // trustGuestRxFilters: the guest may change its MAC
+	MTU         int    `json:"mtu,omitempty"`         // 0 for the default of 1500
+}
+
+// Unit is one systemd-networkd file.
+type Unit struct {
+	Name string `json:"name"` // "25-vlan42.netdev"; goes to /etc/systemd/network
+	Text string `json:"text"`
+}
+
+// Plan is the networking that the port groups in use need.
+type Plan struct {
+	Attachments []Attachment     `json:"attachments"`     // by port group
+	Units       []Unit           `json:"units,omitempty"` // by name
+	Ledger      []ledger.Entry   `json:"ledger,omitempty"`
+	Concerns    []ledger.Concern `json:"concerns,omitempty"`
+}
+
+// Attachment returns the attachment of a port group.
+func (p *Plan) Attachment(portGroup string) (Attachment, bool) {
+	for _, a := range p.Attachments {
+		if a.PortGroup == portGroup {
+			return a, true
+		}
+	}
+	return Attachment{}, false
+}
+
+var _ = inventory.Network{} // New reads it
