@@ -1,0 +1,244 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// LVM makes volumes as linear logical volumes of a volume group. The run's id
+// is a tag of each, given by the command that makes it.
+type LVM struct {
+	VG   string
+	Tool Runner
+	Log  *slog.Logger // nil for none
+}
+
+// String returns the storage as it is asked for on the command line.
+func (l LVM) String() string { return KindLVM + ":" + l.VG }
+
+// Volume names a logical volume; see [Storage].
+func (l LVM) Volume(name string, size int64) (Volume, error) {
+	if err := errors.Join(checkVG(l.VG), checkLV(name)); err != nil {
+		return Volume{}, err
+	}
+	if size <= 0 {
+		return Volume{}, fmt.Errorf("logical volume %s: a size of %d bytes", name, size)
+	}
+	return Volume{Kind: KindLVM, Path: "/dev/" + l.VG + "/" + name, VG: l.VG, LV: name, Size: size}, nil
+}
+
+// Check reads the facts for a plan; see [Storage].
+func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
+	vg, err := l.group(ctx)
+	if err != nil {
+		return Facts{}, err
+	}
+	lvs, err := l.volumes(ctx)
+	if err != nil {
+		return Facts{}, err
+	}
+	facts := Facts{Free: vg.Free, Total: vg.Size, Unit: vg.Extent, Volumes: []VolumeFacts{}}
+	for _, v := range vols {
+		if err := l.owns(v); err != nil {
+			return Facts{}, err
+		}
+		f := VolumeFacts{Volume: v, Size: vg.extents(v.Size) * vg.Extent}
+		if lv, ok := lvs[v.LV]; ok {
+			f.Exists = fmt.Sprintf("a logical volume of %d bytes", lv.Size)
+		}
+		facts.Need += f.Size
+		facts.Volumes = append(facts.Volumes, f)
+	}
+	return facts, nil
+}
+
+// Create makes the logical volume and waits for its device; see [Storage].
+func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identity) error) error {
+	if err := errors.Join(l.owns(v), checkRun(run)); err != nil {
+		return err
+	}
+	vg, err := l.group(ctx)
+	if err != nil {
+		return err
+	}
+	lvs, err := l.volumes(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := lvs[v.LV]; ok {
+		return fmt.Errorf("logical volume %s %w", v, ErrExists)
+	}
+	n := vg.extents(v.Size)
+	if n*vg.Extent > vg.Free {
+		return fmt.Errorf("volume group %s has %d bytes free, %s needs %d (%d extents of %d): extend the group or remove something",
+			l.VG, vg.Free, v, n*vg.Extent, n, vg.Extent)
+	}
+	if err := claim(Identity{Tag: tag(run)}); err != nil {
+		return err
+	}
+	// What an earlier volume left on these extents is wiped, or udev would
+	// show its file system, array or volume group to the host until the
+	// copy comes by. LVM wipes before udev looks. --yes is its answer to
+	// whether it shall; it is the only question that lvcreate has left.
+	_, err = l.Tool.Run(ctx, "lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "y", "--zero", "y", "--wipesignatures", "y",
+		"--addtag", tag(run), "--extents", strconv.FormatInt(n, 10), "--name", v.LV, l.VG)
+	if err != nil {
+		return fmt.Errorf("logical volume %s of %d bytes: %w", v, n*vg.Extent, err)
+	}
+	return l.awaitNode(ctx, v)
+}
+
+// State looks for the run's tag; see [Storage].
+func (l LVM) State(ctx context.Context, v Volume, run string, _ Identity) (State, error) {
+	if err := errors.Join(l.owns(v), checkRun(run)); err != nil {
+		return "", err
+	}
+	lvs, err := l.volumes(ctx)
+	if err != nil {
+		return "", err
+	}
+	lv, ok := lvs[v.LV]
+	switch {
+	case !ok:
+		return Absent, nil
+	case slices.Contains(lv.Tags, tag(run)):
+		return Ours, nil
+	}
+	return Foreign, nil
+}
+
+// Activate activates the logical volume and waits for its device; see
+// [Storage].
+func (l LVM) Activate(ctx context.Context, v Volume) error {
+	if err := l.owns(v); err != nil {
+		return err
+	}
+	if _, err := l.Tool.Run(ctx, "lvchange", "--yes", "--quiet", "--activate", "y", "--ignoreactivationskip", v.String()); err != nil {
+		return fmt.Errorf("activating %s: %w", v, err)
+	}
+	return l.awaitNode(ctx, v)
+}
+
+// Remove removes the logical volume; see [Storage].
+func (l LVM) Remove(ctx context.Context, v Volume, run string, id Identity) error {
+	state, err := l.State(ctx, v, run, id)
+	if err != nil || state == Absent {
+		return err
+	}
+	if state == Foreign {
+		if l.Log != nil {
+			l.Log.WarnContext(ctx, "left alone: this run did not make it", "volume", v.String())
+		}
+		return nil
+	}
+	// LVM compares the tag again, under its lock.
+	_, err = l.Tool.Run(ctx, "lvremove", "--yes", "--quiet", "--force", "--select", "lv_tags={"+tag(run)+"}", v.String())
+	if err != nil {
+		return fmt.Errorf("removing %s: %w", v, err)
+	}
+	if state, err = l.State(ctx, v, run, id); err == nil && state == Ours {
+		err = fmt.Errorf("removing %s: lvremove succeeded and it is still there", v)
+	}
+	return err
+}
+
+// Release takes the run's tag off; see [Storage].
+func (l LVM) Release(ctx context.Context, v Volume, run string, id Identity) error {
+	state, err := l.State(ctx, v, run, id)
+	if err != nil || state != Ours {
+		return err
+	}
+	if _, err := l.Tool.Run(ctx, "lvchange", "--quiet", "--deltag", tag(run), v.String()); err != nil {
+		return fmt.Errorf("taking the tag off %s: %w", v, err)
+	}
+	return nil
+}
+
+// nodeTimeout is how long udev has to make a device node.
+const nodeTimeout = 10 * time.Second
+
+// awaitNode waits for the device node, and asks LVM for it if there is no
+// udev that would make it.
+func (l LVM) awaitNode(ctx context.Context, v Volume) error {
+	deadline := time.Now().Add(nodeTimeout)
+	asked := false
+	for {
+		fi, err := os.Stat(v.Path)
+		if err == nil && fi.Mode()&fs.ModeDevice != 0 && fi.Mode()&fs.ModeCharDevice == 0 {
+			return nil
+		}
+		if err == nil {
+			return fmt.Errorf("%s is there and no block device: move it away", v.Path)
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("%s is active and %s did not appear within %v: is udev running?", v, v.Path, nodeTimeout)
+		}
+		if left < nodeTimeout/2 && !asked {
+			asked = true
+			if _, err := l.Tool.Run(ctx, "vgmknodes", v.String()); err != nil {
+				return fmt.Errorf("device node of %s: %w", v, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", v.Path, context.Cause(ctx))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// owns says whether v can be one of l's, and that its names are safe in argv.
+func (l LVM) owns(v Volume) error {
+	if v.Kind != KindLVM || v.VG != l.VG || v.Path != "/dev/"+v.VG+"/"+v.LV {
+		return fmt.Errorf("%s is no logical volume of %s", v, l.VG)
+	}
+	return errors.Join(checkVG(v.VG), checkLV(v.LV))
+}
+
+// tag is the LVM tag of what a run made.
+func tag(run string) string { return "esxodus_" + run }
+
+var lvmName = regexp.MustCompile(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`)
+
+func checkVG(name string) error {
+	if !lvmName.MatchString(name) || name == "." || name == ".." || len(name) > 127 {
+		return fmt.Errorf("volume group %q: want letters, digits and _ + . - (not first)", name)
+	}
+	return nil
+}
+
+// checkLV keeps to lvm(8), "Valid names".
+func checkLV(name string) error {
+	if !lvmName.MatchString(name) || name == "." || name == ".." || len(name) > maxName {
+		return fmt.Errorf("logical volume %q: want up to %d letters, digits and _ + . - (not first)", name, maxName)
+	}
+	for _, p := range []string{"snapshot", "pvmove"} {
+		if strings.HasPrefix(name, p) {
+			return fmt.Errorf("logical volume %q: LVM keeps names that begin with %s for itself", name, p)
+		}
+	}
+	for _, s := range reserved() {
+		if strings.Contains(name, s) {
+			return fmt.Errorf("logical volume %q: LVM keeps names with %s for itself", name, s)
+		}
+	}
+	return nil
+}
+
+// reserved lists what may stand nowhere in a logical volume's name.
+func reserved() []string {
+	return []string{
+		"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare",
+		"_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
+	}
+}

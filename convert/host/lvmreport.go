@@ -1,0 +1,120 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// group is what we ask of a volume group. Sizes are in bytes.
+type group struct {
+	Extent, Free, Size int64
+}
+
+// extents returns how many extents hold size bytes.
+func (g group) extents(size int64) int64 { return (size + g.Extent - 1) / g.Extent }
+
+// logical is what we ask of a logical volume.
+type logical struct {
+	Size int64 // bytes
+	Tags []string
+}
+
+// report is LVM's JSON: a list of reports, of which ours has one, each with a
+// list of rows by section ("vg", "lv").
+type report struct {
+	Report []map[string][]map[string]string `json:"report"`
+}
+
+// rows runs a reporting command and returns its rows.
+func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[string]string, error) {
+	out, err := l.Tool.Run(ctx, command, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields, l.VG)
+	if err != nil {
+		return nil, err
+	}
+	var r report
+	if err := json.Unmarshal(out, &r); err != nil {
+		return nil, fmt.Errorf("%s: report: %w", command, err)
+	}
+	if len(r.Report) == 0 {
+		return nil, fmt.Errorf("%s: empty report", command)
+	}
+	return r.Report[0][section], nil
+}
+
+// group reads the volume group and refuses one that no volume can be made in.
+func (l LVM) group(ctx context.Context) (group, error) {
+	if err := checkVG(l.VG); err != nil {
+		return group{}, err
+	}
+	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
+	var exit *ExitError
+	if errors.As(err, &exit) && strings.Contains(exit.Stderr, "not found") {
+		return group{}, fmt.Errorf("this host has no volume group %s: vgs lists those it has (%w)", l.VG, err)
+	}
+	if err != nil {
+		return group{}, fmt.Errorf("volume group %s: %w", l.VG, err)
+	}
+	if len(rows) != 1 || rows[0]["vg_name"] != l.VG {
+		return group{}, fmt.Errorf("volume group %s: vgs reports %d groups of that name: give each its own (vgrename UUID NAME)", l.VG, len(rows))
+	}
+	if err := usable(l.VG, rows[0]); err != nil {
+		return group{}, err
+	}
+	n, err := numbers(rows[0], "vg_extent_size", "vg_free_count", "vg_extent_count")
+	if err != nil {
+		return group{}, fmt.Errorf("volume group %s: %w", l.VG, err)
+	}
+	const most = 1 << 62
+	if n[0] <= 0 || n[1] < 0 || n[2] < n[1] || n[2] > most/n[0] {
+		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
+	}
+	return group{Extent: n[0], Free: n[1] * n[0], Size: n[2] * n[0]}, nil
+}
+
+// usable says why no logical volume can be made in a group.
+func usable(vg string, row map[string]string) error {
+	switch {
+	case row["vg_exported"] != "":
+		return fmt.Errorf("volume group %s is exported: vgimport %s makes it usable here", vg, vg)
+	case row["vg_partial"] != "":
+		return fmt.Errorf("volume group %s lacks a physical volume: bring it back, or remove it (vgreduce --removemissing)", vg)
+	case row["vg_clustered"] != "":
+		return fmt.Errorf("volume group %s is clustered (clvmd), which this host's LVM cannot lock: see lvmlockd(8)", vg)
+	case row["vg_permissions"] != "writeable":
+		return fmt.Errorf("volume group %s is read-only here (%q): see read_only_volume_list in lvm.conf", vg, row["vg_permissions"])
+	}
+	return nil
+}
+
+// volumes lists the group's logical volumes by name.
+func (l LVM) volumes(ctx context.Context) (map[string]logical, error) {
+	rows, err := l.rows(ctx, "lvs", "lv", "lv_name,lv_size,lv_tags")
+	if err != nil {
+		return nil, fmt.Errorf("volume group %s: %w", l.VG, err)
+	}
+	lvs := make(map[string]logical, len(rows))
+	for _, row := range rows {
+		n, err := numbers(row, "lv_size")
+		if err != nil {
+			return nil, fmt.Errorf("logical volume %s/%s: %w", l.VG, row["lv_name"], err)
+		}
+		lvs[row["lv_name"]] = logical{Size: n[0], Tags: strings.Split(row["lv_tags"], ",")}
+	}
+	return lvs, nil
+}
+
+func numbers(row map[string]string, fields ...string) ([]int64, error) {
+	out := make([]int64, len(fields))
+	for i, f := range fields {
+		n, err := strconv.ParseInt(row[f], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s is %q, want a number", f, row[f])
+		}
+		out[i] = n
+	}
+	return out, nil
+}

@@ -1,0 +1,74 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// maxBacking is how long the name of an overlay's base may be, in bytes
+// (QEMU's qcow2 specification, "backing file name").
+const maxBacking = 1023
+
+// Overlays makes one qcow2 file over each raw base, a file or a block device,
+// in a new directory dir, and returns their paths in order. What a guest
+// writes goes there; the bases are only read. On an error nothing is left.
+// [RemoveOverlays] removes them.
+func Overlays(ctx context.Context, tool Runner, dir string, bases []string) (paths []string, err error) {
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("directory for overlays: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, RemoveOverlays(dir))
+		}
+	}()
+	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask
+		return nil, err
+	}
+	if d := unpassable(dir); d != "" {
+		return nil, fmt.Errorf("overlays in %s: QEMU, which runs as a user of its own, cannot pass %s: chmod o+x %s, or choose another directory", dir, d, d)
+	}
+	for i, base := range bases {
+		if !filepath.IsAbs(base) || len(base) > maxBacking {
+			return nil, fmt.Errorf("overlay over %q: want an absolute path of at most %d bytes", base, maxBacking)
+		}
+		path := filepath.Join(dir, overlayPrefix+strconv.Itoa(i)+overlaySuffix)
+		if _, err := tool.Run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, path); err != nil {
+			return nil, fmt.Errorf("overlay over %s: %w", base, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+const (
+	overlayPrefix = "disk"
+	overlaySuffix = ".qcow2"
+)
+
+// RemoveOverlays removes what [Overlays] made, whole or in part. It is no
+// error if there is nothing; anything else in dir makes it fail and stay.
+func RemoveOverlays(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), overlayPrefix) || !strings.HasSuffix(e.Name(), overlaySuffix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.Remove(dir)
+}

@@ -1,0 +1,150 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// The kinds of volume.
+const (
+	KindDir = "dir" // a sparse raw file in a directory
+	KindLVM = "lvm" // a logical volume
+)
+
+// Volume is what a disk is copied to: a raw file or a logical volume.
+type Volume struct {
+	Kind string `json:"kind"`         // dir or lvm
+	Path string `json:"path"`         // of the file, or /dev/VG/LV
+	VG   string `json:"vg,omitempty"` // volume group, of lvm
+	LV   string `json:"lv,omitempty"` // logical volume, of lvm
+	Size int64  `json:"size"`         // bytes asked for; a logical volume is rounded up to whole extents
+}
+
+// String names the volume for people: a file's path, or VG/LV.
+func (v Volume) String() string {
+	if v.Kind == KindLVM {
+		return v.VG + "/" + v.LV
+	}
+	return v.Path
+}
+
+// Identity tells what a run made from anything else of the same name. A file
+// has a device, an inode and, where the file system keeps it, a time of
+// birth, as inode numbers are soon used again. A logical volume has a tag.
+type Identity struct {
+	Dev   uint64 `json:"dev,omitempty"`
+	Ino   uint64 `json:"ino,omitempty"`
+	Birth int64  `json:"birth,omitempty"` // nanoseconds since 1970; 0 if unknown
+	Tag   string `json:"tag,omitempty"`
+}
+
+// State says whose the thing at a volume's name is.
+type State string
+
+// The states of a volume.
+const (
+	Absent  State = "absent"  // nothing has that name
+	Ours    State = "ours"    // the run made it
+	Foreign State = "foreign" // something else: never touched
+)
+
+// Facts is what a plan must know of a storage. Sizes are in bytes.
+type Facts struct {
+	Free       int64         `json:"free"`
+	Total      int64         `json:"total"`
+	Need       int64         `json:"need"`                 // the volumes' sizes on the target, summed
+	Unit       int64         `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
+	FSType     string        `json:"fsType,omitempty"`     // of dir
+	Sparse     bool          `json:"sparse"`               // takes only the space that is written
+	Unpassable string        `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
+	Volumes    []VolumeFacts `json:"volumes"`              // in the order asked
+}
+
+// VolumeFacts is what a plan must know of one volume.
+type VolumeFacts struct {
+	Volume Volume `json:"volume"`
+	Size   int64  `json:"size"`             // bytes on the target, rounded up
+	Exists string `json:"exists,omitempty"` // what has the name already: "a file of 512 bytes"; "" for nothing
+}
+
+// Storage is where volumes are made: a [Dir] or an [LVM].
+type Storage interface {
+	fmt.Stringer
+	// Volume names a volume of size bytes. It touches nothing.
+	Volume(name string, size int64) (Volume, error)
+	// Check reads what a plan must know. It changes nothing.
+	Check(ctx context.Context, vols []Volume) (Facts, error)
+	// Create makes v, empty or with undefined content, for a run. Nothing
+	// that exists is touched: the error then wraps [ErrExists]. claim is
+	// called with the identity before anything has v's name; when it
+	// fails, so does Create. After a crash ask State first.
+	Create(ctx context.Context, v Volume, run string, claim func(Identity) error) error
+	// State says whether v is there and whose, from what was claimed.
+	State(ctx context.Context, v Volume, run string, id Identity) (State, error)
+	// Activate makes v.Path one that can be opened.
+	Activate(ctx context.Context, v Volume) error
+	// Remove removes v and what an unfinished Create left, if the run made
+	// them. What another made is left alone and is no error.
+	Remove(ctx context.Context, v Volume, run string, id Identity) error
+	// Release makes a volume that the run made as any other: Remove will
+	// not remove it any more.
+	Release(ctx context.Context, v Volume, run string, id Identity) error
+}
+
+// ErrExists means that something has the name of a volume to create.
+var ErrExists = errors.New("exists already, and is left as it is")
+
+// ParseStorage reads "dir:/PATH" or "lvm:VG".
+func ParseStorage(s string, tool Tool) (Storage, error) {
+	kind, where, _ := strings.Cut(s, ":")
+	switch kind {
+	case KindDir:
+		if !filepath.IsAbs(where) {
+			return nil, fmt.Errorf("storage %q: want an absolute path: dir:/PATH", s)
+		}
+		return Dir{Path: filepath.Clean(where), Log: tool.Log}, nil
+	case KindLVM:
+		if err := checkVG(where); err != nil {
+			return nil, fmt.Errorf("storage %q: %w", s, err)
+		}
+		return LVM{VG: where, Tool: tool, Log: tool.Log}, nil
+	}
+	return nil, fmt.Errorf("storage %q: want dir:/PATH (raw files) or lvm:VG (logical volumes)", s)
+}
+
+// maxName bounds a volume's name. LVM allows 127 bytes for "VG-LV" with every
+// hyphen doubled; a file name allows 255 with what a temporary name adds.
+const maxName = 100
+
+// SafeName turns any name into one that both storages take, and a shell too:
+// letters, digits and _ + . - stay, each run of others becomes one _, and
+// words that LVM keeps for itself are broken up. Two names can come to the
+// same: the plan must look for that.
+func SafeName(name string) string {
+	s := strings.TrimLeft(unsafeRunes.ReplaceAllString(name, "_"), "-.")
+	for _, word := range reserved() {
+		s = strings.ReplaceAll(s, word, "-"+word[1:])
+	}
+	s = s[:min(len(s), maxName-len("vm_"))]
+	if checkLV(s) != nil {
+		s = "vm_" + s
+	}
+	return s
+}
+
+var (
+	unsafeRunes = regexp.MustCompile(`[^A-Za-z0-9_+.-]+`)
+	runPattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+)
+
+// checkRun guards what run ids are put into: file names and LVM tags.
+func checkRun(run string) error {
+	if !runPattern.MatchString(run) {
+		return fmt.Errorf("run id %q: want up to 64 letters, digits and _ . -", run)
+	}
+	return nil
+}

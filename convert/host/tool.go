@@ -1,0 +1,183 @@
+// Package host makes changes on the KVM host: it runs programs, makes volumes
+// (raw files or logical volumes) and the overlays that a boot proof writes to.
+//
+// A [Volume] is what a disk is copied to. Whoever makes one does so under a
+// run's id, and only what provably is of that run is ever removed: a logical
+// volume carries the id as a tag from the instant that it exists, a file is
+// known by its [Identity], which [Dir.Create] hands over to be journalled
+// before the file gets its name.
+//
+// It is the only package that starts programs.
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Limits of what is kept of a program's output, in bytes.
+const (
+	maxStdout = 16 << 20 // more is an error: nothing that we ask for is so long
+	maxStderr = 8 << 10  // the end is kept: that is where the reason stands
+)
+
+// grace is how long a program has to end after SIGTERM.
+const grace = 10 * time.Second
+
+// Runner runs a program to its end. [Tool] is the one that does.
+type Runner interface {
+	Run(ctx context.Context, argv ...string) ([]byte, error)
+}
+
+// Tool runs programs: without a shell, in the C locale, with nothing on
+// stdin. Secrets must not be in argv, which is logged and shown in errors.
+type Tool struct {
+	Log *slog.Logger // argv at level debug; nil for none
+}
+
+// ExitError is a program's failure.
+type ExitError struct {
+	Argv   []string
+	Code   int    // exit status; -1 if a signal ended it
+	State  string // "exit status 5", "signal: killed"
+	Stderr string // its end, at most 8 KiB, without control characters
+}
+
+// Error names the program and gives its last words.
+func (e *ExitError) Error() string {
+	msg := e.Argv[0] + ": " + e.State
+	if e.Stderr != "" {
+		msg += ": " + e.Stderr
+	}
+	return msg
+}
+
+// MissingError says that a program is not installed.
+type MissingError struct{ Program string }
+
+// Error says which package holds the program, where we know.
+func (e *MissingError) Error() string {
+	packages := map[string]string{"qemu-img": "qemu-utils", "lvs": "lvm2", "vgs": "lvm2", "lvcreate": "lvm2", "lvremove": "lvm2", "lvchange": "lvm2"}
+	if p, ok := packages[e.Program]; ok {
+		return fmt.Sprintf("%s is not installed on this host: install the package %s (Debian, Ubuntu)", e.Program, p)
+	}
+	return e.Program + " is not installed on this host, or not in PATH"
+}
+
+// Run runs argv and returns its standard output. A program that fails gives
+// an [*ExitError], one that isn't there a [*MissingError]. When ctx ends, the
+// program gets SIGTERM, after ten seconds SIGKILL, and the error wraps
+// context.Cause(ctx).
+func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
+	if len(argv) == 0 {
+		return nil, errors.New("no program to run")
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: not started: %w", argv[0], context.Cause(ctx))
+	}
+	path, err := lookPath(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	var stdout, stderr buffer
+	stdout.max, stderr.max, stderr.tail = maxStdout, maxStderr, true
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	// LVM complains on stderr of each descriptor that our parent left open.
+	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// A group of its own: Ctrl-C in the terminal is for us to act on, and
+	// must not end an lvcreate halfway.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	start := time.Now()
+	err = cmd.Run()
+	if t.Log != nil {
+		t.Log.DebugContext(ctx, "program ran", "argv", argv, "took", time.Since(start), "error", err)
+	}
+	if ctx.Err() != nil && err != nil {
+		return nil, fmt.Errorf("%s: %w", argv[0], context.Cause(ctx))
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return nil, &ExitError{Argv: argv, Code: exit.ExitCode(), State: exit.String(), Stderr: printable(stderr.String())}
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", argv[0], err)
+	case stdout.lost:
+		return nil, fmt.Errorf("%s: more than %d bytes of output", argv[0], maxStdout)
+	}
+	return stdout.Bytes(), nil
+}
+
+// lookPath finds a program, also in the system directories that an ordinary
+// user's PATH, kept by sudo or su, lacks.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path, nil
+	}
+	if strings.Contains(name, "/") {
+		return "", fmt.Errorf("%s: %w", name, errors.Unwrap(err))
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		path := filepath.Join(dir, name)
+		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", &MissingError{Program: name}
+}
+
+// buffer takes everything and keeps at most max bytes: the first, or, as a
+// tail, the last.
+type buffer struct {
+	bytes.Buffer
+	max  int
+	tail bool
+	lost bool
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	n := len(p)
+	if !b.tail {
+		room := b.max - b.Len()
+		b.lost = b.lost || n > room
+		b.Buffer.Write(p[:min(n, room)])
+		return n, nil
+	}
+	p = p[max(0, n-b.max):]
+	if over := b.Len() + len(p) - b.max; over > 0 {
+		b.Next(over)
+	}
+	b.Buffer.Write(p)
+	return n, nil
+}
+
+// printable joins the lines of a program's last words into one, without
+// anything that could act on a terminal.
+func printable(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	var lines []string
+	for line := range strings.Lines(s) {
+		line = strings.TrimSpace(strings.Map(func(r rune) rune {
+			if r < ' ' || r >= 0x7f && r < 0xa0 {
+				return ' '
+			}
+			return r
+		}, line))
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
