@@ -1,0 +1,278 @@
+package disk
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// digest is the SHA-256 of a block; all zero where none is known.
+type digest [sha256.Size]byte
+
+const (
+	digestMagic   = "ESXODUS\x01"
+	digestHeader  = 4096 // bytes before the first record
+	digestWindow  = 2048 // records read at once
+	maxBlockCount = 1 << 26
+)
+
+// ErrOtherPlan is returned where a digest file was made for other mappings,
+// another target size or another source than it is opened for.
+var ErrOtherPlan = errors.New("the digest file belongs to another copy")
+
+// Digests is the file of a copy's block hashes. Its header says for which
+// mappings it is; then follows one SHA-256 per block in the target's order,
+// which is all zero until the block is on the target's stable storage.
+type Digests struct {
+	f      *os.File
+	path   string
+	blocks int64
+	size   int64 // of the target, bytes
+	plan   digest
+}
+
+// CreateDigests makes the digest file of a copy of maps to a target of size
+// bytes. source names what is read, in words that change when its content may
+// have (a path and a content ID, say). A file that exists already is an error
+// wrapping [fs.ErrExist]. The file is either complete on stable storage or
+// absent, whatever happens.
+func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests, err error) {
+	ps, blocks, err := pieces(size, maps)
+	if err != nil {
+		return nil, err
+	}
+	if blocks > maxBlockCount {
+		return nil, fmt.Errorf("digests %s: %d blocks are more than the %d that one file holds", path, blocks, maxBlockCount)
+	}
+	d := &Digests{path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps)}
+	d.f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new")
+	if err != nil {
+		return nil, fmt.Errorf("digests: %w", err)
+	}
+	defer func() {
+		os.Remove(d.f.Name()) //nolint:errcheck // under its own name by now, or of no use
+		if err != nil {
+			d.f.Close() //nolint:errcheck // the cause is reported
+		}
+	}()
+	if err := d.init(); err != nil {
+		return nil, fmt.Errorf("digests %s: %w", path, err)
+	}
+	if err := os.Link(d.f.Name(), path); err != nil {
+		return nil, fmt.Errorf("digests: %w", err)
+	}
+	return d, syncDir(filepath.Dir(path))
+}
+
+// init writes the header and makes room for the records.
+func (d *Digests) init() error {
+	if err := d.lock(); err != nil {
+		return err
+	}
+	if _, err := d.f.WriteAt(d.header(), 0); err != nil {
+		return err
+	}
+	if err := d.f.Truncate(d.length()); err != nil {
+		return err
+	}
+	return d.f.Sync()
+}
+
+// OpenDigests opens the file that [CreateDigests] made from the same source,
+// size and mappings; an error wrapping [ErrOtherPlan] says that it was made
+// from others. While it is open no other process can open it.
+func OpenDigests(path, source string, size int64, maps []Mapping) (*Digests, error) {
+	ps, blocks, err := pieces(size, maps)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("digests: %w", err)
+	}
+	d := &Digests{f: f, path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps)}
+	if err := d.check(); err != nil {
+		return nil, errors.Join(fmt.Errorf("digests %s: %w", path, err), f.Close())
+	}
+	return d, nil
+}
+
+// check tells what is wrong with the file that was opened.
+func (d *Digests) check() error {
+	if err := d.lock(); err != nil {
+		return err
+	}
+	got := make([]byte, digestHeader)
+	if _, err := d.f.ReadAt(got, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !bytes.HasPrefix(got, []byte(digestMagic)) {
+		return errors.New("no digest file: it doesn't begin with the magic number")
+	}
+	if !bytes.Equal(got, d.header()) {
+		return fmt.Errorf("%w (other mappings, size or source); remove it to copy from the start", ErrOtherPlan)
+	}
+	fi, err := d.f.Stat()
+	if err != nil {
+		return err
+	}
+	if fi.Size() != d.length() {
+		return fmt.Errorf("%d bytes where %d blocks need %d; remove it to copy from the start", fi.Size(), d.blocks, d.length())
+	}
+	return nil
+}
+
+func (d *Digests) lock() error {
+	err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errors.New("in use: another copy to this target is running")
+	}
+	return err
+}
+
+func (d *Digests) length() int64 { return digestHeader + d.blocks*int64(len(digest{})) }
+
+// header is the first digestHeader bytes of the file.
+func (d *Digests) header() []byte {
+	b := make([]byte, 0, digestHeader)
+	b = append(b, digestMagic...)
+	b = binary.LittleEndian.AppendUint64(b, BlockSize)
+	b = binary.LittleEndian.AppendUint64(b, uint64(d.size))
+	b = binary.LittleEndian.AppendUint64(b, uint64(d.blocks))
+	b = append(b, d.plan[:]...)
+	return b[:digestHeader]
+}
+
+// fingerprint identifies a copy.
+func fingerprint(source string, size int64, ps []piece) digest {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %d\n", source, size)
+	for _, p := range ps {
+		var have int64
+		if p.Source != nil {
+			have = p.Source.Size()
+		}
+		fmt.Fprintf(h, "%t %d %d %d %d\n", p.Source != nil, have, p.SourceOffset, p.TargetOffset, p.Length)
+	}
+	return digest(h.Sum(nil))
+}
+
+// matches tells whether d can serve for the pieces of a target of size bytes.
+func (d *Digests) matches(size int64, ps []piece, blocks int64) error {
+	if d.size != size || d.blocks != blocks {
+		return fmt.Errorf("digests %s: %w: made for %d blocks of %d bytes, not %d of %d", d.path, ErrOtherPlan, d.blocks, d.size, blocks, size)
+	}
+	return nil
+}
+
+// Blocks counts the blocks whose digest is known, and all of them.
+func (d *Digests) Blocks() (known, total int64, err error) {
+	s := d.scan()
+	for i := range d.blocks {
+		sum, err := s.at(i)
+		if err != nil {
+			return 0, 0, err
+		}
+		if sum != (digest{}) {
+			known++
+		}
+	}
+	return known, d.blocks, nil
+}
+
+// Sum is one hash for the whole copy: the SHA-256 of all blocks' hashes in
+// order. It is an error if one isn't known.
+func (d *Digests) Sum() ([sha256.Size]byte, error) {
+	h := sha256.New()
+	s := d.scan()
+	for i := range d.blocks {
+		sum, err := s.at(i)
+		if err != nil {
+			return digest{}, err
+		}
+		if sum == (digest{}) {
+			return digest{}, fmt.Errorf("digests %s: block %d of %d isn't known: the copy isn't finished", d.path, i, d.blocks)
+		}
+		h.Write(sum[:]) //nolint:errcheck // a hash never fails
+	}
+	return digest(h.Sum(nil)), nil
+}
+
+// Close closes the file and gives up the lock.
+func (d *Digests) Close() error { return d.f.Close() }
+
+// get reads the digests of the blocks from first on into sums.
+func (d *Digests) get(first int64, sums []digest) error {
+	buf := make([]byte, len(sums)*len(digest{}))
+	if err := readFull(d.f, buf, digestHeader+first*int64(len(digest{}))); err != nil {
+		return fmt.Errorf("digests %s: block %d: %w", d.path, first, err)
+	}
+	for i := range sums {
+		sums[i] = digest(buf[i*len(digest{}):])
+	}
+	return nil
+}
+
+// put writes b, whole digests, as those of the blocks from first on.
+func (d *Digests) put(first int64, b []byte) error {
+	if _, err := d.f.WriteAt(b, digestHeader+first*int64(len(digest{}))); err != nil {
+		return fmt.Errorf("digests %s: block %d: %w", d.path, first, err)
+	}
+	return nil
+}
+
+func (d *Digests) sync() error {
+	if err := d.f.Sync(); err != nil {
+		return fmt.Errorf("digests %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// digestScan reads digests in ascending order, many at a time.
+type digestScan struct {
+	d     *Digests
+	first int64
+	sums  []digest
+}
+
+func (d *Digests) scan() *digestScan { return &digestScan{d: d} }
+
+// at is the digest of block i.
+func (s *digestScan) at(i int64) (digest, error) {
+	if i < s.first || i >= s.first+int64(len(s.sums)) {
+		n := min(digestWindow, s.d.blocks-i)
+		if n <= 0 {
+			return digest{}, fmt.Errorf("digests %s: no block %d", s.d.path, i)
+		}
+		s.first, s.sums = i, make([]digest, n)
+		if err := s.d.get(i, s.sums); err != nil {
+			return digest{}, err
+		}
+	}
+	return s.sums[i-s.first], nil
+}
+
+// zeroDigest is the digest of a block of n zeros.
+func zeroDigest(n int64) digest { return sha256.Sum256(make([]byte, n)) }
+
+// fullZero is the digest of a whole block of zeros.
+//
+//nolint:gochecknoglobals // a constant that costs some milliseconds to work out
+var fullZero = sync.OnceValue(func() digest { return zeroDigest(BlockSize) })
+
+// syncDir puts dir's entries on stable storage.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("directory of the digests: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
