@@ -1,0 +1,132 @@
+#!/bin/sh
+# Usage: scripts/boot.sh DISK [OPTION]...
+#
+# Boots the raw disk DISK in QEMU without KVM, from its own boot sector, and
+# watches the serial console. The disk isn't changed: writes go to a snapshot
+# that is thrown away. Exit status 0 when the expected text was seen.
+#
+#   --bus BUS       pvscsi (default), lsi53c895a, mptsas1068, ahci, ide, nvme,
+#                   virtio-blk or virtio-scsi
+#   --nic NIC       vmxnet3 (default), e1000, e1000e, virtio or none; it appears
+#                   in PCI slot 192, where ESXi puts the first one, so that
+#                   udev calls it ens192
+#   --expect TEXT   what the console must show (default: login:)
+#   --poweroff      then press the power button: the guest must shut down too
+#   --timeout N     seconds for all this (default: 180)
+#   --memory MIB    (default: 1024)
+#   --cpus N        (default: 2)
+#   --log FILE      keep the console's output there
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+bus=pvscsi nic=vmxnet3 expect=login: timeout=180 memory=1024 cpus=2
+disk='' log='' poweroff=''
+while [ $# -gt 0 ]; do
+	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	--poweroff)
+		poweroff=1
+		shift
+		continue
+		;;
+	--*) [ $# -ge 2 ] || die "$1 needs a value" ;;
+	*)
+		[ -z "$disk" ] || die "one disk, please: $1"
+		disk=$1
+		shift
+		continue
+		;;
+	esac
+	case $1 in
+	--bus) bus=$2 ;;
+	--nic) nic=$2 ;;
+	--expect) expect=$2 ;;
+	--timeout) timeout=$2 ;;
+	--memory) memory=$2 ;;
+	--cpus) cpus=$2 ;;
+	--log) log=$2 ;;
+	*) die "unknown option $1; see --help" ;;
+	esac
+	shift 2
+done
+[ -n "$disk" ] || {
+	usage >&2
+	exit 64
+}
+[ -f "$disk" ] || [ -b "$disk" ] || die "$disk: no such disk"
+need qemu-system-x86_64
+deadline=$(($(date +%s) + timeout))
+
+# QEMU parses a drive's file name: a comma is written twice.
+drive="if=none,id=d0,format=raw,snapshot=on,file=$(printf '%s' "$disk" | sed 's/,/,,/g')"
+case $bus in
+pvscsi | lsi53c895a | mptsas1068) set -- -device "$bus,id=hba" -device scsi-hd,bus=hba.0,drive=d0 ;;
+virtio-scsi) set -- -device virtio-scsi-pci,id=hba -device scsi-hd,bus=hba.0,drive=d0 ;;
+virtio-blk) set -- -device virtio-blk-pci,drive=d0 ;;
+ahci) set -- -device ide-hd,bus=ide.0,drive=d0 ;; # q35's own controller
+ide) set -- -device piix4-ide,id=hba -device ide-hd,bus=hba.0,drive=d0 ;;
+nvme) set -- -device nvme,serial=1,drive=d0 ;;
+*) die "unknown bus $bus; see --help" ;;
+esac
+
+# The slot number comes from the root port, as on ESXi; with ACPI hot plug it
+# would come from the position on the bus.
+set -- "$@" -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off \
+	-device pcie-root-port,id=slot192,chassis=1,slot=192
+case $nic in
+none) set -- "$@" -nic none ;;
+virtio) set -- "$@" -netdev user,id=n0,restrict=on -device virtio-net-pci,netdev=n0,bus=slot192 ;;
+vmxnet3 | e1000 | e1000e) set -- "$@" -netdev user,id=n0,restrict=on -device "$nic,netdev=n0,bus=slot192" ;;
+*) die "unknown NIC $nic; see --help" ;;
+esac
+
+work=$(mktemp -d)
+qemu=
+finish() {
+	# shellcheck disable=SC2317 # called by the trap
+	if [ -n "$qemu" ]; then
+		kill -9 "$qemu" 2>/dev/null || :
+		wait "$qemu" 2>/dev/null || :
+	fi
+	rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+[ -n "$log" ] || log=$work/console
+: >"$log"
+mkfifo "$work/monitor"
+qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m "$memory" -smp "$cpus" \
+	-nodefaults -no-reboot -display none -vga std -monitor stdio -serial "file:$log" \
+	-drive "$drive" "$@" <"$work/monitor" >"$work/qemu" 2>&1 &
+qemu=$!
+exec 3>"$work/monitor"
+
+running() { kill -0 "$qemu" 2>/dev/null; }
+
+fail() {
+	say "$bus, $nic: $*; the console's last lines:"
+	tail -n 25 "$log" | tr -d '\r' >&2
+	grep -v '^QEMU\|^(qemu)' "$work/qemu" >&2 || :
+	exit 1
+}
+
+until grep -qF -e "$expect" "$log"; do
+	running || fail "QEMU ended before \"$expect\" was seen"
+	[ "$(date +%s)" -lt "$deadline" ] || fail "no \"$expect\" within $timeout s"
+	sleep 0.1
+done
+say "$bus, $nic: saw \"$expect\" after $(($(date +%s) - deadline + timeout)) s"
+[ -n "$poweroff" ] || exit 0
+
+echo system_powerdown >&3
+while running; do
+	[ "$(date +%s)" -lt "$deadline" ] || fail "still on, $timeout s after the start, in spite of the power button"
+	sleep 0.1
+done
+say "$bus, $nic: powered off after $(($(date +%s) - deadline + timeout)) s"

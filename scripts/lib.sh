@@ -1,0 +1,108 @@
+# Common ground of the scripts, to be sourced: messages, tools, the cache, and
+# where Debian's packages come from.
+#
+# The caller sets `here` (the directory of the scripts) before sourcing.
+# shellcheck shell=sh
+
+# cache is where everything built is kept; it may be deleted at any time.
+# shellcheck disable=SC2154 # here: set by the caller
+cache=${ESXODUS_CACHE:-${here%/*}/.cache}
+
+# release is the Debian release of which kernel, guests and lab are made.
+release=bookworm
+
+say() { printf '%s\n' "${0##*/}: $*" >&2; }
+
+die() {
+	say "$*"
+	exit 1
+}
+
+# usage prints the comment block at the head of the calling script.
+usage() { sed -n '2,/^[^#]/{/^#/!q;s/^# \{0,1\}//;p}' "$0"; }
+
+# need TOOL... ends the script with one line that names every absent tool.
+need() {
+	n_absent=
+	for n_tool; do
+		command -v "$n_tool" >/dev/null 2>&1 || n_absent="$n_absent $n_tool"
+	done
+	[ -z "$n_absent" ] || die "not installed:$n_absent; run scripts/setup.sh test"
+}
+
+# digest FILE... prints one short name for the contents of the files.
+digest() { cat -- "$@" | sha256sum | cut -c1-16; }
+
+# cached NAME KEY FUNC makes the directory $cache/NAME: FUNC fills the current
+# directory, which is published by a rename, so that nobody ever sees half of
+# it. Nothing is done where it exists and was made with the same KEY. Of two
+# callers one waits for the other. Do not call it in a condition: FUNC relies
+# on set -e.
+cached() {
+	c_link=$cache/$1
+	c_dir=$c_link.$2
+	if [ "$(readlink "$c_link" || :)" = "${c_dir##*/}" ] && [ -d "$c_dir" ]; then
+		return 0
+	fi
+	mkdir -p "${c_link%/*}"
+	(
+		flock 9
+		[ -d "$c_dir" ] || build "$3"
+		ln -sfn "${c_dir##*/}" "$c_link.new"
+		mv -T "$c_link.new" "$c_link"
+		prune
+	) 9>"$c_link.lock"
+}
+
+# build FUNC is the part of cached that runs under the lock.
+build() {
+	rm -rf "$c_link".tmp.*
+	c_tmp=$(mktemp -d "$c_link.tmp.XXXXXX")
+	chmod 755 "$c_tmp"
+	c_start=$(date +%s)
+	say "building ${c_link#"$cache"/}"
+	(
+		cd "$c_tmp" || exit 1
+		"$1"
+	) 9>&-
+	mv -T "$c_tmp" "$c_dir"
+	say "built ${c_link#"$cache"/} in $(($(date +%s) - c_start)) s"
+}
+
+# prune removes what older keys made.
+prune() {
+	for c_old in "$c_link".*; do
+		case $c_old in
+		"$c_dir" | *.lock | *.tmp.* | *.new) ;;
+		*) rm -rf "$c_old" ;;
+		esac
+	done
+}
+
+# debian_sources prints the machine's own apt sources for $release, one line
+# each; nothing where it has none (Ubuntu, another release): mmdebstrap then
+# uses its built-in default.
+debian_sources() {
+	# shellcheck disable=SC2016 # apt-get expands them
+	apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT) #$(CODENAME)/$(ORIGIN)' \
+		'Created-By: Packages' 'Architecture: amd64' 2>/dev/null |
+		sed -n "s|#${release}[^/]*/Debian\$||p"
+}
+
+# apt_options prints how this machine reaches its archives (proxies, time-outs,
+# checks that it relaxes) as apt.conf lines.
+apt_options() {
+	apt-config dump --format '%F "%v";%n' |
+		grep -E '^Acquire::(https?::|Check-|Retries|ForceIPv)' || :
+}
+
+# debian ARG... runs mmdebstrap for $release with the machine's own sources.
+# The current directory takes two scratch files. No guest keeps them.
+debian() {
+	debian_sources >sources.list
+	apt_options >apt.conf
+	[ -s sources.list ] || set -- "$@" "$release" -
+	[ ! -s sources.list ] || set -- "$@" "$release" - sources.list
+	mmdebstrap --quiet --architectures=amd64 --aptopt="$PWD/apt.conf" "$@"
+	rm -f sources.list apt.conf
+}
