@@ -5,8 +5,8 @@
 # watches the serial console. The disk isn't changed: writes go to a snapshot
 # that is thrown away. Exit status 0 when the expected text was seen.
 #
-#   --bus BUS       pvscsi (default), lsi53c895a, mptsas1068, ahci, ide, nvme,
-#                   virtio-blk or virtio-scsi
+#   --bus BUS       pvscsi (default), lsi53c895a, ahci, ide, nvme, virtio-blk or
+#                   virtio-scsi
 #   --nic NIC       vmxnet3 (default), e1000, e1000e, virtio or none; it appears
 #                   in PCI slot 192, where ESXi puts the first one, so that
 #                   udev calls it ens192
@@ -64,7 +64,7 @@ deadline=$(($(date +%s) + timeout))
 # QEMU parses a drive's file name: a comma is written twice.
 drive="if=none,id=d0,format=raw,snapshot=on,file=$(printf '%s' "$disk" | sed 's/,/,,/g')"
 case $bus in
-pvscsi | lsi53c895a | mptsas1068) set -- -device "$bus,id=hba" -device scsi-hd,bus=hba.0,drive=d0 ;;
+pvscsi | lsi53c895a) set -- -device "$bus,id=hba" -device scsi-hd,bus=hba.0,drive=d0 ;;
 virtio-scsi) set -- -device virtio-scsi-pci,id=hba -device scsi-hd,bus=hba.0,drive=d0 ;;
 virtio-blk) set -- -device virtio-blk-pci,drive=d0 ;;
 ahci) set -- -device ide-hd,bus=ide.0,drive=d0 ;; # q35's own controller

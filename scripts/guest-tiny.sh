@@ -34,7 +34,9 @@ busybox_in() {
 # The password's hash is of "esxodus".
 make_root() {
 	mkdir -p root/bin root/boot root/dev root/etc/acpi/PWRF root/etc/network root/lib \
-		root/mnt root/proc root/root root/run root/sbin root/sys root/tmp root/var/log
+		root/etc/network/if-pre-up.d root/etc/network/if-up.d root/etc/network/if-down.d \
+		root/etc/network/if-post-down.d root/mnt root/proc root/root root/run root/sbin root/sys root/tmp root/var/log
+	ln -s ../run root/var/run
 	busybox_in root
 	cp "$kernel/vmlinuz" root/boot/vmlinuz
 	ln -s /bin/busybox root/sbin/init
@@ -82,7 +84,7 @@ make_root() {
 		case $(readlink /sys/class/net/eth0/device/driver) in
 		*/vmxnet3 | */e1000 | */e1000e) ip link set eth0 name ens192 ;;
 		esac
-		ifup -a 2>/dev/null
+		ifup -a
 		echo "tiny: root is $(findfs UUID=$(sed -n 's/^UUID=\([^ ]*\) .*/\1/p' /etc/fstab)), addresses:" \
 			$(ip -o -4 addr | awk '{print $2, $4}')
 	END
