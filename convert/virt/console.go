@@ -1,0 +1,213 @@
+package virt
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// Bounds of what is kept of a console.
+const (
+	maxLine = 512 // bytes; what is longer is cut into lines
+	maxTail = 40  // lines
+)
+
+// console reads what a guest writes to its serial port: it takes out what is
+// meant for a terminal, and watches for lines that say how the boot ended.
+// What it is fed is hostile; it keeps a bounded amount of it.
+type console struct {
+	seen    int64        // bytes fed
+	show    func(string) // gets every line; may be nil
+	line    []byte       // unfinished
+	tail    []string     // finished lines, the last maxTail
+	escape  escape
+	signs   []sign
+	outcome outcome
+}
+
+func newConsole(show func(string)) console {
+	return console{show: show, signs: bootSigns()}
+}
+
+// outcome is what a console told of a boot.
+type outcome struct {
+	kind   outcomeKind
+	reason string // for failed: what the line means
+	line   string // that it was seen in
+}
+
+type outcomeKind int
+
+const (
+	undecided outcomeKind = iota
+	up                    // reached a login prompt
+	failed                // will not get there
+)
+
+// escape is how far into a control sequence (ECMA-48) the stream is.
+type escape int
+
+const (
+	plain    escape = iota
+	escaped         // ESC seen
+	control         // CSI: parameters up to a final byte
+	command         // OSC, DCS and such: up to BEL or ESC \
+	charset         // one more byte
+	afterCmd        // ESC within a command
+)
+
+// feed takes what the guest wrote.
+func (c *console) feed(p []byte) {
+	c.seen += int64(len(p))
+	for _, b := range p {
+		if c.escape != plain || b == 0x1b {
+			c.skip(b)
+			continue
+		}
+		switch {
+		case b == '\n' || b == '\r':
+			c.end()
+		case b == '\b':
+			c.line = c.line[:max(0, len(c.line)-1)]
+		case b == '\t':
+			c.line = append(c.line, ' ')
+		case b >= ' ' && b != 0x7f:
+			c.line = append(c.line, b)
+		}
+		if len(c.line) >= maxLine {
+			c.end()
+		}
+	}
+	c.judge(string(c.line), false)
+}
+
+// skip takes one byte of a control sequence.
+func (c *console) skip(b byte) {
+	switch c.escape {
+	case plain:
+		c.escape = escaped
+	case escaped:
+		c.escape = afterESC(b)
+	case control:
+		if b >= 0x40 && b <= 0x7e {
+			c.escape = plain
+			if b == 'H' || b == 'f' { // the cursor goes elsewhere
+				c.end()
+			}
+		}
+	case command:
+		switch b {
+		case 0x07, '\n': // a lost terminator must not swallow the rest
+			c.escape = plain
+		case 0x1b:
+			c.escape = afterCmd
+		}
+	case charset, afterCmd:
+		c.escape = plain
+	}
+}
+
+func afterESC(b byte) escape {
+	switch b {
+	case '[':
+		return control
+	case ']', 'P', '^', '_', 'X':
+		return command
+	case '(', ')', '*', '+', '#', '%', ' ':
+		return charset
+	}
+	return plain
+}
+
+// end finishes a line.
+func (c *console) end() {
+	line := strings.TrimRightFunc(clean(string(c.line)), unicode.IsSpace)
+	c.line = c.line[:0]
+	if line == "" {
+		return
+	}
+	if len(c.tail) == maxTail {
+		c.tail = append(c.tail[:0], c.tail[1:]...)
+	}
+	c.tail = append(c.tail, line)
+	if c.show != nil {
+		c.show(line)
+	}
+	c.judge(line, true)
+}
+
+// last returns the last n lines, the unfinished one with them.
+func (c *console) last(n int) []string {
+	lines := append([]string(nil), c.tail...)
+	if rest := strings.TrimSpace(clean(string(c.line))); rest != "" {
+		lines = append(lines, rest)
+	}
+	return lines[max(0, len(lines)-n):]
+}
+
+// judge looks for a sign in a line. The first sign found stays.
+func (c *console) judge(line string, whole bool) {
+	if c.outcome.kind != undecided || strings.TrimSpace(line) == "" {
+		return
+	}
+	for _, s := range c.signs {
+		if (s.prompt && whole && !s.late) || !s.pattern.MatchString(line) {
+			continue
+		}
+		c.outcome = outcome{kind: s.kind, reason: s.reason, line: strings.TrimSpace(clean(line))}
+		return
+	}
+}
+
+// sign is a pattern that tells how a boot ended.
+type sign struct {
+	kind    outcomeKind
+	reason  string
+	prompt  bool // stands at the end of what was written, without a newline
+	late    bool // a prompt that may also be found after more was written to its line
+	pattern *regexp.Regexp
+}
+
+// bootSigns lists the signs in the order that they are looked for.
+func bootSigns() []sign {
+	return []sign{
+		{kind: failed, reason: "the kernel panicked", pattern: regexp.MustCompile(`Kernel panic - not syncing|end Kernel panic`)},
+		{kind: failed, reason: "the kernel found no root file system", pattern: regexp.MustCompile(`VFS: (Unable to mount root fs|Cannot open root device)`)},
+		{kind: failed, reason: "the initramfs found no root file system", pattern: regexp.MustCompile(`Gave up waiting for (root|suspend/resume)? ?(file system )?device|ALERT! .* does not exist\. +Dropping to a shell|ALERT! +\S+ does not exist|dracut-initqueue.*(Could not boot|timeout - starting timeout scripts.*emergency)|Warning: Could not boot\.`)},
+		{kind: failed, reason: "the initramfs stopped in its shell", prompt: true, late: true, pattern: regexp.MustCompile(`^ *(\(initramfs\)|dracut:[^ ]*#|(sh|bash)-[0-9.]+#|rdshell.*#)`)},
+		{kind: failed, reason: "the guest stopped in emergency mode", pattern: regexp.MustCompile(`You are in (emergency|rescue) mode|Entering emergency mode|Give root password for (maintenance|system maintenance)|Press Enter for (emergency shell|maintenance)|root account is locked`)},
+		{kind: failed, reason: "GRUB found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *grub( rescue)?> *`)},
+		{kind: failed, reason: "GRUB found nothing to boot", pattern: regexp.MustCompile(`^ *(Entering rescue mode\.\.\.|error: .*you need to load the kernel first|.*Minimal BASH-like line editing is supported)`)},
+		{kind: failed, reason: "the firmware found nothing to boot", pattern: regexp.MustCompile(`No bootable (device|option|medium)|BdsDxe: No bootable|Operating system not found|Missing operating system|UEFI Interactive Shell|Reboot and [Ss]elect proper [Bb]oot device`)},
+		{kind: failed, reason: "the firmware found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *(Shell> |2\.0 Shell>)`)},
+		{kind: up, prompt: true, pattern: regexp.MustCompile(`(^|\s)[Ll]ogin: ?$`)},
+		// The kernel writes into the prompt's line: "web login: [  12.345] random: …".
+		{kind: up, prompt: true, late: true, pattern: regexp.MustCompile(`^\S* ?[Ll]ogin: *\[ *[0-9]+\.[0-9]+\]`)},
+		{kind: up, prompt: true, late: true, pattern: regexp.MustCompile(`^\S+ [Ll]ogin:$`)},
+		// agetty(8) shows /etc/issue, which names the terminal, before its prompt.
+		{kind: up, pattern: regexp.MustCompile(`^[A-Z][\w./() -]* (ttyS|hvc)[0-9]+$`)},
+		{kind: up, pattern: regexp.MustCompile(`^Please press Enter to activate this console\.`)},
+	}
+}
+
+// clean takes out what must not reach a terminal or a log.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' || r == '\r' {
+			return ' '
+		}
+		if unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// quote shows lines within an error.
+func quote(lines []string) string {
+	if len(lines) == 0 {
+		return "it wrote nothing to its serial console"
+	}
+	return fmt.Sprintf("its console's last lines: %s", strings.Join(lines, " | "))
+}
