@@ -56,3 +56,29 @@ func (h *Host) Find(key string) (*VM, error) {
 	}
 	return nil, fmt.Errorf("%d VMs are called %q: name one by its id: %v", len(found), key, ids)
 }
+
+// Select returns the VMs that the keys name, in their order; with no keys, all
+// that are no templates.
+func (h *Host) Select(keys []string) ([]*VM, error) {
+	var vms []*VM
+	if len(keys) == 0 {
+		for i := range h.VMs {
+			if !h.VMs[i].Template {
+				vms = append(vms, &h.VMs[i])
+			}
+		}
+		return vms, nil
+	}
+	seen := make(map[string]bool)
+	for _, key := range keys {
+		vm, err := h.Find(key)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[vm.ID] {
+			vms = append(vms, vm)
+		}
+		seen[vm.ID] = true
+	}
+	return vms, nil
+}

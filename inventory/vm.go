@@ -78,6 +78,11 @@ type VM struct {
 	// holds and that are not ESXi's own bookkeeping. Values of guestinfo.* are
 	// replaced with "(N bytes)": they hold passwords and cloud-init user data.
 	Extra map[string]string `json:"extra,omitempty"`
+
+	// Problems are things that the source says of the VM and that cannot be,
+	// such as a disk of negative size or two at one address. A VM that has any
+	// is shown but must not be converted.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // CPU is the virtual processors. Limit is -1 when there is none.

@@ -1,0 +1,207 @@
+package esxi
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+const (
+	// maxAnswer bounds one SOAP answer: a page of 100 VMs is under 10 MiB.
+	maxAnswer = 256 << 20
+	// callStalls bounds one call, in Config.Stall.
+	callStalls = 4
+)
+
+// caller is a soap.RoundTripper that renews an expired session and tries
+// again when a connection breaks.
+type caller struct {
+	c     *Client
+	tries int
+	renew bool // log in again when the host says NotAuthenticated
+}
+
+// read returns the caller for what changes nothing.
+func (c *Client) read() soap.RoundTripper { return &caller{c: c, tries: 3, renew: true} }
+
+// write returns the caller for what must not happen twice.
+func (c *Client) write() soap.RoundTripper { return &caller{c: c, tries: 1, renew: true} }
+
+// RoundTrip implements soap.RoundTripper.
+func (r *caller) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
+	renewed := false
+	for try := 0; ; try++ {
+		session := r.c.session.Load()
+		err := r.once(ctx, req, res)
+		if _, expired := faultOf(err).(types.NotAuthenticated); expired && r.renew && !renewed {
+			renewed = true
+			if err := r.c.relogin(ctx, session); err != nil {
+				return err
+			}
+			reset(res)
+			continue
+		}
+		if err == nil || try+1 >= r.tries || permanent(ctx, err) {
+			return err
+		}
+		r.c.log.DebugContext(ctx, "call failed, trying again", "error", err)
+		if err := r.c.retry.wait(ctx, try, r.c.retry.first); err != nil {
+			return err
+		}
+		reset(res)
+	}
+}
+
+// once makes one call, bounded in time. What decodes the answer is not ours
+// and panics on types that do not fit; a host that sends such gets an error.
+func (r *caller) once(ctx context.Context, req, res soap.HasFault) (err error) {
+	limit := callStalls * r.c.cfg.Stall
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: no full answer within %s", ErrStalled, limit))
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: answer does not decode: %v", ErrProtocol, p)
+		}
+	}()
+	err = r.c.soap.RoundTrip(ctx, req, res)
+	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// reset empties res for the next answer.
+func reset(res soap.HasFault) {
+	v := reflect.ValueOf(res).Elem()
+	v.SetZero()
+}
+
+// bounded is a transport whose answers end with an error after maxAnswer.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := b.RoundTripper.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	res.Body = &boundedBody{ReadCloser: res.Body, left: maxAnswer}
+	return res, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w: answer is larger than %d bytes", ErrProtocol, int64(maxAnswer))
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// negotiate lowers the version that calls announce to the host's own where
+// the host is older than govmomi.
+func (c *Client) negotiate(ctx context.Context) error {
+	u := *c.cfg.URL
+	u.User, u.Path = nil, "/sdk/vimServiceVersions.xml"
+	var version string
+	for try := 0; ; try++ {
+		var err error
+		if version, err = c.hostVersion(ctx, &u); err == nil {
+			break
+		}
+		if try+1 >= 2 || permanent(ctx, err) {
+			return err
+		}
+		if err := c.retry.wait(ctx, try, c.retry.first); err != nil {
+			return err
+		}
+	}
+	if version != "" && olderVersion(version, c.soap.Version) {
+		c.soap.Version = version
+	}
+	return nil
+}
+
+// hostVersion returns the version of the vim25 API that the host speaks, or
+// "" when it does not say.
+func (c *Client) hostVersion(ctx context.Context, u *url.URL) (string, error) {
+	const maxSize = 1 << 20
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Stall, ErrStalled)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return "", stalledOr(ctx, err)
+	}
+	defer discard(res.Body)
+	if res.StatusCode != http.StatusOK {
+		return "", nil
+	}
+	var list struct {
+		Namespace []struct {
+			Name    string `xml:"name"`
+			Version string `xml:"version"`
+		} `xml:"namespace"`
+	}
+	if err := xml.NewDecoder(io.LimitReader(res.Body, maxSize)).Decode(&list); err != nil {
+		return "", fmt.Errorf("%s: %w", u.Path, stalledOr(ctx, err))
+	}
+	for _, n := range list.Namespace {
+		if n.Name == c.soap.Namespace {
+			return strings.TrimSpace(n.Version), nil
+		}
+	}
+	return "", nil
+}
+
+// olderVersion reports whether dotted version a is before b.
+func olderVersion(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		x, errX := strconv.Atoi(as[i])
+		y, errY := strconv.Atoi(bs[i])
+		if errX != nil || errY != nil {
+			return false
+		}
+		if x != y {
+			return x < y
+		}
+	}
+	return len(as) < len(bs)
+}
+
+// stalledOr returns why ctx ended if it did, else err.
+func stalledOr(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// discard reads the little that may be left of a body, so that its connection
+// can be used again, and closes it. What goes wrong there only costs the
+// connection.
+func discard(body io.ReadCloser) {
+	const little = 64 << 10
+	_, _ = io.CopyN(io.Discard, body, little)
+	_ = body.Close()
+}

@@ -1,0 +1,61 @@
+package esxi
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Opener opens the files that a descriptor names: extents beside it, and
+// parents, which may be on another datastore.
+type Opener struct {
+	ctx    context.Context // bounds the files' life, as of Client.Open
+	c      *Client
+	stores []store
+	dir    dsPath // the descriptor itself; names are relative to its directory
+}
+
+// VMDKOpener returns an opener for the files that the descriptor at the
+// datastore path descriptorPath names. ctx bounds the life of all files that
+// it opens.
+func (c *Client) VMDKOpener(ctx context.Context, descriptorPath string) (*Opener, error) {
+	stores, err := c.datastores(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parsePath(descriptorPath, stores)
+	if err != nil {
+		return nil, err
+	}
+	return &Opener{ctx: ctx, c: c, stores: stores, dir: p}, nil
+}
+
+// Open opens the file that a descriptor calls name: one in the descriptor's
+// directory, or an absolute path below /vmfs/volumes on a datastore that the
+// host mounts. Any other name wraps [ErrOutside].
+func (o *Opener) Open(name string) (*File, error) {
+	p, err := o.resolve(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s names %q: %w", o.dir, name, err)
+	}
+	return o.c.Open(o.ctx, p.String())
+}
+
+func (o *Opener) resolve(name string) (dsPath, error) {
+	switch {
+	case name == "":
+		return dsPath{}, fmt.Errorf("%w: empty name", ErrOutside)
+	case strings.HasPrefix(name, "/"):
+		return absolute(name, o.stores)
+	case strings.HasPrefix(name, "["):
+		return parsePath(name, o.stores)
+	case strings.Contains(name, "/"):
+		return dsPath{}, fmt.Errorf("%w: want a file beside the descriptor or a path below /vmfs/volumes", ErrOutside)
+	}
+	file, err := cleanFile(path.Join(path.Dir(o.dir.file), name))
+	if err == nil && name == ".." {
+		err = ErrOutside
+	}
+	return dsPath{o.dir.store, file}, err
+}

@@ -1,0 +1,208 @@
+package inventory
+
+import (
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var (
+	cpuidMask     = regexp.MustCompile(`^cpuid\.[0-9a-f]+\.e[abcd]x(\.(amd|intel))?$`)
+	ethernetSlot  = regexp.MustCompile(`^ethernet([0-9]{1,3})\.pcislotnumber$`)
+	bootOrderNIC  = regexp.MustCompile(`^ethernet([0-9]{1,3})$`)
+	bootOrderDisk = regexp.MustCompile(`^(scsi|sata|ide|nvme)([0-9]{1,3}):([0-9]{1,3})$`)
+	// bookkeeping is what ESXi writes for itself and reads back: it says
+	// nothing of the machine that the guest sees.
+	bookkeeping = regexp.MustCompile(`^(` + strings.Join([]string{
+		`\.encoding`, `config\.version`, `virtualhw\..*`, `vmci0\..*`, `hpet0\..*`, `cleanshutdown`, `softpoweroff`,
+		`svga\.(present|guestbackedprimaryaware|autodetect)`, `vmotion\..*`, `migrate\..*`, `sched\.swap\.derivedname`, `replay\..*`,
+		`uuid\.(action|location|bios)`, `vc\.uuid`, `checkpoint\..*`, `viv\..*`, `vmxstats\..*`, `monitor\.phys_bits_used`,
+		`powertype\..*`, `toolscripts\..*`, `toolsinstallmanager\..*`, `tools\.(upgrade\.policy|remindinstall|guest\.desktop\.autolock)`,
+		`pcibridge[0-9]+\..*`, `.*\.pcislotnumber`, `vmware\.tools\..*`, `evccompatibilitymode`, `numa\.autosize\..*`,
+		`(host|guest|user)cpuid\..*`, `extendedconfigfile`, `guestos\.detailed\.data`, `(scsi|sata|ide|nvme)[0-9]+:[0-9]+\.(redo|ctkenabled)`,
+		`nvram`, `vmsetmodel`, `snapshot\.(numsnapshots|mru.*)`, `policy\.vm\.mvmtid`, `sched\.(cpu|mem)\.latencysensitivity`,
+		`featmask\..*`, `disable_acceleration`, `virtual(hw)?dev\..*`, `msg\.autoanswer`,
+	}, "|") + `)$`)
+)
+
+// SetOptions takes keys of a .vmx, or of the API's extraConfig, which is the
+// same, into the fields that they fill, and the rest into Extra. Keys may
+// have any case. Disks and NICs must be there already; a field that is
+// filled stays.
+func (vm *VM) SetOptions(options map[string]string) {
+	low := make(map[string]string, len(options))
+	for _, k := range slices.Sorted(maps.Keys(options)) { // sorted: of two keys that differ in case the same one wins always
+		low[strings.ToLower(k)] = options[k]
+	}
+	vm.setGenerationID(low)
+	vm.setBootOrder(low)
+	for key, value := range low {
+		if !vm.setOption(key, value) && !bookkeeping.MatchString(key) {
+			vm.setExtra(key, value)
+		}
+	}
+}
+
+func (vm *VM) setExtra(key, value string) {
+	if strings.HasPrefix(key, "guestinfo.") {
+		value = fmt.Sprintf("(%d bytes)", len(value))
+	}
+	if vm.Extra == nil {
+		vm.Extra = make(map[string]string)
+	}
+	vm.Extra[key] = value
+}
+
+// setOption fills the one field that key belongs to. It returns false for a
+// key that no field holds wholly.
+func (vm *VM) setOption(key, value string) bool {
+	switch key {
+	case "vm.genid", "vm.genidx", "bios.bootorder", "bios.hddorder":
+		return true // setGenerationID and setBootOrder have seen them
+	case "bios.bootdelay":
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > 0 && vm.BootDelay == 0 {
+			vm.BootDelay = n
+		}
+	case "disk.enableuuid":
+		vm.DiskEnableUUID = vm.DiskEnableUUID || Truth(value)
+	case "vhv.enable":
+		vm.NestedHV = vm.NestedHV || Truth(value)
+	case "tools.synctime":
+		vm.SyncTime = vm.SyncTime || Truth(value)
+	case "ctkenabled":
+		vm.ChangeTracking = vm.ChangeTracking || Truth(value)
+	case "rtc.difffromutc":
+		vm.ClockOffset = value
+	case "nvram":
+		if vm.NVRAM == "" && value != "" {
+			vm.NVRAM = vm.Beside(value)
+		}
+	default:
+		return vm.setPattern(key, value)
+	}
+	return true
+}
+
+func (vm *VM) setPattern(key, value string) bool {
+	if m := ethernetSlot.FindStringSubmatch(key); m != nil {
+		index, _ := strconv.Atoi(m[1]) // 3 digits
+		slot, err := strconv.Atoi(value)
+		for i := range vm.NICs {
+			if n := &vm.NICs[i]; n.Index == index && n.PCISlot == 0 && err == nil && slot > 0 {
+				n.PCISlot = slot
+			}
+		}
+		return true
+	}
+	if cpuidMask.MatchString(key) {
+		vm.CPU.Masked = vm.CPU.Masked || strings.Trim(value, "-: ") != ""
+		return !vm.CPU.Masked // the mask itself goes to Extra
+	}
+	return false
+}
+
+// setGenerationID joins the two signed halves of the VM generation id.
+func (vm *VM) setGenerationID(options map[string]string) {
+	high, errHigh := strconv.ParseInt(options["vm.genid"], 10, 64)
+	low, errLow := strconv.ParseInt(options["vm.genidx"], 10, 64)
+	if errHigh == nil && errLow == nil {
+		vm.GenerationID = UUID(fmt.Sprintf("%016x%016x", uint64(high), uint64(low)))
+	}
+}
+
+// setBootOrder reads bios.bootOrder ("cdrom,hdd,ethernet0") and bios.hddOrder
+// ("scsi0:1,scsi0:0").
+func (vm *VM) setBootOrder(options map[string]string) {
+	vm.HDDOrder = nil
+	for _, address := range words(options["bios.hddorder"]) {
+		if bootOrderDisk.MatchString(address) {
+			vm.HDDOrder = append(vm.HDDOrder, address)
+		}
+	}
+	if len(vm.BootOrder) > 0 {
+		return
+	}
+	for _, word := range words(options["bios.bootorder"]) {
+		vm.BootOrder = append(vm.BootOrder, vm.bootDevices(word)...)
+	}
+}
+
+// bootDevices turns one word of bios.bootOrder into those of BootOrder.
+func (vm *VM) bootDevices(word string) []string {
+	word = strings.TrimPrefix(word, "allow:")
+	switch word {
+	case "hdd", "hd", "disk":
+		var disks []string
+		for _, address := range vm.HDDOrder {
+			for _, d := range vm.Disks {
+				if d.Address() == address {
+					disks = append(disks, fmt.Sprintf("disk:%d", d.Key))
+				}
+			}
+		}
+		if len(disks) == 0 {
+			return []string{"disk"}
+		}
+		return disks
+	case "cd", "cdrom":
+		return []string{"cdrom"}
+	case "fd", "floppy":
+		return []string{"floppy"}
+	}
+	if m := bootOrderNIC.FindStringSubmatch(word); m != nil {
+		index, _ := strconv.Atoi(m[1]) // 3 digits
+		for _, n := range vm.NICs {
+			if n.Index == index {
+				return []string{fmt.Sprintf("ethernet:%d", n.Key)}
+			}
+		}
+	}
+	return []string{word}
+}
+
+func words(list string) []string {
+	return strings.FieldsFunc(strings.ToLower(list), func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Beside returns the datastore path of a file that the .vmx names: relative
+// names are in the directory of vm.Path.
+func (vm *VM) Beside(name string) string {
+	if strings.HasPrefix(name, "/") || strings.HasPrefix(name, "[") || vm.Path == "" {
+		return name
+	}
+	store, dir := "", vm.Path
+	if end := strings.LastIndex(vm.Path, "] "); end >= 0 {
+		store, dir = vm.Path[:end+2], vm.Path[end+2:]
+	}
+	return store + path.Join(path.Dir(dir), name)
+}
+
+// Truth reports whether a .vmx's value means yes.
+func Truth(value string) bool {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "true", "yes", "y", "on", "1", "t":
+		return true
+	}
+	return false
+}
+
+// UUID brings 32 hex digits, with whatever stands between them ("56 4d …-70
+// 81 …"), into the form 8-4-4-4-12 in lower case. It returns "" for anything
+// else.
+func UUID(s string) string {
+	digits := strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(s))
+	if b, err := hex.DecodeString(digits); err != nil || len(b) != 16 {
+		return ""
+	}
+	return strings.Join([]string{digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]}, "-")
+}
+
+// Problem adds to vm.Problems.
+func (vm *VM) Problem(format string, args ...any) {
+	vm.Problems = append(vm.Problems, fmt.Sprintf(format, args...))
+}
