@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/diskfs/go-diskfs/backend"
@@ -22,6 +23,8 @@ import (
 // 1 MiB. An EFI system partition is far below.
 const (
 	maxFATTable = 8 << 20
+	maxFATChain = 256 << 20 // bytes of one file or directory
+	maxFATRead  = 16 << 20  // bytes that one call may read
 )
 
 // FAT opens a FAT12, FAT16 or FAT32 file system through go-diskfs, which
@@ -43,15 +46,15 @@ func FAT(r io.ReaderAt, size int64) (fs.FS, error) {
 	if err := f.check(r, size); err != nil {
 		return nil, err
 	}
-	var sys filesystem.FileSystem
-	err = guard("opening", func() error {
-		sys, err = f.open(&storage{r: r, size: size}, size)
+	t := &fatFS{store: &storage{r: r, size: size}}
+	err = t.guard("opening", func() (err error) {
+		t.sys, err = f.open(t.store, size)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return fatFS{sys: sys}, nil
+	return t, nil
 }
 
 func (f fatBoot) open(s backend.Storage, size int64) (filesystem.FileSystem, error) {
@@ -131,12 +134,16 @@ func (f fatBoot) checkChains(table []byte) error {
 		if followed[n] {
 			continue
 		}
-		for at, ok := n, true; ok; {
+		length := int64(0)
+		for at, ok := n, true; ok; length++ {
 			var v int64
 			if v, ok = f.next(table, at); ok || v != 0 {
 				seen++
 			}
 			at = v
+		}
+		if length*f.perCluster*f.bytesPerSector > maxFATChain {
+			return fmt.Errorf("fat: the file at cluster %d is larger than what is read here, %d bytes", n, maxFATChain)
 		}
 	}
 	if seen != used {
@@ -145,22 +152,33 @@ func (f fatBoot) checkChains(table []byte) error {
 	return nil
 }
 
-// guard is the one place where panics of go-diskfs become errors. It indexes
-// slices with numbers from the disk; nothing is shared with it, so that
-// giving up in the middle leaves nothing half-done.
-func guard(act string, f func() error) (err error) {
+// fatFS is go-diskfs's FAT with its calls guarded, one at a time.
+type fatFS struct {
+	sys   filesystem.FileSystem
+	store *storage
+	mu    sync.Mutex
+}
+
+// guard is the one place where panics of go-diskfs become errors: it indexes
+// slices with numbers from the disk. And of our own: it ignores errors of
+// reading, so that a panic of store is what ends a call that reads too much.
+// Nothing is left half-done, for all that it does is read.
+func (f *fatFS) guard(act string, call func() error) (err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.store.left, f.store.err = maxFATRead, nil
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w fat: %s: %v", ErrFormat, act, r)
 		}
+		if f.store.err != nil {
+			err = fmt.Errorf("fat: %s: %w", act, f.store.err)
+		}
 	}()
-	return f()
+	return call()
 }
 
-// fatFS is go-diskfs's FAT with its calls guarded.
-type fatFS struct{ sys filesystem.FileSystem }
-
-func (f fatFS) Open(name string) (fs.File, error) {
+func (f *fatFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
@@ -172,23 +190,23 @@ func (f fatFS) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("is a directory; use fs.ReadDir")}
 	}
 	var file fs.File
-	err = guard("opening "+name, func() (err error) {
+	err = f.guard("opening "+name, func() (err error) {
 		file, err = f.sys.OpenFile("/"+name, os.O_RDONLY)
 		return err
 	})
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return &fatFile{file: file, left: info.Size(), info: info}, nil
+	return &fatFile{fsys: f, file: file, left: info.Size(), info: info}, nil
 }
 
 // ReadDir lists a directory. It implements fs.ReadDirFS.
-func (f fatFS) ReadDir(name string) ([]fs.DirEntry, error) {
+func (f *fatFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
 	}
 	var es []fs.DirEntry
-	err := guard("listing "+name, func() (err error) {
+	err := f.guard("listing "+name, func() (err error) {
 		es, err = f.sys.ReadDir(name)
 		return err
 	})
@@ -199,7 +217,7 @@ func (f fatFS) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 // Stat implements fs.StatFS.
-func (f fatFS) Stat(name string) (fs.FileInfo, error) {
+func (f *fatFS) Stat(name string) (fs.FileInfo, error) {
 	if name == "." {
 		return fatRoot{}, nil
 	}
@@ -218,6 +236,7 @@ func (f fatFS) Stat(name string) (fs.FileInfo, error) {
 // fatFile reads no further than the size in the directory, and says io.EOF
 // where go-diskfs would return nothing for ever.
 type fatFile struct {
+	fsys *fatFS
 	file fs.File
 	left int64
 	info fs.FileInfo
@@ -230,7 +249,7 @@ func (f *fatFile) Read(p []byte) (n int, err error) {
 	if f.left <= 0 {
 		return 0, io.EOF
 	}
-	err = guard("reading "+f.info.Name(), func() (err error) {
+	err = f.fsys.guard("reading "+f.info.Name(), func() (err error) {
 		n, err = f.file.Read(p[:min(int64(len(p)), f.left)])
 		return err
 	})

@@ -1,6 +1,7 @@
 package part
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -8,16 +9,29 @@ import (
 	"github.com/diskfs/go-diskfs/backend"
 )
 
-// storage lets go-diskfs read an io.ReaderAt, and write nothing.
+// storage lets go-diskfs read an io.ReaderAt, and write nothing. It keeps the
+// first error of reading, for go-diskfs forgets some, and panics when more
+// than left bytes are read: the caller's recover ends the call.
 type storage struct {
 	r         io.ReaderAt
 	size, pos int64
+	left      int64
+	err       error
 }
 
-func (s *storage) ReadAt(p []byte, off int64) (int, error) { return s.r.ReadAt(p, off) }
+func (s *storage) ReadAt(p []byte, off int64) (int, error) {
+	if s.left -= int64(len(p)); s.left < 0 {
+		panic("it reads more than is allowed in one call")
+	}
+	n, err := s.r.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) && s.err == nil {
+		s.err = err
+	}
+	return n, err
+}
 
 func (s *storage) Read(p []byte) (int, error) {
-	n, err := s.r.ReadAt(p, s.pos)
+	n, err := s.ReadAt(p, s.pos)
 	s.pos += int64(n)
 	return n, err
 }

@@ -1,0 +1,199 @@
+// Package extfs reads ext2, ext3 and ext4 file systems, of every age and
+// feature set that Linux guests have, as an [io/fs.FS]; it never writes.
+//
+// It reads what go-diskfs cannot: that opens only an ext4 with metadata
+// checksums (no ext2, no ext3, nothing made by e2fsprogs before 1.44), misreads
+// sparse files, and can be driven into endless loops and out of memory by a
+// crafted directory index. Here every number from the disk is checked before
+// it is used; the memory that a call needs is bounded by [MaxDir], [MaxFile]
+// and the depth of an extent tree, 5.
+//
+// The journal is not replayed. A file system that needs recovery
+// ([FS.NeedsRecovery]) may show files as they were some seconds before the
+// machine stopped.
+//
+// Words: a block is the unit of allocation, an inode a file's description, an
+// extent a run of blocks (ext4), a block map the older list of single blocks.
+package extfs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrFormat is wrapped by errors that say that the bytes make no sense or use
+// a feature that is not read here. Other errors are of reading.
+var ErrFormat = errors.New("malformed ext file system")
+
+// The limits.
+const (
+	MaxDir  = 8 << 20  // bytes of a directory
+	MaxFile = 64 << 20 // bytes that Open agrees to read
+)
+
+const (
+	superOffset = 1024
+	rootInode   = 2
+	maxGroups   = 1 << 22 // of 128 MiB: 512 TiB
+
+	incompatCompression = 0x1
+	incompatRecover     = 0x4
+	incompatJournalDev  = 0x8
+	incompatMetaBG      = 0x10
+	incompat64Bit       = 0x80
+	incompatInlineData  = 0x8000
+)
+
+// FS is an open file system. It keeps no cache; the reader under it should.
+// Several goroutines may use it.
+type FS struct {
+	r         io.ReaderAt
+	size      int64
+	blockSize int64
+	blocks    int64 // in the file system
+	firstData int64
+	perGroup  int64 // inodes
+	blocksPer int64 // blocks per group
+	inodes    int64
+	inodeSize int64
+	descSize  int64
+	firstMeta int64 // first meta block group
+	incompat  uint32
+}
+
+// Open reads the superblock of the file system in the first size bytes of r.
+func Open(r io.ReaderAt, size int64) (*FS, error) {
+	b := make([]byte, 1024)
+	if size < superOffset+1024 {
+		return nil, fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
+	}
+	if err := readFull(r, b, superOffset); err != nil {
+		return nil, fmt.Errorf("superblock: %w", err)
+	}
+	f, err := parseSuper(b)
+	if err != nil {
+		return nil, err
+	}
+	if f.blocks > size/f.blockSize {
+		return nil, fmt.Errorf("%w: it claims %d blocks of %d bytes in a space of %d bytes", ErrFormat, f.blocks, f.blockSize, size)
+	}
+	f.r, f.size = r, size
+	return f, nil
+}
+
+// parseSuper decodes the superblock's 1024 bytes.
+func parseSuper(b []byte) (*FS, error) {
+	le := binary.LittleEndian
+	if len(b) < 1024 || le.Uint16(b[56:]) != 0xef53 {
+		return nil, fmt.Errorf("%w: no superblock", ErrFormat)
+	}
+	logBlock := le.Uint32(b[24:])
+	if logBlock > 6 {
+		return nil, fmt.Errorf("%w: block size 2^%d", ErrFormat, logBlock)
+	}
+	f := &FS{
+		blockSize: 1024 << logBlock, blocks: int64(le.Uint32(b[4:])), inodes: int64(le.Uint32(b[0:])),
+		firstData: int64(le.Uint32(b[20:])), blocksPer: int64(le.Uint32(b[32:])), perGroup: int64(le.Uint32(b[40:])),
+		inodeSize: 128, descSize: 32, incompat: le.Uint32(b[96:]), firstMeta: int64(le.Uint32(b[260:])),
+	}
+	if le.Uint32(b[76:]) >= 1 { // revision
+		f.inodeSize = int64(le.Uint16(b[88:]))
+	} else {
+		f.incompat = 0
+	}
+	if f.incompat&incompat64Bit != 0 {
+		f.blocks |= int64(le.Uint32(b[336:])) << 32
+		f.descSize = int64(le.Uint16(b[254:]))
+	}
+	return f, f.check()
+}
+
+func (f *FS) check() error {
+	switch {
+	case f.incompat&(incompatCompression|incompatJournalDev) != 0:
+		return fmt.Errorf("%w: features %#x: compressed, or a journal device", ErrFormat, f.incompat)
+	case f.inodeSize < 128 || f.inodeSize > f.blockSize || f.inodeSize&(f.inodeSize-1) != 0:
+		return fmt.Errorf("%w: inodes of %d bytes", ErrFormat, f.inodeSize)
+	case f.descSize < 32 || f.descSize > 1024 || f.descSize&(f.descSize-1) != 0:
+		return fmt.Errorf("%w: group descriptors of %d bytes", ErrFormat, f.descSize)
+	case f.blocksPer == 0 || f.blocksPer > f.blockSize*8*64 || f.perGroup == 0 || f.perGroup > f.blockSize*8:
+		return fmt.Errorf("%w: %d blocks and %d inodes per group", ErrFormat, f.blocksPer, f.perGroup)
+	case f.blocks <= 0 || f.blocks > 1<<46 || f.firstData > 1 || f.firstData >= f.blocks:
+		return fmt.Errorf("%w: %d blocks, the first is %d", ErrFormat, f.blocks, f.firstData)
+	case f.groups() > maxGroups:
+		return fmt.Errorf("%w: %d groups", ErrFormat, f.groups())
+	}
+	return nil
+}
+
+func (f *FS) groups() int64 { return (f.blocks - f.firstData + f.blocksPer - 1) / f.blocksPer }
+
+// NeedsRecovery reports whether the journal holds changes that are not yet in
+// place.
+func (f *FS) NeedsRecovery() bool { return f.incompat&incompatRecover != 0 }
+
+// descriptorAt is where the descriptor of a group lies, in bytes.
+func (f *FS) descriptorAt(group int64) int64 {
+	perBlock := f.blockSize / f.descSize
+	meta := group / perBlock
+	if f.incompat&incompatMetaBG == 0 || meta < f.firstMeta {
+		return (f.firstData+1)*f.blockSize + group*f.descSize
+	}
+	// A meta block group keeps its descriptors in its first group, behind the
+	// superblock's copy where that group has one.
+	first := meta * perBlock
+	block := f.firstData + first*f.blocksPer
+	if f.hasSuper(first) {
+		block++
+	}
+	return block*f.blockSize + group%perBlock*f.descSize
+}
+
+// hasSuper reports whether a group holds a copy of the superblock, by the rule
+// of sparse_super: groups 0, 1 and powers of 3, 5 and 7.
+func (f *FS) hasSuper(group int64) bool {
+	if group <= 1 {
+		return true
+	}
+	for _, n := range []int64{3, 5, 7} {
+		p := n
+		for p < group {
+			p *= n
+		}
+		if p == group {
+			return true
+		}
+	}
+	return false
+}
+
+// block reads n bytes at a place in a block of the file system.
+func (f *FS) block(number, at, n int64) ([]byte, error) {
+	if number <= 0 || number >= f.blocks || at < 0 || n > f.blockSize-at {
+		return nil, fmt.Errorf("%w: block %d of %d", ErrFormat, number, f.blocks)
+	}
+	b := make([]byte, n)
+	if err := readFull(f.r, b, number*f.blockSize+at); err != nil {
+		return nil, fmt.Errorf("block %d: %w", number, err)
+	}
+	return b, nil
+}
+
+func readFull(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
+}
+
+var (
+	errNotDir  = errors.New("not a directory")
+	errIsDir   = errors.New("is a directory")
+	errNotFile = errors.New("neither a regular file nor a directory")
+)
