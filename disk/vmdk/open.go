@@ -1,0 +1,224 @@
+package vmdk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// Open opens a disk by its descriptor, or by the file of a monolithic sparse
+// or streamOptimized one. The image must be closed. Disks that are understood
+// but not read give an error wrapping [ErrUnsupported], files that can't be
+// right one wrapping [ErrFormat]; see also [Image.Notes].
+func Open(o Opener, name string) (*Image, error) {
+	m := &Image{tables: newTableCache(tableCacheBytes)}
+	if err := m.open(o, name); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), m.Close())
+	}
+	return m, nil
+}
+
+func (m *Image) open(o Opener, name string) error {
+	f, err := o.Open(name)
+	if err != nil {
+		return err
+	}
+	m.own(f)
+	start, err := head(f, sectorSize)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(start) >= 4 && binary.LittleEndian.Uint32(start) == sparseMagic:
+		return m.openMonolithic(name, f)
+	case strings.HasPrefix(string(start), "COWD"):
+		return errSnapshot("a COWD snapshot extent")
+	case len(start) >= 8 && binary.LittleEndian.Uint64(start) == 0xcafebabe:
+		return errSnapshot("an seSparse snapshot extent")
+	case !IsDescriptor(start) || f.Size() > maxDescriptor:
+		return notDescriptor(name, f.Size())
+	}
+	text, err := head(f, maxDescriptor)
+	if err != nil {
+		return err
+	}
+	return m.openDescribed(o, text)
+}
+
+// head is the first n bytes of f, or all if it has fewer.
+func head(f File, n int64) ([]byte, error) {
+	b := make([]byte, min(n, max(f.Size(), 0)))
+	if err := readFull(f, b, 0); err != nil {
+		return nil, fmt.Errorf("reading its first %d bytes: %w", len(b), err)
+	}
+	return b, nil
+}
+
+// readFull fills p from off, or gives an error; see [io.ReaderAt].
+func readFull(f io.ReaderAt, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(p), off, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+func errSnapshot(what string) error {
+	return fmt.Errorf("%w: %s holds only changes to another disk; "+
+		"remove the VM's snapshots on ESXi (they are merged), then copy the disk", ErrUnsupported, what)
+}
+
+// partOfDisk matches the names of files that hold data which a descriptor of
+// another name describes.
+var partOfDisk = regexp.MustCompile(`(?i)^(.+)-(flat|f[0-9]{3}|s[0-9]{3}|rdmp?|ctk|delta|sesparse)\.vmdk$`)
+
+// notDescriptor says what a file without a descriptor may be.
+func notDescriptor(name string, size int64) error {
+	if size <= 0 {
+		return fmt.Errorf("%w: the file is empty", ErrFormat)
+	}
+	if m := partOfDisk.FindStringSubmatch(name); m != nil {
+		return fmt.Errorf("%w: this is a part of a disk, without its description; give the descriptor instead, most likely %q", ErrFormat, m[1]+".vmdk")
+	}
+	return fmt.Errorf("%w: neither a descriptor nor a sparse extent; if it is raw data, give the descriptor that names it", ErrFormat)
+}
+
+// openMonolithic opens a sparse extent that embeds its descriptor.
+func (m *Image) openMonolithic(name string, f File) error {
+	s, err := m.newSparse(name, f)
+	if err != nil {
+		return err
+	}
+	if s.h.DescriptorOffset == 0 {
+		return fmt.Errorf("%w: one extent of a split disk; give the descriptor that names it", ErrFormat)
+	}
+	text, err := s.descriptor()
+	if err != nil {
+		return err
+	}
+	if m.desc, err = ParseDescriptor(text); err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	if err := supported(&m.desc); err != nil {
+		return err
+	}
+	if len(m.desc.Extents) != 1 || m.desc.Extents[0].Kind != "SPARSE" {
+		return fmt.Errorf("%w: embedded descriptor: want one SPARSE extent, the file itself", ErrFormat)
+	}
+	return m.addSparse(m.desc.Extents[0], s)
+}
+
+// openDescribed opens the extents of a descriptor.
+func (m *Image) openDescribed(o Opener, text []byte) error {
+	var err error
+	if m.desc, err = ParseDescriptor(text); err != nil {
+		return err
+	}
+	if err := supported(&m.desc); err != nil {
+		return err
+	}
+	used := map[string][]Extent{}
+	for i, e := range m.desc.Extents {
+		if err := m.openExtent(o, e, used); err != nil {
+			return fmt.Errorf("extent %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// openExtent opens the file of e. used are the extents so far, by file.
+func (m *Image) openExtent(o Opener, e Extent, used map[string][]Extent) error {
+	if e.Kind == "ZERO" {
+		m.add(e.Sectors*sectorSize, zeros{})
+		return nil
+	}
+	if err := checkName(e.Name); err != nil {
+		return err
+	}
+	for _, u := range used[e.Name] {
+		if e.Kind == "SPARSE" || e.Offset < u.Offset+u.Sectors && u.Offset < e.Offset+e.Sectors {
+			return fmt.Errorf("%w: %q holds another extent's data already", ErrFormat, e.Name)
+		}
+	}
+	used[e.Name] = append(used[e.Name], e)
+	f, err := o.Open(e.Name)
+	if err != nil {
+		return err
+	}
+	m.own(f)
+	if e.Kind == "SPARSE" {
+		s, err := m.newSparse(e.Name, f)
+		if err == nil {
+			err = m.addSparse(e, s)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Name, err)
+		}
+		return nil
+	}
+	from, n := e.Offset*sectorSize, e.Sectors*sectorSize
+	if f.Size() < from+n {
+		return fmt.Errorf("%w: %s has %d bytes, the descriptor says %d from offset %d; the copy isn't complete",
+			ErrFormat, e.Name, f.Size(), n, from)
+	}
+	m.add(n, &flat{file: f, from: from, size: n})
+	return nil
+}
+
+// addSparse appends s as the extent e.
+func (m *Image) addSparse(e Extent, s *sparse) error {
+	if e.Offset != 0 {
+		return fmt.Errorf("%w: a sparse extent with offset %d", ErrFormat, e.Offset)
+	}
+	if e.Sectors != s.h.Capacity {
+		return fmt.Errorf("%w: header offset 12: capacity of %d sectors, the descriptor says %d", ErrFormat, s.h.Capacity, e.Sectors)
+	}
+	if s.h.Unclean {
+		m.notes = append(m.notes, fmt.Sprintf("%s wasn't closed properly by the program that wrote it last", s.name))
+	}
+	m.add(s.size, s)
+	return nil
+}
+
+// supported tells whether a disk of this description can be read.
+func supported(d *Descriptor) error {
+	if d.Version < 1 || d.Version > 3 {
+		return fmt.Errorf("%w: descriptor version %d", ErrUnsupported, d.Version)
+	}
+	var kinds string
+	switch strings.ToLower(d.CreateType) {
+	case "vmfs", "vmfsthin", "vmfseagerzeroedthick", "vmfspreallocated", "monolithicflat", "twogbmaxextentflat":
+		kinds = " FLAT VMFS ZERO "
+	case "monolithicsparse", "twogbmaxextentsparse", "streamoptimized":
+		kinds = " SPARSE ZERO "
+	case "vmfssparse", "sesparse":
+		return errSnapshot("a snapshot (" + d.CreateType + ")")
+	case "vmfsrdm", "vmfsrawdevicemap", "vmfsrdmp", "vmfspassthroughrawdevicemap":
+		return fmt.Errorf("%w: a raw device mapping (%s) holds no data; copy the LUN itself as a block device, "+
+			"or clone it into a file with vmkfstools -i on ESXi", ErrUnsupported, d.CreateType)
+	case "vmfsraw", "fulldevice", "partitioneddevice":
+		return fmt.Errorf("%w: a physical device (%s); copy the device itself", ErrUnsupported, d.CreateType)
+	default:
+		return fmt.Errorf("%w: createType %.40q; clone it into a plain one with vmkfstools -i on ESXi", ErrUnsupported, d.CreateType)
+	}
+	if d.HasParent() {
+		return errSnapshot(fmt.Sprintf("a snapshot (parentCID %08x)", d.ParentCID))
+	}
+	for i, e := range d.Extents {
+		switch {
+		case !strings.Contains(kinds, " "+e.Kind+" "):
+			return fmt.Errorf("%w: extent %d: type %s in a disk of createType %s", ErrUnsupported, i+1, e.Kind, d.CreateType)
+		case e.Access == "NOACCESS":
+			return fmt.Errorf("%w: extent %d: the descriptor forbids access to it", ErrUnsupported, i+1)
+		case e.Device != "":
+			return fmt.Errorf("%w: extent %d: unknown words after the offset: %.40q", ErrUnsupported, i+1, e.Device)
+		}
+	}
+	return nil
+}
