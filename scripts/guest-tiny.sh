@@ -196,5 +196,5 @@ esac
 need busybox mke2fs sfdisk grub-mkimage modprobe cpio gzip
 [ -f /usr/lib/grub/i386-pc/boot.img ] || die "not installed: grub-pc-bin; run scripts/setup.sh test"
 kernel=$("$here/kernel.sh")
-cached guests/tiny "$(digest "$here/guest-tiny.sh" "$here/guest-tiny.json" "$here/vmdk.sh" "$here/kernel.sh" "$here/lib.sh")" make_guest
+cached guests/tiny "$(digest "$here/guest-tiny.sh" "$here/guest-tiny.json" "$here/vmdk.sh" "$here/kernel.sh")" make_guest
 readlink -f "$cache/guests/tiny"

@@ -62,5 +62,5 @@ case ${1-} in
 	;;
 esac
 need mmdebstrap apt-get dpkg-deb depmod xz flock
-cached kernel "$(digest "$here/kernel.sh" "$here/lib.sh")" fetch_kernel
+cached kernel "$(digest "$here/kernel.sh")" fetch_kernel
 readlink -f "$cache/kernel"

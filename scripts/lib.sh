@@ -33,31 +33,32 @@ need() {
 # digest FILE... prints one short name for the contents of the files.
 digest() { cat -- "$@" | sha256sum | cut -c1-16; }
 
-# cached NAME KEY FUNC makes the directory $cache/NAME: FUNC fills the current
-# directory, which is published by a rename, so that nobody ever sees half of
-# it. Nothing is done where it exists and was made with the same KEY. Of two
+# cached NAME KEY FUNC makes the directory $cache/NAME, a link into $cache/store:
+# FUNC fills the current directory, which is published by a rename, so that
+# nobody ever sees half of it. Nothing is done where it exists and was made with the same KEY. Of two
 # callers one waits for the other. Do not call it in a condition: FUNC relies
 # on set -e.
 cached() {
 	c_link=$cache/$1
-	c_dir=$c_link.$2
-	if [ "$(readlink "$c_link" || :)" = "${c_dir##*/}" ] && [ -d "$c_dir" ]; then
+	c_base=$cache/store/$(printf '%s' "$1" | tr / -)
+	c_dir=$c_base.$2
+	if [ "$(readlink "$c_link" || :)" = "$c_dir" ] && [ -d "$c_dir" ]; then
 		return 0
 	fi
-	mkdir -p "${c_link%/*}"
+	mkdir -p "${c_link%/*}" "$cache/store"
 	(
 		flock 9
 		[ -d "$c_dir" ] || build "$3"
-		ln -sfn "${c_dir##*/}" "$c_link.new"
-		mv -T "$c_link.new" "$c_link"
+		ln -sfn "$c_dir" "$c_base.new"
+		mv -T "$c_base.new" "$c_link"
 		prune
-	) 9>"$c_link.lock"
+	) 9>"$c_base.lock"
 }
 
 # build FUNC is the part of cached that runs under the lock.
 build() {
-	rm -rf "$c_link".tmp.*
-	c_tmp=$(mktemp -d "$c_link.tmp.XXXXXX")
+	rm -rf "$c_base".tmp.*
+	c_tmp=$(mktemp -d "$c_base.tmp.XXXXXX")
 	chmod 755 "$c_tmp"
 	c_start=$(date +%s)
 	say "building ${c_link#"$cache"/}"
@@ -71,7 +72,7 @@ build() {
 
 # prune removes what older keys made.
 prune() {
-	for c_old in "$c_link".*; do
+	for c_old in "$c_base".*; do
 		case $c_old in
 		"$c_dir" | *.lock | *.tmp.* | *.new) ;;
 		*) rm -rf "$c_old" ;;

@@ -1,0 +1,83 @@
+#!/bin/sh
+# Usage: scripts/demo.sh
+#
+# The main job, for real: an ESXi host with the free licence on loopback, a
+# Debian guest on it, and esxodus moving that guest to a persistent domain in
+# this machine's libvirt. The domain stays for a look; a second run rolls it
+# back first. Everything is kept under /var/lib/esxodus-demo, where QEMU's own
+# user can read it. scripts/setup.sh demo installs what it needs.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+cd "$here/.."
+
+home=/var/lib/esxodus-demo
+name=debian
+
+# esxodus COMMAND ARG... runs the program against the demo's host and state,
+# showing what it runs.
+esxodus() {
+	printf '\n$ esxodus %s\n' "$*" >&2
+	bin/esxodus "$@"
+}
+
+# serve starts the ESXi host and sets url, thumbprint and password_file.
+serve() {
+	mkdir -p "$work/guests"
+	ln -sfn "$cache/guests/$name" "$work/guests/$name"
+	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
+		--ready-file "$work/ready" 2>"$work/esxi.log" &
+	esxi=$!
+	s_tries=0
+	until [ -s "$work/ready" ]; do
+		s_tries=$((s_tries + 1))
+		kill -0 "$esxi" 2>/dev/null && [ "$s_tries" -lt 200 ] || {
+			cat "$work/esxi.log" >&2
+			die 'the ESXi host on loopback did not start'
+		}
+		sleep 0.1
+	done
+	# shellcheck disable=SC1091 # written by esxi-sim: KEY=VALUE lines
+	. "$work/ready"
+}
+
+cleanup() {
+	[ -z "$esxi" ] || kill "$esxi" 2>/dev/null || :
+	rm -rf "$work"
+}
+
+case ${1-} in
+'') ;;
+*)
+	usage
+	exit 64
+	;;
+esac
+[ "$(id -u)" = 0 ] || die 'run it as root: it defines a domain in qemu:///system'
+begun=$(date +%s)
+esxi=
+work=$(mktemp -d)
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+"$here/guest-debian.sh"
+"$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
+CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim
+virt=$("$here/kvm-works")
+serve
+mkdir -p "$home/disks" "$home/state"
+chmod 711 "$home" "$home/disks"
+if bin/esxodus status --state "$home/state" "$name" >/dev/null 2>&1; then
+	say 'rolling the last demo back'
+	bin/esxodus rollback --state "$home/state" "$name" || :
+fi
+
+set -- --esxi "$URL" --thumbprint "$THUMBPRINT" --password-file "$PASSWORD_FILE"
+esxodus inventory "$@"
+esxodus convert "$@" --storage "dir:$home/disks" --uplink vmnic0=eth0 --virt-type "$virt" \
+	--state "$home/state" --yes --verbose "$name"
+printf '\n$ virsh dominfo %s\n' "$name" >&2
+virsh -c qemu:///system dominfo "$name"
+say "done in $(($(date +%s) - begun)) s; the domain $name stays until the next demo"
+say "start it with: virsh start $name    remove it with: bin/esxodus rollback --state $home/state $name"

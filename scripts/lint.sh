@@ -1,0 +1,23 @@
+#!/bin/sh
+# Usage: scripts/lint.sh
+#
+# Lints the checkout: gofumpt and golangci-lint with .golangci.yml, go mod
+# tidy, shellcheck. scripts/setup.sh lint installs what it needs.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+cd "$here/.."
+
+lint=$cache/golangci-lint/bin/golangci-lint
+need shellcheck "$lint"
+PATH=$(dirname "$("$here/go.sh" --check)"):$PATH
+
+go mod tidy -diff || die 'go.mod is not tidy: run go mod tidy'
+"$lint" fmt --diff
+"$lint" run --build-tags libvirt_dlopen ./...
+git ls-files scripts .ci | while read -r file; do
+	case $(head -n 1 "$file") in
+	'#!'*sh | '# '*) printf '%s\0' "$file" ;;
+	esac
+done | xargs -0 shellcheck -x
+say clean
