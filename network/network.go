@@ -34,6 +34,12 @@ type Options struct {
 	Map map[string]string `json:"map,omitempty"`
 }
 
+// The flags that fill [Options], for advice that quotes them.
+const (
+	UplinkFlag = "--uplink"  // of Options.Uplinks: --uplink vmnic0=eno1
+	MapFlag    = "--network" // of Options.Map: --network "VM Network=bridge:br0"
+)
+
 // Attachment is what the NICs of one port group connect to.
 type Attachment struct {
 	PortGroup   string `json:"portGroup"`
@@ -44,6 +50,8 @@ type Attachment struct {
 	MacvtapMode string `json:"macvtapMode,omitempty"` // libvirt's source mode: bridge
 	TrustGuest  bool   `json:"trustGuest,omitempty"`  // trustGuestRxFilters: the guest may change its MAC
 	MTU         int    `json:"mtu,omitempty"`         // 0 for the default of 1500
+	// Shaping limits what the guest sends; nil for no limit.
+	Shaping *inventory.Shaping `json:"shaping,omitempty"`
 }
 
 // Unit is one systemd-networkd file.

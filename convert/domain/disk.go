@@ -1,0 +1,300 @@
+package domain
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"libvirt.org/go/libvirtxml"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// Buses of disks, in libvirt's words.
+const (
+	busVirtio = "virtio"
+	busSCSI   = "scsi"
+	busSATA   = "sata"
+	busIDE    = "ide"
+)
+
+const (
+	maxVirtioDisks = 20 // each takes a PCI device; above, one SCSI controller takes all
+	maxIDE         = 4  // two channels of two
+	sataPorts      = 6  // of each AHCI controller
+	scsiTargets    = 30 // of each virtio-scsi controller; OVMF looks no further than 31
+	maxSCSISerial  = 36 // bytes; libvirt's limit
+)
+
+var (
+	sdName   = regexp.MustCompile(`^/dev/sd[a-z]`)
+	diskName = regexp.MustCompile(`^/dev/(sd|hd|vd|xvd|nvme|da|ada)[0-9a-z]`)
+)
+
+// diskBus picks one bus for all disks, so that their order is one order.
+func (b *builder) diskBus() (bus, reason string) {
+	switch {
+	case b.sys.legacy && len(b.vm.Disks)+len(b.vm.CDROMs) <= maxIDE:
+		return busIDE, b.sys.from + " is older than AHCI and virtio"
+	case b.sys.family == windows || b.sys.legacy:
+		return busSATA, "Windows starts from AHCI with its own driver; change to virtio once virtio-win is installed"
+	case b.sys.family == bsd && !b.fromSCSI():
+		return busSATA, "keeps BSD's name of the disk (ada0)"
+	case b.sys.family == bsd:
+		return busSCSI, "keeps BSD's name of the disk (da0, sd0)"
+	case !b.sys.virtio():
+		return busSATA, "no virtio driver is known to be in the guest"
+	case b.vm.DiskEnableUUID:
+		return busSCSI, "the guest knows its disks by serial number, which virtio-blk cuts at 20 characters"
+	case len(b.vm.Disks) > maxVirtioDisks:
+		return busSCSI, fmt.Sprintf("more than %d disks", maxVirtioDisks)
+	}
+	for _, name := range b.o.Guest.DiskNames {
+		if sdName.MatchString(name) {
+			return busSCSI, "the guest's configuration names " + name + ", which stays so"
+		}
+	}
+	return busVirtio, "the fastest; the guest's kernel has its driver"
+}
+
+func (b *builder) fromSCSI() bool {
+	for _, d := range b.vm.Disks {
+		if d.Class != "scsi" {
+			return false
+		}
+	}
+	return true
+}
+
+// disks attaches the disks in the source's order: the first is sda or vda
+// whichever of them the firmware boots.
+func (b *builder) disks() {
+	here := make(map[string]Disk, len(b.o.Disks))
+	for _, d := range b.o.Disks {
+		here[d.Address] = d
+	}
+	bus, reason := b.diskBus()
+	for _, d := range b.vm.Disks {
+		b.diskConcerns(d)
+		to, ok := here[d.Address()]
+		if !ok {
+			b.leftBehind(d)
+			continue
+		}
+		n := len(b.dom.Devices.Disks)
+		disk := b.disk(d, to, bus, n)
+		b.dom.Devices.Disks = append(b.dom.Devices.Disks, disk)
+		b.accountDisk(d, to, disk, reason)
+	}
+	b.controllers(bus, reason)
+	b.diskNames(bus)
+}
+
+func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.DomainDisk {
+	prefix := map[string]string{busVirtio: "vd", busSCSI: "sd", busSATA: "sd", busIDE: "hd"}[bus]
+	disk := libvirtxml.DomainDisk{
+		Device: "disk",
+		Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw", Cache: "none", Discard: "unmap"},
+		Target: &libvirtxml.DomainDiskTarget{Dev: b.names.next(prefix), Bus: bus},
+	}
+	if to.Block {
+		disk.Driver.IO = "native"
+		disk.Source = &libvirtxml.DomainDiskSource{Block: &libvirtxml.DomainDiskSourceBlock{Dev: to.Path}}
+	} else {
+		// Native I/O would stall on a sparse file's allocation.
+		disk.Driver.IO = "threads"
+		disk.Source = &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: to.Path}}
+	}
+	if d.WriteThrough {
+		disk.Driver.Cache = "directsync"
+	}
+	if d.IOPSLimit > 0 {
+		disk.IOTune = &libvirtxml.DomainDiskIOTune{TotalIopsSec: uint64(d.IOPSLimit)}
+	}
+	if bus == busSCSI && b.vm.DiskEnableUUID {
+		disk.Serial = serial(d)
+		disk.Vendor, disk.Product = "VMware", "Virtual disk"
+	}
+	disk.Address = b.diskAddress(bus, n)
+	return disk
+}
+
+func (b *builder) diskAddress(bus string, n int) *libvirtxml.DomainAddress {
+	drive := func(controller, bus, target, unit int) *libvirtxml.DomainAddress {
+		return &libvirtxml.DomainAddress{Drive: &libvirtxml.DomainAddressDrive{
+			Controller: ref(uint(controller)), Bus: ref(uint(bus)), Target: ref(uint(target)), Unit: ref(uint(unit)),
+		}}
+	}
+	switch bus {
+	case busSCSI: // a target each: firmware looks at few units, if at more than one
+		return drive(n/scsiTargets, 0, n%scsiTargets, 0)
+	case busSATA:
+		return drive(n/sataPorts, 0, 0, n%sataPorts)
+	case busIDE:
+		return drive(0, n/2, 0, n%2)
+	}
+	return b.pci.express()
+}
+
+// serial is the disk's serial number as VMware shows it: the UUID's digits.
+func serial(d inventory.Disk) string {
+	s := strings.ToLower(strings.ReplaceAll(d.UUID, "-", ""))
+	kept := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("0123456789abcdef", r) {
+			return r
+		}
+		return -1
+	}, s)
+	return kept[:min(len(kept), maxSCSISerial)]
+}
+
+// controllers adds what the disks sit on, and accounts for the source's.
+func (b *builder) controllers(bus, reason string) {
+	n := len(b.dom.Devices.Disks)
+	if bus == busSCSI {
+		for i := range (n + scsiTargets - 1) / scsiTargets {
+			b.dom.Devices.Controllers = append(b.dom.Devices.Controllers, libvirtxml.DomainController{
+				Type: "scsi", Index: ref(uint(i)), Model: "virtio-scsi", Address: b.pci.express(),
+			})
+		}
+	}
+	for _, c := range b.vm.Controllers {
+		name := fmt.Sprintf("%s%d", c.Class, c.Bus)
+		of := b.of("controllers[%s].", name)
+		of.changed("model", c.Model, bus, reason)
+		of.changed("class", c.Class, bus, reason)
+		of.changed("bus", c.Bus, "0", "the domain has as many controllers as its disks need")
+		of.dropped("key", c.Key, "number of the device on ESXi")
+		of.dropped("shared", c.Shared, "the domain's disks are its own")
+		if c.Shared != "" && !strings.EqualFold(c.Shared, "noSharing") {
+			b.concern(ConcernSharedBus, ledger.Blocker, name, c.Shared+" bus sharing: other VMs may write this controller's disks",
+				"each VM would get a copy, and they would differ; if this VM is the only user, turn bus sharing off on the source")
+		}
+	}
+}
+
+// leftBehind accounts for a disk that the plan doesn't bring.
+func (b *builder) leftBehind(d inventory.Disk) {
+	of, reason := b.of("disks[%s].", d.Address()), "the plan leaves this disk behind"
+	of.dropped("path", d.Path, reason)
+	of.dropped("capacity", d.Capacity, reason)
+	if d.RDM == "" {
+		b.concern(ConcernLeftBehind, ledger.Warning, d.Address(), "the plan leaves "+d.Path+" behind", "the domain starts without it: check the guest's fstab")
+	}
+	b.diskRest(d, reason)
+}
+
+// accountDisk writes the ledger of a disk that comes along.
+func (b *builder) accountDisk(d inventory.Disk, to Disk, disk libvirtxml.DomainDisk, busReason string) {
+	of, target := b.of("disks[%s].", d.Address()), disk.Target.Dev+" on "+disk.Target.Bus
+	of.mapped("path", d.Path, to.Path)
+	if to.Size == d.Capacity {
+		of.mapped("capacity", d.Capacity, "")
+	} else {
+		of.changed("capacity", d.Capacity, fmt.Sprint(to.Size), "rounded up to what the storage gives out")
+	}
+	of.changed("class", d.Class, target, busReason)
+	of.changed("bus", d.Bus, target, busReason)
+	of.changed("unit", d.Unit, target, "disks keep their order")
+	if disk.Serial != "" {
+		of.changed("uuid", d.UUID, "serial "+disk.Serial, "the serial number stays; names by wwn- and scsi-3 don't, QEMU has no 128-bit WWN")
+	} else {
+		of.dropped("uuid", d.UUID, "the guest didn't see it (disk.EnableUUID is off)")
+	}
+	of.mapped("iopsLimit", d.IOPSLimit, "total_iops_sec")
+	of.mapped("writeThrough", d.WriteThrough, "cache directsync")
+	b.diskRest(d, "")
+}
+
+// diskRest accounts for what becomes of no disk property here. reason, if not
+// empty, stands for each.
+func (b *builder) diskRest(d inventory.Disk, reason string) {
+	of := b.of("disks[%s].", d.Address())
+	drop := func(name string, source any, why string) {
+		if reason != "" {
+			why = reason
+		}
+		of.dropped(name, source, why)
+	}
+	if reason != "" {
+		drop("class", d.Class, "")
+		drop("bus", d.Bus, "")
+		drop("unit", d.Unit, "")
+		drop("uuid", d.UUID, "")
+		drop("iopsLimit", d.IOPSLimit, "")
+		drop("writeThrough", d.WriteThrough, "")
+	}
+	drop("key", d.Key, "number of the device on ESXi")
+	drop("label", d.Label, "VMware's caption")
+	drop("contentID", d.ContentID, "the plan checks it before the copy")
+	drop("format", d.Format, "the copy is raw")
+	drop("mode", d.Mode, "the domain's disk is an ordinary one")
+	drop("thin", d.Thin, "the target's storage decides; zeros are not written")
+	drop("eagerZeroed", d.EagerZeroed, "the target's storage decides; zeros are not written")
+	drop("multiWriter", d.MultiWriter, "the domain's disk is its own")
+	drop("parents", d.Parents, "the chain is read as one disk")
+	drop("rdm", d.RDM, "the domain gets a disk of its own")
+	drop("shares", d.Shares, "libvirt has weights for a whole domain only, and not on every scheduler")
+	for _, f := range d.Files {
+		files := b.of("disks[%s].files[%s].", d.Address(), f.Path)
+		files.dropped("type", f.Type, "a file on the datastore")
+		files.dropped("size", f.Size, "a file on the datastore")
+		files.dropped("allocated", f.Allocated, "a file on the datastore")
+		files.dropped("path", f.Path, "a file on the datastore")
+	}
+}
+
+// diskConcerns finds what makes a disk more than its bytes.
+func (b *builder) diskConcerns(d inventory.Disk) {
+	at := d.Address()
+	if d.Capacity <= 0 || d.Capacity%512 != 0 {
+		b.concern(ConcernCapacity, ledger.Blocker, at, fmt.Sprintf("capacity of %d bytes", d.Capacity), "no disk has that size; look at "+d.Path+" on the host")
+	}
+	for _, ds := range b.host.Datastores {
+		if !ds.Accessible && strings.HasPrefix(d.Path, "["+ds.Name+"] ") {
+			b.concern(ConcernDatastore, ledger.Blocker, at, fmt.Sprintf("datastore %q isn't accessible", ds.Name), "bring it back on the host")
+		}
+	}
+	if d.RDM != "" || d.Format == "rdm" || d.Format == "rawPhysical" {
+		b.concern(ConcernRDM, ledger.Blocker, at, "raw device mapping of "+show(d.RDM), "its data is on a LUN, not on the datastore: detach it from the VM, and give the domain the LUN or a copy by hand")
+	}
+	if d.MultiWriter {
+		b.concern(ConcernMultiWriter, ledger.Blocker, at, "multi-writer: other VMs may write this disk", "each VM would get a copy, and they would differ; if this VM is the only user, turn sharing off on the source")
+	}
+	switch strings.ToLower(d.Mode) {
+	case "independent_nonpersistent", "nonpersistent":
+		b.concern(ConcernNonpersistent, ledger.Warning, at, "mode "+d.Mode+": what is written is forgotten at power-off", "the domain's disk keeps what is written; add <transient/> to it if forgetting is wanted")
+	case "independent_persistent":
+		b.concern(ConcernIndependent, ledger.Note, at, "mode independent: left out of snapshots", "the domain's disk is in its snapshots like any other")
+	case "undoable", "append":
+		b.concern(ConcernNonpersistent, ledger.Warning, at, "mode "+d.Mode+": changes are kept apart until somebody commits them", "commit or discard them on the source")
+	}
+}
+
+// diskNames warns of names in the guest's configuration that will be others.
+func (b *builder) diskNames(bus string) {
+	var stale []string
+	for _, name := range b.o.Guest.DiskNames {
+		stays := bus == busSCSI && (sdName.MatchString(name) || b.sys.family == bsd)
+		if diskName.MatchString(name) && !stays {
+			stale = append(stale, name)
+		}
+	}
+	if len(stale) > 0 {
+		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; its disks will be %s", strings.Join(stale, ", "), b.listDisks()),
+			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting before the migration")
+	}
+	if b.vm.DiskEnableUUID {
+		b.concern(ConcernByID, ledger.Note, "", "the guest sees its disks' serial numbers (disk.EnableUUID)",
+			"names such as scsi-SVMware_Virtual_disk_… in /dev/disk/by-id stay; wwn-… and scsi-3… change")
+	}
+}
+
+func (b *builder) listDisks() string {
+	var s []string
+	for _, d := range b.dom.Devices.Disks {
+		s = append(s, d.Target.Dev)
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,230 @@
+package domain
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"libvirt.org/go/libvirtxml"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+func ethernet(n inventory.NIC) string { return fmt.Sprintf("ethernet%d", n.Index) }
+
+// nics makes an interface of each network adapter, in the source's order.
+func (b *builder) nics() {
+	at := b.nicAddresses()
+	var unnamed []string
+	for i, n := range b.vm.NICs {
+		of := b.of("nics[%s].", ethernet(n))
+		model, reason := b.nicModel(n)
+		iface := libvirtxml.DomainInterface{
+			MAC:     &libvirtxml.DomainInterfaceMAC{Address: b.mac(n)},
+			Model:   &libvirtxml.DomainInterfaceModel{Type: model},
+			Address: at[i],
+		}
+		if n.Model == model {
+			of.mapped("model", n.Model, model)
+		} else {
+			of.changed("model", n.Model, model, reason)
+		}
+		b.attach(n, &iface)
+		b.link(n, &iface)
+		b.dom.Devices.Interfaces = append(b.dom.Devices.Interfaces, iface)
+		unnamed = append(unnamed, b.nicName(n, at[i])...)
+		of.changed("pciSlot", n.PCISlot, showPCI(at[i]), "the domain's PCI buses are QEMU's; NICs keep the order in which the guest found them")
+		of.mapped("index", n.Index, "order of the interfaces")
+		of.dropped("key", n.Key, "number of the device on ESXi")
+		of.dropped("label", n.Label, "VMware's caption")
+		of.dropped("wakeOnLAN", n.WakeOnLAN, "QEMU's NICs wake nothing; use virsh start")
+	}
+	b.nicNames(unnamed)
+}
+
+// nicAddresses gives the NICs PCI addresses in the order in which the guest
+// enumerated them on VMware, so that a guest that counts eth0, eth1 … by that
+// order counts the same here.
+//
+// A pciSlotNumber is (function << 10) + (bridge << 5) + device of the bridge
+// that the NIC is behind: 160, 192, 224 and 256 are function 0 of four bridges,
+// 1184 is function 1 of the first. The guest finds 1184 right after 160, so a
+// VM's fourth NIC is often its first or second.
+func (b *builder) nicAddresses() []*libvirtxml.DomainAddress {
+	nics := b.vm.NICs
+	order := make([]int, len(nics))
+	for i := range order {
+		order[i] = i
+	}
+	if !slices.ContainsFunc(nics, func(n inventory.NIC) bool { return n.PCISlot <= 0 }) {
+		slices.SortStableFunc(order, func(i, j int) int {
+			x, y := nics[i].PCISlot, nics[j].PCISlot
+			return cmp.Or((x&0x3ff)-(y&0x3ff), x-y)
+		})
+	}
+	at := make([]*libvirtxml.DomainAddress, len(nics))
+	for _, i := range order {
+		if model, _ := b.nicModel(nics[i]); model == "virtio" || model == "e1000e" {
+			at[i] = b.pci.express()
+		} else {
+			at[i] = b.pci.old()
+		}
+	}
+	return at
+}
+
+// nicModel picks what the guest has a driver for.
+func (b *builder) nicModel(n inventory.NIC) (model, reason string) {
+	switch {
+	case n.Model == "e1000" || n.Model == "e1000e" && !b.sys.legacy:
+		return n.Model, ""
+	case b.sys.virtio():
+		return "virtio", "the paravirtual NIC of KVM; the guest's kernel has its driver"
+	case b.sys.legacy && b.sys.family == windows:
+		return "rtl8139", "Windows of that age has its driver"
+	case b.sys.legacy:
+		return "e1000", b.sys.from + " predates virtio"
+	case b.sys.family == windows:
+		return "e1000e", "Windows has its driver; change it to virtio once virtio-win is installed"
+	}
+	return "e1000e", "no virtio driver is known to be in the guest"
+}
+
+// mac keeps the address. Where ESXi has made none yet, or it is none that
+// libvirt takes, the interface gets one in QEMU's range, the same each time.
+func (b *builder) mac(n inventory.NIC) string {
+	of := b.of("nics[%s].", ethernet(n))
+	hw, err := net.ParseMAC(n.MAC)
+	if err == nil && len(hw) == 6 && hw[0]&1 == 0 && slices.Max(hw) > 0 {
+		of.mapped("mac", n.MAC, hw.String())
+		of.dropped("macType", n.MACType, "where the address came from no longer matters")
+		return hw.String()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", newUUID(b.host, b.vm), b.vm.BIOSUUID, n.Index))
+	made := net.HardwareAddr{0x52, 0x54, 0x00, sum[0], sum[1], sum[2]}.String()
+	of.add("mac", cmp.Or(n.MAC, "none yet"), made, ledger.Changed, "the source has no usable address")
+	of.changed("macType", n.MACType, "fixed", "made up here")
+	if n.MAC == "" {
+		b.concern(ConcernMACMissing, ledger.Warning, ethernet(n), "ESXi makes the MAC address at the first start, which has not been", "the interface gets "+made)
+	} else {
+		b.concern(ConcernMAC, ledger.Blocker, ethernet(n), fmt.Sprintf("MAC address %q is none of one station", n.MAC), "correct it on the source")
+	}
+	return made
+}
+
+// attach connects the interface to what the network plan says.
+func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
+	of := b.of("nics[%s].", ethernet(n))
+	key := cmp.Or(n.PortGroup, n.Distributed)
+	a, ok := b.o.Network.Attachment(key)
+	switch {
+	case !ok:
+		b.concern(ConcernPortGroup, ledger.Blocker, ethernet(n), fmt.Sprintf("nothing is planned for port group %q", key),
+			fmt.Sprintf("say what it attaches to: %s %s", network.MapFlag, strconv.Quote(cmp.Or(key, "NAME")+"=macvtap:DEVICE")))
+		a.Mode = network.None
+	case a.Mode == network.Macvtap:
+		iface.Source = &libvirtxml.DomainInterfaceSource{Direct: &libvirtxml.DomainInterfaceSourceDirect{Dev: a.Device, Mode: cmp.Or(a.MacvtapMode, "bridge")}}
+		if a.TrustGuest && iface.Model.Type == "virtio" {
+			iface.TrustGuestRXFilters = "yes"
+		}
+	case a.Mode == network.Bridge:
+		iface.Source = &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: a.Device}}
+		if a.MTU > 0 {
+			iface.MTU = &libvirtxml.DomainInterfaceMTU{Size: uint(a.MTU)}
+		}
+	}
+	iface.Bandwidth = bandwidth(a.Shaping)
+	if a.Mode == network.None {
+		// An interface of its own user-mode network with the link down: the
+		// guest finds its NIC, and no frame goes anywhere.
+		iface.Source = &libvirtxml.DomainInterfaceSource{User: &libvirtxml.DomainInterfaceSourceUser{}}
+		iface.Link = &libvirtxml.DomainInterfaceLink{State: "down"}
+		iface.Bandwidth = nil
+		of.dropped("portGroup", n.PortGroup, "attached to nothing, link down")
+		of.dropped("distributed", n.Distributed, "attached to nothing, link down")
+		return
+	}
+	target := string(a.Mode) + " on " + a.Device
+	of.mapped("portGroup", n.PortGroup, target)
+	of.mapped("distributed", n.Distributed, target)
+}
+
+// bandwidth makes libvirt's limits of a port group's shaping, which is of the
+// guest's outgoing traffic. Rates are in kB/s, the burst in KiB.
+func bandwidth(s *inventory.Shaping) *libvirtxml.DomainInterfaceBandwidth {
+	if s == nil || s.AverageBitsPerSecond < 8000 {
+		return nil
+	}
+	count := func(n, unit int64) *int {
+		if n < unit {
+			return nil
+		}
+		return ref(int(min(n/unit, 1<<31-1)))
+	}
+	return &libvirtxml.DomainInterfaceBandwidth{Outbound: &libvirtxml.DomainInterfaceBandwidthParams{
+		Average: count(s.AverageBitsPerSecond, 8000), Peak: count(s.PeakBitsPerSecond, 8000), Burst: count(s.BurstBytes, 1024),
+	}}
+}
+
+// link sets whether the cable is in when the domain starts.
+func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
+	of := b.of("nics[%s].", ethernet(n))
+	if n.StartConnected {
+		of.mapped("startConnected", true, "link up")
+	} else {
+		iface.Link = &libvirtxml.DomainInterfaceLink{State: "down"}
+		of.add("startConnected", "false", "link down", ledger.Mapped, "")
+	}
+	if n.Connected != n.StartConnected && n.Connected {
+		of.changed("connected", n.Connected, "link down", "the state of the moment; at the VM's next start it would be unplugged")
+		return
+	}
+	of.mapped("connected", n.Connected, "link up")
+}
+
+// nicName returns the NIC's name in the guest's configuration where it will
+// have another here. systemd calls a NIC on VMware ens<pciSlotNumber>; here,
+// enp<bus>s<slot> on q35 and ens<slot> on pc (TestNICNames asks a kernel).
+func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []string {
+	old, name := fmt.Sprintf("ens%d", n.PCISlot), predictable(b.pci.machine, at)
+	if n.PCISlot <= 0 || !slices.Contains(b.o.Guest.Interfaces, old) || old == name {
+		return nil
+	}
+	b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration calls it %s; here its name will be %s", old, name),
+		fmt.Sprintf("change the name in the guest's configuration, or keep the old one: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs",
+			old, b.dom.Devices.Interfaces[len(b.dom.Devices.Interfaces)-1].MAC.Address, old))
+	return []string{old}
+}
+
+// predictable is what systemd's net_id calls a NIC at an address.
+func predictable(machine string, at *libvirtxml.DomainAddress) string {
+	if machine == pc {
+		return fmt.Sprintf("ens%d", *at.PCI.Slot)
+	}
+	return fmt.Sprintf("enp%ds%d", *at.PCI.Bus, *at.PCI.Slot)
+}
+
+// nicNames warns of the predictable names that belong to no NIC that is known.
+func (b *builder) nicNames(explained []string) {
+	var rest []string
+	for _, name := range b.o.Guest.Interfaces {
+		if strings.HasPrefix(name, "en") && !slices.Contains(explained, name) {
+			rest = append(rest, name)
+		}
+	}
+	if len(rest) == 0 {
+		return
+	}
+	var here []string
+	for _, i := range b.dom.Devices.Interfaces {
+		here = append(here, predictable(b.pci.machine, i.Address)+" ("+i.MAC.Address+")")
+	}
+	b.concern(ConcernNICName, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; here its NICs will be %s", strings.Join(rest, ", "), strings.Join(here, ", ")),
+		"change the names in the guest's configuration before or right after the first start")
+}

@@ -1,0 +1,136 @@
+package domain
+
+import (
+	"fmt"
+
+	"libvirt.org/go/libvirtxml"
+)
+
+// ProofOptions is what makes a copy of a domain harmless.
+type ProofOptions struct {
+	Name string // of the copy
+	UUID string // of the copy
+	// Overlays has, by target name (vda), the path of a qcow2 overlay for each
+	// disk: what the guest writes goes there.
+	Overlays map[string]string
+	NVRAM    string // path of the copy's EFI variables; "" leaves it to libvirt
+	// ConsoleSocket is the path of a Unix socket that the serial console
+	// listens on; "" for a pty.
+	ConsoleSocket string
+}
+
+// Proof returns a copy of a domain to boot once and throw away. The guest sees
+// the same machine, but nothing that it does lasts or leaves: disks are
+// overlays, links are down on networks of their own, the host's devices are
+// gone, the TPM is another. A reboot ends it. What a user without rights or a
+// host without control groups couldn't start (tuning, locked memory) is gone
+// as well.
+func Proof(dom *libvirtxml.Domain, o ProofOptions) (*libvirtxml.Domain, error) {
+	text, err := dom.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("proof of %s: %w", dom.Name, err)
+	}
+	var p libvirtxml.Domain
+	if err := p.Unmarshal(text); err != nil {
+		return nil, fmt.Errorf("proof of %s: %w", dom.Name, err)
+	}
+	if o.Name == dom.Name || o.UUID == dom.UUID {
+		return nil, fmt.Errorf("proof of %s: needs a name and a UUID of its own", dom.Name)
+	}
+	p.ID, p.Name, p.UUID = nil, o.Name, o.UUID
+	p.Metadata, p.CPUTune, p.MemoryTune, p.BlockIOTune, p.NUMATune = nil, nil, nil, nil, nil
+	p.MemoryBacking, p.Resource, p.SecLabel = nil, nil, nil
+	p.OnPoweroff, p.OnReboot, p.OnCrash = "destroy", "destroy", "destroy"
+	if p.OS != nil {
+		proofFirmware(p.OS, o.NVRAM)
+	}
+	if p.Devices == nil {
+		return nil, fmt.Errorf("proof of %s: it has no devices", dom.Name)
+	}
+	if err := proofDisks(&p, o.Overlays); err != nil {
+		return nil, fmt.Errorf("proof of %s: %w", dom.Name, err)
+	}
+	proofDevices(p.Devices, o)
+	return &p, nil
+}
+
+func proofFirmware(os *libvirtxml.DomainOS, nvram string) {
+	template, format := "", ""
+	if os.NVRam != nil {
+		template, format = os.NVRam.Template, os.NVRam.TemplateFormat
+	}
+	os.NVRam = nil
+	if nvram != "" {
+		os.NVRam = &libvirtxml.DomainNVRam{NVRam: nvram, Template: template, TemplateFormat: format}
+	}
+}
+
+func proofDisks(p *libvirtxml.Domain, overlays map[string]string) error {
+	for i := range p.Devices.Disks {
+		d := &p.Devices.Disks[i]
+		if d.Target == nil {
+			return fmt.Errorf("disk %d has no target", i)
+		}
+		d.IOTune, d.BackingStore, d.Shareable, d.Mirror = nil, nil, nil, nil
+		if d.Device != "" && d.Device != "disk" {
+			d.Source = nil // an empty drive
+			continue
+		}
+		overlay := overlays[d.Target.Dev]
+		if overlay == "" {
+			return fmt.Errorf("disk %s has no overlay", d.Target.Dev)
+		}
+		d.Source = &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: overlay}}
+		// Nothing of it is kept, so nothing need reach stable storage.
+		d.Driver = &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "qcow2", Cache: "unsafe", Discard: "unmap"}
+	}
+	return nil
+}
+
+func proofDevices(d *libvirtxml.DomainDeviceList, o ProofOptions) {
+	for i, n := range d.Interfaces {
+		d.Interfaces[i] = libvirtxml.DomainInterface{
+			MAC: n.MAC, Model: n.Model, Boot: n.Boot, ROM: n.ROM, ACPI: n.ACPI, Address: n.Address,
+			Source: &libvirtxml.DomainInterfaceSource{User: &libvirtxml.DomainInterfaceSourceUser{}},
+			Link:   &libvirtxml.DomainInterfaceLink{State: "down"},
+		}
+	}
+	d.Hostdevs, d.RedirDevs, d.Leases, d.Filesystems, d.Shmems, d.Smartcards = nil, nil, nil, nil, nil, nil
+	d.Graphics, d.VSock = nil, nil // a port or a number that the domain itself may have
+	for i := range d.Channels {
+		if s := d.Channels[i].Source; s != nil && s.UNIX != nil {
+			s.UNIX = &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"} // libvirt picks a path by the domain's name
+		}
+	}
+	for i := range d.TPMs {
+		if be := d.TPMs[i].Backend; be != nil && be.Emulator != nil {
+			// Its state is by UUID, so the copy's is another; it goes with the copy.
+			be.Emulator.PersistentState, be.Emulator.Source = "", nil
+		}
+	}
+	proofConsole(d, o.ConsoleSocket)
+}
+
+// proofConsole makes port 0 a pty or socket, and the others mute.
+func proofConsole(d *libvirtxml.DomainDeviceList, socket string) {
+	source := func() *libvirtxml.DomainChardevSource {
+		if socket == "" {
+			return &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}}
+		}
+		return &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind", Path: socket}}
+	}
+	if len(d.Serials) == 0 {
+		d.Serials = []libvirtxml.DomainSerial{{Target: &libvirtxml.DomainSerialTarget{Port: ref(uint(0))}}}
+	}
+	for i := range d.Serials {
+		s := &d.Serials[i]
+		s.Log, s.Protocol, s.Source = nil, nil, source()
+		if i > 0 {
+			s.Source = &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}
+		}
+	}
+	d.Consoles = []libvirtxml.DomainConsole{{Source: source(), Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: ref(uint(0))}}}
+	for i := range d.Parallels {
+		d.Parallels[i].Source = &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}
+	}
+}
