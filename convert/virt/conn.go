@@ -92,7 +92,11 @@ func explain(what string, err error) error {
 		return nil
 	}
 	if lv, ok := errors.AsType[libvirt.Error](err); ok {
-		return fmt.Errorf("%s: %w", what, &Error{Code: lv.Code, Message: oneLine(lv.Message)})
+		msg := oneLine(lv.Message)
+		if h := hint(msg); h != "" {
+			msg += ": " + h
+		}
+		return fmt.Errorf("%s: %w", what, &Error{Code: lv.Code, Message: msg})
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
@@ -100,10 +104,28 @@ func explain(what string, err error) error {
 // Error is what libvirt says of a failure.
 type Error struct {
 	Code    libvirt.ErrorNumber
-	Message string // one line, without control characters
+	Message string // one line, without control characters, with advice where we have some
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// hint says what to do about what libvirt says where that isn't obvious.
+func hint(msg string) string {
+	for _, h := range []struct{ part, hint string }{
+		{"virtlogd-sock", "virtlogd does not run: systemctl start virtlogd.socket"},
+		{"virtlockd-sock", "virtlockd does not run: systemctl start virtlockd.socket"},
+		{"domaintype=kvm", "this host has no KVM (is it enabled in its firmware?): qemu is the slow way without"},
+		{"Unable to find 'efi' firmware", "install ovmf"},
+		{"Unable to find any firmware", "install ovmf"},
+		{"Unable to find 'swtpm", "install swtpm and swtpm-tools"},
+		{"Permission denied", "QEMU runs as a user of its own, which must be able to pass every directory on the way"},
+	} {
+		if strings.Contains(msg, h.part) {
+			return h.hint
+		}
+	}
+	return ""
+}
 
 // is tells a libvirt error by its number.
 func is(err error, code libvirt.ErrorNumber) bool {

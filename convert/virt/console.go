@@ -182,9 +182,8 @@ func bootSigns() []sign {
 		{kind: failed, reason: "the firmware found nothing to boot", pattern: regexp.MustCompile(`No bootable (device|option|medium)|BdsDxe: No bootable|Operating system not found|Missing operating system|UEFI Interactive Shell|Reboot and [Ss]elect proper [Bb]oot device`)},
 		{kind: failed, reason: "the firmware found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *(Shell> |2\.0 Shell>)`)},
 		{kind: up, prompt: true, pattern: regexp.MustCompile(`(^|\s)[Ll]ogin: ?$`)},
-		// The kernel writes into the prompt's line: "web login: [  12.345] random: …".
-		{kind: up, prompt: true, late: true, pattern: regexp.MustCompile(`^\S* ?[Ll]ogin: *\[ *[0-9]+\.[0-9]+\]`)},
-		{kind: up, prompt: true, late: true, pattern: regexp.MustCompile(`^\S+ [Ll]ogin:$`)},
+		// Others write into the prompt's line: "web login: [  12.345] random: …".
+		{kind: up, pattern: regexp.MustCompile(`^[\w.-]+ [Ll]ogin:( |$)`)},
 		// agetty(8) shows /etc/issue, which names the terminal, before its prompt.
 		{kind: up, pattern: regexp.MustCompile(`^[A-Z][\w./() -]* (ttyS|hvc)[0-9]+$`)},
 		{kind: up, pattern: regexp.MustCompile(`^Please press Enter to activate this console\.`)},

@@ -1,0 +1,219 @@
+package virt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"esxodus/convert/host"
+)
+
+// missing skips a test that lacks something, or fails it where nothing may be
+// missing.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// system connects to the real libvirtd, and starts one if there is none.
+func system(t *testing.T) *Conn {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("boots guests")
+	}
+	c, err := Connect(t.Context(), SystemURI)
+	if err != nil && os.Getuid() == 0 {
+		if path, e := exec.LookPath("libvirtd"); e == nil {
+			if out, e := exec.Command(path, "-d").CombinedOutput(); e != nil {
+				t.Logf("libvirtd -d: %v: %s", e, out)
+			}
+			for range 50 {
+				if c, err = Connect(t.Context(), SystemURI); err == nil {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+	}
+	if err != nil {
+		missing(t, "no libvirt: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// sector is a boot sector that writes text to COM1, then runs after, then
+// halts. It is bare 16-bit code: SeaBIOS jumps to it at 0:7C00.
+func sector(text string, after ...byte) []byte {
+	const load = 0x7c00
+	code := []byte{
+		0xfa,       //       cli               SeaBIOS would flush its own console into ours
+		0x31, 0xc0, //       xor ax, ax
+		0x8e, 0xd8, //       mov ds, ax
+		0x8e, 0xc0, //       mov es, ax
+		0xbe, 0, 0, //       mov si, text
+		0xac,       // next: lodsb
+		0x84, 0xc0, //       test al, al
+		0x74, 0x12, //       jz after
+		0x88, 0xc4, //       mov ah, al
+		0xba, 0xfd, 0x03, // mov dx, 3FDh      line status
+		0xec,       // wait: in al, dx
+		0xa8, 0x20, //       test al, 20h      transmitter empty
+		0x74, 0xfb, //       jz wait
+		0x88, 0xe0, //       mov al, ah
+		0xba, 0xf8, 0x03, // mov dx, 3F8h
+		0xee,       //       out dx, al
+		0xeb, 0xe9, //       jmp next
+	}
+	code = append(code, after...)
+	code = append(code, 0xf4, 0xeb, 0xfd) // hlt: hlt; jmp hlt
+	at := load + len(code)
+	code[8], code[9] = byte(at), byte(at>>8)
+	code = append(code, "\r\n"+text+"\x00"...)
+	if len(code) > 510 {
+		panic("boot sector is full")
+	}
+	return append(append(code, make([]byte, 510-len(code))...), 0x55, 0xaa)
+}
+
+// writes64 is code that writes 64 sectors, one by one, over the second sector
+// of the first disk: more than any boot loader does.
+func writes64() []byte {
+	return []byte{
+		0xbd, 0x40, 0x00, //       mov bp, 64
+		0xb8, 0x01, 0x03, // next: mov ax, 0301h     write one sector
+		0xb9, 0x02, 0x00, //       mov cx, 2         cylinder 0, sector 2
+		0xba, 0x80, 0x00, //       mov dx, 80h       head 0, first disk
+		0xbb, 0x00, 0x7c, //       mov bx, 7C00h
+		0xcd, 0x13, //             int 13h
+		0x4d,       //             dec bp
+		0x75, 0xef, //             jnz next
+	}
+}
+
+// scratch is a directory that QEMU's user can pass, which t.TempDir is not.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "esxodus-virt-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// guest is a raw disk with an overlay over it, and a proof domain of both.
+type guest struct {
+	base, dir, name, run, xml string
+}
+
+// newGuest makes a guest whose disk begins with boot.
+func newGuest(t *testing.T, boot []byte) guest {
+	t.Helper()
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		missing(t, "no qemu-img: %v", err)
+	}
+	g := guest{dir: filepath.Join(scratch(t), "proof"), run: "r" + uuid.NewString()}
+	g.base = filepath.Join(filepath.Dir(g.dir), "base.raw")
+	disk := make([]byte, 1<<20)
+	copy(disk, boot)
+	if err := os.WriteFile(g.base, disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.prepare(t)
+	return g
+}
+
+func (g *guest) prepare(t *testing.T) {
+	t.Helper()
+	overlays, err := host.Overlays(t.Context(), host.Tool{}, g.dir, []string{g.base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.name = "esxodus-test-" + uuid.NewString()[:8]
+	g.xml = proofXML(g.name, g.run, overlays[0])
+}
+
+// proofXML is a domain as convert/domain makes it for proofs, in small.
+func proofXML(name, run, overlay string) string {
+	return fmt.Sprintf(`<domain type='qemu'>
+  <name>%s</name>
+  <uuid>%s</uuid>
+  <metadata><esxodus:run xmlns:esxodus="https://esxodus/1" id="%s"/></metadata>
+  <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><bios useserial='yes'/></os>
+  <features><acpi/></features>
+  <on_reboot>destroy</on_reboot>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>
+    <interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/><link state='down'/></interface>
+    <serial type='pty'/>
+    <console type='pty'/>
+  </devices>
+</domain>`, name, uuid.NewString(), run, overlay)
+}
+
+// request is one with times for guests that take a second.
+func (g guest) request(t *testing.T) ProofRequest {
+	t.Helper()
+	return ProofRequest{XML: g.xml, Timeout: 40 * time.Second, Quiet: 20 * time.Second, Shutdown: 300 * time.Millisecond, Line: func(s string) { t.Log(s) }}
+}
+
+// gone checks that nothing is left of the guest in libvirt and no QEMU has its
+// disk.
+func (g guest) gone(t *testing.T, c *Conn) {
+	t.Helper()
+	var left string
+	for range 50 {
+		left = ""
+		if _, ok, err := c.Lookup(context.WithoutCancel(t.Context()), g.name); err != nil || ok {
+			left = fmt.Sprintf("domain: %v, %v", ok, err)
+		}
+		left += processes(t, g.name)
+		if left == "" {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("%s is left: %s", g.name, left)
+}
+
+// processes lists those with a word in their arguments.
+func processes(t *testing.T, word string) string {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, d := range dirs {
+		args, err := os.ReadFile(filepath.Join(d, "cmdline"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if strings.Contains(string(args), "guest="+word) {
+			found = append(found, d)
+		}
+	}
+	return strings.Join(found, " ")
+}

@@ -1,0 +1,168 @@
+package virt
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestProve(t *testing.T) {
+	c := system(t)
+	tests := []struct {
+		name     string
+		boot     []byte
+		edit     func(xml string) string
+		kind     ProofKind // wanted, or
+		reason   string    // of the ProofError
+		evidence string    // substring of either's line
+	}{
+		{name: "login prompt", boot: sector("\x1b[2JDebian GNU/Linux 12 web\r\n\r\nweb login: "), kind: LoginPrompt, evidence: "web login:"},
+		{name: "kernel panic", boot: sector("Booting\r\n[    1.5] Kernel panic - not syncing: VFS: no init found.\r\n[    1.6] CPU: 0\r\n"), reason: "the kernel panicked", evidence: "no init found"},
+		{name: "initramfs shell", boot: sector("Begin: Running /scripts\r\n(initramfs) "), reason: "the initramfs stopped in its shell", evidence: "(initramfs)"},
+		{name: "GRUB rescue", boot: sector("error: no such device: 1234.\r\ngrub rescue> "), reason: "GRUB found nothing to boot", evidence: "grub rescue>"},
+		{name: "no boot sector", boot: make([]byte, 512), reason: "the firmware found nothing to boot", evidence: "No bootable device"},
+		{name: "silent guest that writes", boot: sector("", writes64()...), edit: noSerial, kind: Activity, evidence: "in 64 requests"},
+		{name: "silent guest that does not write", boot: sector(""), edit: noSerial, reason: "no login prompt, and no sign that it mounted its disks,"},
+		{name: "no serial port", boot: sector("", writes64()...), edit: noPort, kind: Activity, evidence: "in 64 requests"},
+		// int 19h through a reset: jmp FFFF:0000
+		{name: "resets", boot: sector("hello\r\n", 0xea, 0, 0, 0xff, 0xff), reason: "it powered off, or reset and was not let start again"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuest(t, tt.boot)
+			if tt.edit != nil {
+				g.xml = tt.edit(g.xml)
+			}
+			before := hash(t, g.base)
+			req := g.request(t)
+			if tt.kind == Activity {
+				req.Quiet = 4 * time.Second
+			}
+			if tt.name == "silent guest that does not write" {
+				req.Timeout, req.Quiet = 6*time.Second, 3*time.Second
+			}
+			proof, err := c.Prove(t.Context(), req)
+			g.gone(t, c)
+			if hash(t, g.base) != before {
+				t.Error("the base disk has changed")
+			}
+			t.Logf("%+v, %v", proof, err)
+			if tt.reason == "" {
+				if err != nil || proof.Kind != tt.kind || !strings.Contains(proof.Evidence, tt.evidence) {
+					t.Errorf("Prove = %+v, %v; want kind %s, evidence %q", proof, err, tt.kind, tt.evidence)
+				}
+				return
+			}
+			var failed *ProofError
+			if !errors.As(err, &failed) || failed.Reason != tt.reason || !strings.Contains(failed.Line, tt.evidence) {
+				t.Errorf("Prove = %+v, %v; want reason %q, line with %q", proof, err, tt.reason, tt.evidence)
+			}
+		})
+	}
+}
+
+// noSerial keeps the firmware off the serial port.
+func noSerial(xml string) string { return strings.Replace(xml, "<bios useserial='yes'/>", "", 1) }
+
+func noPort(xml string) string {
+	xml = strings.Replace(xml, "<serial type='pty'/>", "", 1)
+	return strings.Replace(noSerial(xml), "<console type='pty'/>", "", 1)
+}
+
+func hash(t *testing.T, path string) [32]byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(b)
+}
+
+func TestProveRefuses(t *testing.T) {
+	c := system(t)
+	g := newGuest(t, sector("login: "))
+	tests := []struct {
+		name, old, repl, err string
+	}{
+		{"raw disk", "type='qcow2'", "type='raw'", "neither read-only nor a qcow2 overlay"},
+		{"link up", "<link state='down'/>", "<link state='up'/>", "does not have its link down"},
+		{"no link", "<link state='down'/>", "", "does not have its link down"},
+		{"no name", g.name, "", "lacks a name or a UUID"},
+		{"not schema-valid", "<vcpu>1</vcpu>", "<vcpu>1</vcpu><frob/>", "XML document failed to validate"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := c.Prove(t.Context(), ProofRequest{XML: strings.Replace(g.xml, tt.old, tt.repl, 1)})
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("Prove = %v, want %q", err, tt.err)
+			}
+			g.gone(t, c)
+		})
+	}
+}
+
+func TestProveCancel(t *testing.T) {
+	c := system(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	g := newGuest(t, sector("still booting\r\n"))
+	stop := errors.New("the admin pressed Ctrl-C")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	req := g.request(t)
+	req.Line = func(line string) {
+		if line == "still booting" {
+			cancel(stop)
+		}
+	}
+	if _, err := c.Prove(ctx, req); !errors.Is(err, stop) {
+		t.Errorf("Prove = %v, want %v", err, stop)
+	}
+	g.gone(t, c)
+}
+
+// TestProveKilled kills a process in the middle of a proof.
+func TestProveKilled(t *testing.T) {
+	c := system(t)
+	g := newGuest(t, sector("still booting\r\n"))
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperProve$")
+	cmd.Env = append(os.Environ(), "ESXODUS_TEST_PROVE="+g.xml)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "still booting") {
+		t.Log(lines.Text())
+	}
+	if _, ok, err := c.Lookup(t.Context(), g.name); !ok || err != nil {
+		t.Errorf("Lookup before the kill = %v, %v; want it running", ok, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	g.gone(t, c)
+}
+
+// TestHelperProve is the process that TestProveKilled kills.
+func TestHelperProve(t *testing.T) {
+	xml := os.Getenv("ESXODUS_TEST_PROVE")
+	if xml == "" {
+		t.Skip("not a test of its own")
+	}
+	c := system(t)
+	_, err := c.Prove(t.Context(), ProofRequest{XML: xml, Line: func(s string) { os.Stdout.WriteString(s + "\n") }})
+	t.Errorf("Prove returned: %v", err)
+}
