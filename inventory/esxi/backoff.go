@@ -12,11 +12,12 @@ type backoff struct {
 	first time.Duration // the wait after the first try; it doubles from there
 	busy  time.Duration // the same where the host says that it has too much to do
 	most  time.Duration // the longest wait
+	poll  time.Duration // between two looks at something that takes its time
 }
 
 // The default is six tries over a minute, or two where the host limits the
 // rate.
-var defaultBackoff = backoff{tries: 6, first: 2 * time.Second, busy: 5 * time.Second, most: 45 * time.Second}
+var defaultBackoff = backoff{tries: 6, first: 2 * time.Second, busy: 5 * time.Second, most: 45 * time.Second, poll: 2 * time.Second}
 
 // wait sleeps before the try that follows number try (from 0).
 func (b backoff) wait(ctx context.Context, try int, first time.Duration) error {

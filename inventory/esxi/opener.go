@@ -44,8 +44,8 @@ func (o *Opener) Open(name string) (*File, error) {
 
 func (o *Opener) resolve(name string) (dsPath, error) {
 	switch {
-	case name == "":
-		return dsPath{}, fmt.Errorf("%w: empty name", ErrOutside)
+	case name == "" || name == "." || name == "..":
+		return dsPath{}, fmt.Errorf("%w: not a file's name", ErrOutside)
 	case strings.HasPrefix(name, "/"):
 		return absolute(name, o.stores)
 	case strings.HasPrefix(name, "["):
@@ -54,8 +54,5 @@ func (o *Opener) resolve(name string) (dsPath, error) {
 		return dsPath{}, fmt.Errorf("%w: want a file beside the descriptor or a path below /vmfs/volumes", ErrOutside)
 	}
 	file, err := cleanFile(path.Join(path.Dir(o.dir.file), name))
-	if err == nil && name == ".." {
-		err = ErrOutside
-	}
 	return dsPath{o.dir.store, file}, err
 }

@@ -11,9 +11,6 @@ import (
 	"esxodus/inventory"
 )
 
-// powerPoll is how often a VM's power state is looked at while it changes.
-const powerPoll = 2 * time.Second
-
 func vmRef(id string) types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "VirtualMachine", Value: id}
 }
@@ -64,7 +61,7 @@ func (c *Client) PowerOff(ctx context.Context, vmID string) error {
 }
 
 func (c *Client) untilOff(ctx context.Context, vmID string) error {
-	t := time.NewTicker(powerPoll)
+	t := time.NewTicker(c.retry.poll)
 	defer t.Stop()
 	for {
 		state, err := c.Power(ctx, vmID)

@@ -2,8 +2,11 @@ package esxi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -86,7 +89,7 @@ func (c *Client) send(ctx context.Context, r request, handle func(*http.Response
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return 0, stalledOr(ctx, wrapDial(c.cfg.URL.Host, err))
+		return 0, stalledOr(ctx, broken(err))
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent {
 		discard(res.Body)
@@ -101,4 +104,16 @@ func (c *Client) send(ctx context.Context, r request, handle func(*http.Response
 		err = stalledOr(ctx, err)
 	}
 	return n, err
+}
+
+// broken explains a request that got no answer, without the URL, of which the
+// caller names the readable part.
+func broken(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("connection broke before the answer: %w", err)
 }
