@@ -3,6 +3,7 @@ package virt
 import (
 	"context"
 	"errors"
+	"esxodus/convert/host"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"esxodus/convert/host"
 )
 
 // missing skips a test that lacks something, or fails it where nothing may be
@@ -35,17 +34,7 @@ func system(t *testing.T) *Conn {
 	}
 	c, err := Connect(t.Context(), SystemURI)
 	if err != nil && os.Getuid() == 0 {
-		if path, e := exec.LookPath("libvirtd"); e == nil {
-			if out, e := exec.Command(path, "-d").CombinedOutput(); e != nil {
-				t.Logf("libvirtd -d: %v: %s", e, out)
-			}
-			for range 50 {
-				if c, err = Connect(t.Context(), SystemURI); err == nil {
-					break
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
-		}
+		c, err = startDaemons(t)
 	}
 	if err != nil {
 		missing(t, "no libvirt: %v", err)
@@ -56,6 +45,23 @@ func system(t *testing.T) *Conn {
 		}
 	})
 	return c
+}
+
+// startDaemons starts libvirt's, which stay for the next test.
+func startDaemons(t *testing.T) (c *Conn, err error) {
+	t.Helper()
+	for _, d := range []string{"virtlogd", "libvirtd"} {
+		if out, err := exec.Command(d, "-d").CombinedOutput(); err != nil {
+			t.Logf("%s -d: %v: %s", d, err, out)
+		}
+	}
+	for range 50 {
+		if c, err = Connect(t.Context(), SystemURI); err == nil {
+			return c, nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil, err
 }
 
 // sector is a boot sector that writes text to COM1, then runs after, then
@@ -110,7 +116,7 @@ func writes64() []byte {
 // scratch is a directory that QEMU's user can pass, which t.TempDir is not.
 func scratch(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "esxodus-virt-test-")
+	dir, err := os.MkdirTemp("/var/tmp", "esxodus-virt-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

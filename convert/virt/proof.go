@@ -242,7 +242,7 @@ func (w *watch) close() {
 // drain reads what the guest wrote since, at most as much as one round may
 // take.
 func (w *watch) drain() {
-	const rounds = 64
+	const rounds = 16
 	buf := make([]byte, 64<<10)
 	for range rounds {
 		if w.stream == nil {
