@@ -61,7 +61,7 @@ func (c *checkpoint) run(ctx context.Context) error {
 			}
 			c.pending = append(c.pending, r)
 			c.bytes += r.bytes
-			if c.bytes < checkpointBytes && len(c.pending) < checkpointRecords {
+			if c.bytes < c.digests.every && len(c.pending) < checkpointRecords {
 				continue
 			}
 		case <-tick.C:

@@ -3,30 +3,13 @@ package disk_test
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"esxodus/disk"
+	"esxodus/disk/disktest"
 )
-
-// content is size bytes with runs of data and of zeros, of lengths that fit no
-// block; the same seed gives the same bytes.
-func content(size int, seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, 1))
-	b := make([]byte, size)
-	for off := 0; off < size; {
-		n := min(1+r.IntN(300<<10), size-off)
-		if r.IntN(2) == 0 {
-			for i := range b[off : off+n] {
-				b[off+i] = byte(r.Uint32())
-			}
-		}
-		off += n
-	}
-	return b
-}
 
 // sparse writes b to a new raw file with holes where 4 KiB of it are zero.
 func sparse(t *testing.T, b []byte) *disk.Raw {
@@ -50,7 +33,7 @@ func sparse(t *testing.T, b []byte) *disk.Raw {
 
 func TestCopyPlain(t *testing.T) {
 	for _, size := range []int{512, 64 << 10, disk.BlockSize, disk.BlockSize + 512, 5*disk.BlockSize - 1024} {
-		want := content(size, uint64(size))
+		want := disktest.Content(size, uint64(size))
 		src := sparse(t, want)
 		path := filepath.Join(t.TempDir(), "target")
 		dst, err := disk.CreateRaw(path, int64(size))

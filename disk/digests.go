@@ -37,6 +37,7 @@ type Digests struct {
 	blocks int64
 	size   int64 // of the target, bytes
 	plan   digest
+	every  int64 // bytes of the target between two checkpoints
 }
 
 // CreateDigests makes the digest file of a copy of maps to a target of size
@@ -52,7 +53,7 @@ func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests,
 	if blocks > maxBlockCount {
 		return nil, fmt.Errorf("digests %s: %d blocks are more than the %d that one file holds", path, blocks, maxBlockCount)
 	}
-	d := &Digests{path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps)}
+	d := &Digests{path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps), every: checkpointBytes}
 	d.f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new")
 	if err != nil {
 		return nil, fmt.Errorf("digests: %w", err)
@@ -98,7 +99,7 @@ func OpenDigests(path, source string, size int64, maps []Mapping) (*Digests, err
 	if err != nil {
 		return nil, fmt.Errorf("digests: %w", err)
 	}
-	d := &Digests{f: f, path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps)}
+	d := &Digests{f: f, path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps), every: checkpointBytes}
 	if err := d.check(); err != nil {
 		return nil, errors.Join(fmt.Errorf("digests %s: %w", path, err), f.Close())
 	}
@@ -201,7 +202,7 @@ func (d *Digests) Sum() ([sha256.Size]byte, error) {
 		if sum == (digest{}) {
 			return digest{}, fmt.Errorf("digests %s: block %d of %d isn't known: the copy isn't finished", d.path, i, d.blocks)
 		}
-		h.Write(sum[:]) //nolint:errcheck // a hash never fails
+		h.Write(sum[:]) // never an error
 	}
 	return digest(h.Sum(nil)), nil
 }

@@ -98,7 +98,8 @@ func ExtentsFrom(img Image, off int64) iter.Seq2[Extent, error] {
 	}
 	return func(yield func(Extent, error) bool) {
 		for e, err := range img.Extents() {
-			if err == nil && e.Offset+e.Length <= off {
+			before := e.Offset >= 0 && e.Length > 0 && e.Offset < off && e.Length <= off-e.Offset
+			if err == nil && before {
 				continue
 			}
 			if !yield(e, err) {
@@ -133,7 +134,7 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 	switch {
 	case n == len(p):
 		return nil
-	case err == nil || err == io.EOF: //nolint:errorlint // a wrapped EOF is the reader's own error, kept whole
+	case err == nil || err == io.EOF:
 		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(p), off, io.ErrUnexpectedEOF)
 	default:
 		return err

@@ -104,7 +104,7 @@ func (s *stream) grains(r io.ReaderAt, size int64) error {
 	used := false
 	for i := int64(0); i*grain < size && s.err == nil; i++ {
 		clear(buf)
-		if n, err := r.ReadAt(buf[:min(grain, size-i*grain)], i*grain); err != nil && err != io.EOF { //nolint:errorlint // as io.ReaderAt has it
+		if n, err := r.ReadAt(buf[:min(grain, size-i*grain)], i*grain); err != nil && err != io.EOF {
 			return fmt.Errorf("grain %d after %d bytes: %w", i, n, err)
 		}
 		if !bytes.Equal(buf, zero) {

@@ -131,7 +131,7 @@ func (f *inflater) inflate(p, data []byte, most int64) error {
 		if rest -= int64(n); rest < 0 {
 			return errTooLong
 		}
-		if err == io.EOF { //nolint:errorlint // zlib gives it bare, and only at a stream's proper end
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {

@@ -15,48 +15,48 @@ import (
 
 // tool is the path of a program, or ends the test: where all tools should be
 // there it fails, elsewhere it is skipped.
-func tool(t testing.TB, name string) string {
-	t.Helper()
+func tool(tb testing.TB, name string) string {
+	tb.Helper()
 	path, err := exec.LookPath(name)
 	if err == nil {
 		return path
 	}
 	if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") != "" {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Skip(err)
+	tb.Skip(err)
 	return ""
 }
 
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(tool(t, name), args...).CombinedOutput()
+func run(tb testing.TB, name string, args ...string) string {
+	tb.Helper()
+	out, err := exec.Command(tool(tb, name), args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+		tb.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
 
 // rawFile writes b where qemu-img can read it.
-func rawFile(t testing.TB, b []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "raw")
+func rawFile(tb testing.TB, b []byte) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "raw")
 	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
 // open opens a disk in a directory, until the test's end.
-func open(t testing.TB, path string) *vmdk.Image {
-	t.Helper()
+func open(tb testing.TB, path string) *vmdk.Image {
+	tb.Helper()
 	m, err := vmdk.Open(vmdk.DirOpener(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := m.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return m
@@ -105,15 +105,15 @@ func checkSkips(t *testing.T, m *vmdk.Image) {
 	}
 }
 
-func streamFile(t testing.TB, want []byte, level int) string {
-	t.Helper()
+func streamFile(tb testing.TB, want []byte, level int) string {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := disktest.StreamOptimized(&b, bytes.NewReader(want), int64(len(want)), "disk.vmdk", level); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "disk.vmdk")
+	path := filepath.Join(tb.TempDir(), "disk.vmdk")
 	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
