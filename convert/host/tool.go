@@ -88,8 +88,7 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var stdout, stderr buffer
-	stdout.max, stderr.max, stderr.tail = maxStdout, maxStderr, true
+	stdout, stderr := buffer{max: maxStdout}, buffer{max: maxStderr, tail: true}
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
 	// LVM complains on stderr of each descriptor that our parent left open.
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1")
@@ -105,18 +104,21 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 		t.Log.DebugContext(ctx, "program ran", "argv", argv, "took", time.Since(start), "error", err)
 	}
 	if ctx.Err() != nil && err != nil {
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // children that outlived it
+		}
 		return nil, fmt.Errorf("%s: %w", argv[0], context.Cause(ctx))
 	}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return nil, &ExitError{Argv: argv, Code: exit.ExitCode(), State: exit.String(), Stderr: printable(stderr.String())}
+		return nil, &ExitError{Argv: argv, Code: exit.ExitCode(), State: exit.String(), Stderr: printable(stderr.kept.String())}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", argv[0], err)
 	case stdout.lost:
 		return nil, fmt.Errorf("%s: more than %d bytes of output", argv[0], maxStdout)
 	}
-	return stdout.Bytes(), nil
+	return stdout.kept.Bytes(), nil
 }
 
 // lookPath finds a program, also in the system directories that an ordinary
@@ -139,9 +141,9 @@ func lookPath(name string) (string, error) {
 }
 
 // buffer takes everything and keeps at most max bytes: the first, or, as a
-// tail, the last.
+// tail, the last. It must not have bytes.Buffer's ReadFrom, which has no limit.
 type buffer struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	max  int
 	tail bool
 	lost bool
@@ -150,16 +152,16 @@ type buffer struct {
 func (b *buffer) Write(p []byte) (int, error) {
 	n := len(p)
 	if !b.tail {
-		room := b.max - b.Len()
+		room := b.max - b.kept.Len()
 		b.lost = b.lost || n > room
-		b.Buffer.Write(p[:min(n, room)])
+		b.kept.Write(p[:min(n, room)])
 		return n, nil
 	}
 	p = p[max(0, n-b.max):]
-	if over := b.Len() + len(p) - b.max; over > 0 {
-		b.Next(over)
+	if over := b.kept.Len() + len(p) - b.max; over > 0 {
+		b.kept.Next(over)
 	}
-	b.Buffer.Write(p)
+	b.kept.Write(p)
 	return n, nil
 }
 
