@@ -1,5 +1,17 @@
-// Package guest looks inside a VM's disks, before anything is copied, for what
-// decides whether and how it will run as a domain.
+// Package guest looks inside a VM's disks, in place and before anything is
+// copied, for what decides whether and how it will run as a domain.
+//
+// [Look] reads partition tables, the signatures of what partitions and linear
+// logical volumes hold, and, where the root is ext2, ext3 or ext4, the files
+// that matter: os-release, fstab, the boot loader's configuration, the network
+// configuration, what the initrds are made for. A few MiB of a disk are read
+// for that. The guest's files are as hostile as its disks: every file is read
+// up to a limit, links are followed inside the guest only, and each parser is
+// a function of bytes that has a fuzz test.
+//
+// Words: a volume is a partition, a whole disk without table, or a logical
+// volume; the root is the volume that the guest mounts at /; the tree is the
+// root with the other volumes mounted in it that could be read.
 package guest
 
 // Guest is what a look inside found. Every field may be empty: a look that
@@ -10,20 +22,32 @@ type Guest struct {
 	Version     string       `json:"version,omitempty"` // os-release VERSION_ID: 12
 	PrettyName  string       `json:"prettyName,omitempty"`
 	Hostname    string       `json:"hostname,omitempty"`
-	Disks       []DiskLayout `json:"disks"`                // in the VM's order
-	Kernels     []string     `json:"kernels,omitempty"`    // versions with an image in /boot
-	Consoles    []string     `json:"consoles,omitempty"`   // console= of the default boot entry: "ttyS0,115200n8"
-	Interfaces  []string     `json:"interfaces,omitempty"` // NIC names that the guest's configuration uses: ens192
-	DiskNames   []string     `json:"diskNames,omitempty"`  // unstable names its configuration uses: /dev/sda1
-	Agent       bool         `json:"agent,omitempty"`      // qemu-guest-agent is installed
-	OpenVMTools bool         `json:"openVMTools,omitempty"`
-	Notes       []string     `json:"notes,omitempty"` // what could not be read, and why
+	Root        string       `json:"root,omitempty"`        // the volume: "scsi0:0 partition 1", "vg0/root"
+	Disks       []DiskLayout `json:"disks"`                 // in the VM's order
+	Volumes     []Volume     `json:"volumes,omitempty"`     // logical volumes
+	Kernels     []string     `json:"kernels,omitempty"`     // versions with an image in /boot, newest last
+	Initrds     []Initrd     `json:"initrds,omitempty"`     // one per kernel that has one
+	Cmdline     string       `json:"cmdline,omitempty"`     // kernel command line of the default boot entry
+	Consoles    []string     `json:"consoles,omitempty"`    // console= of the default boot entry: "ttyS0,115200n8"
+	SerialLogin []string     `json:"serialLogin,omitempty"` // serial ports with a login of their own: ttyS0
+	EFILoaders  []string     `json:"efiLoaders,omitempty"`  // on the EFI system partition: "EFI/debian/shimx64.efi"
+	Interfaces  []string     `json:"interfaces,omitempty"`  // NIC names that the guest's configuration uses: ens192
+	// PinnedNames are those NIC names that the guest binds to a MAC address:
+	// they survive a change of bus.
+	PinnedNames []string `json:"pinnedNames,omitempty"`
+	DiskNames   []string `json:"diskNames,omitempty"` // unstable names its configuration uses: /dev/sda1
+	Agent       bool     `json:"agent,omitempty"`     // qemu-guest-agent is installed
+	OpenVMTools bool     `json:"openVMTools,omitempty"`
+	VMwareTools bool     `json:"vmwareTools,omitempty"` // VMware's own, not open-vm-tools
+	Notes       []string `json:"notes,omitempty"`       // what could not be read, and why
 }
 
 // DiskLayout is one disk's partition table and what its partitions hold.
 type DiskLayout struct {
 	Address    string      `json:"address"`            // the source's: "scsi0:0"
+	Size       int64       `json:"size"`               // bytes
 	Table      string      `json:"table"`              // mbr, gpt, none
+	TableID    string      `json:"tableID,omitempty"`  // mbr: 8 hex digits; gpt: GUID
 	BootCode   bool        `json:"bootCode,omitempty"` // sector 0 holds code and ends in 55 AA
 	Partitions []Partition `json:"partitions,omitempty"`
 }
@@ -31,12 +55,56 @@ type DiskLayout struct {
 // Partition is one partition, or the whole disk where there is no table (then
 // Number is 0).
 type Partition struct {
-	Number  int    `json:"number"`
-	Offset  int64  `json:"offset"`            // bytes
-	Length  int64  `json:"length"`            // bytes
-	Type    string `json:"type,omitempty"`    // table's type: 83, ef00's GUID
-	Content string `json:"content,omitempty"` // ext4, xfs, swap, lvm2, vfat, ntfs, luks, btrfs, md …; "" unknown
-	Label   string `json:"label,omitempty"`
-	UUID    string `json:"uuid,omitempty"`  // of the file system
-	Mount   string `json:"mount,omitempty"` // from the guest's fstab
+	Number    int    `json:"number"`
+	Offset    int64  `json:"offset"`              // bytes
+	Length    int64  `json:"length"`              // bytes
+	Type      string `json:"type,omitempty"`      // table's type: 83, ef00's GUID
+	TypeName  string `json:"typeName,omitempty"`  // what that is called: Linux
+	Name      string `json:"name,omitempty"`      // gpt
+	GUID      string `json:"guid,omitempty"`      // gpt, the partition's own
+	Active    bool   `json:"active,omitempty"`    // the BIOS boots from it
+	Logical   bool   `json:"logical,omitempty"`   // mbr, inside the container
+	Container bool   `json:"container,omitempty"` // mbr, the extended partition itself
+	Content   string `json:"content,omitempty"`   // ext4, xfs, swap, lvm2, vfat, ntfs, luks, btrfs, md …; "" unknown
+	Label     string `json:"label,omitempty"`
+	UUID      string `json:"uuid,omitempty"`      // of the file system
+	Dirty     bool   `json:"dirty,omitempty"`     // not cleanly unmounted
+	Suspended bool   `json:"suspended,omitempty"` // swap that holds a hibernated system
+	Mount     string `json:"mount,omitempty"`     // from the guest's fstab; "swap" for swap
+}
+
+// Volume is a logical volume.
+type Volume struct {
+	Group   string   `json:"group"`
+	Name    string   `json:"name"`
+	Length  int64    `json:"length"` // bytes
+	Kind    string   `json:"kind"`   // linear, or its segment types: "thin", "raid1"
+	PVs     []string `json:"pvs"`    // UUIDs of the physical volumes it lies on
+	Content string   `json:"content,omitempty"`
+	Label   string   `json:"label,omitempty"`
+	UUID    string   `json:"uuid,omitempty"` // of the file system
+	Dirty   bool     `json:"dirty,omitempty"`
+	// Suspended: swap that holds a hibernated system.
+	Suspended bool   `json:"suspended,omitempty"`
+	Mount     string `json:"mount,omitempty"`
+}
+
+// Readiness says whether something is so.
+type Readiness string
+
+// The three answers.
+const (
+	Yes     Readiness = "yes"
+	No      Readiness = "no"
+	Unknown Readiness = "unknown"
+)
+
+// Initrd is a kernel's initial RAM disk.
+type Initrd struct {
+	Kernel string `json:"kernel"` // version
+	Path   string `json:"path"`   // in the guest
+	// Virtio says whether kernel and initrd together find a disk on virtio;
+	// Evidence says from what that is concluded.
+	Virtio   Readiness `json:"virtio"`
+	Evidence string    `json:"evidence"`
 }

@@ -139,7 +139,7 @@ func (f *FS) descriptorAt(group int64) int64 {
 	perBlock := f.blockSize / f.descSize
 	meta := group / perBlock
 	if f.incompat&incompatMetaBG == 0 || meta < f.firstMeta {
-		return (f.firstData+1)*f.blockSize + group*f.descSize
+		return (superOffset/f.blockSize+1)*f.blockSize + group*f.descSize
 	}
 	// A meta block group keeps its descriptors in its first group, behind the
 	// superblock's copy where that group has one.
@@ -147,6 +147,9 @@ func (f *FS) descriptorAt(group int64) int64 {
 	block := f.firstData + first*f.blocksPer
 	if f.hasSuper(first) {
 		block++
+	}
+	if first == 0 && f.firstData == 0 && f.blockSize == superOffset {
+		block++ // bigalloc counts the boot block too
 	}
 	return block*f.blockSize + group%perBlock*f.descSize
 }

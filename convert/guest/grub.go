@@ -1,0 +1,198 @@
+package guest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// bootEntry is an entry of a boot loader's menu that boots Linux.
+type bootEntry struct {
+	index   string // its place in the menu: "0", "1>2"
+	title   string
+	id      string // --id, or a BLS file's name
+	cmdline string
+}
+
+// parseGrubCfg reads the entries and the default of a grub.cfg of GRUB 2. Only
+// what matters here is understood: menuentry, submenu, linux, and set
+// default=. Conditions are not evaluated.
+func parseGrubCfg(b []byte) (entries []bootEntry, def string) {
+	p := grubParser{counts: []int{0}}
+	for _, line := range lines(b) {
+		p.line(line)
+	}
+	return p.entries, p.def
+}
+
+// grubParser keeps where in nested menus a line stands.
+type grubParser struct {
+	entries []bootEntry
+	def     string
+	counts  []int    // entries seen so far, per level of menu
+	open    []string // blocks that are open: "menu", "entry" or "other"
+	entry   bootEntry
+}
+
+func (p *grubParser) line(line string) {
+	words := shellWords(line)
+	if len(words) == 0 {
+		return
+	}
+	block := strings.HasSuffix(line, "{")
+	switch first := words[0]; {
+	case first == "menuentry" || first == "submenu":
+		p.menu(first, words[1:])
+	case first == "}":
+		p.closeBlock()
+	case block:
+		p.open = append(p.open, "other")
+	case strings.HasPrefix(first, "linux") && len(words) > 1 && slices.Contains(p.open, "entry") && p.entry.cmdline == "":
+		p.entry.cmdline = strings.Join(words[2:], " ")
+	case first == "set" && len(words) > 1:
+		if v, ok := strings.CutPrefix(words[1], "default="); ok && v != "" && (p.def == "" || !strings.Contains(v, "$")) {
+			p.def = v
+		}
+	}
+}
+
+const maxMenuDepth = 8
+
+func (p *grubParser) menu(kind string, words []string) {
+	level := len(p.counts) - 1
+	index := strconv.Itoa(p.counts[level])
+	for l := level - 1; l >= 0; l-- {
+		index = strconv.Itoa(p.counts[l]-1) + ">" + index
+	}
+	p.counts[level]++
+	if kind == "submenu" && len(p.counts) < maxMenuDepth {
+		p.open = append(p.open, "menu")
+		p.counts = append(p.counts, 0)
+		return
+	}
+	p.open = append(p.open, "entry")
+	p.entry = bootEntry{index: index}
+	for i, w := range words {
+		switch {
+		case i == 0:
+			p.entry.title = w
+		case (w == "--id" || w == "$menuentry_id_option" || w == "${menuentry_id_option}") && i+1 < len(words):
+			p.entry.id = words[i+1]
+		case strings.HasPrefix(w, "--id="):
+			p.entry.id = w[len("--id="):]
+		}
+	}
+}
+
+func (p *grubParser) closeBlock() {
+	if len(p.open) == 0 {
+		return
+	}
+	kind := p.open[len(p.open)-1]
+	p.open = p.open[:len(p.open)-1]
+	switch {
+	case kind == "menu":
+		p.counts = p.counts[:len(p.counts)-1]
+	case kind == "entry" && p.entry.cmdline != "":
+		p.entries = append(p.entries, p.entry)
+		p.entry = bootEntry{}
+	}
+}
+
+// shellWords splits a line into words as the shell does, without expanding.
+func shellWords(line string) []string {
+	var words []string
+	for line = strings.TrimLeft(line, " \t"); line != ""; line = strings.TrimLeft(line, " \t") {
+		n := wordEnd(line)
+		words = append(words, unquote(line[:n]))
+		line = line[n:]
+	}
+	return words
+}
+
+// wordEnd is where the first word ends: at a blank outside of quotes.
+func wordEnd(s string) int {
+	quote := byte(0)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && quote != '\'':
+			i++
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote = 0
+		case quote == 0 && (c == ' ' || c == '\t'):
+			return i
+		}
+	}
+	return len(s)
+}
+
+// parseGrubLegacy reads menu.lst or grub.conf of GRUB 0.9x.
+func parseGrubLegacy(b []byte) (entries []bootEntry, def string) {
+	for _, line := range lines(b) {
+		key, rest, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		rest = strings.TrimSpace(rest)
+		switch k, v, _ := strings.Cut(line, "="); {
+		case strings.TrimSpace(k) == "default":
+			def = strings.TrimSpace(v)
+		case key == "default":
+			def = rest
+		case key == "title":
+			entries = append(entries, bootEntry{index: strconv.Itoa(len(entries)), title: rest})
+		case key == "kernel" && len(entries) > 0:
+			_, args, _ := strings.Cut(rest, " ")
+			entries[len(entries)-1].cmdline = strings.TrimSpace(args)
+		}
+	}
+	return entries, def
+}
+
+// parseBLS reads one file of /boot/loader/entries (Boot Loader Specification).
+// env holds the variables of grubenv.
+func parseBLS(id string, b []byte, env map[string]string) bootEntry {
+	e := bootEntry{id: id}
+	for _, line := range lines(b) {
+		key, rest, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		rest = strings.TrimSpace(rest)
+		switch key {
+		case "title":
+			e.title = rest
+		case "options":
+			rest = strings.ReplaceAll(rest, "$kernelopts", env["kernelopts"])
+			rest = strings.ReplaceAll(rest, "$tuned_params", env["tuned_params"])
+			e.cmdline = strings.TrimSpace(e.cmdline + " " + rest)
+		}
+	}
+	return e
+}
+
+// defaultEntry picks the entry that boots by itself: what the default names,
+// by number, title or id, else the first. "saved" stands for the variable
+// saved_entry of grubenv.
+func defaultEntry(entries []bootEntry, def string, env map[string]string) (bootEntry, bool) {
+	if def == "saved" || strings.Contains(def, "saved_entry") {
+		def = env["saved_entry"]
+	}
+	last := def[strings.LastIndexByte(def, '>')+1:]
+	for _, e := range entries {
+		if def != "" && (e.index == def || e.title == def || e.id == def || e.id == last || e.title == last) {
+			return e, true
+		}
+	}
+	if len(entries) == 0 {
+		return bootEntry{}, false
+	}
+	return entries[0], true
+}
+
+// consoles are the values of console= in a kernel's command line.
+func consoles(cmdline string) []string {
+	var out []string
+	for _, w := range strings.Fields(cmdline) {
+		if v, ok := strings.CutPrefix(w, "console="); ok && v != "" {
+			out = append(out, clean(v))
+		}
+	}
+	return out
+}

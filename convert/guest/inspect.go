@@ -1,0 +1,328 @@
+package guest
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/disk/part"
+)
+
+// inspect reads the tree's files.
+func (l *look) inspect() {
+	l.efi()
+	if len(l.tree.mounts) == 0 {
+		return
+	}
+	l.kernels()
+	l.bootLoader()
+	if l.tree.mounts["."] == nil {
+		return
+	}
+	l.release()
+	l.hostname()
+	l.unstableNames()
+	l.nics()
+	l.agents()
+	l.serialLogins()
+}
+
+func (l *look) release() {
+	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
+		b, ok := l.read(name, maxFile)
+		if !ok {
+			continue
+		}
+		a := assignments(b)
+		l.guest.Distro, l.guest.Version, l.guest.PrettyName = clean(a["ID"]), clean(a["VERSION_ID"]), clean(a["PRETTY_NAME"])
+		return
+	}
+	for name, distro := range map[string]string{
+		"etc/redhat-release": "rhel", "etc/SuSE-release": "sles", "etc/alpine-release": "alpine", "etc/debian_version": "debian",
+	} {
+		b, ok := l.read(name, maxFile)
+		if !ok {
+			continue
+		}
+		first, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
+		l.guest.Distro, l.guest.PrettyName = distro, clean(first)
+		for w := range strings.FieldsSeq(first) {
+			if w[0] >= '0' && w[0] <= '9' {
+				l.guest.Version = clean(w)
+			}
+		}
+		if distro == "rhel" && strings.HasPrefix(first, "CentOS") {
+			l.guest.Distro = "centos"
+		}
+		return
+	}
+}
+
+func (l *look) hostname() {
+	for _, name := range []string{"etc/hostname", "etc/HOSTNAME"} {
+		if b, ok := l.read(name, maxFstab); ok {
+			if ls := lines(b); len(ls) > 0 {
+				l.guest.Hostname = clean(ls[0])
+				return
+			}
+		}
+	}
+	if b, ok := l.read("etc/sysconfig/network", maxFstab); ok {
+		l.guest.Hostname = clean(assignments(b)["HOSTNAME"])
+	}
+}
+
+// bootLoader finds the default entry's command line.
+func (l *look) bootLoader() {
+	env := map[string]string{}
+	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
+		if b, ok := l.read(name, maxFstab); ok {
+			env = grubenv(b)
+			break
+		}
+	}
+	entries, def := l.bootEntries(env)
+	if e, ok := defaultEntry(entries, def, env); ok {
+		l.guest.Cmdline = clean(e.cmdline)
+	} else if b, ok := l.read("etc/default/grub", maxFstab); ok {
+		a := assignments(b)
+		l.guest.Cmdline = clean(strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]))
+	}
+	l.guest.Consoles = consoles(l.guest.Cmdline)
+	for w := range strings.FieldsSeq(l.guest.Cmdline) {
+		for _, key := range []string{"root=", "resume="} {
+			if v, ok := strings.CutPrefix(w, key); ok {
+				l.guest.DiskNames = append(l.guest.DiskNames, unstableName(v))
+			}
+		}
+	}
+}
+
+// grubenv reads the variables of a GRUB environment block, which are not
+// quoted and end at the line.
+func grubenv(b []byte) map[string]string {
+	env := map[string]string{}
+	for _, line := range lines(b) {
+		if k, v, ok := strings.Cut(line, "="); ok {
+			env[k] = v
+		}
+	}
+	return env
+}
+
+// bootEntries lists the menu: GRUB 2's, with the entries in files of their own
+// where it uses them, or GRUB 0.9x's.
+func (l *look) bootEntries(env map[string]string) (entries []bootEntry, def string) {
+	for _, name := range []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg"} {
+		if b, ok := l.read(name, maxFile); ok {
+			entries, def = parseGrubCfg(b)
+			break
+		}
+	}
+	if env["saved_entry"] != "" && (def == "" || strings.Contains(def, "$")) {
+		def = "saved"
+	}
+	if len(entries) == 0 {
+		files := l.tree.glob("boot/loader/entries", "*.conf")
+		slices.SortFunc(files, func(a, b string) int { return compareVersions(b, a) })
+		for _, f := range files {
+			if b, ok := l.read(f, maxFstab); ok && !strings.Contains(f, "rescue") {
+				entries = append(entries, parseBLS(strings.TrimSuffix(path.Base(f), ".conf"), b, env))
+			}
+		}
+	}
+	if len(entries) > 0 {
+		return entries, def
+	}
+	for _, name := range []string{"boot/grub/menu.lst", "boot/grub/grub.conf"} {
+		if b, ok := l.read(name, maxFile); ok {
+			return parseGrubLegacy(b)
+		}
+	}
+	return nil, ""
+}
+
+// unstableNames looks for names of disks in configuration other than fstab.
+func (l *look) unstableNames() {
+	for _, line := range l.configLines("etc/crypttab") {
+		if f := strings.Fields(line); len(f) > 1 {
+			l.guest.DiskNames = append(l.guest.DiskNames, unstableName(f[1]))
+		}
+	}
+	if b, ok := l.read("etc/initramfs-tools/conf.d/resume", maxFstab); ok {
+		l.guest.DiskNames = append(l.guest.DiskNames, unstableName(assignments(b)["RESUME"]))
+	}
+	for _, name := range []string{"boot/grub/device.map", "boot/grub2/device.map"} {
+		for _, line := range l.configLines(name) {
+			if f := strings.Fields(line); len(f) > 1 {
+				l.guest.DiskNames = append(l.guest.DiskNames, unstableName(f[1]))
+			}
+		}
+	}
+	if l.tree.exists("etc/lvm/devices/system.devices") {
+		l.note("/etc/lvm/devices/system.devices lists the disks that LVM may use by names of their old bus: LVM will not find them on a new one")
+	}
+}
+
+func (l *look) configLines(name string) []string {
+	b, _ := l.read(name, maxFstab)
+	return lines(b)
+}
+
+// nics gathers names of NICs from every place that a Linux keeps them in.
+func (l *look) nics() {
+	var n nics
+	n.add(l.interfaces())
+	for _, dir := range []string{"lib/netplan", "etc/netplan", "run/netplan"} {
+		for _, name := range l.tree.glob(dir, "*.yaml") {
+			b, ok := l.read(name, maxFile)
+			if !ok {
+				continue
+			}
+			more, err := parseNetplan(b)
+			if err != nil {
+				l.note("/%s: %v", name, err)
+			}
+			n.add(more)
+		}
+	}
+	l.each(&n, "etc/systemd/network", "*.network", func(_ string, b []byte) nics { return parseNetworkd(b) })
+	l.each(&n, "etc/systemd/network", "*.link", func(_ string, b []byte) nics { return parseNetworkd(b) })
+	l.each(&n, "etc/NetworkManager/system-connections", "*", func(_ string, b []byte) nics { return parseKeyfile(b) })
+	l.each(&n, "etc/sysconfig/network-scripts", "ifcfg-*", parseIfcfg)
+	l.each(&n, "etc/sysconfig/network", "ifcfg-*", parseIfcfg)
+	l.each(&n, "etc/udev/rules.d", "*net*.rules", func(_ string, b []byte) nics { return parseUdevRules(b) })
+	l.guest.Interfaces, l.guest.PinnedNames = n.names, n.pinned
+}
+
+func (l *look) each(n *nics, dir, pattern string, parse func(string, []byte) nics) {
+	for _, name := range l.tree.glob(dir, pattern) {
+		if strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.Contains(name, ".dpkg-") || strings.Contains(name, ".rpm") {
+			continue
+		}
+		if b, ok := l.read(name, maxFile); ok {
+			n.add(parse(name, b))
+		}
+	}
+}
+
+const maxIncludes = 64
+
+// interfaces reads /etc/network/interfaces and what it sources.
+func (l *look) interfaces() nics {
+	var n nics
+	todo, seen := []string{"etc/network/interfaces"}, map[string]bool{}
+	for len(todo) > 0 && len(seen) < maxIncludes {
+		name := todo[0]
+		todo = todo[1:]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		b, ok := l.read(name, maxFile)
+		if !ok {
+			continue
+		}
+		more := parseInterfaces(b)
+		n.add(more)
+		for _, s := range more.source {
+			if !path.IsAbs(s) {
+				s = path.Join(path.Dir("/"+name), s)
+			}
+			s = path.Clean(s)[1:]
+			if _, info, err := l.tree.resolve(s); err == nil && info.IsDir() {
+				s = path.Join(s, "*")
+			}
+			todo = append(todo, l.tree.glob(path.Dir(s), path.Base(s))...)
+		}
+	}
+	return n
+}
+
+func (l *look) agents() {
+	any := func(names ...string) bool { return slices.ContainsFunc(names, l.tree.exists) }
+	l.guest.Agent = any("usr/sbin/qemu-ga", "usr/bin/qemu-ga", "sbin/qemu-ga")
+	l.guest.VMwareTools = any("etc/vmware-tools/locations", "usr/lib/vmware-tools", "usr/lib/vmware-tools/configurator")
+	l.guest.OpenVMTools = !l.guest.VMwareTools && any("usr/bin/vmtoolsd", "usr/sbin/vmtoolsd")
+}
+
+// serialLogins finds logins on serial ports that don't follow from console=:
+// of systemd, inittab and Upstart.
+func (l *look) serialLogins() {
+	for _, name := range l.tree.glob("etc/systemd/system/getty.target.wants", "serial-getty@*.service") {
+		tty := strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "serial-getty@"), ".service")
+		l.guest.SerialLogin = append(l.guest.SerialLogin, tty)
+	}
+	for _, line := range l.configLines("etc/inittab") {
+		l.guest.SerialLogin = append(l.guest.SerialLogin, inittabSerial(line))
+	}
+	for _, name := range l.tree.glob("etc/init", "ttyS*.conf") {
+		l.guest.SerialLogin = append(l.guest.SerialLogin, strings.TrimSuffix(path.Base(name), ".conf"))
+	}
+}
+
+// inittabSerial is the serial port that a line of inittab starts a getty on.
+func inittabSerial(line string) string {
+	f := strings.SplitN(line, ":", 4)
+	if len(f) < 4 || !strings.Contains(f[3], "getty") {
+		return ""
+	}
+	for w := range strings.FieldsSeq(f[3]) {
+		w = strings.TrimPrefix(w, "/dev/")
+		if strings.HasPrefix(w, "ttyS") {
+			return w
+		}
+	}
+	return ""
+}
+
+// system says which kind of system the disks hold, and notes more than one.
+func (l *look) system() {
+	found := map[string]bool{}
+	for _, v := range l.volumes {
+		switch v.content.Type {
+		case "ntfs", "refs":
+			found["windows"] = true
+		case "bitlocker":
+			found["windows"] = true
+			l.note("%s is encrypted with BitLocker: have its recovery key at hand, for the change of machine will ask for it", v.where)
+		case "luks":
+			l.note("%s is encrypted with LUKS: what it holds can't be seen from outside", v.where)
+		case "ext2", "ext3", "ext4", "xfs", "btrfs", "lvm2", "md", "swap":
+			found["linux"] = true
+		case "ufs":
+			found["bsd"] = true
+		}
+	}
+	for _, d := range l.guest.Disks {
+		for _, p := range d.Partitions {
+			switch {
+			case p.Type == "a5" || p.Type == "a6" || p.Type == "a9" || strings.HasSuffix(p.Type, "-6ECF-11D6-8FF8-00022D09712B"):
+				found["bsd"] = true
+			case p.Type == part.MBRTypeLDM || p.Type == part.TypeLDMData:
+				found["windows"] = true
+				l.note("%s partition %d is part of a Windows dynamic disk", d.Address, p.Number)
+			}
+		}
+	}
+	for _, f := range l.guest.EFILoaders {
+		if strings.HasPrefix(strings.ToLower(f), "efi/microsoft/") {
+			found["windows"] = true
+		}
+	}
+	var systems []string
+	for _, s := range []string{"linux", "windows", "bsd"} {
+		if found[s] {
+			systems = append(systems, s)
+		}
+	}
+	switch {
+	case l.guest.Root != "" || len(systems) > 0 && systems[0] == "linux":
+		l.guest.OS = "linux"
+	case len(systems) > 0:
+		l.guest.OS = systems[0]
+	}
+	if len(systems) > 1 {
+		l.note("the disks hold traces of several systems: %s", strings.Join(systems, ", "))
+	}
+}

@@ -1,0 +1,227 @@
+package guest
+
+import (
+	"path"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// nics are the names of network interfaces in a configuration.
+type nics struct {
+	names  []string // of real ones, as far as can be told
+	pinned []string // names that it binds to a MAC address
+	source []string // interfaces(5): further files and directories, as patterns
+}
+
+func (n *nics) add(o nics) {
+	n.names = append(n.names, o.names...)
+	n.pinned = append(n.pinned, o.pinned...)
+}
+
+// virtualPrefixes are names of interfaces that the guest makes itself. The
+// digits behind them count.
+func isVirtual(name string) bool {
+	stem := strings.TrimRight(name, "0123456789")
+	switch stem {
+	case "", "lo", "bond", "br", "br-", "virbr", "vlan", "dummy", "tun", "tap", "docker", "veth", "wg", "team", "vxlan", "ifb", "sit", "lxcbr", "lxdbr", "vmbr", "ovs-system":
+		return true
+	}
+	return strings.HasPrefix(name, "br-")
+}
+
+// nicName is the real interface behind a name in a configuration: without
+// VLAN or alias, "" for patterns and for interfaces that the guest makes.
+func nicName(name string) string {
+	name, _, _ = strings.Cut(name, ":")
+	name, _, _ = strings.Cut(name, ".")
+	name, _, _ = strings.Cut(name, "@")
+	if name == "" || strings.ContainsAny(name, "*?[]!/= \t\"'") || len(name) > 15 || isVirtual(name) {
+		return ""
+	}
+	return name
+}
+
+func nicNames(list ...string) []string {
+	var out []string
+	for _, n := range list {
+		if n = nicName(n); n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// parseInterfaces reads a file of ifupdown, interfaces(5).
+func parseInterfaces(b []byte) nics {
+	var n nics
+	made := map[string]bool{} // bridges, bonds, VLANs, whatever their names
+	current := ""
+	for _, line := range lines(b) {
+		f := strings.Fields(line)
+		switch key := strings.ReplaceAll(f[0], "_", "-"); {
+		case key == "source" || key == "source-directory":
+			n.source = append(n.source, f[1:]...)
+		case key == "auto" || strings.HasPrefix(key, "allow-") || key == "no-auto-down" || key == "no-scripts":
+			n.names = append(n.names, nicNames(f[1:]...)...)
+		case key == "iface" && len(f) > 1:
+			current = f[1]
+			n.names = append(n.names, nicNames(current)...)
+		case key == "bridge-ports" || key == "bond-slaves" || key == "slaves":
+			made[current] = true
+			for _, s := range f[1:] {
+				if s != "none" && s != "all" && s != "regex" {
+					n.names = append(n.names, nicNames(s)...)
+				}
+			}
+		case key == "vlan-raw-device" && len(f) > 1:
+			made[current] = true
+			n.names = append(n.names, nicNames(f[1])...)
+		}
+	}
+	kept := n.names[:0]
+	for _, name := range n.names {
+		if !made[name] {
+			kept = append(kept, name)
+		}
+	}
+	n.names = kept
+	return n
+}
+
+// netplanFile is what matters of a netplan file.
+type netplanFile struct {
+	Network struct {
+		Ethernets map[string]*netplanNIC `json:"ethernets"`
+	} `json:"network"`
+}
+
+type netplanNIC struct {
+	Match *struct {
+		Name       any    `json:"name"` // a pattern, or since 0.103 a list of them
+		MACAddress string `json:"macaddress"`
+	} `json:"match"`
+	SetName string `json:"set-name"`
+}
+
+// parseNetplan reads a file of /etc/netplan. The name of an ethernet is that
+// of a NIC only where no match stands in it.
+func parseNetplan(b []byte) (nics, error) {
+	var f netplanFile
+	if err := yaml.Unmarshal(b, &f); err != nil {
+		return nics{}, err
+	}
+	var n nics
+	for id, nic := range f.Network.Ethernets {
+		if nic == nil || nic.Match == nil {
+			n.names = append(n.names, nicNames(id)...)
+			continue
+		}
+		if s, ok := nic.Match.Name.(string); ok {
+			n.names = append(n.names, nicNames(s)...)
+		}
+		if nic.SetName == "" {
+			continue
+		}
+		n.names = append(n.names, nicNames(nic.SetName)...)
+		if nic.Match.MACAddress != "" {
+			n.pinned = append(n.pinned, nicNames(nic.SetName)...)
+		}
+	}
+	return n, nil
+}
+
+// parseNetworkd reads a .network or .link file of systemd.
+func parseNetworkd(b []byte) nics {
+	var n nics
+	s := sections(b)
+	match := s["Match"]
+	for _, v := range append(match["Name"], match["OriginalName"]...) {
+		n.names = append(n.names, nicNames(strings.Fields(v)...)...)
+	}
+	for _, v := range s["Link"]["Name"] {
+		n.names = append(n.names, nicNames(v)...)
+		if len(match["MACAddress"])+len(match["PermanentMACAddress"]) > 0 {
+			n.pinned = append(n.pinned, nicNames(v)...)
+		}
+	}
+	return n
+}
+
+// parseKeyfile reads a connection of NetworkManager.
+func parseKeyfile(b []byte) nics {
+	var n nics
+	s := sections(b)
+	c := s["connection"]
+	for _, t := range c["type"] {
+		if t == "ethernet" || t == "802-3-ethernet" {
+			n.names = append(n.names, nicNames(c["interface-name"]...)...)
+		}
+	}
+	n.names = append(n.names, nicNames(s["vlan"]["parent"]...)...)
+	for _, v := range s["match"]["interface-name"] {
+		n.names = append(n.names, nicNames(strings.Split(v, ";")...)...)
+	}
+	return n
+}
+
+// parseIfcfg reads a file of the RHEL family or of SUSE. The latter says the
+// name in the file's name only.
+func parseIfcfg(name string, b []byte) nics {
+	var n nics
+	a := assignments(b)
+	device := a["DEVICE"]
+	if device == "" {
+		device = strings.TrimPrefix(path.Base(name), "ifcfg-")
+	}
+	n.names = append(n.names, nicNames(a["PHYSDEV"], a["ETHERDEVICE"])...)
+	n.names = append(n.names, nicNames(strings.Fields(a["BRIDGE_PORTS"])...)...)
+	for key, v := range a {
+		if strings.HasPrefix(key, "BONDING_SLAVE") {
+			n.names = append(n.names, nicNames(v)...)
+		}
+	}
+	switch strings.ToLower(a["TYPE"]) {
+	case "", "ethernet":
+	default:
+		return n // a bond, bridge, team or VLAN
+	}
+	if a["BONDING_MASTER"] == "yes" || a["BRIDGE"] == "yes" || a["VLAN"] == "yes" || a["DEVICETYPE"] != "" {
+		n.names = append(n.names, nicNames(beforeDot(device)...)...)
+		return n
+	}
+	n.names = append(n.names, nicNames(device)...)
+	if a["HWADDR"] != "" {
+		n.pinned = append(n.pinned, nicNames(device)...)
+	}
+	return n
+}
+
+// beforeDot is the parent in a VLAN's name, none where there is no dot.
+func beforeDot(name string) []string {
+	if parent, _, ok := strings.Cut(name, "."); ok {
+		return []string{parent}
+	}
+	return nil
+}
+
+// parseUdevRules reads the rules that udev of old wrote into
+// 70-persistent-net.rules: a name for a MAC address.
+func parseUdevRules(b []byte) nics {
+	var n nics
+	for _, line := range lines(b) {
+		name, mac := "", false
+		for _, term := range strings.Split(line, ",") {
+			term = strings.TrimSpace(term)
+			if v, ok := strings.CutPrefix(term, "NAME="); ok {
+				name = strings.Trim(strings.TrimLeft(v, ":="), `"`)
+			}
+			mac = mac || strings.HasPrefix(term, "ATTR{address}==") || strings.HasPrefix(term, "SYSFS{address}==")
+		}
+		if mac {
+			n.pinned = append(n.pinned, nicNames(name)...)
+		}
+	}
+	n.names = n.pinned
+	return n
+}

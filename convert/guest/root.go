@@ -1,0 +1,257 @@
+package guest
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/disk/extfs"
+	"esxodus/disk/part"
+)
+
+// Limits on files of the guest, in bytes.
+const (
+	maxFile  = 1 << 20
+	maxFstab = 64 << 10
+)
+
+// findRoot opens what file systems it can and picks the one that looks most
+// like a root; then it mounts the others that its fstab names.
+func (l *look) findRoot() {
+	var best []*volume
+	high := 0
+	for _, v := range l.volumes {
+		if !strings.HasPrefix(v.content.Type, "ext") {
+			continue
+		}
+		ext, err := extfs.Open(v.img, v.img.Size())
+		if err != nil {
+			l.note("%s: %v", v.where, err)
+			continue
+		}
+		v.ext = ext
+		switch score := rootScore(ext); {
+		case score > high:
+			high, best = score, []*volume{v}
+		case score == high && score > 0:
+			best = append(best, v)
+		}
+	}
+	if len(best) == 0 {
+		l.bootOnly()
+		return
+	}
+	root := best[0]
+	if len(best) > 1 {
+		var names []string
+		for _, v := range best {
+			names = append(names, v.where)
+		}
+		l.note("several volumes look like a root: %s; the first is taken", strings.Join(names, ", "))
+	}
+	l.guest.Root = root.where
+	l.tree.mounts["."] = root.ext
+	l.fstab()
+	root.setMount("/")
+}
+
+// rootScore says how much a file system looks like a root, 0 for not at all.
+func rootScore(f *extfs.FS) int {
+	score := 0
+	for _, group := range [][]string{
+		{"etc/fstab"},
+		{"etc/os-release", "usr/lib/os-release", "etc/debian_version", "etc/redhat-release", "etc/SuSE-release", "etc/alpine-release"},
+		{"sbin", "usr/sbin"},
+	} {
+		if slices.ContainsFunc(group, func(name string) bool { _, err := f.Lstat(name); return err == nil }) {
+			score++
+		}
+	}
+	if score < 2 {
+		return 0
+	}
+	return score
+}
+
+// bootOnly notes what can't be read, and reads a /boot of its own, which an
+// XFS or Btrfs root often has.
+func (l *look) bootOnly() {
+	for _, v := range l.volumes {
+		switch v.content.Type {
+		case "xfs", "btrfs", "zfs", "luks", "md":
+			l.note("%s holds %s, whose files are not read before the copy: what depends on them is not known yet", v.where, v.content.Type)
+		}
+	}
+	for _, v := range l.volumes {
+		if v.ext == nil {
+			continue
+		}
+		for _, dir := range []string{"grub2", "grub", "loader"} {
+			if _, err := v.ext.Lstat(dir); err == nil {
+				l.tree.mounts["boot"] = v.ext
+				v.setMount("/boot")
+				return
+			}
+		}
+	}
+}
+
+// fstab reads the root's fstab: where volumes are mounted, and by which names.
+func (l *look) fstab() {
+	b, ok := l.read("etc/fstab", maxFstab)
+	if !ok {
+		return
+	}
+	for _, m := range parseFstab(b) {
+		if strings.Contains(m.options, "x-initrd.") {
+			continue
+		}
+		if n := unstableName(m.spec); n != "" {
+			l.guest.DiskNames = append(l.guest.DiskNames, n)
+		}
+		v := l.bySpec(m.spec)
+		if v == nil {
+			continue
+		}
+		v.setMount(clean(m.mount))
+		at := strings.TrimPrefix(m.mount, "/")
+		if v.ext != nil && at != "" && m.mount != "swap" && fs.ValidPath(at) {
+			l.tree.mounts[path.Clean(at)] = v.ext
+		}
+	}
+}
+
+// bySpec finds the volume that a line of fstab means, nil if none is certain.
+func (l *look) bySpec(spec string) *volume {
+	key, value, ok := strings.Cut(spec, "=")
+	if !ok || strings.HasPrefix(spec, "/") {
+		return l.byDevice(spec)
+	}
+	return l.only(func(v *volume) bool {
+		switch strings.ToUpper(key) {
+		case "UUID":
+			return v.content.UUID != "" && strings.EqualFold(v.content.UUID, value)
+		case "LABEL":
+			return v.content.Label != "" && v.content.Label == value
+		case "PARTUUID":
+			return v.part != nil && v.part.Number > 0 && strings.EqualFold(l.partUUID(v), value)
+		case "PARTLABEL":
+			return v.part != nil && v.part.Name != "" && v.part.Name == value
+		}
+		return false
+	})
+}
+
+// partUUID is what udev calls a partition: its GUID, or for MBR the disk's
+// identifier and the number.
+func (l *look) partUUID(v *volume) string {
+	if v.part.GUID != "" {
+		return v.part.GUID
+	}
+	const hex = "0123456789abcdef"
+	n := v.part.Number
+	return l.guest.Disks[v.disk].TableID + "-" + string(hex[n>>4&15]) + string(hex[n&15])
+}
+
+// byDevice finds a volume by a name in /dev.
+func (l *look) byDevice(spec string) *volume {
+	for prefix, key := range map[string]string{
+		"/dev/disk/by-uuid/": "UUID", "/dev/disk/by-label/": "LABEL",
+		"/dev/disk/by-partuuid/": "PARTUUID", "/dev/disk/by-partlabel/": "PARTLABEL",
+	} {
+		if value, ok := strings.CutPrefix(spec, prefix); ok {
+			return l.bySpec(key + "=" + value)
+		}
+	}
+	if name, ok := strings.CutPrefix(spec, "/dev/mapper/"); ok {
+		return l.only(func(v *volume) bool { return v.lv != nil && mapperName(v.lv.Group, v.lv.Name) == name })
+	}
+	name, ok := strings.CutPrefix(spec, "/dev/")
+	if !ok {
+		return nil
+	}
+	if group, lv, ok := strings.Cut(name, "/"); ok {
+		return l.only(func(v *volume) bool { return v.lv != nil && v.lv.Group == group && v.lv.Name == lv })
+	}
+	d, p, ok := splitDiskName(name)
+	if !ok {
+		return nil
+	}
+	return l.only(func(v *volume) bool { return v.part != nil && v.disk == d && v.partition == p })
+}
+
+// only returns the one volume that matches; two that do are none.
+func (l *look) only(match func(*volume) bool) *volume {
+	var found *volume
+	for _, v := range l.volumes {
+		if !match(v) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = v
+	}
+	return found
+}
+
+// mapperName is the device mapper's name of a logical volume, with hyphens
+// doubled.
+func mapperName(group, lv string) string {
+	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
+	return double(group) + "-" + double(lv)
+}
+
+// efi lists the loaders on EFI system partitions.
+func (l *look) efi() {
+	for _, v := range l.volumes {
+		if v.content.Type != "vfat" || v.part == nil {
+			continue
+		}
+		esp := v.part.Type == part.TypeESP || v.part.Type == part.MBRTypeESP
+		if !esp && v.part.Mount != "/boot/efi" && v.part.Mount != "/efi" {
+			continue
+		}
+		fsys, err := part.FAT(v.img, v.img.Size())
+		if err != nil {
+			l.note("%s: %v", v.where, err)
+			continue
+		}
+		found, err := efiLoaders(fsys)
+		if err != nil {
+			l.note("%s: %v", v.where, err)
+		}
+		l.guest.EFILoaders = append(l.guest.EFILoaders, found...)
+	}
+}
+
+const maxEFIDirs = 100
+
+// efiLoaders lists *.efi in EFI/* and, for Windows, EFI/Microsoft/Boot.
+func efiLoaders(fsys fs.FS) ([]string, error) {
+	var out []string
+	dirs, err := fs.ReadDir(fsys, "EFI")
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range dirs[:min(len(dirs), maxEFIDirs)] {
+		if !d.IsDir() {
+			continue
+		}
+		dir := path.Join("EFI", d.Name())
+		if strings.EqualFold(d.Name(), "Microsoft") {
+			dir = path.Join(dir, "Boot")
+		}
+		files, err := fs.ReadDir(fsys, dir)
+		if err != nil {
+			return out, err
+		}
+		for _, f := range files {
+			if !f.IsDir() && strings.EqualFold(path.Ext(f.Name()), ".efi") {
+				out = append(out, path.Join(dir, f.Name()))
+			}
+		}
+	}
+	return out, nil
+}

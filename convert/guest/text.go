@@ -1,0 +1,131 @@
+package guest
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// clean makes what a guest wrote fit for a line of a plan: valid, printable,
+// and at most 512 bytes.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
+	const limit = 512
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// set sorts names, makes them clean and drops doubles and empty ones.
+func set(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if n != "" {
+			out = append(out, clean(n))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// lines yields the lines of a configuration file without comments that fill a
+// whole line and without blank ones; a backslash at a line's end joins it with
+// the next.
+func lines(b []byte) []string {
+	var out []string
+	joined := ""
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimRight(line, "\r\n")
+		if head, ok := strings.CutSuffix(line, `\`); ok {
+			joined += head + " "
+			continue
+		}
+		line = strings.TrimSpace(joined + line)
+		joined = ""
+		if line != "" && line[0] != '#' {
+			out = append(out, line)
+		}
+	}
+	if line := strings.TrimSpace(joined); line != "" && line[0] != '#' {
+		out = append(out, line)
+	}
+	return out
+}
+
+// assignments reads the KEY=value lines of a file in the shell's syntax, as
+// os-release, /etc/default/grub and ifcfg files are. The last one counts, but
+// KEY+=value adds. Nothing is expanded.
+func assignments(b []byte) map[string]string {
+	out := map[string]string{}
+	for _, line := range lines(b) {
+		key, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		if !ok {
+			continue
+		}
+		key, add := strings.CutSuffix(strings.TrimSpace(key), "+")
+		if key == "" || strings.ContainsAny(key, " \t'\"") {
+			continue
+		}
+		value = unquote(strings.TrimSpace(value))
+		if add {
+			value = out[key] + value
+		}
+		out[key] = value
+	}
+	return out
+}
+
+// unquote takes the shell's quotes off the first word of s.
+func unquote(s string) string {
+	var out strings.Builder
+	quote := byte(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\' && quote != '\'' && i+1 < len(s):
+			i++
+			out.WriteByte(s[i])
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote && quote != 0:
+			quote = 0
+		case quote == 0 && (c == ' ' || c == '\t' || c == '#' || c == ';'):
+			return out.String()
+		default:
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
+}
+
+// sections reads an INI file: systemd's units, NetworkManager's keyfiles. Keys
+// may repeat.
+func sections(b []byte) map[string]map[string][]string {
+	out := map[string]map[string][]string{}
+	name := ""
+	for _, line := range lines(b) {
+		if line[0] == ';' {
+			continue
+		}
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			name = line[1 : len(line)-1]
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			continue
+		}
+		if out[name] == nil {
+			out[name] = map[string][]string{}
+		}
+		key = strings.TrimSpace(key)
+		out[name][key] = append(out[name][key], strings.TrimSpace(value))
+	}
+	return out
+}

@@ -1,0 +1,166 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Limits on what is read of a guest's tree.
+const (
+	maxLinks   = 40 // as Linux
+	maxEntries = 20000
+)
+
+// tree is a guest's file tree: file systems by the place they are mounted at.
+// Names are relative to the guest's root, as in io/fs. Symbolic links,
+// absolute ones too, lead nowhere but into the tree.
+type tree struct {
+	mounts map[string]fs.ReadLinkFS // "." is the root
+}
+
+// find returns the file system that holds a name, and the name in it. ok is
+// false when no file system is mounted there.
+func (t tree) find(name string) (fsys fs.ReadLinkFS, rel string, ok bool) {
+	for at := name; at != "."; at = path.Dir(at) {
+		if fsys, ok := t.mounts[at]; ok {
+			if at == name {
+				return fsys, ".", true
+			}
+			return fsys, name[len(at)+1:], true
+		}
+	}
+	fsys, ok = t.mounts["."]
+	return fsys, name, ok
+}
+
+// resolve follows all links of a name and says what it ends at.
+func (t tree) resolve(name string) (real string, info fs.FileInfo, err error) {
+	todo := strings.Split(path.Clean("/" + name)[1:], "/")
+	at := "."
+	links := 0
+	for len(todo) > 0 {
+		elem := todo[0]
+		todo = todo[1:]
+		switch elem {
+		case "", ".":
+			continue
+		case "..":
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, elem)
+		info, err := t.lstat(next)
+		if err != nil {
+			return "", nil, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", nil, fmt.Errorf("/%s: more than %d symbolic links", name, maxLinks)
+		}
+		target, err := t.readLink(next)
+		if err != nil {
+			return "", nil, err
+		}
+		if path.IsAbs(target) {
+			at = "."
+		}
+		if strings.Count(target, "/")+len(todo) > 1000 {
+			return "", nil, fmt.Errorf("/%s: links lead too far", name)
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	info, err = t.lstat(at)
+	return at, info, err
+}
+
+func (t tree) lstat(name string) (fs.FileInfo, error) {
+	fsys, rel, ok := t.find(name)
+	if !ok {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrNotExist}
+	}
+	return fsys.Lstat(rel)
+}
+
+func (t tree) readLink(name string) (string, error) {
+	fsys, rel, ok := t.find(name)
+	if !ok {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrNotExist}
+	}
+	return fsys.ReadLink(rel)
+}
+
+// exists reports whether a name, followed to its end, is there.
+func (t tree) exists(name string) bool {
+	_, _, err := t.resolve(name)
+	return err == nil
+}
+
+// present is exists for the name itself, which may be a link that leads
+// nowhere: /etc/systemd is full of them.
+func (t tree) present(name string) bool {
+	dir, _, err := t.resolve(path.Dir(name))
+	if err != nil {
+		return false
+	}
+	_, err = t.lstat(path.Join(dir, path.Base(name)))
+	return err == nil
+}
+
+// readFile reads a regular file of at most limit bytes.
+func (t tree) readFile(name string, limit int64) ([]byte, error) {
+	real, info, err := t.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("/%s is no regular file but %v", name, info.Mode().Type())
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("/%s: %d bytes are more than is read of it, %d", name, info.Size(), limit)
+	}
+	fsys, rel, _ := t.find(real)
+	f, err := fsys.Open(rel)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit))
+	return b, errors.Join(err, f.Close())
+}
+
+// list returns the names in a directory, sorted; nil when there is none.
+func (t tree) list(name string) []string {
+	real, info, err := t.resolve(name)
+	if err != nil || !info.IsDir() {
+		return nil
+	}
+	fsys, rel, _ := t.find(real)
+	es, err := fs.ReadDir(fsys, rel)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range es[:min(len(es), maxEntries)] {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// glob returns dir/name for each name in dir that matches a pattern.
+func (t tree) glob(dir, pattern string) []string {
+	var out []string
+	for _, n := range t.list(dir) {
+		if ok, err := path.Match(pattern, n); err == nil && ok {
+			out = append(out, path.Join(dir, n))
+		}
+	}
+	return out
+}
