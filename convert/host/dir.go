@@ -61,7 +61,7 @@ func (d Dir) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	facts.Unpassable = unpassable(d.Path)
+	facts.Unpassable = Unpassable(d.Path)
 	facts.Volumes = []VolumeFacts{}
 	for _, v := range vols {
 		if err := fits(facts, v); err != nil {
@@ -134,9 +134,9 @@ func fsName(magic int64) string {
 	return fmt.Sprintf("%#x", magic)
 }
 
-// unpassable returns the first directory on the way to path that users other
+// Unpassable returns the first directory on the way to path that users other
 // than its owner cannot pass, "" if there is none. QEMU runs as such a user.
-func unpassable(path string) string {
+func Unpassable(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}

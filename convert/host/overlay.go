@@ -31,7 +31,7 @@ func Overlays(ctx context.Context, tool Runner, dir string, bases []string) (pat
 	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask
 		return nil, err
 	}
-	if d := unpassable(dir); d != "" {
+	if d := Unpassable(dir); d != "" {
 		return nil, fmt.Errorf("overlays in %s: QEMU, which runs as a user of its own, cannot pass %s: chmod o+x %s, or choose another directory", dir, d, d)
 	}
 	for i, base := range bases {
@@ -50,10 +50,16 @@ func Overlays(ctx context.Context, tool Runner, dir string, bases []string) (pat
 const (
 	overlayPrefix = "disk"
 	overlaySuffix = ".qcow2"
+	overlayNVRAM  = "nvram.fd"
 )
 
-// RemoveOverlays removes what [Overlays] made, whole or in part. It is no
-// error if there is nothing; anything else in dir makes it fail and stay.
+// OverlayNVRAM is where among the overlays in dir a proof's EFI variables go:
+// libvirt makes the file and leaves it.
+func OverlayNVRAM(dir string) string { return filepath.Join(dir, overlayNVRAM) }
+
+// RemoveOverlays removes what [Overlays] made, whole or in part, and the file
+// at [OverlayNVRAM]. It is no error if there is nothing; anything else in dir
+// makes it fail and stays.
 func RemoveOverlays(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,7 +69,8 @@ func RemoveOverlays(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), overlayPrefix) || !strings.HasSuffix(e.Name(), overlaySuffix) {
+		ours := strings.HasPrefix(e.Name(), overlayPrefix) && strings.HasSuffix(e.Name(), overlaySuffix)
+		if !ours && e.Name() != overlayNVRAM {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {

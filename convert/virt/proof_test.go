@@ -2,16 +2,21 @@ package virt
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"esxodus/convert/host"
 )
 
 func TestProve(t *testing.T) {
@@ -127,6 +132,89 @@ func TestProveCancel(t *testing.T) {
 		t.Errorf("Prove = %v, want %v", err, stop)
 	}
 	g.gone(t, c)
+}
+
+// TestProveTinyGuest has a real kernel boot, from scripts/guest-tiny.sh.
+func TestProveTinyGuest(t *testing.T) {
+	c := system(t)
+	cache := cmp.Or(os.Getenv("ESXODUS_CACHE"), "../../.cache")
+	disk := filepath.Join(cache, "guests/tiny/tiny-flat.vmdk")
+	if _, err := os.Stat(disk); err != nil {
+		missing(t, "%v: scripts/guest-tiny.sh makes it", err)
+	}
+	g := newGuest(t, nil)
+	if err := host.RemoveOverlays(g.dir); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "--sparse=always", disk, g.base).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+	g.prepare(t)
+	g.xml = noSerial(strings.Replace(g.xml, "<memory unit='MiB'>64<", "<memory unit='MiB'>256<", 1))
+	before, stat := hash(t, g.base), statOf(t, g.base)
+	req := g.request(t)
+	req.Timeout, req.Quiet, req.Shutdown = 4*time.Minute, 2*time.Minute, 20*time.Second
+	proof, err := c.Prove(t.Context(), req)
+	if err != nil || proof.Kind != LoginPrompt {
+		t.Fatalf("Prove = %+v, %v", proof, err)
+	}
+	t.Logf("%s after %v", proof.Evidence, proof.Duration)
+	g.gone(t, c)
+	if hash(t, g.base) != before {
+		t.Error("the base disk has changed")
+	}
+	after := statOf(t, g.base)
+	if after.Mtim != stat.Mtim || after.Mode != stat.Mode {
+		t.Errorf("the base's times or mode have changed: %+v, was %+v", after, stat)
+	}
+	t.Logf("owner of the base: %d, was %d", after.Uid, stat.Uid)
+	if err := host.RemoveOverlays(g.dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func statOf(t *testing.T, path string) unix.Stat_t {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// TestProveEFI has EFI firmware find nothing to boot.
+func TestProveEFI(t *testing.T) {
+	c := system(t)
+	caps, err := c.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !caps.EFI {
+		missing(t, "no OVMF")
+	}
+	g := newGuest(t, nil)
+	nvram := host.OverlayNVRAM(g.dir)
+	g.xml = strings.NewReplacer(
+		"<os>", "<os firmware='efi'>", "machine='pc'>hvm</type>", "machine='q35'>hvm</type><nvram>"+nvram+"</nvram>",
+		"<bios useserial='yes'/>", "", "<memory unit='MiB'>64<", "<memory unit='MiB'>256<",
+	).Replace(g.xml)
+	req := g.request(t)
+	req.Timeout = 2 * time.Minute
+	_, err = c.Prove(t.Context(), req)
+	var failed *ProofError
+	if !errors.As(err, &failed) || failed.Reason != "the firmware found nothing to boot" {
+		t.Errorf("Prove = %v; want that the firmware found nothing", err)
+	}
+	t.Log(err)
+	g.gone(t, c)
+	if err := host.RemoveOverlays(g.dir); err != nil {
+		t.Error(err)
+	}
+	for _, pattern := range []string{"/var/lib/libvirt/qemu/*" + g.name + "*", "/var/lib/libvirt/qemu/*/*" + g.name + "*", "/run/libvirt/qemu/*" + g.name + "*"} {
+		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
+			t.Errorf("left: %q, %v", left, err)
+		}
+	}
 }
 
 // TestProveKilled kills a process in the middle of a proof.
