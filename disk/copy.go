@@ -226,7 +226,7 @@ func (w *worker) read(ctx context.Context, j job, buf []byte, from, to int64) er
 	}
 	off := j.source() + from
 	if err := readFull(j.piece.Source, buf[from:to], off); err != nil {
-		return fmt.Errorf("reading %d bytes at image offset %d: %w", to-from, off, err)
+		return &ReadError{Offset: off, Length: to - from, Err: err}
 	}
 	w.st.Read += to - from
 	return nil

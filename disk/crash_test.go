@@ -131,7 +131,7 @@ func TestCopyResumesAfterCrash(t *testing.T) {
 	var skipped int64
 	steps := 1
 	if testing.Short() {
-		steps = 17
+		steps = 5
 	}
 	budget := 0
 	for ; ; budget += steps {
@@ -156,7 +156,7 @@ func TestCopyResumesAfterCrash(t *testing.T) {
 		skipped += resume(t, dst.crash(r), path, maps, want)
 	}
 	t.Logf("%d cuts; %d bytes in all weren't copied again", budget/steps, skipped)
-	if skipped == 0 {
+	if skipped == 0 && !testing.Short() {
 		t.Error("no resume had anything to skip")
 	}
 	if budget < 20 {
@@ -341,7 +341,7 @@ func TestCopyErrors(t *testing.T) {
 		{"extents with a gap", extents(nil, disk.Extent{Length: 512}, disk.Extent{Offset: 1024, Length: size - 1024}), "starts at 1024 where 512 was next"},
 		{"empty extent", extents(nil, disk.Extent{}), "impossible extent of 0 bytes at 0"},
 		{"endless extent", extents(nil, disk.Extent{Length: 1<<63 - 1}), "impossible extent"},
-		{"extents fail", extents(errCrash, disk.Extent{Length: 512}), "extents of the image: crash"},
+		{"extents fail", extents(errCrash, disk.Extent{Length: 512}), "extents of the image from offset 512: crash"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -57,7 +57,7 @@ func (s *scheduler) piece(ctx context.Context, p *piece) error {
 	pos := int64(-1) // where the next extent must start
 	for e, err := range ExtentsFrom(p.Source, p.SourceOffset) {
 		if err != nil {
-			return fmt.Errorf("extents of the image: %w", err)
+			return &ReadError{Offset: max(pos, p.SourceOffset), Err: err}
 		}
 		if err := checkExtent(e, pos, p); err != nil {
 			return err

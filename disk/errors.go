@@ -1,0 +1,21 @@
+package disk
+
+import "fmt"
+
+// ReadError is an error of an image, as against one of the target: it may go
+// away when the copy is tried again.
+type ReadError struct {
+	Offset, Length int64 // of what was read of the image, bytes; 0 long if its extents were asked for
+	Err            error
+}
+
+// Error names the place in the image.
+func (e *ReadError) Error() string {
+	if e.Length == 0 {
+		return fmt.Sprintf("extents of the image from offset %d: %v", e.Offset, e.Err)
+	}
+	return fmt.Sprintf("reading %d bytes at image offset %d: %v", e.Length, e.Offset, e.Err)
+}
+
+// Unwrap returns the image's own error.
+func (e *ReadError) Unwrap() error { return e.Err }
