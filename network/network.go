@@ -11,6 +11,7 @@ package network
 import (
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/network/networkd"
 )
 
 // Mode is how a domain's interface reaches the network.
@@ -20,7 +21,7 @@ type Mode string
 const (
 	Macvtap Mode = "macvtap"
 	Bridge  Mode = "bridge"
-	None    Mode = "none" // an isolated port group: no uplink, the link stays down
+	None    Mode = "none" // connected to nothing: the link stays down
 )
 
 // Options is what the admin says about the KVM host.
@@ -32,6 +33,9 @@ type Options struct {
 	// Map overrides the attachment of a port group: "macvtap:eno1.42",
 	// "bridge:br0" (an existing device either way), or "none".
 	Map map[string]string `json:"map,omitempty"`
+	// Files maps an interface of the host (eno1) to the name of the .network
+	// file that networkd applies to it (10-lan.network), where there is one.
+	Files map[string]string `json:"files,omitempty"`
 }
 
 // The flags that fill [Options], for advice that quotes them.
@@ -54,18 +58,19 @@ type Attachment struct {
 	Shaping *inventory.Shaping `json:"shaping,omitempty"`
 }
 
-// Unit is one systemd-networkd file.
-type Unit struct {
-	Name string `json:"name"` // "25-vlan42.netdev"; goes to /etc/systemd/network
-	Text string `json:"text"`
-}
+// Unit is one systemd-networkd file. Its name is relative to
+// /etc/systemd/network and, for a drop-in, holds one slash.
+type Unit = networkd.Unit
 
 // Plan is the networking that the port groups in use need.
 type Plan struct {
-	Attachments []Attachment     `json:"attachments"`     // by port group
-	Units       []Unit           `json:"units,omitempty"` // by name
-	Ledger      []ledger.Entry   `json:"ledger,omitempty"`
-	Concerns    []ledger.Concern `json:"concerns,omitempty"`
+	Attachments []Attachment `json:"attachments"`     // by port group
+	Units       []Unit       `json:"units,omitempty"` // by name
+	// Optional are units that only a person can decide on: a macvlan by which
+	// the host reaches its own domains.
+	Optional []Unit           `json:"optionalUnits,omitempty"`
+	Ledger   []ledger.Entry   `json:"ledger,omitempty"`
+	Concerns []ledger.Concern `json:"concerns,omitempty"`
 }
 
 // Attachment returns the attachment of a port group.
@@ -78,4 +83,16 @@ func (p *Plan) Attachment(portGroup string) (Attachment, bool) {
 	return Attachment{}, false
 }
 
-var _ = inventory.Network{} // New reads it
+// The ids of the concerns that [New] raises.
+const (
+	ConcernUnmapped    = "network.unmapped"    // no interface of this host is known for the uplink
+	ConcernPortGroup   = "network.portGroup"   // the host has no such port group
+	ConcernTeaming     = "network.teaming"     // several uplinks, one is used
+	ConcernTrunk       = "network.trunk"       // VLAN 4095: all tags go to the guest
+	ConcernPromiscuous = "network.promiscuous" // the guest may see all frames
+	ConcernForged      = "network.forged"      // a limit that macvtap can't keep
+	ConcernBridge      = "network.bridge"      // costs of a bridge
+	ConcernIsolated    = "network.isolated"    // a vSwitch without uplinks
+	ConcernHostGuest   = "network.host-guest"  // host and domains don't reach each other
+	ConcernMTU         = "network.mtu"         // jumbo frames
+)

@@ -1,0 +1,89 @@
+package network
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// account writes the ledger of one port group.
+func (p *planner) account(a Attachment, pg inventory.PortGroup) {
+	add := func(name, source, target string, fate ledger.Fate, reason string) {
+		if source != "" {
+			p.plan.Ledger = append(p.plan.Ledger, ledger.Entry{Property: "portGroups[" + label(pg.Name) + "]." + name, Source: source, Target: target, Fate: fate, Reason: reason})
+		}
+	}
+	drop := func(name, source, reason string) { add(name, source, "", ledger.Dropped, reason) }
+	target := strings.TrimSpace(string(a.Mode) + " " + a.Device)
+	add("name", pg.Name, target, ledger.Mapped, "")
+	add("vSwitch", pg.VSwitch, target, ledger.Mapped, "")
+	switch {
+	case a.VLAN != 0 || a.Uplink != "" && pg.VLAN == 0 || a.Device == dummyDevice(pg):
+		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Mapped, "")
+	case a.Uplink != "":
+		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Changed, "all tags that this host has no device of")
+	case a.Mode == None:
+		drop("vlan", strconv.Itoa(pg.VLAN), "attached to nothing")
+	default:
+		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Changed, "whatever "+a.Device+" carries")
+	}
+	policy, yes := pg.Policy, func(b bool) string { return strconv.FormatBool(b) }
+	if a.TrustGuest {
+		add("policy.macChanges", yes(true), "trustGuestRxFilters", ledger.Mapped, "")
+	} else {
+		add("policy.macChanges", yes(policy.MACChanges), target, fateOf(!policy.MACChanges && a.Mode == Macvtap), reasonUnless(!policy.MACChanges && a.Mode == Macvtap, "a property of "+target))
+	}
+	add("policy.promiscuous", yes(policy.Promiscuous), target, fateOf(!policy.Promiscuous && a.Mode == Macvtap), reasonUnless(!policy.Promiscuous && a.Mode == Macvtap, "macvtap delivers a guest's own frames, a bridge those that it doesn't know"))
+	add("policy.forgedTransmits", yes(policy.ForgedTransmits), target, fateOf(policy.ForgedTransmits), reasonUnless(policy.ForgedTransmits, "neither macvtap nor a bridge checks the sender's MAC"))
+	p.accountTeaming(a, pg, drop)
+	if s := policy.Shaping; s != nil {
+		add("policy.shaping", fmt.Sprintf("%d bit/s, peak %d bit/s, burst %d bytes", s.AverageBitsPerSecond, s.PeakBitsPerSecond, s.BurstBytes), "outbound bandwidth of each interface", ledger.Mapped, "")
+	}
+	if s, ok := p.host.VSwitch(pg.VSwitch); ok && s.MTU != 0 {
+		add("mtu", strconv.Itoa(s.MTU), strconv.Itoa(max(a.MTU, defaultMTU)), fateOf(a.MTU == s.MTU || s.MTU == defaultMTU), reasonUnless(a.MTU == s.MTU || s.MTU == defaultMTU, "is no MTU of Ethernet"))
+	}
+}
+
+func (p *planner) accountTeaming(a Attachment, pg inventory.PortGroup, drop func(name, source, reason string)) {
+	policy, one := pg.Policy, "one interface of this host stands for all uplinks; bonds are the host's affair"
+	switch {
+	case a.Uplink == "":
+		one = "no uplink is used"
+	case len(p.vmnics(pg)) == 1:
+		one = a.Uplink + " is in its place"
+	}
+	drop("policy.teaming", policy.Teaming, one)
+	drop("policy.active", strings.Join(policy.Active, ", "), one)
+	drop("policy.standby", strings.Join(policy.Standby, ", "), one)
+	if policy.NotifySwitches {
+		drop("policy.notifySwitches", "true", "the kernel announces a macvtap's address itself")
+	}
+	if policy.Failback {
+		drop("policy.failback", "true", one)
+	}
+}
+
+func fateOf(same bool) ledger.Fate {
+	if same {
+		return ledger.Mapped
+	}
+	return ledger.Changed
+}
+
+func reasonUnless(same bool, reason string) string {
+	if same {
+		return ""
+	}
+	return reason
+}
+
+// label shows a name from the source on one line, quoted only if it must be.
+func label(name string) string {
+	if q := strconv.Quote(name); q != `"`+name+`"` {
+		return q
+	}
+	return name
+}

@@ -1,0 +1,347 @@
+package network
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+	"esxodus/network/networkd"
+)
+
+const (
+	trunkVLAN  = 4095
+	defaultMTU = 1500
+)
+
+// New plans the networking for the named port groups of an ESXi host. The
+// plan depends on nothing else: the same port group gets the same device
+// whichever others are asked for with it, so that VMs may be planned one by
+// one. What can't be done is a concern; an error says that o makes no sense.
+func New(host *inventory.Network, portGroups []string, o Options) (Plan, error) {
+	if err := o.check(); err != nil {
+		return Plan{}, err
+	}
+	p := planner{host: host, o: o, uplinks: map[string]*networkd.Uplink{}, dummies: map[string]*dummy{}}
+	names := slices.Compact(slices.Sorted(slices.Values(portGroups)))
+	for _, name := range names {
+		p.portGroup(name)
+	}
+	p.crossConcerns()
+	if err := p.units(); err != nil {
+		return Plan{}, fmt.Errorf("networkd units: %w", err)
+	}
+	ledger.SortConcerns(p.plan.Concerns)
+	return p.plan, nil
+}
+
+type planner struct {
+	host    *inventory.Network
+	o       Options
+	plan    Plan
+	uplinks map[string]*networkd.Uplink // by the KVM host's name
+	dummies map[string]*dummy           // by name
+}
+
+// dummy is a device without anything behind it.
+type dummy struct {
+	mtu        int
+	portGroups []string
+}
+
+func (p *planner) concern(id string, severity ledger.Severity, subject, evidence, advice string) {
+	p.plan.Concerns = append(p.plan.Concerns, ledger.Concern{ID: id, Severity: severity, Subject: label(subject), Evidence: evidence, Advice: advice})
+}
+
+// portGroup finds the attachment of one port group.
+func (p *planner) portGroup(name string) {
+	pg, known := p.host.PortGroup(name)
+	a := Attachment{PortGroup: name}
+	if known {
+		a.Shaping = pg.Policy.Shaping
+		a.MTU = p.mtu(pg)
+	}
+	if to, ok := p.o.Map[name]; ok {
+		a.Mode, a.Device, _ = parseTarget(to)
+		a.MacvtapMode = macvtapMode(a.Mode)
+		a.TrustGuest = a.Mode == Macvtap && pg.Policy.MACChanges
+		p.add(a, pg, known)
+		return
+	}
+	if !known {
+		p.concern(ConcernPortGroup, ledger.Blocker, name, fmt.Sprintf("the ESXi host has no port group %q (a distributed or renamed one?)", name),
+			"say what it attaches to: "+MapFlag+" "+strconv.Quote(name+"=macvtap:DEVICE"))
+		return
+	}
+	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapMode(Macvtap), pg.Policy.MACChanges
+	vmnics := p.vmnics(pg)
+	if len(vmnics) == 0 && p.o.Uplinks[pg.VSwitch] == "" {
+		p.isolate(&a, pg)
+		p.add(a, pg, known)
+		return
+	}
+	uplink, vmnic := p.uplink(pg, vmnics)
+	if uplink == "" {
+		key := vmnics[0]
+		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and no interface of this host is known for that", name, pg.VSwitch, strings.Join(vmnics, ", ")),
+			fmt.Sprintf("name the interface: %s %s=IFACE (for instance %s %s=eno1)", UplinkFlag, key, UplinkFlag, key))
+		return
+	}
+	p.teaming(pg, vmnics, vmnic, uplink)
+	a.Uplink = uplink
+	p.hang(&a, pg)
+	p.add(a, pg, known)
+}
+
+func macvtapMode(m Mode) string {
+	if m == Macvtap {
+		return "bridge" // domains on one device reach each other directly
+	}
+	return ""
+}
+
+// mtu is the vSwitch's, 0 for the default.
+func (p *planner) mtu(pg inventory.PortGroup) int {
+	s, ok := p.host.VSwitch(pg.VSwitch)
+	if !ok || s.MTU == defaultMTU || s.MTU < 576 || s.MTU > 65535 {
+		return 0
+	}
+	return s.MTU
+}
+
+// vmnics returns the uplinks that the port group may use: the active ones,
+// then the standby ones; where the policy names none, the vSwitch's.
+func (p *planner) vmnics(pg inventory.PortGroup) []string {
+	all := slices.Concat(pg.Policy.Active, pg.Policy.Standby)
+	if len(all) > 0 {
+		return all
+	}
+	s, _ := p.host.VSwitch(pg.VSwitch)
+	return s.Uplinks
+}
+
+// uplink returns the KVM host's interface for a port group, and the uplink of
+// ESXi's that it stands for.
+func (p *planner) uplink(pg inventory.PortGroup, vmnics []string) (dev, vmnic string) {
+	if dev := p.o.Uplinks[pg.VSwitch]; dev != "" {
+		return dev, ""
+	}
+	for _, v := range vmnics {
+		if dev := p.o.Uplinks[v]; dev != "" {
+			return dev, v
+		}
+	}
+	return p.o.Uplinks[""], ""
+}
+
+// hang puts the attachment on its uplink or on a VLAN device of it.
+func (p *planner) hang(a *Attachment, pg inventory.PortGroup) {
+	up := p.uplinks[a.Uplink]
+	if up == nil {
+		up = &networkd.Uplink{Name: a.Uplink, File: p.o.Files[a.Uplink]}
+		for _, other := range p.onUplink(a.Uplink) {
+			up.MTU = max(up.MTU, p.mtu(other))
+		}
+		p.uplinks[a.Uplink] = up
+	}
+	if pg.VLAN <= 0 || pg.VLAN >= trunkVLAN {
+		a.Device = a.Uplink
+		return
+	}
+	a.VLAN, a.Device = pg.VLAN, vlanDevice(a.Uplink, pg.VLAN)
+	if slices.ContainsFunc(up.VLANs, func(v networkd.VLAN) bool { return v.ID == pg.VLAN }) {
+		return
+	}
+	v := networkd.VLAN{Name: a.Device, ID: pg.VLAN}
+	for _, other := range p.onUplink(a.Uplink) {
+		if other.VLAN == pg.VLAN {
+			v.MTU = max(v.MTU, p.mtu(other))
+			v.For = append(v.For, other.Name)
+		}
+	}
+	up.VLANs = append(up.VLANs, v)
+}
+
+// onUplink returns all of the ESXi host's port groups that would use an
+// interface, asked for or not: what they share must not depend on which are.
+func (p *planner) onUplink(dev string) []inventory.PortGroup {
+	var all []inventory.PortGroup
+	for _, pg := range p.host.PortGroups {
+		vmnics := p.vmnics(pg)
+		if len(vmnics) == 0 && p.o.Uplinks[pg.VSwitch] == "" {
+			continue
+		}
+		if up, _ := p.uplink(pg, vmnics); up == dev {
+			all = append(all, pg)
+		}
+	}
+	slices.SortFunc(all, func(a, b inventory.PortGroup) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// vlanDevice names the VLAN device: "eno1.42", or, where that is too long for
+// the kernel, "vlan42-3fa2c1" with a hash of the uplink's name. Nothing else
+// goes into it, so that plans made apart agree, and two long names don't meet.
+func vlanDevice(uplink string, id int) string {
+	name := fmt.Sprintf("%s.%d", uplink, id)
+	if len(name) <= networkd.MaxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(uplink))
+	name = fmt.Sprintf("vlan%d-%x", id, sum)
+	return name[:min(len(name), networkd.MaxName)]
+}
+
+// isolate puts a port group whose vSwitch has no uplinks onto a device with
+// nothing behind it, where its VMs reach each other as they did.
+func (p *planner) isolate(a *Attachment, pg inventory.PortGroup) {
+	a.Device = dummyDevice(pg)
+	if p.dummies[a.Device] == nil {
+		d := &dummy{mtu: a.MTU}
+		for _, other := range p.host.PortGroups {
+			if other.VSwitch == pg.VSwitch && other.VLAN == pg.VLAN {
+				d.portGroups = append(d.portGroups, other.Name)
+			}
+		}
+		slices.Sort(d.portGroups)
+		p.dummies[a.Device] = d
+	}
+	p.concern(ConcernIsolated, ledger.Note, pg.Name, fmt.Sprintf("vSwitch %q has no uplink: its VMs reach each other and nothing else", pg.VSwitch),
+		"they do so on this host too, on "+a.Device+"; domains on two hosts don't, and VMs from another ESXi host with a vSwitch of that name join in")
+}
+
+func dummyDevice(pg inventory.PortGroup) string {
+	name := "esx-" + pg.VSwitch
+	if pg.VLAN > 0 {
+		name += "." + strconv.Itoa(pg.VLAN)
+	}
+	if networkd.CheckName(name) == nil {
+		return name
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", pg.VSwitch, pg.VLAN))
+	return fmt.Sprintf("esx-%x", sum[:5])
+}
+
+// add appends an attachment with its ledger and the concerns that are its own.
+func (p *planner) add(a Attachment, pg inventory.PortGroup, known bool) {
+	p.plan.Attachments = append(p.plan.Attachments, a)
+	if known {
+		p.account(a, pg)
+		p.security(a, pg)
+	}
+	switch {
+	case a.Mode == Bridge:
+		p.bridge(a, pg)
+	case pg.VLAN == trunkVLAN && a.Mode == Macvtap:
+		p.concern(ConcernTrunk, ledger.Warning, a.PortGroup, "VLAN 4095: the guest gets and sends tagged frames of every VLAN",
+			fmt.Sprintf("tagged frames pass macvtap on %s, but for VLANs that this host has a device of; if some don't arrive: ethtool -K %s rx-vlan-filter off", a.Device, a.Device))
+	}
+}
+
+func (p *planner) bridge(a Attachment, pg inventory.PortGroup) {
+	severity, speed := ledger.Note, 0
+	for _, v := range p.vmnics(pg) {
+		if u, ok := p.host.Uplink(v); ok {
+			speed = max(speed, u.SpeedMbps)
+		}
+	}
+	evidence := a.Device + " is a bridge: its uplink is promiscuous, and each frame takes the host's stack"
+	if speed > 1000 {
+		severity, evidence = ledger.Warning, evidence+fmt.Sprintf("; ESXi's uplink runs at %d Mbit/s", speed)
+	}
+	p.concern(ConcernBridge, severity, a.PortGroup, evidence, "macvtap needs about 30 % less CPU: leave "+MapFlag+" out for this port group unless the host itself must reach the domain or the guest needs all frames")
+}
+
+// security says which promises and freedoms of the port group macvtap can't
+// keep.
+func (p *planner) security(a Attachment, pg inventory.PortGroup) {
+	if a.Mode != Macvtap {
+		return
+	}
+	if pg.Policy.Promiscuous {
+		p.concern(ConcernPromiscuous, ledger.Warning, pg.Name, "promiscuous mode is allowed: a guest may watch all frames (capture, nested hypervisor, CARP)",
+			"macvtap gives a guest its own frames only; if it needs all, use "+MapFlag+" "+strconv.Quote(pg.Name+"=bridge:BRIDGE"))
+	}
+	if !pg.Policy.ForgedTransmits {
+		p.concern(ConcernForged, ledger.Note, pg.Name, "forged transmits are rejected: a guest may send from its own MAC only", "macvtap doesn't hold a guest to that; filter on the physical switch if it matters")
+	}
+}
+
+// teaming says which of several uplinks is used.
+func (p *planner) teaming(pg inventory.PortGroup, vmnics []string, vmnic, dev string) {
+	if len(vmnics) < 2 {
+		return
+	}
+	severity, advice := ledger.Warning, fmt.Sprintf("one cable out cuts its domains off: make a bond on this host and name it with %s %s=BOND", UplinkFlag, label(pg.VSwitch))
+	if vmnic == "" {
+		severity, advice = ledger.Note, "see to it that "+dev+" is a bond, if the guests need more than one cable"
+	}
+	p.concern(ConcernTeaming, severity, pg.Name,
+		fmt.Sprintf("%d uplinks (%s; %s); here %s stands for %s", len(vmnics), strings.Join(vmnics, ", "), cmp.Or(pg.Policy.Teaming, "no policy"), dev, cmp.Or(vmnic, "all of them")), advice)
+}
+
+// crossConcerns is what only several attachments together show.
+func (p *planner) crossConcerns() {
+	direct := map[string]bool{}
+	for _, a := range p.plan.Attachments {
+		if a.Mode == Macvtap && a.Uplink != "" && a.VLAN == 0 {
+			direct[a.Uplink] = true
+		}
+	}
+	for _, dev := range slices.Sorted(maps.Keys(direct)) {
+		p.concern(ConcernHostGuest, ledger.Note, dev, "over macvtap this host and its own domains don't reach each other; all others do",
+			"that is normal. If the host must reach them on "+dev+", the plan's optional units give it a macvlan beside them")
+		more, err := networkd.HostMacvlan(networkd.Uplink{Name: dev, File: p.o.Files[dev]})
+		if err == nil { // Options.check saw the names
+			p.plan.Optional = append(p.plan.Optional, more...)
+		}
+	}
+	for _, dev := range slices.Sorted(maps.Keys(p.uplinks)) {
+		if mtu := p.uplinks[dev].MTU; mtu > defaultMTU {
+			p.concern(ConcernMTU, ledger.Note, dev, fmt.Sprintf("the vSwitch's MTU is %d", mtu), fmt.Sprintf("%s and its VLAN devices get it too: the physical switch's ports must allow it", dev))
+		}
+	}
+}
+
+// units writes the files of all devices.
+func (p *planner) units() error {
+	macvtap := false
+	for _, a := range p.plan.Attachments {
+		macvtap = macvtap || a.Mode == Macvtap
+	}
+	if macvtap {
+		p.plan.Units = append(p.plan.Units, networkd.Macvtap())
+	}
+	for _, up := range p.uplinks {
+		slices.SortFunc(up.VLANs, func(a, b networkd.VLAN) int { return cmp.Compare(a.ID, b.ID) })
+		units, err := up.Units()
+		if err != nil {
+			return err
+		}
+		p.plan.Units = append(p.plan.Units, units...)
+	}
+	for name, d := range p.dummies {
+		units, err := networkd.Dummy(name, d.mtu, d.portGroups)
+		if err != nil {
+			return err
+		}
+		p.plan.Units = append(p.plan.Units, units...)
+	}
+	byName := func(a, b Unit) int { return cmp.Compare(a.Name, b.Name) }
+	slices.SortFunc(p.plan.Units, byName)
+	for i := 1; i < len(p.plan.Units); i++ {
+		if p.plan.Units[i].Name == p.plan.Units[i-1].Name {
+			return fmt.Errorf("two devices want the file %s: give one uplink another name", p.plan.Units[i].Name)
+		}
+	}
+	p.plan.Optional = slices.DeleteFunc(p.plan.Optional, func(u Unit) bool {
+		_, have := slices.BinarySearchFunc(p.plan.Units, u, byName)
+		return have
+	})
+	return nil
+}

@@ -1,0 +1,85 @@
+package network
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"esxodus/network/networkd"
+)
+
+// ParseUplinks reads the values of --uplink: "vmnic0=eno1", "vSwitch0=eno1", or
+// "eno1" for all that no other names.
+func ParseUplinks(values []string) (map[string]string, error) {
+	uplinks := map[string]string{}
+	for _, v := range values {
+		i := strings.LastIndexByte(v, '=')
+		key, dev := v[:max(i, 0)], v[i+1:]
+		if i == 0 {
+			return nil, fmt.Errorf("%s %q: nothing before the =; write vmnic0=eno1, or eno1 alone for all uplinks", UplinkFlag, v)
+		}
+		if err := networkd.CheckName(dev); err != nil {
+			return nil, fmt.Errorf("%s %q: %w; write vmnic0=eno1 with an interface that ip link shows on this host", UplinkFlag, v, err)
+		}
+		if old, twice := uplinks[key]; twice && old != dev {
+			return nil, fmt.Errorf("%s: %q is both %s and %s", UplinkFlag, key, old, dev)
+		}
+		uplinks[key] = dev
+	}
+	return uplinks, nil
+}
+
+// ParseMap reads the values of --network: "VM Network=macvtap:eno1.42",
+// "VM Network=bridge:br0", "VM Network=none". The port group's name may hold
+// an = itself.
+func ParseMap(values []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, v := range values {
+		i := strings.LastIndexByte(v, '=')
+		if i < 1 {
+			return nil, fmt.Errorf("%s %q: want PORTGROUP=macvtap:DEVICE, PORTGROUP=bridge:BRIDGE or PORTGROUP=none", MapFlag, v)
+		}
+		if _, _, err := parseTarget(v[i+1:]); err != nil {
+			return nil, fmt.Errorf("%s %q: %w", MapFlag, v, err)
+		}
+		if old, twice := all[v[:i]]; twice && old != v[i+1:] {
+			return nil, fmt.Errorf("%s: port group %q goes both to %s and to %s", MapFlag, v[:i], old, v[i+1:])
+		}
+		all[v[:i]] = v[i+1:]
+	}
+	return all, nil
+}
+
+// parseTarget reads "macvtap:eno1.42", "bridge:br0" or "none".
+func parseTarget(s string) (Mode, string, error) {
+	mode, dev, _ := strings.Cut(s, ":")
+	switch Mode(mode) {
+	case None:
+		if dev != "" {
+			return "", "", fmt.Errorf("target %q: none has no device", s)
+		}
+		return None, "", nil
+	case Macvtap, Bridge:
+		if err := networkd.CheckName(dev); err != nil {
+			return "", "", fmt.Errorf("target %q: %w", s, err)
+		}
+		return Mode(mode), dev, nil
+	}
+	return "", "", fmt.Errorf("target %q: want macvtap:DEVICE, bridge:BRIDGE or none", s)
+}
+
+// check finds what would be wrong in every plan.
+func (o Options) check() error {
+	for _, key := range slices.Sorted(maps.Keys(o.Uplinks)) {
+		if err := networkd.CheckName(o.Uplinks[key]); err != nil {
+			return fmt.Errorf("uplink %q: %w", key, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Map)) {
+		if _, _, err := parseTarget(o.Map[name]); err != nil {
+			return fmt.Errorf("port group %q: %w", name, err)
+		}
+	}
+	return nil
+}
