@@ -68,7 +68,6 @@ type volume struct {
 	disk, partition int        // of a partition; the number is 0 for a whole disk
 	part            *Partition // one of these two is set
 	lv              *Volume
-	group           string
 }
 
 func (v *volume) setMount(at string) {
@@ -186,42 +185,47 @@ func (l *look) groups() {
 			newest[vg.UUID] = vg
 		}
 	}
+	var found []*volume
 	for _, id := range order {
-		l.group(newest[id], byUUID)
+		found = append(found, l.group(newest[id], byUUID)...)
+	}
+	// Only now, for they point into guest.Volumes, which grew until here.
+	for i, v := range found {
+		if v != nil {
+			l.logical(v, &l.guest.Volumes[i])
+		}
 	}
 }
 
-func (l *look) group(vg lvm.VG, pvs map[string]disk.Image) {
+// group notes the visible volumes of a group, and returns as many, nil where
+// what they hold can't be read.
+func (l *look) group(vg lvm.VG, pvs map[string]disk.Image) []*volume {
 	for _, m := range vg.PVs {
 		if _, ok := pvs[m.UUID]; !ok {
 			l.note("volume group %s: its physical volume %s (last seen as %s) is on no disk of the VM", vg.Name, m.UUID, m.Device)
 		}
 	}
-	first := len(l.guest.Volumes)
-	var images []disk.Image
+	var found []*volume
 	for _, lv := range vg.LVs {
 		if !lv.Visible() {
 			continue
 		}
 		v := Volume{Group: clean(vg.Name), Name: clean(lv.Name), Length: lv.Extents() * vg.ExtentSize, Kind: clean(strings.Join(lv.Types(), ","))}
-		var img disk.Image
+		var open *volume
 		if lv.Linear() {
 			v.PVs = onPVs(vg, lv)
-			var err error
-			if img, err = vg.Image(lv.Name, pvs); err != nil {
+			if img, err := vg.Image(lv.Name, pvs); err != nil {
 				l.note("%v", err)
+			} else {
+				open = &volume{img: img}
 			}
 		} else {
 			l.note("logical volume %s/%s is %s: what it holds can't be seen from outside", vg.Name, lv.Name, v.Kind)
 		}
 		l.guest.Volumes = append(l.guest.Volumes, v)
-		images = append(images, img)
+		found = append(found, open)
 	}
-	for i, img := range images {
-		if img != nil {
-			l.logical(&volume{img: img, group: vg.Name}, first+i)
-		}
-	}
+	return found
 }
 
 // onPVs lists the physical volumes of a linear logical volume, each once.
@@ -237,10 +241,8 @@ func onPVs(vg lvm.VG, lv lvm.LV) []string {
 	return ids
 }
 
-// logical notes what a logical volume holds. It is named by its index, for the
-// list may still move.
-func (l *look) logical(v *volume, index int) {
-	lv := &l.guest.Volumes[index]
+// logical notes what a logical volume holds.
+func (l *look) logical(v *volume, lv *Volume) {
 	v.where = lv.Group + "/" + lv.Name
 	c, err := part.Probe(v.img, v.img.Size())
 	if err != nil {
