@@ -17,19 +17,12 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/vmdk.sh"
+. "$here/initrd.sh"
 
 disk_mib=128
 root_uuid=e50d05e5-0000-4000-8000-000000000001
 modules='virtio_pci virtio_blk virtio_scsi vmw_pvscsi mptspi mptsas sym53c8xx ahci ata_piix
-	nvme sd_mod ext4 crc32c_generic virtio_net vmxnet3 e1000 e1000e button evdev'
-
-# busybox_in DIR puts busybox there, with a link for each of its commands.
-busybox_in() {
-	cp "$(command -v busybox)" "$1/bin/busybox"
-	busybox --list | grep -v '^busybox$' | while read -r applet; do
-		ln -s busybox "$1/bin/$applet"
-	done
-}
+	nvme sd_mod virtio_net vmxnet3 e1000 e1000e button evdev'
 
 # The password's hash is of "esxodus".
 make_root() {
@@ -99,52 +92,6 @@ make_root() {
 	chmod 755 root/etc/rc root/etc/rc.shutdown root/etc/acpi/PWRF/00000080
 }
 
-# The initrd loads what the machine's devices ask for by their aliases, then
-# waits for the root file system to appear.
-make_initrd() {
-	version=$(cat "$kernel/version")
-	mkdir -p initrd/bin initrd/dev initrd/proc initrd/sys initrd/root "initrd/lib/modules/$version"
-	busybox_in initrd
-	cp "$kernel/lib/modules/$version"/modules.order "$kernel/lib/modules/$version"/modules.builtin* \
-		"initrd/lib/modules/$version/"
-	for module in $modules; do
-		modprobe -d "$kernel" -S "$version" --show-depends "$module"
-	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r ko; do
-		cp "$ko" "initrd/lib/modules/$version/"
-	done
-	depmod -b initrd "$version"
-	cat >initrd/init <<-'END'
-		#!/bin/busybox sh
-		export PATH=/bin
-		mount -t devtmpfs devtmpfs /dev
-		mount -t proc proc /proc
-		mount -t sysfs sysfs /sys
-		for arg in $(cat /proc/cmdline); do
-			case $arg in root=*) root=${arg#root=} ;; esac
-		done
-		# Twice: a bus driver brings new devices. And some modules have no alias.
-		for pass in 1 2; do
-			find /sys/devices -name modalias -exec cat {} + | sort -u | xargs modprobe -qa
-		done
-		modprobe -a sd_mod ext4 evdev crc32c_generic
-		n=0
-		until dev=$(findfs "$root" 2>/dev/null); do
-			n=$((n + 1))
-			[ $n -lt 100 ] || { echo "initrd: no $root"; cat /proc/partitions; exec sh; }
-			sleep 0.1
-		done
-		mount -t ext4 -o ro "$dev" /root
-		mount --move /dev /root/dev
-		mount --move /proc /root/proc
-		mount --move /sys /root/sys
-		exec switch_root /root /sbin/init
-	END
-	chmod 755 initrd/init
-	(cd initrd && find . | sort | cpio -o -H newc --quiet --reproducible -R 0:0) | gzip -1n >root/boot/initrd.img
-	mkdir -p "root/lib/modules"
-	cp -r "initrd/lib/modules/$version" root/lib/modules/
-}
-
 # GRUB's boot.img looks for core.img in sector 1 without being told, and
 # core.img for its rest in sector 2: so no grub-install is needed.
 make_disk() {
@@ -167,20 +114,20 @@ start=2048, type=83, bootable' | sfdisk -q $flat
 	dd if=/usr/lib/grub/i386-pc/boot.img of=$flat bs=440 count=1 conv=notrunc status=none
 	dd if=core.img of=$flat bs=512 seek=1 conv=notrunc status=none
 
-	# These features are the ones that Debian 12's installer gives, whatever the
-	# mke2fs of this machine has as its defaults.
 	truncate -s "$((disk_mib - 1))M" part.img
 	mke2fs -q -t ext4 -b 4096 -J size=4 -U "$root_uuid" -L tiny -d root -E root_owner=0:0,lazy_itable_init=0 \
-		-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum \
-		part.img
+		-O "$ext4_features" part.img
 	dd if=part.img of=$flat bs=1M seek=1 conv=notrunc,sparse status=none
 }
 
 make_guest() {
 	make_root
-	make_initrd
+	# shellcheck disable=SC2086 # one word each
+	initrd root/boot/initrd.img "$kernel" $modules
+	# shellcheck disable=SC2086
+	modules_in root "$kernel" $modules
 	make_disk
-	rm -rf root initrd part.img core.img early.cfg
+	rm -rf root part.img core.img early.cfg
 	vmdk_descriptor tiny lsilogic
 	cp "$here/guest-tiny.json" vm.json
 	"$here/boot.sh" tiny-flat.vmdk --memory 256 --poweroff
@@ -196,5 +143,6 @@ esac
 need busybox mke2fs sfdisk grub-mkimage modprobe cpio gzip
 [ -f /usr/lib/grub/i386-pc/boot.img ] || die "not installed: grub-pc-bin; run scripts/setup.sh test"
 kernel=$("$here/kernel.sh")
-cached guests/tiny "$(digest "$here/guest-tiny.sh" "$here/guest-tiny.json" "$here/vmdk.sh" "$here/kernel.sh")" make_guest
+cached guests/tiny "$(digest "$here/guest-tiny.sh" "$here/guest-tiny.json" "$here/vmdk.sh" \
+	"$here/initrd.sh" "$here/kernel.sh")" make_guest
 readlink -f "$cache/guests/tiny"

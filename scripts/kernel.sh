@@ -8,6 +8,7 @@
 #                 which saves the 3 s that unpacking takes without KVM
 #   lib/modules/  the modules that a guest on ESXi or QEMU can need, with deps
 #   version       as uname -r prints it
+#   *.deb         the package itself, to be installed in the Debian guest
 #
 # The generic kernel is taken, since the smaller cloud kernel has no drivers for
 # VMware's devices. Nothing is installed on this machine.
@@ -20,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 fetch_kernel() {
 	export out="$PWD"
 	# shellcheck disable=SC2016 # the hook's shell expands them
-	debian --variant=custom --mode=auto --format=null --customize-hook='
+	debian - --variant=custom --mode=auto --format=null --customize-hook='
 		set -e
 		export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 		cd "$out"
@@ -32,7 +33,6 @@ fetch_kernel() {
 		--exclude='*/wireless' --exclude='*/staging' --exclude='*/infiniband' \
 		--exclude='*/iio' --exclude='*/bluetooth' --exclude='*/usr/share' \
 		--exclude='*/can' --exclude='*/isdn' --exclude='*/nfc' ./boot ./lib
-	rm linux-image-*.deb
 	set -- boot/vmlinuz-*
 	printf '%s\n' "${1#boot/vmlinuz-}" >version
 	mv "$1" vmlinuz

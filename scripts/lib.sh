@@ -8,6 +8,12 @@
 # shellcheck disable=SC2154 # here: set by the caller
 cache=${ESXODUS_CACHE:-${here%/*}/.cache}
 
+# ext4_features are those that Debian 12's installer gives a file system, whatever
+# this machine's mke2fs has as its defaults: GRUB knows no newer ones.
+# shellcheck disable=SC2034 # used by callers
+ext4_features=none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg
+ext4_features=$ext4_features,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum
+
 # release is the Debian release of which kernel, guests and lab are made.
 release=bookworm
 
@@ -57,7 +63,7 @@ cached() {
 
 # build FUNC is the part of cached that runs under the lock.
 build() {
-	rm -rf "$c_base".tmp.*
+	rm -rf --one-file-system "$c_base".tmp.*
 	c_tmp=$(mktemp -d "$c_base.tmp.XXXXXX")
 	chmod 755 "$c_tmp"
 	c_start=$(date +%s)
@@ -75,7 +81,7 @@ prune() {
 	for c_old in "$c_base".*; do
 		case $c_old in
 		"$c_dir" | *.lock | *.tmp.* | *.new) ;;
-		*) rm -rf "$c_old" ;;
+		*) rm -rf --one-file-system "$c_old" ;;
 		esac
 	done
 }
@@ -97,13 +103,15 @@ apt_options() {
 		grep -E '^Acquire::(https?::|Check-|Retries|ForceIPv)' || :
 }
 
-# debian ARG... runs mmdebstrap for $release with the machine's own sources.
-# The current directory takes two scratch files. No guest keeps them.
+# debian TARGET ARG... runs mmdebstrap with the arguments ARG for $release, with
+# the machine's own sources. The current directory takes two scratch files.
 debian() {
+	d_target=$1
+	shift
 	debian_sources >sources.list
 	apt_options >apt.conf
-	[ -s sources.list ] || set -- "$@" "$release" -
-	[ ! -s sources.list ] || set -- "$@" "$release" - sources.list
-	mmdebstrap --quiet --architectures=amd64 --aptopt="$PWD/apt.conf" "$@"
+	set -- --quiet --architectures=amd64 --aptopt="$PWD/apt.conf" "$@" "$release" "$d_target"
+	[ ! -s sources.list ] || set -- "$@" sources.list
+	mmdebstrap "$@"
 	rm -f sources.list apt.conf
 }
