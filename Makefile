@@ -1,0 +1,53 @@
+# Each target does its own set-up: on Debian 12 or Ubuntu, as root, it installs
+# what it needs through apt; as an ordinary user it says what is missing.
+# `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PREFIX ?= /usr/local
+GO = scripts/go.sh
+# libvirt is opened at run time (dlopen), so one binary also runs where there
+# is none; that needs cgo and glibc. The rest of the tree is pure Go.
+TAGS = libvirt_dlopen
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: ## build bin/esxodus
+	@scripts/setup.sh build
+	$(GO) build -trimpath -tags $(TAGS) -o bin/esxodus ./cmd/esxodus
+
+.PHONY: demo
+demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domain
+	@scripts/setup.sh demo
+	@scripts/demo.sh
+
+.PHONY: test
+test: ## all tests, on the real tools (some 20 minutes on a new machine)
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+.PHONY: test-fast
+test-fast: ## the tests that need no guest and no lab
+	@scripts/setup.sh build
+	$(GO) test -short -tags $(TAGS) ./...
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yml, shellcheck, gofmt and go mod tidy
+	@scripts/setup.sh lint
+	@scripts/lint.sh
+
+.PHONY: bench
+bench: build ## compare esxodus copy with qemu-img and nbdcopy
+	@scripts/setup.sh test
+	@scripts/bench-copy.sh
+
+.PHONY: install
+install: build ## install the program to PREFIX (/usr/local)
+	install -D -m 0755 bin/esxodus $(DESTDIR)$(PREFIX)/bin/esxodus
+
+.PHONY: clean
+clean: ## remove what was built; guests in .cache stay
+	rm -rf bin

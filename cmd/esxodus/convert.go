@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"esxodus/convert"
+	"esxodus/convert/report"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func convertCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "convert",
+		Usage:     "migrate one VM to a persistent libvirt domain",
+		ArgsUsage: "VM",
+		Description: `Plans, shows the plan, asks, and carries it out: makes the volumes, copies the
+disks over HTTPS and reads them back, defines the domain, and boots a copy of
+it that changes nothing to see it come up. The domain is not started: that is
+yours to do, with the source off. Then "esxodus commit VM" accepts it, or
+"esxodus rollback VM" removes it.
+
+A VM that is powered on is refused: shut it down, or give --shutdown.
+Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
+
+  esxodus convert --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), targetFlags(), libvirtFlags(), runFlags(), stateFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
+		}, outputFlags()),
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, 1, 1, "one VM, by name or id")
+			if err != nil {
+				return err
+			}
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			return convertOne(c.Context, c, t, args, wantJSON)
+		},
+	}
+}
+
+func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, wantJSON bool) (err error) {
+	p, e, err := makePlan(ctx, c, t, args)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close(ctx)) }()
+	if err := report.Plan(t.err, p); err != nil {
+		return err
+	}
+	if err := savePlan(c, p); err != nil {
+		return err
+	}
+	if err := refuse(p, 0); err != nil {
+		return err
+	}
+	if err := confirm(c, t, fmt.Sprintf("Convert %q now?", p.VMs[0].Source.Name)); err != nil {
+		return err
+	}
+	if err := start(ctx, convert.StateDir(c.String("state")), p.Job(0), e); err != nil {
+		return err
+	}
+	return printState(c, t, p.VMs[0].Name, wantJSON)
+}
+
+// start begins a run and carries it out.
+func start(ctx context.Context, dir convert.StateDir, job *convert.VMJob, e *effects) (err error) {
+	j, err := dir.Create(job, convert.NewRun())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	return convert.Apply(ctx, j, e.Effects)
+}
+
+// refuse turns a VM's blockers into the preflight error.
+func refuse(p *convert.Plan, i int) error {
+	blockers := p.Blockers(i)
+	if len(blockers) == 0 {
+		return nil
+	}
+	lines := make([]string, len(blockers))
+	for k, b := range blockers {
+		lines[k] = fmt.Sprintf("%s: %s", b.ID, b.Evidence)
+	}
+	return &exitError{
+		code: exitPreflight,
+		err:  fmt.Errorf("%q can't be converted as it is: %s", p.VMs[i].Source.Name, strings.Join(lines, "; ")),
+		hint: blockers[0].Advice,
+	}
+}
+
+// confirm asks a person, unless --yes is given.
+func confirm(c *cli.Context, t terminal, question string) error {
+	if c.Bool("yes") {
+		return nil
+	}
+	if !t.interactive() {
+		return &exitError{code: exitUsage, err: errors.New("nobody to ask at this terminal"), hint: "give --yes to go on without a question"}
+	}
+	fmt.Fprintf(t.err, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(t.in).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("no answer: %w", err)
+	}
+	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+		return &exitError{code: exitFailed, err: errors.New("not confirmed; nothing was changed")}
+	}
+	return nil
+}
+
+// printState prints how a run stands, after it or for `status`.
+func printState(c *cli.Context, t terminal, name string, wantJSON bool) error {
+	s, err := convert.StateDir(c.String("state")).State(name)
+	if err != nil {
+		return err
+	}
+	if wantJSON {
+		return printJSON(t.out, s)
+	}
+	return report.States(t.out, []convert.State{s})
+}

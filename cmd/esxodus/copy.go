@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"esxodus/convert/report"
+	"esxodus/disk"
+	"esxodus/disk/vmdk"
+	"esxodus/inventory/esxi"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func copyCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "copy",
+		Usage:     "copy one disk to a raw file or block device",
+		ArgsUsage: "SRC DST",
+		Description: `SRC is a VMDK: a local file (the descriptor, or a file that holds its own), or
+one on an ESXi host, as the datastore browser has it or as a datastore path.
+DST is a raw file that doesn't exist yet, or a block device. What reads as
+zeros isn't written: a file is sparse, a device's range is zeroed.
+
+  esxodus copy web1.vmdk web1.raw
+  esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
+  esxodus copy --esxi https://root@esx1 '[datastore1] web1/web1.vmdk' web1.raw`,
+		Flags: slices.Concat(sourceFlags(), runFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "verify", Usage: "read the target back and compare it with what was read"},
+			&cli.BoolFlag{Name: "overwrite", Usage: "write to a block device that is not blank"},
+		}, outputFlags()),
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, 2, 2, "a source and a target")
+			if err != nil {
+				return err
+			}
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			return copyDisk(c.Context, c, t, args[0], args[1], wantJSON)
+		},
+	}
+}
+
+// copied is what `copy` reports.
+type copied struct {
+	Source  string  `json:"source"`
+	Target  string  `json:"target"`
+	Bytes   int64   `json:"bytes"`
+	Read    int64   `json:"read"`
+	Written int64   `json:"written"`
+	Zero    int64   `json:"zero"`
+	Seconds float64 `json:"seconds"`
+	Verify  bool    `json:"verified"`
+}
+
+func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, wantJSON bool) (err error) {
+	begin := time.Now()
+	img, closeImage, err := openSource(ctx, c, t, src)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeImage()) }()
+	target, made, err := openTarget(dst, img.Size(), c.Bool("overwrite"))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, target.Close())
+		if err != nil && made {
+			err = errors.Join(fmt.Errorf("%w; %s is removed again", err, dst), os.Remove(dst))
+		}
+	}()
+	stats, err := transfer(ctx, c, t, img, target)
+	if err != nil {
+		return err
+	}
+	r := copied{
+		Source: src, Target: dst, Bytes: stats.Bytes, Read: stats.Read, Written: stats.Written, Zero: stats.Zero,
+		Seconds: time.Since(begin).Seconds(), Verify: c.Bool("verify"),
+	}
+	if wantJSON {
+		return printJSON(t.out, r)
+	}
+	_, err = fmt.Fprintf(t.out, "%s: %s, %s of it data, in %.1f s\n", dst, report.Bytes(r.Bytes), report.Bytes(r.Written), r.Seconds)
+	return err
+}
+
+// transfer copies, and reads back where that is asked for.
+func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw) (stats disk.Stats, err error) {
+	rate, err := parseRate(c.String("rate"))
+	if err != nil {
+		return stats, err
+	}
+	o := disk.Options{Workers: c.Int("connections"), Rate: rate}
+	maps := disk.Whole(img)
+	if c.Bool("verify") {
+		dir, err := os.MkdirTemp("", "esxodus-copy-")
+		if err != nil {
+			return stats, err
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // digests, of no use after
+		o.Digests, err = disk.CreateDigests(filepath.Join(dir, "digests"), "copy", target.Size(), maps)
+		if err != nil {
+			return stats, err
+		}
+		defer func() { err = errors.Join(err, o.Digests.Close()) }()
+	}
+	p := newProgress(t)
+	name := filepath.Base(c.Args().Get(1))
+	add, end := p.Begin(name, "copy", target.Size())
+	o.Progress = add
+	stats, err = disk.Copy(ctx, target, maps, o)
+	end()
+	if err != nil || o.Digests == nil {
+		return stats, err
+	}
+	add, end = p.Begin(name, "verify", target.Size())
+	defer end()
+	o.Progress = add
+	_, err = disk.Verify(ctx, target, maps, o)
+	return stats, err
+}
+
+// openSource opens what SRC names.
+func openSource(ctx context.Context, c *cli.Context, t terminal, src string) (disk.Image, func() error, error) {
+	path, host, remote, err := remoteSource(src)
+	if err != nil {
+		return nil, nil, usageErr(err)
+	}
+	if !remote {
+		img, err := vmdk.Open(vmdk.DirOpener(filepath.Dir(src)), filepath.Base(src))
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", src, err)
+		}
+		return img, img.Close, nil
+	}
+	cfg, err := sourceConfig(c, t, host)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := esxi.Dial(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	logout := func() error { return client.Close(context.WithoutCancel(ctx)) }
+	img, closeImage, err := openRemote(ctx, client, path)
+	if err != nil {
+		return nil, nil, errors.Join(err, logout())
+	}
+	return img, func() error { return errors.Join(closeImage(), logout()) }, nil
+}
+
+// remoteSource tells whether SRC is on an ESXi host: a datastore path (the
+// host is given elsewhere), or a URL of the datastore browser's.
+func remoteSource(src string) (path, host string, remote bool, err error) {
+	if strings.HasPrefix(src, "[") {
+		if _, err := os.Stat(src); errors.Is(err, fs.ErrNotExist) {
+			return src, "", true, nil
+		}
+	}
+	if !strings.HasPrefix(src, "https://") {
+		return "", "", false, nil
+	}
+	u, err := url.Parse(src)
+	if err != nil {
+		return "", "", false, fmt.Errorf("source: not a URL: want https://user@host/folder/DIR/NAME.vmdk?dsName=DATASTORE")
+	}
+	file, ok := strings.CutPrefix(u.Path, "/folder/")
+	store := u.Query().Get("dsName")
+	if !ok || store == "" {
+		return "", "", false, fmt.Errorf("source %s: want https://user@host/folder/DIR/NAME.vmdk?dsName=DATASTORE", u.Redacted())
+	}
+	at := url.URL{Scheme: "https", User: u.User, Host: u.Host}
+	return "[" + store + "] " + file, at.String(), true, nil
+}
+
+// openTarget opens a block device, or makes a file of the size. A file that
+// exists is never written to; a device only if it is blank or overwrite is
+// set.
+func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool, err error) {
+	info, err := os.Stat(dst)
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err := disk.CreateRaw(dst, size)
+		return raw, err == nil, err
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if info.Mode()&os.ModeDevice == 0 {
+		return nil, false, withHint(fmt.Errorf("%s exists", dst), "esxodus overwrites nothing: remove the file, or choose another name")
+	}
+	raw, err := disk.OpenRaw(dst, true)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := fits(raw, dst, size, overwrite); err != nil {
+		return nil, false, errors.Join(err, raw.Close())
+	}
+	return raw, false, nil
+}
+
+func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
+	if raw.Size() < size {
+		return fmt.Errorf("%s has %d bytes, the disk needs %d", dst, raw.Size(), size)
+	}
+	if overwrite {
+		return nil
+	}
+	const look = 1 << 20
+	buf := make([]byte, min(look, raw.Size()))
+	for _, off := range []int64{0, raw.Size() - int64(len(buf))} {
+		if _, err := raw.ReadAt(buf, off); err != nil {
+			return fmt.Errorf("%s: %w", dst, err)
+		}
+		if len(bytes.Trim(buf, "\x00")) > 0 {
+			return withHint(fmt.Errorf("%s is not blank", dst), "if it may be overwritten, give --overwrite")
+		}
+	}
+	return nil
+}
+
+// parseRate reads --rate: bytes a second with a binary suffix.
+func parseRate(s string) (*disk.Rate, error) {
+	if s == "" {
+		return nil, nil //nolint:nilnil // no flag, no limit
+	}
+	digits := strings.TrimRight(s, "KMGkmg")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	shift := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30}
+	by, ok := shift[strings.ToUpper(s[len(digits):])]
+	if err != nil || n <= 0 || !ok || n > 1<<32 {
+		return nil, usagef("--rate %q: want bytes a second such as 50M", s)
+	}
+	rate := &disk.Rate{}
+	rate.Set(n << by)
+	return rate, nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"esxodus/convert"
+	"esxodus/inventory/esxi"
+	"fmt"
+	"io"
+)
+
+// The exit codes are an API: scripts rely on them. 2 is left to Go's panics.
+const (
+	exitDone        = 0
+	exitFailed      = 1   // failed; changes undone
+	exitSome        = 3   // some of several VMs failed
+	exitPreflight   = 4   // a VM can't be converted as it is
+	exitStopped     = 5   // stopped half-way, nothing lost: resume or rollback
+	exitUsage       = 64  // the command line is wrong
+	exitInterrupted = 130 // interrupted; changes undone
+)
+
+// exitError carries the code for an error, and what to do about it.
+type exitError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// withHint adds advice to an error.
+func withHint(err error, hint string) error {
+	return &exitError{code: exitCode(err), err: err, hint: hint}
+}
+
+func exitCode(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, convert.ErrStopped):
+		return exitStopped
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// complain prints an error and its hints once, on stderr.
+func complain(w io.Writer, err error) {
+	fmt.Fprintf(w, "esxodus: %v\n", err)
+	for _, h := range hints(err) {
+		fmt.Fprintf(w, "hint: %s\n", h)
+	}
+}
+
+// hints collects the advice that goes with an error.
+func hints(err error) []string {
+	var out []string
+	var e *exitError
+	if errors.As(err, &e) && e.hint != "" {
+		out = append(out, e.hint)
+	}
+	for _, h := range []struct {
+		is   error
+		text string
+	}{
+		{esxi.ErrLogin, "check the user and the password; ESXi locks an account for 15 minutes after 5 wrong tries"},
+		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
+		{convert.ErrStopped, "`esxodus resume NAME` goes on where it stopped, `esxodus rollback NAME` removes what it made"},
+		{convert.ErrBusy, "`esxodus status` shows what runs"},
+	} {
+		if errors.Is(err, h.is) {
+			out = append(out, h.text)
+		}
+	}
+	return out
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"esxodus/convert"
+	"esxodus/convert/virt"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// hypervisor is libvirt as package convert sees it: connected on first use.
+type hypervisor struct {
+	uri  string
+	log  *slog.Logger
+	mu   sync.Mutex
+	conn *virt.Conn
+}
+
+func (h *hypervisor) connect(ctx context.Context) (*virt.Conn, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conn != nil {
+		return h.conn, nil
+	}
+	conn, err := virt.Connect(ctx, h.uri)
+	if err != nil {
+		return nil, err
+	}
+	h.conn = conn
+	return conn, nil
+}
+
+// Close ends the connection, if there is one.
+func (h *hypervisor) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conn == nil {
+		return nil
+	}
+	err := h.conn.Close()
+	h.conn = nil
+	return err
+}
+
+// Facts implements convert.Hypervisor.
+func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return convert.TargetFacts{}, err
+	}
+	caps, err := conn.Capabilities(ctx)
+	if err != nil {
+		return convert.TargetFacts{}, err
+	}
+	infos, err := conn.Domains(ctx)
+	if err != nil {
+		return convert.TargetFacts{}, err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return convert.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
+	}
+	facts := convert.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
+	for _, i := range infos {
+		facts.Domains = append(facts.Domains, convert.KnownDomain{Name: i.Name, UUID: i.UUID, MACs: i.MACs})
+	}
+	return facts, nil
+}
+
+// Define implements convert.Hypervisor.
+func (h *hypervisor) Define(ctx context.Context, xml string, autostart bool, run string) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Define(ctx, xml, autostart, run)
+}
+
+// Undefine implements convert.Hypervisor.
+func (h *hypervisor) Undefine(ctx context.Context, name, run string) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Undefine(ctx, name, run)
+}
+
+// Prove implements convert.Hypervisor.
+func (h *hypervisor) Prove(ctx context.Context, xml string) (string, error) {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	proof, err := conn.Prove(ctx, virt.ProofRequest{XML: xml, Line: func(line string) { h.log.InfoContext(ctx, "console", "line", line) }})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s after %v: %s", proof.Kind, proof.Duration.Round(time.Second/10), proof.Evidence), nil
+}
+
+// CleanProof implements convert.Hypervisor.
+func (h *hypervisor) CleanProof(ctx context.Context, name, run string) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.CleanProof(ctx, name, run)
+}

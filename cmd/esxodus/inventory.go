@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"esxodus/convert/report"
+	"esxodus/inventory"
+	"esxodus/inventory/vmx"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func inventoryCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "inventory",
+		Usage:     "list the VMs, datastores and networks of an ESXi host",
+		ArgsUsage: " ",
+		Description: `Reads the host in one pass and changes nothing. --output json prints all that
+the later steps use, in a stable form (schemaVersion tells which).
+
+With --vmx it reads .vmx files instead, of a mounted or copied datastore, for
+hosts that no longer run; such a file doesn't tell everything.
+
+  esxodus inventory --esxi https://root@esx1
+  esxodus inventory --esxi https://root@esx1 --output json > esx1.json
+  esxodus inventory --vmx '/mnt/datastore1/web 1/web 1.vmx'`,
+		Flags: slices.Concat(sourceFlags(), []cli.Flag{
+			&cli.StringSliceFlag{Name: "vmx", Usage: "read the VM in `FILE` instead of a host (repeatable)"},
+		}, outputFlags()),
+		Action: func(c *cli.Context) error {
+			if _, err := arguments(c, 0, 0, "no arguments"); err != nil {
+				return err
+			}
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			h, err := readInventory(c, t)
+			if err != nil {
+				return err
+			}
+			if wantJSON {
+				return printJSON(t.out, h)
+			}
+			return report.Inventory(t.out, h)
+		},
+	}
+}
+
+func readInventory(c *cli.Context, t terminal) (*inventory.Host, error) {
+	if files := c.StringSlice("vmx"); len(files) > 0 {
+		return readVMX(files)
+	}
+	return readHost(c.Context, c, t)
+}
+
+func readHost(ctx context.Context, c *cli.Context, t terminal) (_ *inventory.Host, err error) {
+	client, _, err := dial(ctx, c, t)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, client.Close(context.WithoutCancel(ctx))) }()
+	return client.Inventory(ctx)
+}
+
+// readVMX makes an inventory of .vmx files.
+func readVMX(files []string) (*inventory.Host, error) {
+	h := &inventory.Host{SchemaVersion: inventory.SchemaVersion, Name: "(vmx files)"}
+	for _, file := range files {
+		vm, err := vmx.Read(os.DirFS(filepath.Dir(file)), filepath.Base(file))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		h.VMs = append(h.VMs, vm)
+	}
+	slices.SortStableFunc(h.VMs, func(a, b inventory.VM) int { return strings.Compare(a.Name, b.Name) })
+	return h, nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"esxodus/convert"
+	"esxodus/convert/host"
+	"esxodus/convert/report"
+	"esxodus/network"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+	"sigs.k8s.io/yaml"
+)
+
+func planCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "plan",
+		Usage:     "show what a migration would do, and change nothing",
+		ArgsUsage: "[VM…]",
+		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, asks the
+target's storage and libvirt what is there, and prints: every step, every disk
+and where it goes, what becomes of each property of the VM (mapped, changed or
+dropped, with the reason), what to know before cutover, and the domain's XML
+(with --output json or -o). VMs are named by name or id; none means all.
+
+  esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
+  esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
+
+The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
+network's units, and which VMs are in it.`,
+		Flags: slices.Concat(sourceFlags(), targetFlags(), libvirtFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "o", Usage: "save the plan to `FILE` as YAML, for esxodus batch"},
+		}, outputFlags()),
+		Action: func(c *cli.Context) error {
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			p, _, err := makePlan(c.Context, c, t, c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			if err := savePlan(c, p); err != nil {
+				return err
+			}
+			if wantJSON {
+				return printJSON(t.out, p)
+			}
+			return report.Plan(t.out, p)
+		},
+	}
+}
+
+// makePlan reads everything and makes the plan. The effects that it read
+// through are returned for those who go on to apply it.
+func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*convert.Plan, *effects, error) {
+	o, err := planOptions(c, vms)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := sourceConfig(c, t, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := newEffects(c, t, cfg, o.Storage, o.Libvirt)
+	if err != nil {
+		return nil, nil, err
+	}
+	src := convert.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
+	facts, err := convert.Gather(ctx, e.Effects, src, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, e.Close(ctx))
+	}
+	p, err := convert.New(facts, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, e.Close(ctx))
+	}
+	return p, e, nil
+}
+
+func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
+	o := convert.Options{
+		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
+		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"),
+	}
+	if o.Storage == "" {
+		return o, &exitError{
+			code: exitUsage, err: errors.New("where shall the disks go?"),
+			hint: "give --storage dir:/var/lib/libvirt/images (raw files) or --storage lvm:VG (logical volumes)",
+		}
+	}
+	if _, err := host.ParseStorage(o.Storage, host.Tool{}); err != nil {
+		return o, usageErr(err)
+	}
+	if v := o.VirtType; v != "" && v != "kvm" && v != "qemu" {
+		return o, usagef("--virt-type %q: want kvm or qemu", v)
+	}
+	if !slices.Contains([]string{"", "api", "ssh", "auto"}, o.Shutdown) {
+		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)
+	}
+	var err error
+	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
+		return o, usageErr(fmt.Errorf("--uplink: %w", err))
+	}
+	if o.Network.Map, err = network.ParseMap(c.StringSlice("map")); err != nil {
+		return o, usageErr(fmt.Errorf("--map: %w", err))
+	}
+	return o, nil
+}
+
+// savePlan writes what -o and --units ask for.
+func savePlan(c *cli.Context, p *convert.Plan) error {
+	if dir := c.String("units"); dir != "" {
+		if err := writeUnits(dir, p.Network.Units); err != nil {
+			return err
+		}
+	}
+	file := c.String("o")
+	if file == "" {
+		return nil
+	}
+	b, err := yaml.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	return os.WriteFile(file, b, 0o600)
+}
+
+// writeUnits writes networkd units to a directory for review. A file that is
+// there with other content is left alone.
+func writeUnits(dir string, units []network.Unit) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("--units: %w", err)
+	}
+	for _, u := range units {
+		if err := writeUnit(filepath.Join(dir, u.Name), u.Text); err != nil {
+			return fmt.Errorf("--units: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeUnit(path, text string) error {
+	old, err := os.ReadFile(path)
+	switch {
+	case err == nil && string(old) == text:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s exists with other content: move it away or choose another directory", path)
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// loadPlan reads a plan that was saved with -o.
+func loadPlan(file string) (*convert.Plan, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var p convert.Plan
+	if err := yaml.UnmarshalStrict(b, &p); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := p.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &p, nil
+}

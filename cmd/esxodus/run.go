@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// terminal is where a command talks to: results go to out, all else to err.
+type terminal struct {
+	in     *os.File
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) string
+}
+
+// interactive reports whether a person can answer.
+func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int(t.in.Fd())) }
+
+// draws reports whether err is a terminal, so that progress can be drawn.
+func (t terminal) draws() bool {
+	f, ok := t.err.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+const intro = `esxodus moves every VM of an ESXi host onto a KVM host, through the
+read-only API of the free licence, over HTTPS, straight into logical volumes
+or raw files, as persistent libvirt domains.
+
+Look first:     esxodus inventory --esxi https://root@esx1
+                esxodus plan --esxi https://root@esx1 --storage lvm:vg0 \
+                  --uplink vmnic0=eno1
+Then one VM:    esxodus convert --esxi … --storage … --uplink … web1
+Or all of them: esxodus plan … -o plan.yaml && esxodus batch plan.yaml
+
+The source is never written to, except that --shutdown shuts a VM down.
+Nothing that exists on the target is overwritten, and until "esxodus commit"
+everything can be undone with "esxodus rollback".
+
+Exit codes: 0 done; 1 failed, changes undone; 3 some of several VMs failed;
+4 a VM can't be converted as it is; 5 stopped half-way, nothing lost (resume
+or rollback); 64 wrong usage; 130 interrupted, changes undone.`
+
+// newApp puts the commands together.
+func newApp(t terminal) *cli.App {
+	return &cli.App{
+		Name:            "esxodus",
+		Usage:           "move VMs from ESXi to KVM",
+		Description:     intro,
+		Version:         version(),
+		HideHelpCommand: true,
+		Reader:          t.in,
+		Writer:          t.out,
+		ErrWriter:       t.err,
+		ExitErrHandler:  func(*cli.Context, error) {}, // the library would call os.Exit
+		Commands: []*cli.Command{
+			inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
+			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t),
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return cli.ShowAppHelp(c)
+			}
+			return usagef("unknown command %q; `esxodus --help` lists them", c.Args().First())
+		},
+		OnUsageError: usageError,
+	}
+}
+
+// usageError gives the library's complaints our exit code and a hint.
+func usageError(c *cli.Context, err error, _ bool) error {
+	where := "esxodus --help"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "esxodus" {
+		where = "esxodus " + c.Command.Name + " --help"
+	}
+	return &exitError{code: exitUsage, err: err, hint: "see `" + where + "`"}
+}
+
+// run carries out one command line and returns the exit code.
+func run(ctx context.Context, args []string, t terminal) int {
+	app := newApp(t)
+	for _, c := range app.Commands {
+		c.OnUsageError = usageError
+	}
+	err := app.RunContext(ctx, permute(app, args))
+	if err != nil {
+		complain(t.err, err)
+	}
+	return exitCode(err)
+}
+
+// permute moves the flags of a command before its arguments, which is where
+// the library wants them; a person may write them after.
+func permute(app *cli.App, args []string) []string {
+	if len(args) < 2 {
+		return args
+	}
+	cmd := app.Command(args[1])
+	if cmd == nil {
+		return args
+	}
+	flags, rest := []string{}, []string{}
+	for i := 2; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case arg == "--":
+			rest = append(rest, args[i+1:]...)
+			i = len(args)
+		case len(arg) < 2 || arg[0] != '-':
+			rest = append(rest, arg)
+		default:
+			flags = append(flags, arg)
+			if takesValue(cmd, arg) && i+1 < len(args) {
+				i++
+				flags = append(flags, args[i])
+			}
+		}
+	}
+	return slices.Concat(args[:2], flags, []string{"--"}, rest)
+}
+
+// takesValue reports whether the word after a flag belongs to it.
+func takesValue(cmd *cli.Command, arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	if strings.Contains(name, "=") {
+		return false
+	}
+	for _, f := range cmd.Flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}
+
+// arguments returns a command's arguments after checking how many there are.
+func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
+	args := c.Args().Slice()
+	if len(args) < least || (most >= 0 && len(args) > most) {
+		return nil, &exitError{
+			code: exitUsage, err: fmt.Errorf("%s takes %s, got %d argument(s)", c.Command.Name, what, len(args)),
+			hint: "see `esxodus " + c.Command.Name + " --help`",
+		}
+	}
+	return args, nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes this test binary stand for the program: scripts, and tests
+// that kill it, run it as `esxodus`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"esxodus": main})
+}
+
+// TestScript runs the command line's specification, testdata/script, against
+// an ESXi host of its own for each script.
+func TestScript(t *testing.T) {
+	root := fixtures.OpenDir(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		WorkdirRoot:         root,
+		RequireExplicitExec: true,
+		Setup:               setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "libvirt" {
+				return fixtures.Libvirt(t), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+	})
+}
+
+type hostKey struct{}
+
+// setUp starts the script's ESXi host: the built-in VMs, and a small VM named
+// like the script, so that scripts don't meet in libvirt.
+func setUp(env *testscript.Env) error {
+	name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+	vm := "t-" + name
+	guests := filepath.Join(env.WorkDir, ".guests")
+	if err := fixtures.SmallGuest(filepath.Join(guests, vm), vm); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h, err := esxi.Start(ctx, esxi.Options{Dir: guests, Builtin: true})
+	if err != nil {
+		cancel()
+		return err
+	}
+	env.Defer(func() {
+		_ = h.Close()
+		cancel()
+	})
+	env.Values[hostKey{}] = h
+	password := filepath.Join(env.WorkDir, ".password")
+	if err := os.WriteFile(password, []byte(h.Password()+"\n"), 0o600); err != nil {
+		return err
+	}
+	disks := filepath.Join(env.WorkDir, "disks")
+	if err := os.Mkdir(disks, 0o755); err != nil {
+		return err
+	}
+	env.Setenv("GOVC_URL", strings.Replace(h.URL(), "https://", "https://root@", 1))
+	env.Setenv("HOSTPORT", strings.TrimPrefix(h.URL(), "https://"))
+	env.Setenv("THUMBPRINT", h.Thumbprint())
+	env.Setenv("PASSWORD_FILE", password)
+	env.Setenv("SSH", h.SSHAddr())
+	env.Setenv("SSH_FINGERPRINT", fixtures.Fingerprint(h.SSHHostKey()))
+	env.Setenv("VM", vm)
+	env.Setenv("SRC", "--password-file="+password)
+	env.Setenv("ESXODUS_STATE", filepath.Join(env.WorkDir, "state"))
+	env.Setenv("STORAGE", "dir:"+disks)
+	env.Setenv("VIRT", fixtures.VirtType())
+	return nil
+}
+
+func esxiHost(ts *testscript.TestScript) *esxi.Host {
+	h, ok := ts.Value(hostKey{}).(*esxi.Host)
+	if !ok {
+		ts.Fatalf("no ESXi host")
+	}
+	return h
+}
+
+// cmdPower: power VM on|off
+func cmdPower(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: power VM on|off")
+	}
+	esxiHost(ts).SetPower(args[0], args[1] == "on")
+}
+
+// cmdFault: fault KIND PATH [key=value…]: the next transfers of PATH go wrong.
+func cmdFault(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: fault KIND [PATH [skip=N] [count=N] [after=N] [code=N]] | fault clear|expire")
+	}
+	switch args[0] {
+	case "clear":
+		esxiHost(ts).Faults().Clear()
+		return
+	case "expire":
+		esxiHost(ts).Faults().ExpireSessionsAfter(2)
+		return
+	}
+	f := esxi.Fault{Kind: esxi.Kind(strings.ReplaceAll(args[0], "-", " "))}
+	if len(args) > 1 {
+		f.Path = args[1]
+	}
+	for _, arg := range args[min(2, len(args)):] {
+		key, value, _ := strings.Cut(arg, "=")
+		n, err := strconv.ParseInt(value, 10, 64)
+		ts.Check(err)
+		switch key {
+		case "skip":
+			f.Skip = int(n)
+		case "count":
+			f.Count = int(n)
+		case "after":
+			f.After = n
+		case "code":
+			f.Code = int(n)
+		default:
+			ts.Fatalf("fault: unknown key %q", key)
+		}
+	}
+	esxiHost(ts).Faults().Add(f)
+}
+
+// cmdUntouched: untouched: nothing was written or asked to change on ESXi.
+func cmdUntouched(ts *testscript.TestScript, neg bool, args []string) {
+	if s := esxiHost(ts).Stats(); len(s.Refused)+len(s.Changes)+s.WriteAttempts > 0 {
+		ts.Fatalf("the source was to be changed: %+v", s)
+	}
+}
+
+// cmdExit: exit CODE command…: runs esxodus and wants that exit code.
+func cmdExit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exit CODE command…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if err != nil {
+		got = fixtures.ExitCode(err)
+	}
+	if want, cerr := strconv.Atoi(args[0]); cerr != nil || got != want {
+		ts.Fatalf("%s: exit code %d, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"esxodus/inventory/esxi"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// maxPassword bounds what is read of a password file.
+const maxPassword = 4096
+
+// logger writes to stderr what --verbose asks for, and warnings always.
+func logger(c *cli.Context, t terminal) *slog.Logger {
+	level := slog.LevelWarn
+	if c.Bool("verbose") {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: level}))
+}
+
+// sourceConfig puts together how to reach the ESXi host: flags first, then
+// govc's environment, then a question. address, where not empty, is what a
+// journal or plan says.
+func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, error) {
+	cfg, found, err := esxi.FromEnv(t.getenv)
+	if err != nil {
+		return cfg, usageErr(err)
+	}
+	if flag := c.String("esxi"); flag != "" {
+		address = flag
+	}
+	if address != "" {
+		u, password, err := esxi.ParseURL(address)
+		if err != nil {
+			return cfg, usageErr(fmt.Errorf("--esxi: %w", err))
+		}
+		if name := t.getenv("GOVC_USERNAME"); name != "" && u.User == nil {
+			u.User = urlUser(name)
+		}
+		if password != "" {
+			cfg.Password = password
+		}
+		cfg.URL, found = u, true
+	}
+	if !found {
+		return cfg, &exitError{
+			code: exitUsage, err: errors.New("which ESXi host?"),
+			hint: "give --esxi https://root@HOST, or set GOVC_URL",
+		}
+	}
+	if v := c.String("thumbprint"); v != "" {
+		cfg.Thumbprint = v
+	}
+	cfg.Insecure = cfg.Insecure || c.Bool("insecure")
+	cfg.LegacyTLS = c.Bool("legacy-tls")
+	cfg.Log = logger(c, t)
+	return cfg, askPassword(c, t, &cfg)
+}
+
+func usageErr(err error) error { return &exitError{code: exitUsage, err: err} }
+
+// askPassword fills in the password: from the file, the environment (done
+// already), or a person at the terminal.
+func askPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
+	if file := c.String("password-file"); file != "" {
+		secret, err := readPassword(file)
+		cfg.Password = secret
+		return err
+	}
+	if cfg.Password != "" {
+		return nil
+	}
+	if !t.interactive() {
+		return &exitError{
+			code: exitUsage, err: errors.New("no password, and no terminal to ask for it"),
+			hint: "give --password-file FILE, or set GOVC_PASSWORD",
+		}
+	}
+	user := cfg.URL.User.Username()
+	if user == "" {
+		user = "root"
+	}
+	fmt.Fprintf(t.err, "Password of %s on %s: ", user, cfg.URL.Host)
+	b, err := term.ReadPassword(int(t.in.Fd()))
+	fmt.Fprintln(t.err)
+	cfg.Password = esxi.Secret(b)
+	return err
+}
+
+func readPassword(file string) (esxi.Secret, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("--password-file: %w", err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	line, err := bufio.NewReader(io.LimitReader(f, maxPassword)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("--password-file: %w", err)
+	}
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", usagef("--password-file %s: its first line is empty", file)
+	}
+	return esxi.Secret(line), nil
+}
+
+// dial connects to the ESXi host that the command line names.
+func dial(ctx context.Context, c *cli.Context, t terminal) (*esxi.Client, esxi.Config, error) {
+	cfg, err := sourceConfig(c, t, "")
+	if err != nil {
+		return nil, cfg, err
+	}
+	client, err := esxi.Dial(ctx, cfg)
+	return client, cfg, err
+}

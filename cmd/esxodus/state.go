@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"esxodus/convert"
+	"esxodus/convert/report"
+	"esxodus/inventory/esxi"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+)
+
+func statusCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "status",
+		Usage:     "show how each migration stands, one line a VM",
+		ArgsUsage: "[VM]",
+		Flags:     slices.Concat(stateFlags(), outputFlags()),
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, 0, 1, "at most one VM")
+			if err != nil {
+				return err
+			}
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			dir := convert.StateDir(c.String("state"))
+			if len(args) == 1 {
+				name, err := dir.Find(args[0])
+				if err != nil {
+					return err
+				}
+				return printState(c, t, name, wantJSON)
+			}
+			return printStates(t, dir, wantJSON)
+		},
+	}
+}
+
+func printStates(t terminal, dir convert.StateDir, wantJSON bool) error {
+	states, err := dir.List()
+	if wantJSON {
+		if states == nil {
+			states = []convert.State{}
+		}
+		return errors.Join(printJSON(t.out, states), err)
+	}
+	return errors.Join(report.States(t.out, states), err)
+}
+
+func resumeCmd(t terminal) *cli.Command {
+	return runCmd(t, &cli.Command{
+		Name:  "resume",
+		Usage: "go on with a migration that was killed or stopped",
+		Description: `Goes on at the step that was not done, and copies only what isn't known to be
+on stable storage. The source's address is in the journal; the password is not.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), runFlags(), stateFlags(), outputFlags()),
+	}, convert.Apply)
+}
+
+func rollbackCmd(t terminal) *cli.Command {
+	return runCmd(t, &cli.Command{
+		Name:  "rollback",
+		Usage: "undo a migration: domain, volumes, and the source's power state",
+		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
+and a VM that esxodus shut down is powered on again. Only what this migration
+made is touched. It can be repeated, and works until the commit.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), outputFlags()),
+	}, convert.Rollback)
+}
+
+func commitCmd(t terminal) *cli.Command {
+	return runCmd(t, &cli.Command{
+		Name:  "commit",
+		Usage: "accept a finished migration; it can't be rolled back after",
+		Description: `Drops what a rollback would need. The domain and its volumes stay as they are.
+The source is not touched: remove the VM there when you no longer want it, and
+take it out of ESXi's autostart before that host reboots.`,
+		Flags: slices.Concat(stateFlags(), outputFlags()),
+	}, convert.Commit)
+}
+
+// runCmd completes a command that acts on the run of one VM.
+func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, convert.Effects) error) *cli.Command {
+	cmd.ArgsUsage = "VM"
+	cmd.Action = func(c *cli.Context) error {
+		args, err := arguments(c, 1, 1, "one VM or domain")
+		if err != nil {
+			return err
+		}
+		wantJSON, err := asJSON(c)
+		if err != nil {
+			return err
+		}
+		dir := convert.StateDir(c.String("state"))
+		name, err := dir.Find(args[0])
+		if err != nil {
+			return err
+		}
+		if err := onRun(c.Context, c, t, dir, name, act); err != nil {
+			return err
+		}
+		return printState(c, t, name, wantJSON)
+	}
+	return cmd
+}
+
+// onRun opens a run's journal, wires what it needs, and acts on it.
+func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir, name string,
+	act func(context.Context, *convert.Journal, convert.Effects) error,
+) (err error) {
+	j, err := dir.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	e, err := runEffects(c, t, j.Job())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close(ctx)) }()
+	return act(ctx, j, e.Effects)
+}
+
+// runEffects wires the effects of a run that is on record. The source, and
+// with it the password, is asked for only when a step needs it.
+func runEffects(c *cli.Context, t terminal, job *convert.VMJob) (*effects, error) {
+	e, err := newEffects(c, t, esxi.Config{}, job.Target.Storage, job.Target.Libvirt)
+	if err != nil {
+		return nil, err
+	}
+	e.source.config = func() (esxi.Config, error) {
+		cfg, err := sourceConfig(c, t, job.Source.URL)
+		if cfg.Thumbprint == "" {
+			cfg.Thumbprint = job.Source.Thumbprint
+		}
+		return cfg, err
+	}
+	return e, nil
+}
+
+func batchCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "batch",
+		Usage:     "migrate the VMs of a saved plan, two at a time",
+		ArgsUsage: "PLAN",
+		Description: `Carries out a plan that "esxodus plan -o" saved. Each VM has its own journal; one
+that fails doesn't stop the others, and the exit code is then 3. A second run
+does only what is left: what is finished is passed over, what was stopped is
+resumed, what failed is tried again.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), runFlags(), stateFlags(), []cli.Flag{
+			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
+		}, outputFlags()),
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, 1, 1, "one plan file")
+			if err != nil {
+				return err
+			}
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			p, err := loadPlan(args[0])
+			if err != nil {
+				return err
+			}
+			return runBatch(c.Context, c, t, p, wantJSON)
+		},
+	}
+}
+
+func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, wantJSON bool) (err error) {
+	if n := c.Int("parallel"); n < 1 || n > 16 {
+		return usagef("--parallel %d: want 1 to 16", n)
+	}
+	if err := report.Plan(t.err, p); err != nil {
+		return err
+	}
+	if err := confirm(c, t, fmt.Sprintf("Convert these %d VMs now?", len(p.VMs))); err != nil {
+		return err
+	}
+	cfg, err := sourceConfig(c, t, p.Source.URL)
+	if err != nil {
+		return err
+	}
+	if cfg.Thumbprint == "" {
+		cfg.Thumbprint = p.Source.Thumbprint
+	}
+	e, err := newEffects(c, t, cfg, p.Target.Storage, p.Target.Libvirt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close(ctx)) }()
+	results := convert.Batch(ctx, p, convert.StateDir(c.String("state")), e.Effects, c.Int("parallel"))
+	if wantJSON {
+		err = printJSON(t.out, results)
+	} else {
+		err = report.Results(t.out, results)
+	}
+	return errors.Join(err, batchError(ctx, results))
+}
+
+// batchError is the error that gives a batch its exit code.
+func batchError(ctx context.Context, results []convert.Result) error {
+	failed := 0
+	for _, r := range results {
+		if r.Error != "" {
+			failed++
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case failed > 0:
+		return &exitError{
+			code: exitSome, err: fmt.Errorf("%d of %d VMs failed", failed, len(results)),
+			hint: "run the same command again for what is left; `esxodus status` tells how each stands",
+		}
+	}
+	return nil
+}

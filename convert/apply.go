@@ -1,0 +1,220 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"esxodus/convert/host"
+	"esxodus/disk"
+	"esxodus/inventory"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Host is the ESXi host that a VM comes from.
+type Host interface {
+	// Inventory reads the host anew.
+	Inventory(ctx context.Context) (*inventory.Host, error)
+	// OpenDisk opens the disk behind a descriptor for random reads. The
+	// image and its close function are bound to ctx.
+	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
+	// Shutdown asks the guest to shut down by a road, api or ssh, and returns
+	// once the VM is off. PowerOn undoes it.
+	Shutdown(ctx context.Context, road, id string) error
+	PowerOn(ctx context.Context, road, id string) error
+}
+
+// Storage is where volumes are made.
+type Storage = host.Storage
+
+// Hypervisor is libvirt on the target host.
+type Hypervisor interface {
+	Facts(ctx context.Context) (TargetFacts, error)
+	Define(ctx context.Context, xml string, autostart bool, run string) error
+	Undefine(ctx context.Context, name, run string) error
+	// Prove starts a transient domain, watches it boot, and returns which
+	// proof was had. CleanProof destroys one that a killed run left.
+	Prove(ctx context.Context, xml string) (string, error)
+	CleanProof(ctx context.Context, name, run string) error
+}
+
+// Progress is told how far a step is. Begin announces work on total bytes and
+// returns what takes the deltas and what ends it.
+type Progress interface {
+	Begin(vm, what string, total int64) (add func(n int64), end func())
+	// Step announces a step that has no measure.
+	Step(vm, what string)
+}
+
+// Effects is everything that carrying out a plan acts through.
+type Effects struct {
+	Host     Host
+	Storage  Storage
+	Virt     Hypervisor
+	Tool     host.Runner
+	Progress Progress
+	Log      *slog.Logger
+	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
+	Rate     *disk.Rate // nil for no limit
+}
+
+// ErrStopped means that a run ended early and keeps what it has done: `resume`
+// continues it, `rollback` undoes it.
+var ErrStopped = errors.New("stopped; nothing is lost")
+
+// ErrUndone means that a run failed or was interrupted and everything it did
+// is undone.
+var ErrUndone = errors.New("everything this run had made is removed again")
+
+// undoTimeout bounds the undoing of one step after an interrupt.
+const undoTimeout = 2 * time.Minute
+
+// Apply carries out what is left of a run's steps. An error that wraps
+// ErrStopped leaves the run for resume, one that wraps ErrUndone has undone
+// it.
+func Apply(ctx context.Context, j *Journal, e Effects) error {
+	err := advance(ctx, j, e)
+	if err == nil {
+		return nil
+	}
+	if resumable(ctx, err) {
+		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), j.add(Record{Event: EventStopped, Error: err.Error()}))
+	}
+	if rec := j.add(Record{Event: EventStopped, Error: err.Error()}); rec != nil {
+		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), rec)
+	}
+	if undo := Rollback(context.WithoutCancel(ctx), j, e); undo != nil {
+		return fmt.Errorf("%w: %w; and undoing it: %w", ErrStopped, err, undo)
+	}
+	return fmt.Errorf("%w; %w", err, ErrUndone)
+}
+
+// resumable tells failures that time or a person can mend without losing what
+// was copied (a lost link, a proof that failed) from those to undo.
+func resumable(ctx context.Context, err error) bool {
+	_, kept := errors.AsType[*keepError](err)
+	return kept && ctx.Err() == nil
+}
+
+// keepError marks an error after which the run's work is kept.
+type keepError struct{ err error }
+
+func (e *keepError) Error() string { return e.err.Error() }
+func (e *keepError) Unwrap() error { return e.err }
+
+// keep marks err, if it is one, as leaving the run's work in place.
+func keep(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &keepError{err}
+}
+
+// advance does the steps that aren't done.
+func advance(ctx context.Context, j *Journal, e Effects) error {
+	if j.ended() {
+		return fmt.Errorf("%s: this run has ended", j.Job().VM.Name)
+	}
+	a := &act{Effects: e, job: j.Job(), journal: j}
+	states := j.steps()
+	for i, step := range a.job.VM.Steps {
+		again := step.Kind == StepRecheck && a.copiesAfter(i, states)
+		if states[i].done && !again {
+			continue
+		}
+		if err := a.do(ctx, i, step, states[i]); err != nil {
+			return fmt.Errorf("%s: %w", step.Text, err)
+		}
+	}
+	return nil
+}
+
+// copiesAfter reports whether a copy that follows step i is still to be done:
+// then a resumed run checks the source again before it goes on.
+func (a *act) copiesAfter(i int, states []stepState) bool {
+	for k := i + 1; k < len(states); k++ {
+		if a.job.VM.Steps[k].Kind == StepCopy && !states[k].done {
+			return true
+		}
+	}
+	return false
+}
+
+// do carries out one step between its journal records.
+func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if err := a.journal.step(i, EventBegin, nil); err != nil {
+		return err
+	}
+	result, err := a.act(ctx, i, step, s)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return a.journal.step(i, EventDone, result)
+}
+
+// ended reports whether the run was committed or rolled back.
+func (j *Journal) ended() bool {
+	return j.records[len(j.records)-1].Event == EventEnd
+}
+
+// Rollback undoes every step that was begun, last first, and ends the run. It
+// may be repeated until it succeeds.
+func Rollback(ctx context.Context, j *Journal, e Effects) error {
+	if j.ended() {
+		return fmt.Errorf("%s: this run has ended (%s): nothing is left to roll back",
+			j.Job().VM.Name, j.records[len(j.records)-1].Outcome)
+	}
+	a := &act{Effects: e, job: j.Job(), journal: j}
+	states := j.steps()
+	for i, s := range slices.Backward(states) {
+		if !s.begun {
+			continue
+		}
+		if err := a.undoStep(ctx, i, s); err != nil {
+			return fmt.Errorf("undoing %q: %w", a.job.VM.Steps[i].Text, err)
+		}
+	}
+	return j.add(Record{Event: EventEnd, Outcome: RolledBack})
+}
+
+func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	if err := a.undo(ctx, a.job.VM.Steps[i], s); err != nil {
+		return err
+	}
+	return a.journal.step(i, EventUndone, nil)
+}
+
+// Commit accepts the domain: the volumes and the domain lose the mark by which
+// a rollback would know them, and the run ends. All steps must be done.
+func Commit(ctx context.Context, j *Journal, e Effects) error {
+	job := j.Job()
+	s := summary(j.records)
+	if s.Phase != PhaseReady {
+		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
+			job.VM.Name, s.Phase, s.Done, s.Steps)
+	}
+	states := j.steps()
+	for i, step := range job.VM.Steps {
+		d, ok := job.VM.disk(step.Disk)
+		if step.Kind != StepCreate || !ok {
+			continue
+		}
+		id, err := states[i].identity()
+		if err != nil {
+			return err
+		}
+		if err := e.Storage.Release(ctx, d.Volume, j.Run(), id); err != nil {
+			return err
+		}
+	}
+	return j.add(Record{Event: EventEnd, Outcome: Committed})
+}

@@ -1,0 +1,113 @@
+package convert
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"esxodus/convert/ledger"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// NewRun makes the id of a new run: random, so that what an earlier run of the
+// same VM made is never taken for this one's.
+func NewRun() string { return strings.ToLower(rand.Text()[:16]) }
+
+// Result is what a batch did about one VM.
+type Result struct {
+	Name   string `json:"name"` // the domain's
+	VM     string `json:"vm"`
+	Did    Did    `json:"did"`
+	Phase  Phase  `json:"phase,omitempty"` // as the journal has it; "" where no run was begun
+	Error  string `json:"error,omitempty"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// Did says which way a batch went about a VM.
+type Did string
+
+// What a batch can do about a VM.
+const (
+	DidConvert Did = "converted"
+	DidResume  Did = "resumed"
+	DidPass    Did = "was done already"
+	DidRefuse  Did = "refused"
+)
+
+// Batch carries out a plan, some VMs at a time. One VM's failure stops no
+// other. VMs that are done are passed over and stopped ones resumed, so that
+// a second run does only what is left. The results are in the plan's order.
+func Batch(ctx context.Context, p *Plan, dir StateDir, e Effects, parallel int) []Result {
+	results := make([]Result, len(p.VMs))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range p.VMs {
+		g.Go(func() error {
+			results[i] = batchOne(ctx, p, i, dir, e)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return no error: each result has its own
+	return results
+}
+
+func batchOne(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) Result {
+	job := p.Job(i)
+	r := Result{Name: job.VM.Name, VM: job.VM.Source.Name}
+	if err := ctx.Err(); err != nil {
+		r.Did, r.Error = DidRefuse, "not begun: "+context.Cause(ctx).Error()
+		return r
+	}
+	var err error
+	r.Did, err = migrate(ctx, p, i, dir, e)
+	if err != nil {
+		r.Error = err.Error()
+		if blocked, ok := errors.AsType[*BlockedError](err); ok {
+			r.Advice = blocked.Concerns[0].Advice
+		}
+	}
+	if s, err := dir.State(r.Name); err == nil {
+		r.Phase = s.Phase
+	}
+	return r
+}
+
+// migrate does what is left to do for one VM of a plan.
+func migrate(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) (did Did, err error) {
+	job := p.Job(i)
+	s, err := dir.State(job.VM.Name)
+	var j *Journal
+	switch {
+	case err == nil && (s.Phase == PhaseReady || s.Phase == PhaseCommitted):
+		return DidPass, nil
+	case err == nil && s.Phase == PhaseUnfinished:
+		did = DidResume
+		j, err = dir.Open(job.VM.Name)
+	default:
+		did = DidConvert
+		if blockers := p.Blockers(i); len(blockers) > 0 {
+			return DidRefuse, &BlockedError{VM: job.VM.Source.Name, Concerns: blockers}
+		}
+		j, err = dir.Create(job, NewRun())
+	}
+	if err != nil {
+		return did, err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	return did, Apply(ctx, j, e)
+}
+
+// BlockedError means that a plan's blockers keep a VM from being converted.
+type BlockedError struct {
+	VM       string
+	Concerns []ledger.Concern // at least one
+}
+
+func (e *BlockedError) Error() string {
+	lines := make([]string, len(e.Concerns))
+	for i, c := range e.Concerns {
+		lines[i] = c.ID + ": " + c.Evidence
+	}
+	return e.VM + " can't be converted as it is: " + strings.Join(lines, "; ")
+}

@@ -1,0 +1,226 @@
+package convert
+
+import (
+	"esxodus/convert/domain"
+	"esxodus/convert/guest"
+	"esxodus/convert/host"
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+	"esxodus/network"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Options is what the admin asks for.
+type Options struct {
+	VMs      []string // names or ids; none means all
+	Storage  string   // "dir:/path" or "lvm:VG"
+	Network  network.Options
+	VirtType string // kvm or qemu; "" for the best that the target has
+	Libvirt  string // connection URI
+	Shutdown string // road for powered-on VMs: "" refuses them, api, ssh, or auto
+	NoProof  bool   // leave out the boot proof
+}
+
+// Facts is everything a plan is made from: what was read of the source, of the
+// guests' disks and of the target.
+type Facts struct {
+	Source  Source
+	Host    *inventory.Host
+	Guests  map[string]guest.Guest // by VM id
+	Storage host.Facts
+	Target  TargetFacts
+}
+
+// TargetFacts is what the target's libvirt says of itself.
+type TargetFacts struct {
+	Host                 string        // its name
+	VirtTypes            []string      // kvm, qemu
+	EFI, SecureBoot, TPM bool          // what its firmware and swtpm offer
+	Domains              []KnownDomain // what exists there
+	Missing              string        // why nothing is known of it; "" when asked with success
+}
+
+// KnownDomain is a domain that exists on the target.
+type KnownDomain struct {
+	Name string
+	UUID string
+	MACs []string
+}
+
+// New makes the plan. It is pure: the same arguments give the same plan. What
+// speaks against a VM is among its concerns; an error means that no plan could
+// be made at all.
+func New(f Facts, o Options) (*Plan, error) {
+	vms, err := f.Host.Select(o.VMs)
+	if err != nil {
+		return nil, err
+	}
+	net, err := network.New(&f.Host.Network, portGroups(vms), o.Network)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{
+		Schema: PlanSchema,
+		Source: f.Source,
+		Target: Target{
+			Storage: o.Storage, Libvirt: o.Libvirt, Host: f.Target.Host,
+			VirtType: virtType(o.VirtType, f.Target),
+		},
+		Network: net,
+	}
+	for _, vm := range vms {
+		v, err := newVM(vm, p, f, o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", vm.Name, err)
+		}
+		p.VMs = append(p.VMs, v)
+	}
+	addNetwork(p)
+	addClashes(p)
+	p.Concerns = append(p.Concerns, placeConcerns(p, f)...)
+	ledger.SortConcerns(p.Concerns)
+	for i := range p.VMs {
+		ledger.SortConcerns(p.VMs[i].Concerns)
+	}
+	return p, nil
+}
+
+// virtType picks the domain type: what was asked for, else kvm where the
+// target has it or nothing is known of the target.
+func virtType(asked string, t TargetFacts) string {
+	if asked != "" {
+		return asked
+	}
+	if t.Missing == "" {
+		for _, have := range []string{"kvm", "qemu"} {
+			if slices.Contains(t.VirtTypes, have) {
+				return have
+			}
+		}
+	}
+	return "kvm"
+}
+
+// portGroups lists the port groups that the VMs' NICs use, each once.
+func portGroups(vms []*inventory.VM) []string {
+	var names []string
+	seen := make(map[string]bool)
+	for _, vm := range vms {
+		for _, n := range vm.NICs {
+			if n.PortGroup != "" && !seen[n.PortGroup] {
+				seen[n.PortGroup] = true
+				names = append(names, n.PortGroup)
+			}
+		}
+	}
+	return names
+}
+
+// volumes lays out a VM's disks: one volume each, in the disks' order.
+func volumes(vm *inventory.VM, storage Storage) ([]host.Volume, error) {
+	name := domain.Name(vm.Name)
+	vols := make([]host.Volume, len(vm.Disks))
+	for i, d := range vm.Disks {
+		vol, err := storage.Volume(domain.VolumeName(name, i, d), d.Capacity)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Address(), err)
+		}
+		vols[i] = vol
+	}
+	return vols, nil
+}
+
+// volume returns what the target's storage said of a volume.
+func (f *Facts) volume(v host.Volume) host.VolumeFacts {
+	for _, fact := range f.Storage.Volumes {
+		if fact.Volume.Path == v.Path {
+			return fact
+		}
+	}
+	return host.VolumeFacts{Volume: v, Size: v.Size}
+}
+
+func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
+	v := VMPlan{Name: domain.Name(vm.Name), Source: *vm, Guest: f.Guests[vm.ID]}
+	storage, err := host.ParseStorage(o.Storage, host.Tool{})
+	if err != nil {
+		return v, err
+	}
+	vols, err := volumes(vm, storage)
+	if err != nil {
+		return v, err
+	}
+	opts := domain.Options{Name: v.Name, VirtType: p.Target.VirtType, Network: p.Network, Guest: v.Guest}
+	for i, d := range vm.Disks {
+		v.addDisk(d, vols[i], f)
+		opts.Disks = append(opts.Disks, domain.Disk{
+			Address: d.Address(), Path: vols[i].Path, Block: vols[i].Kind == host.KindLVM, Size: v.Disks[i].Volume.Size,
+		})
+	}
+	dom, err := domain.New(vm, f.Host, opts)
+	if err != nil {
+		return v, err
+	}
+	v.Domain = Domain{AutoStart: dom.AutoStart, XML: dom.XML}
+	v.Ledger = dom.Ledger
+	v.Concerns = append(dom.Concerns, concerns(vm, &v, f, o)...)
+	v.Steps = steps(vm, &v, f, o)
+	return v, nil
+}
+
+// addDisk plans one disk: kept as it is, from its first byte to its last.
+func (v *VMPlan) addDisk(d inventory.Disk, vol host.Volume, f Facts) {
+	v.Disks = append(v.Disks, Disk{
+		Address: d.Address(), Path: d.Path, Size: d.Capacity, Volume: vol, Layout: "keep",
+		Ranges: []Range{{Length: d.Capacity}},
+	})
+	v.Sizes.Provisioned += d.Capacity
+	v.Sizes.Allocated += d.Allocated()
+	v.Sizes.Target += f.volume(vol).Size
+}
+
+// steps lists what carrying out the VM's part comes to, in words that a dry
+// run shows.
+func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
+	var out []Step
+	if vm.Power == inventory.PoweredOn && o.Shutdown != "" {
+		road := shutdownRoad(o.Shutdown, f.Host.License)
+		out = append(out, Step{Kind: StepShutdown, Road: road, Text: fmt.Sprintf(
+			"shut down %q on %s through %s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(road))})
+	}
+	recheck := Step{Kind: StepRecheck, Text: fmt.Sprintf("check that %q is off and as planned", vm.Name)}
+	out = append(out, recheck)
+	add := func(kind Kind, format string) {
+		for _, d := range v.Disks {
+			out = append(out, Step{Kind: kind, Disk: d.Address, Text: fmt.Sprintf(format, d.Address, d.Volume, d.Size)})
+		}
+	}
+	add(StepCreate, "make %[2]s of %[3]d bytes for %[1]s")
+	add(StepCopy, "copy %[1]s to %[2]s, %[3]d bytes")
+	out = append(out, recheck)
+	add(StepVerify, "read %[2]s back against the digests of %[1]s")
+	auto := "no autostart"
+	if v.Domain.AutoStart {
+		auto = "autostart"
+	}
+	out = append(out, Step{Kind: StepDefine, Text: fmt.Sprintf("define the persistent domain %s, %s", v.Name, auto)})
+	if !o.NoProof {
+		out = append(out, Step{Kind: StepProve, Text: fmt.Sprintf(
+			"boot a copy of %s with its links down and its disks unchanged, and see it come up", v.Name)})
+	}
+	return out
+}
+
+// shutdownRoad decides what --shutdown auto means: the API where the licence
+// lets it, else SSH.
+func shutdownRoad(asked string, l inventory.License) string {
+	if asked != "auto" {
+		return asked
+	}
+	if l.ReadOnly {
+		return "ssh"
+	}
+	return "api"
+}

@@ -1,0 +1,84 @@
+package convert
+
+import (
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Check holds a plan that was read from a file, and perhaps edited, against
+// what New makes: names that are safe, volumes that are where the storage
+// puts them and that the domain uses, ranges inside their disks, steps that
+// belong to disks. It returns what is wrong in the file's own words.
+func (p *Plan) Check() error {
+	if p.Schema != PlanSchema {
+		return fmt.Errorf("schema %d: this esxodus reads %d; plan anew", p.Schema, PlanSchema)
+	}
+	storage, err := host.ParseStorage(p.Target.Storage, host.Tool{})
+	if err != nil {
+		return fmt.Errorf("target.storage: %w", err)
+	}
+	seen := make(map[string]bool)
+	for i := range p.VMs {
+		v := &p.VMs[i]
+		if domain.Name(v.Name) != v.Name {
+			return fmt.Errorf("vms[%d].name %q: not a name for a domain; %q would be", i, v.Name, domain.Name(v.Name))
+		}
+		if seen[v.Name] {
+			return fmt.Errorf("vms[%d].name %q: used twice", i, v.Name)
+		}
+		seen[v.Name] = true
+		if err := v.check(storage); err != nil {
+			return fmt.Errorf("vms[%d] (%s): %w", i, v.Name, err)
+		}
+	}
+	return nil
+}
+
+func (v *VMPlan) check(storage Storage) error {
+	paths := make(map[string]bool)
+	for i, d := range v.Disks {
+		if err := d.check(storage); err != nil {
+			return fmt.Errorf("disks[%d] (%s): %w", i, d.Address, err)
+		}
+		if paths[d.Volume.Path] {
+			return fmt.Errorf("disks[%d] (%s): volume %s is used twice", i, d.Address, d.Volume)
+		}
+		paths[d.Volume.Path] = true
+		if !strings.Contains(v.Domain.XML, d.Volume.Path) {
+			return fmt.Errorf("disks[%d] (%s): domain.xml does not use the volume %s", i, d.Address, d.Volume.Path)
+		}
+	}
+	for i, s := range v.Steps {
+		_, ok := v.disk(s.Disk)
+		onDisk := s.Kind == StepCreate || s.Kind == StepCopy || s.Kind == StepVerify
+		if onDisk && !ok {
+			return fmt.Errorf("steps[%d]: no disk %q", i, s.Disk)
+		}
+	}
+	return nil
+}
+
+func (d *Disk) check(storage Storage) error {
+	name := d.Volume.LV
+	if d.Volume.Kind == host.KindDir {
+		name = filepath.Base(d.Volume.Path)
+	}
+	want, err := storage.Volume(name, d.Volume.Size)
+	if err != nil {
+		return fmt.Errorf("volume: %w", err)
+	}
+	if want != d.Volume {
+		return fmt.Errorf("volume %+v: not in %s, where it would be %+v", d.Volume, storage, want)
+	}
+	for i, r := range d.Ranges {
+		inSource := r.Source >= 0 && r.Length > 0 && r.Source <= d.Size-r.Length
+		inTarget := r.Target >= 0 && r.Target <= d.Volume.Size-r.Length
+		if !inSource || !inTarget {
+			return fmt.Errorf("ranges[%d]: %+v is not inside the disk's %d bytes and the volume's %d", i, r, d.Size, d.Volume.Size)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package convert
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Event is what a journal record says happened.
+type Event string
+
+// The events. A step that has begun and is neither done nor undone may have
+// had any part of its effect.
+const (
+	EventPlan    Event = "plan"    // first record: the run's id and the whole plan
+	EventBegin   Event = "begin"   // a step is about to change something
+	EventClaim   Event = "claim"   // a step is about to create a thing with this identity
+	EventDone    Event = "done"    // a step's effect is complete and on stable storage
+	EventStopped Event = "stopped" // the run ended early; what was done stays, for resume
+	EventUndone  Event = "undone"  // a step's effect is gone
+	EventEnd     Event = "end"     // nothing is left to do; Outcome says how it ended
+)
+
+// Outcome is how a run ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Committed  Outcome = "committed"
+	RolledBack Outcome = "rolled back"
+)
+
+// Record is one line of a journal.
+type Record struct {
+	Time    time.Time       `json:"time"`
+	Event   Event           `json:"event"`
+	Run     string          `json:"run,omitempty"`
+	Step    *int            `json:"step,omitempty"` // index into the plan's steps
+	What    string          `json:"what,omitempty"` // the step in words, for people
+	Error   string          `json:"error,omitempty"`
+	Outcome Outcome         `json:"outcome,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	Plan    *VMJob          `json:"plan,omitempty"`
+}
+
+// maxJournal bounds what is read back: a plan of one VM is some 100 KiB.
+const maxJournal = 64 << 20
+
+// Journal is a VM's record of what has been done, on stable storage: one JSON
+// object a line, appended and fsynced, never rewritten. It holds no secret.
+// An open Journal holds a lock that keeps a second run out.
+type Journal struct {
+	dir     string
+	file    *os.File
+	lock    *os.File
+	now     func() time.Time
+	records []Record
+}
+
+// The files of a run's state directory.
+const (
+	journalName = "journal"
+	lockName    = "lock"
+)
+
+// ErrBusy means another esxodus works on the same VM.
+var ErrBusy = errors.New("another esxodus is at work on this VM")
+
+// createJournal starts the journal of a new run in dir, which is made. It
+// fails if dir holds a journal already.
+func createJournal(dir string, job *VMJob, run string) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, journalName)
+	if err := removeEmpty(path); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: %w", err), lock.Close())
+	}
+	j := &Journal{dir: dir, file: file, lock: lock, now: time.Now}
+	if err := j.add(Record{Event: EventPlan, Run: run, Plan: job}); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, syncDir(dir)
+}
+
+// removeEmpty removes a journal that a crash left without a plan. The caller
+// holds the directory's lock.
+func removeEmpty(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	_, _, err = readRecords(f)
+	if errors.Is(err, errEmpty) {
+		err = os.Remove(path)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// openJournal opens an existing journal for appending and takes its lock. A
+// last line cut short by a crash is dropped: its event never happened.
+func openJournal(dir string) (*Journal, error) {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{dir: dir, lock: lock, now: time.Now}
+	if err := j.load(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+func (j *Journal) load() error {
+	path := filepath.Join(j.dir, journalName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.file = f
+	records, good, err := readRecords(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	j.records = records
+	if err := f.Truncate(good); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+// errEmpty means that a crash came before the plan record was whole, so that
+// nothing was done.
+var errEmpty = errors.New("the journal holds no plan: nothing was done under it")
+
+// readRecords returns the complete records of r and the length of what they
+// take.
+func readRecords(r io.Reader) (records []Record, good int64, err error) {
+	br := bufio.NewReader(io.LimitReader(r, maxJournal))
+	for {
+		line, err := br.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		var rec Record
+		dec := json.NewDecoder(bytes.NewReader(line))
+		if err := dec.Decode(&rec); err != nil {
+			return nil, 0, fmt.Errorf("line %d: %w", len(records)+1, err)
+		}
+		records = append(records, rec)
+		good += int64(len(line))
+	}
+	if len(records) == 0 || records[0].Event != EventPlan || records[0].Plan == nil {
+		return nil, 0, errEmpty
+	}
+	return records, good, nil
+}
+
+// add appends one record and returns once it is on stable storage.
+func (j *Journal) add(rec Record) error {
+	rec.Time = j.now().UTC().Truncate(time.Millisecond)
+	line, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("journal record: %w", err)
+	}
+	if _, err := j.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.records = append(j.records, rec)
+	return nil
+}
+
+// step records an event of step i.
+func (j *Journal) step(i int, event Event, data any) error {
+	rec := Record{Event: event, Step: &i, What: j.Job().VM.Steps[i].Text}
+	if data != nil {
+		raw, err := json.Marshal(data)
+		if err != nil {
+			return fmt.Errorf("journal record: %w", err)
+		}
+		rec.Data = raw
+	}
+	return j.add(rec)
+}
+
+// Job returns the plan that the run carries out.
+func (j *Journal) Job() *VMJob { return j.records[0].Plan }
+
+// Run returns the run's id, which marks what it makes on the target.
+func (j *Journal) Run() string { return j.records[0].Run }
+
+// Path returns the path of a file of this run in its state directory.
+func (j *Journal) Path(name string) string { return filepath.Join(j.dir, name) }
+
+// Close releases the lock.
+func (j *Journal) Close() error {
+	var err error
+	if j.file != nil {
+		err = j.file.Close()
+	}
+	return errors.Join(err, j.lock.Close())
+}
+
+// lockDir takes the lock of a state directory without waiting. It is a lock
+// of the open file, so it ends with the process however that ends.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	if err != nil {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			err = fmt.Errorf("%w (lock %s)", ErrBusy, f.Name())
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// locked reports whether a process holds the lock of a run's directory. It
+// asks without taking the lock, so as to be in nobody's way.
+func locked(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // read only
+	query := unix.Flock_t{Type: unix.F_RDLCK}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &query) == nil && query.Type != unix.F_UNLCK
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

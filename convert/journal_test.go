@@ -1,0 +1,181 @@
+package convert
+
+import (
+	"errors"
+	"esxodus/inventory"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestJournalTornLine(t *testing.T) {
+	w := newWorld(t)
+	j := w.create()
+	if err := j.step(0, EventBegin, nil); err != nil {
+		t.Fatal(err)
+	}
+	path := j.Path(journalName)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Cut anywhere: either nothing was planned, or a whole number of records
+	// is read and the next one can be appended.
+	first := strings.IndexByte(string(whole), '\n') + 1
+	for _, cut := range []int{0, 1, first - 1, first, first + 1, len(whole) - 1} {
+		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, err := w.state().Open("web")
+		if cut < first {
+			if !errors.Is(err, errEmpty) {
+				t.Errorf("cut at %d: Open = %v, want %v", cut, err, errEmpty)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if len(j.records) != 1 {
+			t.Errorf("cut at %d: %d records, want 1", cut, len(j.records))
+		}
+		if err := errors.Join(j.step(0, EventDone, nil), j.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.state().State("web"); err != nil {
+			t.Errorf("cut at %d, then appended: %v", cut, err)
+		}
+	}
+}
+
+func TestJournalEmptyIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	dir := w.state().dir("web")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, journalName), []byte(`{"event":"pl`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err, _ := w.apply(t.Context(), w.create()); err != nil {
+		t.Fatal(err)
+	}
+	w.checkDone()
+}
+
+func TestJournalLock(t *testing.T) {
+	w := newWorld(t)
+	j := w.create()
+	if _, err := w.state().Open("web"); !errors.Is(err, ErrBusy) {
+		t.Errorf("second Open = %v, want %v", err, ErrBusy)
+	}
+	if s, err := w.state().State("web"); err != nil || !s.Running {
+		t.Errorf("State = %+v, %v; want it running", s, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := w.state().State("web"); err != nil || s.Running {
+		t.Errorf("State after Close = %+v, %v; want it not running", s, err)
+	}
+}
+
+func TestCreateOverUnfinished(t *testing.T) {
+	w := newWorld(t)
+	j := w.create()
+	if err := errors.Join(j.step(0, EventBegin, nil), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.state().Create(w.plan().Job(0), NewRun())
+	if err == nil || !strings.Contains(err.Error(), "esxodus resume web") {
+		t.Errorf("Create over an unfinished run = %v, want advice to resume", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	w := newWorld(t)
+	w.host.VMs[0].Name = "web/ server ü"
+	j := w.createAny()
+	name := j.Job().VM.Name
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{name, "web/ server ü"} {
+		if got, err := w.state().Find(key); err != nil || got != name {
+			t.Errorf("Find(%q) = %q, %v; want %q", key, got, err, name)
+		}
+	}
+	if _, err := w.state().Find("../../etc"); !errors.Is(err, ErrNoRun) {
+		t.Errorf("Find of another = %v, want %v", err, ErrNoRun)
+	}
+}
+
+func (w *world) createAny() *Journal {
+	w.t.Helper()
+	j, err := w.state().Create(w.plan().Job(0), NewRun())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
+func TestBatch(t *testing.T) {
+	w := newWorld(t)
+	second := w.vm()
+	second.ID, second.Name = "8", "db"
+	second.BIOSUUID, second.InstanceUUID = strings.Replace(second.BIOSUUID, "0001", "0002", 1), "520d0000-0000-0000-0000-000000000002"
+	second.NICs[0].MAC = "00:50:56:01:02:04"
+	on := w.vm()
+	on.ID, on.Name, on.Power = "9", "on", inventory.PoweredOn
+	on.BIOSUUID = strings.Replace(on.BIOSUUID, "0001", "0003", 1)
+	on.NICs[0].MAC = "00:50:56:01:02:05"
+	w.host.VMs = append(w.host.VMs, second, on)
+	p := w.planAny()
+	broken := true
+	w.tick = func(what string) error {
+		if what == "define" && broken {
+			broken = false // the first VM to come here fails
+			return fmt.Errorf("libvirt is away")
+		}
+		return nil
+	}
+	got := Batch(t.Context(), p, w.state(), w.effects(), 2)
+	failed := 0
+	for _, r := range got[:2] {
+		if r.Error != "" {
+			failed++
+		}
+	}
+	if failed != 1 || got[2].Did != DidRefuse || got[2].Advice == "" {
+		t.Fatalf("Batch = %+v; want one of two failed and the third refused with advice", got)
+	}
+	again := Batch(t.Context(), p, w.state(), w.effects(), 2)
+	for i, r := range again[:2] {
+		want := DidPass
+		if got[i].Error != "" {
+			want = DidConvert
+		}
+		if r.Error != "" || r.Did != want || r.Phase != PhaseReady {
+			t.Errorf("second Batch of %s = %+v; want %s", r.VM, r, want)
+		}
+	}
+}
+
+func (w *world) planAny() *Plan {
+	w.t.Helper()
+	o := w.options()
+	facts, err := Gather(w.t.Context(), w.effects(), Source{}, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := New(facts, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}

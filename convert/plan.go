@@ -1,0 +1,141 @@
+// Package convert plans and carries out the migration of VMs from an ESXi host
+// to libvirt domains.
+//
+// Words: a [Plan] is what will be done, as data; a [Step] is one undoable act
+// of it; a [Journal] records on stable storage what has been done; a run is
+// one attempt to carry out a VM's part of a plan, and its id marks everything
+// it makes on the target, so that nothing else is ever removed.
+//
+// A plan is made by [New] from [Facts] that [Gather] read; neither changes
+// anything anywhere. A dry run prints the plan and ends. [Apply] carries out
+// the steps the plan lists and no others.
+package convert
+
+import (
+	"esxodus/convert/guest"
+	"esxodus/convert/host"
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// PlanSchema is the version of a plan's form.
+const PlanSchema = 1
+
+// Plan is what will be done for a set of VMs. The same source, target and
+// options give the same bytes. It may be saved, read, and edited in these
+// fields: a disk's volume, a domain's XML and autostart, network.units, and
+// the list of VMs itself.
+type Plan struct {
+	Schema   int              `json:"schema"`
+	Source   Source           `json:"source"`
+	Target   Target           `json:"target"`
+	Network  network.Plan     `json:"network"`
+	VMs      []VMPlan         `json:"vms"`
+	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
+}
+
+// Source is where the VMs are.
+type Source struct {
+	URL        string `json:"url"` // with the user, never the password
+	Host       string `json:"host"`
+	Version    string `json:"version"`
+	Thumbprint string `json:"thumbprint,omitempty"` // pin that was given, SHA-256
+}
+
+// Target is where the domains will be.
+type Target struct {
+	Storage  string `json:"storage"` // "dir:/path" or "lvm:VG"
+	Libvirt  string `json:"libvirt"` // connection URI
+	VirtType string `json:"virtType"`
+	Host     string `json:"host,omitempty"`
+}
+
+// VMPlan is one VM's part of a plan.
+type VMPlan struct {
+	Name     string           `json:"name"` // the domain's
+	Source   inventory.VM     `json:"source"`
+	Guest    guest.Guest      `json:"guest"`
+	Disks    []Disk           `json:"disks"`
+	Domain   Domain           `json:"domain"`
+	Sizes    Sizes            `json:"sizes"`
+	Steps    []Step           `json:"steps"`
+	Ledger   []ledger.Entry   `json:"ledger"`
+	Concerns []ledger.Concern `json:"concerns,omitempty"`
+}
+
+// Domain is the libvirt domain to define.
+type Domain struct {
+	AutoStart bool   `json:"autoStart"`
+	XML       string `json:"xml"` // apply adds the run's id as metadata, nothing else
+}
+
+// Disk is one disk's way from the datastore to its volume.
+type Disk struct {
+	Address string      `json:"address"` // "scsi0:0"
+	Path    string      `json:"path"`    // datastore path of the descriptor
+	Size    int64       `json:"size"`    // bytes on the source
+	Volume  host.Volume `json:"volume"`
+	Layout  string      `json:"layout"` // keep: the disk as it is
+	Ranges  []Range     `json:"ranges"` // where the source's bytes land; the rest of the volume is zeroed
+}
+
+// Range says that Length bytes from Source on the source disk land at Target
+// on the volume. All are bytes.
+type Range struct {
+	Source int64 `json:"source"`
+	Target int64 `json:"target"`
+	Length int64 `json:"length"`
+}
+
+// Sizes sums up what a VM's disks take, in bytes.
+type Sizes struct {
+	Provisioned int64 `json:"provisioned"` // the disks' sizes
+	Allocated   int64 `json:"allocated"`   // what they take on the datastore
+	Target      int64 `json:"target"`      // what the volumes take at most
+}
+
+// Kind is what a step does.
+type Kind string
+
+// The kinds of step.
+const (
+	StepShutdown Kind = "shutdown" // shut the source VM down
+	StepCreate   Kind = "create"   // make a volume
+	StepCopy     Kind = "copy"     // fill it
+	StepRecheck  Kind = "recheck"  // the source is still off and unchanged
+	StepVerify   Kind = "verify"   // read the volume back against the digests
+	StepDefine   Kind = "define"   // define the persistent domain
+	StepProve    Kind = "prove"    // boot a copy of it that changes nothing
+)
+
+// Step is one act of a plan.
+type Step struct {
+	Kind Kind   `json:"kind"`
+	Disk string `json:"disk,omitempty"` // address, of create, copy and verify
+	Road string `json:"road,omitempty"` // of shutdown: api or ssh
+	Text string `json:"text"`           // the dry run's line
+}
+
+// VMJob is all that carrying out one VM's part needs: what a journal's first
+// record holds.
+type VMJob struct {
+	Source Source `json:"source"`
+	Target Target `json:"target"`
+	VM     VMPlan `json:"vm"`
+}
+
+// Job returns the part of the plan that is about VM i.
+func (p *Plan) Job(i int) *VMJob {
+	return &VMJob{Source: p.Source, Target: p.Target, VM: p.VMs[i]}
+}
+
+// disk returns the disk at an address.
+func (v *VMPlan) disk(address string) (*Disk, bool) {
+	for i := range v.Disks {
+		if v.Disks[i].Address == address {
+			return &v.Disks[i], true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,105 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
+	"fmt"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirtxml"
+)
+
+// proofName is the name of the transient domain of a boot proof.
+func (a *act) proofName() string { return a.job.VM.Name + "-proof" }
+
+// prove has a transient copy of the domain boot: its links are down and its
+// disks are overlays, so that nothing the guest does lasts or is heard. A
+// guest that doesn't come up is kept for a look: the admin may mend it and
+// resume, or roll back.
+func (a *act) prove(ctx context.Context) (any, error) {
+	proof, err := a.boot(ctx)
+	return proof, keep(err)
+}
+
+// boot makes the overlays, has the copy boot over them, and removes them.
+func (a *act) boot(ctx context.Context) (proof string, err error) {
+	if err := a.cleanProof(ctx); err != nil {
+		return "", err
+	}
+	bases := make([]string, len(a.job.VM.Disks))
+	for i, d := range a.job.VM.Disks {
+		if err := a.Storage.Activate(ctx, d.Volume); err != nil {
+			return "", err
+		}
+		bases[i] = d.Volume.Path
+	}
+	overlays, err := host.Overlays(ctx, a.Tool, a.proofDir(), bases)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, host.RemoveOverlays(a.proofDir())) }()
+	xml, err := a.proofXML(bases, overlays)
+	if err != nil {
+		return "", err
+	}
+	return a.Virt.Prove(ctx, xml)
+}
+
+func (a *act) proofDir() string { return a.journal.Path("proof") }
+
+// proofXML makes the transient copy's XML, marked as this run's.
+func (a *act) proofXML(bases, overlays []string) (string, error) {
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(a.job.VM.Domain.XML); err != nil {
+		return "", fmt.Errorf("domain.xml of the plan: %w", err)
+	}
+	copied, err := domain.Proof(&dom, domain.ProofOptions{
+		Name: a.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
+	})
+	if err != nil {
+		return "", err
+	}
+	xml, err := copied.Marshal()
+	if err != nil {
+		return "", fmt.Errorf("boot proof: %w", err)
+	}
+	return domain.Tag(xml, a.journal.Run())
+}
+
+// overlaysByTarget keys each overlay with the target device (vda) of the disk
+// whose base it stands over.
+func overlaysByTarget(dom *libvirtxml.Domain, bases, overlays []string) map[string]string {
+	byBase := make(map[string]string)
+	for i, base := range bases {
+		byBase[base] = overlays[i]
+	}
+	out := make(map[string]string)
+	for _, d := range dom.Devices.Disks {
+		if overlay, ok := byBase[sourcePath(d)]; ok && d.Target != nil {
+			out[d.Target.Dev] = overlay
+		}
+	}
+	return out
+}
+
+func sourcePath(d libvirtxml.DomainDisk) string {
+	switch {
+	case d.Source == nil:
+		return ""
+	case d.Source.Block != nil:
+		return d.Source.Block.Dev
+	case d.Source.File != nil:
+		return d.Source.File.File
+	}
+	return ""
+}
+
+// cleanProof removes what a proof that was killed left.
+func (a *act) cleanProof(ctx context.Context) error {
+	if err := a.Virt.CleanProof(ctx, a.proofName(), a.journal.Run()); err != nil {
+		return err
+	}
+	return host.RemoveOverlays(a.proofDir())
+}

@@ -1,0 +1,77 @@
+package report
+
+import (
+	"esxodus/inventory"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Inventory prints a host as tables: the host, its VMs, its networks.
+func Inventory(w io.Writer, h *inventory.Host) error {
+	p := &page{w: w}
+	if h.Version != "" {
+		p.wrapped("", fmt.Sprintf("%s: ESXi %s build %s, %s", h.Name, h.Version, h.Build, license(h.License)))
+	}
+	if h.Thumbprint != "" {
+		p.wrapped("thumbprint ", h.Thumbprint)
+	}
+	p.line("")
+	rows := [][]string{{"VM", "ID", "POWER", "FW", "CPU", "MEM", "DISKS", "SIZE", "NIC", "GUEST"}}
+	for i := range h.VMs {
+		rows = append(rows, vmRow(&h.VMs[i]))
+	}
+	p.table(rows)
+	networks(p, h)
+	return p.err
+}
+
+func license(l inventory.License) string {
+	if l.ReadOnly {
+		return "licence " + l.Edition + ": read-only API"
+	}
+	return "licence " + l.Edition
+}
+
+func vmRow(vm *inventory.VM) []string {
+	var size int64
+	for _, d := range vm.Disks {
+		size += d.Capacity
+	}
+	guest := strings.TrimSuffix(vm.GuestID, "Guest")
+	return []string{
+		fit(Clean(vm.Name), 24), vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
+		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), Clean(guest),
+	}
+}
+
+func power(vm *inventory.VM) string {
+	switch {
+	case vm.ConnectionState != "" && vm.ConnectionState != "connected":
+		return vm.ConnectionState
+	case vm.Template:
+		return "template"
+	}
+	return strings.ToLower(strings.TrimPrefix(string(vm.Power), "powered"))
+}
+
+func networks(p *page, h *inventory.Host) {
+	if len(h.Datastores) > 0 {
+		p.line("")
+		rows := [][]string{{"DATASTORE", "TYPE", "SIZE", "FREE"}}
+		for _, d := range h.Datastores {
+			rows = append(rows, []string{Clean(d.Name), d.Type, Bytes(d.Capacity), Bytes(d.Free)})
+		}
+		p.table(rows)
+	}
+	if len(h.Network.PortGroups) > 0 {
+		p.line("")
+		rows := [][]string{{"PORT GROUP", "VLAN", "VSWITCH", "UPLINKS"}}
+		for _, g := range h.Network.PortGroups {
+			s, _ := h.Network.VSwitch(g.VSwitch)
+			rows = append(rows, []string{Clean(g.Name), strconv.Itoa(g.VLAN), Clean(g.VSwitch), strings.Join(s.Uplinks, " ")})
+		}
+		p.table(rows)
+	}
+}

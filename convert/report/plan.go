@@ -1,0 +1,191 @@
+package report
+
+import (
+	"esxodus/convert"
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+	"esxodus/network"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// assumedRate is what the time estimate reckons with, bytes a second: about
+// what one ESXi host gives over several HTTPS connections on 1 Gbit/s.
+const assumedRate = 90 << 20
+
+// Plan prints the dry run: everything that applying the plan would do, and
+// everything the admin must know before.
+func Plan(w io.Writer, plan *convert.Plan) error {
+	p := &page{w: w}
+	p.wrapped("plan: ", fmt.Sprintf("%d VM(s) from %s (ESXi %s, %s)", len(plan.VMs), plan.Source.Host, plan.Source.Version, plan.Source.URL))
+	p.wrapped("  to: ", fmt.Sprintf("%s, domains of type %s in %s", plan.Target.Storage, plan.Target.VirtType, plan.Target.Libvirt))
+	for i := range plan.VMs {
+		vm(p, plan, &plan.VMs[i])
+	}
+	networking(p, &plan.Network)
+	concerns(p, "", plan.Concerns)
+	totals(p, plan)
+	return p.err
+}
+
+func vm(p *page, plan *convert.Plan, v *convert.VMPlan) {
+	p.line("")
+	p.wrapped("", fmt.Sprintf("== %s (id %s) -> domain %s", v.Source.Name, v.Source.ID, v.Name))
+	look(p, &v.Guest)
+	for _, d := range v.Disks {
+		p.wrapped("  disk     ", fmt.Sprintf("%s %s %s", d.Address, Bytes(d.Size), d.Path))
+		p.wrapped("           ", fmt.Sprintf("-> %s (layout %s)", d.Volume, d.Layout))
+	}
+	for _, n := range v.Source.NICs {
+		attach, _ := plan.Network.Attachment(n.PortGroup)
+		p.wrapped("  nic      ", fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, n.PortGroup, attachment(attach)))
+	}
+	for i, s := range v.Steps {
+		p.wrapped(fmt.Sprintf("  step %-4s", fmt.Sprintf("%d", i+1)), s.Text)
+	}
+	concerns(p, "  ", v.Concerns)
+	entries(p, v.Ledger)
+}
+
+// look prints what the look inside the disks found.
+func look(p *page, g *guest.Guest) {
+	var parts []string
+	for _, s := range []string{g.PrettyName, g.OS} {
+		if s != "" {
+			parts = append(parts, s)
+			break
+		}
+	}
+	if g.Hostname != "" {
+		parts = append(parts, "host name "+g.Hostname)
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "nothing is known of the guest")
+	}
+	p.wrapped("  guest    ", strings.Join(parts, ", "))
+	for _, d := range g.Disks {
+		for _, part := range d.Partitions {
+			text := fmt.Sprintf("%s:%d %s at %d, %s", d.Address, part.Number, orUnknown(part.Content), part.Offset, Bytes(part.Length))
+			if part.Mount != "" {
+				text += ", mounted at " + part.Mount
+			}
+			p.wrapped("    part   ", text)
+		}
+	}
+	for _, n := range g.Notes {
+		p.wrapped("    note   ", n)
+	}
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown content"
+	}
+	return s
+}
+
+func attachment(a network.Attachment) string {
+	switch {
+	case a.Mode == "" || a.Mode == network.None:
+		return "nothing: the link stays down"
+	case a.VLAN > 0:
+		return fmt.Sprintf("%s on %s (VLAN %d of %s)", a.Mode, a.Device, a.VLAN, a.Uplink)
+	}
+	return fmt.Sprintf("%s on %s", a.Mode, a.Device)
+}
+
+func concerns(p *page, indent string, cs []ledger.Concern) {
+	for _, c := range cs {
+		head := fmt.Sprintf("%s%-8s ", indent, strings.ToUpper(string(c.Severity)))
+		text := c.ID
+		if c.Subject != "" {
+			text += " (" + c.Subject + ")"
+		}
+		p.wrapped(head, text+": "+c.Evidence)
+		p.wrapped(strings.Repeat(" ", len(head)), "do: "+c.Advice)
+	}
+}
+
+// entries prints the ledger, what changes first. What shares a fate and a
+// reason shares a paragraph.
+func entries(p *page, es []ledger.Entry) {
+	type key struct {
+		fate   ledger.Fate
+		reason string
+	}
+	for _, fate := range []ledger.Fate{ledger.Changed, ledger.Dropped, ledger.Mapped} {
+		var order []key
+		texts := make(map[key][]string)
+		for _, e := range es {
+			if e.Fate != fate {
+				continue
+			}
+			k := key{fate, e.Reason}
+			if texts[k] == nil {
+				order = append(order, k)
+			}
+			texts[k] = append(texts[k], entry(e))
+		}
+		for _, k := range order {
+			text := strings.Join(texts[k], "; ")
+			if k.reason != "" {
+				text += " (" + k.reason + ")"
+			}
+			p.wrapped(fmt.Sprintf("  %-8s ", k.fate), text)
+		}
+	}
+}
+
+// entry is one entry without its reason: "memory.sizeMiB 64", or with an
+// arrow where it becomes something else.
+func entry(e ledger.Entry) string {
+	text := e.Property + " " + quoteEmpty(e.Source)
+	if e.Target != "" && e.Target != e.Source {
+		text += " -> " + e.Target
+	}
+	return text
+}
+
+func quoteEmpty(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return s
+}
+
+func networking(p *page, n *network.Plan) {
+	if len(n.Units) == 0 {
+		return
+	}
+	p.line("")
+	p.line("systemd-networkd units that the interfaces stand on (--units DIR writes them)")
+	for _, u := range n.Units {
+		p.line("  /etc/systemd/network/%s", Clean(u.Name))
+		for l := range strings.Lines(u.Text) {
+			p.line("    | %s", Clean(strings.TrimRight(l, "\n")))
+		}
+	}
+	entries(p, n.Ledger)
+}
+
+func totals(p *page, plan *convert.Plan) {
+	var s convert.Sizes
+	blocked := 0
+	for i := range plan.VMs {
+		s.Provisioned += plan.VMs[i].Sizes.Provisioned
+		s.Allocated += plan.VMs[i].Sizes.Allocated
+		s.Target += plan.VMs[i].Sizes.Target
+		if len(plan.Blockers(i)) > 0 {
+			blocked++
+		}
+	}
+	p.line("")
+	took := time.Duration(float64(s.Provisioned) / assumedRate * float64(time.Second)).Round(time.Second)
+	p.wrapped("sizes: ", fmt.Sprintf("%s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
+		Bytes(s.Provisioned), Bytes(s.Allocated), Bytes(s.Target), took, Bytes(assumedRate)))
+	if blocked > 0 {
+		p.wrapped("", fmt.Sprintf("%d of %d VM(s) can't be converted as they are: see BLOCKER above", blocked, len(plan.VMs)))
+	}
+}

@@ -1,0 +1,241 @@
+package convert
+
+import (
+	"errors"
+	"esxodus/convert/host"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is what a journal says has become of a run.
+type State struct {
+	Name    string    `json:"name"` // the domain's
+	VM      string    `json:"vm"`   // the source's
+	Host    string    `json:"host"`
+	Run     string    `json:"run"`
+	Started time.Time `json:"started"`
+	Updated time.Time `json:"updated"`
+	Done    int       `json:"done"`  // steps
+	Steps   int       `json:"steps"` // in all
+	Phase   Phase     `json:"phase"`
+	Step    string    `json:"step,omitempty"`  // the step that was last begun and isn't done
+	Error   string    `json:"error,omitempty"` // what stopped it
+	Proof   string    `json:"proof,omitempty"` // which boot proof was had
+	Running bool      `json:"running"`         // a process holds the lock
+}
+
+// Phase is a run's state in a word or two.
+type Phase string
+
+// The phases of a run.
+const (
+	PhaseUnfinished Phase = "unfinished"  // running, stopped or killed: resume or rollback
+	PhaseUndoing    Phase = "half undone" // a rollback did not end: rollback again
+	PhaseReady      Phase = "ready"       // all steps done: commit or rollback
+	PhaseCommitted  Phase = "committed"
+	PhaseRolledBack Phase = "rolled back"
+)
+
+// stepState is how far one step got.
+type stepState struct {
+	begun, done bool
+	claim       *Record
+	result      *Record
+}
+
+// steps replays the journal.
+func (j *Journal) steps() []stepState { return replay(j.records) }
+
+func replay(records []Record) []stepState {
+	out := make([]stepState, len(records[0].Plan.VM.Steps))
+	for i := range records {
+		r := &records[i]
+		if r.Step == nil || *r.Step < 0 || *r.Step >= len(out) {
+			continue
+		}
+		s := &out[*r.Step]
+		switch r.Event {
+		case EventBegin:
+			s.begun, s.done = true, false
+		case EventClaim:
+			s.claim = r
+		case EventDone:
+			s.done, s.result = true, r
+		case EventUndone:
+			*s = stepState{}
+		case EventPlan, EventStopped, EventEnd:
+		}
+	}
+	return out
+}
+
+// summary condenses a journal's records.
+func summary(records []Record) State {
+	job := records[0].Plan
+	s := State{
+		Name: job.VM.Name, VM: job.VM.Source.Name, Host: job.Source.Host, Run: records[0].Run,
+		Started: records[0].Time, Updated: records[len(records)-1].Time,
+		Steps: len(job.VM.Steps), Phase: PhaseUnfinished,
+	}
+	for i, st := range replay(records) {
+		switch {
+		case st.done:
+			s.Done++
+			if job.VM.Steps[i].Kind == StepProve && st.result != nil {
+				s.Proof = strings.Trim(string(st.result.Data), `"`)
+			}
+		case st.begun:
+			s.Step = job.VM.Steps[i].Text
+		}
+	}
+	if s.Done == s.Steps {
+		s.Phase = PhaseReady
+	}
+	for _, r := range records {
+		switch r.Event {
+		case EventUndone:
+			s.Phase = PhaseUndoing
+		case EventStopped:
+			s.Error = r.Error
+		case EventBegin:
+			s.Error = ""
+		case EventEnd:
+			s.Phase = Phase(r.Outcome)
+		case EventPlan, EventClaim, EventDone:
+		}
+	}
+	return s
+}
+
+// StateDir is the directory that holds a directory for each VM.
+type StateDir string
+
+// dir returns the directory of a domain's current run.
+func (d StateDir) dir(name string) string { return filepath.Join(string(d), "vms", name) }
+
+// archive is where journals of ended runs go.
+func (d StateDir) archive() string { return filepath.Join(string(d), "archive") }
+
+// List returns the state of every VM's current run, by name. A directory
+// without a readable journal gets an error of its own and hides no other.
+func (d StateDir) List() ([]State, error) {
+	entries, err := os.ReadDir(filepath.Join(string(d), "vms"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	var states []State
+	var errs []error
+	for _, e := range entries {
+		s, err := d.State(e.Name())
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		states = append(states, s)
+	}
+	return states, errors.Join(errs...)
+}
+
+// ErrNoRun means that no run of a VM is on record.
+var ErrNoRun = errors.New("no migration on record")
+
+// State reads the state of one domain's current run without locking it.
+func (d StateDir) State(name string) (State, error) {
+	f, err := os.Open(filepath.Join(d.dir(name), journalName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, fmt.Errorf("%s: %w in %s", name, ErrNoRun, d)
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("journal: %w", err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	records, _, err := readRecords(f)
+	if err != nil {
+		return State{}, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	s := summary(records)
+	s.Running = locked(d.dir(name))
+	return s, nil
+}
+
+// Find returns the name of the run whose domain or source VM is called key.
+func (d StateDir) Find(key string) (string, error) {
+	states, err := d.List()
+	for _, s := range states {
+		if s.Name == key {
+			return s.Name, nil
+		}
+	}
+	i := slices.IndexFunc(states, func(s State) bool { return s.VM == key })
+	if i >= 0 {
+		return states[i].Name, nil
+	}
+	return "", errors.Join(fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d), err)
+}
+
+// Create starts the journal of a new run. An ended run of the same name is
+// archived; an unfinished one is an error that says what to do.
+func (d StateDir) Create(job *VMJob, run string) (*Journal, error) {
+	name := job.VM.Name
+	s, err := d.State(name)
+	switch {
+	case errors.Is(err, ErrNoRun), errors.Is(err, errEmpty):
+	case err != nil:
+		return nil, err
+	case s.Phase != PhaseCommitted && s.Phase != PhaseRolledBack:
+		return nil, fmt.Errorf("%s: a migration is %s since %s: use `esxodus resume %s` or `esxodus rollback %s`",
+			name, s.Phase, s.Updated.Format(time.RFC3339), name, name)
+	default:
+		if err := d.archiveRun(name, s.Run); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.passable(job); err != nil {
+		return nil, err
+	}
+	return createJournal(d.dir(name), job, run)
+}
+
+// passable makes sure, before hours are spent on a copy, that QEMU will get at
+// the overlays of the boot proof.
+func (d StateDir) passable(job *VMJob) error {
+	if !slices.ContainsFunc(job.VM.Steps, func(s Step) bool { return s.Kind == StepProve }) {
+		return nil
+	}
+	dir := filepath.Join(string(d), "vms")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	if bar := host.Unpassable(dir); bar != "" {
+		return fmt.Errorf("the boot proof keeps overlays in %s, and QEMU, which runs as a user of its own, can't pass %s: "+
+			"chmod o+x %s, choose another --state, or leave the proof out with --no-proof", dir, bar, bar)
+	}
+	return nil
+}
+
+// Open opens the journal of a domain's current run and locks it.
+func (d StateDir) Open(name string) (*Journal, error) {
+	if _, err := os.Stat(filepath.Join(d.dir(name), journalName)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w in %s; `esxodus status` lists them", name, ErrNoRun, d)
+	}
+	return openJournal(d.dir(name))
+}
+
+// archiveRun moves the directory of an ended run out of the way.
+func (d StateDir) archiveRun(name, run string) error {
+	if err := os.MkdirAll(d.archive(), 0o755); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	if err := os.Rename(d.dir(name), filepath.Join(d.archive(), name+"."+run)); err != nil {
+		return fmt.Errorf("archiving the last run of %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+package convert
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
+	"esxodus/disk"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// act carries out the steps of one run.
+type act struct {
+	Effects
+	job     *VMJob
+	journal *Journal
+}
+
+// act does one step and returns what the journal shall say of it. Doing a
+// step again that was done in part, or whole, must come to the same.
+func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, error) {
+	switch step.Kind {
+	case StepCreate, StepCopy, StepVerify:
+		d, ok := a.job.VM.disk(step.Disk)
+		if !ok {
+			return nil, fmt.Errorf("the plan has no disk %q", step.Disk)
+		}
+		return a.actOnDisk(ctx, i, step, s, d)
+	case StepShutdown:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return nil, a.Host.Shutdown(ctx, step.Road, a.job.VM.Source.ID)
+	case StepRecheck:
+		return nil, a.recheck(ctx)
+	case StepDefine:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return nil, a.define(ctx)
+	case StepProve:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return a.prove(ctx)
+	}
+	return nil, fmt.Errorf("the plan has a step of unknown kind %q: was it made by a newer esxodus?", step.Kind)
+}
+
+func (a *act) actOnDisk(ctx context.Context, i int, step Step, s stepState, d *Disk) (any, error) {
+	switch step.Kind {
+	case StepCreate:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return nil, a.create(ctx, i, s, d)
+	case StepCopy:
+		return a.copyDisk(ctx, d)
+	default:
+		return a.verifyDisk(ctx, d)
+	}
+}
+
+// undo takes a step's effect back, whole or partial.
+func (a *act) undo(ctx context.Context, step Step, s stepState) error {
+	switch step.Kind {
+	case StepShutdown:
+		return a.Host.PowerOn(ctx, step.Road, a.job.VM.Source.ID)
+	case StepCreate:
+		return a.remove(ctx, step, s)
+	case StepCopy:
+		err := os.Remove(a.digestPath(step.Disk))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	case StepDefine:
+		return a.Virt.Undefine(ctx, a.job.VM.Name, a.journal.Run())
+	case StepProve:
+		return a.cleanProof(ctx)
+	case StepRecheck, StepVerify:
+	}
+	return nil
+}
+
+// create makes the disk's volume. What a crashed attempt left is taken over
+// only where it is provably this run's.
+func (a *act) create(ctx context.Context, i int, s stepState, d *Disk) error {
+	id, err := s.identity()
+	if err != nil {
+		return err
+	}
+	state, err := a.Storage.State(ctx, d.Volume, a.journal.Run(), id)
+	if err != nil {
+		return err
+	}
+	switch state {
+	case host.Ours:
+		return nil
+	case host.Foreign:
+		return fmt.Errorf("%s exists and esxodus did not make it: it stays as it is; choose another name or remove it", d.Volume)
+	case host.Absent:
+	}
+	return a.Storage.Create(ctx, d.Volume, a.journal.Run(), func(id host.Identity) error {
+		return a.journal.step(i, EventClaim, id)
+	})
+}
+
+// identity returns what the step claimed before it created something.
+func (s stepState) identity() (id host.Identity, err error) {
+	if s.claim == nil {
+		return id, nil
+	}
+	if err := json.Unmarshal(s.claim.Data, &id); err != nil {
+		return id, fmt.Errorf("journal: claim record: %w", err)
+	}
+	return id, nil
+}
+
+func (a *act) remove(ctx context.Context, step Step, s stepState) error {
+	d, ok := a.job.VM.disk(step.Disk)
+	if !ok {
+		return fmt.Errorf("the plan has no disk %q", step.Disk)
+	}
+	id, err := s.identity()
+	if err != nil {
+		return err
+	}
+	return a.Storage.Remove(ctx, d.Volume, a.journal.Run(), id)
+}
+
+func (a *act) digestPath(address string) string {
+	return a.journal.Path(address + ".digests")
+}
+
+// copyDisk fills the volume, going on from what the digests say is there.
+func (a *act) copyDisk(ctx context.Context, d *Disk) (_ any, err error) {
+	src, closeSrc, err := a.Host.OpenDisk(ctx, d.Path)
+	if err != nil {
+		return nil, keep(err)
+	}
+	defer func() { err = errors.Join(err, closeSrc()) }()
+	if src.Size() != d.Size {
+		return nil, fmt.Errorf("%s has %d bytes, the plan says %d: it has changed; plan anew", d.Path, src.Size(), d.Size)
+	}
+	stats, err := a.onVolume(ctx, d, src, "copy", disk.Copy)
+	return stats, err
+}
+
+// verifyDisk reads the volume back and holds it against the digests.
+func (a *act) verifyDisk(ctx context.Context, d *Disk) (any, error) {
+	// The digests are of a copy from an image of this size; it isn't read.
+	source := disk.FromReaderAt(nil, d.Size)
+	return a.onVolume(ctx, d, source, "verify", disk.Verify)
+}
+
+type engine func(context.Context, disk.Target, []disk.Mapping, disk.Options) (disk.Stats, error)
+
+// onVolume runs the engine over a disk's volume with its digests.
+func (a *act) onVolume(ctx context.Context, d *Disk, src disk.Image, what string, run engine) (stats disk.Stats, err error) {
+	if err := a.Storage.Activate(ctx, d.Volume); err != nil {
+		return stats, err
+	}
+	dst, err := disk.OpenRaw(d.Volume.Path, true)
+	if err != nil {
+		return stats, err
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	maps := mappings(d, src)
+	digests, err := a.digests(d, dst.Size(), maps)
+	if err != nil {
+		return stats, err
+	}
+	defer func() { err = errors.Join(err, digests.Close()) }()
+	add, end := a.Progress.Begin(a.job.VM.Name, what+" "+d.Address, dst.Size())
+	defer end()
+	stats, err = run(ctx, dst, maps, disk.Options{Workers: a.Workers, Progress: add, Digests: digests, Rate: a.Rate})
+	return stats, transport(err)
+}
+
+// digests opens the disk's digest file, or makes it for a copy that begins.
+func (a *act) digests(d *Disk, size int64, maps []disk.Mapping) (*disk.Digests, error) {
+	source := fmt.Sprintf("%s %s %s", a.job.Source.Host, a.job.VM.Source.InstanceUUID, d.Path)
+	path := a.digestPath(d.Address)
+	digests, err := disk.OpenDigests(path, source, size, maps)
+	if errors.Is(err, fs.ErrNotExist) {
+		return disk.CreateDigests(path, source, size, maps)
+	}
+	return digests, err
+}
+
+// transport marks errors of the source's side as leaving the work in place:
+// those of the target (full, broken) do not go away by trying again.
+func transport(err error) error {
+	if _, ok := errors.AsType[*disk.ReadError](err); ok {
+		return keep(err)
+	}
+	return err
+}
+
+func mappings(d *Disk, src disk.Image) []disk.Mapping {
+	maps := make([]disk.Mapping, len(d.Ranges))
+	for i, r := range d.Ranges {
+		maps[i] = disk.Mapping{Source: src, SourceOffset: r.Source, TargetOffset: r.Target, Length: r.Length}
+	}
+	return maps
+}
+
+// define defines the domain, marked as this run's.
+func (a *act) define(ctx context.Context) error {
+	xml, err := domain.Tag(a.job.VM.Domain.XML, a.journal.Run())
+	if err != nil {
+		return err
+	}
+	return a.Virt.Define(ctx, xml, a.job.VM.Domain.AutoStart, a.journal.Run())
+}
