@@ -129,11 +129,11 @@ func SafeName(name string) string {
 	for _, word := range reserved() {
 		s = strings.ReplaceAll(s, word, "-"+word[1:])
 	}
-	s = s[:min(len(s), maxName-len("vm_"))]
+	s = s[:min(len(s), maxName)]
 	if checkLV(s) != nil {
 		s = "vm_" + s
 	}
-	return s
+	return s[:min(len(s), maxName)]
 }
 
 var (

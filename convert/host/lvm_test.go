@@ -1,0 +1,277 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// script is a Runner that knows the answers and notes what it is asked.
+type script struct {
+	answers map[string]string // by program
+	fail    map[string]error
+	argv    []string // joined by spaces
+}
+
+func (s *script) Run(_ context.Context, argv ...string) ([]byte, error) {
+	s.argv = append(s.argv, strings.Join(argv, " "))
+	return []byte(s.answers[argv[0]]), s.fail[argv[0]]
+}
+
+const (
+	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_free_count":"5","vg_extent_count":"1000","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":""}]}]}`
+	lvJSON = `{"report":[{"lv":[{"lv_name":"old","lv_size":"8388608","lv_tags":""},{"lv_name":"mine","lv_size":"4194304","lv_tags":"x,esxodus_r1,y"}]}]}`
+)
+
+func lvmVolume(t *testing.T, l LVM, name string, size int64) Volume {
+	t.Helper()
+	v, err := l.Volume(name, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestLogicalCheck(t *testing.T) {
+	l := LVM{VG: "vg0", Tool: &script{answers: map[string]string{"vgs": vgJSON, "lvs": lvJSON}}}
+	vols := []Volume{lvmVolume(t, l, "new", 1), lvmVolume(t, l, "new2", 4<<20), lvmVolume(t, l, "old", 4<<20+512)}
+	got, err := l.Check(t.Context(), vols)
+	want := Facts{
+		Free: 20 << 20, Total: 4000 << 20, Need: 16 << 20, Unit: 4 << 20,
+		Volumes: []VolumeFacts{{Volume: vols[0], Size: 4 << 20}, {Volume: vols[1], Size: 4 << 20}, {Volume: vols[2], Size: 8 << 20, Exists: "a logical volume of 8388608 bytes"}},
+	}
+	if diff := cmp.Diff(got, want); diff != "" || err != nil {
+		t.Errorf("Check = (-got +want) %s, %v", diff, err)
+	}
+}
+
+func TestLogicalArgv(t *testing.T) {
+	s := &script{answers: map[string]string{"vgs": vgJSON, "lvs": lvJSON}}
+	l := LVM{VG: "vg0", Tool: s}
+	if err := l.Remove(t.Context(), lvmVolume(t, l, "mine", 1), "r1", Identity{}); err == nil || !strings.Contains(err.Error(), "it is still there") {
+		t.Errorf("Remove = %v; the report still has it", err)
+	}
+	for _, name := range []string{"old", "none"} {
+		if err := l.Remove(t.Context(), lvmVolume(t, l, name, 1), "r1", Identity{}); err != nil {
+			t.Errorf("Remove of %s = %v", name, err)
+		}
+	}
+	if err := l.Release(t.Context(), lvmVolume(t, l, "mine", 1), "r1", Identity{}); err != nil {
+		t.Error(err)
+	}
+	const list = "lvs --reportformat json --units b --nosuffix --options lv_name,lv_size,lv_tags vg0"
+	want := []string{
+		list, "lvremove --yes --quiet --force --select lv_tags={esxodus_r1} vg0/mine", list,
+		list, list,
+		list, "lvchange --quiet --deltag esxodus_r1 vg0/mine",
+	}
+	if diff := cmp.Diff(s.argv, want); diff != "" {
+		t.Errorf("argv (-got +want):\n%s", diff)
+	}
+}
+
+func TestLogicalCreateRefuses(t *testing.T) {
+	full := strings.Replace(vgJSON, `"vg_free_count":"5"`, `"vg_free_count":"1"`, 1)
+	tests := []struct {
+		name, vg, lv string
+		fail         map[string]error
+		err          string
+	}{
+		{name: "clash", vg: vgJSON, lv: "old", err: "logical volume vg0/old exists already, and is left as it is"},
+		{name: "full", vg: full, lv: "new", err: "volume group vg0 has 4194304 bytes free, vg0/new needs 8388608 (2 extents of 4194304): extend the group or remove something"},
+		{name: "exported", vg: strings.Replace(vgJSON, `"vg_exported":""`, `"vg_exported":"exported"`, 1), lv: "new", err: "vgimport vg0"},
+		{name: "partial", vg: strings.Replace(vgJSON, `"vg_partial":""`, `"vg_partial":"partial"`, 1), lv: "new", err: "volume group vg0 lacks a physical volume"},
+		{name: "clustered", vg: strings.Replace(vgJSON, `"vg_clustered":""`, `"vg_clustered":"clustered"`, 1), lv: "new", err: "volume group vg0 is clustered"},
+		{name: "read-only", vg: strings.Replace(vgJSON, "writeable", "read-only", 1), lv: "new", err: "volume group vg0 is read-only here"},
+		{name: "none", fail: map[string]error{"vgs": &ExitError{Argv: []string{"vgs"}, Code: 5, Stderr: `Volume group "vg0" not found; Cannot process volume group vg0`}}, lv: "new", err: "this host has no volume group vg0: vgs lists those it has"},
+		{name: "two", vg: strings.Replace(vgJSON, `"vg":[{`, `"vg":[{"vg_name":"vg0"},{`, 1), lv: "new", err: "vgs reports 2 groups of that name"},
+		{name: "no JSON", vg: "x", lv: "new", err: "vgs: report: "},
+		{name: "no report", vg: "{}", lv: "new", err: "vgs: empty report"},
+		{name: "no number", vg: strings.Replace(vgJSON, `"4194304"`, `"4.00m"`, 1), lv: "new", err: `vg_extent_size is "4.00m", want a number`},
+		{name: "extents of 0", vg: strings.Replace(vgJSON, `"4194304"`, `"0"`, 1), lv: "new", err: "of 0 bytes free"},
+		{name: "too many extents", vg: strings.Replace(vgJSON, `"1000"`, `"9223372036854775807"`, 1), lv: "new", err: "9223372036854775807 extents"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &script{answers: map[string]string{"vgs": tt.vg, "lvs": lvJSON}, fail: tt.fail}
+			l := LVM{VG: "vg0", Tool: s}
+			err := l.Create(t.Context(), lvmVolume(t, l, tt.lv, 4<<20+1), "r1", func(Identity) error { t.Error("claimed"); return nil })
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("Create = %v, want %q", err, tt.err)
+			}
+			for _, argv := range s.argv {
+				if !strings.HasPrefix(argv, "vgs ") && !strings.HasPrefix(argv, "lvs ") {
+					t.Errorf("ran %s", argv)
+				}
+			}
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	l := LVM{VG: "vg0"}
+	for name, ok := range map[string]bool{
+		"web-1": true, "a+b.c_d": true, "": false, "-x": false, ".": false, "..": false, "a b": false, "a/b": false, "$(id)": false,
+		"snapshot1": false, "pvmove0": false, "x_tdata": false, "x_mlog": false, strings.Repeat("x", 100): true, strings.Repeat("x", 101): false, "ü": false,
+	} {
+		if _, err := l.Volume(name, 1); (err == nil) != ok {
+			t.Errorf("LVM.Volume(%q) = %v", name, err)
+		}
+	}
+	for name, ok := range map[string]bool{"a b.raw": true, "ü.raw": true, "": false, ".x": false, "..": false, "a/b": false, "a\nb": false, "a\x00b": false, "a\xffb": false} {
+		if _, err := (Dir{Path: "/x"}).Volume(name, 1); (err == nil) != ok {
+			t.Errorf("Dir.Volume(%q) = %v", name, err)
+		}
+	}
+	for _, s := range []string{"dir:/a", "lvm:vg0"} {
+		if got, err := ParseStorage(s, Tool{}); err != nil || got.String() != s {
+			t.Errorf("ParseStorage(%q) = %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "dir:", "dir:a", "lvm:", "lvm:-x", "lvm:a/b", "nbd:x", "/a", "lvm:$(id)"} {
+		if got, err := ParseStorage(s, Tool{}); err == nil {
+			t.Errorf("ParseStorage(%q) = %v", s, got)
+		}
+	}
+}
+
+func FuzzSafeName(f *testing.F) {
+	for _, seed := range []string{"web", "Büro Server #1", "", "..", "-x", "snapshot", "pvmove0", "a_tdata_mlog", "%2f/../x", "\xff", strings.Repeat("_cdata", 40), "___mlog"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		got := SafeName(in)
+		if err := checkLV(got); err != nil {
+			t.Errorf("SafeName(%q): %v", in, err)
+		}
+		if again := SafeName(got); again != got {
+			t.Errorf("SafeName(%q) = %q, and of that %q", in, got, again)
+		}
+		if _, err := (Dir{Path: "/x"}).Volume(got, 1); err != nil {
+			t.Errorf("SafeName(%q): %v", in, err)
+		}
+	})
+}
+
+// noMapper runs LVM's tools without device-mapper, on one loop device and
+// with a configuration of their own.
+type noMapper struct{ t *testing.T }
+
+func (n noMapper) Run(ctx context.Context, argv ...string) ([]byte, error) {
+	for i, a := range argv {
+		if i > 0 && (argv[i-1] == "--activate" || argv[i-1] == "--zero" || argv[i-1] == "--wipesignatures") && a == "y" {
+			argv[i] = "n"
+		}
+	}
+	n.t.Logf("%q", argv)
+	return Tool{}.Run(ctx, append([]string{argv[0], "--driverloaded", "n"}, argv[1:]...)...)
+}
+
+// TestLogicalLoop has real LVM keep the metadata, and fakes the device nodes.
+func TestLogicalLoop(t *testing.T) {
+	if os.Getuid() != 0 {
+		missing(t, "not root")
+	}
+	loop, vg := loopGroup(t)
+	l := LVM{VG: vg, Tool: noMapper{t}}
+	ctx := t.Context()
+	v := lvmVolume(t, l, "web-1.disk", 10<<20+512)
+	if err := os.Mkdir("/dev/"+vg, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll("/dev/" + vg) })
+	if err := os.Symlink(loop, v.Path); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, l, v, "r1", Identity{}, Absent)
+	var id Identity
+	if err := l.Create(ctx, v, "r1", func(i Identity) error { id = i; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, l, v, "r1", id, Ours)
+	wantState(t, l, v, "r10", id, Foreign)
+	wantState(t, l, v, "r", id, Foreign)
+	facts, err := l.Check(ctx, []Volume{v})
+	if err != nil || facts.Volumes[0].Size != 12<<20 || facts.Volumes[0].Exists != "a logical volume of 12582912 bytes" || facts.Free != facts.Total-12<<20 {
+		t.Errorf("Check = %+v, %v", facts, err)
+	}
+	if err := l.Create(ctx, v, "r2", noClaim); !errors.Is(err, ErrExists) {
+		t.Errorf("Create = %v, want ErrExists", err)
+	}
+	if err := l.Create(ctx, lvmVolume(t, l, "big", facts.Free+1), "r1", noClaim); err == nil || !strings.Contains(err.Error(), "extend the group") {
+		t.Errorf("Create = %v, want that the group is full", err)
+	}
+	if err := l.Remove(ctx, v, "r2", id); err != nil {
+		t.Error(err)
+	}
+	wantState(t, l, v, "r1", id, Ours)
+	for range 2 {
+		if err := l.Remove(ctx, v, "r1", id); err != nil {
+			t.Error(err)
+		}
+		wantState(t, l, v, "r1", id, Absent)
+	}
+	if err := l.Create(ctx, v, "r1", noClaim); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(ctx, v, "r1", id); err != nil {
+		t.Error(err)
+	}
+	wantState(t, l, v, "r1", id, Foreign)
+	if _, err := l.Tool.Run(ctx, "vgchange", "--activate", "n", vg); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Tool.Run(ctx, "vgexport", vg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Check(ctx, nil); err == nil || !strings.Contains(err.Error(), "is exported: vgimport") {
+		t.Errorf("Check of an exported group = %v", err)
+	}
+	l.VG += "x"
+	if _, err := l.Check(ctx, nil); err == nil || !strings.Contains(err.Error(), "this host has no volume group "+l.VG) {
+		t.Errorf("Check of no group = %v", err)
+	}
+}
+
+// loopGroup makes a volume group on a loop device.
+func loopGroup(t *testing.T) (loop, vg string) {
+	t.Helper()
+	dir := t.TempDir()
+	image := filepath.Join(dir, "pv")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 100<<20); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", image).Output()
+	if err != nil {
+		missing(t, "losetup: %v", err)
+	}
+	loop = strings.TrimSpace(string(out))
+	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", loop).Run() })
+	config := fmt.Sprintf(`devices { scan=["/dev"] use_devicesfile=0 filter=["a|^%[1]s$|","r|.*|"] global_filter=["a|^%[1]s$|","r|.*|"] hints="none" obtain_device_list_from_udev=0 external_device_info_source="none" }
+backup { backup=0 archive=0 }
+activation { udev_sync=0 udev_rules=0 monitoring=0 }
+global { event_activation=0 use_lvmpolld=0 system_id_source="none" locking_dir="%[2]s/lock" }
+log { syslog=0 }
+`, loop, dir)
+	if err := os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LVM_SYSTEM_DIR", dir)
+	vg = fmt.Sprintf("esxodus-test%d", os.Getpid())
+	for _, argv := range [][]string{{"pvcreate", "--yes", loop}, {"vgcreate", vg, loop}} {
+		if _, err := (noMapper{t}).Run(t.Context(), argv...); err != nil {
+			missing(t, "%v", err)
+		}
+	}
+	return loop, vg
+}

@@ -1,0 +1,130 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// passable is a directory that QEMU's user can pass, which t.TempDir is not.
+func passable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "esxodus-host-test-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestOverlays(t *testing.T) {
+	if _, err := lookPath("qemu-img"); err != nil {
+		missing(t, "%v", err)
+	}
+	base := filepath.Join(passable(t), `Büro's "disk" 100%, a=b.raw`)
+	if err := os.WriteFile(base, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(base, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	testOverlay(t, base, 1<<20)
+	if b, err := os.ReadFile(base); err != nil || len(b) != 1<<20 || !strings.HasPrefix(string(b), "content\x00") {
+		t.Errorf("the base is now %.10q (%d bytes), %v", b, len(b), err)
+	}
+}
+
+// testOverlay makes two overlays over a base and removes them.
+func testOverlay(t *testing.T, base string, size int64) {
+	t.Helper()
+	dir := filepath.Join(passable(t), "proof")
+	paths, err := Overlays(t.Context(), Tool{}, dir, []string{base, base})
+	if err != nil || len(paths) != 2 {
+		t.Fatalf("Overlays = %q, %v", paths, err)
+	}
+	for _, p := range paths {
+		out, err := Tool{}.Run(t.Context(), "qemu-img", "info", "--output=json", p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var info struct {
+			Size    int64  `json:"virtual-size"`
+			Format  string `json:"format"`
+			Base    string `json:"full-backing-filename"`
+			BaseFmt string `json:"backing-filename-format"`
+		}
+		if err := json.Unmarshal(out, &info); err != nil {
+			t.Fatal(err)
+		}
+		if info.Size != size || info.Format != "qcow2" || info.Base != base || info.BaseFmt != "raw" {
+			t.Errorf("overlay = %+v, want %d bytes over %q", info, size, base)
+		}
+	}
+	if _, err := Overlays(t.Context(), Tool{}, dir, nil); !errors.Is(err, os.ErrExist) {
+		t.Errorf("Overlays in a directory that is there = %v", err)
+	}
+	if err := os.WriteFile(OverlayNVRAM(dir), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := RemoveOverlays(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s after RemoveOverlays: %v", dir, err)
+	}
+}
+
+func TestOverlaysFail(t *testing.T) {
+	if _, err := lookPath("qemu-img"); err != nil {
+		missing(t, "%v", err)
+	}
+	dir := passable(t)
+	base := filepath.Join(dir, "base.raw")
+	if err := os.WriteFile(base, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closed := filepath.Join(dir, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, dir string
+		bases     []string
+		err       string
+	}{
+		{"no base", dir + "/p", []string{base, dir + "/none"}, "overlay over " + dir + "/none: qemu-img: exit status 1: "},
+		{"relative base", dir + "/p", []string{"base.raw"}, "want an absolute path"},
+		{"json as a base", dir + "/p", []string{`json:{"driver":"file"}`}, "want an absolute path"},
+		{"long base", dir + "/p", []string{"/" + strings.Repeat("x", 1023)}, "at most 1023 bytes"},
+		{"no parent", dir + "/none/p", []string{base}, "directory for overlays: "},
+		{"closed parent", closed + "/p", []string{base}, "chmod o+x " + closed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := Overlays(t.Context(), Tool{}, tt.dir, tt.bases); err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("Overlays = %v, want %q", err, tt.err)
+			}
+			if _, err := os.Stat(tt.dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left: %v", tt.dir, err)
+			}
+		})
+	}
+	other := filepath.Join(closed, "precious")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveOverlays(closed); err == nil {
+		t.Error("RemoveOverlays removed a directory that holds another's file")
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}
