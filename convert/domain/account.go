@@ -69,5 +69,3 @@ func (p property) dropped(name string, source any, reason string) {
 func (b *builder) concern(id string, severity ledger.Severity, subject, evidence, advice string) {
 	b.concerns = append(b.concerns, ledger.Concern{ID: id, Severity: severity, Subject: subject, Evidence: evidence, Advice: advice})
 }
-
-func ref[T any](v T) *T { return &v }

@@ -14,7 +14,7 @@ import (
 // boot gives each bootable device its place. libvirt tells the firmware to try
 // no others, and a BIOS numbers its drives by this order, as VMware's does.
 func (b *builder) boot() {
-	order := uint(0)
+	order, strange := uint(0), false
 	place := func(boots ...**libvirtxml.DomainDeviceBoot) {
 		for _, at := range boots {
 			if *at != nil {
@@ -26,6 +26,7 @@ func (b *builder) boot() {
 	}
 	for _, entry := range b.vm.BootOrder {
 		boots, ok := b.bootEntry(entry)
+		strange = strange || len(boots) == 0
 		if !ok {
 			b.concern(ConcernBootOrder, ledger.Note, "", fmt.Sprintf("boot order names %q, which the domain doesn't have", entry), "check the boot order of the domain")
 		}
@@ -35,7 +36,11 @@ func (b *builder) boot() {
 	place(b.allDisks()...)
 	place(b.allCDROMs()...)
 	all, target := b.of(""), strings.Join(b.bootSequence(), ", ")
-	all.mapped("bootOrder", b.vm.BootOrder, target)
+	if strange {
+		all.changed("bootOrder", b.vm.BootOrder, target, "the domain doesn't have all of these")
+	} else {
+		all.mapped("bootOrder", b.vm.BootOrder, target)
+	}
 	all.mapped("hddOrder", b.vm.HDDOrder, target)
 	if ms := b.vm.BootDelay; ms > 0 {
 		b.dom.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: fmt.Sprint(min(ms, 65535))}

@@ -7,6 +7,7 @@ const (
 	ConcernName           = "vm.name"           // the domain has another name
 	ConcernUUID           = "vm.uuid"           // no SMBIOS UUID that a domain can have
 	ConcernState          = "vm.state"          // orphaned, inaccessible, invalid
+	ConcernProblem        = "vm.problem"        // the source contradicts itself
 	ConcernTemplate       = "vm.template"       // a template
 	ConcernEncrypted      = "vm.encrypted"      // encrypted by vCenter
 	ConcernFaultTolerance = "vm.faultTolerance" // shadowed by another VM

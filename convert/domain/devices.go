@@ -72,7 +72,7 @@ func (b *builder) devices() {
 	b.sound()
 	b.video()
 	d := b.dom.Devices
-	d.Controllers = append(d.Controllers, libvirtxml.DomainController{Type: "virtio-serial", Index: ref(uint(0)), Address: b.pci.express()})
+	d.Controllers = append(d.Controllers, libvirtxml.DomainController{Type: "virtio-serial", Index: new(uint(0)), Address: b.pci.express()})
 	d.Channels = []libvirtxml.DomainChannel{{
 		Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"}},
 		Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: "org.qemu.guest_agent.0"}},
@@ -123,12 +123,12 @@ func (b *builder) serialPorts() {
 		}
 		b.dom.Devices.Serials = append(b.dom.Devices.Serials, libvirtxml.DomainSerial{
 			Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
-			Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: ref(uint(i)), Model: &libvirtxml.DomainSerialTargetModel{Name: "isa-serial"}},
+			Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: new(uint(i)), Model: &libvirtxml.DomainSerialTargetModel{Name: "isa-serial"}},
 		})
 	}
 	b.dom.Devices.Consoles = []libvirtxml.DomainConsole{{
 		Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
-		Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: ref(uint(0))},
+		Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: new(uint(0))},
 	}}
 	for _, p := range b.vm.Parallel {
 		accountPort(b.of("parallelPorts[%d].", p.Index), p, "nothing on this host would read it")
@@ -179,7 +179,7 @@ func (b *builder) usb() {
 		model, address = "piix3-uhci", func() *libvirtxml.DomainAddress { return nil }
 	}
 	b.dom.Devices.Controllers = append(b.dom.Devices.Controllers, libvirtxml.DomainController{
-		Type: "usb", Index: ref(uint(0)), Model: model, Address: address(),
+		Type: "usb", Index: new(uint(0)), Model: model, Address: address(),
 	})
 	all := b.of("")
 	all.changed("usb", b.vm.USB, model, "one controller for what the guest needs of it")

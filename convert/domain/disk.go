@@ -123,7 +123,7 @@ func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.
 func (b *builder) diskAddress(bus string, n int) *libvirtxml.DomainAddress {
 	drive := func(controller, bus, target, unit int) *libvirtxml.DomainAddress {
 		return &libvirtxml.DomainAddress{Drive: &libvirtxml.DomainAddressDrive{
-			Controller: ref(uint(controller)), Bus: ref(uint(bus)), Target: ref(uint(target)), Unit: ref(uint(unit)),
+			Controller: new(uint(controller)), Bus: new(uint(bus)), Target: new(uint(target)), Unit: new(uint(unit)),
 		}}
 	}
 	switch bus {
@@ -155,7 +155,7 @@ func (b *builder) controllers(bus, reason string) {
 	if bus == busSCSI {
 		for i := range (n + scsiTargets - 1) / scsiTargets {
 			b.dom.Devices.Controllers = append(b.dom.Devices.Controllers, libvirtxml.DomainController{
-				Type: "scsi", Index: ref(uint(i)), Model: "virtio-scsi", Address: b.pci.express(),
+				Type: "scsi", Index: new(uint(i)), Model: "virtio-scsi", Address: b.pci.express(),
 			})
 		}
 	}

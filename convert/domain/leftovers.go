@@ -63,6 +63,10 @@ func (b *builder) state() {
 	case "orphaned", "inaccessible", "invalid", "disconnected":
 		b.concern(ConcernState, ledger.Blocker, "", "the host says that the VM is "+vm.ConnectionState, "its files are missing or unreadable: repair or register it again on the host")
 	}
+	all.dropped("problems", vm.Problems, "can't be")
+	for _, p := range vm.Problems {
+		b.concern(ConcernProblem, ledger.Blocker, "", p, "look at the VM's settings on the host; what can't be isn't copied")
+	}
 	all.dropped("template", vm.Template, "libvirt has no templates")
 	if vm.Template {
 		b.concern(ConcernTemplate, ledger.Note, "", "the VM is a template", "the domain is an ordinary one: don't start it if it's meant for cloning")
@@ -104,7 +108,7 @@ func truth(s string) bool {
 }
 
 func extraReason(key string) string {
-	for _, p := range []struct{ prefix, reason string }{
+	for _, p := range [][2]string{
 		{"guestinfo.", "a message box between ESXi and VMware Tools"},
 		{"isolation.", "hardens an interface that the domain doesn't have"},
 		{"tools.", "a setting of VMware Tools"},
@@ -122,8 +126,8 @@ func extraReason(key string) string {
 		{"snapshot.", "a setting of ESXi's snapshots"},
 		{"ctk", "changed block tracking"},
 	} {
-		if strings.HasPrefix(key, p.prefix) {
-			return p.reason
+		if strings.HasPrefix(key, p[0]) {
+			return p[1]
 		}
 	}
 	return "no field of a domain is known for it"
@@ -214,11 +218,11 @@ func (s system) nicWord() string {
 
 // hostOnlyInitramfs are the systems whose initramfs holds only what the
 // machine had that it was made on.
-var hostOnlyInitramfs = []string{"rhel", "centos", "rocky", "almalinux", "ol", "fedora", "sles", "sled", "opensuse-leap", "opensuse-tumbleweed", "photon", "amzn", "arch", "gentoo"}
+const hostOnlyInitramfs = "rhel centos rocky almalinux ol fedora sles sled opensuse-leap opensuse-tumbleweed photon amzn arch gentoo"
 
 func (b *builder) linuxConcerns() {
 	g := b.o.Guest
-	if slices.Contains(hostOnlyInitramfs, g.Distro) {
+	if g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro) {
 		b.concern(ConcernInitramfs, ledger.Warning, "", g.Distro+" makes its initramfs for the machine that it runs on: virtio may be missing",
 			`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "virtio_blk virtio_scsi virtio_net virtio_pci" (or the like); the boot proof shows whether it starts`)
 	}

@@ -74,8 +74,8 @@ func ascii(s string) (kept string, lost bool) {
 		switch {
 		case r < 0x80 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+-", r)):
 			put(string(r))
-		case spelt[r] != "":
-			put(spelt[r])
+		case r >= 0x80 && spelt(r) != "":
+			put(spelt(r))
 		case unicode.Is(unicode.Mn, r): // an accent, split off by NFKD
 		default:
 			gap = true
@@ -88,27 +88,30 @@ func ascii(s string) (kept string, lost bool) {
 	return w.String(), lost
 }
 
-// spelt holds letters that NFKD leaves whole.
-var spelt = map[rune]string{
-	'ß': "ss", 'ẞ': "SS", 'æ': "ae", 'Æ': "AE", 'œ': "oe", 'Œ': "OE", 'ø': "o", 'Ø': "O", 'ł': "l", 'Ł': "L",
-	'đ': "d", 'Đ': "D", 'ð': "d", 'Ð': "D", 'þ': "th", 'Þ': "Th", 'ı': "i", 'ħ': "h", 'Ħ': "H",
+// spelt spells out letters that NFKD leaves whole; "" for all others.
+func spelt(r rune) string {
+	const table = "ß ss ẞ SS æ ae Æ AE œ oe Œ OE ø o Ø O ł l Ł L đ d Đ D ð d Ð D þ th Þ Th ı i ħ h Ħ H"
+	words := strings.Fields(table)
+	for i := 0; i < len(words); i += 2 {
+		if words[i] == string(r) {
+			return words[i+1]
+		}
+	}
+	return ""
 }
 
 // LVM keeps these for itself; see lvm(8), "Valid names".
-var (
-	reservedPrefixes = []string{"snapshot", "pvmove"}
-	reservedParts    = []string{
-		"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_iorig", "_imeta", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta",
-		"_tdata", "_tmeta", "_tpool", "_vdata", "_vorigin", "_wcorig",
-	}
+const (
+	reservedPrefixes = "snapshot pvmove"
+	reservedParts    = "_cdata _cmeta _corig _cpool _cvol _iorig _imeta _mimage _mlog _pmspare _rimage _rmeta _tdata _tmeta _tpool _vdata _vorigin _wcorig"
 )
 
 // unreserve changes as little as makes s a name that LVM leaves to users.
 func unreserve(s string) string {
-	for _, p := range reservedParts {
+	for p := range strings.FieldsSeq(reservedParts) {
 		s = strings.ReplaceAll(s, p, "-"+p[1:])
 	}
-	for _, p := range reservedPrefixes {
+	for p := range strings.FieldsSeq(reservedPrefixes) {
 		if strings.HasPrefix(s, p) {
 			return "vm-" + s
 		}

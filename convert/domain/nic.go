@@ -165,7 +165,7 @@ func bandwidth(s *inventory.Shaping) *libvirtxml.DomainInterfaceBandwidth {
 		if n < unit {
 			return nil
 		}
-		return ref(int(min(n/unit, 1<<31-1)))
+		return new(int(min(n/unit, 1<<31-1)))
 	}
 	return &libvirtxml.DomainInterfaceBandwidth{Outbound: &libvirtxml.DomainInterfaceBandwidthParams{
 		Average: count(s.AverageBitsPerSecond, 8000), Peak: count(s.PeakBitsPerSecond, 8000), Burst: count(s.BurstBytes, 1024),
@@ -175,13 +175,18 @@ func bandwidth(s *inventory.Shaping) *libvirtxml.DomainInterfaceBandwidth {
 // link sets whether the cable is in when the domain starts.
 func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 	of := b.of("nics[%s].", ethernet(n))
+	if iface.Link != nil { // attached to nothing
+		of.changed("startConnected", n.StartConnected, "link down", "attached to nothing")
+		of.changed("connected", n.Connected, "link down", "attached to nothing")
+		return
+	}
 	if n.StartConnected {
 		of.mapped("startConnected", true, "link up")
 	} else {
 		iface.Link = &libvirtxml.DomainInterfaceLink{State: "down"}
 		of.add("startConnected", "false", "link down", ledger.Mapped, "")
 	}
-	if n.Connected != n.StartConnected && n.Connected {
+	if n.Connected && !n.StartConnected {
 		of.changed("connected", n.Connected, "link down", "the state of the moment; at the VM's next start it would be unplugged")
 		return
 	}

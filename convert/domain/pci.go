@@ -65,15 +65,15 @@ func (p *pciBus) finish(dom *libvirtxml.Domain) {
 	if p.machine == pc {
 		return
 	}
-	all := []libvirtxml.DomainController{{Type: "pci", Index: ref(uint(0)), Model: "pcie-root"}}
+	all := []libvirtxml.DomainController{{Type: "pci", Index: new(uint(0)), Model: "pcie-root"}}
 	for i := range p.ports + sparePorts {
 		at := pciAddress(0, firstPortSlot+i/portsPerSlot, i%portsPerSlot)
 		if i%portsPerSlot == 0 {
 			at.PCI.MultiFunction = "on"
 		}
 		all = append(all, libvirtxml.DomainController{
-			Type: "pci", Index: ref(i + 1), Model: "pcie-root-port",
-			PCI:     &libvirtxml.DomainControllerPCI{Target: &libvirtxml.DomainControllerPCITarget{Chassis: ref(i + 1), Port: ref(0x10 + i)}},
+			Type: "pci", Index: new(i + 1), Model: "pcie-root-port",
+			PCI:     &libvirtxml.DomainControllerPCI{Target: &libvirtxml.DomainControllerPCITarget{Chassis: new(i + 1), Port: new(0x10 + i)}},
 			Address: at,
 		})
 	}
@@ -82,7 +82,7 @@ func (p *pciBus) finish(dom *libvirtxml.Domain) {
 
 func pciAddress(bus, slot, function uint) *libvirtxml.DomainAddress {
 	return &libvirtxml.DomainAddress{PCI: &libvirtxml.DomainAddressPCI{
-		Domain: ref(uint(0)), Bus: &bus, Slot: &slot, Function: &function,
+		Domain: new(uint(0)), Bus: &bus, Slot: &slot, Function: &function,
 	}}
 }
 

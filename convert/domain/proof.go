@@ -120,7 +120,7 @@ func proofConsole(d *libvirtxml.DomainDeviceList, socket string) {
 		return &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind", Path: socket}}
 	}
 	if len(d.Serials) == 0 {
-		d.Serials = []libvirtxml.DomainSerial{{Target: &libvirtxml.DomainSerialTarget{Port: ref(uint(0))}}}
+		d.Serials = []libvirtxml.DomainSerial{{Target: &libvirtxml.DomainSerialTarget{Port: new(uint(0))}}}
 	}
 	for i := range d.Serials {
 		s := &d.Serials[i]
@@ -129,7 +129,7 @@ func proofConsole(d *libvirtxml.DomainDeviceList, socket string) {
 			s.Source = &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}
 		}
 	}
-	d.Consoles = []libvirtxml.DomainConsole{{Source: source(), Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: ref(uint(0))}}}
+	d.Consoles = []libvirtxml.DomainConsole{{Source: source(), Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: new(uint(0))}}}
 	for i := range d.Parallels {
 		d.Parallels[i].Source = &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}
 	}

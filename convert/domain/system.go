@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,29 +53,25 @@ func classify(vm *inventory.VM, g guest.Guest) system {
 	return s
 }
 
-// Guest ids by family, in lower case and without "64Guest" or "Guest". See
+// Beginnings of guest ids in lower case (for Linux, parts of them); see
 // VirtualMachineGuestOsIdentifier in the vSphere API reference.
-var (
-	windowsIDs = []string{"win"}
-	bsdIDs     = []string{"freebsd", "openbsd", "netbsd"}
-	linuxIDs   = []string{"linux", "debian", "ubuntu", "rhel", "redhat", "centos", "rocky", "fedora", "oracle", "sles", "suse", "nld9", "oes", "sjds", "asianux", "mandrake", "mandriva", "coreos", "photon", "crxpod", "crxsys", "kylin", "fusionos", "prolinux", "pardus", "flatcar"}
-	legacyIDs  = []string{"dos", "os2", "ecomstation", "netware", "openserver", "unixware", "solaris6", "solaris7", "solaris8", "solaris9", "win31", "win95", "win98", "winme", "winnt", "win2000", "winxp", "winnet", "other24x", "redhat", "rhel2", "rhel3", "rhel4", "debian4", "slesguest", "sles64guest", "suseguest", "suse64guest", "nld9", "turbolinux", "mandrake", "sjds"}
-	usb1IDs    = []string{"winvista", "winlonghorn", "windows7"}
+const (
+	windowsIDs = "win"
+	bsdIDs     = "freebsd openbsd netbsd"
+	linuxIDs   = "linux debian ubuntu rhel redhat centos rocky fedora oracle sles suse nld9 oes sjds asianux mandrake mandriva" +
+		" coreos photon crxpod crxsys kylin fusionos prolinux pardus flatcar"
+	legacyIDs = "dos os2 ecomstation netware openserver unixware solaris6 solaris7 solaris8 solaris9" +
+		" win31 win95 win98 winme winnt win2000 winxp winnet" +
+		" other24x redhat rhel2 rhel3 rhel4 debian4 slesguest sles64guest suseguest suse64guest nld9 turbolinux mandrake sjds"
+	usb1IDs = "winvista winlonghorn windows7"
 )
 
 func byGuestID(id string) system {
-	has := func(ids []string, match func(string, string) bool) bool {
-		for _, x := range ids {
-			if match(id, x) {
-				return true
-			}
-		}
-		return false
+	has := func(words string, match func(string, string) bool) bool {
+		return slices.ContainsFunc(strings.Fields(words), func(w string) bool { return match(id, w) })
 	}
-	s := system{
-		legacy: has(legacyIDs, strings.HasPrefix),
-		usb1:   has(usb1IDs, strings.HasPrefix),
-	}
+	s := system{legacy: has(legacyIDs, strings.HasPrefix)}
+	s.usb1 = s.legacy || has(usb1IDs, strings.HasPrefix)
 	switch {
 	case has(windowsIDs, strings.HasPrefix):
 		s.family = windows
@@ -83,7 +80,6 @@ func byGuestID(id string) system {
 	case has(linuxIDs, strings.Contains):
 		s.family = linux
 	}
-	s.usb1 = s.usb1 || s.legacy
 	return s
 }
 
