@@ -356,7 +356,7 @@ func killHelper(t *testing.T, v Volume, verb string, after time.Duration) {
 	_ = cmd.Process.Kill()
 	// As a power cut does, half of the times; else lvcreate goes on alone.
 	if rand.IntN(2) == 0 {
-		for _, word := range strings.FieldsSeq(string(children)) {
+		for word := range strings.FieldsSeq(string(children)) {
 			var pid int
 			if _, err := fmt.Sscan(word, &pid); err == nil {
 				_ = unix.Kill(pid, unix.SIGKILL)
