@@ -6,6 +6,7 @@ import (
 	"esxodus/fixtures/esxi"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -58,7 +59,9 @@ func setUp(env *testscript.Env) error {
 		cancel()
 		return err
 	}
+	undefine(vm) // of an earlier test that was killed
 	env.Defer(func() {
+		undefine(vm)
 		_ = h.Close()
 		cancel()
 	})
@@ -83,6 +86,11 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("STORAGE", "dir:"+disks)
 	env.Setenv("VIRT", fixtures.VirtType())
 	return nil
+}
+
+// undefine removes a script's domain, if it left one.
+func undefine(vm string) {
+	_ = exec.Command("virsh", "-q", "-c", "qemu:///system", "undefine", vm).Run()
 }
 
 func esxiHost(ts *testscript.TestScript) *esxi.Host {
