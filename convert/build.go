@@ -163,7 +163,7 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	if err != nil {
 		return v, err
 	}
-	v.Domain = Domain{AutoStart: dom.AutoStart, XML: dom.XML}
+	v.Domain = Domain{UUID: dom.Domain.UUID, AutoStart: dom.AutoStart, XML: dom.XML}
 	v.Ledger = dom.Ledger
 	v.Concerns = append(dom.Concerns, concerns(vm, &v, f, o)...)
 	v.Steps = steps(vm, &v, f, o)

@@ -138,7 +138,7 @@ func firmwareConcerns(vm *inventory.VM, t TargetFacts) []ledger.Concern {
 func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 	var out []ledger.Concern
 	for _, k := range f.Target.Domains {
-		if k.Name == v.Name || (vm.BIOSUUID != "" && strings.EqualFold(k.UUID, vm.BIOSUUID)) {
+		if k.Name == v.Name || strings.EqualFold(k.UUID, v.Domain.UUID) {
 			out = append(out, ledger.Concern{
 				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
 				Advice: "if it is this VM from an earlier run, `esxodus status` knows it: roll it back; else rename or undefine it",
@@ -166,7 +166,7 @@ func addClashes(p *Plan) {
 	addDuplicates(p, ledger.Concern{
 		ID: ConcernClashUUID, Severity: ledger.Blocker, Evidence: "have the SMBIOS UUID",
 		Advice: "libvirt refuses two domains of one UUID: one is a clone; give it its own uuid.bios on ESXi",
-	}, func(v *VMPlan) []string { return []string{v.Source.BIOSUUID} })
+	}, func(v *VMPlan) []string { return []string{v.Domain.UUID} })
 	addDuplicates(p, ledger.Concern{
 		ID: ConcernClashMAC, Severity: ledger.Warning, Evidence: "have the MAC",
 		Advice: "two guests with one MAC on one network lose traffic: change one",

@@ -66,6 +66,7 @@ type VMPlan struct {
 
 // Domain is the libvirt domain to define.
 type Domain struct {
+	UUID      string `json:"uuid"`
 	AutoStart bool   `json:"autoStart"`
 	XML       string `json:"xml"` // apply adds the run's id as metadata, nothing else
 }

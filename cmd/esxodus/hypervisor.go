@@ -98,7 +98,15 @@ func (h *hypervisor) Prove(ctx context.Context, xml string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s after %v: %s", proof.Kind, proof.Duration.Round(time.Second/10), proof.Evidence), nil
+	return fmt.Sprintf("%s after %v: %s", proofWords(proof.Kind), proof.Duration.Round(time.Second/10), proof.Evidence), nil
+}
+
+// proofWords says which proof was had.
+func proofWords(k virt.ProofKind) string {
+	if k == virt.LoginPrompt {
+		return "login prompt on the serial console"
+	}
+	return "activity only, nothing on the serial console,"
 }
 
 // CleanProof implements convert.Hypervisor.
