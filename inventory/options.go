@@ -165,8 +165,11 @@ func (vm *VM) bootDevices(word string) []string {
 	return []string{word}
 }
 
+// words returns the words of a boot order, of which no machine has many.
 func words(list string) []string {
-	return strings.FieldsFunc(strings.ToLower(list), func(r rune) bool { return r == ',' || r == ' ' })
+	const maxWords = 300
+	all := strings.FieldsFunc(strings.ToLower(list[:min(len(list), 64*maxWords)]), func(r rune) bool { return r == ',' || r == ' ' })
+	return all[:min(len(all), maxWords)]
 }
 
 // Beside returns the datastore path of a file that the .vmx names: relative

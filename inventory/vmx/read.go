@@ -1,0 +1,94 @@
+package vmx
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"esxodus/inventory"
+)
+
+// Read reads the .vmx called name (slash-separated, below fsys), and of its
+// disks what their descriptors say where they lie below fsys too: capacity,
+// UUID, thin or not, snapshots. A descriptor that isn't there leaves the
+// capacity at 0; one that makes no sense is in VM.Problems.
+func Read(fsys fs.FS, name string) (inventory.VM, error) {
+	b, err := readFile(fsys, name, maxSize)
+	if err != nil {
+		return inventory.VM{}, err
+	}
+	f, err := Parse(b)
+	if err != nil {
+		return inventory.VM{}, fmt.Errorf("%s: %w", name, err)
+	}
+	vm, err := f.vm(name)
+	if err != nil {
+		return vm, fmt.Errorf("%s: %w", name, err)
+	}
+	for i := range vm.Disks {
+		if err := describe(fsys, &vm.Disks[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			vm.Problem("disk %s: %v", vm.Disks[i].Address(), err)
+		}
+	}
+	return vm, nil
+}
+
+// describe fills in what the descriptors of the disk's chain say.
+func describe(fsys fs.FS, d *inventory.Disk) error {
+	if d.Path == "" || !fs.ValidPath(path.Clean(d.Path)) {
+		return fs.ErrNotExist // on another datastore
+	}
+	top, err := readDescriptor(fsys, path.Clean(d.Path))
+	if err != nil {
+		return err
+	}
+	d.Capacity, d.UUID, d.ContentID, d.Thin, d.Format = top.capacity, top.uuid, top.cid, top.thin, top.format()
+	seen := map[string]bool{path.Clean(d.Path): true}
+	at, link := path.Clean(d.Path), top
+	for link.parent != "" {
+		next := link.parent
+		if !strings.HasPrefix(next, "/") {
+			next = path.Join(path.Dir(at), next)
+		}
+		if seen[next] || len(seen) > maxLinks {
+			return fmt.Errorf("%s: its chain of parents does not end", at)
+		}
+		seen[next] = true
+		d.Parents = append(d.Parents, next)
+		if !fs.ValidPath(next) {
+			return nil // the rest is on another datastore
+		}
+		at = next
+		if link, err = readDescriptor(fsys, at); err != nil {
+			return fmt.Errorf("parent %w", err)
+		}
+		d.Thin, d.UUID = d.Thin || link.thin, cmp.Or(d.UUID, link.uuid)
+	}
+	return nil
+}
+
+// readFile reads a regular file of at most limit bytes.
+func readFile(fsys fs.FS, name string, limit int64) (_ []byte, err error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if fi, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: more than %d bytes", name, limit)
+	}
+	return b, nil
+}
