@@ -86,8 +86,8 @@ esac
 
 work=$(mktemp -d)
 qemu=
+# shellcheck disable=SC2317 # called by the trap
 finish() {
-	# shellcheck disable=SC2317 # called by the trap
 	if [ -n "$qemu" ]; then
 		kill -9 "$qemu" 2>/dev/null || :
 		wait "$qemu" 2>/dev/null || :
