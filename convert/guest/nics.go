@@ -19,8 +19,8 @@ func (n *nics) add(o nics) {
 	n.pinned = append(n.pinned, o.pinned...)
 }
 
-// virtualPrefixes are names of interfaces that the guest makes itself. The
-// digits behind them count.
+// isVirtual reports whether a name is one of an interface that the guest makes
+// itself: a word, perhaps with a number.
 func isVirtual(name string) bool {
 	stem := strings.TrimRight(name, "0123456789")
 	switch stem {
@@ -69,11 +69,7 @@ func parseInterfaces(b []byte) nics {
 			n.names = append(n.names, nicNames(current)...)
 		case key == "bridge-ports" || key == "bond-slaves" || key == "slaves":
 			made[current] = true
-			for _, s := range f[1:] {
-				if s != "none" && s != "all" && s != "regex" {
-					n.names = append(n.names, nicNames(s)...)
-				}
-			}
+			n.names = append(n.names, ports(f[1:])...)
 		case key == "vlan-raw-device" && len(f) > 1:
 			made[current] = true
 			n.names = append(n.names, nicNames(f[1])...)
@@ -87,6 +83,22 @@ func parseInterfaces(b []byte) nics {
 	}
 	n.names = kept
 	return n
+}
+
+// ports are the NICs in a list of bridge-utils or ifenslave, which may hold
+// patterns between the words regex and noregex.
+func ports(words []string) []string {
+	var out []string
+	pattern := false
+	for _, w := range words {
+		switch {
+		case w == "regex" || w == "noregex":
+			pattern = w == "regex"
+		case !pattern && w != "none" && w != "all":
+			out = append(out, nicNames(w)...)
+		}
+	}
+	return out
 }
 
 // netplanFile is what matters of a netplan file.
