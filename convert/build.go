@@ -198,7 +198,7 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 		}
 	}
 	add(StepCreate, "make %[2]s of %[3]d bytes for %[1]s")
-	add(StepCopy, "copy %[1]s to %[2]s, %[3]d bytes")
+	add(StepCopy, "copy %[1]s over HTTPS to %[2]s, %[3]d bytes")
 	out = append(out, recheck)
 	add(StepVerify, "read %[2]s back against the digests of %[1]s")
 	auto := "no autostart"

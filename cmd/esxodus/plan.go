@@ -104,10 +104,10 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	}
 	var err error
 	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
-		return o, usageErr(fmt.Errorf("--uplink: %w", err))
+		return o, usageErr(err)
 	}
 	if o.Network.Map, err = network.ParseMap(c.StringSlice("map")); err != nil {
-		return o, usageErr(fmt.Errorf("--map: %w", err))
+		return o, usageErr(err)
 	}
 	return o, nil
 }
