@@ -19,7 +19,7 @@ func benchDir(b *testing.B) string {
 	if base == "" {
 		return b.TempDir()
 	}
-	dir, err := os.MkdirTemp(base, "bench")
+	dir, err := os.MkdirTemp(base, "bench") //nolint:usetesting // another file system than b.TempDir is on
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -32,6 +31,7 @@ type checkpoint struct {
 	in      chan record
 	pending []record
 	bytes   int64
+	buf     []byte // digests on their way to the file
 }
 
 func newCheckpoint(dst Target, d *Digests) *checkpoint {
@@ -97,9 +97,11 @@ func (c *checkpoint) flush() error {
 
 // write writes records whose blocks follow each other.
 func (c *checkpoint) write(rs []record) error {
-	var b []byte
+	c.buf = c.buf[:0]
 	for _, r := range rs {
-		b = append(b, bytes.Repeat(r.sum[:], int(r.count))...)
+		for range r.count {
+			c.buf = append(c.buf, r.sum[:]...)
+		}
 	}
-	return c.digests.put(rs[0].block, b)
+	return c.digests.put(rs[0].block, c.buf)
 }

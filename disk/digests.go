@@ -44,7 +44,8 @@ type Digests struct {
 // bytes. source names what is read, in words that change when its content may
 // have (a path and a content ID, say). A file that exists already is an error
 // wrapping [fs.ErrExist]. The file is either complete on stable storage or
-// absent, whatever happens.
+// absent, whatever happens. Blocks with a digest are taken to be on the target,
+// so a digest file must go when its target does.
 func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests, err error) {
 	ps, blocks, err := pieces(size, maps)
 	if err != nil {
@@ -210,14 +211,10 @@ func (d *Digests) Sum() ([sha256.Size]byte, error) {
 // Close closes the file and gives up the lock.
 func (d *Digests) Close() error { return d.f.Close() }
 
-// get reads the digests of the blocks from first on into sums.
-func (d *Digests) get(first int64, sums []digest) error {
-	buf := make([]byte, len(sums)*len(digest{}))
-	if err := readFull(d.f, buf, digestHeader+first*int64(len(digest{}))); err != nil {
+// get reads the digests of the blocks from first on into b.
+func (d *Digests) get(first int64, b []byte) error {
+	if err := readFull(d.f, b, digestHeader+first*int64(len(digest{}))); err != nil {
 		return fmt.Errorf("digests %s: block %d: %w", d.path, first, err)
-	}
-	for i := range sums {
-		sums[i] = digest(buf[i*len(digest{}):])
 	}
 	return nil
 }
@@ -241,24 +238,26 @@ func (d *Digests) sync() error {
 type digestScan struct {
 	d     *Digests
 	first int64
-	sums  []digest
+	n     int64
+	buf   [digestWindow * len(digest{})]byte
 }
 
 func (d *Digests) scan() *digestScan { return &digestScan{d: d} }
 
 // at is the digest of block i.
 func (s *digestScan) at(i int64) (digest, error) {
-	if i < s.first || i >= s.first+int64(len(s.sums)) {
+	if i < s.first || i >= s.first+s.n {
+		s.first, s.n = i, 0
 		n := min(digestWindow, s.d.blocks-i)
 		if n <= 0 {
 			return digest{}, fmt.Errorf("digests %s: no block %d", s.d.path, i)
 		}
-		s.first, s.sums = i, make([]digest, n)
-		if err := s.d.get(i, s.sums); err != nil {
+		if err := s.d.get(i, s.buf[:n*int64(len(digest{}))]); err != nil {
 			return digest{}, err
 		}
+		s.n = n
 	}
-	return s.sums[i-s.first], nil
+	return digest(s.buf[(i-s.first)*int64(len(digest{})):]), nil
 }
 
 // zeroDigest is the digest of a block of n zeros.

@@ -36,22 +36,29 @@ func TestRawTarget(t *testing.T) {
 	}
 }
 
+// asRoot runs a program that only root can run. If it fails, the test is
+// skipped, or fails where all tools should be there.
+func asRoot(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err == nil {
+		return string(out)
+	}
+	if need := os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") != ""; need && os.Getuid() == 0 {
+		t.Fatalf("%v: %v: %s", argv, err, out)
+	}
+	t.Skipf("%v: %v: %s", argv, err, out)
+	return ""
+}
+
 // loop makes a block device of size bytes, or skips.
 func loop(t *testing.T, size int64) string {
 	t.Helper()
-	need := os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") != ""
 	path := filepath.Join(t.TempDir(), "backing")
 	if err := os.WriteFile(path, bytes.Repeat([]byte{0xee}, int(size)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("losetup", "-f", "--show", path).CombinedOutput()
-	if err != nil && need && os.Getuid() == 0 {
-		t.Fatalf("losetup: %v: %s", err, out)
-	}
-	if err != nil {
-		t.Skipf("losetup: %v: %s", err, out)
-	}
-	dev := strings.TrimSpace(string(out))
+	dev := strings.TrimSpace(asRoot(t, "losetup", "-f", "--show", path))
 	t.Cleanup(func() {
 		if out, err := exec.Command("losetup", "-d", dev).CombinedOutput(); err != nil {
 			t.Errorf("losetup -d: %v: %s", err, out)
@@ -113,13 +120,9 @@ func TestBlockDevice(t *testing.T) {
 
 func TestMountedDevice(t *testing.T) {
 	dev := loop(t, 8<<20)
-	if out, err := exec.Command("mkfs.ext4", "-q", dev).CombinedOutput(); err != nil {
-		t.Skipf("mkfs.ext4: %v: %s", err, out)
-	}
+	asRoot(t, "mkfs.ext4", "-q", dev)
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", dev, dir).CombinedOutput(); err != nil {
-		t.Skipf("mount: %v: %s", err, out)
-	}
+	asRoot(t, "mount", dev, dir)
 	defer exec.Command("umount", dir).Run()
 	if r, err := disk.OpenRaw(dev, true); err == nil {
 		r.Close()
@@ -199,9 +202,7 @@ func TestCopyIsSparse(t *testing.T) {
 
 func TestCopyFullTarget(t *testing.T) {
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("mount: %v: %s", err, out)
-	}
+	asRoot(t, "mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", dir)
 	defer exec.Command("umount", dir).Run()
 	dst, err := disk.CreateRaw(filepath.Join(dir, "raw"), 32<<20)
 	if err != nil {

@@ -100,14 +100,14 @@ func blocksOf(j job) iter.Seq[job] {
 }
 
 func (v *verifier) compare(j job, got digest) error {
-	var want [1]digest
+	var want digest
 	if err := v.digests.get(j.block, want[:]); err != nil {
 		return err
 	}
-	if want[0] == (digest{}) {
+	if want == (digest{}) {
 		return fmt.Errorf("target offset %d: %w", j.target(), ErrNotCopied)
 	}
-	if got != want[0] {
+	if got != want {
 		return &MismatchError{Offset: j.target(), Length: j.n}
 	}
 	return nil

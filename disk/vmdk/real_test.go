@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"esxodus/disk"
@@ -140,6 +141,63 @@ func TestStreamOptimizedFooter(t *testing.T) {
 	info := run(t, "vmdkinfo", path)
 	if !strings.Contains(info, "Stream optimized") && !strings.Contains(info, "stream") {
 		t.Errorf("vmdkinfo doesn't take it for a stream:\n%s", info)
+	}
+}
+
+// counting is an opener whose files count their reads.
+type counting struct {
+	vmdk.Opener
+	reads, bytes atomic.Int64
+}
+
+type countingFile struct {
+	vmdk.File
+	c *counting
+}
+
+func (c *counting) Open(name string) (vmdk.File, error) {
+	f, err := c.Opener.Open(name)
+	return countingFile{f, c}, err
+}
+
+func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
+	f.c.reads.Add(1)
+	f.c.bytes.Add(int64(len(p)))
+	return f.File.ReadAt(p, off)
+}
+
+// Behind a file may be a network, where each read is a request.
+func TestReadsAreFewAndLarge(t *testing.T) {
+	want := disktest.Content(realSize, 3)
+	for i := range want {
+		want[i] |= 1 // no grain is zero
+	}
+	sparse := filepath.Join(t.TempDir(), "disk.vmdk")
+	run(t, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", rawFile(t, want), sparse)
+	for _, path := range []string{streamFile(t, want, 1), sparse} {
+		c := &counting{Opener: vmdk.DirOpener(filepath.Dir(path))}
+		m, err := vmdk.Open(c, "disk.vmdk")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		dst, err := disk.CreateRaw(filepath.Join(t.TempDir(), "raw"), m.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dst.Close()
+		if _, err := disk.Copy(t.Context(), dst, disk.Whole(m), disk.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		fi, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reads, read := c.reads.Load(), c.bytes.Load()
+		t.Logf("%s: %d reads, %.2f of the file", m.Format(), reads, float64(read)/float64(fi.Size()))
+		if most := 10 + fi.Size()/(512<<10); reads > most || read > fi.Size()*5/4 {
+			t.Errorf("%s: %d reads of %d bytes in all for a file of %d; want at most %d", m.Format(), reads, read, fi.Size(), most)
+		}
 	}
 }
 
