@@ -14,9 +14,12 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -145,10 +148,16 @@ type remoteFiles struct{ opener *esxi.Opener }
 // Open implements vmdk.Opener.
 func (r remoteFiles) Open(name string) (vmdk.File, error) { return r.opener.Open(name) }
 
+// shutdownTimeout is how long a guest may take to shut down, as long as
+// Windows may install updates in.
+const shutdownTimeout = 15 * time.Minute
+
 // Shutdown implements convert.Host.
 func (s *source) Shutdown(ctx context.Context, road, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
 	if road == "ssh" {
-		return s.onShell(ctx, func(sh *shell.Shell) error { return sh.Shutdown(ctx, id) })
+		return s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) })
 	}
 	client, err := s.dial(ctx)
 	if err != nil {
@@ -160,7 +169,7 @@ func (s *source) Shutdown(ctx context.Context, road, id string) error {
 // PowerOn implements convert.Host.
 func (s *source) PowerOn(ctx context.Context, road, id string) error {
 	if road == "ssh" {
-		return s.onShell(ctx, func(sh *shell.Shell) error { return sh.PowerOn(ctx, id) })
+		return s.onShell(ctx, func(sh *shell.Client) error { return sh.PowerOn(ctx, id) })
 	}
 	client, err := s.dial(ctx)
 	if err != nil {
@@ -169,7 +178,7 @@ func (s *source) PowerOn(ctx context.Context, road, id string) error {
 	return client.PowerOn(ctx, id)
 }
 
-func (s *source) onShell(ctx context.Context, do func(*shell.Shell) error) error {
+func (s *source) onShell(ctx context.Context, do func(*shell.Client) error) error {
 	cfg, err := s.config()
 	if err != nil {
 		return err
@@ -186,6 +195,9 @@ func shellConfig(c *cli.Context, cfg esxi.Config) shell.Config {
 	sc := shell.Config{
 		Addr: c.String("ssh"), User: cfg.URL.User.Username(), Password: cfg.Password,
 		KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint"), Log: slogOr(cfg.Log),
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		sc.KnownHosts = []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}
 	}
 	if sc.Addr == "" {
 		sc.Addr = net.JoinHostPort(cfg.URL.Hostname(), "22")

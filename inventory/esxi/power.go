@@ -29,54 +29,67 @@ func (c *Client) Power(ctx context.Context, vmID string) (inventory.PowerState, 
 }
 
 // Shutdown asks the guest to shut down and returns when the VM is powered
-// off, or with [ErrStillOn] when ctx ends first. It returns [ErrRestricted]
-// on the free licence (the road then is SSH) and [ErrNoTools] when no Tools
-// run in the guest.
+// off, or with [ErrStillOn] when ctx ends first. A VM that is off already is
+// no error. It returns [ErrRestricted] on the free licence (the road then is
+// SSH) and [ErrNoTools] when no Tools run in the guest.
 func (c *Client) Shutdown(ctx context.Context, vmID string) error {
-	_, err := methods.ShutdownGuest(ctx, c.write(), &types.ShutdownGuest{This: vmRef(vmID)})
-	if err == nil {
-		err = c.untilOff(ctx, vmID)
-	} else {
-		err = wrapFault(err)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: shut down VM %s: %w", c.cfg.URL.Host, vmID, err)
-	}
-	return nil
+	return c.bring(ctx, vmID, inventory.PoweredOff, "shut down", func() error {
+		_, err := methods.ShutdownGuest(ctx, c.write(), &types.ShutdownGuest{This: vmRef(vmID)})
+		return err
+	})
 }
 
 // PowerOff cuts the VM's power, as pulling the plug does, and returns when it
 // is off. It returns [ErrRestricted] on the free licence.
 func (c *Client) PowerOff(ctx context.Context, vmID string) error {
-	_, err := methods.PowerOffVM_Task(ctx, c.write(), &types.PowerOffVM_Task{This: vmRef(vmID)})
-	if err == nil {
-		err = c.untilOff(ctx, vmID)
-	} else {
-		err = wrapFault(err)
+	return c.bring(ctx, vmID, inventory.PoweredOff, "power off", func() error {
+		_, err := methods.PowerOffVM_Task(ctx, c.write(), &types.PowerOffVM_Task{This: vmRef(vmID)})
+		return err
+	})
+}
+
+// PowerOn powers the VM on and returns when it is. It returns [ErrRestricted]
+// on the free licence.
+func (c *Client) PowerOn(ctx context.Context, vmID string) error {
+	return c.bring(ctx, vmID, inventory.PoweredOn, "power on", func() error {
+		_, err := methods.PowerOnVM_Task(ctx, c.write(), &types.PowerOnVM_Task{This: vmRef(vmID)})
+		return err
+	})
+}
+
+// bring brings a VM to a power state by a call, unless it is in it.
+func (c *Client) bring(ctx context.Context, vmID string, want inventory.PowerState, what string, call func() error) error {
+	state, err := c.Power(ctx, vmID)
+	if err != nil || state == want {
+		return err
+	}
+	if err = wrapFault(call()); err == nil {
+		err = c.until(ctx, vmID, want)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: power off VM %s: %w", c.cfg.URL.Host, vmID, err)
+		return fmt.Errorf("%s: %s VM %s: %w", c.cfg.URL.Host, what, vmID, err)
 	}
 	return nil
 }
 
-func (c *Client) untilOff(ctx context.Context, vmID string) error {
+// until polls until the VM is in the power state want.
+func (c *Client) until(ctx context.Context, vmID string, want inventory.PowerState) error {
 	t := time.NewTicker(c.retry.poll)
 	defer t.Stop()
 	for {
 		state, err := c.Power(ctx, vmID)
-		if err == nil && state == inventory.PoweredOff {
+		if err == nil && state == want {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", ErrStillOn, context.Cause(ctx))
-		}
-		if err != nil {
+		if ctx.Err() == nil && err != nil {
 			return err
 		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():
+			if want == inventory.PoweredOn {
+				return context.Cause(ctx)
+			}
 			return fmt.Errorf("%w: %w", ErrStillOn, context.Cause(ctx))
 		}
 	}

@@ -70,7 +70,7 @@ func TestShutdownTimeout(t *testing.T) {
 	s.power(t, h.VMs[0].ID, types.VirtualMachinePowerStatePoweredOn)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = c.untilOff(ctx, h.VMs[0].ID)
+	err = c.until(ctx, h.VMs[0].ID, inventory.PoweredOff)
 	if !errors.Is(err, ErrStillOn) || !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("untilOff = %v; want %v", err, ErrStillOn)
 	}
