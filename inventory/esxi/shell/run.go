@@ -1,0 +1,186 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"esxodus/inventory/esxi"
+)
+
+const (
+	// maxOutput bounds what a command may print: vim-cmd prints a host's
+	// whole configuration in less.
+	maxOutput = 16 << 20
+	maxStderr = 64 << 10
+)
+
+// ExitError is a command that ended with another code than 0.
+type ExitError struct {
+	Argv   []string
+	Code   int // -1 when a signal ended it
+	Output string
+}
+
+// Error implements error.
+func (e *ExitError) Error() string {
+	text := strings.TrimSpace(e.Output)
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	return fmt.Sprintf("%s: exit code %d: %s", strings.Join(e.Argv, " "), e.Code, text)
+}
+
+// Run runs a command on the host and returns what it printed to standard
+// output. Another exit code than 0 gives an *[ExitError], with the output as
+// well. ctx ends the command; a host that stops answering for Config.Stall
+// ends the connection.
+func (c *Client) Run(ctx context.Context, argv ...string) ([]byte, error) {
+	line, err := quote(argv)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() { c.watch(ctx, cancel) })
+	c.log.DebugContext(ctx, "run", "argv", argv)
+	out, err := c.run(ctx, cancel, line)
+	if err == nil {
+		return out.stdout.Bytes(), nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return out.stdout.Bytes(), fmt.Errorf("%s: %s: %w", c.cfg.Addr, argv[0], cause)
+	}
+	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
+		code := exit.ExitStatus()
+		if exit.Signal() != "" {
+			code = -1
+		}
+		return out.stdout.Bytes(), &ExitError{Argv: argv, Code: code, Output: out.stderr.String() + out.stdout.String()}
+	}
+	return out.stdout.Bytes(), fmt.Errorf("%s: %s: %w", c.cfg.Addr, argv[0], err)
+}
+
+type output struct{ stdout, stderr bytes.Buffer }
+
+func (c *Client) run(ctx context.Context, cancel context.CancelCauseFunc, line string) (*output, error) {
+	out := new(output)
+	session, err := c.session(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer session.Close() //nolint:errcheck // io.EOF after a command that ended, and nothing to be done otherwise
+	tooMuch := func() { cancel(fmt.Errorf("%w: more than %d bytes of output", esxi.ErrProtocol, maxOutput)) }
+	session.Stdout = &limited{w: &out.stdout, left: maxOutput, full: tooMuch}
+	session.Stderr = &limited{w: &out.stderr, left: maxStderr}
+	if err := session.Start(line); err != nil {
+		return out, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- session.Wait() }()
+	select {
+	case err := <-done:
+		return out, err
+	case <-ctx.Done():
+		_ = session.Signal(ssh.SIGTERM) // sshd before 7.9 ignores it; the hang-up that follows does not
+		_ = session.Close()
+		select { // the buffers are not ours before Wait has returned
+		case <-done:
+		case <-time.After(c.cfg.Stall):
+			_ = c.ssh.Close()
+			<-done
+		}
+		return out, context.Cause(ctx)
+	}
+}
+
+// session opens a channel, or gives up when ctx ends.
+func (c *Client) session(ctx context.Context) (*ssh.Session, error) {
+	type result struct {
+		s   *ssh.Session
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		s, err := c.ssh.NewSession()
+		opened <- result{s, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.s, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-opened; r.err == nil {
+				_ = r.s.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// watch asks the host for a sign of life now and then until ctx ends. Without
+// one for Config.Stall it closes the connection.
+func (c *Client) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	stall := c.cfg.Stall
+	tick := time.NewTicker(stall / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		answered := make(chan error, 1)
+		go func() {
+			_, _, err := c.ssh.SendRequest("keepalive@openssh.com", true, nil)
+			answered <- err
+		}()
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-answered:
+			if err != nil {
+				cancel(fmt.Errorf("connection lost: %w", err))
+				return
+			}
+		case <-time.After(stall):
+			cancel(fmt.Errorf("%w: no sign of life for %s", esxi.ErrStalled, stall))
+			_ = c.ssh.Close()
+			return
+		}
+	}
+}
+
+// limited keeps the first left bytes and drops the rest, calling full once.
+type limited struct {
+	w    *bytes.Buffer
+	left int
+	full func()
+}
+
+// Write implements io.Writer.
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.w.Write(p[:n])
+	l.left -= n
+	if n < len(p) && l.full != nil {
+		l.full()
+		l.full = nil
+	}
+	return len(p), nil
+}
