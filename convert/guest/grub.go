@@ -189,7 +189,7 @@ func defaultEntry(entries []bootEntry, def string, env map[string]string) (bootE
 // consoles are the values of console= in a kernel's command line.
 func consoles(cmdline string) []string {
 	var out []string
-	for _, w := range strings.Fields(cmdline) {
+	for w := range strings.FieldsSeq(cmdline) {
 		if v, ok := strings.CutPrefix(w, "console="); ok && v != "" {
 			out = append(out, clean(v))
 		}

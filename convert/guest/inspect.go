@@ -37,10 +37,11 @@ func (l *look) release() {
 		l.guest.Distro, l.guest.Version, l.guest.PrettyName = clean(a["ID"]), clean(a["VERSION_ID"]), clean(a["PRETTY_NAME"])
 		return
 	}
-	for name, distro := range map[string]string{
-		"etc/redhat-release": "rhel", "etc/SuSE-release": "sles", "etc/alpine-release": "alpine", "etc/debian_version": "debian",
+	for _, old := range [][2]string{
+		{"etc/redhat-release", "rhel"}, {"etc/SuSE-release", "sles"}, {"etc/alpine-release", "alpine"}, {"etc/debian_version", "debian"},
 	} {
-		b, ok := l.read(name, maxFile)
+		distro := old[1]
+		b, ok := l.read(old[0], maxFile)
 		if !ok {
 			continue
 		}
@@ -279,6 +280,32 @@ func inittabSerial(line string) string {
 // system says which kind of system the disks hold, and notes more than one.
 func (l *look) system() {
 	found := map[string]bool{}
+	l.systemsByContent(found)
+	l.systemsByType(found)
+	for _, f := range l.guest.EFILoaders {
+		if strings.HasPrefix(strings.ToLower(f), "efi/microsoft/") {
+			found["windows"] = true
+		}
+	}
+	var systems []string
+	for _, s := range []string{"linux", "windows", "bsd"} {
+		if found[s] {
+			systems = append(systems, s)
+		}
+	}
+	switch {
+	case l.guest.Root != "":
+		l.guest.OS = "linux"
+	case len(systems) > 0:
+		l.guest.OS = systems[0]
+	}
+	if len(systems) > 1 {
+		l.note("the disks hold traces of several systems: %s", strings.Join(systems, ", "))
+	}
+}
+
+// systemsByContent concludes from what volumes hold.
+func (l *look) systemsByContent(found map[string]bool) {
 	for _, v := range l.volumes {
 		switch v.content.Type {
 		case "ntfs", "refs":
@@ -294,6 +321,10 @@ func (l *look) system() {
 			found["bsd"] = true
 		}
 	}
+}
+
+// systemsByType concludes from the types in partition tables.
+func (l *look) systemsByType(found map[string]bool) {
 	for _, d := range l.guest.Disks {
 		for _, p := range d.Partitions {
 			switch {
@@ -304,25 +335,5 @@ func (l *look) system() {
 				l.note("%s partition %d is part of a Windows dynamic disk", d.Address, p.Number)
 			}
 		}
-	}
-	for _, f := range l.guest.EFILoaders {
-		if strings.HasPrefix(strings.ToLower(f), "efi/microsoft/") {
-			found["windows"] = true
-		}
-	}
-	var systems []string
-	for _, s := range []string{"linux", "windows", "bsd"} {
-		if found[s] {
-			systems = append(systems, s)
-		}
-	}
-	switch {
-	case l.guest.Root != "" || len(systems) > 0 && systems[0] == "linux":
-		l.guest.OS = "linux"
-	case len(systems) > 0:
-		l.guest.OS = systems[0]
-	}
-	if len(systems) > 1 {
-		l.note("the disks hold traces of several systems: %s", strings.Join(systems, ", "))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,22 +46,22 @@ func (f *image) Extents() iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) { yield(disk.Extent{Length: f.size}, nil) }
 }
 
-func open(t testing.TB, path string) *image {
-	t.Helper()
+func open(tb testing.TB, path string) *image {
+	tb.Helper()
 	f, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { f.Close() })
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &image{File: f, size: size}
 }
 
-func run(t testing.TB, stdin string, argv ...string) string {
-	t.Helper()
+func run(tb testing.TB, stdin string, argv ...string) string {
+	tb.Helper()
 	path := ""
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
 		if _, err := os.Stat(filepath.Join(dir, argv[0])); err == nil && path == "" {
@@ -69,43 +70,41 @@ func run(t testing.TB, stdin string, argv ...string) string {
 	}
 	if path == "" {
 		if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") != "" {
-			t.Fatalf("%s is not installed", argv[0])
+			tb.Fatalf("%s is not installed", argv[0])
 		}
-		t.Skipf("%s is not installed", argv[0])
+		tb.Skipf("%s is not installed", argv[0])
 	}
 	cmd := exec.Command(path, argv[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MTOOLS_SKIP_CHECK=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %v: %s", argv, err, out)
+		tb.Fatalf("%v: %v: %s", argv, err, out)
 	}
 	return string(out)
 }
 
 // unpack writes a tree of testdata, and what edit changes of it, to a
 // directory.
-func unpack(t testing.TB, name string, edit map[string]string) string {
-	t.Helper()
+func unpack(tb testing.TB, name string, edit map[string]string) string {
+	tb.Helper()
 	a, err := txtar.ParseFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	files := map[string]string{}
 	for _, f := range a.Files {
 		files[f.Name] = string(f.Data)
 	}
-	for name, data := range edit {
-		files[name] = data
-	}
-	dir := t.TempDir()
+	maps.Copy(files, edit)
+	dir := tb.TempDir()
 	for name, data := range files {
 		if data == "-" {
 			continue
 		}
 		path := filepath.Join(dir, strings.TrimSuffix(name, ".LINK"))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if strings.HasSuffix(name, ".LINK") {
 			err = os.Symlink(strings.TrimSpace(data), path)
@@ -113,7 +112,7 @@ func unpack(t testing.TB, name string, edit map[string]string) string {
 			err = os.WriteFile(path, []byte(data), 0o644)
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return dir
@@ -121,30 +120,30 @@ func unpack(t testing.TB, name string, edit map[string]string) string {
 
 // fill puts the output of a mkfs into a part of a disk. @FS and @SIZE in argv
 // stand for the file made and its size in KiB.
-func fill(t testing.TB, diskPath string, off, size int64, argv ...string) {
-	t.Helper()
-	part := filepath.Join(t.TempDir(), "part")
-	blank(t, part, size)
+func fill(tb testing.TB, diskPath string, off, size int64, argv ...string) {
+	tb.Helper()
+	part := filepath.Join(tb.TempDir(), "part")
+	blank(tb, part, size)
 	args := make([]string, len(argv))
 	for i, a := range argv {
 		args[i] = strings.NewReplacer("@FS", part, "@SIZE", fmt.Sprintf("%dk", size/1024)).Replace(a)
 	}
-	run(t, "", args...)
-	copyInto(t, diskPath, off, part)
+	run(tb, "", args...)
+	copyInto(tb, diskPath, off, part)
 }
 
-func copyInto(t testing.TB, diskPath string, off int64, part string) {
-	t.Helper()
-	run(t, "", "dd", "if="+part, "of="+diskPath, "bs=1M", "conv=notrunc,sparse", "oflag=seek_bytes", fmt.Sprintf("seek=%d", off))
+func copyInto(tb testing.TB, diskPath string, off int64, part string) {
+	tb.Helper()
+	run(tb, "", "dd", "if="+part, "of="+diskPath, "bs=1M", "conv=notrunc,sparse", "oflag=seek_bytes", fmt.Sprintf("seek=%d", off))
 }
 
-func blank(t testing.TB, path string, size int64) {
-	t.Helper()
+func blank(tb testing.TB, path string, size int64) {
+	tb.Helper()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.Truncate(path, size); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -154,17 +153,17 @@ const (
 )
 
 // debianDisk is an MBR disk with a Debian root and swap.
-func debianDisk(t testing.TB, edit map[string]string, mkfs ...string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
-	blank(t, path, 128*mib)
-	run(t, "label: dos\nlabel-id: 0xcafe0001\n2048,96M,83,*\n,,5\n,16M,82\n", "sfdisk", "--quiet", path)
+func debianDisk(tb testing.TB, edit map[string]string, mkfs ...string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "disk.img")
+	blank(tb, path, 128*mib)
+	run(tb, "label: dos\nlabel-id: 0xcafe0001\n2048,96M,83,*\n,,5\n,16M,82\n", "sfdisk", "--quiet", path)
 	if len(mkfs) == 0 {
 		mkfs = []string{"-t", "ext4"}
 	}
-	argv := append([]string{"mke2fs", "-q", "-F", "-L", "root", "-U", rootUUID, "-d", unpack(t, "debian.txtar", edit)}, mkfs...)
-	fill(t, path, mib, 96*mib, append(argv, "@FS", "@SIZE")...)
-	fill(t, path, 98*mib, 16*mib, "mkswap", "-U", swapUUID, "@FS")
+	argv := append([]string{"mke2fs", "-q", "-F", "-L", "root", "-U", rootUUID, "-d", unpack(tb, "debian.txtar", edit)}, mkfs...)
+	fill(tb, path, mib, 96*mib, append(argv, "@FS", "@SIZE")...)
+	fill(tb, path, 98*mib, 16*mib, "mkswap", "-U", swapUUID, "@FS")
 	return path
 }
 
@@ -305,6 +304,7 @@ func TestLookStates(t *testing.T) {
 		{
 			name: "dirty journal and hibernated",
 			spoil: func(t *testing.T, path string) {
+				t.Helper()
 				img := filepath.Join(t.TempDir(), "root")
 				run(t, "", "dd", "if="+path, "of="+img, "bs=1M", "skip=1", "count=96")
 				run(t, "", "debugfs", "-w", "-R", "feature needs_recovery", img)

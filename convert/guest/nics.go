@@ -223,7 +223,7 @@ func parseUdevRules(b []byte) nics {
 	var n nics
 	for _, line := range lines(b) {
 		name, mac := "", false
-		for _, term := range strings.Split(line, ",") {
+		for term := range strings.SplitSeq(line, ",") {
 			term = strings.TrimSpace(term)
 			if v, ok := strings.CutPrefix(term, "NAME="); ok {
 				name = strings.Trim(strings.TrimLeft(v, ":="), `"`)

@@ -103,17 +103,6 @@ func (t tree) exists(name string) bool {
 	return err == nil
 }
 
-// present is exists for the name itself, which may be a link that leads
-// nowhere: /etc/systemd is full of them.
-func (t tree) present(name string) bool {
-	dir, _, err := t.resolve(path.Dir(name))
-	if err != nil {
-		return false
-	}
-	_, err = t.lstat(path.Join(dir, path.Base(name)))
-	return err == nil
-}
-
 // readFile reads a regular file of at most limit bytes.
 func (t tree) readFile(name string, limit int64) ([]byte, error) {
 	real, info, err := t.resolve(name)

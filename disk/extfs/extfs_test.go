@@ -19,42 +19,42 @@ import (
 )
 
 // tool finds a program, and fails or skips the test without it.
-func tool(t testing.TB, name string) string {
-	t.Helper()
+func tool(tb testing.TB, name string) string {
+	tb.Helper()
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode()&0o111 != 0 {
 			return filepath.Join(dir, name)
 		}
 	}
 	if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") != "" {
-		t.Fatalf("%s is not installed", name)
+		tb.Fatalf("%s is not installed", name)
 	}
-	t.Skipf("%s is not installed", name)
+	tb.Skipf("%s is not installed", name)
 	return ""
 }
 
-func run(t testing.TB, argv ...string) string {
-	t.Helper()
-	cmd := exec.Command(tool(t, argv[0]), argv[1:]...)
+func run(tb testing.TB, argv ...string) string {
+	tb.Helper()
+	cmd := exec.Command(tool(tb, argv[0]), argv[1:]...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %v: %s", argv, err, out)
+		tb.Fatalf("%v: %v: %s", argv, err, out)
 	}
 	return string(out)
 }
 
 // tree makes files that exercise the reader: deep paths, many entries, long
 // and short links, holes, a file of many blocks.
-func tree(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
+func tree(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	write := func(name, content string) {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	write("etc/fstab", "UUID=1 / ext4 defaults 0 1\n")
@@ -70,38 +70,38 @@ func tree(t testing.TB) string {
 	write("big", string(big))
 	sparse, err := os.Create(filepath.Join(dir, "sparse"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer sparse.Close()
 	for i := range int64(40) { // enough extents for a tree of depth 1
 		if _, err := sparse.WriteAt([]byte(fmt.Sprintf("piece %d", i)), i*65536*2+5); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	for name, target := range map[string]string{
 		"short": "etc/fstab", "absolute": "/etc/fstab", "long": strings.Repeat("x/../", 30) + "etc/fstab", "loop": "loop",
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return dir
 }
 
-func openImage(t testing.TB, path string) (*FS, *os.File, int64) {
-	t.Helper()
+func openImage(tb testing.TB, path string) (*FS, *os.File, int64) {
+	tb.Helper()
 	f, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { f.Close() })
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	fsys, err := Open(f, size)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return fsys, f, size
 }
@@ -257,25 +257,25 @@ func (c *counter) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // smallImage is an ext4 of 512 KiB with a few files.
-func smallImage(t testing.TB, features string) []byte {
-	t.Helper()
-	dir := t.TempDir()
+func smallImage(tb testing.TB, features string) []byte {
+	tb.Helper()
+	dir := tb.TempDir()
 	for _, name := range []string{"a/b/file", "etc/fstab"} {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte("content "), 300), 0o644); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := os.Symlink("a/b/file", filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "img")
-	run(t, "mke2fs", "-q", "-F", "-d", dir, "-b", "1024", "-N", "32", "-O", features, path, "512k")
+	path := filepath.Join(tb.TempDir(), "img")
+	run(tb, "mke2fs", "-q", "-F", "-d", dir, "-b", "1024", "-N", "32", "-O", features, path, "512k")
 	b, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

@@ -149,7 +149,7 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	slices.SortFunc(es, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
 	out := make([]fs.DirEntry, len(es))
 	for i, e := range es {
-		out[i] = entry{fsys: f, dirent: e}
+		out[i] = entry{fsys: f, d: e}
 	}
 	return out, nil
 }
@@ -195,14 +195,14 @@ func (i info) Sys() any           { return nil }
 // entry is a fs.DirEntry.
 type entry struct {
 	fsys *FS
-	dirent
+	d    dirent
 }
 
-func (e entry) Name() string { return e.name }
+func (e entry) Name() string { return e.d.name }
 func (e entry) IsDir() bool  { return e.Type().IsDir() }
 
 func (e entry) Type() fs.FileMode {
-	switch e.kind {
+	switch e.d.kind {
 	case 1:
 		return 0
 	case 2:
@@ -226,8 +226,8 @@ func (e entry) Type() fs.FileMode {
 }
 
 func (e entry) Info() (fs.FileInfo, error) {
-	in, err := e.fsys.inode(e.dirent.inode)
-	return info{name: e.name, in: in}, err
+	in, err := e.fsys.inode(e.d.inode)
+	return info{name: e.d.name, in: in}, err
 }
 
 // file is an open regular file.

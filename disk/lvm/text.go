@@ -28,22 +28,22 @@ func (n *node) set(key string, v any) {
 // The accessors return the zero value where the key is missing or of another
 // type.
 func (n *node) group(key string) *node {
-	g, _ := n.values[key].(*node) //nolint:errcheck // documented
+	g, _ := n.values[key].(*node)
 	return g
 }
 
 func (n *node) text(key string) string {
-	s, _ := n.values[key].(string) //nolint:errcheck // documented
+	s, _ := n.values[key].(string)
 	return s
 }
 
 func (n *node) number(key string) int64 {
-	i, _ := n.values[key].(int64) //nolint:errcheck // documented
+	i, _ := n.values[key].(int64)
 	return i
 }
 
 func (n *node) list(key string) []any {
-	l, _ := n.values[key].([]any) //nolint:errcheck // documented
+	l, _ := n.values[key].([]any)
 	return l
 }
 

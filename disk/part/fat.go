@@ -124,11 +124,16 @@ func (f fatBoot) checkChains(table []byte) error {
 		}
 		followed[next] = true
 	}
-	// What is left are heads with their chains, and circles; heads reach all
-	// clusters of the former.
-	seen, used := int64(0), int64(0)
-	for n := int64(2); n < entries; n++ {
-		if v, ok := f.next(table, n); ok || v != 0 {
+	return f.checkHeads(table, followed)
+}
+
+// checkHeads refuses circles. With one predecessor at most for each cluster,
+// what is there are chains, each with a head that nothing points to, and
+// circles; following all heads reaches every cluster of the former.
+func (f fatBoot) checkHeads(table []byte, followed []bool) error {
+	var used, seen int64
+	for n := int64(2); n < int64(len(followed)); n++ {
+		if v, _ := f.next(table, n); v != 0 {
 			used++
 		}
 		if followed[n] {
@@ -136,11 +141,9 @@ func (f fatBoot) checkChains(table []byte) error {
 		}
 		length := int64(0)
 		for at, ok := n, true; ok; length++ {
-			var v int64
-			if v, ok = f.next(table, at); ok || v != 0 {
+			if at, ok = f.next(table, at); at != 0 {
 				seen++
 			}
-			at = v
 		}
 		if length*f.perCluster*f.bytesPerSector > maxFATChain {
 			return fmt.Errorf("fat: the file at cluster %d is larger than what is read here, %d bytes", n, maxFATChain)

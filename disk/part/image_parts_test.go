@@ -65,7 +65,7 @@ func TestSection(t *testing.T) {
 			if diff := cmp.Diff(tt.extents, es); diff != "" {
 				t.Errorf("extents (-want +got):\n%s", diff)
 			}
-			if n, err := s.ReadAt(make([]byte, 20), tt.wantSize); n != 0 || err != io.EOF {
+			if n, err := s.ReadAt(make([]byte, 20), tt.wantSize); n != 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("ReadAt the end = %d, %v; want 0, EOF", n, err)
 			}
 			if _, err := s.ReadAt(make([]byte, 1), -1); err == nil {
@@ -86,7 +86,7 @@ func TestCached(t *testing.T) {
 		p := make([]byte, r.IntN(3000)+1)
 		want := b[off:min(int64(len(b)), off+int64(len(p)))]
 		n, err := c.ReadAt(p, off)
-		if n != len(want) || !bytes.Equal(p[:n], want) || (err != nil) != (n < len(p)) || err != nil && err != io.EOF {
+		if n != len(want) || !bytes.Equal(p[:n], want) || (err != nil) != (n < len(p)) || err != nil && !errors.Is(err, io.EOF) {
 			t.Fatalf("ReadAt(%d, %d) = %d, %v; want %d", len(p), off, n, err, len(want))
 		}
 	}
@@ -109,15 +109,15 @@ func TestCached(t *testing.T) {
 }
 
 // fatImage is a FAT with a few files, made by mtools.
-func fatImage(t testing.TB, bits string, size int64) string {
-	t.Helper()
-	path := blank(t, size)
-	run(t, "", "mkfs.vfat", "-F", bits, path)
-	run(t, "", "mmd", "-i", path, "::EFI", "::EFI/debian", "::many")
-	run(t, strings.Repeat("0123456789abcdef", 3000), "mcopy", "-i", path, "-", "::EFI/debian/a loader with a long name.efi")
-	run(t, "", "mcopy", "-i", path, "-", "::empty")
+func fatImage(tb testing.TB, bits string, size int64) string {
+	tb.Helper()
+	path := blank(tb, size)
+	run(tb, "", "mkfs.vfat", "-F", bits, path)
+	run(tb, "", "mmd", "-i", path, "::EFI", "::EFI/debian", "::many")
+	run(tb, strings.Repeat("0123456789abcdef", 3000), "mcopy", "-i", path, "-", "::EFI/debian/a loader with a long name.efi")
+	run(tb, "", "mcopy", "-i", path, "-", "::empty")
 	for i := range 40 {
-		run(t, fmt.Sprint(i), "mcopy", "-i", path, "-", fmt.Sprintf("::many/file number %d", i))
+		run(tb, fmt.Sprint(i), "mcopy", "-i", path, "-", fmt.Sprintf("::many/file number %d", i))
 	}
 	return path
 }

@@ -58,58 +58,58 @@ func (b broken) Size() int64                            { return b.size }
 func (b broken) Extents() iter.Seq2[disk.Extent, error] { return one(b.size) }
 
 // tool finds a program, and fails or skips the test without it.
-func tool(t testing.TB, name string) string {
-	t.Helper()
+func tool(tb testing.TB, name string) string {
+	tb.Helper()
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
 		if p := filepath.Join(dir, name); exec.Command("test", "-x", p).Run() == nil {
 			return p
 		}
 	}
 	if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") != "" {
-		t.Fatalf("%s is not installed", name)
+		tb.Fatalf("%s is not installed", name)
 	}
-	t.Skipf("%s is not installed", name)
+	tb.Skipf("%s is not installed", name)
 	return ""
 }
 
 // run runs a tool with a text as its input and returns what it prints.
-func run(t testing.TB, stdin string, argv ...string) string {
-	t.Helper()
-	cmd := exec.Command(tool(t, argv[0]), argv[1:]...)
+func run(tb testing.TB, stdin string, argv ...string) string {
+	tb.Helper()
+	cmd := exec.Command(tool(tb, argv[0]), argv[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v: %v: %s%s", argv, err, out, stderr.String())
+		tb.Fatalf("%v: %v: %s%s", argv, err, out, stderr.String())
 	}
 	return string(out)
 }
 
 // blank makes a sparse file of size bytes.
-func blank(t testing.TB, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
+func blank(tb testing.TB, size int64) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "disk.img")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.Truncate(path, size); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
-func open(t testing.TB, path string) sparse {
-	t.Helper()
+func open(tb testing.TB, path string) sparse {
+	tb.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { f.Close() })
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return sparse{File: f, size: size}
 }

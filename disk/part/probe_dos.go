@@ -26,10 +26,10 @@ type fatBoot struct {
 	label                              string
 }
 
-// fatStart, rootStart and dataStart are bytes from the file system's start.
-func (f fatBoot) fatStart() int64  { return f.reserved * f.bytesPerSector }
-func (f fatBoot) rootStart() int64 { return (f.reserved + f.fats*f.fatSectors) * f.bytesPerSector }
-func (f fatBoot) dataStart() int64 { return f.rootStart() + f.rootSectors()*f.bytesPerSector }
+// fatStart is where the first table lies, in bytes.
+func (f fatBoot) fatStart() int64 { return f.reserved * f.bytesPerSector }
+
+// rootSectors is the size of the root directory, 0 on FAT32.
 func (f fatBoot) rootSectors() int64 {
 	return (f.rootEntries*32 + f.bytesPerSector - 1) / f.bytesPerSector
 }

@@ -7,8 +7,9 @@ const (
 	TypeESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 	// TypeBIOSBoot is the GPT type of GRUB's own space on a BIOS machine.
 	TypeBIOSBoot = "21686148-6449-6E6F-744E-656564454649"
-	// TypeLDMData and TypeLDMMetadata are the GPT types of Windows dynamic disks.
-	TypeLDMData     = "AF9B60A0-1431-4F62-BC68-3311714A69AD"
+	// TypeLDMData is the GPT type of a Windows dynamic disk's volumes.
+	TypeLDMData = "AF9B60A0-1431-4F62-BC68-3311714A69AD"
+	// TypeLDMMetadata is the GPT type of a Windows dynamic disk's database.
 	TypeLDMMetadata = "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3"
 	// MBRTypeLDM is the MBR type of Windows dynamic disks.
 	MBRTypeLDM = "42"
