@@ -296,16 +296,16 @@ func TestLVMKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := lvmVolume(t, l, "web", 16<<20)
+	v := lvmVolume(t, l, "web", 8<<20)
 	seen := map[State]int{}
-	for i := range 16 {
+	for i := range 12 {
 		verb := []string{"create", "remove"}[i%2]
 		if verb == "remove" {
 			if err := l.Create(ctx, v, "r1", noClaim); err != nil {
 				t.Fatal(err)
 			}
 		}
-		killHelper(t, v, verb, time.Duration(rand.Int64N(int64(400*time.Millisecond))))
+		killHelper(t, v, verb, time.Duration(rand.Int64N(int64(1500*time.Millisecond))))
 		state, err := l.State(ctx, v, "r1", Identity{})
 		if err != nil || state == Foreign {
 			t.Fatalf("after a kill in %s: State = %q, %v", verb, state, err)
@@ -349,21 +349,47 @@ func killHelper(t *testing.T, v Volume, verb string, after time.Duration) {
 		}
 	}
 	time.Sleep(after)
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
-	if err != nil {
-		t.Logf("children of the helper: %v", err)
-	}
+	left := children(t, cmd.Process.Pid)
 	_ = cmd.Process.Kill()
-	// As a power cut does, half of the times; else lvcreate goes on alone.
+	_ = cmd.Wait()
+	// As a power cut does, half of the times; else lvcreate goes on alone,
+	// and is done before anyone can type resume.
 	if rand.IntN(2) == 0 {
-		for word := range strings.FieldsSeq(string(children)) {
-			var pid int
-			if _, err := fmt.Sscan(word, &pid); err == nil {
-				_ = unix.Kill(pid, unix.SIGKILL)
-			}
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
-	_ = cmd.Wait()
+	for _, pid := range left {
+		for start := time.Now(); unix.Kill(pid, 0) == nil && time.Since(start) < 20*time.Second; {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// children lists the processes that a process has started, from whichever of
+// its threads.
+func children(t *testing.T, parent int) (pids []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		var pid, ppid int
+		var state string
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if _, err := fmt.Sscan(string(b), &pid); err != nil {
+			continue
+		}
+		if _, err := fmt.Sscan(rest, &state, &ppid); err == nil && ppid == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // TestHelperLVM is the process that TestLVMKilled kills.
@@ -374,7 +400,7 @@ func TestHelperLVM(t *testing.T) {
 	}
 	vg, lv, _ := strings.Cut(os.Getenv("ESXODUS_TEST_VOLUME"), "/")
 	l := LVM{VG: vg, Tool: Tool{}}
-	v := lvmVolume(t, l, lv, 16<<20)
+	v := lvmVolume(t, l, lv, 8<<20)
 	if err := os.WriteFile(os.Getenv("ESXODUS_TEST_BEGUN"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
