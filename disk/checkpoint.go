@@ -54,7 +54,7 @@ func (c *checkpoint) run(ctx context.Context) error {
 		select {
 		case r, ok := <-c.in:
 			if !ok && ctx.Err() != nil {
-				return nil
+				return context.Cause(ctx)
 			}
 			if !ok {
 				return c.flush()

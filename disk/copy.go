@@ -74,7 +74,7 @@ func Copy(ctx context.Context, dst Target, maps []Mapping, o Options) (Stats, er
 		}
 		return st, err
 	}
-	if err := o.Digests.matches(dst.Size(), ps, blocks); err != nil {
+	if err := o.Digests.matches(dst.Size(), blocks); err != nil {
 		return Stats{}, err
 	}
 	return copyRecorded(ctx, dst, ps, o)

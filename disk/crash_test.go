@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -99,14 +100,26 @@ func (m *memory) crash(r *rand.Rand) *memory {
 	return newMemory(after)
 }
 
+// fastDir is a directory in memory where there is one: the tests here sync
+// hundreds of times, and crash only in their own simulation.
+func fastDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "esxodus") //nolint:usetesting // not where t.TempDir is
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // relayout are mappings that move things about, with gaps before, between and
 // after, in no order; and what a target with them holds in the end.
 func relayout(src disk.Image, content []byte, size int) ([]disk.Mapping, []byte) {
 	maps := []disk.Mapping{
-		{Source: src, SourceOffset: 3 * disk.BlockSize, TargetOffset: 1024, Length: disk.BlockSize + 512},
-		{Source: src, SourceOffset: 512, TargetOffset: 7*disk.BlockSize + 512, Length: 2*disk.BlockSize + 1536},
-		{Source: src, SourceOffset: 512, TargetOffset: 2 * disk.BlockSize, Length: 3 * disk.BlockSize},
-		{TargetOffset: 6 * disk.BlockSize, Length: 4096},
+		{Source: src, SourceOffset: 2 * disk.BlockSize, TargetOffset: 1024, Length: disk.BlockSize + 512},
+		{Source: src, SourceOffset: 512, TargetOffset: 5*disk.BlockSize + 512, Length: disk.BlockSize + 1536},
+		{Source: src, SourceOffset: 512, TargetOffset: 2 * disk.BlockSize, Length: 2 * disk.BlockSize},
+		{TargetOffset: 4*disk.BlockSize + 4096, Length: 4096},
 	}
 	want := make([]byte, size)
 	for _, m := range maps {
@@ -120,9 +133,9 @@ func relayout(src disk.Image, content []byte, size int) ([]disk.Mapping, []byte)
 // A copy is cut at every single call to the target in turn, the target then
 // forgets what wasn't synced, and a second run must end in the same bits.
 func TestCopyResumesAfterCrash(t *testing.T) {
-	const size = 12*disk.BlockSize + 512
-	content := disktest.Content(6*disk.BlockSize, 11)
-	clear(content[2*disk.BlockSize : 4*disk.BlockSize])
+	const size = 7*disk.BlockSize + 512
+	content := disktest.Content(4*disk.BlockSize, 11)
+	clear(content[disk.BlockSize : 2*disk.BlockSize+disk.BlockSize/2])
 	src := disk.FromReaderAt(bytes.NewReader(content), int64(len(content)))
 	maps, want := relayout(src, content, size)
 	stale := bytes.Repeat([]byte{0xee}, size)
@@ -135,7 +148,7 @@ func TestCopyResumesAfterCrash(t *testing.T) {
 	}
 	budget := 0
 	for ; ; budget += steps {
-		path := filepath.Join(t.TempDir(), "digests")
+		path := filepath.Join(fastDir(t), "digests")
 		d, err := disk.CreateDigests(path, "src", size, maps)
 		if err != nil {
 			t.Fatal(err)
@@ -194,7 +207,7 @@ func resume(t *testing.T, dst *memory, path string, maps []disk.Mapping, want []
 func TestCopyKeepsProgressOnSourceErrors(t *testing.T) {
 	const size = 20 * disk.BlockSize
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	path := filepath.Join(t.TempDir(), "digests")
+	path := filepath.Join(fastDir(t), "digests")
 	img := &flaky{Image: disk.FromReaderAt(bytes.NewReader(content), size)}
 	maps := disk.Whole(img)
 	d, err := disk.CreateDigests(path, "src", size, maps)
@@ -248,7 +261,7 @@ func TestVerify(t *testing.T) {
 	clear(content[4*disk.BlockSize : 6*disk.BlockSize])
 	src := disk.FromReaderAt(bytes.NewReader(content), size)
 	maps := disk.Whole(src)
-	d, err := disk.CreateDigests(filepath.Join(t.TempDir(), "digests"), "src", size, maps)
+	d, err := disk.CreateDigests(filepath.Join(fastDir(t), "digests"), "src", size, maps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,6 +289,15 @@ func TestVerify(t *testing.T) {
 	if sum, err := d.Sum(); err != nil || sum == [32]byte{} {
 		t.Errorf("Sum() = %x, %v; want a hash", sum, err)
 	}
+	if _, err := disk.VerifySource(ctx, size, maps, o); err != nil {
+		t.Errorf("VerifySource = %v", err)
+	}
+	content[disk.BlockSize+5] ^= 1
+	var changed *disk.MismatchError
+	if _, err := disk.VerifySource(ctx, size, maps, o); !errors.As(err, &changed) || !changed.Source || changed.Offset != disk.BlockSize {
+		t.Errorf("VerifySource of a changed image = %v; want a MismatchError at %d", err, disk.BlockSize)
+	}
+	content[disk.BlockSize+5] ^= 1
 	for _, off := range []int64{0, 5*disk.BlockSize + 77, size - 1} {
 		old := make([]byte, 1)
 		dst.ReadAt(old, off)
@@ -332,8 +354,10 @@ func TestCopyErrors(t *testing.T) {
 		{"odd target", []disk.Mapping{{good, 0, 100, 512}}, "not whole sectors"},
 		{"negative", []disk.Mapping{{good, -512, 0, 512}}, "impossible numbers"},
 		{"nothing", one(good, 0), "impossible numbers"},
-		{"image shorter than it says", one(disk.FromReaderAt(bytes.NewReader(make([]byte, 5<<20)), size), size),
-			"reading 4194304 bytes at image offset 4194304: 1048576 of 4194304 bytes at 4194304: unexpected EOF"},
+		{
+			"image shorter than it says", one(disk.FromReaderAt(bytes.NewReader(make([]byte, 5<<20)), size), size),
+			"reading 4194304 bytes at image offset 4194304: 1048576 of 4194304 bytes at 4194304: unexpected EOF",
+		},
 		{"short read without error", one(disk.FromReaderAt(short{100}, size), size), "100 of 4194304 bytes at"},
 		{"extents end early", extents(nil, disk.Extent{Length: 4096}), "extents of the image end at 4096"},
 		{"no extents", extents(nil), "extents of the image end at 0"},
@@ -387,7 +411,7 @@ func TestCopyCancelled(t *testing.T) {
 			maps := disk.Whole(disk.FromReaderAt(src, 16*disk.BlockSize))
 			var o disk.Options
 			if recorded {
-				d, err := disk.CreateDigests(filepath.Join(t.TempDir(), "d"), "", 16*disk.BlockSize, maps)
+				d, err := disk.CreateDigests(filepath.Join(fastDir(t), "d"), "", 16*disk.BlockSize, maps)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -405,12 +429,49 @@ func TestCopyCancelled(t *testing.T) {
 	}
 }
 
+// Whenever the cancel comes: either the copy is whole and on stable storage, or
+// Copy says why it isn't.
+func TestCopyCancelledAnywhere(t *testing.T) {
+	why := errors.New("the user pressed Ctrl-C")
+	const blocks = 6
+	content := bytes.Repeat([]byte{1}, blocks*disk.BlockSize)
+	maps := disk.Whole(disk.FromReaderAt(bytes.NewReader(content), int64(len(content))))
+	for after := range int64(blocks + 1) {
+		d, err := disk.CreateDigests(filepath.Join(fastDir(t), "d"), "", int64(len(content)), maps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var done atomic.Int64
+		o := disk.Options{Digests: d, Progress: func(int64) {
+			if done.Add(1) == after {
+				cancel(why)
+			}
+		}}
+		dst := newMemory(make([]byte, len(content)))
+		_, err = disk.Copy(ctx, dst, maps, o)
+		if err == nil && !bytes.Equal(dst.stable, content) {
+			t.Errorf("cancelled after block %d: no error, but not all is on stable storage", after)
+		}
+		if err != nil && !errors.Is(err, why) {
+			t.Errorf("cancelled after block %d: %v; want %v", after, err, why)
+		}
+		if after == 0 && err != nil {
+			t.Errorf("not cancelled: %v", err)
+		}
+		cancel(nil)
+		d.Close()
+	}
+}
+
 // What is known to be zero must not be read.
 func TestCopyReadsNoZeros(t *testing.T) {
 	const size = 40 * disk.BlockSize
 	list := []disk.Extent{
-		{Length: 64 << 10}, {Offset: 64 << 10, Length: 30*disk.BlockSize - 64<<10, Zero: true},
-		{Offset: 30 * disk.BlockSize, Length: disk.BlockSize}, {Offset: 31 * disk.BlockSize, Length: 9 * disk.BlockSize, Zero: true},
+		{Length: 64 << 10},
+		{Offset: 64 << 10, Length: 30*disk.BlockSize - 64<<10, Zero: true},
+		{Offset: 30 * disk.BlockSize, Length: disk.BlockSize},
+		{Offset: 31 * disk.BlockSize, Length: 9 * disk.BlockSize, Zero: true},
 	}
 	content := make([]byte, size)
 	copy(content, bytes.Repeat([]byte{7}, 64<<10))
@@ -433,7 +494,7 @@ func TestCopyReadsNoZeros(t *testing.T) {
 func TestDigestsRefuse(t *testing.T) {
 	img := disk.FromReaderAt(bytes.NewReader(make([]byte, 1<<20)), 1<<20)
 	maps := disk.Whole(img)
-	path := filepath.Join(t.TempDir(), "digests")
+	path := filepath.Join(fastDir(t), "digests")
 	d, err := disk.CreateDigests(path, "a", 1<<20, maps)
 	if err != nil {
 		t.Fatal(err)

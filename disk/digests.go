@@ -167,8 +167,9 @@ func fingerprint(source string, size int64, ps []piece) digest {
 	return digest(h.Sum(nil))
 }
 
-// matches tells whether d can serve for the pieces of a target of size bytes.
-func (d *Digests) matches(size int64, ps []piece, blocks int64) error {
+// matches tells whether d can serve for that many blocks of a target of size
+// bytes.
+func (d *Digests) matches(size, blocks int64) error {
 	if d.size != size || d.blocks != blocks {
 		return fmt.Errorf("digests %s: %w: made for %d blocks of %d bytes, not %d of %d", d.path, ErrOtherPlan, d.blocks, d.size, blocks, size)
 	}

@@ -57,7 +57,7 @@ func (s *sparse) readFooter() error {
 		return fmt.Errorf("footer at %d: %w", at+sectorSize, err)
 	}
 	want := s.h
-	want.Directory = f.Directory
+	want.Directory, want.Version, want.Unclean = f.Directory, f.Version, f.Unclean
 	if f != want || f.Directory < 0 {
 		return fmt.Errorf("%w: footer at %d differs from the header in more than the grain directory", ErrFormat, at+sectorSize)
 	}
