@@ -131,7 +131,7 @@ func TestReadAtFaults(t *testing.T) {
 }
 
 func TestReaderAt(t *testing.T) {
-	data := content(70_000)
+	data := content(700)
 	s := newSim(t, nil)
 	c := dialSim(t, s)
 	s.setFolder(serve(data, nil))
@@ -147,7 +147,7 @@ func TestReaderAt(t *testing.T) {
 		n    int
 		want int
 		err  error
-	}{{70_000, 1, 0, io.EOF}, {1 << 40, 1, 0, io.EOF}, {69_990, 20, 10, io.EOF}, {69_990, 10, 10, nil}, {0, 0, 0, nil}} {
+	}{{700, 1, 0, io.EOF}, {1 << 40, 1, 0, io.EOF}, {690, 20, 10, io.EOF}, {690, 10, 10, nil}, {0, 0, 0, nil}} {
 		p := make([]byte, tt.n)
 		if n, err := f.ReadAt(p, tt.off); n != tt.want || err != tt.err {
 			t.Errorf("ReadAt(%d bytes, %d) = %d, %v; want %d, %v", tt.n, tt.off, n, err, tt.want, tt.err)
