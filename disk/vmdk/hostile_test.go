@@ -412,3 +412,59 @@ func TestDirOpener(t *testing.T) {
 		}
 	}
 }
+
+// closing counts the files that are open.
+type closing struct {
+	memOpener
+	open int
+}
+
+type closingFile struct {
+	vmdk.File
+	c *closing
+}
+
+func (c *closing) Open(name string) (vmdk.File, error) {
+	f, err := c.memOpener.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	c.open++
+	return closingFile{f, c}, nil
+}
+
+func (f closingFile) Close() error {
+	f.c.open--
+	return nil
+}
+
+func TestClose(t *testing.T) {
+	files := memOpener{
+		"good": []byte(flatDescriptor(`RW 8 FLAT "a" 0`, `RW 8 FLAT "b" 0`)),
+		"bad":  []byte(flatDescriptor(`RW 8 FLAT "a" 0`, `RW 9 FLAT "b" 0`)),
+		"a":    make([]byte, 4096), "b": make([]byte, 4096),
+	}
+	c := &closing{memOpener: files}
+	m, err := vmdk.Open(c, "good")
+	if err != nil || c.open != 3 {
+		t.Fatalf("Open = %v, %d files open; want nil, 3", err, c.open)
+	}
+	if err := m.Close(); err != nil || c.open != 0 {
+		t.Errorf("Close = %v, %d files open; want nil, 0", err, c.open)
+	}
+	if _, err := vmdk.Open(c, "bad"); err == nil || c.open != 0 {
+		t.Errorf("Open of a bad disk = %v, %d files left open; want an error, 0", err, c.open)
+	}
+}
+
+func TestNotes(t *testing.T) {
+	file, want, _ := smallSparse(t)
+	m, err := vmdk.Open(memOpener{"x.vmdk": edit{72, []byte{1}}.apply(file)}, "x.vmdk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disktest.TestImage(t, m, want)
+	if n := m.Notes(); len(n) != 1 || n[0] != "x.vmdk wasn't closed properly by the program that wrote it last" {
+		t.Errorf("Notes() = %q; want one about the unclean end", n)
+	}
+}
