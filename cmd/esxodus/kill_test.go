@@ -1,0 +1,286 @@
+package main
+
+import (
+	"esxodus/convert"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fullRun are the journal's records of a whole migration of one disk.
+func fullRun() []string {
+	return []string{
+		"plan", "begin recheck", "done recheck", "begin create", "claim create", "done create", "begin copy", "done copy",
+		"begin recheck", "done recheck", "begin verify", "done verify", "begin define", "done define", "begin prove", "done prove",
+	}
+}
+
+// TestKillAtEachRecord kills the program after each record of its journal. A
+// resume ends in the same disk and domain, and a rollback after that, or
+// instead of it, leaves nothing.
+func TestKillAtEachRecord(t *testing.T) {
+	t.Parallel()
+	for i, name := range fullRun() {
+		for _, way := range []string{"resume", "rollback"} {
+			t.Run(fmt.Sprintf("%02d %s, %s", i+1, name, way), func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t, esxi.Options{})
+				l.killAfter(i+1, name)
+				if way == "resume" {
+					l.run(exitDone, l.again("resume")...)
+					l.checkDone()
+				}
+				l.run(exitDone, l.again("rollback")...)
+				l.checkGone()
+			})
+		}
+	}
+}
+
+// killAfter starts a migration and kills it once the journal has n records,
+// of which the last is called name.
+func (l *lab) killAfter(n int, name string) {
+	l.t.Helper()
+	args := l.convert()
+	if !strings.HasSuffix(name, "prove") {
+		args = append(args, "--no-proof")
+	}
+	if n <= 7 {
+		l.host.Faults().Slow(4 << 20) // so that there is something to kill
+	}
+	p := l.start(args...)
+	p.until(fmt.Sprintf("record %d (%s)", n, name), func() bool { return l.lines() >= n })
+	p.signal(syscall.SIGKILL)
+	p.wait()
+	l.host.Faults().Clear()
+	events := l.events()
+	if len(events) < n || events[n-1] != name {
+		l.t.Fatalf("journal = %q, want %q as number %d", events, name, n)
+	}
+	if last := len(events); last > n+1 && n < len(fullRun())-2 {
+		l.t.Logf("killed late: after %q", events[last-1])
+	}
+}
+
+// TestOneStepALife kills the program again and again, each time when it has
+// got a little further, until it is done.
+func TestOneStepALife(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	p := l.start(l.convert()...)
+	lives := 1
+	for have := 0; ; lives++ {
+		p.until("an event that wasn't before, or the end", func() bool {
+			select {
+			case <-p.done:
+				return true
+			default:
+				return l.kinds() > have
+			}
+		})
+		p.signal(syscall.SIGKILL)
+		if r := p.wait(); r.signal == 0 {
+			if r.code != exitDone {
+				t.Fatalf("life %d: exit code %d:\n%s", lives, r.code, r.err)
+			}
+			break
+		}
+		if lives > 40 {
+			t.Fatalf("no end; journal: %q", l.events())
+		}
+		have = l.kinds()
+		p = l.start(l.again("resume")...)
+	}
+	t.Logf("%d lives: %q", lives, l.events())
+	if lives < 5 {
+		t.Errorf("done after %d lives: it was hardly ever killed", lives)
+	}
+	l.checkDone()
+	l.run(exitDone, l.again("rollback")...)
+	l.checkGone()
+}
+
+// kinds counts the different events of the journal.
+func (l *lab) kinds() int {
+	events := l.events()
+	slices.Sort(events)
+	return len(slices.Compact(events))
+}
+
+// TestKillInMidCopy kills a slow copy when so many bytes were sent.
+func TestKillInMidCopy(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int64{1, 5 << 20, 14 << 20, 20 << 20} {
+		t.Run(fmt.Sprintf("%d bytes", at), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, esxi.Options{})
+			l.host.Faults().Slow(4 << 20)
+			p := l.start(l.convert("--no-proof")...)
+			p.until("the copy", func() bool { return l.lines() >= 7 })
+			start := l.served()
+			p.until("so much of it", func() bool { return l.served()-start >= at })
+			p.kill()
+			if s := l.status(); s.Phase != convert.PhaseUnfinished || s.Running || !strings.Contains(s.Step, "copy") {
+				t.Errorf("status = %+v, want unfinished at the copy", s)
+			}
+			l.host.Faults().Clear()
+			l.run(exitDone, l.again("resume")...)
+			l.checkDone()
+		})
+	}
+}
+
+// TestResumeReadsOnlyTheRest kills a copy after a checkpoint, which comes
+// every five seconds: what was on stable storage then isn't read again.
+func TestResumeReadsOnlyTheRest(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	p := l.start(l.convert("--no-proof", "--rate", "2M")...) // twelve seconds
+	p.until("the copy", func() bool { return l.lines() >= 7 })
+	time.Sleep(8 * time.Second)
+	p.kill()
+	before := l.served()
+	l.run(exitDone, l.again("resume")...)
+	if again := l.served() - before; again > fixtures.SmallDisk*3/4 {
+		t.Errorf("resume read %d bytes of %d again", again, fixtures.SmallDisk)
+	}
+	l.checkDone()
+}
+
+// TestKillInMidProof kills the program while the transient copy runs.
+func TestKillInMidProof(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"resume", "rollback"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, esxi.Options{})
+			p := l.start(l.convert()...)
+			p.until("the proof's domain", func() bool {
+				return l.lines() >= 15 && slices.Contains(l.domains(l.vm), l.vm+"-proof")
+			})
+			p.kill()
+			l.run(exitDone, l.again(way)...)
+			if way == "rollback" {
+				l.checkGone()
+				return
+			}
+			l.checkDone()
+			if s := l.status(); !strings.Contains(s.Proof, "login prompt") {
+				t.Errorf("proof = %q, want the login prompt", s.Proof)
+			}
+		})
+	}
+}
+
+// TestKillInMidRollback kills a rollback after each of its records; another
+// one ends it.
+func TestKillInMidRollback(t *testing.T) {
+	t.Parallel()
+	const done = 14 // records of a finished run without the proof
+	for n := range 7 {
+		t.Run(fmt.Sprintf("after %d records", n), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, esxi.Options{})
+			l.run(exitDone, l.convert("--no-proof")...)
+			if got := l.lines(); got != done {
+				t.Fatalf("journal has %d records, want %d: %q", got, done, l.events())
+			}
+			p := l.start(l.again("rollback")...)
+			p.until("records of the rollback", func() bool { return l.lines() >= done+n })
+			p.signal(syscall.SIGKILL)
+			p.wait()
+			if s := l.status(); s.Phase != convert.PhaseRolledBack {
+				l.run(exitDone, l.again("rollback")...)
+			}
+			l.checkGone()
+			if r := l.run(exitFailed, l.again("rollback")...); !strings.Contains(r.err, "nothing is left to roll back") {
+				t.Errorf("rollback of what was rolled back says:\n%s", r.err)
+			}
+		})
+	}
+}
+
+// TestInterrupt sends the signals that a person or systemd sends: everything
+// is undone, and said so.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	at := map[string]int{"the plan": 1, "create": 5, "mid-copy": 7, "proof": 15}
+	for where, records := range at {
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+			t.Run(where+" "+sig.String(), func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t, esxi.Options{})
+				if where != "proof" {
+					l.host.Faults().Slow(2 << 20)
+				}
+				p := l.start(l.convert()...)
+				p.until(where, func() bool { return l.lines() >= records })
+				if where == "mid-copy" {
+					served := l.served()
+					p.until("some of the copy", func() bool { return l.served() > served })
+				}
+				p.signal(sig)
+				begin := time.Now()
+				r := p.want(exitInterrupted)
+				if took := time.Since(begin); took > 15*time.Second {
+					t.Errorf("the undoing took %v", took)
+				}
+				if !strings.Contains(r.err, "is removed again") {
+					t.Errorf("stderr does not say that everything is undone:\n%s", r.err)
+				}
+				if r.out != "" {
+					t.Errorf("stdout = %q, want nothing", r.out)
+				}
+				l.checkGone()
+			})
+		}
+	}
+}
+
+// TestInterruptBeforeAnything interrupts the reading of the inventory: there
+// is nothing to undo.
+func TestInterruptBeforeAnything(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	l.host.Faults().SOAPStall("RetrievePropertiesEx", 0, 0, 0)
+	p := l.start(l.convert()...)
+	p.until("the login", func() bool { return l.host.Stats().SOAP["Login"] > 0 })
+	time.Sleep(200 * time.Millisecond)
+	p.signal(syscall.SIGINT)
+	r := p.want(exitInterrupted)
+	if strings.Contains(r.err, "goroutine") || strings.Count(r.err, "\n") > 3 {
+		t.Errorf("stderr:\n%s", r.err)
+	}
+	l.noDisks()
+	l.host.Faults().Clear()
+	l.run(exitDone, l.convert("--no-proof")...)
+	l.checkDone()
+}
+
+// TestSecondInterruptKills holds up the end of an interrupted run: a second
+// Ctrl-C doesn't wait for it. What is left then can be rolled back.
+func TestSecondInterruptKills(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	l.host.Faults().Slow(2 << 20)
+	l.host.Faults().SOAPStall("Logout", 0, 0, 0)
+	p := l.start(l.convert()...)
+	p.until("the copy", func() bool { return l.lines() >= 7 })
+	p.signal(syscall.SIGINT)
+	time.Sleep(300 * time.Millisecond)
+	p.signal(syscall.SIGINT)
+	begin := time.Now()
+	if r := p.wait(); r.signal != syscall.SIGINT || time.Since(begin) > 2*time.Second {
+		t.Errorf("ended after %v by signal %v, code %d; want by SIGINT, at once", time.Since(begin), r.signal, r.code)
+	}
+	l.host.Faults().Clear()
+	if s := l.status(); s.Phase != convert.PhaseRolledBack {
+		l.run(exitDone, l.again("rollback")...)
+	}
+	l.checkGone()
+}
