@@ -1,0 +1,55 @@
+#!/bin/sh
+# Usage: scripts/lab-image.sh
+#
+# Makes the system of the lab's virtual machine (see scripts/lab) and prints its
+# directory:
+#
+#   root.img     Debian's packages on an ext4 file system named lab-root
+#   initrd.img   for the kernel of scripts/kernel.sh, whose modules are in both
+#
+# Needs root, for the ownership of the files.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+. "$here/initrd.sh"
+
+packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils,libvirt0
+
+make_image() {
+	debian root --variant=essential --mode=root --include="$packages" --dpkgopt=force-unsafe-io \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --format=directory
+	rm -f root/etc/apt/apt.conf.d/99mmdebstrap root/etc/apt/sources.list.d/*
+	mkdir -p root/lab root/lib/modules
+	cp -r "$kernel/lib/modules/." root/lib/modules/
+	echo lab >root/etc/hostname
+	printf '127.0.0.1\tlocalhost lab\n' >root/etc/hosts
+	cat >root/sbin/lab-init <<-'END'
+		#!/bin/sh
+		export PATH=/usr/sbin:/usr/bin
+		# The rest of it comes along with each command.
+		for serial in /sys/block/vd*/serial; do
+			[ "$(cat "$serial")" != payload ] || payload=${serial%/serial}
+		done
+		mount -t ext4 "/dev/${payload##*/}" /lab
+		exec sh /lab/init
+	END
+	chmod 755 root/sbin/lab-init
+	truncate -s 4G root.img
+	mke2fs -q -t ext4 -L lab-root -d root -E lazy_itable_init=1 root.img
+	rm -rf --one-file-system root
+	initrd initrd.img "$kernel" virtio_pci virtio_blk virtio_console
+}
+
+case ${1-} in
+'') ;;
+*)
+	usage
+	exit 64
+	;;
+esac
+need mmdebstrap busybox mke2fs modprobe cpio gzip
+[ "$(id -u)" = 0 ] || die 'must be run by root'
+kernel=$("$here/kernel.sh")
+cached lab "$(digest "$here/lab-image.sh" "$here/initrd.sh" "$here/kernel.sh")" make_image
+readlink -f "$cache/lab"
