@@ -15,9 +15,11 @@ type backoff struct {
 	poll  time.Duration // between two looks at something that takes its time
 }
 
-// The default is six tries over a minute, or two where the host limits the
+// defaultBackoff is six tries over a minute, or two where the host limits the
 // rate.
-var defaultBackoff = backoff{tries: 6, first: 2 * time.Second, busy: 5 * time.Second, most: 45 * time.Second, poll: 2 * time.Second}
+func defaultBackoff() backoff {
+	return backoff{tries: 6, first: 2 * time.Second, busy: 5 * time.Second, most: 45 * time.Second, poll: 2 * time.Second}
+}
 
 // wait sleeps before the try that follows number try (from 0).
 func (b backoff) wait(ctx context.Context, try int, first time.Duration) error {

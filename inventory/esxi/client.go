@@ -60,7 +60,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: cfg.Log.With("esxi", cfg.URL.Host), retry: defaultBackoff, login: make(chan struct{}, 1)}
+	c := &Client{cfg: cfg, log: cfg.Log.With("esxi", cfg.URL.Host), retry: defaultBackoff(), login: make(chan struct{}, 1)}
 	c.login <- struct{}{}
 	if err := c.connect(); err != nil {
 		return nil, err

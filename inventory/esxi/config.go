@@ -128,9 +128,8 @@ func parseHost(s string) (*url.URL, error) {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 			return nil, fmt.Errorf("address %q: port %q: want 1 to 65535", s, port)
 		}
-	} else if strings.HasSuffix(u.Host, ":") {
-		u.Host = strings.TrimSuffix(u.Host, ":")
 	}
+	u.Host = strings.TrimSuffix(u.Host, ":")
 	u.Path, u.RawPath = "/sdk", ""
 	return u, nil
 }

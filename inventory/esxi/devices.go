@@ -1,13 +1,12 @@
 package esxi
 
 import (
+	"esxodus/inventory"
 	"fmt"
 	"reflect"
 	"strings"
 
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 const (

@@ -1,9 +1,9 @@
 package esxi
 
 import (
-	"github.com/vmware/govmomi/vim25/types"
-
 	"esxodus/inventory"
+
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 const (

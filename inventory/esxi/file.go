@@ -197,7 +197,7 @@ func (c *Client) ReadFile(ctx context.Context, path string, limit int64) ([]byte
 	if f.size == 0 {
 		return b, nil
 	}
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return b, nil

@@ -149,7 +149,7 @@ func TestReaderAt(t *testing.T) {
 		err  error
 	}{{700, 1, 0, io.EOF}, {1 << 40, 1, 0, io.EOF}, {690, 20, 10, io.EOF}, {690, 10, 10, nil}, {0, 0, 0, nil}} {
 		p := make([]byte, tt.n)
-		if n, err := f.ReadAt(p, tt.off); n != tt.want || err != tt.err {
+		if n, err := f.ReadAt(p, tt.off); n != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("ReadAt(%d bytes, %d) = %d, %v; want %d, %v", tt.n, tt.off, n, err, tt.want, tt.err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"esxodus/inventory"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,6 @@ import (
 	"go.uber.org/goleak"
 
 	fixture "esxodus/fixtures/esxi"
-	"esxodus/inventory"
 )
 
 func startHost(tb testing.TB, o fixture.Options) *fixture.Host {
@@ -206,9 +206,12 @@ func TestFixtureDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []fixture.Fault{
-		{Kind: fixture.Cut, Skip: 3, Count: 3, After: 1000}, {Kind: fixture.Stall, Skip: 9, Count: 2, After: 5000},
-		{Kind: fixture.Refuse, Skip: 12, Count: 2}, {Kind: fixture.Status, Code: 503, Skip: 15, Count: 2},
-		{Kind: fixture.IgnoreRange, Skip: 20, Count: 1}, {Kind: fixture.WrongRange, Skip: 22, Count: 1, After: 512},
+		{Kind: fixture.Cut, Skip: 3, Count: 3, After: 1000},
+		{Kind: fixture.Stall, Skip: 9, Count: 2, After: 5000},
+		{Kind: fixture.Refuse, Skip: 12, Count: 2},
+		{Kind: fixture.Status, Code: 503, Skip: 15, Count: 2},
+		{Kind: fixture.IgnoreRange, Skip: 20, Count: 1},
+		{Kind: fixture.WrongRange, Skip: 22, Count: 1, After: 512},
 	} {
 		h.Faults().Add(f)
 	}
@@ -259,13 +262,13 @@ func readSame(t *testing.T, h *fixture.Host, c *Client, descriptor string, file 
 	const part = 1 << 20
 	for off := int64(0); off < f.Size(); off += part {
 		wg.Go(func() {
-			if _, err := f.ReadAt(got[off:min(off+part, f.Size())], off); err != nil && err != io.EOF {
+			if _, err := f.ReadAt(got[off:min(off+part, f.Size())], off); err != nil && !errors.Is(err, io.EOF) {
 				t.Errorf("%s: %v", file.Path, err)
 			}
 		})
 	}
 	wg.Wait()
-	if _, err := truth.ReadAt(want, 0); err != nil && err != io.EOF {
+	if _, err := truth.ReadAt(want, 0); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {

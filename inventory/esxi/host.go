@@ -3,11 +3,10 @@ package esxi
 import (
 	"context"
 	"errors"
+	"esxodus/inventory"
 	"strings"
 
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 // optional runs a retrieval of something that not every host has or lets

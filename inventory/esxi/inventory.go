@@ -3,12 +3,11 @@ package esxi
 import (
 	"cmp"
 	"context"
+	"esxodus/inventory"
 	"fmt"
 	"slices"
 
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 // hostPaths and vmPaths are the properties that the model is made of.

@@ -2,6 +2,7 @@ package esxi
 
 import (
 	"errors"
+	"esxodus/inventory"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,8 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 // crowd adds n VMs, copies of the first, to the simulator's one folder.

@@ -95,8 +95,16 @@ func TestOpenerResolve(t *testing.T) {
 		{"/vmfs/volumes/5f-4/base/x.vmdk", "[data [1]] base/x.vmdk"},
 		{"/vmfs/volumes/odd] name/base/x.vmdk", "[odd] name] base/x.vmdk"},
 		{"[data [1]] base/x.vmdk", "[data [1]] base/x.vmdk"},
-		{"..", ""}, {"../other/x.vmdk", ""}, {"sub/x.vmdk", ""}, {"/etc/passwd", ""}, {"/vmfs/volumes/5f-4/../5f-3/x", ""},
-		{"/vmfs/volumes/5f-4", ""}, {"/vmfs/volumes/5f-44/x", ""}, {"", ""}, {".", ""}, {"a\x00b", ""},
+		{"..", ""},
+		{"../other/x.vmdk", ""},
+		{"sub/x.vmdk", ""},
+		{"/etc/passwd", ""},
+		{"/vmfs/volumes/5f-4/../5f-3/x", ""},
+		{"/vmfs/volumes/5f-4", ""},
+		{"/vmfs/volumes/5f-44/x", ""},
+		{"", ""},
+		{".", ""},
+		{"a\x00b", ""},
 	}
 	for _, tt := range tests {
 		p, err := o.resolve(tt.in)

@@ -2,13 +2,12 @@ package esxi
 
 import (
 	"context"
+	"esxodus/inventory"
 	"fmt"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 func vmRef(id string) types.ManagedObjectReference {

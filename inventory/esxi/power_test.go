@@ -3,13 +3,12 @@ package esxi
 import (
 	"context"
 	"errors"
+	"esxodus/inventory"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 func TestPower(t *testing.T) {

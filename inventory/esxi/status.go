@@ -36,11 +36,8 @@ func newStatusError(res *http.Response) error {
 }
 
 func asStatus(err error) *statusError {
-	var e *statusError
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
+	e, _ := errors.AsType[*statusError](err)
+	return e
 }
 
 // statusOf returns the status code inside err, or 0.

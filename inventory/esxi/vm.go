@@ -2,6 +2,7 @@ package esxi
 
 import (
 	"cmp"
+	"esxodus/inventory"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,8 +10,6 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 // maxSnapshots bounds the snapshots listed: ESXi allows 32 in a chain.

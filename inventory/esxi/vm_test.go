@@ -1,15 +1,15 @@
 package esxi
 
 import (
+	"esxodus/inventory"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vim25/types"
-
-	"esxodus/inventory"
 )
 
 func vmObject(config *types.VirtualMachineConfigInfo, more map[string]any) object {
@@ -19,9 +19,7 @@ func vmObject(config *types.VirtualMachineConfigInfo, more map[string]any) objec
 	if config != nil {
 		o.props["config"] = *config
 	}
-	for k, v := range more {
-		o.props[k] = v
-	}
+	maps.Copy(o.props, more)
 	return o
 }
 
@@ -148,8 +146,10 @@ func TestChains(t *testing.T) {
 			if tt.format == "seSparse" { // its base is flat, which only the layout tells
 				more["layoutEx"] = types.VirtualMachineFileLayoutEx{
 					File: []types.VirtualMachineFileLayoutExFileInfo{
-						{Key: 1, Name: "[ds] w/w.vmdk", Type: "diskDescriptor", Size: 500}, {Key: 2, Name: "[ds] w/w-flat.vmdk", Type: "diskExtent", Size: 512, UniqueSize: 100},
-						{Key: 3, Name: "[ds] w/w-000001.vmdk", Type: "diskDescriptor", Size: 400}, {Key: 4, Name: "[ds] w/w-000001-sesparse.vmdk", Type: "diskExtent", Size: 600, UniqueSize: 50},
+						{Key: 1, Name: "[ds] w/w.vmdk", Type: "diskDescriptor", Size: 500},
+						{Key: 2, Name: "[ds] w/w-flat.vmdk", Type: "diskExtent", Size: 512, UniqueSize: 100},
+						{Key: 3, Name: "[ds] w/w-000001.vmdk", Type: "diskDescriptor", Size: 400},
+						{Key: 4, Name: "[ds] w/w-000001-sesparse.vmdk", Type: "diskExtent", Size: 600, UniqueSize: 50},
 						{Key: 9, Name: "[ds] w/w.nvram", Type: "nvram"},
 					},
 					Disk: []types.VirtualMachineFileLayoutExDiskLayout{{Key: 2000, Chain: []types.VirtualMachineFileLayoutExDiskUnit{{FileKey: []int32{1, 2}}, {FileKey: []int32{3, 4, 77}}}}, {Key: 5}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"esxodus/inventory"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,8 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	"esxodus/inventory"
 )
 
 const (

@@ -2,6 +2,8 @@ package vmx
 
 import (
 	"bytes"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,8 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	fixture "esxodus/fixtures/esxi"
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
 )
 
 // TestBothRoads reads every VM of a host through the API and from its .vmx:

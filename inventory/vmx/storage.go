@@ -1,6 +1,7 @@
 package vmx
 
 import (
+	"esxodus/inventory"
 	"fmt"
 	"maps"
 	"path"
@@ -8,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"esxodus/inventory"
 )
 
 var slotKey = regexp.MustCompile(`^((scsi|sata|ide|nvme)([0-9]{1,3})):([0-9]{1,3})\.`)

@@ -2,15 +2,15 @@ package vmx
 
 import (
 	"cmp"
+	"esxodus/inventory"
 	"fmt"
+	"maps"
 	"math"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"esxodus/inventory"
 )
 
 // reader takes keys out of a File; what is left goes to VM.SetOptions.
@@ -30,10 +30,7 @@ func (f File) vm(p string) (inventory.VM, error) {
 		Path: p, Power: inventory.PowerUnknown, Firmware: inventory.BIOS, Problems: f.Problems,
 		Controllers: []inventory.Controller{}, Disks: []inventory.Disk{}, NICs: []inventory.NIC{},
 	}
-	r := reader{left: make(map[string]string, len(f.Values)), vm: &vm}
-	for k, v := range f.Values {
-		r.left[k] = v
-	}
+	r := reader{left: maps.Clone(f.Values), vm: &vm}
 	if !r.has("config.version") && !r.has("virtualhw.version") {
 		return vm, fmt.Errorf("%w: it has neither config.version nor virtualHW.version", ErrFormat)
 	}
@@ -168,7 +165,7 @@ func (r *reader) affinity(key string) []int {
 		return nil
 	}
 	var cpus []int
-	for _, part := range strings.Split(v, ",") {
+	for part := range strings.SplitSeq(v, ",") {
 		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		if !isRange {
 			last = first

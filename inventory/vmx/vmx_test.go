@@ -3,14 +3,13 @@ package vmx
 import (
 	"bytes"
 	"errors"
+	"esxodus/inventory"
 	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
-
-	"esxodus/inventory"
 )
 
 func TestTraps(t *testing.T) {
@@ -26,8 +25,11 @@ func TestTraps(t *testing.T) {
 		CPU:    inventory.CPU{Count: 4, CoresPerSocket: 2, ReservationMHz: 500, LimitMHz: -1, Shares: 8000, SharesLevel: "high", Affinity: []int{0, 2, 3}, Masked: true},
 		Memory: inventory.Memory{SizeMiB: 4096, ReservationMiB: 1024, LimitMiB: 4096, Shares: 12345, SharesLevel: "custom", Locked: true},
 		Controllers: []inventory.Controller{
-			{Key: 15000, Class: "sata", Model: "ahci"}, {Key: 200, Class: "ide", Model: "ide"}, {Key: 201, Class: "ide", Bus: 1, Model: "ide"},
-			{Key: 1000, Class: "scsi", Model: "pvscsi"}, {Key: 31000, Class: "nvme", Model: "nvme"},
+			{Key: 15000, Class: "sata", Model: "ahci"},
+			{Key: 200, Class: "ide", Model: "ide"},
+			{Key: 201, Class: "ide", Bus: 1, Model: "ide"},
+			{Key: 1000, Class: "scsi", Model: "pvscsi"},
+			{Key: 31000, Class: "nvme", Model: "nvme"},
 		},
 		Disks: []inventory.Disk{
 			{Key: 3000, Class: "ide", Path: "/vmfs/volumes/5f-1/old/ide.vmdk", Format: "flat", Mode: "persistent", Shares: 1000},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"esxodus/inventory/esxi"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,8 +18,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
-
-	"esxodus/inventory/esxi"
 )
 
 const (

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"esxodus/inventory/esxi"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"esxodus/inventory/esxi"
 )
 
 const (
@@ -99,12 +98,10 @@ func (c *Client) run(ctx context.Context, cancel context.CancelCauseFunc, line s
 	case <-ctx.Done():
 		_ = session.Signal(ssh.SIGTERM) // sshd before 7.9 ignores it; the hang-up that follows does not
 		_ = session.Close()
-		select { // the buffers are not ours before Wait has returned
-		case <-done:
-		case <-time.After(c.cfg.Stall):
-			_ = c.ssh.Close()
-			<-done
-		}
+		// The buffers are not ours before Wait has returned.
+		hangUp := time.AfterFunc(c.cfg.Stall, func() { _ = c.ssh.Close() })
+		defer hangUp.Stop()
+		_ = <-done // why is in ctx
 		return out, context.Cause(ctx)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 	"net"
 	"os"
 	"os/exec"
@@ -22,8 +24,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	fixture "esxodus/fixtures/esxi"
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
 )
 
 func start(t *testing.T, o fixture.Options) *fixture.Host {
@@ -421,8 +421,12 @@ func FuzzParseDump(f *testing.F) {
 	f.Add("x = {\n{\na = b = c\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, o := range parseDump(s) {
-			number(o["startOrder"])
-			lowerFirst(o["stopAction"])
+			if n := number(o["startOrder"]); n > 1<<31-1 || n < -1<<31 {
+				t.Errorf("number(%q) = %d", o["startOrder"], n)
+			}
+			if s := lowerFirst(o["stopAction"]); s == "<unset>" {
+				t.Errorf("an unset field reads as %q", s)
+			}
 		}
 	})
 }

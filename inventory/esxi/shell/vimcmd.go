@@ -3,14 +3,13 @@ package shell
 import (
 	"context"
 	"errors"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
-
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
 )
 
 var vmID = regexp.MustCompile(`^[0-9]{1,9}$`)
