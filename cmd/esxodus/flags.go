@@ -13,6 +13,7 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "thumbprint", Usage: "accept the certificate with this `SHA-256` fingerprint and no other, even if it has expired"},
 		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between reads the password"},
 		&cli.BoolFlag{Name: "legacy-tls", Usage: "allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs"},
+		&cli.DurationFlag{Name: "stall", Usage: "give up on a connection that delivers nothing for so `LONG`, and make a new one (default: 30s)"},
 	}
 }
 

@@ -63,6 +63,9 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 	cfg.Insecure = cfg.Insecure || c.Bool("insecure")
 	cfg.LegacyTLS = c.Bool("legacy-tls")
 	cfg.Log = logger(c, t)
+	if cfg.Stall = c.Duration("stall"); cfg.Stall < 0 {
+		return cfg, usagef("--stall %v: want a time such as 30s", cfg.Stall)
+	}
 	return cfg, askPassword(c, t, &cfg)
 }
 
