@@ -1,11 +1,12 @@
 package report
 
 import (
-	"esxodus/inventory"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+
+	"esxodus/inventory"
 )
 
 // Inventory prints a host as tables: the host, its VMs, its networks.

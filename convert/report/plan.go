@@ -1,14 +1,15 @@
 package report
 
 import (
-	"esxodus/convert"
-	"esxodus/convert/guest"
-	"esxodus/convert/ledger"
-	"esxodus/network"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"esxodus/convert"
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+	"esxodus/network"
 )
 
 // assumedRate is what the time estimate reckons with, bytes a second: about

@@ -1,10 +1,11 @@
 package report
 
 import (
-	"esxodus/convert"
 	"fmt"
 	"io"
 	"time"
+
+	"esxodus/convert"
 )
 
 // States prints how runs stand, one line each and a second for what went
