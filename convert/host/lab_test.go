@@ -36,20 +36,13 @@ func labGroup(t *testing.T, n int) (LVM, []string) {
 	disks = disks[:n]
 	l := LVM{VG: "esxodus-lab", Tool: Tool{}}
 	clear := func() {
-		for _, argv := range [][]string{
-			{"vgchange", "--activate", "n", l.VG},
-			{"vgimport", l.VG},
-			{"vgreduce", "--removemissing", "--force", l.VG},
-			{"vgremove", "--force", "--yes", l.VG},
-			append([]string{"pvremove", "--force", "--force", "--yes"}, disks...), append([]string{"wipefs", "--all", "--quiet"}, disks...),
-		} {
-			_, _ = l.Tool.Run(context.WithoutCancel(t.Context()), argv...) // what isn't there need not go
+		for _, argv := range [][]string{{"vgchange", "--activate", "n", l.VG}, append([]string{"wipefs", "--all", "--force", "--quiet"}, disks...)} {
+			_, _ = l.Tool.Run(context.WithoutCancel(t.Context()), argv...) // there may be no group
 		}
 	}
 	clear()
 	t.Cleanup(clear)
-	run(t, append([]string{"pvcreate", "--yes"}, disks...)...)
-	run(t, append([]string{"vgcreate", "--physicalextentsize", "4m", l.VG}, disks...)...)
+	run(t, append([]string{"vgcreate", "--yes", "--physicalextentsize", "4m", l.VG}, disks...)...)
 	return l, disks
 }
 
