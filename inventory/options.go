@@ -100,8 +100,9 @@ func (vm *VM) setPattern(key, value string) bool {
 		return true
 	}
 	if cpuidMask.MatchString(key) {
-		vm.CPU.Masked = vm.CPU.Masked || strings.Trim(value, "-: ") != ""
-		return !vm.CPU.Masked // the mask itself goes to Extra
+		masks := strings.Trim(value, "-: ") != ""
+		vm.CPU.Masked = vm.CPU.Masked || masks
+		return !masks // the mask itself goes to Extra
 	}
 	return false
 }

@@ -108,7 +108,7 @@ func (c *Client) open(ctx context.Context) error {
 	if err := c.negotiate(ctx); err != nil {
 		return wrapDial(c.cfg.URL.Host, err)
 	}
-	content, err := methods.GetServiceContent(ctx, c.read())
+	content, err := methods.GetServiceContent(ctx, &caller{c: c, tries: 1}) // negotiate was patient
 	if err != nil {
 		return wrapDial(c.cfg.URL.Host, fmt.Errorf("service content: %w", err))
 	}

@@ -1,10 +1,11 @@
 package esxi
 
 import (
-	"esxodus/inventory"
 	"fmt"
 	"reflect"
 	"strings"
+
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
 )

@@ -3,8 +3,9 @@ package esxi
 import (
 	"context"
 	"errors"
-	"esxodus/inventory"
 	"strings"
+
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
 )

@@ -3,9 +3,10 @@ package esxi
 import (
 	"cmp"
 	"context"
-	"esxodus/inventory"
 	"fmt"
 	"slices"
+
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
 )

@@ -2,10 +2,11 @@ package esxi
 
 import (
 	"errors"
-	"esxodus/inventory"
 	"fmt"
 	"strings"
 	"testing"
+
+	"esxodus/inventory"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/simulator"

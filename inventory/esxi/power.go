@@ -2,9 +2,10 @@ package esxi
 
 import (
 	"context"
-	"esxodus/inventory"
 	"fmt"
 	"time"
+
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"

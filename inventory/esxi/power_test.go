@@ -3,10 +3,11 @@ package esxi
 import (
 	"context"
 	"errors"
-	"esxodus/inventory"
 	"strings"
 	"testing"
 	"time"
+
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
 )

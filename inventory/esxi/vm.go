@@ -2,12 +2,13 @@ package esxi
 
 import (
 	"cmp"
-	"esxodus/inventory"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
 )

@@ -1,12 +1,13 @@
 package esxi
 
 import (
-	"esxodus/inventory"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"esxodus/inventory"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vim25/types"

@@ -2,13 +2,14 @@ package vmx
 
 import (
 	"bytes"
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"

@@ -3,12 +3,13 @@ package vmx
 import (
 	"cmp"
 	"errors"
-	"esxodus/inventory"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"strings"
+
+	"esxodus/inventory"
 )
 
 // Read reads the .vmx called name (slash-separated, below fsys), and of its

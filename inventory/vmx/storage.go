@@ -1,7 +1,6 @@
 package vmx
 
 import (
-	"esxodus/inventory"
 	"fmt"
 	"maps"
 	"path"
@@ -9,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"esxodus/inventory"
 )
 
 var slotKey = regexp.MustCompile(`^((scsi|sata|ide|nvme)([0-9]{1,3})):([0-9]{1,3})\.`)

@@ -2,7 +2,6 @@ package vmx
 
 import (
 	"cmp"
-	"esxodus/inventory"
 	"fmt"
 	"maps"
 	"math"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"esxodus/inventory"
 )
 
 // reader takes keys out of a File; what is left goes to VM.SetOptions.

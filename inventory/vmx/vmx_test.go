@@ -3,11 +3,12 @@ package vmx
 import (
 	"bytes"
 	"errors"
-	"esxodus/inventory"
 	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"esxodus/inventory"
 
 	"github.com/google/go-cmp/cmp"
 )

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"esxodus/inventory/esxi"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
+
+	"esxodus/inventory/esxi"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -101,7 +102,7 @@ func (c *Client) run(ctx context.Context, cancel context.CancelCauseFunc, line s
 		// The buffers are not ours before Wait has returned.
 		hangUp := time.AfterFunc(c.cfg.Stall, func() { _ = c.ssh.Close() })
 		defer hangUp.Stop()
-		_ = <-done // why is in ctx
+		<-done //nolint:errcheck // ctx tells why
 		return out, context.Cause(ctx)
 	}
 }

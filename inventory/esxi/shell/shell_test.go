@@ -8,8 +8,6 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +17,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"

@@ -3,13 +3,14 @@ package shell
 import (
 	"context"
 	"errors"
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 )
 
 var vmID = regexp.MustCompile(`^[0-9]{1,9}$`)
