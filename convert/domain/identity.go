@@ -45,7 +45,7 @@ func (b *builder) identity() {
 // 5c241f42-… in a new one's. Windows swaps always.
 //
 // QEMU's table is 2.8 and it stores <uuid> little-endian (measured here:
-// TestSMBIOS), so what libvirt shows, what QEMU is given and what the guest
+// TestGuestSees), so what libvirt shows, what QEMU is given and what the guest
 // prints is one text. That text is kept: machine ids, licences and inventories
 // were made from it.
 func (b *builder) uuid() {

@@ -81,8 +81,8 @@ func fill(v reflect.Value, n *int) {
 	*n++
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, f := range v.Fields() {
+			fill(f, n)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -125,13 +125,13 @@ func leaves(v reflect.Value, prefix string) []string {
 		return all
 	case reflect.Struct:
 		var all []string
-		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		for field, value := range v.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			path := name
 			if prefix != "" {
 				path = prefix + "." + name
 			}
-			all = append(all, leaves(v.Field(i), path)...)
+			all = append(all, leaves(value, path)...)
 		}
 		return all
 	default:

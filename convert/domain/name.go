@@ -28,7 +28,7 @@ const (
 // gives the same result. Different names can still meet ("a b" and "a-b").
 func Name(vmName string) string {
 	kept, lost := ascii(vmName)
-	kept = unreserve(strings.TrimLeft(kept, "-."))
+	kept = unreserve(kept)
 	if kept != vmName {
 		// What ends in a hyphen does so for a character that went.
 		kept = strings.TrimRight(kept, "-.")
@@ -44,7 +44,7 @@ func Name(vmName string) string {
 	if kept == "" {
 		kept = "vm"
 	}
-	return unreserve(kept) + "-" + tail
+	return kept + "-" + tail
 }
 
 // VolumeName is the name of the logical volume or file for the VM's disk d,
@@ -103,14 +103,16 @@ func spelt(r rune) string {
 // LVM keeps these for itself; see lvm(8), "Valid names".
 const (
 	reservedPrefixes = "snapshot pvmove"
-	reservedParts    = "_cdata _cmeta _corig _cpool _cvol _iorig _imeta _mimage _mlog _pmspare _rimage _rmeta _tdata _tmeta _tpool _vdata _vorigin _wcorig"
+	reservedParts    = "_cdata _cmeta _corig _cpool _cvol _iorig _imeta _mimage _mlog _pmspare _rimage _rmeta _tdata _tmeta _vdata _vorigin _wcorig"
 )
 
-// unreserve changes as little as makes s a name that LVM leaves to users.
+// unreserve changes as little as makes s a name that LVM leaves to users, and
+// that is no option and no hidden file.
 func unreserve(s string) string {
 	for p := range strings.FieldsSeq(reservedParts) {
 		s = strings.ReplaceAll(s, p, "-"+p[1:])
 	}
+	s = strings.TrimLeft(s, "-.")
 	for p := range strings.FieldsSeq(reservedPrefixes) {
 		if strings.HasPrefix(s, p) {
 			return "vm-" + s

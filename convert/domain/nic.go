@@ -195,7 +195,7 @@ func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 
 // nicName returns the NIC's name in the guest's configuration where it will
 // have another here. systemd calls a NIC on VMware ens<pciSlotNumber>; here,
-// enp<bus>s<slot> on q35 and ens<slot> on pc (TestNICNames asks a kernel).
+// enp<bus>s<slot> on q35 and ens<slot> on pc (TestGuestSees asks systemd).
 func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []string {
 	old, name := fmt.Sprintf("ens%d", n.PCISlot), predictable(b.pci.machine, at)
 	if n.PCISlot <= 0 || !slices.Contains(b.o.Guest.Interfaces, old) || old == name {
@@ -217,7 +217,12 @@ func predictable(machine string, at *libvirtxml.DomainAddress) string {
 
 // nicNames warns of the predictable names that belong to no NIC that is known.
 func (b *builder) nicNames(explained []string) {
-	var rest []string
+	var here, rest []string
+	for _, i := range b.dom.Devices.Interfaces {
+		name := predictable(b.pci.machine, i.Address)
+		explained = append(explained, name)
+		here = append(here, name+" ("+i.MAC.Address+")")
+	}
 	for _, name := range b.o.Guest.Interfaces {
 		if strings.HasPrefix(name, "en") && !slices.Contains(explained, name) {
 			rest = append(rest, name)
@@ -225,10 +230,6 @@ func (b *builder) nicNames(explained []string) {
 	}
 	if len(rest) == 0 {
 		return
-	}
-	var here []string
-	for _, i := range b.dom.Devices.Interfaces {
-		here = append(here, predictable(b.pci.machine, i.Address)+" ("+i.MAC.Address+")")
 	}
 	b.concern(ConcernNICName, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; here its NICs will be %s", strings.Join(rest, ", "), strings.Join(here, ", ")),
 		"change the names in the guest's configuration before or right after the first start")
