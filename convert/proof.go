@@ -5,6 +5,7 @@ import (
 	"errors"
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
+	"esxodus/inventory"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -55,9 +56,11 @@ func (a *act) proofXML(bases, overlays []string) (string, error) {
 	if err := dom.Unmarshal(a.job.VM.Domain.XML); err != nil {
 		return "", fmt.Errorf("domain.xml of the plan: %w", err)
 	}
-	copied, err := domain.Proof(&dom, domain.ProofOptions{
-		Name: a.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
-	})
+	o := domain.ProofOptions{Name: a.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays)}
+	if a.job.VM.Source.Firmware == inventory.EFI {
+		o.NVRAM = host.OverlayNVRAM(a.proofDir()) // libvirt would leave its own behind
+	}
+	copied, err := domain.Proof(&dom, o)
 	if err != nil {
 		return "", err
 	}

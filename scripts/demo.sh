@@ -76,7 +76,7 @@ fi
 set -- --esxi "$URL" --thumbprint "$THUMBPRINT" --password-file "$PASSWORD_FILE"
 esxodus inventory "$@"
 esxodus convert "$@" --storage "dir:$home/disks" --uplink vmnic0=eth0 --virt-type "$virt" \
-	--state "$home/state" --yes --verbose "$name"
+	--state "$home/state" --yes "$name"
 printf '\n$ virsh dominfo %s\n' "$name" >&2
 virsh -c qemu:///system dominfo "$name"
 say "done in $(($(date +%s) - begun)) s; the domain $name stays until the next demo"

@@ -60,6 +60,10 @@ func proofFirmware(os *libvirtxml.DomainOS, nvram string) {
 		template, format = os.NVRam.Template, os.NVRam.TemplateFormat
 	}
 	os.NVRam = nil
+	if os.Firmware == "" && os.Loader == nil {
+		// SeaBIOS then says on the console that it found nothing to boot.
+		os.BIOS = &libvirtxml.DomainBIOS{UseSerial: "yes"}
+	}
 	if nvram != "" {
 		os.NVRam = &libvirtxml.DomainNVRam{NVRam: nvram, Template: template, TemplateFormat: format}
 	}
