@@ -32,7 +32,7 @@ func TestReadAtFaults(t *testing.T) {
 	const size = 1 << 20
 	data := content(size)
 	s := newSim(t, nil)
-	s.cfg.Stall = 150 * time.Millisecond
+	s.cfg.Stall = 300 * time.Millisecond
 	c := dialSim(t, s)
 	only := func(n int32, fault http.HandlerFunc) func(w http.ResponseWriter, r *http.Request) bool {
 		var count atomic.Int32
