@@ -28,7 +28,8 @@ type Options struct {
 type Facts struct {
 	Source  Source
 	Host    *inventory.Host
-	Guests  map[string]guest.Guest // by VM id
+	Guests  map[string]guest.Guest  // by VM id
+	Unread  map[string]*unreadError // by VM id: the disk that can't be opened
 	Storage host.Facts
 	Target  TargetFacts
 }

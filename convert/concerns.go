@@ -14,6 +14,7 @@ const (
 	ConcernPower        = "power.on"            // the VM runs
 	ConcernSuspended    = "power.suspended"     // its memory is on disk
 	ConcernFormat       = "disk.format"         // a disk that this esxodus can't read
+	ConcernUnread       = "disk.unreadable"     // a disk that can't be opened
 	ConcernNoDisk       = "disk.none"           // nothing to copy
 	ConcernVolume       = "target.volume"       // a volume of that name exists
 	ConcernDomain       = "target.domain"       // a domain of that name or UUID exists
@@ -45,6 +46,12 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		})
 	}
 	out = append(out, formatConcerns(vm)...)
+	if u := f.Unread[vm.ID]; u != nil {
+		out = append(out, ledger.Concern{
+			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.address, Evidence: "the disk can't be opened: " + u.err.Error(),
+			Advice: "mend on ESXi what is named here (its log is in the VM's directory), and plan anew",
+		})
+	}
 	for _, d := range v.Disks {
 		if there := f.volume(d.Volume).Exists; there != "" {
 			out = append(out, ledger.Concern{

@@ -37,7 +37,7 @@ func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error
 		}
 		f.Target = TargetFacts{Missing: err.Error()}
 	}
-	f.Guests, err = lookAll(ctx, e, vms)
+	f.Guests, f.Unread, err = lookAll(ctx, e, vms)
 	return f, err
 }
 
@@ -58,9 +58,20 @@ func (f *Facts) askStorage(ctx context.Context, storage Storage, vms []*inventor
 	return nil
 }
 
-// lookAll looks into the disks of every VM that can be looked into.
-func lookAll(ctx context.Context, e Effects, vms []*inventory.VM) (map[string]guest.Guest, error) {
-	guests := make(map[string]guest.Guest)
+// unreadError is a disk that can't be opened, though what the host says of its
+// VM lets one expect that it can.
+type unreadError struct {
+	address string
+	err     error
+}
+
+func (e *unreadError) Error() string { return e.address + ": " + e.err.Error() }
+func (e *unreadError) Unwrap() error { return e.err }
+
+// lookAll looks into the disks of every VM that can be looked into. Both maps
+// are by VM id.
+func lookAll(ctx context.Context, e Effects, vms []*inventory.VM) (map[string]guest.Guest, map[string]*unreadError, error) {
+	guests, unread := make(map[string]guest.Guest), make(map[string]*unreadError)
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookers)
@@ -76,10 +87,13 @@ func lookAll(ctx context.Context, e Effects, vms []*inventory.VM) (map[string]gu
 			mu.Lock()
 			defer mu.Unlock()
 			guests[vm.ID] = found
+			if u, ok := errors.AsType[*unreadError](err); ok {
+				unread[vm.ID] = u
+			}
 			return nil
 		})
 	}
-	return guests, g.Wait()
+	return guests, unread, g.Wait()
 }
 
 // look opens a VM's disks and looks inside. A VM whose disks can't be read
@@ -95,9 +109,12 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 	for _, d := range vm.Disks {
 		img, closeImage, err := h.OpenDisk(ctx, d.Path)
 		if err != nil {
-			return guest.Guest{}, err
+			return guest.Guest{}, &unreadError{d.Address(), err}
 		}
 		defer func() { err = errors.Join(err, closeImage()) }()
+		if img.Size() != d.Capacity {
+			return guest.Guest{}, &unreadError{d.Address(), fmt.Errorf("%s holds %d bytes, the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
+		}
 		sources = append(sources, guest.Source{Address: d.Address(), Image: img})
 	}
 	return guest.Look(ctx, sources)

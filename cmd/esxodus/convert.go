@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"esxodus/convert"
-	"esxodus/convert/report"
 	"fmt"
 	"slices"
 	"strings"
+
+	"esxodus/convert"
+	"esxodus/convert/report"
 
 	"github.com/urfave/cli/v2"
 )
@@ -76,7 +77,15 @@ func start(ctx context.Context, dir convert.StateDir, job *convert.VMJob, e *eff
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	return convert.Apply(ctx, j, e.Effects)
+	return waysOn(convert.Apply(ctx, j, e.Effects), job.VM.Name)
+}
+
+// waysOn adds to the error of a run that stopped what can be done with it.
+func waysOn(err error, name string) error {
+	if !errors.Is(err, convert.ErrStopped) {
+		return err
+	}
+	return withHint(err, fmt.Sprintf("`esxodus resume %s` goes on where it stopped, `esxodus rollback %s` removes what it made", name, name))
 }
 
 // refuse turns a VM's blockers into the preflight error.

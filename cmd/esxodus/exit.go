@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"esxodus/convert"
-	"esxodus/inventory/esxi"
 	"fmt"
 	"io"
+
+	"esxodus/convert"
+	"esxodus/inventory/esxi"
 )
 
 // The exit codes are an API: scripts rely on them. 2 is left to Go's panics.
@@ -74,8 +75,9 @@ func hints(err error) []string {
 		text string
 	}{
 		{esxi.ErrLogin, "check the user and the password; ESXi locks an account for 15 minutes after 5 wrong tries"},
+		{esxi.ErrCertificate, "compare the thumbprint with the one that the host's own console shows (Support Information), then give it with --thumbprint"},
+		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
-		{convert.ErrStopped, "`esxodus resume NAME` goes on where it stopped, `esxodus rollback NAME` removes what it made"},
 		{convert.ErrBusy, "`esxodus status` shows what runs"},
 	} {
 		if errors.Is(err, h.is) {

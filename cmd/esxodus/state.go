@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+
 	"esxodus/convert"
 	"esxodus/convert/report"
 	"esxodus/inventory/esxi"
-	"fmt"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 )
@@ -122,7 +123,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close(ctx)) }()
-	return act(ctx, j, e.Effects)
+	return waysOn(act(ctx, j, e.Effects), name)
 }
 
 // runEffects wires the effects of a run that is on record. The source, and
