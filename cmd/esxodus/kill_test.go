@@ -1,15 +1,16 @@
 package main
 
 import (
-	"esxodus/convert"
-	"esxodus/fixtures"
-	"esxodus/fixtures/esxi"
 	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"esxodus/convert"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
 )
 
 // fullRun are the journal's records of a whole migration of one disk.

@@ -8,9 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"esxodus/convert"
-	"esxodus/fixtures"
-	"esxodus/fixtures/esxi"
 	"fmt"
 	"io"
 	"os"
@@ -22,6 +19,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"esxodus/convert"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
 )
 
 // lab is an ESXi host of its own, a directory for disks and one for states:
