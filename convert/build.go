@@ -153,7 +153,7 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	if err != nil {
 		return v, err
 	}
-	opts := domain.Options{Name: v.Name, VirtType: p.Target.VirtType, Network: p.Network, Guest: v.Guest}
+	opts := domain.Options{Name: v.Name, HostMHz: f.Host.CPUMHz, VirtType: p.Target.VirtType, Network: p.Network, Guest: v.Guest}
 	for i, d := range vm.Disks {
 		v.addDisk(d, vols[i], f)
 		opts.Disks = append(opts.Disks, domain.Disk{

@@ -19,6 +19,7 @@ type Host struct {
 	Version       string            `json:"version"`              // "6.5.0"
 	Build         string            `json:"build,omitempty"`      // "5969303"
 	Thumbprint    string            `json:"thumbprint,omitempty"` // SHA-256 of the TLS certificate, colon-separated upper-case hex
+	CPUMHz        int64             `json:"cpuMHz,omitempty"`     // of one core
 	License       License           `json:"license"`
 	Datastores    []Datastore       `json:"datastores"`
 	Network       Network           `json:"network"`

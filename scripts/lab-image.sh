@@ -13,7 +13,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/initrd.sh"
 
-packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils,libvirt0
+# What storage needs, and a libvirtd to define domains in.
+packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils
+packages=$packages,libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x86,seabios
 
 make_image() {
 	debian root --variant=essential --mode=root --include="$packages" --dpkgopt=force-unsafe-io \

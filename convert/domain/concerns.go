@@ -63,11 +63,13 @@ const (
 	ConcernOther       = "device.other"
 
 	// The guest.
-	ConcernUnknownOS = "guest.unknown"
-	ConcernWindows   = "guest.windows"   // no virtio drivers known
-	ConcernInitramfs = "guest.initramfs" // may lack virtio
-	ConcernAgent     = "guest.agent"     // no qemu-guest-agent
-	ConcernConsole   = "guest.console"   // no serial console
-	ConcernTools     = "guest.tools"     // open-vm-tools remain
-	ConcernLook      = "guest.look"      // what the look inside couldn't see
+	ConcernUnknownOS  = "guest.unknown"
+	ConcernWindows    = "guest.windows"    // no virtio drivers known
+	ConcernInitramfs  = "guest.initramfs"  // may lack virtio
+	ConcernHibernated = "guest.hibernated" // its state is in its swap
+	ConcernLoader     = "guest.efiLoader"  // none where firmware without boot entries looks
+	ConcernAgent      = "guest.agent"      // no qemu-guest-agent
+	ConcernConsole    = "guest.console"    // no serial console
+	ConcernTools      = "guest.tools"      // open-vm-tools remain
+	ConcernLook       = "guest.look"       // what the look inside couldn't see
 )

@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
+	"esxodus/inventory"
 )
 
 // leftovers accounts for what no domain has: the VM's place on its host, its
@@ -201,12 +203,55 @@ func (b *builder) guestConcerns() {
 	default:
 		b.concern(ConcernUnknownOS, ledger.Warning, "", "the guest's system is unknown: "+b.sys.from, "it gets devices that most systems know (SATA, "+b.sys.nicWord()+"); watch its first start")
 	}
+	b.storedConcerns()
 	if b.sys.family != "" && !g.Agent {
 		b.concern(ConcernAgent, ledger.Note, "", "qemu-guest-agent was not seen in the guest", "install it for clean shutdown, consistent backups and the guest's addresses in virsh domifaddr")
 	}
 	for _, n := range g.Notes {
 		b.concern(ConcernLook, ledger.Note, "", "the look inside the guest: "+n, "what wasn't seen wasn't checked")
 	}
+}
+
+// storedConcerns is what the guest's disks say of how it was left.
+func (b *builder) storedConcerns() {
+	g := b.o.Guest
+	suspended := func(where string) {
+		b.concern(ConcernHibernated, ledger.Blocker, where, "the guest is hibernated: its swap holds the memory of a machine with other hardware",
+			"start it on ESXi, shut it down for good, and plan anew")
+	}
+	for _, d := range g.Disks {
+		for _, p := range d.Partitions {
+			if p.Suspended {
+				suspended(d.Address)
+			}
+		}
+	}
+	for _, v := range g.Volumes {
+		if v.Suspended {
+			suspended(v.Group + "/" + v.Name)
+		}
+	}
+	fallback := func(path string) bool { return strings.EqualFold(path, "EFI/BOOT/BOOTX64.EFI") }
+	if b.vm.Firmware == inventory.EFI && len(g.EFILoaders) > 0 && !slices.ContainsFunc(g.EFILoaders, fallback) {
+		b.concern(ConcernLoader, ledger.Warning, "", "the boot entries stay behind, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks",
+			"before the migration, in the guest: grub-install --removable (or copy "+g.EFILoaders[0]+" there)")
+	}
+}
+
+// lacksVirtio returns the newest kernel's initrd if it is known not to find a
+// disk on virtio.
+func (b *builder) lacksVirtio() *guest.Initrd {
+	g := b.o.Guest
+	if len(g.Kernels) == 0 {
+		return nil
+	}
+	newest := g.Kernels[len(g.Kernels)-1]
+	for i, r := range g.Initrds {
+		if r.Kernel == newest && r.Virtio == guest.No {
+			return &g.Initrds[i]
+		}
+	}
+	return nil
 }
 
 func (s system) nicWord() string {
@@ -222,7 +267,11 @@ const hostOnlyInitramfs = "rhel centos rocky almalinux ol fedora sles sled opens
 
 func (b *builder) linuxConcerns() {
 	g := b.o.Guest
-	if g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro) {
+	if lacking := b.lacksVirtio(); lacking != nil {
+		b.concern(ConcernInitramfs, ledger.Warning, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
+			"before the migration, in the guest, have the initramfs made for any machine (Debian: MODULES=most in "+
+				"/etc/initramfs-tools/initramfs.conf, then update-initramfs -u); the boot proof shows whether it starts")
+	} else if g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro) {
 		b.concern(ConcernInitramfs, ledger.Warning, "", g.Distro+" makes its initramfs for the machine that it runs on: virtio may be missing",
 			`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "virtio_blk virtio_scsi virtio_net virtio_pci" (or the like); the boot proof shows whether it starts`)
 	}

@@ -229,6 +229,21 @@ func TestConcerns(t *testing.T) {
 		{ConcernUnknownOS, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "otherGuest" }},
 		{ConcernWindows, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "windows9Server64Guest" }},
 		{ConcernInitramfs, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Distro: "rocky"} }},
+		{ConcernInitramfs, ledger.Warning, func(_ *inventory.VM, o *Options) {
+			o.Guest = guest.Guest{OS: "linux", Kernels: []string{"5.10.0-8-amd64", "6.1.0-18-amd64"}, Initrds: []guest.Initrd{
+				{Kernel: "5.10.0-8-amd64", Virtio: guest.Yes}, {Kernel: "6.1.0-18-amd64", Virtio: guest.No, Evidence: "MODULES=dep"},
+			}}
+		}},
+		{ConcernHibernated, ledger.Blocker, func(_ *inventory.VM, o *Options) {
+			o.Guest = guest.Guest{Disks: []guest.DiskLayout{{Address: "scsi0:0", Partitions: []guest.Partition{{Content: "swap", Suspended: true}}}}}
+		}},
+		{ConcernHibernated, ledger.Blocker, func(_ *inventory.VM, o *Options) {
+			o.Guest = guest.Guest{Volumes: []guest.Volume{{Group: "vg", Name: "swap", Suspended: true}}}
+		}},
+		{ConcernLoader, ledger.Warning, func(vm *inventory.VM, o *Options) {
+			vm.Firmware = inventory.EFI
+			o.Guest = guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi"}}
+		}},
 		{ConcernConsole, ledger.Note, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Consoles: []string{"tty0"}} }},
 		{ConcernNICName, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"ens192"}} }},
 		{ConcernNICName, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"enp11s0"}} }},

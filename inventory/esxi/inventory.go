@@ -14,7 +14,7 @@ import (
 // hostPaths and vmPaths are the properties that the model is made of.
 func hostPaths() []string {
 	return []string{
-		"name", "summary.hardware.uuid", "config.product", "config.network.vswitch", "config.network.portgroup",
+		"name", "summary.hardware.uuid", "summary.hardware.cpuMhz", "config.product", "config.network.vswitch", "config.network.portgroup",
 		"config.network.pnic", "config.network.vnic", "config.autoStart", "configManager.autoStartManager",
 	}
 }
@@ -80,6 +80,7 @@ func (c *Client) hostInventory(ctx context.Context) (*inventory.Host, map[string
 	slices.SortFunc(h.Datastores, func(a, b inventory.Datastore) int { return cmp.Compare(a.Name, b.Name) })
 	h.Name = unescapeName(prop[string](host, "name"))
 	h.UUID = inventory.UUID(prop[string](host, "summary.hardware.uuid"))
+	h.CPUMHz = int64(prop[int32](host, "summary.hardware.cpuMhz"))
 	h.Version, h.Build = c.content.About.Version, c.content.About.Build
 	h.Network = mapNetwork(host)
 	if h.License, err = c.license(ctx); err != nil {
