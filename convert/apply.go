@@ -74,6 +74,9 @@ const undoTimeout = 2 * time.Minute
 // ErrStopped leaves the run for resume, one that wraps ErrUndone has undone
 // it.
 func Apply(ctx context.Context, j *Journal, e Effects) error {
+	if err := j.live("resume"); err != nil {
+		return err
+	}
 	err := advance(ctx, j, e)
 	if err == nil {
 		return nil
@@ -113,9 +116,6 @@ func keep(err error) error {
 
 // advance does the steps that aren't done.
 func advance(ctx context.Context, j *Journal, e Effects) error {
-	if j.ended() {
-		return fmt.Errorf("%s: this run has ended", j.Job().VM.Name)
-	}
 	a := &act{Effects: e, job: j.Job(), journal: j}
 	states := j.steps()
 	for i, step := range a.job.VM.Steps {
@@ -159,17 +159,20 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 	return a.journal.step(i, EventDone, result)
 }
 
-// ended reports whether the run was committed or rolled back.
-func (j *Journal) ended() bool {
-	return j.records[len(j.records)-1].Event == EventEnd
+// live returns an error if the run was committed or rolled back.
+func (j *Journal) live(verb string) error {
+	last := j.records[len(j.records)-1]
+	if last.Event != EventEnd {
+		return nil
+	}
+	return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
 }
 
 // Rollback undoes every step that was begun, last first, and ends the run. It
 // may be repeated until it succeeds.
 func Rollback(ctx context.Context, j *Journal, e Effects) error {
-	if j.ended() {
-		return fmt.Errorf("%s: this run has ended (%s): nothing is left to roll back",
-			j.Job().VM.Name, j.records[len(j.records)-1].Outcome)
+	if err := j.live("roll back"); err != nil {
+		return err
 	}
 	a := &act{Effects: e, job: j.Job(), journal: j}
 	states := j.steps()

@@ -85,6 +85,30 @@ func TestJournalLock(t *testing.T) {
 	}
 }
 
+// TestEnded: a run that was rolled back can be neither resumed nor undone, and
+// trying leaves its journal as it is.
+func TestEnded(t *testing.T) {
+	w := newWorld(t)
+	j := w.create()
+	if err := Rollback(t.Context(), j, w.effects()); err != nil {
+		t.Fatal(err)
+	}
+	n := len(j.records)
+	if err := Apply(t.Context(), j, w.effects()); err == nil || !strings.Contains(err.Error(), "nothing is left to resume") {
+		t.Errorf("Apply of an ended run = %v", err)
+	}
+	if err := Rollback(t.Context(), j, w.effects()); err == nil {
+		t.Error("Rollback of an ended run = nil")
+	}
+	if len(j.records) != n {
+		t.Errorf("%d records were added to an ended journal", len(j.records)-n)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkGone()
+}
+
 func TestCreateOverUnfinished(t *testing.T) {
 	w := newWorld(t)
 	j := w.create()
