@@ -29,7 +29,7 @@ func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "storage", Usage: "where the disks go: `dir:PATH` for sparse raw files, lvm:VG for logical volumes"},
 		&cli.StringSliceFlag{Name: "uplink", Usage: "`vmnic0=eno1`: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
-		&cli.StringSliceFlag{Name: "map", Usage: "`\"PORT GROUP=macvtap:DEV\"`, =bridge:DEV or =none: what a port group's NICs attach to (repeatable)"},
+		&cli.StringSliceFlag{Name: "network", Usage: "`\"PORT GROUP=macvtap:DEV\"`, =bridge:DEV or =none: what a port group's NICs attach to (repeatable)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "`kvm or qemu` (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `api, ssh or auto` (default: they are refused)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof"},

@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"esxodus/convert"
-	"esxodus/convert/host"
-	"esxodus/convert/report"
-	"esxodus/network"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"esxodus/convert"
+	"esxodus/convert/host"
+	"esxodus/convert/report"
+	"esxodus/network"
 
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
@@ -106,7 +107,7 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
 		return o, usageErr(err)
 	}
-	if o.Network.Map, err = network.ParseMap(c.StringSlice("map")); err != nil {
+	if o.Network.Map, err = network.ParseMap(c.StringSlice("network")); err != nil {
 		return o, usageErr(err)
 	}
 	return o, nil
@@ -115,7 +116,8 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 // savePlan writes what -o and --units ask for.
 func savePlan(c *cli.Context, p *convert.Plan) error {
 	if dir := c.String("units"); dir != "" {
-		if err := writeUnits(dir, p.Network.Units); err != nil {
+		err := errors.Join(writeUnits(dir, p.Network.Units), writeUnits(filepath.Join(dir, "optional"), p.Network.Optional))
+		if err != nil {
 			return err
 		}
 	}
@@ -133,6 +135,9 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 // writeUnits writes networkd units to a directory for review. A file that is
 // there with other content is left alone.
 func writeUnits(dir string, units []network.Unit) error {
+	if len(units) == 0 {
+		return nil
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("--units: %w", err)
 	}

@@ -162,13 +162,22 @@ func networking(p *page, n *network.Plan) {
 	}
 	p.line("")
 	p.line("systemd-networkd units that the interfaces stand on (--units DIR writes them)")
-	for _, u := range n.Units {
+	units(p, n.Units)
+	if len(n.Optional) > 0 {
+		p.line("")
+		p.line("optional: a macvlan for this host, to reach its own domains (DIR/optional)")
+		units(p, n.Optional)
+	}
+	entries(p, n.Ledger)
+}
+
+func units(p *page, us []network.Unit) {
+	for _, u := range us {
 		p.line("  /etc/systemd/network/%s", Clean(u.Name))
 		for l := range strings.Lines(u.Text) {
 			p.line("    | %s", Clean(strings.TrimRight(l, "\n")))
 		}
 	}
-	entries(p, n.Ledger)
 }
 
 func totals(p *page, plan *convert.Plan) {
