@@ -184,8 +184,6 @@ func bootSigns() []sign {
 		{kind: up, prompt: true, pattern: regexp.MustCompile(`(^|\s)[Ll]ogin: ?$`)},
 		// Others write into the prompt's line: "web login: [  12.345] random: …".
 		{kind: up, pattern: regexp.MustCompile(`^[\w.-]+ [Ll]ogin:( |$)`)},
-		// agetty(8) shows /etc/issue, which names the terminal, before its prompt.
-		{kind: up, pattern: regexp.MustCompile(`^[A-Z][\w./() -]* (ttyS|hvc)[0-9]+$`)},
 		{kind: up, pattern: regexp.MustCompile(`^Please press Enter to activate this console\.`)},
 	}
 }

@@ -73,8 +73,9 @@ func TestConsoleOutcome(t *testing.T) {
 		{"emergency target's unit", "[  OK  ] Started emergency-helper.service\n", undecided, ""},
 		{"a prompt that is not one", "password for login: x", undecided, ""},
 
-		{"Debian", "\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\n", up, ""},
-		{"Ubuntu", "\r\nUbuntu 22.04.3 LTS web.example.com ttyS0\r\n", up, ""},
+		{"only the issue", "\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\n", undecided, ""},
+		{"Debian", "\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\nweb login: ", up, ""},
+		{"Ubuntu", "\r\nUbuntu 22.04.3 LTS web.example.com ttyS0\r\n\r\nweb login: ", up, ""},
 		{"prompt", "web login: ", up, ""},
 		{"prompt alone", "login:", up, ""},
 		{"prompt, then the kernel", "web login: [   12.345678] random: crng init done\n", up, ""},
