@@ -20,7 +20,8 @@ type Host interface {
 	// image and its close function are bound to ctx.
 	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
 	// Shutdown asks the guest to shut down by a road, api or ssh, and returns
-	// once the VM is off. PowerOn undoes it.
+	// once the VM is off. It is a [RefusedError] where the guest was not asked.
+	// PowerOn undoes it.
 	Shutdown(ctx context.Context, road, id string) error
 	PowerOn(ctx context.Context, road, id string) error
 }

@@ -76,6 +76,11 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on: its disks change and are locked",
 			Advice: powerAdvice(vm, f.Host.License),
 		}}
+	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && shutdownRoad(o.Shutdown, f.Host.License) == "api":
+		return []ledger.Concern{{
+			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence refuses to shut it down through the API",
+			Advice: "use the road over SSH, which no licence closes: --shutdown ssh",
+		}}
 	case vm.Power == inventory.PoweredOn:
 		return []ledger.Concern{{
 			ID: ConcernPower, Severity: ledger.Note, Evidence: "the VM is powered on",

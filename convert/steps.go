@@ -31,7 +31,7 @@ func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, erro
 		return a.actOnDisk(ctx, i, step, s, d)
 	case StepShutdown:
 		a.Progress.Step(a.job.VM.Name, step.Text)
-		return nil, a.Host.Shutdown(ctx, step.Road, a.job.VM.Source.ID)
+		return nil, a.shutdown(ctx, i, step)
 	case StepRecheck:
 		return nil, a.recheck(ctx)
 	case StepDefine:
@@ -60,7 +60,7 @@ func (a *act) actOnDisk(ctx context.Context, i int, step Step, s stepState, d *D
 func (a *act) undo(ctx context.Context, step Step, s stepState) error {
 	switch step.Kind {
 	case StepShutdown:
-		return a.Host.PowerOn(ctx, step.Road, a.job.VM.Source.ID)
+		return a.powerOn(ctx, step, s)
 	case StepCreate:
 		return a.remove(ctx, step, s)
 	case StepCopy:

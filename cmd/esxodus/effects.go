@@ -3,13 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"esxodus/convert"
-	"esxodus/convert/host"
-	"esxodus/disk"
-	"esxodus/disk/vmdk"
-	"esxodus/inventory"
-	"esxodus/inventory/esxi"
-	"esxodus/inventory/esxi/shell"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,6 +13,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"esxodus/convert"
+	"esxodus/convert/host"
+	"esxodus/disk"
+	"esxodus/disk/vmdk"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
+	"esxodus/inventory/esxi/shell"
 
 	"github.com/urfave/cli/v2"
 )
@@ -154,16 +155,25 @@ const shutdownTimeout = 15 * time.Minute
 
 // Shutdown implements convert.Host.
 func (s *source) Shutdown(ctx context.Context, road, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
-	defer cancel()
 	if road == "ssh" {
-		return s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) })
+		return refused(s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) }))
 	}
 	client, err := s.dial(ctx)
 	if err != nil {
-		return err
+		return &convert.RefusedError{Err: err}
 	}
-	return client.Shutdown(ctx, id)
+	return refused(client.Shutdown(ctx, id))
+}
+
+// refused marks the errors after which the guest has not been asked to shut
+// down. Of any other it may have been.
+func refused(err error) error {
+	for _, no := range []error{esxi.ErrRestricted, esxi.ErrNoTools, esxi.ErrPermission, esxi.ErrLogin, errNoShell} {
+		if errors.Is(err, no) {
+			return &convert.RefusedError{Err: err}
+		}
+	}
+	return err
 }
 
 // PowerOn implements convert.Host.
@@ -178,6 +188,9 @@ func (s *source) PowerOn(ctx context.Context, road, id string) error {
 	return client.PowerOn(ctx, id)
 }
 
+// errNoShell means that no command was sent.
+var errNoShell = errors.New("ssh to ESXi")
+
 func (s *source) onShell(ctx context.Context, do func(*shell.Client) error) error {
 	cfg, err := s.config()
 	if err != nil {
@@ -185,7 +198,7 @@ func (s *source) onShell(ctx context.Context, do func(*shell.Client) error) erro
 	}
 	sh, err := shell.Dial(ctx, s.shell(cfg))
 	if err != nil {
-		return fmt.Errorf("ssh to ESXi: %w", err)
+		return fmt.Errorf("%w: %w", errNoShell, err)
 	}
 	return errors.Join(do(sh), sh.Close())
 }

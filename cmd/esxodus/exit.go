@@ -79,6 +79,7 @@ func hints(err error) []string {
 		{esxi.ErrCertificate, "compare the thumbprint with the one that the host's own console shows (Support Information), then give it with --thumbprint"},
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
+		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
 		{syscall.ENOSPC, "the target is full: make room there, or choose another --storage, and begin again"},
 		{convert.ErrBusy, "`esxodus status` shows what runs"},
 	} {
