@@ -26,7 +26,7 @@ func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error
 	f := Facts{Source: src, Host: h}
 	vms, err := h.Select(o.VMs)
 	if err != nil {
-		return f, err
+		return f, fmt.Errorf("%w; `esxodus inventory` lists names and ids", err)
 	}
 	if err := f.askStorage(ctx, e.Storage, vms); err != nil {
 		return f, err
