@@ -98,12 +98,18 @@ install_grub() {
 	cat >root/sbin/install-grub <<-END
 		#!/bin/sh
 		export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-		mount -t tmpfs tmpfs /tmp
+		case \$0 in
+		/sbin/*) # a file that is deleted while it is open would keep / from becoming read-only
+			mount -t tmpfs tmpfs /tmp
+			cp "\$0" /tmp/install-grub
+			rm "\$0"
+			exec /tmp/install-grub
+			;;
+		esac
 		mkdir -p /dev/disk/by-uuid
 		ln -s /dev/sda1 /dev/disk/by-uuid/$root_uuid
-		grub-install --target=i386-pc /dev/sda && update-grub && rm "\$0" && echo 'GRUB is installed'
+		grub-install --target=i386-pc /dev/sda && update-grub && mount -o remount,ro / && echo 'GRUB is installed'
 		sync
-		mount -o remount,ro /
 		echo o >/proc/sysrq-trigger
 		sleep 60
 	END

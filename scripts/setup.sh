@@ -48,6 +48,14 @@ wanted() {
 		test                 | swtpm-tools            | the same
 		test                 | xfsprogs               | file systems to recognise
 		test                 | dosfstools             | the same
+		test                 | btrfs-progs            | the same
+		test                 | ntfs-3g                | the same
+		test                 | mtools                 | the same
+		test                 | squashfs-tools         | the same
+		test                 | gdisk                  | partition tables to recognise
+		test                 | cryptsetup-bin         | encrypted volumes to recognise
+		test                 | iproute2               | network namespaces
+		test                 | systemd                | systemd-networkd, which reads the units
 		test                 | genisoimage            | CD images to recognise
 		test                 | socat                  | stalled and cut connections
 		test                 | tmux                   | progress bars on a real terminal

@@ -124,6 +124,9 @@ func TestLVM(t *testing.T) {
 func TestLVMKill(t *testing.T) {
 	l, device, args := onGroup(t)
 	for _, after := range []string{"claim create", "begin copy", "done copy", "begin define"} {
+		if err := os.RemoveAll(filepath.Dir(l.journal())); err != nil { // of the round before
+			t.Fatal(err)
+		}
 		p := l.start(args("--no-proof", "--rate", "8M")...)
 		p.until(after, func() bool { return slices.Contains(l.events(), after) })
 		if after == "begin copy" {
@@ -165,7 +168,9 @@ func TestLVMRefuses(t *testing.T) {
 
 	// 24 MiB in extents of 16 MiB are two of them; what is beyond the disk
 	// reads as zeros, not as what lay there before.
-	tool(t, "vgchange", "-s", "16m", group)
+	disk := tool(t, "vgs", "--noheadings", "-o", "pv_name", group)
+	tool(t, "vgremove", group)
+	tool(t, "vgcreate", "-s", "16m", group, disk)
 	l.run(exitDone, args("--no-proof")...)
 	b, err := os.ReadFile(device)
 	if err != nil {

@@ -3,7 +3,6 @@ package virt
 import (
 	"context"
 	"errors"
-	"esxodus/convert/host"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"esxodus/convert/host"
 
 	"github.com/google/uuid"
 )
@@ -62,40 +63,6 @@ func startDaemons(t *testing.T) (c *Conn, err error) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return nil, err
-}
-
-// sector is a boot sector that writes text to COM1, then runs after, then
-// halts. It is bare 16-bit code: SeaBIOS jumps to it at 0:7C00.
-func sector(text string, after ...byte) []byte {
-	const load = 0x7c00
-	code := []byte{
-		0xfa,       //       cli               SeaBIOS would flush its own console into ours
-		0x31, 0xc0, //       xor ax, ax
-		0x8e, 0xd8, //       mov ds, ax
-		0x8e, 0xc0, //       mov es, ax
-		0xbe, 0, 0, //       mov si, text
-		0xac,       // next: lodsb
-		0x84, 0xc0, //       test al, al
-		0x74, 0x12, //       jz after
-		0x88, 0xc4, //       mov ah, al
-		0xba, 0xfd, 0x03, // mov dx, 3FDh      line status
-		0xec,       // wait: in al, dx
-		0xa8, 0x20, //       test al, 20h      transmitter empty
-		0x74, 0xfb, //       jz wait
-		0x88, 0xe0, //       mov al, ah
-		0xba, 0xf8, 0x03, // mov dx, 3F8h
-		0xee,       //       out dx, al
-		0xeb, 0xe9, //       jmp next
-	}
-	code = append(code, after...)
-	code = append(code, 0xf4, 0xeb, 0xfd) // hlt: hlt; jmp hlt
-	at := load + len(code)
-	code[8], code[9] = byte(at), byte(at>>8)
-	code = append(code, "\r\n"+text+"\x00"...)
-	if len(code) > 510 {
-		panic("boot sector is full")
-	}
-	return append(append(code, make([]byte, 510-len(code))...), 0x55, 0xaa)
 }
 
 // writes64 is code that writes 64 sectors, one by one, over the second sector

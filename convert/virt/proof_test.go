@@ -6,13 +6,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"esxodus/convert/host"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"esxodus/convert/host"
+	"esxodus/fixtures"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -28,16 +30,16 @@ func TestProve(t *testing.T) {
 		reason   string    // of the ProofError
 		evidence string    // substring of either's line
 	}{
-		{name: "login prompt", boot: sector("\x1b[2JDebian GNU/Linux 12 web\r\n\r\nweb login: "), kind: LoginPrompt, evidence: "web login:"},
-		{name: "kernel panic", boot: sector("Booting\r\n[    1.5] Kernel panic - not syncing: VFS: no init found.\r\n[    1.6] CPU: 0\r\n"), reason: "the kernel panicked", evidence: "no init found"},
-		{name: "initramfs shell", boot: sector("Begin: Running /scripts\r\n(initramfs) "), reason: "the initramfs stopped in its shell", evidence: "(initramfs)"},
-		{name: "GRUB rescue", boot: sector("error: no such device: 1234.\r\ngrub rescue> "), reason: "GRUB found nothing to boot", evidence: "grub rescue>"},
+		{name: "login prompt", boot: fixtures.BootSector("\x1b[2JDebian GNU/Linux 12 web\r\n\r\nweb login: "), kind: LoginPrompt, evidence: "web login:"},
+		{name: "kernel panic", boot: fixtures.BootSector("Booting\r\n[    1.5] Kernel panic - not syncing: VFS: no init found.\r\n[    1.6] CPU: 0\r\n"), reason: "the kernel panicked", evidence: "no init found"},
+		{name: "initramfs shell", boot: fixtures.BootSector("Begin: Running /scripts\r\n(initramfs) "), reason: "the initramfs stopped in its shell", evidence: "(initramfs)"},
+		{name: "GRUB rescue", boot: fixtures.BootSector("error: no such device: 1234.\r\ngrub rescue> "), reason: "GRUB found nothing to boot", evidence: "grub rescue>"},
 		{name: "no boot sector", boot: make([]byte, 512), reason: "the firmware found nothing to boot", evidence: "No bootable device"},
-		{name: "silent guest that writes", boot: sector("", writes64()...), edit: noSerial, kind: Activity, evidence: "in 64 requests"},
-		{name: "silent guest that does not write", boot: sector(""), edit: noSerial, reason: "no login prompt, and no sign that it mounted its disks,"},
-		{name: "no serial port", boot: sector("", writes64()...), edit: noPort, kind: Activity, evidence: "in 64 requests"},
+		{name: "silent guest that writes", boot: fixtures.BootSector("", writes64()...), edit: noSerial, kind: Activity, evidence: "in 64 requests"},
+		{name: "silent guest that does not write", boot: fixtures.BootSector(""), edit: noSerial, reason: "no login prompt, and no sign that it mounted its disks,"},
+		{name: "no serial port", boot: fixtures.BootSector("", writes64()...), edit: noPort, kind: Activity, evidence: "in 64 requests"},
 		// int 19h through a reset: jmp FFFF:0000
-		{name: "resets", boot: sector("hello\r\n", 0xea, 0, 0, 0xff, 0xff), reason: "it powered off, or reset and was not let start again"},
+		{name: "resets", boot: fixtures.BootSector("hello\r\n", 0xea, 0, 0, 0xff, 0xff), reason: "it powered off, or reset and was not let start again"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,7 +95,7 @@ func hash(t *testing.T, path string) [32]byte {
 
 func TestProveRefuses(t *testing.T) {
 	c := system(t)
-	g := newGuest(t, sector("login: "))
+	g := newGuest(t, fixtures.BootSector("login: "))
 	tests := []struct {
 		name, old, repl, err string
 	}{
@@ -117,7 +119,7 @@ func TestProveRefuses(t *testing.T) {
 func TestProveCancel(t *testing.T) {
 	c := system(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	g := newGuest(t, sector("still booting\r\n"))
+	g := newGuest(t, fixtures.BootSector("still booting\r\n"))
 	stop := errors.New("the admin pressed Ctrl-C")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
@@ -219,7 +221,7 @@ func TestProveEFI(t *testing.T) {
 // TestProveKilled kills a process in the middle of a proof.
 func TestProveKilled(t *testing.T) {
 	c := system(t)
-	g := newGuest(t, sector("still booting\r\n"))
+	g := newGuest(t, fixtures.BootSector("still booting\r\n"))
 	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperProve$")
 	cmd.Env = append(os.Environ(), "ESXODUS_TEST_PROVE="+g.xml)
 	out, err := cmd.StdoutPipe()

@@ -59,25 +59,34 @@ func (c *Client) PowerOn(ctx context.Context, vmID string) error {
 
 // bring brings a VM to a power state by a call, unless it is in it.
 func (c *Client) bring(ctx context.Context, vmID string, want inventory.PowerState, what string, call func() error) error {
-	state, err := c.Power(ctx, vmID)
-	if err != nil || state == want {
-		return err
-	}
-	if err = wrapFault(call()); err == nil {
-		err = c.until(ctx, vmID, want)
-	}
+	err := Bring(ctx, want, c.retry.poll, func() (inventory.PowerState, error) { return c.Power(ctx, vmID) }, func() error {
+		return wrapFault(call())
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %s VM %s: %w", c.cfg.URL.Host, what, vmID, err)
 	}
 	return nil
 }
 
-// until polls until the VM is in the power state want.
-func (c *Client) until(ctx context.Context, vmID string, want inventory.PowerState) error {
-	t := time.NewTicker(c.retry.poll)
+// Bring brings a VM to the power state want: it asks for the state, calls call
+// where it is another, and asks again every so often until it is reached. When
+// ctx ends before a VM is off the error wraps [ErrStillOn]. Both roads to a
+// host use it.
+func Bring(ctx context.Context, want inventory.PowerState, every time.Duration,
+	power func() (inventory.PowerState, error), call func() error,
+) error {
+	state, err := power()
+	if err != nil || state == want {
+		return err
+	}
+	if err := call(); err != nil {
+		return err
+	}
+	start := time.Now()
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
-		state, err := c.Power(ctx, vmID)
+		state, err := power()
 		if err == nil && state == want {
 			return nil
 		}
@@ -90,7 +99,7 @@ func (c *Client) until(ctx context.Context, vmID string, want inventory.PowerSta
 			if want == inventory.PoweredOn {
 				return context.Cause(ctx)
 			}
-			return fmt.Errorf("%w: %w", ErrStillOn, context.Cause(ctx))
+			return fmt.Errorf("%w after %s: %w", ErrStillOn, time.Since(start).Round(time.Second), context.Cause(ctx))
 		}
 	}
 }

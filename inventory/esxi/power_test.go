@@ -70,8 +70,8 @@ func TestShutdownTimeout(t *testing.T) {
 	s.power(t, h.VMs[0].ID, types.VirtualMachinePowerStatePoweredOn)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = c.until(ctx, h.VMs[0].ID, inventory.PoweredOff)
+	err = c.bring(ctx, h.VMs[0].ID, inventory.PoweredOff, "shut down", func() error { return nil })
 	if !errors.Is(err, ErrStillOn) || !strings.Contains(err.Error(), "deadline") {
-		t.Errorf("untilOff = %v; want %v", err, ErrStillOn)
+		t.Errorf("bring = %v; want %v", err, ErrStillOn)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"esxodus/inventory"
 	"esxodus/inventory/esxi"
@@ -93,40 +92,14 @@ func (c *Client) PowerOff(ctx context.Context, id string) error {
 
 // bring brings a VM to a power state by a command, unless it is in it.
 func (c *Client) bring(ctx context.Context, id string, want inventory.PowerState, what, command string) error {
-	state, err := c.PowerState(ctx, id)
-	if err != nil || state == want {
+	err := esxi.Bring(ctx, want, c.poll, func() (inventory.PowerState, error) { return c.PowerState(ctx, id) }, func() error {
+		_, err := c.vimCmd(ctx, command, id)
 		return err
-	}
-	start := time.Now()
-	if _, err = c.vimCmd(ctx, command, id); err == nil {
-		err = c.until(ctx, id, want, start)
-	}
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %s VM %s: %w", c.cfg.Addr, what, id, err)
 	}
 	return nil
-}
-
-func (c *Client) until(ctx context.Context, id string, want inventory.PowerState, start time.Time) error {
-	t := time.NewTicker(c.poll)
-	defer t.Stop()
-	for {
-		state, err := c.PowerState(ctx, id)
-		if err == nil && state == want {
-			return nil
-		}
-		if ctx.Err() == nil && err != nil {
-			return err
-		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			if want == inventory.PoweredOn {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("%w after %s: %w", esxi.ErrStillOn, time.Since(start).Round(time.Second), context.Cause(ctx))
-		}
-	}
 }
 
 // AutoStart returns the host's autostart: the defaults, and the entries by VM
