@@ -1,11 +1,13 @@
 package convert
 
 import (
-	"esxodus/convert/domain"
-	"esxodus/convert/host"
 	"fmt"
 	"path/filepath"
-	"strings"
+
+	"libvirt.org/go/libvirtxml"
+
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
 )
 
 // Check holds a plan that was read from a file, and perhaps edited, against
@@ -38,6 +40,10 @@ func (p *Plan) Check() error {
 }
 
 func (v *VMPlan) check(storage Storage) error {
+	used, err := v.sources()
+	if err != nil {
+		return err
+	}
 	paths := make(map[string]bool)
 	for i, d := range v.Disks {
 		if err := d.check(storage); err != nil {
@@ -47,18 +53,43 @@ func (v *VMPlan) check(storage Storage) error {
 			return fmt.Errorf("disks[%d] (%s): volume %s is used twice", i, d.Address, d.Volume)
 		}
 		paths[d.Volume.Path] = true
-		if !strings.Contains(v.Domain.XML, d.Volume.Path) {
+		if !used[d.Volume.Path] {
 			return fmt.Errorf("disks[%d] (%s): domain.xml does not use the volume %s", i, d.Address, d.Volume.Path)
 		}
 	}
 	for i, s := range v.Steps {
 		_, ok := v.disk(s.Disk)
-		onDisk := s.Kind == StepCreate || s.Kind == StepCopy || s.Kind == StepVerify
-		if onDisk && !ok {
-			return fmt.Errorf("steps[%d]: no disk %q", i, s.Disk)
+		switch s.Kind {
+		case StepCreate, StepCopy, StepVerify:
+			if !ok {
+				return fmt.Errorf("steps[%d]: no disk %q", i, s.Disk)
+			}
+		case StepShutdown, StepRecheck, StepDefine, StepProve:
+		default:
+			return fmt.Errorf("steps[%d]: unknown kind %q: was the plan made by a newer esxodus?", i, s.Kind)
 		}
 	}
 	return nil
+}
+
+// sources returns the paths of the domain's disks. The domain must have the
+// name of the plan's VM: a rollback looks for it under that.
+func (v *VMPlan) sources() (map[string]bool, error) {
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(v.Domain.XML); err != nil {
+		return nil, fmt.Errorf("domain.xml: %w", err)
+	}
+	if dom.Name != v.Name {
+		return nil, fmt.Errorf("domain.xml: its name is %q, and name says %q: they must be one", dom.Name, v.Name)
+	}
+	used := make(map[string]bool)
+	if dom.Devices == nil {
+		return used, nil
+	}
+	for _, d := range dom.Devices.Disks {
+		used[sourcePath(d)] = true
+	}
+	return used, nil
 }
 
 func (d *Disk) check(storage Storage) error {
