@@ -1,0 +1,230 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"esxodus/convert"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
+)
+
+// newBatch is a lab with the small guests of these names, and a plan of them.
+func newBatch(t *testing.T, names ...string) *lab {
+	t.Helper()
+	dir := fixtures.OpenDir(t)
+	for _, name := range names {
+		if err := fixtures.SmallGuest(filepath.Join(dir, name), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := newLab(t, esxi.Options{Dir: dir})
+	for _, name := range names {
+		t.Cleanup(func() { l.forget(name) })
+	}
+	l.run(exitDone, l.plan("--no-proof", "-o", "plan.yaml")...)
+	return l
+}
+
+func (l *lab) batch(args ...string) []string {
+	return append([]string{"batch", "plan.yaml", "--yes", "--password-file", l.passwordFile(), "--output", "json"}, args...)
+}
+
+// results reads what a batch printed: how each VM fared, by name.
+func results(t *testing.T, r result) map[string]convert.Result {
+	t.Helper()
+	var list []convert.Result
+	if err := json.Unmarshal([]byte(r.out), &list); err != nil {
+		t.Fatalf("%v in %s", err, r.out)
+	}
+	out := make(map[string]convert.Result)
+	for _, res := range list {
+		out[res.VM] = res
+	}
+	return out
+}
+
+// TestBatch migrates four VMs, two at a time. One stops half-way: the others
+// are done all the same, and a second run does only what is left.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	var vms []string
+	for range 4 {
+		vms = append(vms, uniqueName("b"))
+	}
+	slices.Sort(vms)
+	bad := vms[1]
+	l := newBatch(t, vms...)
+	l.host.Faults().Slow(4 << 20)
+	l.host.Faults().Add(esxi.Fault{Kind: esxi.Changed, Path: bad + "/small-flat.vmdk", From: 16 << 20, To: 24 << 20})
+
+	p := l.start(l.batch()...)
+	most := 0
+	p.until("the end", func() bool {
+		running := 0
+		for _, s := range l.states() {
+			if s.Running {
+				running++
+			}
+		}
+		most = max(most, running)
+		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-p.done:
+			return true
+		default:
+			return false
+		}
+	})
+	r := p.want(exitSome)
+	if most != 2 {
+		t.Errorf("%d VMs were under way at a time, want 2", most)
+	}
+	if !strings.Contains(r.err, "1 of 4 VMs failed") || !strings.Contains(r.err, "run the same command again") {
+		t.Errorf("stderr:\n%s", tail(r.err))
+	}
+	for vm, res := range results(t, r) {
+		if failed := res.Error != ""; failed != (vm == bad) {
+			t.Errorf("%s: %+v", vm, res)
+		}
+	}
+
+	l.host.Faults().Clear()
+	before := maps.Clone(l.host.Stats().FileBytes)
+	for vm, res := range results(t, l.run(exitDone, l.batch()...)) {
+		want, file := convert.DidPass, "[datastore1] "+vm+"/small-flat.vmdk"
+		if vm == bad {
+			want = convert.DidResume
+		}
+		if res.Did != want || res.Error != "" {
+			t.Errorf("second run: %+v, want %s", res, want)
+		}
+		if again := l.host.Stats().FileBytes[file] - before[file]; vm != bad && again > 0 {
+			t.Errorf("second run: %d bytes of %s were read again", again, file)
+		}
+		l.sameDisk(file, filepath.Join(l.storage(), vm+"_scsi0-0"))
+	}
+	l.untouched()
+}
+
+func (l *lab) states() []convert.State {
+	l.t.Helper()
+	states, err := convert.StateDir(l.state()).List()
+	if err != nil && !strings.Contains(err.Error(), "no migration on record") && !strings.Contains(err.Error(), "no plan") {
+		l.t.Error(err)
+	}
+	return states
+}
+
+// TestInterruptedBatch undoes what runs, keeps what is done, and says what was
+// not begun.
+func TestInterruptedBatch(t *testing.T) {
+	t.Parallel()
+	vms := []string{uniqueName("b1"), uniqueName("b2"), uniqueName("b3")}
+	l := newBatch(t, vms...)
+	l.host.Faults().Slow(8 << 20)
+	p := l.start(l.batch("--parallel", "1")...)
+	p.until("the second VM", func() bool {
+		s, err := convert.StateDir(l.state()).State(vms[1])
+		return err == nil && s.Done >= 2
+	})
+	p.signal(syscall.SIGINT)
+	r := p.want(exitInterrupted)
+	got := results(t, r)
+	if got[vms[0]].Phase != convert.PhaseReady || got[vms[1]].Phase != convert.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
+		t.Errorf("results = %+v", got)
+	}
+	l.host.Faults().Clear()
+	got = results(t, l.run(exitDone, l.batch()...))
+	if got[vms[0]].Did != convert.DidPass || got[vms[1]].Did != convert.DidConvert || got[vms[2]].Did != convert.DidConvert {
+		t.Errorf("second run: %+v", got)
+	}
+}
+
+// TestEditedPlan refuses plans that were edited into something else, in words
+// that lead to the place, before anything is made.
+func TestEditedPlan(t *testing.T) {
+	t.Parallel()
+	vm := uniqueName("p")
+	l := newBatch(t, vm)
+	text, err := os.ReadFile(filepath.Join(l.dir, "plan.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(l.storage(), vm+"_scsi0-0")
+	tests := []struct {
+		name     string
+		old, new string
+		want     string
+	}{
+		{"a volume elsewhere", "path: " + disk, "path: /etc/passwd", "not in dir:"},
+		{"a volume that leads out", "path: " + disk, "path: " + l.storage() + "/../x", "not in dir:"},
+		{"a volume that the domain does not use", "path: " + disk, "path: " + l.storage() + "/other", "domain.xml does not use the volume"},
+		{"a name that leads out", "name: " + vm + "\n", "name: ../../" + vm + "\n", "not a name for a domain"},
+		{"an unknown field", "schema: 1", "schema: 1\nshema: 2", `unknown field "shema"`},
+		{"a newer schema", "schema: 1", "schema: 2", "schema 2: this esxodus reads 1"},
+		{"a range beyond the disk", "length: 25165824", "length: 25165825", "is not inside the disk"},
+		{"a step for no disk", "disk: scsi0:0\n    kind: copy", "disk: scsi0:9\n    kind: copy", `no disk "scsi0:9"`},
+		{"no YAML", "schema:", "{schema:", "plan.yaml"},
+		{"a domain of another name", "<name>" + vm + "</name>", "<name>other</name>", "name"},
+		{"a domain that isn't XML", "<name>" + vm + "</name>", "<name>" + vm, "domain.xml"},
+		{"a step of an unknown kind", "kind: verify", "kind: conjure", "conjure"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			edited := strings.Replace(string(text), tt.old, tt.new, 1)
+			if edited == string(text) {
+				t.Fatalf("%q is not in the plan", tt.old)
+			}
+			if strings.HasPrefix(tt.name, "a name that") {
+				edited = strings.ReplaceAll(string(text), tt.old, tt.new)
+			}
+			file := filepath.Join(t.TempDir(), "plan.yaml")
+			l.write(file, edited)
+			r := l.start("batch", file, "--yes", "--password-file", l.passwordFile()).wait()
+			if r.code == exitDone || r.code == exitSome || !strings.Contains(r.err, tt.want) {
+				t.Errorf("exit code %d, want it refused with %q; stdout:\n%s\nstderr:\n%s", r.code, tt.want, r.out, tail(r.err))
+			}
+			if strings.Contains(r.err, "plan: 1 VM") {
+				t.Error("the plan was shown before it was checked")
+			}
+			l.noDisks()
+		})
+	}
+}
+
+// TestPlanOfYesterday is applied after the source has changed.
+func TestPlanOfYesterday(t *testing.T) {
+	t.Parallel()
+	vm := uniqueName("p")
+	l := newBatch(t, vm)
+	web := l.host.URL()
+	if err := l.host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The same VM with a disk of another size, on the same address.
+	dir := filepath.Join(l.opts.Dir, vm)
+	for _, f := range []string{"small.vmdk", "vm.json"} {
+		b, err := os.ReadFile(filepath.Join(dir, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.write(filepath.Join(dir, f), strings.Replace(string(b), "CID=fffffffe", "CID=12345678", 1))
+	}
+	l.startHost()
+	if web != l.host.URL() {
+		t.Fatalf("the host moved to %s", l.host.URL())
+	}
+	r := l.run(exitSome, l.batch("--thumbprint", l.host.Thumbprint())...)
+	if res := results(t, r)[vm]; !strings.Contains(res.Error, "has changed since the plan: the content ID of scsi0:0 was fffffffe and is 12345678; plan anew") {
+		t.Errorf("result = %+v", res)
+	}
+	l.noDisks()
+}
