@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"esxodus/convert/report"
-	"esxodus/disk"
-	"esxodus/disk/vmdk"
-	"esxodus/inventory/esxi"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -17,6 +13,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"esxodus/convert/report"
+	"esxodus/disk"
+	"esxodus/disk/vmdk"
+	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
 )
@@ -66,6 +67,10 @@ type copied struct {
 
 func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, wantJSON bool) (err error) {
 	begin := time.Now()
+	rate, err := parseRate(c.String("rate"))
+	if err != nil {
+		return err
+	}
 	img, closeImage, err := openSource(ctx, c, t, src)
 	if err != nil {
 		return err
@@ -81,7 +86,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 			err = errors.Join(fmt.Errorf("%w; %s is removed again", err, dst), os.Remove(dst))
 		}
 	}()
-	stats, err := transfer(ctx, c, t, img, target)
+	stats, err := transfer(ctx, c, t, img, target, rate)
 	if err != nil {
 		return err
 	}
@@ -97,11 +102,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 }
 
 // transfer copies, and reads back where that is asked for.
-func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw) (stats disk.Stats, err error) {
-	rate, err := parseRate(c.String("rate"))
-	if err != nil {
-		return stats, err
-	}
+func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw, rate *disk.Rate) (stats disk.Stats, err error) {
 	o := disk.Options{Workers: c.Int("connections"), Rate: rate}
 	maps := disk.Whole(img)
 	if c.Bool("verify") {
