@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -114,9 +115,13 @@ func confirm(c *cli.Context, t terminal, question string) error {
 		return &exitError{code: exitUsage, err: errors.New("nobody to ask at this terminal"), hint: "give --yes to go on without a question"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(t.in).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("no answer: %w", err)
+	answer, err := await(c.Context, func() (string, error) { return bufio.NewReader(t.in).ReadString('\n') })
+	switch {
+	case errors.Is(err, io.EOF):
+		fmt.Fprintln(t.err)
+		return &exitError{code: exitFailed, err: errors.New("no answer; nothing was changed")}
+	case err != nil:
+		return fmt.Errorf("no answer; nothing was changed: %w", err)
 	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
 		return &exitError{code: exitFailed, err: errors.New("not confirmed; nothing was changed")}

@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"esxodus/inventory/esxi"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
+
+	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -93,10 +94,48 @@ func askPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
 		user = "root"
 	}
 	fmt.Fprintf(t.err, "Password of %s on %s: ", user, cfg.URL.Host)
-	b, err := term.ReadPassword(int(t.in.Fd()))
+	secret, err := readHidden(c.Context, int(t.in.Fd()))
 	fmt.Fprintln(t.err)
-	cfg.Password = esxi.Secret(b)
+	cfg.Password = secret
 	return err
+}
+
+// readHidden reads a line from a terminal that doesn't show it. Interrupted,
+// it leaves the terminal as it was.
+func readHidden(ctx context.Context, fd int) (esxi.Secret, error) {
+	was, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("terminal: %w", err)
+	}
+	b, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	switch {
+	case ctx.Err() != nil:
+		return "", errors.Join(err, term.Restore(fd, was))
+	case errors.Is(err, io.EOF) || err == nil && len(b) == 0:
+		return "", usagef("no password given")
+	}
+	return esxi.Secret(b), err
+}
+
+// await returns what a read that can't be interrupted returns, or ctx's cause
+// when ctx ends first. The read then goes on until the program ends.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		value, err := read()
+		got <- answer{value, err}
+	}()
+	select {
+	case a := <-got:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }
 
 func readPassword(file string) (esxi.Secret, error) {
