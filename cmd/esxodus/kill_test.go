@@ -254,7 +254,7 @@ func TestInterruptBeforeAnything(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	p.signal(syscall.SIGINT)
 	r := p.want(exitInterrupted)
-	if strings.Contains(r.err, "goroutine") || strings.Count(r.err, "\n") > 3 {
+	if !strings.Contains(r.err, "interrupt") || strings.Contains(r.err, "goroutine") || strings.Count(r.err, "\n") > 3 {
 		t.Errorf("stderr:\n%s", r.err)
 	}
 	l.noDisks()

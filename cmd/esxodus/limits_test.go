@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
+)
+
+// bigGuest makes a guest with a disk of size bytes, all holes but for some
+// data every 64 MiB.
+func bigGuest(t *testing.T, dir, name string, size int64) {
+	t.Helper()
+	if err := fixtures.SmallGuest(dir, name); err != nil {
+		t.Fatal(err)
+	}
+	descriptor := filepath.Join(dir, "small.vmdk")
+	b, err := os.ReadFile(descriptor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = bytes.Replace(b, fmt.Append(nil, "RW ", fixtures.SmallDisk/512), fmt.Append(nil, "RW ", size/512), 1)
+	if err := os.WriteFile(descriptor, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "small-flat.vmdk"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(64 << 20); at < size; at += 64 << 20 {
+		if _, err := f.WriteAt(fmt.Appendf(nil, "data at %d", at), at+at/1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMemory migrates a disk that is larger than the memory that the program
+// may take.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("sends 3 GiB")
+	}
+	const size, most = 3 << 30, 256 << 20
+	dir, vm := fixtures.OpenDir(t), uniqueName("m")
+	bigGuest(t, filepath.Join(dir, vm), vm, size)
+	l := newLab(t, esxi.Options{Dir: dir})
+	l.vm = vm
+	t.Cleanup(func() { l.forget(vm) })
+	p := l.start(l.convert("--no-proof", "--connections", "8")...)
+	var peak int64
+	p.until("the end", func() bool {
+		peak = max(peak, p.peakRSS())
+		select {
+		case <-p.done:
+			return true
+		case <-time.After(10 * time.Millisecond):
+			return false
+		}
+	})
+	p.want(exitDone)
+	t.Logf("peak memory: %d MiB", peak>>20)
+	if peak == 0 || peak > most {
+		t.Errorf("peak memory = %d bytes, want at most %d", peak, most)
+	}
+	l.checkDone()
+	if info, err := os.Stat(l.disk()); err != nil || info.Size() != size {
+		t.Errorf("target: %v, %v", info, err)
+	}
+	if used := diskUsage(t, l.disk()); used > 64<<20 {
+		t.Errorf("the target takes %d bytes: holes were written", used)
+	}
+}
+
+// peakRSS is the most memory that the process has had so far, in bytes; 0 once
+// it has ended. What wait4 tells isn't it: that counts the test's own memory,
+// from before the exec.
+func (p *process) peakRSS() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return 0
+	}
+	return kib << 10
+}
+
+// diskUsage is what a file takes on its file system, in bytes.
+func diskUsage(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		t.Fatalf("%s: no stat", path)
+	}
+	return stat.Blocks * 512
+}
+
+// TestSecret looks for the password where it must not be: in the program's
+// arguments and environment, in what it writes, in what it prints.
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	secret := []byte(l.host.Password())
+	l.host.Faults().Slow(4 << 20)
+	l.host.SetPower(l.vm, true)
+	p := l.start(l.convert(slices.Concat(l.ssh(), []string{"--shutdown", "ssh", "--verbose", "--no-proof"})...)...)
+	p.until("the copy", func() bool { return slices.Contains(l.events(), "begin copy") })
+	for _, file := range []string{"cmdline", "environ"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
+		l.check(err)
+		if bytes.Contains(b, secret) {
+			t.Errorf("the password is in /proc/PID/%s", file)
+		}
+	}
+	r := p.want(exitDone)
+	if !strings.Contains(r.err, "level=") {
+		t.Error("--verbose logs nothing")
+	}
+	l.run(exitDone, slices.Concat(l.again("rollback"), l.ssh(), []string{"--verbose"})...)
+	l.run(exitDone, l.plan(l.vm, "-o", "plan.yaml", "--units", "units", "--verbose")...)
+	escaped := []byte(strings.Trim(fmt.Sprintf("%q", secret), `"`))
+	for name, text := range map[string][]byte{"stdout": []byte(r.out), "stderr": []byte(r.err)} {
+		if bytes.Contains(text, secret) || bytes.Contains(text, escaped) {
+			t.Errorf("the password is in %s", name)
+		}
+	}
+	err := filepath.WalkDir(l.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || path == l.passwordFile() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, secret) || bytes.Contains(b, escaped) {
+			t.Errorf("the password is in %s", path)
+		}
+		return err
+	})
+	l.check(err)
+}
