@@ -3,13 +3,14 @@ package convert
 import (
 	"context"
 	"errors"
-	"esxodus/convert/host"
-	"esxodus/disk"
-	"esxodus/inventory"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
+
+	"esxodus/convert/host"
+	"esxodus/disk"
+	"esxodus/inventory"
 )
 
 // Host is the ESXi host that a VM comes from.

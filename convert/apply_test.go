@@ -4,12 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"esxodus/convert/domain"
-	"esxodus/convert/host"
-	"esxodus/disk"
-	"esxodus/fixtures"
-	"esxodus/inventory"
-	"esxodus/network"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,6 +11,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
+	"esxodus/disk"
+	"esxodus/fixtures"
+	"esxodus/inventory"
+	"esxodus/network"
 )
 
 // world is a source, a target and a state directory. The storage and the copy

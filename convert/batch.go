@@ -4,8 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"esxodus/convert/ledger"
 	"strings"
+
+	"esxodus/convert/ledger"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -1,15 +1,16 @@
 package convert
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 	"esxodus/network"
-	"fmt"
-	"slices"
-	"strings"
 )
 
 // Options is what the admin asks for.

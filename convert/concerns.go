@@ -1,11 +1,12 @@
 package convert
 
 import (
-	"esxodus/convert/ledger"
-	"esxodus/inventory"
 	"fmt"
 	"slices"
 	"strings"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
 )
 
 // The ids of the concerns that this package finds; package domain and package

@@ -3,11 +3,12 @@ package convert
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/inventory"
-	"fmt"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -2,12 +2,13 @@ package convert
 
 import (
 	"errors"
-	"esxodus/inventory"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"esxodus/inventory"
 )
 
 func TestJournalTornLine(t *testing.T) {

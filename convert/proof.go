@@ -3,10 +3,11 @@ package convert
 import (
 	"context"
 	"errors"
+	"fmt"
+
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
 	"esxodus/inventory"
-	"fmt"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"

@@ -2,9 +2,10 @@ package convert
 
 import (
 	"context"
-	"esxodus/inventory"
 	"fmt"
 	"slices"
+
+	"esxodus/inventory"
 )
 
 // recheck reads the host anew and compares the VM with the plan's.

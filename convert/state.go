@@ -2,7 +2,6 @@ package convert
 
 import (
 	"errors"
-	"esxodus/convert/host"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"esxodus/convert/host"
 )
 
 // State is what a journal says has become of a run.

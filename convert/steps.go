@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"esxodus/convert/domain"
-	"esxodus/convert/host"
-	"esxodus/disk"
 	"fmt"
 	"io/fs"
 	"os"
+
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
+	"esxodus/disk"
 )
 
 // act carries out the steps of one run.

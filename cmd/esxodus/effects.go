@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"esxodus/convert"
 	"esxodus/convert/host"
@@ -148,10 +147,6 @@ type remoteFiles struct{ opener *esxi.Opener }
 
 // Open implements vmdk.Opener.
 func (r remoteFiles) Open(name string) (vmdk.File, error) { return r.opener.Open(name) }
-
-// shutdownTimeout is how long a guest may take to shut down, as long as
-// Windows may install updates in.
-const shutdownTimeout = 15 * time.Minute
 
 // Shutdown implements convert.Host.
 func (s *source) Shutdown(ctx context.Context, road, id string) error {

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"esxodus/convert"
-	"esxodus/convert/virt"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"esxodus/convert"
+	"esxodus/convert/virt"
 )
 
 // hypervisor is libvirt as package convert sees it: connected on first use.

@@ -4,15 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"esxodus/convert/report"
-	"esxodus/inventory"
-	"esxodus/inventory/vmx"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"esxodus/convert/report"
+	"esxodus/inventory"
+	"esxodus/inventory/vmx"
 
 	"github.com/urfave/cli/v2"
 )

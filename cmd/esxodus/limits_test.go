@@ -54,9 +54,9 @@ func bigGuest(t *testing.T, dir, name string, size int64) {
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("sends 3 GiB")
+		t.Skip("sends 2 GiB")
 	}
-	const size, most = 3 << 30, 256 << 20
+	const size, most = 2<<30 + 64<<20, 256 << 20
 	dir, vm := fixtures.OpenDir(t), uniqueName("m")
 	bigGuest(t, filepath.Join(dir, vm), vm, size)
 	l := newLab(t, esxi.Options{Dir: dir})

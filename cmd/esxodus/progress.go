@@ -1,12 +1,13 @@
 package main
 
 import (
-	"esxodus/convert"
-	"esxodus/convert/report"
 	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"esxodus/convert"
+	"esxodus/convert/report"
 
 	"github.com/schollz/progressbar/v3"
 )

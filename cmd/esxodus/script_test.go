@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"esxodus/fixtures"
-	"esxodus/fixtures/esxi"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -44,11 +45,10 @@ func TestScript(t *testing.T) {
 
 type hostKey struct{}
 
-// setUp starts the script's ESXi host: the built-in VMs, and a small VM named
-// like the script, so that scripts don't meet in libvirt.
+// setUp starts the script's ESXi host: the built-in VMs, and a small VM of a
+// name of its own, so that scripts don't meet in libvirt.
 func setUp(env *testscript.Env) error {
-	name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
-	vm := "t-" + name
+	vm := uniqueName("t")
 	guests := filepath.Join(env.WorkDir, ".guests")
 	if err := fixtures.SmallGuest(filepath.Join(guests, vm), vm); err != nil {
 		return err
@@ -59,7 +59,6 @@ func setUp(env *testscript.Env) error {
 		cancel()
 		return err
 	}
-	undefine(vm) // of an earlier test that was killed
 	env.Defer(func() {
 		undefine(vm)
 		_ = h.Close()

@@ -20,6 +20,7 @@ func TestFullTarget(t *testing.T) {
 	mounts := map[string]func(*testing.T, *lab) []string{
 		"tmpfs": func(*testing.T, *lab) []string { return []string{"-t", "tmpfs", "-o", "size=2m,mode=755", "tmpfs"} },
 		"ext4": func(t *testing.T, l *lab) []string {
+			t.Helper()
 			img := filepath.Join(l.dir, "small.ext4")
 			if err := os.WriteFile(img, nil, 0o600); err != nil {
 				t.Fatal(err)

@@ -281,7 +281,9 @@ func TestLookStates(t *testing.T) {
 				return []any{g.Root, g.DiskNames, g.Initrds[0].Virtio, g.Initrds[0].Evidence, g.Cmdline, g.Disks[0].Partitions[0].Mount, g.Disks[0].Partitions[2].Mount}
 			},
 			want: []any{
-				"scsi0:0 partition 1", []string{"/dev/sda1", "/dev/sda5"}, No,
+				"scsi0:0 partition 1",
+				[]string{"/dev/sda1", "/dev/sda5"},
+				No,
 				"MODULES=dep in /etc/initramfs-tools/conf.d/driver-policy: the initrd has the drivers of the machine that it was made on only",
 				"root=/dev/sda1 console=ttyS1", "/", "swap",
 			},
@@ -351,8 +353,12 @@ func TestLookUnreadable(t *testing.T) {
 		os    string
 		notes []string
 	}{
-		{"xfs root", "label: dos\n2048,300M,83\n", []string{"mkfs.xfs", "-q", "@FS"}, "linux",
-			[]string{"scsi0:0 partition 1 holds xfs, whose files are not read before the copy: what depends on them is not known yet"}},
+		{
+			"xfs root", "label: dos\n2048,300M,83\n",
+			[]string{"mkfs.xfs", "-q", "@FS"},
+			"linux",
+			[]string{"scsi0:0 partition 1 holds xfs, whose files are not read before the copy: what depends on them is not known yet"},
+		},
 		{"ntfs", "label: dos\n2048,300M,7,*\n", []string{"mkfs.ntfs", "-q", "-F", "@FS"}, "windows", nil},
 		{"dynamic disk", "label: dos\n2048,300M,42\n", []string{"true"}, "windows", []string{"scsi0:0 partition 1 is part of a Windows dynamic disk"}},
 		{"bsd", "label: dos\n2048,300M,a5\n", []string{"true"}, "bsd", nil},

@@ -148,8 +148,11 @@ func TestAgainstLVM(t *testing.T) {
 	l.lvm("pvcreate", "-y", "-q", "--dataalignment", "2m", l.loops[1])
 	l.lvm("vgcreate", "-q", "-s", "1m", "guest-vg", l.loops[0], l.loops[1])
 	for _, lv := range [][]string{
-		{"-L", "40m", "-n", "root"}, {"-L", "8m", "-n", "swap_1"}, {"-l", "3", "-n", "we.ird+na-me_"},
-		{"-L", "16m", "-i", "2", "-n", "striped"}, {"-L", "260m", "-n", "spans"},
+		{"-L", "40m", "-n", "root"},
+		{"-L", "8m", "-n", "swap_1"},
+		{"-l", "3", "-n", "we.ird+na-me_"},
+		{"-L", "16m", "-i", "2", "-n", "striped"},
+		{"-L", "260m", "-n", "spans"},
 	} {
 		l.lvm(append([]string{"lvcreate", "-y", "-q", "-an", "-Zn", "-Wn", "guest-vg"}, lv...)...)
 	}

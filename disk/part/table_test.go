@@ -207,22 +207,38 @@ func TestReadHostile(t *testing.T) {
 		img  memory
 		err  string
 	}{
-		{"past the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 2047, 2})}),
-			"malformed partition table: partition 1 (type 83, bytes 1048064 to 1049088) leaves the disk of 1048576 bytes"},
-		{"overlap", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 100, 10}, [4]uint32{0, 0x82, 109, 10})}),
-			"malformed partition table: partition 2 (type 82, bytes 55808 to 60928) overlaps partition 1 (type 83, bytes 51200 to 56320)"},
-		{"chain to itself", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: ebr(10), 110: ebr(10)}),
-			"malformed extended partition: the chain of logical partitions returns to sector 110"},
-		{"chain back to the start", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: ebr(10), 110: ebr(0)}),
-			"malformed extended partition: the chain of logical partitions returns to sector 100"},
-		{"chain out of the container", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: ebr(500)}),
-			"malformed extended partition: the record at sector 100 points to sector 600 outside of it"},
-		{"container behind the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 5000, 100})}),
-			"malformed extended partition: its boot record at sector 5000 lies behind the end of the disk"},
-		{"container without record", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100})}),
-			"malformed extended partition: no boot record at sector 100"},
-		{"logical out of its container", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 10, 200})}),
-			"malformed extended partition: logical partition 5 (type 83, bytes 56320 to 158720) leaves its container, sectors 100 to 200"},
+		{
+			"past the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 2047, 2})}),
+			"malformed partition table: partition 1 (type 83, bytes 1048064 to 1049088) leaves the disk of 1048576 bytes",
+		},
+		{
+			"overlap", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 100, 10}, [4]uint32{0, 0x82, 109, 10})}),
+			"malformed partition table: partition 2 (type 82, bytes 55808 to 60928) overlaps partition 1 (type 83, bytes 51200 to 56320)",
+		},
+		{
+			"chain to itself", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: ebr(10), 110: ebr(10)}),
+			"malformed extended partition: the chain of logical partitions returns to sector 110",
+		},
+		{
+			"chain back to the start", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: ebr(10), 110: ebr(0)}),
+			"malformed extended partition: the chain of logical partitions returns to sector 100",
+		},
+		{
+			"chain out of the container", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: ebr(500)}),
+			"malformed extended partition: the record at sector 100 points to sector 600 outside of it",
+		},
+		{
+			"container behind the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 5000, 100})}),
+			"malformed extended partition: its boot record at sector 5000 lies behind the end of the disk",
+		},
+		{
+			"container without record", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100})}),
+			"malformed extended partition: no boot record at sector 100",
+		},
+		{
+			"logical out of its container", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 10, 200})}),
+			"malformed extended partition: logical partition 5 (type 83, bytes 56320 to 158720) leaves its container, sectors 100 to 200",
+		},
 		{"logical overlap", at(mib, map[int][]byte{
 			0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 1, 50}, [4]uint32{0, 5, 10, 50}), 110: mbrBytes([4]uint32{0, 0x83, 1, 5}),
 		}), "malformed partition table: partition 6 (type 83, bytes 56832 to 59392) overlaps partition 5 (type 83, bytes 51712 to 77312)"},
