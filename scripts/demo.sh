@@ -31,10 +31,10 @@ serve() {
 	s_tries=0
 	until [ -s "$work/ready" ]; do
 		s_tries=$((s_tries + 1))
-		kill -0 "$esxi" 2>/dev/null && [ "$s_tries" -lt 200 ] || {
+		if ! kill -0 "$esxi" 2>/dev/null || [ "$s_tries" -gt 200 ]; then
 			cat "$work/esxi.log" >&2
 			die 'the ESXi host on loopback did not start'
-		}
+		fi
 		sleep 0.1
 	done
 	# shellcheck disable=SC1091 # written by esxi-sim: KEY=VALUE lines

@@ -19,5 +19,5 @@ git ls-files scripts .ci | while read -r file; do
 	case $(head -n 1 "$file") in
 	'#!'*sh | '# '*) printf '%s\0' "$file" ;;
 	esac
-done | xargs -0 shellcheck -x
+done | xargs -0 shellcheck -x -P SCRIPTDIR
 say clean

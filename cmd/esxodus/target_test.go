@@ -58,10 +58,10 @@ func unwrapped(s string) string { return strings.Join(strings.Fields(s), " ") }
 // tail is the end of a text, where the errors are.
 func tail(s string) string { return s[max(0, len(s)-1500):] }
 
-func must(t testing.TB, name string, args ...string) {
-	t.Helper()
+func must(tb testing.TB, name string, args ...string) {
+	tb.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Errorf("%s %q: %v: %s", name, args, err, out)
+		tb.Errorf("%s %q: %v: %s", name, args, err, out)
 	}
 }
 
