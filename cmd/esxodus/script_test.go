@@ -2,24 +2,42 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
-
-	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // TestMain makes this test binary stand for the program: scripts, and tests
 // that kill it, run it as `esxodus`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"esxodus": main})
+	testscript.Main(crowd{m}, map[string]func(){"esxodus": main})
+}
+
+// crowd runs tests many at a time, unless -parallel says how many: most of
+// them wait, for a slow host or a guest, and a processor each would be idle.
+type crowd struct{ *testing.M }
+
+func (c crowd) Run() int {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		if err := flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err)
+		}
+	}
+	return c.M.Run()
 }
 
 // TestScript runs the command line's specification, testdata/script, against
