@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 type crowd struct{ *testing.M }
 
 func (c crowd) Run() int {
-	flag.Parse()
+	flag.Parse() //nolint:revive // as testing.M does, which would find it done
 	asked := false
 	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
 	if !asked {
