@@ -25,6 +25,7 @@ const (
 	ConcernEmulated    = "cpu.emulated"   // no KVM
 	ConcernHotAdd      = "cpu.hotAdd"     // CPU or memory hot-add
 	ConcernAffinity    = "cpu.affinity"   // bound to the host's CPUs
+	ConcernNUMA        = "cpu.numa"       // bound to the host's NUMA nodes, or cut into its own
 	ConcernMasked      = "cpu.masked"     // CPUID masks
 	ConcernCPULimit    = "cpu.limit"      // a limit that isn't carried
 	ConcernNested      = "cpu.nested"     // a hypervisor in the guest
@@ -52,6 +53,7 @@ const (
 	ConcernMACMissing = "nic.macMissing" // none made yet
 	ConcernPortGroup  = "nic.portGroup"  // nothing planned for it
 	ConcernNICName    = "nic.name"       // the guest's name of it changes
+	ConcernSRIOV      = "nic.sriov"      // was a part of a physical adapter
 
 	// Other devices.
 	ConcernISO         = "device.iso"
@@ -59,11 +61,12 @@ const (
 	ConcernSerial      = "device.serial"
 	ConcernParallel    = "device.parallel"
 	ConcernUSBDevice   = "device.usb"
-	ConcernPassthrough = "device.passthrough"
+	ConcernPassthrough = "device.passthrough" // missing in the domain
 	ConcernOther       = "device.other"
 
 	// The guest.
 	ConcernUnknownOS  = "guest.unknown"
+	ConcernKernel     = "guest.kernel"     // may be older than virtio 1.0, or than virtio
 	ConcernWindows    = "guest.windows"    // no virtio drivers known
 	ConcernInitramfs  = "guest.initramfs"  // may lack virtio
 	ConcernHibernated = "guest.hibernated" // its state is in its swap

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"esxodus/convert/guest"
@@ -37,6 +38,16 @@ func TestConcerns(t *testing.T) {
 		{ConcernUSBDevice, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.USBDevices = []string{"dongle"} }},
 		{ConcernTPM, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.TPM = true }},
 		{ConcernNVRAM, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Firmware = inventory.EFI }},
+		{ConcernNVRAM, ledger.Note, func(vm *inventory.VM, o *Options) {
+			vm.Firmware = inventory.EFI
+			o.Guest = guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi", "EFI/Boot/bootx64.efi"}}
+		}},
+		{ConcernSRIOV, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.NICs[0].Model = "sriov" }},
+		{ConcernNUMA, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"numa.nodeaffinity": "0"} }},
+		{ConcernNUMA, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"sched.mem.affinity": "1"} }},
+		{ConcernNUMA, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"sched.vcpu0.affinity": "1"} }},
+		{ConcernKernel, ledger.Note, func(vm *inventory.VM, _ *Options) { vm.GuestID = "debian5Guest" }},
+		{ConcernKernel, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "rhel5Guest" }},
 		{ConcernAutoStart, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.AutoStart = &inventory.AutoStart{StartAction: "powerOn"} }},
 		{ConcernCPULimit, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.CPU.LimitMHz = 1000 }},
 		{ConcernCPUs, ledger.Blocker, func(vm *inventory.VM, _ *Options) { vm.CPU.Count, vm.CPU.CoresPerSocket = 512, 16 }},
@@ -88,6 +99,85 @@ func TestConcerns(t *testing.T) {
 		r := must(t, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Interfaces: []string{name}} })
 		if has(r, ConcernNICName, ledger.Warning) {
 			t.Errorf("%s: %+v", name, r.Concerns)
+		}
+	}
+}
+
+// texts joins the evidence and advice of the concerns of one id.
+func texts(r Result, id string) string {
+	var all []string
+	for _, c := range r.Concerns {
+		if c.ID == id {
+			all = append(all, string(c.Severity)+": "+c.Evidence+": "+c.Advice)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// TestConcernTexts wants what an admin needs to know said, and no more.
+func TestConcernTexts(t *testing.T) {
+	bare := func(id string) func(*inventory.VM, *Options) { // a Windows without SATA
+		return func(vm *inventory.VM, _ *Options) { vm.GuestID, vm.CDROMs = id, nil }
+	}
+	tests := []struct {
+		name, id string
+		set      func(*inventory.VM, *Options)
+		want     string // "" for no concern
+		not      string
+	}{
+		{"passthrough", ConcernPassthrough, func(vm *inventory.VM, _ *Options) { vm.Passthrough = []string{"GPU"} }, "the device is missing in the domain", ""},
+		{"autostart", ConcernAutoStart, func(vm *inventory.VM, _ *Options) { vm.AutoStart = &inventory.AutoStart{StartAction: "powerOn"} }, "a restart of this host before the VM is off for good", ""},
+		{"fallback missing", ConcernNVRAM, func(vm *inventory.VM, o *Options) {
+			vm.Firmware, o.Guest = inventory.EFI, guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi"}}
+		}, "", ""},
+		{"fallback seen", ConcernNVRAM, func(vm *inventory.VM, o *Options) {
+			vm.Firmware, o.Guest = inventory.EFI, guest.Guest{OS: "linux", EFILoaders: []string{"EFI/BOOT/BOOTX64.EFI"}}
+		}, "note: ", "warning"},
+		{"no look inside", ConcernNVRAM, func(vm *inventory.VM, _ *Options) { vm.Firmware = inventory.EFI }, "warning: ", ""},
+		{"no SATA", ConcernWindows, bare("windows2019srv_64Guest"), `Services\storahci Start to 0`, "msahci"},
+		{"no SATA, before storahci", ConcernWindows, bare("windows7Server64Guest"), `Services\msahci Start to 0`, "storahci"},
+		{"no SATA, before AHCI", ConcernWindows, bare("winXPProGuest"), "virtio-win", "0x7B"},
+		{"SATA controller", ConcernWindows, func(vm *inventory.VM, o *Options) {
+			bare("windows2019srv_64Guest")(vm, o)
+			vm.Controllers = append(vm.Controllers, inventory.Controller{Class: "sata", Model: "ahci"})
+		}, "virtio-win", "0x7B"},
+		{"ESXi's own NUMA keys", ConcernNUMA, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"numa.autosize.cookie": "1"} }, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := texts(must(t, tt.set), tt.id)
+			if !strings.Contains(got, tt.want) || tt.want == "" && got != "" || tt.not != "" && strings.Contains(got, tt.not) {
+				t.Errorf("%s: %q; want %q in it, not %q", tt.id, got, tt.want, tt.not)
+			}
+		})
+	}
+}
+
+// TestLedgerTexts has what the ledger must say of single properties.
+func TestLedgerTexts(t *testing.T) {
+	r := must(t, func(vm *inventory.VM, _ *Options) {
+		vm.CPU.SharesLevel, vm.CPU.Shares = "high", 8000
+		vm.NICs[0].Model = "sriov"
+		vm.Extra = map[string]string{"uuid.action": "keep"}
+	})
+	for property, want := range map[string]string{
+		"cpu.shares": "on a host with v1, where 1024 is the default", "nics[ethernet0].model": "a virtual function of the ESXi host's adapter stays there", "extra[uuid.action]": "keeps the VM's UUID",
+	} {
+		i := slices.IndexFunc(r.Ledger, func(e ledger.Entry) bool { return e.Property == property })
+		if i < 0 || !strings.Contains(r.Ledger[i].Reason, want) {
+			t.Errorf("%s: no entry with the reason %q", property, want)
+		}
+	}
+}
+
+func TestHyperV(t *testing.T) {
+	for cpus, want := range map[int]bool{1: false, 2: true} {
+		r := must(t, func(vm *inventory.VM, _ *Options) {
+			vm.GuestID, vm.CPU = "windows2019srv_64Guest", inventory.CPU{Count: cpus, CoresPerSocket: 1}
+		})
+		h := r.Domain.Features.HyperV
+		if h.Reset == nil || h.Frequencies == nil || (h.TLBFlush != nil) != want || (h.IPI != nil) != want {
+			t.Errorf("%d CPUs: %+v; want tlbflush and ipi: %v", cpus, h, want)
 		}
 	}
 }

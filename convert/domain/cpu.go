@@ -2,7 +2,9 @@ package domain
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +40,7 @@ func (b *builder) cpu() {
 	if len(c.Affinity) > 0 {
 		b.concern(ConcernAffinity, ledger.Warning, "", fmt.Sprintf("bound to the host's CPUs %v", c.Affinity), "if it is for latency or a licence, pin the domain with virsh vcpupin")
 	}
+	b.numa()
 	of.dropped("masked", c.Masked, "the masks are for another hypervisor's CPU")
 	if c.Masked {
 		b.concern(ConcernMasked, ledger.Warning, "", "CPUID masks are set", "if software in the guest needs a feature hidden, add <feature policy='disable'> to the domain's <cpu>")
@@ -45,6 +48,22 @@ func (b *builder) cpu() {
 	b.cpuLimit()
 	b.cpuShares()
 	b.nested()
+}
+
+// numa warns of what ties the VM to NUMA nodes: keys that no field holds, and
+// extra drops. numa.autosize is ESXi's own reckoning, which nobody chose.
+func (b *builder) numa() {
+	var found []string
+	for _, key := range slices.Sorted(maps.Keys(b.vm.Extra)) {
+		affinity := strings.HasPrefix(key, "sched.") && strings.HasSuffix(key, "affinity")
+		if affinity || strings.HasPrefix(key, "numa.") && !strings.HasPrefix(key, "numa.autosize") {
+			found = append(found, key+" = "+b.vm.Extra[key])
+		}
+	}
+	if len(found) > 0 {
+		b.concern(ConcernNUMA, ledger.Warning, "", strings.Join(found, ", "),
+			"the domain floats over this host's NUMA nodes and the guest sees one: if it is for latency or bandwidth, set <numatune> and virsh vcpupin, and <numa> in <cpu>, for this host's nodes (virsh capabilities)")
+	}
 }
 
 // topology keeps the sockets that the guest and its licences count: four
@@ -120,7 +139,7 @@ func (b *builder) cpuShares() {
 	weight := int(math.Round(100 * float64(c.Shares) / (1000 * float64(c.Count))))
 	weight = min(max(weight, 2), 10_000) // what libvirt takes for either version of control groups
 	b.tune().Shares = &libvirtxml.DomainCPUTuneShares{Value: uint(weight)}
-	reason := "a weight relative to 100, the default: 100 x shares / (1000 x CPUs)"
+	reason := "a weight relative to 100, the default of control groups v2: 100 x shares / (1000 x CPUs); on a host with v1, where 1024 is the default, set about ten times as much"
 	of.changed("shares", c.Shares, fmt.Sprintf("shares %d", weight), reason)
 	of.changed("sharesLevel", c.SharesLevel, fmt.Sprintf("shares %d", weight), reason)
 }

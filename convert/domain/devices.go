@@ -72,7 +72,11 @@ func (b *builder) devices() {
 	b.sound()
 	b.video()
 	d := b.dom.Devices
-	d.Controllers = append(d.Controllers, libvirtxml.DomainController{Type: "virtio-serial", Index: new(uint(0)), Address: b.pci.express()})
+	channels := libvirtxml.DomainController{Type: "virtio-serial", Index: new(uint(0)), Address: b.virtioAddress()}
+	if b.sys.transitional() {
+		channels.Model = b.sys.virtioModel()
+	}
+	d.Controllers = append(d.Controllers, channels)
 	d.Channels = []libvirtxml.DomainChannel{{
 		Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"}},
 		Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: "org.qemu.guest_agent.0"}},
@@ -85,11 +89,11 @@ func (b *builder) devices() {
 	}}}
 	d.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "none"}
 	if b.sys.virtio() {
-		d.MemBalloon = &libvirtxml.DomainMemBalloon{Model: "virtio", Address: b.pci.express()}
+		d.MemBalloon = &libvirtxml.DomainMemBalloon{Model: b.sys.virtioModel(), Address: b.virtioAddress()}
 		d.RNGs = []libvirtxml.DomainRNG{{
-			Model:   "virtio",
+			Model:   b.sys.virtioModel(),
 			Backend: &libvirtxml.DomainRNGBackend{Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"}},
-			Address: b.pci.express(),
+			Address: b.virtioAddress(),
 		}}
 	}
 }
@@ -176,7 +180,10 @@ func (b *builder) tpm() {
 func (b *builder) usb() {
 	model, address := "qemu-xhci", b.pci.express
 	if b.sys.usb1 {
-		model, address = "piix3-uhci", func() *libvirtxml.DomainAddress { return nil }
+		model, address = "piix3-uhci", b.pci.old
+		if b.pci.machine == pc { // a part of the chipset
+			address = func() *libvirtxml.DomainAddress { return nil }
+		}
 	}
 	b.dom.Devices.Controllers = append(b.dom.Devices.Controllers, libvirtxml.DomainController{
 		Type: "usb", Index: new(uint(0)), Model: model, Address: address(),
@@ -189,7 +196,7 @@ func (b *builder) usb() {
 	}
 	all.dropped("passthrough", b.vm.Passthrough, "built into the ESXi host")
 	for _, d := range b.vm.Passthrough {
-		b.concern(ConcernPassthrough, ledger.Warning, d, "a PCI device of the ESXi host is passed through", "the domain starts without it: give it one of this host's with a <hostdev>, or remove it from the guest")
+		b.concern(ConcernPassthrough, ledger.Warning, d, "a PCI device of the ESXi host is passed through", "the device is missing in the domain: give it one of this host's with a <hostdev>, or remove it from the guest; a guest that boots from it, or whose data is behind it, needs it before the cutover")
 	}
 }
 

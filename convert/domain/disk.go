@@ -46,17 +46,36 @@ func (b *builder) diskBus() (bus, reason string) {
 		return busSCSI, "keeps BSD's name of the disk (da0, sd0)"
 	case !b.sys.virtio():
 		return busSATA, "no virtio driver is known to be in the guest"
+	}
+	reason = b.notVirtioBlk()
+	switch {
+	case reason == "":
+		return busVirtio, "the fastest; " + b.sys.virtioReason()
+	case b.sys.noSCSI: // AHCI's disks are sda, sdb … too
+		return busSATA, reason + ", and virtio-scsi is younger than the guest"
+	}
+	return busSCSI, reason
+}
+
+// notVirtioBlk says why virtio-blk is the wrong bus for a guest that has a
+// driver for it; "" if it isn't.
+func (b *builder) notVirtioBlk() string {
+	most := maxVirtioDisks
+	if b.sys.transitional() {
+		most = min(most, b.pci.oldLeft()-reservedOld)
+	}
+	switch {
 	case b.vm.DiskEnableUUID:
-		return busSCSI, "the guest knows its disks by serial number, which virtio-blk cuts at 20 characters"
-	case len(b.vm.Disks) > maxVirtioDisks:
-		return busSCSI, fmt.Sprintf("more than %d disks", maxVirtioDisks)
+		return "the guest knows its disks by serial number, which virtio-blk cuts at 20 characters"
+	case len(b.vm.Disks) > most:
+		return fmt.Sprintf("more than %d disks", most)
 	}
 	for _, name := range b.o.Guest.DiskNames {
 		if sdName.MatchString(name) {
-			return busSCSI, "the guest's configuration names " + name + ", which virtio-blk would call otherwise"
+			return "the guest's configuration names " + name + ", which virtio-blk would call otherwise"
 		}
 	}
-	return busVirtio, "the fastest; the guest's kernel has its driver"
+	return ""
 }
 
 func (b *builder) fromSCSI() bool {
@@ -117,6 +136,9 @@ func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.
 		disk.Serial = serial(d)
 		disk.Vendor, disk.Product = "VMware", "Virtual disk"
 	}
+	if bus == busVirtio && b.sys.transitional() {
+		disk.Model = b.sys.virtioModel()
+	}
 	disk.Address = b.diskAddress(bus, n)
 	return disk
 }
@@ -135,7 +157,7 @@ func (b *builder) diskAddress(bus string, n int) *libvirtxml.DomainAddress {
 	case busIDE:
 		return drive(0, n/2, 0, n%2)
 	}
-	return b.pci.express()
+	return b.virtioAddress()
 }
 
 // serial is the disk's serial number as VMware shows it: the UUID's digits.
@@ -154,9 +176,13 @@ func serial(d inventory.Disk) string {
 func (b *builder) controllers(bus, reason string) {
 	n := len(b.dom.Devices.Disks)
 	if bus == busSCSI {
+		model := "virtio-scsi"
+		if b.sys.transitional() {
+			model = b.sys.virtioModel()
+		}
 		for i := range (n + scsiTargets - 1) / scsiTargets {
 			b.dom.Devices.Controllers = append(b.dom.Devices.Controllers, libvirtxml.DomainController{
-				Type: "scsi", Index: new(uint(i)), Model: "virtio-scsi", Address: b.pci.express(),
+				Type: "scsi", Index: new(uint(i)), Model: model, Address: b.virtioAddress(),
 			})
 		}
 	}
@@ -276,8 +302,9 @@ func (b *builder) diskConcerns(d inventory.Disk) {
 // diskNames warns of names in the guest's configuration that will be others.
 func (b *builder) diskNames(bus string) {
 	var stale []string
+	sd := b.sys.family == linux && (bus == busSCSI || bus == busSATA) // Linux calls them alike
 	for _, name := range b.o.Guest.DiskNames {
-		stays := bus == busSCSI && (sdName.MatchString(name) || b.sys.family == bsd)
+		stays := sd && sdName.MatchString(name) || bus == busSCSI && b.sys.family == bsd
 		if diskName.MatchString(name) && !stays {
 			stale = append(stale, name)
 		}
@@ -286,9 +313,9 @@ func (b *builder) diskNames(bus string) {
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; its disks will be %s", strings.Join(stale, ", "), b.listDisks()),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting before the migration")
 	}
-	if sd := slices.IndexFunc(b.o.Guest.DiskNames, sdName.MatchString); bus == busSCSI && sd >= 0 && len(b.dom.Devices.Disks) > 1 {
+	if i := slices.IndexFunc(b.o.Guest.DiskNames, sdName.MatchString); sd && i >= 0 && len(b.dom.Devices.Disks) > 1 {
 		// Seen in TestGuestSees: two disks swapped names between two boots.
-		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s, and it has %d disks: Linux gives sd names in the order in which the disks answer, here as on VMware", b.o.Guest.DiskNames[sd], len(b.dom.Devices.Disks)),
+		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s, and it has %d disks: Linux gives sd names in the order in which the disks answer, here as on VMware", b.o.Guest.DiskNames[i], len(b.dom.Devices.Disks)),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting")
 	}
 	if b.vm.DiskEnableUUID {

@@ -88,6 +88,9 @@ func goldenCases() []goldenCase {
 		}},
 		{name: "secure-windows", vm: secureWindows, host: &inventory.Host{Name: "esx1", AutoStart: inventory.AutoStartDefaults{Enabled: true, StartDelay: 120, StopDelay: 60, StopAction: "guestShutdown"}}},
 		{name: "legacy", vm: legacy},
+		{name: "old-linux", vm: oldLinux, opts: func(o *Options) {
+			o.Guest = guest.Guest{OS: "linux", Distro: "debian", PrettyName: "Debian GNU/Linux 5", Kernels: []string{"2.6.26-2-amd64"}, Consoles: []string{"ttyS0"}, Agent: true}
+		}},
 		{name: "everything", vm: everything, host: &inventory.Host{Name: "esx1", UUID: "x", AutoStart: inventory.AutoStartDefaults{Enabled: true, StartDelay: 120}}, opts: func(o *Options) {
 			o.HostMHz = 2400
 			o.Network.Attachments = []network.Attachment{
@@ -120,6 +123,19 @@ func legacy() *inventory.VM {
 	return vm
 }
 
+// oldLinux is a guest from before virtio 1.0, with a NIC of each kind.
+func oldLinux() *inventory.VM {
+	vm := web()
+	vm.GuestID, vm.HardwareVersion = "debian5_64Guest", 7
+	n := vm.NICs[0]
+	vm.NICs = nil
+	for i, model := range []string{"vmxnet3", "e1000", "e1000e", "sriov"} {
+		n.Index, n.Key, n.Model, n.MAC, n.PCISlot = i, int32(4000+i), model, "00:50:56:00:00:0"+string(rune('1'+i)), 32*(i+5)
+		vm.NICs = append(vm.NICs, n)
+	}
+	return vm
+}
+
 // everything is a VM with each thing that can be said of one, on one bus.
 func everything() *inventory.VM {
 	vm := web()
@@ -143,7 +159,7 @@ func everything() *inventory.VM {
 	vm.Sound = "hdaudio"
 	vm.Video = inventory.Video{RAMKiB: 20000, Displays: 2, ThreeD: true}
 	vm.Snapshots = []inventory.Snapshot{{ID: "1", Name: "before"}}
-	vm.Extra = map[string]string{"guestinfo.userdata": "(120 bytes)", "smbios.reflecthost": "TRUE", "isolation.tools.copy.disable": "TRUE", "what.ever": ""}
+	vm.Extra = map[string]string{"guestinfo.userdata": "(120 bytes)", "smbios.reflecthost": "TRUE", "isolation.tools.copy.disable": "TRUE", "what.ever": "", "uuid.action": "keep", "numa.nodeaffinity": "1"}
 	vm.Sort()
 	return vm
 }

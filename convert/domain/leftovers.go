@@ -7,9 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
-	"esxodus/inventory"
 )
 
 // leftovers accounts for what no domain has: the VM's place on its host, its
@@ -124,6 +122,8 @@ func extraReason(key string) string {
 		{"monitor_control.", "a setting of VMware's hypervisor"},
 		{"pcibridge", "the domain's PCI buses are QEMU's"},
 		{"log.", "a log of ESXi's"},
+		{"uuid.action", "what ESXi answers when the VM's files were moved or copied; the domain keeps the VM's UUID, as after a move"},
+		{"uuid.", "ESXi's note of where the VM's files are"},
 		{"migrate.", "a setting of vMotion"},
 		{"snapshot.", "a setting of ESXi's snapshots"},
 		{"ctk", "changed block tracking"},
@@ -177,7 +177,9 @@ func (b *builder) autostart() {
 	if !b.start {
 		return
 	}
-	b.concern(ConcernAutoStart, ledger.Warning, "", "the ESXi host starts this VM with itself", "at cutover its autostart must be off there, or a restart of that host runs VM and domain at once")
+	b.concern(ConcernAutoStart, ledger.Warning, "", "the ESXi host starts this VM with itself",
+		"at cutover its autostart must be off there, or a restart of that host runs VM and domain at once; and the domain's autostart is on from when it's defined: "+
+			"a restart of this host before the VM is off for good starts the domain while the VM may run (virsh autostart --disable until the cutover, if that can be)")
 	if a.Order > 0 || a.StartDelay > 0 {
 		b.concern(ConcernStartOrder, ledger.Note, "", fmt.Sprintf("starts as number %d, %d s before the next", a.Order, a.StartDelay), "libvirt starts all at once: if others must wait for this domain, order them with systemd units")
 	}
@@ -189,99 +191,4 @@ func seconds(given, effective int) string {
 		return fmt.Sprintf("%d s (the host's default)", effective)
 	}
 	return fmt.Sprintf("%d s", given)
-}
-
-// guestConcerns is what the guest must have, or will miss, as a domain.
-func (b *builder) guestConcerns() {
-	g := b.o.Guest
-	switch b.sys.family {
-	case windows:
-		b.concern(ConcernWindows, ledger.Warning, "", "Windows starts on SATA and "+b.sys.nicWord()+", slower than virtio", "install virtio-win in the guest, then change disks and NICs to virtio with virsh edit")
-	case linux:
-		b.linuxConcerns()
-	case bsd:
-	default:
-		b.concern(ConcernUnknownOS, ledger.Warning, "", "the guest's system is unknown: "+b.sys.from, "it gets devices that most systems know (SATA, "+b.sys.nicWord()+"); watch its first start")
-	}
-	b.storedConcerns()
-	if b.sys.family != "" && !g.Agent {
-		b.concern(ConcernAgent, ledger.Note, "", "qemu-guest-agent was not seen in the guest", "install it for clean shutdown, consistent backups and the guest's addresses in virsh domifaddr")
-	}
-	for _, n := range g.Notes {
-		b.concern(ConcernLook, ledger.Note, "", "the look inside the guest: "+n, "what wasn't seen wasn't checked")
-	}
-}
-
-// storedConcerns is what the guest's disks say of how it was left.
-func (b *builder) storedConcerns() {
-	g := b.o.Guest
-	suspended := func(where string) {
-		b.concern(ConcernHibernated, ledger.Blocker, where, "the guest is hibernated: its swap holds the memory of a machine with other hardware",
-			"start it on ESXi, shut it down for good, and plan anew")
-	}
-	for _, d := range g.Disks {
-		for _, p := range d.Partitions {
-			if p.Suspended {
-				suspended(d.Address)
-			}
-		}
-	}
-	for _, v := range g.Volumes {
-		if v.Suspended {
-			suspended(v.Group + "/" + v.Name)
-		}
-	}
-	fallback := func(path string) bool { return strings.EqualFold(path, "EFI/BOOT/BOOTX64.EFI") }
-	if b.vm.Firmware == inventory.EFI && len(g.EFILoaders) > 0 && !slices.ContainsFunc(g.EFILoaders, fallback) {
-		b.concern(ConcernLoader, ledger.Warning, "", "the boot entries stay behind, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks",
-			"before the migration, in the guest: grub-install --removable (or copy "+g.EFILoaders[0]+" there)")
-	}
-}
-
-// lacksVirtio returns the newest kernel's initrd if it is known not to find a
-// disk on virtio.
-func (b *builder) lacksVirtio() *guest.Initrd {
-	g := b.o.Guest
-	if len(g.Kernels) == 0 {
-		return nil
-	}
-	newest := g.Kernels[len(g.Kernels)-1]
-	for i, r := range g.Initrds {
-		if r.Kernel == newest && r.Virtio == guest.No {
-			return &g.Initrds[i]
-		}
-	}
-	return nil
-}
-
-func (s system) nicWord() string {
-	if s.legacy {
-		return "an old NIC"
-	}
-	return "e1000e"
-}
-
-// hostOnlyInitramfs are the systems whose initramfs holds only what the
-// machine had that it was made on.
-const hostOnlyInitramfs = "rhel centos rocky almalinux ol fedora sles sled opensuse-leap opensuse-tumbleweed photon amzn arch gentoo"
-
-func (b *builder) linuxConcerns() {
-	g := b.o.Guest
-	if lacking := b.lacksVirtio(); lacking != nil {
-		b.concern(ConcernInitramfs, ledger.Warning, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
-			"before the migration, in the guest, have the initramfs made for any machine (Debian: MODULES=most in "+
-				"/etc/initramfs-tools/initramfs.conf, then update-initramfs -u); the boot proof shows whether it starts")
-	} else if g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro) {
-		b.concern(ConcernInitramfs, ledger.Warning, "", g.Distro+" makes its initramfs for the machine that it runs on: virtio may be missing",
-			`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "virtio_blk virtio_scsi virtio_net virtio_pci" (or the like); the boot proof shows whether it starts`)
-	}
-	if g.OS == "" {
-		return
-	}
-	if !slices.ContainsFunc(g.Consoles, func(c string) bool { return strings.HasPrefix(c, "ttyS") }) {
-		b.concern(ConcernConsole, ledger.Note, "", "the guest's boot entry has no serial console", "the boot proof can only see disk and CPU at work; add console=tty0 console=ttyS0,115200 to see the login")
-	}
-	if g.OpenVMTools {
-		b.concern(ConcernTools, ledger.Note, "", "open-vm-tools are installed", "they don't start here; remove them when the VM's way back is given up")
-	}
 }

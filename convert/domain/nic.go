@@ -16,6 +16,9 @@ import (
 	"esxodus/network"
 )
 
+// sriov is the inventory's model of a NIC that is a virtual function.
+const sriov = "sriov"
+
 func ethernet(n inventory.NIC) string { return fmt.Sprintf("ethernet%d", n.Index) }
 
 // nics makes an interface of each network adapter, in the source's order.
@@ -34,6 +37,10 @@ func (b *builder) nics() {
 			of.mapped("model", n.Model, model)
 		} else {
 			of.changed("model", n.Model, model, reason)
+		}
+		if strings.EqualFold(n.Model, sriov) {
+			b.concern(ConcernSRIOV, ledger.Warning, ethernet(n), "SR-IOV: the guest drives a virtual function of the ESXi host's adapter itself", fmt.Sprintf("the domain has a %s NIC with the same MAC address: "+
+				"see that the guest's configuration isn't tied to the adapter's driver, or give it a virtual function of this host's with <interface type='hostdev'>", model))
 		}
 		b.attach(n, &iface)
 		b.link(n, &iface)
@@ -70,7 +77,9 @@ func (b *builder) nicAddresses() []*libvirtxml.DomainAddress {
 	}
 	at := make([]*libvirtxml.DomainAddress, len(nics))
 	for _, i := range order {
-		if model, _ := b.nicModel(nics[i]); model == "virtio" || model == "e1000e" {
+		model, _ := b.nicModel(nics[i])
+		// All of an old guest's NICs are on one bus: it counts them by bus first.
+		if !b.sys.transitional() && (model == "virtio" || model == "e1000e") {
 			at[i] = b.pci.express()
 		} else {
 			at[i] = b.pci.old()
@@ -81,11 +90,16 @@ func (b *builder) nicAddresses() []*libvirtxml.DomainAddress {
 
 // nicModel picks what the guest has a driver for.
 func (b *builder) nicModel(n inventory.NIC) (model, reason string) {
+	if strings.EqualFold(n.Model, sriov) {
+		n.Model = "" // chosen as for any other
+		model, reason = b.nicModel(n)
+		return model, "a virtual function of the ESXi host's adapter stays there; " + reason
+	}
 	switch {
 	case n.Model == "e1000" || n.Model == "e1000e" && !b.sys.legacy:
 		return n.Model, ""
 	case b.sys.virtio():
-		return "virtio", "the paravirtual NIC of KVM; the guest's kernel has its driver"
+		return b.sys.virtioModel(), "the paravirtual NIC of KVM; " + b.sys.virtioReason()
 	case b.sys.legacy && b.sys.family == windows:
 		return "rtl8139", "Windows of that age has its driver"
 	case b.sys.legacy:
@@ -130,7 +144,7 @@ func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 		a.Mode = network.None
 	case a.Mode == network.Macvtap:
 		iface.Source = &libvirtxml.DomainInterfaceSource{Direct: &libvirtxml.DomainInterfaceSourceDirect{Dev: a.Device, Mode: cmp.Or(a.MacvtapMode, "bridge")}}
-		if a.TrustGuest && iface.Model.Type == "virtio" {
+		if a.TrustGuest && iface.Model.Type == b.sys.virtioModel() {
 			iface.TrustGuestRXFilters = "yes"
 		}
 	case a.Mode == network.Bridge:

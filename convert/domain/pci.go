@@ -25,7 +25,7 @@ const (
 //
 //	00:01.0        display
 //	00:02.0-0f.7   root ports: NICs, disks, controllers, spare ones for hot-plug
-//	00:10.0-       old-style PCI NICs
+//	00:10.0-1e.0   old-style PCI: e1000; all that's virtio for an old guest
 type pciBus struct {
 	machine string
 	ports   uint // root ports so far
@@ -36,8 +36,10 @@ const (
 	firstPortSlot = 2
 	portsPerSlot  = 8
 	firstOldSlot  = 0x10
+	lastOldSlot   = 0x1e // 0x1f is the chipset's own
 	firstPCSlot   = 3
 	sparePorts    = 4
+	reservedOld   = 4 // old-style slots for USB, virtio-serial, balloon and RNG
 )
 
 // express returns the address of the next PCI Express device; on pc, of the
@@ -58,6 +60,17 @@ func (p *pciBus) old() *libvirtxml.DomainAddress {
 	}
 	p.slots++
 	return pciAddress(0, first+p.slots-1, 0)
+}
+
+// oldLeft is the number of old-style devices that still have a place on q35.
+func (p *pciBus) oldLeft() int { return lastOldSlot - firstOldSlot + 1 - int(p.slots) }
+
+// virtioAddress returns the address of the next virtio device.
+func (b *builder) virtioAddress() *libvirtxml.DomainAddress {
+	if b.sys.transitional() {
+		return b.pci.old()
+	}
+	return b.pci.express()
 }
 
 // finish adds the root ports that were used and some for hot-plug.

@@ -71,8 +71,6 @@ func (b *builder) firmware() {
 	all.mapped("firmware", vm.Firmware, "efi (OVMF)")
 	all.mapped("secureBoot", vm.SecureBoot, "secure-boot and enrolled-keys")
 	all.dropped("nvram", vm.NVRAM, "its format is VMware's own; the firmware starts with fresh variables")
-	b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
-		`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
 }
 
 // hyperV gives Windows the hypervisor that it knows. They cost nothing and a
@@ -93,6 +91,10 @@ func (b *builder) hyperV() {
 		STimer:      &libvirtxml.DomainFeatureHyperVSTimer{DomainFeatureState: *on()},
 		Reset:       on(),
 		Frequencies: on(),
+	}
+	if b.vm.CPU.Count > 1 { // one CPU has nobody to flush or interrupt
+		b.dom.Features.HyperV.TLBFlush = &libvirtxml.DomainFeatureHyperVTLBFlush{DomainFeatureState: *on()}
+		b.dom.Features.HyperV.IPI = on()
 	}
 }
 

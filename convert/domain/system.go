@@ -22,9 +22,12 @@ type system struct {
 	family string // linux, windows, bsd, or "" for unknown
 	// legacy guests predate AHCI: they get a 440FX machine with IDE, which
 	// every system since DOS has a driver for.
-	legacy bool
-	usb1   bool   // no driver for USB 3 (XHCI)
-	from   string // what says so
+	legacy  bool
+	usb1    bool   // no driver for USB 3 (XHCI)
+	virtio1 bool   // has a driver for virtio 1.0; see transitional
+	noSCSI  bool   // no driver for virtio-scsi
+	from    string // what says so
+	kernel  string // the newest kernel, where it was seen
 }
 
 // virtio reports whether the guest's own kernel has virtio drivers.
@@ -46,9 +49,10 @@ func classify(vm *inventory.VM, g guest.Guest) system {
 	if g.PrettyName != "" {
 		s.from += " (" + strconv.Quote(g.PrettyName) + ")"
 	}
-	if major, minor, ok := newestKernel(g.Kernels); ok {
-		// Linux 2.4 has neither AHCI nor virtio.
-		s.legacy = major < 2 || major == 2 && minor < 6
+	if k, ok := newestKernel(g.Kernels); ok && s.family == linux {
+		s.kernel = k.text
+		s.legacy, s.usb1 = k.tooOld(), !k.xhci()
+		s.virtio1, s.noSCSI = k.virtio1(), !k.virtioSCSI()
 	}
 	return s
 }
@@ -62,7 +66,7 @@ const (
 		" coreos photon crxpod crxsys kylin fusionos prolinux pardus flatcar"
 	legacyIDs = "dos os2 ecomstation netware openserver unixware solaris6 solaris7 solaris8 solaris9" +
 		" win31 win95 win98 winme winnt win2000 winxp winnet" +
-		" other24x redhat rhel2 rhel3 rhel4 debian4 slesguest sles64guest suseguest suse64guest nld9 turbolinux mandrake sjds"
+		" other24x redhat rhel2 rhel3 rhel4 rhel5 debian4 sles10 asianux3 other26x slesguest sles64guest suseguest suse64guest nld9 turbolinux mandrake sjds"
 	usb1IDs = "winvista winlonghorn windows7"
 )
 
@@ -71,7 +75,8 @@ func byGuestID(id string) system {
 		return slices.ContainsFunc(strings.Fields(words), func(w string) bool { return match(id, w) })
 	}
 	s := system{legacy: has(legacyIDs, strings.HasPrefix)}
-	s.usb1 = s.legacy || has(usb1IDs, strings.HasPrefix)
+	s.usb1 = s.legacy || has(usb1IDs, strings.HasPrefix) || has(noXHCIIDs, strings.HasPrefix)
+	s.virtio1, s.noSCSI = has(virtio1IDs, strings.HasPrefix), has(noSCSIIDs, strings.HasPrefix)
 	switch {
 	case has(windowsIDs, strings.HasPrefix):
 		s.family = windows
@@ -81,23 +86,4 @@ func byGuestID(id string) system {
 		s.family = linux
 	}
 	return s
-}
-
-// newestKernel returns the highest major and minor of kernel versions such as
-// "6.1.0-18-amd64".
-func newestKernel(versions []string) (major, minor int, ok bool) {
-	for _, v := range versions {
-		first, rest, _ := strings.Cut(v, ".")
-		second, _, _ := strings.Cut(rest, ".")
-		second, _, _ = strings.Cut(second, "-")
-		a, err1 := strconv.Atoi(first)
-		b, err2 := strconv.Atoi(second)
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		if !ok || a > major || a == major && b > minor {
-			major, minor, ok = a, b, true
-		}
-	}
-	return major, minor, ok
 }

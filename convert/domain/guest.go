@@ -1,0 +1,177 @@
+package domain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// guestConcerns is what the guest must have, or will miss, as a domain.
+func (b *builder) guestConcerns() {
+	g := b.o.Guest
+	switch b.sys.family {
+	case windows:
+		b.windowsConcerns()
+	case linux:
+		b.linuxConcerns()
+	case bsd:
+		b.oldDevices()
+	default:
+		b.concern(ConcernUnknownOS, ledger.Warning, "", "the guest's system is unknown: "+b.sys.from, "it gets devices that most systems know (SATA, "+b.sys.nicWord()+"); watch its first start")
+	}
+	b.storedConcerns()
+	if b.sys.family != "" && !g.Agent {
+		b.concern(ConcernAgent, ledger.Note, "", "qemu-guest-agent was not seen in the guest", "install it for clean shutdown, consistent backups and the guest's addresses in virsh domifaddr")
+	}
+	for _, n := range g.Notes {
+		b.concern(ConcernLook, ledger.Note, "", "the look inside the guest: "+n, "what wasn't seen wasn't checked")
+	}
+}
+
+// storedConcerns is what the guest's disks say of how it was left.
+func (b *builder) storedConcerns() {
+	g := b.o.Guest
+	suspended := func(where string) {
+		b.concern(ConcernHibernated, ledger.Blocker, where, "the guest is hibernated: its swap holds the memory of a machine with other hardware",
+			"start it on ESXi, shut it down for good, and plan anew")
+	}
+	for _, d := range g.Disks {
+		for _, p := range d.Partitions {
+			if p.Suspended {
+				suspended(d.Address)
+			}
+		}
+	}
+	for _, v := range g.Volumes {
+		if v.Suspended {
+			suspended(v.Group + "/" + v.Name)
+		}
+	}
+	fallback := func(path string) bool { return strings.EqualFold(path, "EFI/BOOT/BOOTX64.EFI") }
+	switch {
+	case b.vm.Firmware != inventory.EFI:
+	case len(g.EFILoaders) == 0:
+		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
+			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
+	case slices.ContainsFunc(g.EFILoaders, fallback):
+		b.concern(ConcernNVRAM, ledger.Note, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
+			`the firmware starts \EFI\BOOT\BOOTX64.EFI, which the guest has; entries of your own making must be made again`)
+	default:
+		b.concern(ConcernLoader, ledger.Warning, "", "the boot entries stay behind, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks",
+			"before the migration, in the guest: grub-install --removable (or copy "+g.EFILoaders[0]+" there)")
+	}
+}
+
+// lacksVirtio returns the newest kernel's initrd if it is known not to find a
+// disk on virtio.
+func (b *builder) lacksVirtio() *guest.Initrd {
+	g := b.o.Guest
+	if len(g.Kernels) == 0 {
+		return nil
+	}
+	newest := g.Kernels[len(g.Kernels)-1]
+	for i, r := range g.Initrds {
+		if r.Kernel == newest && r.Virtio == guest.No {
+			return &g.Initrds[i]
+		}
+	}
+	return nil
+}
+
+func (s system) nicWord() string {
+	if s.legacy {
+		return "an old NIC"
+	}
+	return "e1000e"
+}
+
+// hostOnlyInitramfs are the systems whose initramfs holds only what the
+// machine had that it was made on.
+const hostOnlyInitramfs = "rhel centos rocky almalinux ol fedora sles sled opensuse-leap opensuse-tumbleweed photon amzn arch gentoo"
+
+func (b *builder) linuxConcerns() {
+	g := b.o.Guest
+	b.oldDevices()
+	b.initramfsConcern()
+	if g.OS == "" {
+		return
+	}
+	if !slices.ContainsFunc(g.Consoles, func(c string) bool { return strings.HasPrefix(c, "ttyS") }) {
+		b.concern(ConcernConsole, ledger.Note, "", "the guest's boot entry has no serial console", "the boot proof can only see disk and CPU at work; add console=tty0 console=ttyS0,115200 to see the login")
+	}
+	if g.OpenVMTools {
+		b.concern(ConcernTools, ledger.Note, "", "open-vm-tools are installed", "they don't start here; remove them when the VM's way back is given up")
+	}
+}
+
+// initramfsConcern warns where the disks' new driver may not be in what the
+// kernel boots from.
+func (b *builder) initramfsConcern() {
+	g, bus := b.o.Guest, b.diskDriver()
+	hostOnly := g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro)
+	if bus.virtio {
+		if lacking := b.lacksVirtio(); lacking != nil {
+			b.concern(ConcernInitramfs, ledger.Warning, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
+				"before the migration, in the guest, have the initramfs made for any machine (Debian: MODULES=most in "+
+					"/etc/initramfs-tools/initramfs.conf, then update-initramfs -u); the boot proof shows whether it starts")
+			return
+		}
+	}
+	if hostOnly {
+		b.concern(ConcernInitramfs, ledger.Warning, "", g.Distro+" makes its initramfs for the machine that it runs on: "+bus.name+" may be missing",
+			fmt.Sprintf(`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "%s" (or the like); the boot proof shows whether it starts`, bus.modules))
+	}
+}
+
+// diskDriver is what the guest's kernel needs to find its disks.
+type diskDriver struct {
+	name, modules string
+	virtio        bool
+}
+
+func (b *builder) diskDriver() diskDriver {
+	for _, d := range b.dom.Devices.Disks {
+		switch {
+		case d.Device != "disk":
+		case d.Target.Bus == busIDE:
+			return diskDriver{name: "the IDE driver", modules: "ata_piix piix"}
+		case d.Target.Bus == busSATA:
+			return diskDriver{name: "the AHCI driver", modules: "ahci"}
+		}
+	}
+	return diskDriver{name: "virtio", modules: "virtio_blk virtio_scsi virtio_net virtio_pci", virtio: true}
+}
+
+// oldDevices says that the guest gets devices for an old kernel, and what that
+// costs.
+func (b *builder) oldDevices() {
+	switch {
+	case b.sys.family == linux && b.sys.legacy:
+		b.concern(ConcernKernel, ledger.Warning, "", cmp.Or(b.sys.kernel, b.sys.from)+" is older than virtio (Linux 2.6.25) or may be: its disks and NICs are those of an old PC",
+			"see that the guest's initrd has the driver of its disks (IDE: piix or ata_piix); the boot proof shows whether it starts")
+	case b.sys.transitional():
+		b.concern(ConcernKernel, ledger.Note, "", b.sys.oldness()+": its virtio devices are transitional, for old and new drivers",
+			"nothing must be done; they can't be plugged while it runs. For a guest that has the driver, take model virtio-transitional and the addresses out with virsh edit (its NICs then get other names)")
+	}
+}
+
+// windowsConcerns is what Windows must have to start from a disk on AHCI.
+func (b *builder) windowsConcerns() {
+	b.concern(ConcernWindows, ledger.Warning, "", "Windows starts on SATA and "+b.sys.nicWord()+", slower than virtio", "install virtio-win in the guest, then change disks and NICs to virtio with virsh edit")
+	onSATA := slices.ContainsFunc(b.vm.Controllers, func(c inventory.Controller) bool { return c.Class == "sata" }) ||
+		slices.ContainsFunc(b.vm.CDROMs, func(c inventory.CDROM) bool { return c.Class == "sata" })
+	if b.sys.legacy || onSATA || b.diskDriver().modules != "ahci" {
+		return
+	}
+	driver, override := "storahci", ", and delete its subkey StartOverride"
+	if b.sys.usb1 { // Vista, 7, 2008
+		driver, override = "msahci", ""
+	}
+	b.concern(ConcernWindows, ledger.Warning, "", "the VM has no SATA controller on ESXi: Windows may have "+driver+" off at boot, and stop with 0x7B (INACCESSIBLE_BOOT_DEVICE)",
+		`before the migration, in the guest, set HKLM\SYSTEM\CurrentControlSet\Services\`+driver+` Start to 0`+override+`; or boot the domain once in safe mode, which starts it, and then normally`)
+}
