@@ -11,8 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
-	"esxodus/convert/ledger"
+	fixture "esxodus/fixtures/esxi"
 	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 	"esxodus/network"
 )
 
@@ -223,7 +224,7 @@ func golden(t *testing.T, name, got string) {
 
 // TestSchema asks libvirt's own schema.
 func TestSchema(t *testing.T) {
-	validate := tool(t, "virt-xml-validate")
+	tool := tool(t, "virt-xml-validate")
 	for _, c := range goldenCases() {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.result(t)
@@ -234,15 +235,73 @@ func TestSchema(t *testing.T) {
 			}
 			xmls["tagged"] = tagged
 			for what, text := range xmls {
-				path := filepath.Join(t.TempDir(), what+".xml")
-				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				if out, err := exec.Command(validate, path, "domain").CombinedOutput(); err != nil {
-					t.Errorf("%s: %v: %s", what, err, out)
-				}
+				t.Run(what, func(t *testing.T) { validate(t, tool, text) })
 			}
 		})
+	}
+}
+
+// TestSchemaOfFixture asks it about each VM of a host, as the API tells them.
+func TestSchemaOfFixture(t *testing.T) {
+	tool := tool(t, "virt-xml-validate")
+	host := fixtureHost(t)
+	for _, vm := range host.VMs {
+		for _, virt := range []string{"kvm", "qemu"} {
+			t.Run(virt+" "+vm.Name, func(t *testing.T) {
+				t.Parallel() // as many at once as go test's -parallel says
+				o := options(&vm)
+				o.VirtType, o.HostMHz = virt, host.CPUMHz
+				r, err := New(&vm, host, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				validate(t, tool, r.XML)
+				validate(t, tool, proof(t, r))
+			})
+		}
+	}
+}
+
+// fixtureHost reads the built-in VMs of the ESXi fixture.
+func fixtureHost(t *testing.T) *inventory.Host {
+	t.Helper()
+	h, err := fixture.Start(t.Context(), fixture.Options{Builtin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	u, _, err := esxi.ParseURL(h.User() + "@" + strings.TrimPrefix(h.URL(), "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := esxi.Dial(t.Context(), esxi.Config{URL: u, Password: esxi.Secret(h.Password()), Thumbprint: h.Thumbprint()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(t.Context()) }()
+	host, err := c.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(host.VMs) < 10 {
+		t.Fatalf("%d VMs: %+v", len(host.VMs), host.VMs)
+	}
+	return host
+}
+
+// validate asks libvirt's schema about domain XML.
+func validate(t *testing.T, tool, text string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "domain.xml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(tool, path, "domain").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s in\n%s", err, out, text)
 	}
 }
 
@@ -262,5 +321,3 @@ func proof(t *testing.T, r Result) string {
 	}
 	return text
 }
-
-var _ = ledger.Blocked

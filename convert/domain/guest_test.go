@@ -26,7 +26,9 @@ const guestInit = `#!/bin/sh
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
-for m in $(cat /modules); do insmod $m; done
+for m in $(cat /modules); do
+	case $m in /virtio_pci.ko) insmod $m $VIRTIO ;; *) insmod $m ;; esac
+done
 sleep 1
 echo "SEEN uuid $(cat /sys/class/dmi/id/product_uuid)"
 echo "SEEN serial $(cat /sys/class/dmi/id/product_serial)"
@@ -40,6 +42,9 @@ for d in /sys/block/sd* /sys/block/vd*; do
 	[ -e $d ] || continue
 	page=$(tr -cd 'a-f0-9' <$d/device/vpd_pg80 2>/dev/null)
 	echo "SEEN disk $(cat $d/size) $(cat $d/device/vendor $d/device/model 2>/dev/null | tr -s ' \n' '__') $page"
+done
+for v in /sys/bus/virtio/devices/*; do
+	[ -e $v/driver ] && echo "SEEN virtio $(cat $v/../device) $(cut -c 33 $v/features)"
 done
 echo "SEEN end"
 poweroff -f
@@ -57,6 +62,11 @@ func TestGuestSees(t *testing.T) {
 	tests := []struct {
 		name string
 		vm   *inventory.VM
+		// virtio is for the kernel's command line: force_legacy keeps the new
+		// driver to what an old one knows.
+		virtio string
+		// The lines of virtio devices have the PCI device's id and whether
+		// device and driver agreed on virtio 1.0.
 		want []string
 	}{
 		{name: "q35", vm: seen(), want: []string{
@@ -65,6 +75,18 @@ func TestGuestSees(t *testing.T) {
 			// Which is sda and which sdb is up to chance.
 			"disk 2048 VMware_Virtual_disk_ 6000c2981a2b3c4d5e6f708192a3b4c5",
 			"disk 4096 VMware_Virtual_disk_ 6000c2981a2b3c4d5e6f708192a3b4c6",
+			"virtio 0x1041 1", "virtio 0x1041 1", "virtio 0x1048 1",
+			"end",
+		}},
+		{name: "q35 for an old kernel", vm: func() *inventory.VM {
+			vm := seen()
+			vm.GuestID, vm.DiskEnableUUID = "debian8_64Guest", false
+			return vm
+		}(), virtio: "VIRTIO=force_legacy=1", want: []string{
+			"uuid 5c241f42-a87f-fa60-6af6-a46351ced0eb",
+			"serial VMware-42 1f 24 5c 7f a8 60 fa-6a f6 a4 63 51 ce d0 eb",
+			"disk 2048 0x1af4_ ", "disk 4096 0x1af4_ ",
+			"virtio 0x1000 0", "virtio 0x1000 0", "virtio 0x1001 0", "virtio 0x1001 0",
 			"end",
 		}},
 		// SMBIOS 2.4 on VMware: the guest printed the bytes as they stand.
@@ -87,7 +109,7 @@ func TestGuestSees(t *testing.T) {
 			for _, n := range r.Domain.Devices.Interfaces {
 				want = append(want, "nic "+n.MAC.Address+" "+predictable(r.Domain.OS.Type.Machine, n.Address))
 			}
-			out := boot(t, dir, r.Domain, kernel, initrd)
+			out := boot(t, dir, r.Domain, kernel, initrd, tt.virtio)
 			var got []string
 			for _, m := range ids.FindAllStringSubmatch(out, -1) {
 				got = append(got, m[1])
@@ -139,7 +161,7 @@ func openDir(t *testing.T) string {
 // boot runs a domain's proof under libvirt's QEMU driver, embedded in virsh so
 // that no daemon is needed, with a kernel of ours, and returns the console's
 // text.
-func boot(t *testing.T, dir string, dom *libvirtxml.Domain, kernel, initrd string) string {
+func boot(t *testing.T, dir string, dom *libvirtxml.Domain, kernel, initrd, options string) string {
 	t.Helper()
 	virsh, qemuImg := tool(t, "virsh"), tool(t, "qemu-img")
 	o := ProofOptions{Name: dom.Name + "-seen", UUID: "b0075000-0000-4000-8000-000000000002", Overlays: map[string]string{}}
@@ -154,7 +176,7 @@ func boot(t *testing.T, dir string, dom *libvirtxml.Domain, kernel, initrd strin
 		t.Fatal(err)
 	}
 	p.UUID = dom.UUID // nothing else runs, and the guest shall see this one
-	p.OS.Kernel, p.OS.Initrd, p.OS.Cmdline = kernel, initrd, "console=ttyS0 quiet panic=1"
+	p.OS.Kernel, p.OS.Initrd, p.OS.Cmdline = kernel, initrd, "console=ttyS0 quiet panic=1 "+options
 	console := filepath.Join(dir, "console")
 	p.Devices.Serials[0].Source = &libvirtxml.DomainChardevSource{File: &libvirtxml.DomainChardevSourceFile{Path: console}}
 	p.Devices.Consoles = nil
