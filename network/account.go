@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,8 +44,26 @@ func (p *planner) account(a Attachment, pg inventory.PortGroup) {
 		add("policy.shaping", fmt.Sprintf("%d bit/s, peak %d bit/s, burst %d bytes", s.AverageBitsPerSecond, s.PeakBitsPerSecond, s.BurstBytes), "outbound bandwidth of each interface", ledger.Mapped, "")
 	}
 	if s, ok := p.host.VSwitch(pg.VSwitch); ok && s.MTU != 0 {
-		add("mtu", strconv.Itoa(s.MTU), strconv.Itoa(max(a.MTU, defaultMTU)), fateOf(a.MTU == s.MTU || s.MTU == defaultMTU), reasonUnless(a.MTU == s.MTU || s.MTU == defaultMTU, "is no MTU of Ethernet"))
+		target, reason := mtuTarget(a, pg, s.MTU)
+		add("mtu", strconv.Itoa(s.MTU), target, fateOf(reason == ""), reason)
 	}
+}
+
+// mtuTarget returns the MTU that a NIC gets here, and why that may be another
+// one than on ESXi, "" if it is the same.
+func mtuTarget(a Attachment, pg inventory.PortGroup, of int) (target, reason string) {
+	same := strconv.Itoa(cmp.Or(a.MTU, defaultMTU))
+	switch {
+	case of == defaultMTU:
+		return same, ""
+	case a.MTU != of:
+		return same, "is no MTU of Ethernet"
+	case a.Mode != Macvtap || a.Device == dummyDevice(pg) || a.VLAN != 0 && of < defaultMTU:
+		return same, ""
+	case a.Uplink != "" && of > defaultMTU:
+		return "that of " + a.Device, "a macvtap has its device's; only optional units raise that"
+	}
+	return "that of " + a.Device, "a macvtap has its device's, which stays as it is"
 }
 
 func (p *planner) accountTeaming(a Attachment, pg inventory.PortGroup, drop func(name, source, reason string)) {

@@ -35,13 +35,15 @@ type Options struct {
 	Map map[string]string `json:"map,omitempty"`
 	// Files maps an interface of the host (eno1) to the name of the .network
 	// file that networkd applies to it (10-lan.network), where there is one.
+	// A VLAN device (eno1.42) that has an entry is the host's: no units for it.
 	Files map[string]string `json:"files,omitempty"`
 }
 
 // The flags that fill [Options], for advice that quotes them.
 const (
-	UplinkFlag = "--uplink"  // of Options.Uplinks: --uplink vmnic0=eno1
-	MapFlag    = "--network" // of Options.Map: --network "VM Network=bridge:br0"
+	UplinkFlag = "--uplink"        // of Options.Uplinks: --uplink vmnic0=eno1
+	MapFlag    = "--network"       // of Options.Map: --network "VM Network=bridge:br0"
+	FileFlag   = networkd.FileFlag // of Options.Files: --network-file eno1=10-lan.network
 )
 
 // Attachment is what the NICs of one port group connect to.
@@ -53,7 +55,9 @@ type Attachment struct {
 	VLAN        int    `json:"vlan,omitempty"`        // tag that Device adds; 0 for none
 	MacvtapMode string `json:"macvtapMode,omitempty"` // libvirt's source mode: bridge
 	TrustGuest  bool   `json:"trustGuest,omitempty"`  // trustGuestRxFilters: the guest may change its MAC
-	MTU         int    `json:"mtu,omitempty"`         // 0 for the default of 1500
+	// MTU is the vSwitch's in bytes, 0 for the default of 1500. A macvtap has
+	// its device's, whatever this says.
+	MTU int `json:"mtu,omitempty"`
 	// Shaping limits what the guest sends; nil for no limit.
 	Shaping *inventory.Shaping `json:"shaping,omitempty"`
 }
@@ -64,10 +68,13 @@ type Unit = networkd.Unit
 
 // Plan is the networking that the port groups in use need.
 type Plan struct {
-	Attachments []Attachment `json:"attachments"`     // by port group
-	Units       []Unit       `json:"units,omitempty"` // by name
-	// Optional are units that only a person can decide on: a macvlan by which
-	// the host reaches its own domains.
+	Attachments []Attachment `json:"attachments"` // by port group
+	// Units are by name. None of them configures an uplink, but for the VLAN
+	// devices that hang on it.
+	Units []Unit `json:"units,omitempty"`
+	// Optional are units that only a person can decide on, by name: the base
+	// of an uplink that nothing else configures, jumbo frames, a macvlan by
+	// which the host reaches its own domains.
 	Optional []Unit           `json:"optionalUnits,omitempty"`
 	Ledger   []ledger.Entry   `json:"ledger,omitempty"`
 	Concerns []ledger.Concern `json:"concerns,omitempty"`
@@ -95,4 +102,6 @@ const (
 	ConcernIsolated    = "network.isolated"    // a vSwitch without uplinks
 	ConcernHostGuest   = "network.host-guest"  // host and domains don't reach each other
 	ConcernMTU         = "network.mtu"         // jumbo frames
+	ConcernFile        = "network.file"        // a VLAN device hangs on an uplink whose .network file isn't known
+	ConcernUp          = "network.up"          // nothing of the plan brings an uplink up
 )

@@ -2,11 +2,8 @@ package network
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"esxodus/convert/ledger"
@@ -16,7 +13,7 @@ import (
 
 const (
 	trunkVLAN  = 4095
-	defaultMTU = 1500
+	defaultMTU = networkd.DefaultMTU
 )
 
 // New plans the networking for the named port groups of an ESXi host. The
@@ -75,7 +72,7 @@ func (p *planner) portGroup(name string) {
 	}
 	if !known {
 		p.concern(ConcernPortGroup, ledger.Blocker, name, fmt.Sprintf("the ESXi host has no port group %q (a distributed or renamed one?)", name),
-			"say what it attaches to: "+MapFlag+" "+strconv.Quote(name+"=macvtap:DEVICE"))
+			"say what it attaches to: "+MapFlag+" "+shellQuote(name+"=macvtap:DEVICE"))
 		return
 	}
 	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapMode(Macvtap), pg.Policy.MACChanges
@@ -87,9 +84,8 @@ func (p *planner) portGroup(name string) {
 	}
 	uplink, vmnic := p.uplink(pg, vmnics)
 	if uplink == "" {
-		key := vmnics[0]
 		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and no interface of this host is known for that", name, pg.VSwitch, strings.Join(vmnics, ", ")),
-			fmt.Sprintf("name the interface: %s %s=IFACE (for instance %s %s=eno1)", UplinkFlag, key, UplinkFlag, key))
+			fmt.Sprintf("name the interface: %s %s (for instance %[1]s %[3]s)", UplinkFlag, shellQuote(vmnics[0]+"=IFACE"), shellQuote(vmnics[0]+"=eno1")))
 		return
 	}
 	p.teaming(pg, vmnics, vmnic, uplink)
@@ -139,94 +135,6 @@ func (p *planner) uplink(pg inventory.PortGroup, vmnics []string) (dev, vmnic st
 	return p.o.Uplinks[""], ""
 }
 
-// hang puts the attachment on its uplink or on a VLAN device of it.
-func (p *planner) hang(a *Attachment, pg inventory.PortGroup) {
-	up := p.uplinks[a.Uplink]
-	if up == nil {
-		up = &networkd.Uplink{Name: a.Uplink, File: p.o.Files[a.Uplink]}
-		for _, other := range p.onUplink(a.Uplink) {
-			up.MTU = max(up.MTU, p.mtu(other))
-		}
-		p.uplinks[a.Uplink] = up
-	}
-	if pg.VLAN <= 0 || pg.VLAN >= trunkVLAN {
-		a.Device = a.Uplink
-		return
-	}
-	a.VLAN, a.Device = pg.VLAN, vlanDevice(a.Uplink, pg.VLAN)
-	if slices.ContainsFunc(up.VLANs, func(v networkd.VLAN) bool { return v.ID == pg.VLAN }) {
-		return
-	}
-	v := networkd.VLAN{Name: a.Device, ID: pg.VLAN}
-	for _, other := range p.onUplink(a.Uplink) {
-		if other.VLAN == pg.VLAN {
-			v.MTU = max(v.MTU, p.mtu(other))
-			v.For = append(v.For, other.Name)
-		}
-	}
-	up.VLANs = append(up.VLANs, v)
-}
-
-// onUplink returns all of the ESXi host's port groups that would use an
-// interface, asked for or not: what they share must not depend on which are.
-func (p *planner) onUplink(dev string) []inventory.PortGroup {
-	var all []inventory.PortGroup
-	for _, pg := range p.host.PortGroups {
-		vmnics := p.vmnics(pg)
-		if len(vmnics) == 0 && p.o.Uplinks[pg.VSwitch] == "" {
-			continue
-		}
-		if up, _ := p.uplink(pg, vmnics); up == dev {
-			all = append(all, pg)
-		}
-	}
-	slices.SortFunc(all, func(a, b inventory.PortGroup) int { return cmp.Compare(a.Name, b.Name) })
-	return all
-}
-
-// vlanDevice names the VLAN device: "eno1.42", or, where that is too long for
-// the kernel, "vlan42-3fa2c1" with a hash of the uplink's name. Nothing else
-// goes into it, so that plans made apart agree, and two long names don't meet.
-func vlanDevice(uplink string, id int) string {
-	name := fmt.Sprintf("%s.%d", uplink, id)
-	if len(name) <= networkd.MaxName {
-		return name
-	}
-	sum := sha256.Sum256([]byte(uplink))
-	name = fmt.Sprintf("vlan%d-%x", id, sum)
-	return name[:min(len(name), networkd.MaxName)]
-}
-
-// isolate puts a port group whose vSwitch has no uplinks onto a device with
-// nothing behind it, where its VMs reach each other as they did.
-func (p *planner) isolate(a *Attachment, pg inventory.PortGroup) {
-	a.Device = dummyDevice(pg)
-	if p.dummies[a.Device] == nil {
-		d := &dummy{mtu: a.MTU}
-		for _, other := range p.host.PortGroups {
-			if other.VSwitch == pg.VSwitch && other.VLAN == pg.VLAN {
-				d.portGroups = append(d.portGroups, other.Name)
-			}
-		}
-		slices.Sort(d.portGroups)
-		p.dummies[a.Device] = d
-	}
-	p.concern(ConcernIsolated, ledger.Note, pg.Name, fmt.Sprintf("vSwitch %q has no uplink: its VMs reach each other and nothing else", pg.VSwitch),
-		"they do so on this host too, on "+a.Device+"; domains on two hosts don't, and VMs from another ESXi host with a vSwitch of that name join in")
-}
-
-func dummyDevice(pg inventory.PortGroup) string {
-	name := "esx-" + pg.VSwitch
-	if pg.VLAN > 0 {
-		name += "." + strconv.Itoa(pg.VLAN)
-	}
-	if networkd.CheckName(name) == nil {
-		return name
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", pg.VSwitch, pg.VLAN))
-	return fmt.Sprintf("esx-%x", sum[:5])
-}
-
 // add appends an attachment with its ledger and the concerns that are its own.
 func (p *planner) add(a Attachment, pg inventory.PortGroup, known bool) {
 	p.plan.Attachments = append(p.plan.Attachments, a)
@@ -265,7 +173,7 @@ func (p *planner) security(a Attachment, pg inventory.PortGroup) {
 	}
 	if pg.Policy.Promiscuous {
 		p.concern(ConcernPromiscuous, ledger.Warning, pg.Name, "promiscuous mode is allowed: a guest may watch all frames (capture, nested hypervisor, CARP)",
-			"macvtap gives a guest its own frames only; if it needs all, use "+MapFlag+" "+strconv.Quote(pg.Name+"=bridge:BRIDGE"))
+			"macvtap gives a guest its own frames only; if it needs all, use "+MapFlag+" "+shellQuote(pg.Name+"=bridge:BRIDGE"))
 	}
 	if !pg.Policy.ForgedTransmits {
 		p.concern(ConcernForged, ledger.Note, pg.Name, "forged transmits are rejected: a guest may send from its own MAC only", "macvtap doesn't hold a guest to that; filter on the physical switch if it matters")
@@ -277,71 +185,10 @@ func (p *planner) teaming(pg inventory.PortGroup, vmnics []string, vmnic, dev st
 	if len(vmnics) < 2 {
 		return
 	}
-	severity, advice := ledger.Warning, fmt.Sprintf("one cable out cuts its domains off: make a bond on this host and name it with %s %s=BOND", UplinkFlag, label(pg.VSwitch))
+	severity, advice := ledger.Warning, fmt.Sprintf("one cable out cuts its domains off: make a bond on this host and name it with %s %s", UplinkFlag, shellQuote(pg.VSwitch+"=BOND"))
 	if vmnic == "" {
 		severity, advice = ledger.Note, "see to it that "+dev+" is a bond, if the guests need more than one cable"
 	}
 	p.concern(ConcernTeaming, severity, pg.Name,
 		fmt.Sprintf("%d uplinks (%s; %s); here %s stands for %s", len(vmnics), strings.Join(vmnics, ", "), cmp.Or(pg.Policy.Teaming, "no policy"), dev, cmp.Or(vmnic, "all of them")), advice)
-}
-
-// crossConcerns is what only several attachments together show.
-func (p *planner) crossConcerns() {
-	direct := map[string]bool{}
-	for _, a := range p.plan.Attachments {
-		if a.Mode == Macvtap && a.Uplink != "" && a.VLAN == 0 {
-			direct[a.Uplink] = true
-		}
-	}
-	for _, dev := range slices.Sorted(maps.Keys(direct)) {
-		p.concern(ConcernHostGuest, ledger.Note, dev, "over macvtap this host and its own domains don't reach each other; all others do",
-			"that is normal. If the host must reach them on "+dev+", the plan's optional units give it a macvlan beside them")
-		more, err := networkd.HostMacvlan(networkd.Uplink{Name: dev, File: p.o.Files[dev]})
-		if err == nil { // Options.check saw the names
-			p.plan.Optional = append(p.plan.Optional, more...)
-		}
-	}
-	for _, dev := range slices.Sorted(maps.Keys(p.uplinks)) {
-		if mtu := p.uplinks[dev].MTU; mtu > defaultMTU {
-			p.concern(ConcernMTU, ledger.Note, dev, fmt.Sprintf("the vSwitch's MTU is %d", mtu), fmt.Sprintf("%s and its VLAN devices get it too: the physical switch's ports must allow it", dev))
-		}
-	}
-}
-
-// units writes the files of all devices.
-func (p *planner) units() error {
-	macvtap := false
-	for _, a := range p.plan.Attachments {
-		macvtap = macvtap || a.Mode == Macvtap
-	}
-	if macvtap {
-		p.plan.Units = append(p.plan.Units, networkd.Macvtap())
-	}
-	for _, up := range p.uplinks {
-		slices.SortFunc(up.VLANs, func(a, b networkd.VLAN) int { return cmp.Compare(a.ID, b.ID) })
-		units, err := up.Units()
-		if err != nil {
-			return err
-		}
-		p.plan.Units = append(p.plan.Units, units...)
-	}
-	for name, d := range p.dummies {
-		units, err := networkd.Dummy(name, d.mtu, d.portGroups)
-		if err != nil {
-			return err
-		}
-		p.plan.Units = append(p.plan.Units, units...)
-	}
-	byName := func(a, b Unit) int { return cmp.Compare(a.Name, b.Name) }
-	slices.SortFunc(p.plan.Units, byName)
-	for i := 1; i < len(p.plan.Units); i++ {
-		if p.plan.Units[i].Name == p.plan.Units[i-1].Name {
-			return fmt.Errorf("two devices want the file %s: give one uplink another name", p.plan.Units[i].Name)
-		}
-	}
-	p.plan.Optional = slices.DeleteFunc(p.plan.Optional, func(u Unit) bool {
-		_, have := slices.BinarySearchFunc(p.plan.Units, u, byName)
-		return have
-	})
-	return nil
 }

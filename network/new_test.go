@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,7 +147,7 @@ func TestApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	texts := map[string]string{}
-	for _, u := range all.Units {
+	for _, u := range slices.Concat(all.Units, all.Optional) {
 		texts[u.Name] = u.Text
 	}
 	for _, name := range allNames(esx()) {
@@ -159,7 +160,7 @@ func TestApart(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q alone (-together +alone):\n%s", name, diff)
 		}
-		for _, u := range one.Units {
+		for _, u := range slices.Concat(one.Units, one.Optional) {
 			if texts[u.Name] != u.Text {
 				t.Errorf("%q alone: %s differs:\n%s", name, u.Name, cmp.Diff(texts[u.Name], u.Text))
 			}
@@ -222,6 +223,15 @@ func TestParse(t *testing.T) {
 		{name: "none with device", parse: ParseMap, in: []string{"a=none:x"}, err: `--network "a=none:x": target "none:x": none has no device`},
 		{name: "bridge without device", parse: ParseMap, in: []string{"a=bridge"}, err: `--network "a=bridge": target "bridge": empty interface name`},
 		{name: "line in device", parse: ParseMap, in: []string{"a=bridge:br0\nx"}, err: `--network "a=bridge:br0\nx": target "bridge:br0\nx": interface name "br0\nx": character '\n'`},
+		{name: "files", parse: ParseFiles, in: []string{"eno1=lan.network", "eno2=/run/systemd/network/10-netplan-eno2.network", "eno3=my = büro.network", "eno1=/etc/systemd/network/lan.network"}, want: map[string]string{"eno1": "lan.network", "eno2": "10-netplan-eno2.network", "eno3": "my = büro.network"}},
+		{name: "file without interface", parse: ParseFiles, in: []string{"lan.network"}, err: `--network-file "lan.network": want INTERFACE=FILE, as in eno1=10-lan.network`},
+		{name: "no file", parse: ParseFiles, in: []string{"eno1="}, err: `--network-file "eno1=": "" is no name of a .network file; networkctl status eno1 shows it as Network File`},
+		{name: "link file", parse: ParseFiles, in: []string{"eno1=/usr/lib/systemd/network/99-default.link"}, err: `--network-file "eno1=/usr/lib/systemd/network/99-default.link": "99-default.link" is no name of a .network file; networkctl status eno1 shows it as Network File`},
+		{name: "file elsewhere", parse: ParseFiles, in: []string{"eno1=/etc/systemd/network/../../x.network"}, err: `--network-file "eno1=/etc/systemd/network/../../x.network": "/etc/systemd/network/../../x.network" is no name of a .network file; networkctl status eno1 shows it as Network File`},
+		{name: "hidden file", parse: ParseFiles, in: []string{"eno1=.x.network"}, err: `--network-file "eno1=.x.network": ".x.network": networkd doesn't read hidden files; networkctl status eno1 shows it as Network File`},
+		{name: "line in file", parse: ParseFiles, in: []string{"eno1=a\n.network"}, err: `--network-file "eno1=a\n.network": name "a\n.network" of a .network file: a character that isn't printable; networkctl status eno1 shows it as Network File`},
+		{name: "file twice", parse: ParseFiles, in: []string{"eno1=a.network", "eno1=b.network"}, err: `--network-file: eno1 has both "a.network" and "b.network"`},
+		{name: "file of two", parse: ParseFiles, in: []string{"eno1=a.network", "eno2=a.network"}, err: `--network-file: "a.network" configures both eno1 and eno2, so a VLAN device in it would be for both: give one of them a file of its own, with a name that sorts before "a.network"`},
 		{name: "map twice", parse: ParseMap, in: []string{"a=none", "a=bridge:b"}, err: `--network: port group "a" goes both to none and to bridge:b`},
 	}
 	for _, tt := range tests {
@@ -240,9 +250,11 @@ func TestParse(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for name, o := range map[string]Options{
-		"uplink": {Uplinks: map[string]string{"vmnic0": "eno1\nVLAN=x"}},
-		"map":    {Map: map[string]string{"VM Network": "bridge:../x"}},
-		"file":   {Uplinks: map[string]string{"": "eno1"}, Files: map[string]string{"eno1": "../../passwd"}},
+		"uplink":          {Uplinks: map[string]string{"vmnic0": "eno1\nVLAN=x"}},
+		"map":             {Map: map[string]string{"VM Network": "bridge:../x"}},
+		"file of nothing": {Files: map[string]string{"eno1\nx": "a.network"}},
+		"file of two":     {Files: map[string]string{"eno1": "a.network", "eno2": "a.network"}},
+		"file":            {Uplinks: map[string]string{"": "eno1"}, Files: map[string]string{"eno1": "../../passwd"}},
 	} {
 		if plan, err := New(esx(), []string{"VM Network"}, o); err == nil {
 			t.Errorf("%s: New = %+v; want an error", name, plan)

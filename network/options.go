@@ -3,8 +3,11 @@ package network
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"esxodus/network/networkd"
 )
@@ -51,6 +54,85 @@ func ParseMap(values []string) (map[string]string, error) {
 	return all, nil
 }
 
+// ParseFiles reads the values of --network-file: "eno1=10-lan.network", or with
+// the path that networkctl status shows: "eno1=/etc/systemd/network/10-lan.network".
+// The file's name may hold an = itself.
+func ParseFiles(values []string) (map[string]string, error) {
+	files := map[string]string{}
+	for _, v := range values {
+		dev, file, ok := strings.Cut(v, "=")
+		if !ok {
+			return nil, fmt.Errorf("%s %q: want INTERFACE=FILE, as in eno1=10-lan.network", FileFlag, v)
+		}
+		if err := networkd.CheckName(dev); err != nil {
+			return nil, fmt.Errorf("%s %q: %w; write eno1=10-lan.network with an interface that ip link shows on this host", FileFlag, v, err)
+		}
+		if dir, name := path.Split(file); slices.Contains(unitDirs(), path.Clean(dir)) {
+			file = name
+		}
+		if err := networkd.CheckFile(file); err != nil {
+			return nil, fmt.Errorf("%s %q: %w; networkctl status %s shows it as Network File", FileFlag, v, err, dev)
+		}
+		if old, twice := files[dev]; twice && old != file {
+			return nil, fmt.Errorf("%s: %s has both %q and %q", FileFlag, dev, old, file)
+		}
+		files[dev] = file
+	}
+	if err := checkFiles(files); err != nil {
+		return nil, fmt.Errorf("%s: %w", FileFlag, err)
+	}
+	return files, nil
+}
+
+// unitDirs are where networkd reads from; drop-ins work across them.
+func unitDirs() []string {
+	return []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"}
+}
+
+// checkFiles also refuses a file of two interfaces: what a drop-in hangs on
+// one, it would hang on the other.
+func checkFiles(files map[string]string) error {
+	of := map[string]string{}
+	for _, dev := range slices.Sorted(maps.Keys(files)) {
+		file := files[dev]
+		if err := networkd.CheckName(dev); err != nil {
+			return err
+		}
+		if err := networkd.CheckFile(file); err != nil {
+			return fmt.Errorf("%s: %w", dev, err)
+		}
+		if other := of[file]; other != "" {
+			return fmt.Errorf("%q configures both %s and %s, so a VLAN device in it would be for both: give one of them a file of its own, with a name that sorts before %[1]q", file, other, dev)
+		}
+		of[file] = dev
+	}
+	return nil
+}
+
+// shellQuote makes s one word for bash: as it is, in single quotes, or, with
+// characters that don't print, in $'...'.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=@%+,", r)
+	}
+	odd := func(r rune) bool { return !plain(r) }
+	switch {
+	case s != "" && !strings.ContainsFunc(s, odd):
+		return s
+	case utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c < 0x80 && plain(rune(c)) || c == ' ' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return "$'" + b.String() + "'"
+}
+
 // parseTarget reads "macvtap:eno1.42", "bridge:br0" or "none".
 func parseTarget(s string) (Mode, string, error) {
 	mode, dev, _ := strings.Cut(s, ":")
@@ -81,5 +163,5 @@ func (o Options) check() error {
 			return fmt.Errorf("port group %q: %w", name, err)
 		}
 	}
-	return nil
+	return checkFiles(o.Files)
 }
