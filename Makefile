@@ -17,7 +17,8 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/esxodus
 	@scripts/setup.sh build
-	$(GO) build -trimpath -tags $(TAGS) -o bin/esxodus ./cmd/esxodus
+	$(GO) build -trimpath -tags $(TAGS) -ldflags "-X main.revision=$$(git describe --always --dirty 2>/dev/null)" \
+		-o bin/esxodus ./cmd/esxodus
 
 .PHONY: demo
 demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domain
@@ -35,7 +36,7 @@ test-fast: ## the tests that need no guest and no lab
 	$(GO) test -short -tags $(TAGS) ./...
 
 .PHONY: lint
-lint: ## golangci-lint with .golangci.yml, shellcheck, gofmt and go mod tidy
+lint: ## golangci-lint with .golangci.yml, shellcheck, gofumpt and go mod tidy
 	@scripts/setup.sh lint
 	@scripts/lint.sh
 

@@ -7,6 +7,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/network"
 )
 
 // The ids of the concerns that this package finds; package domain and package
@@ -23,6 +24,7 @@ const (
 	ConcernSpace        = "target.space"        // the target is too small
 	ConcernFirmware     = "target.firmware"     // the target lacks UEFI, Secure Boot or a TPM
 	ConcernPath         = "target.path"         // QEMU can't reach the directory
+	ConcernLink         = "network.device"      // the host has no such interface
 	ConcernTarget       = "target.unknown"      // libvirt could not be asked
 	ConcernVirtType     = "target.virt-type"    // the target can't do what was asked
 	ConcernClashName    = "batch.name"          // two VMs come to one domain name
@@ -264,6 +266,7 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 			Advice:   "QEMU runs as a user of its own: chmod o+x it, or choose a directory such as /var/lib/libvirt/images",
 		})
 	}
+	out = append(out, linkConcerns(p, f.Target.Links)...)
 	switch {
 	case f.Target.Missing != "":
 		out = append(out, ledger.Concern{
@@ -275,6 +278,30 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 			ID: ConcernVirtType, Severity: ledger.Blocker, Subject: p.Target.VirtType,
 			Evidence: fmt.Sprintf("libvirt on the target offers %s", strings.Join(f.Target.VirtTypes, " and ")),
 			Advice:   "enable virtualisation in the host's firmware, or plan with --virt-type qemu (slow)",
+		})
+	}
+	return out
+}
+
+// linkConcerns names the interfaces that the attachments stand on and that the
+// host doesn't have.
+func linkConcerns(p *Plan, links []string) []ledger.Concern {
+	var out []ledger.Concern
+	seen := make(map[string]bool)
+	for _, a := range p.Network.Attachments {
+		link := a.Uplink
+		if link == "" {
+			link = a.Device
+		}
+		made := func(u network.Unit) bool { return strings.Contains(u.Text, "Name="+link+"\nKind=") }
+		if links == nil || link == "" || seen[link] || slices.Contains(links, link) || slices.ContainsFunc(p.Network.Units, made) {
+			continue
+		}
+		seen[link] = true
+		out = append(out, ledger.Concern{
+			ID: ConcernLink, Severity: ledger.Warning, Subject: link,
+			Evidence: fmt.Sprintf("this host has no interface %s; it has %s", link, strings.Join(links, ", ")),
+			Advice:   "the domain can't start without it: name another with --uplink or --network, or make it before the start",
 		})
 	}
 	return out

@@ -8,6 +8,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 cd "$here/.."
 
+case ${1-} in
+'') ;;
+*)
+	usage
+	exit 64
+	;;
+esac
 lint=$cache/golangci-lint/bin/golangci-lint
 need shellcheck "$lint"
 PATH=$(dirname "$("$here/go.sh" --check)"):$PATH

@@ -10,6 +10,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 cd "$here/.."
 
+case ${1-} in
+'') ;;
+*)
+	usage
+	exit 64
+	;;
+esac
 go=$here/go.sh
 ESXODUS_NEED_TOOLS=1
 export ESXODUS_NEED_TOOLS
@@ -23,5 +30,6 @@ say "guests run on $ESXODUS_VIRT_TYPE"
 
 "$go" vet -tags libvirt_dlopen ./...
 "$go" test -count=1 -timeout 30m -tags libvirt_dlopen ./...
-"$here/lab" test ./convert/host -test.run TestLVM
+"$here/lab" test ./convert/host -run TestLVM
+"$here/lab" test ./cmd/esxodus --memory 2048 -run TestLVM
 say 'all tests passed'

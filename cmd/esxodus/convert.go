@@ -65,7 +65,11 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := confirm(c, t, fmt.Sprintf("Convert %q now?", p.VMs[0].Source.Name)); err != nil {
 		return err
 	}
-	if err := start(ctx, convert.StateDir(c.String("state")), p.Job(0), e); err != nil {
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	if err := start(ctx, dir, p.Job(0), e); err != nil {
 		return err
 	}
 	return printState(c, t, p.VMs[0].Name, wantJSON)
@@ -131,7 +135,11 @@ func confirm(c *cli.Context, t terminal, question string) error {
 
 // printState prints how a run stands, after it or for `status`.
 func printState(c *cli.Context, t terminal, name string, wantJSON bool) error {
-	s, err := convert.StateDir(c.String("state")).State(name)
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	s, err := dir.State(name)
 	if err != nil {
 		return err
 	}

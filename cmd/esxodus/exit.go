@@ -75,7 +75,8 @@ func hints(err error) []string {
 		is   error
 		text string
 	}{
-		{esxi.ErrLogin, "check the user and the password; ESXi locks an account for 15 minutes after 5 wrong tries"},
+		{esxi.ErrLogin, "give the right one with --password-file, GOVC_PASSWORD, or at the prompt"},
+		{syscall.ECONNREFUSED, "nothing listens there: check the host and the port (ESXi's is 443)"},
 		{esxi.ErrCertificate, "compare the thumbprint with the one that the host's own console shows (Support Information), then give it with --thumbprint"},
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},

@@ -1,37 +1,42 @@
 package main
 
 import (
+	"fmt"
+	"path/filepath"
+
 	"github.com/urfave/cli/v2"
+
+	"esxodus/convert"
 )
 
 // The flags that several commands share, one list for each thing they say.
 
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "esxi", Usage: "the ESXi host, `https://user@host[:port]` (default: GOVC_URL)"},
+		&cli.StringFlag{Name: "esxi", Usage: "the ESXi host at `URL`, as in https://root@esx1 (default: GOVC_URL)"},
 		&cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE` (default: GOVC_PASSWORD, else a prompt)"},
-		&cli.StringFlag{Name: "thumbprint", Usage: "accept the certificate with this `SHA-256` fingerprint and no other, even if it has expired"},
+		&cli.StringFlag{Name: "thumbprint", Usage: "accept the certificate whose SHA-256 fingerprint is `HASH` and no other, even if it has expired"},
 		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between reads the password"},
 		&cli.BoolFlag{Name: "legacy-tls", Usage: "allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs"},
-		&cli.DurationFlag{Name: "stall", Usage: "give up on a connection that delivers nothing for so `LONG`, and make a new one (default: 30s)"},
+		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION`, and make a new one"},
 	}
 }
 
 func sshFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ssh", Usage: "ESXi's SSH at `host[:port]` (default: the ESXi host, port 22)"},
+		&cli.StringFlag{Name: "ssh", Usage: "ESXi's SSH at `HOST[:PORT]` (default: the ESXi host, port 22)"},
 		&cli.StringFlag{Name: "ssh-key", Usage: "log in with the private key in `FILE` (default: the password)"},
-		&cli.StringFlag{Name: "ssh-fingerprint", Usage: "accept the host key with this `SHA256:…` fingerprint (default: ~/.ssh/known_hosts)"},
+		&cli.StringFlag{Name: "ssh-fingerprint", Usage: "accept the host key whose fingerprint is `HASH`, as SHA256:… (default: as in ~/.ssh/known_hosts)"},
 	}
 }
 
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "storage", Usage: "where the disks go: `dir:PATH` for sparse raw files, lvm:VG for logical volumes"},
-		&cli.StringSliceFlag{Name: "uplink", Usage: "`vmnic0=eno1`: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
-		&cli.StringSliceFlag{Name: "network", Usage: "`\"PORT GROUP=macvtap:DEV\"`, =bridge:DEV or =none: what a port group's NICs attach to (repeatable)"},
-		&cli.StringFlag{Name: "virt-type", Usage: "`kvm or qemu` (default: kvm where libvirt offers it)"},
-		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `api, ssh or auto` (default: they are refused)"},
+		&cli.StringFlag{Name: "storage", Usage: "`WHERE` the disks go: dir:PATH for sparse raw files, lvm:VG for logical volumes"},
+		&cli.StringSliceFlag{Name: "uplink", Usage: "a `MAP` such as vmnic0=eno1: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
+		&cli.StringSliceFlag{Name: "network", Usage: "a `MAP` such as 'VM Network=macvtap:eno1', =bridge:br0 or =none: what a port group's NICs attach to (repeatable)"},
+		&cli.StringFlag{Name: "virt-type", Usage: "the domains' `TYPE`, kvm or qemu (default: kvm where libvirt offers it)"},
+		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by the `ROAD` api, ssh or auto (default: they are refused)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
 	}
@@ -45,7 +50,7 @@ func libvirtFlags() []cli.Flag {
 
 func runFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "connections", Usage: "read each disk over `N` connections (default: 4)"},
+		&cli.IntFlag{Name: "connections", DefaultText: "4", Usage: "read each disk over `N` connections, at most 8"},
 		&cli.StringFlag{Name: "rate", Usage: "copy at most `N` bytes a second in all; K, M and G are binary"},
 	}
 }
@@ -58,9 +63,19 @@ func stateFlags() []cli.Flag {
 
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Value: "text", Usage: "`text or json`"},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "results as `FORM`, text or json"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what is done to stderr"},
 	}
+}
+
+// stateDir is where --state says the journals are. Its path is absolute:
+// libvirt is given paths in it.
+func stateDir(c *cli.Context) (convert.StateDir, error) {
+	path, err := filepath.Abs(c.String("state"))
+	if err != nil {
+		return "", fmt.Errorf("--state: %w", err)
+	}
+	return convert.StateDir(path), nil
 }
 
 // asJSON reads --output.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,10 +67,29 @@ func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
 		return convert.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
 	}
 	facts := convert.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
+	if facts.Links, err = h.links(); err != nil {
+		return convert.TargetFacts{}, err
+	}
 	for _, i := range infos {
 		facts.Domains = append(facts.Domains, convert.KnownDomain{Name: i.Name, UUID: i.UUID, MACs: i.MACs})
 	}
 	return facts, nil
+}
+
+// links lists this host's network interfaces, where libvirt is this host's.
+func (h *hypervisor) links() ([]string, error) {
+	if !strings.Contains(h.uri, ":///") {
+		return nil, nil
+	}
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("this host's network interfaces: %w", err)
+	}
+	names := []string{}
+	for _, l := range all {
+		names = append(names, l.Name)
+	}
+	return names, nil
 }
 
 // Define implements convert.Hypervisor.

@@ -41,11 +41,11 @@ network's units, and which VMs are in it.`,
 			if err != nil {
 				return err
 			}
-			p, _, err := makePlan(c.Context, c, t, c.Args().Slice())
+			p, e, err := makePlan(c.Context, c, t, c.Args().Slice())
 			if err != nil {
 				return err
 			}
-			if err := savePlan(c, p); err != nil {
+			if err := errors.Join(e.Close(c.Context), savePlan(c, p)); err != nil {
 				return err
 			}
 			if wantJSON {

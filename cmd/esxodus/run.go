@@ -55,10 +55,12 @@ func newApp(t terminal) *cli.App {
 		Description:     intro,
 		Version:         version(),
 		HideHelpCommand: true,
-		Reader:          t.in,
-		Writer:          t.out,
-		ErrWriter:       t.err,
-		ExitErrHandler:  func(*cli.Context, error) {}, // the library would call os.Exit
+		// A port group's or a file's name may hold a comma.
+		DisableSliceFlagSeparator: true,
+		Reader:                    t.in,
+		Writer:                    t.out,
+		ErrWriter:                 t.err,
+		ExitErrHandler:            func(*cli.Context, error) {}, // the library would call os.Exit
 		Commands: []*cli.Command{
 			inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
 			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t),
@@ -84,9 +86,11 @@ func usageError(c *cli.Context, err error, _ bool) error {
 
 // run carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, t terminal) int {
+	cli.HelpPrinter = printHelp
 	app := newApp(t)
 	for _, c := range app.Commands {
 		c.OnUsageError = usageError
+		c.CustomHelpTemplate = commandHelp
 	}
 	err := app.RunContext(ctx, permute(app, args))
 	if err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +61,9 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 		}
 	}
 	if v := c.String("thumbprint"); v != "" {
+		if b, err := hex.DecodeString(strings.ReplaceAll(v, ":", "")); err != nil || len(b) != sha256.Size {
+			return cfg, usagef("--thumbprint %q: want a SHA-256 fingerprint, 64 hex digits with or without colons", v)
+		}
 		cfg.Thumbprint = v
 	}
 	cfg.Insecure = cfg.Insecure || c.Bool("insecure")

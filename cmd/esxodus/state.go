@@ -16,7 +16,7 @@ import (
 func statusCmd(t terminal) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "show how each migration stands, one line a VM",
+		Usage:     "show how each migration stands, and what to do next",
 		ArgsUsage: "[VM]",
 		Flags:     slices.Concat(stateFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -28,7 +28,10 @@ func statusCmd(t terminal) *cli.Command {
 			if err != nil {
 				return err
 			}
-			dir := convert.StateDir(c.String("state"))
+			dir, err := stateDir(c)
+			if err != nil {
+				return err
+			}
 			if len(args) == 1 {
 				name, err := dir.Find(args[0])
 				if err != nil {
@@ -96,7 +99,10 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 		if err != nil {
 			return err
 		}
-		dir := convert.StateDir(c.String("state"))
+		dir, err := stateDir(c)
+		if err != nil {
+			return err
+		}
 		name, err := dir.Find(args[0])
 		if err != nil {
 			return err
@@ -196,7 +202,11 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close(ctx)) }()
-	results := convert.Batch(ctx, p, convert.StateDir(c.String("state")), e.Effects, c.Int("parallel"))
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	results := convert.Batch(ctx, p, dir, e.Effects, c.Int("parallel"))
 	if wantJSON {
 		err = printJSON(t.out, results)
 	} else {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +47,8 @@ func vm(p *page, plan *convert.Plan, v *convert.VMPlan) {
 	for i, s := range v.Steps {
 		p.wrapped(fmt.Sprintf("  step %-4s", fmt.Sprintf("%d", i+1)), s.Text)
 	}
-	concerns(p, "  ", v.Concerns)
 	entries(p, v.Ledger)
+	concerns(p, "  ", v.Concerns)
 }
 
 // look prints what the look inside the disks found.
@@ -130,13 +131,29 @@ func entries(p *page, es []ledger.Entry) {
 			texts[k] = append(texts[k], entry(e))
 		}
 		for _, k := range order {
-			text := strings.Join(texts[k], "; ")
+			list := texts[k]
+			if k.reason != "" {
+				list = fold(list)
+			}
+			text := strings.Join(list, "; ")
 			if k.reason != "" {
 				text += " (" + k.reason + ")"
 			}
 			p.wrapped(fmt.Sprintf("  %-8s ", k.fate), text)
 		}
 	}
+}
+
+// mostShown is how many entries of one reason the text shows; JSON has all.
+const mostShown = 6
+
+// fold cuts a long list of entries that go with a reason.
+func fold(texts []string) []string {
+	if len(texts) <= mostShown {
+		return texts
+	}
+	more := fmt.Sprintf("and %d more like these (--output json)", len(texts)-mostShown+1)
+	return append(slices.Clip(texts[:mostShown-1]), more)
 }
 
 // entry is one entry without its reason: "memory.sizeMiB 64", or with an
