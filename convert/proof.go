@@ -49,7 +49,10 @@ func (a *act) boot(ctx context.Context) (proof string, err error) {
 	return a.Virt.Prove(ctx, xml)
 }
 
-func (a *act) proofDir() string { return a.journal.Path("proof") }
+// proofDirName is the directory for overlays in a run's state directory.
+const proofDirName = "proof"
+
+func (a *act) proofDir() string { return a.journal.Path(proofDirName) }
 
 // proofXML makes the transient copy's XML, marked as this run's.
 func (a *act) proofXML(bases, overlays []string) (string, error) {
@@ -57,7 +60,10 @@ func (a *act) proofXML(bases, overlays []string) (string, error) {
 	if err := dom.Unmarshal(a.job.VM.Domain.XML); err != nil {
 		return "", fmt.Errorf("domain.xml of the plan: %w", err)
 	}
-	o := domain.ProofOptions{Name: a.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays)}
+	o := domain.ProofOptions{
+		Name: a.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
+		ConsoleSocket: host.OverlayConsole(a.proofDir()),
+	}
 	if a.job.VM.Source.Firmware == inventory.EFI {
 		o.NVRAM = host.OverlayNVRAM(a.proofDir()) // libvirt would leave its own behind
 	}

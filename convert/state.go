@@ -211,13 +211,11 @@ func (d StateDir) passable(job *VMJob) error {
 	if !slices.ContainsFunc(job.VM.Steps, func(s Step) bool { return s.Kind == StepProve }) {
 		return nil
 	}
-	dir := filepath.Join(string(d), "vms")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(string(d), "vms"), 0o755); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	if bar := host.Unpassable(dir); bar != "" {
-		return fmt.Errorf("the boot proof keeps overlays in %s, and QEMU, which runs as a user of its own, can't pass %s: "+
-			"chmod o+x %s, choose another --state, or leave the proof out with --no-proof", dir, bar, bar)
+	if err := host.CheckOverlays(filepath.Join(d.dir(job.VM.Name), proofDirName)); err != nil {
+		return fmt.Errorf("the boot proof keeps its %w (--state), or leave the proof out with --no-proof", err)
 	}
 	return nil
 }

@@ -51,14 +51,34 @@ const (
 	overlayPrefix = "disk"
 	overlaySuffix = ".qcow2"
 	overlayNVRAM  = "nvram.fd"
+	overlaySocket = "console"
 )
+
+// maxSocket is how long the path of a Unix socket may be, bytes (unix(7)).
+const maxSocket = 107
+
+// OverlayConsole is where among the overlays in dir the socket of a proof's
+// console goes.
+func OverlayConsole(dir string) string { return filepath.Join(dir, overlaySocket) }
+
+// CheckOverlays says, before there are any, why QEMU could not use overlays in
+// dir: a directory that its user can't pass, or a path too long for a socket.
+func CheckOverlays(dir string) error {
+	if bar := Unpassable(filepath.Dir(dir)); bar != "" {
+		return fmt.Errorf("overlays in %s: QEMU, which runs as a user of its own, can't pass %s: chmod o+x %s, or choose another directory", dir, bar, bar)
+	}
+	if n := len(OverlayConsole(dir)); n > maxSocket {
+		return fmt.Errorf("overlays in %s: the path is too long for a socket by %d bytes: choose a shorter one", dir, n-maxSocket)
+	}
+	return nil
+}
 
 // OverlayNVRAM is where among the overlays in dir a proof's EFI variables go:
 // libvirt makes the file and leaves it.
 func OverlayNVRAM(dir string) string { return filepath.Join(dir, overlayNVRAM) }
 
-// RemoveOverlays removes what [Overlays] made, whole or in part, and the file
-// at [OverlayNVRAM]. It is no error if there is nothing; anything else in dir
+// RemoveOverlays removes what [Overlays] made, whole or in part, and what is at
+// [OverlayNVRAM] and [OverlayConsole]. It is no error if there is nothing; anything else in dir
 // makes it fail and stays.
 func RemoveOverlays(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -70,7 +90,7 @@ func RemoveOverlays(dir string) error {
 	}
 	for _, e := range entries {
 		ours := strings.HasPrefix(e.Name(), overlayPrefix) && strings.HasSuffix(e.Name(), overlaySuffix)
-		if !ours && e.Name() != overlayNVRAM {
+		if !ours && e.Name() != overlayNVRAM && e.Name() != overlaySocket {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {

@@ -140,10 +140,9 @@ func proofXML(name, run, overlay string) string {
   <devices>
     <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>
     <interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/><link state='down'/></interface>
-    <serial type='pty'/>
-    <console type='pty'/>
+    <serial type='unix'><source mode='bind' path='%s'/></serial>
   </devices>
-</domain>`, name, uuid.NewString(), run, overlay)
+</domain>`, name, uuid.NewString(), run, overlay, host.OverlayConsole(filepath.Dir(overlay)))
 }
 
 // request is one with times for guests that take a second.

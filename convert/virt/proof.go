@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"time"
 
 	"libvirt.org/go/libvirt"
@@ -107,7 +107,7 @@ func (c *Conn) Prove(ctx context.Context, p ProofRequest) (proof Proof, err erro
 			w.disks = append(w.disks, d.Target.Dev)
 		}
 	}
-	if err := w.open(c.lv); err != nil {
+	if err := w.open(ctx, want); err != nil {
 		return Proof{}, err
 	}
 	defer w.close()
@@ -203,57 +203,65 @@ type watch struct {
 	dom     *libvirt.Domain
 	name    string
 	disks   []string // target names of those it may write to
-	stream  *libvirt.Stream
+	serial  net.Conn // its console; nil for none
 	console console
 }
 
-// open opens the serial console. A domain without one is watched by its
-// activity alone.
+// open connects to the serial console, which must be a listening Unix socket.
+// A domain without one is watched by its activity alone.
 //
-// The stream does not block, and there is no event loop: libvirt's client
-// takes in what has come for a stream whenever it waits for the answer to a
-// call, and ended makes one each time before drain looks.
-func (w *watch) open(lv *libvirt.Connect) error {
-	stream, err := lv.NewStream(libvirt.STREAM_NONBLOCK)
+// libvirt's own console streams are not used: a guest that ends while one is
+// open can deadlock libvirtd (seen with 9.0: virStreamAbort and the monitor's
+// EOF handler each wait for the other's lock), and with it the whole host.
+func (w *watch) open(ctx context.Context, d *libvirtxml.Domain) error {
+	path := consoleSocket(d)
+	if path == "" {
+		return nil
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
-		return explain("console of "+w.name, err)
+		return fmt.Errorf("console of %s: %w", w.name, err)
 	}
-	if err := w.dom.OpenConsole("", stream, 0); err != nil {
-		noConsole := is(err, libvirt.ERR_INTERNAL_ERROR) || is(err, libvirt.ERR_INVALID_ARG) || is(err, libvirt.ERR_OPERATION_UNSUPPORTED)
-		if e := stream.Free(); noConsole && e == nil {
-			return nil
-		}
-		return explain("console of "+w.name, err)
-	}
-	w.stream = stream
+	w.serial = conn
 	return nil
 }
 
-// close gives the stream back. The domain has mostly gone by then, and the
-// stream with it.
-func (w *watch) close() {
-	if w.stream == nil {
-		return
+// consoleSocket is the path of the socket that the first serial port listens
+// on.
+func consoleSocket(d *libvirtxml.Domain) string {
+	if d.Devices == nil || len(d.Devices.Serials) == 0 {
+		return ""
 	}
-	_ = w.stream.Abort()
-	_ = w.stream.Free()
+	if s := d.Devices.Serials[0].Source; s != nil && s.UNIX != nil && s.UNIX.Mode == "bind" {
+		return s.UNIX.Path
+	}
+	return ""
+}
+
+// close hangs up.
+func (w *watch) close() {
+	if w.serial != nil {
+		_ = w.serial.Close() // nothing was written to it
+	}
 }
 
 // drain reads what the guest wrote since, at most as much as one round may
 // take.
 func (w *watch) drain() {
-	const rounds = 16
+	const rounds, patience = 16, 2 * time.Millisecond
+	if w.serial == nil {
+		return
+	}
 	buf := make([]byte, 64<<10)
 	for range rounds {
-		if w.stream == nil {
+		if err := w.serial.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return
 		}
-		n, err := w.stream.Recv(buf)
-		if n > 0 {
-			w.console.feed(buf[:n])
-		}
-		if errors.Is(err, io.EOF) || err != nil || n <= 0 {
-			return // n is -2 when there is no more
+		n, err := w.serial.Read(buf)
+		w.console.feed(buf[:n])
+		if err != nil {
+			return // no more for now, or the guest has ended: ended tells
 		}
 	}
 }
