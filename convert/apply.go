@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"esxodus/convert/host"
@@ -177,6 +178,9 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 		return err
 	}
 	a := &act{Effects: e, job: j.Job(), journal: j}
+	if err := a.unused(ctx); err != nil {
+		return err
+	}
 	states := j.steps()
 	for i, s := range slices.Backward(states) {
 		if !s.begun {
@@ -187,6 +191,32 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 		}
 	}
 	return j.add(Record{Event: EventEnd, Outcome: RolledBack})
+}
+
+// unused makes sure, before anything is undone, that no domain but this run's,
+// switched off, uses its volumes.
+func (a *act) unused(ctx context.Context) error {
+	facts, err := a.Virt.Facts(ctx)
+	if err != nil && !a.begun(StepDefine) {
+		return nil // there is no domain of this run's yet
+	}
+	if err != nil {
+		return err
+	}
+	for _, k := range facts.Domains {
+		for _, d := range a.job.VM.Disks {
+			if !slices.Contains(k.Disks, d.Volume.Path) || !a.begun(StepCreate) {
+				continue
+			}
+			if k.Active && !strings.HasPrefix(k.Name, a.proofName()) {
+				return fmt.Errorf("the domain %s is running from %s: shut it down first", k.Name, d.Volume)
+			}
+			if !k.Active && k.Name != a.job.VM.Name {
+				return fmt.Errorf("the domain %s uses %s: undefine it, or commit this run", k.Name, d.Volume)
+			}
+		}
+	}
+	return nil
 }
 
 func (a *act) undoStep(ctx context.Context, i int, s stepState) error {

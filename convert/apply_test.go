@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -405,7 +406,7 @@ func TestLostLink(t *testing.T) {
 
 // TestFailure: an effect on the target that fails undoes the run.
 func TestFailure(t *testing.T) {
-	for _, what := range []string{"claim", "created", "define", "defined"} {
+	for _, what := range []string{"claim", "created"} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
 			j := w.create()
@@ -426,6 +427,96 @@ func TestFailure(t *testing.T) {
 			}
 			w.checkDone()
 		})
+	}
+}
+
+// TestKept: what fails once the disks are copied leaves them there.
+func TestKept(t *testing.T) {
+	for _, what := range []string{"define", "defined", "prove"} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			j := w.create()
+			w.tick = func(at string) error {
+				if at == what {
+					return errors.New("libvirt is away")
+				}
+				return nil
+			}
+			err, _ := w.apply(t.Context(), j)
+			if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "libvirt is away") {
+				t.Fatalf("Apply = %v, want it stopped", err)
+			}
+			w.tick = func(string) error { return nil }
+			if err, _ := w.apply(t.Context(), w.open()); err != nil {
+				t.Fatal(err)
+			}
+			w.checkDone()
+		})
+	}
+}
+
+// TestReplaced: a volume that somebody put in the place of the run's own is
+// not written to.
+func TestReplaced(t *testing.T) {
+	w := newWorld(t)
+	j := w.create()
+	path := j.Job().VM.Disks[0].Volume.Path
+	w.tick = func(what string) error {
+		if what == "read" {
+			return errRead
+		}
+		return nil
+	}
+	if err, _ := w.apply(t.Context(), j); !errors.Is(err, ErrStopped) {
+		t.Fatalf("Apply = %v, want it stopped", err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, make([]byte, 9<<20+512), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.tick = func(string) error { return nil }
+	err, _ := w.apply(t.Context(), w.open())
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "not the one that this run made") {
+		t.Errorf("resume onto another's file = %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || len(bytes.Trim(b, "\x00")) > 0 {
+		t.Errorf("the other's file was written to (%v)", err)
+	}
+}
+
+// TestRestarted: a VM that the run shut down, and that was started and stopped
+// again before the resume, is not finished as if nothing had been.
+func TestRestarted(t *testing.T) {
+	w := newWorld(t)
+	w.host.VMs[0].Power = inventory.PoweredOn
+	o := w.options()
+	o.Shutdown = "ssh"
+	facts, err := Gather(t.Context(), w.effects(), Source{}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(facts, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := w.state().Create(p.Job(0), NewRun())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.tick = func(what string) error {
+		if what == "read" {
+			return errRead
+		}
+		return nil
+	}
+	if err, _ := w.apply(t.Context(), j); !errors.Is(err, ErrStopped) {
+		t.Fatalf("Apply = %v, want it stopped", err)
+	}
+	w.tick = func(string) error { return nil }
+	w.host.VMs[0].Disks = slices.Clone(w.host.VMs[0].Disks)
+	w.host.VMs[0].Disks[0].ContentID = "beef"
+	err, _ = w.apply(t.Context(), w.open())
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "was started or changed") {
+		t.Errorf("resume of a VM that ran in between = %v", err)
 	}
 }
 

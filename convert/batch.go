@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
 
 	"esxodus/convert/ledger"
@@ -80,6 +81,9 @@ func migrate(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) (did 
 	s, err := dir.State(job.VM.Name)
 	var j *Journal
 	switch {
+	case err == nil && s.Phase != PhaseRolledBack && !sameRun(s.job, job):
+		return DidRefuse, fmt.Errorf("a migration of another VM to the domain %s is %s (%q from %s to %s): commit it, or roll it back",
+			s.Name, s.Phase, s.VM, s.Host, s.job.Target.Storage)
 	case err == nil && (s.Phase == PhaseReady || s.Phase == PhaseCommitted):
 		return DidPass, nil
 	case err == nil && s.Phase == PhaseUnfinished:
@@ -97,6 +101,14 @@ func migrate(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) (did 
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
 	return did, Apply(ctx, j, e)
+}
+
+// sameRun reports whether a run on record is of the same VM to the same place
+// as a plan's part.
+func sameRun(a, b *VMJob) bool {
+	return a.Source.Host == b.Source.Host && a.VM.Source.ID == b.VM.Source.ID &&
+		a.VM.Source.InstanceUUID == b.VM.Source.InstanceUUID &&
+		a.Target.Storage == b.Target.Storage && a.Target.Libvirt == b.Target.Libvirt
 }
 
 // BlockedError means that a plan's blockers keep a VM from being converted.

@@ -47,9 +47,11 @@ type TargetFacts struct {
 
 // KnownDomain is a domain that exists on the target.
 type KnownDomain struct {
-	Name string
-	UUID string
-	MACs []string
+	Active bool
+	Disks  []string // paths
+	Name   string
+	UUID   string
+	MACs   []string
 }
 
 // New makes the plan. It is pure: the same arguments give the same plan. What

@@ -183,11 +183,27 @@ func TestBatch(t *testing.T) {
 	for i, r := range again[:2] {
 		want := DidPass
 		if got[i].Error != "" {
-			want = DidConvert
+			want = DidResume
 		}
 		if r.Error != "" || r.Did != want || r.Phase != PhaseReady {
 			t.Errorf("second Batch of %s = %+v; want %s", r.VM, r, want)
 		}
+	}
+}
+
+// TestBatchOfOthers: a run on record of another host's VM is not taken for the
+// plan's.
+func TestBatchOfOthers(t *testing.T) {
+	w := newWorld(t)
+	if err, _ := w.apply(t.Context(), w.create()); err != nil {
+		t.Fatal(err)
+	}
+	p := w.planAny()
+	p.Source.Host = "esx2"
+	p.VMs[0].Source.InstanceUUID = "520d0000-0000-0000-0000-00000000000f"
+	got := Batch(t.Context(), p, w.state(), w.effects(), 1)
+	if got[0].Did != DidRefuse || !strings.Contains(got[0].Error, "another VM") {
+		t.Errorf("Batch = %+v, want it refused", got)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // proofName is the name of the transient domain of a boot proof.
-func (a *act) proofName() string { return a.job.VM.Name + "-proof" }
+func (a *act) proofName() string { return a.job.VM.Name + "-proof-" + a.journal.Run() }
 
 // prove has a transient copy of the domain boot: its links are down and its
 // disks are overlays, so that nothing the guest does lasts or is heard. A
@@ -32,7 +32,7 @@ func (a *act) boot(ctx context.Context) (proof string, err error) {
 	}
 	bases := make([]string, len(a.job.VM.Disks))
 	for i, d := range a.job.VM.Disks {
-		if err := a.Storage.Activate(ctx, d.Volume); err != nil {
+		if err := a.ours(ctx, &a.job.VM.Disks[i]); err != nil {
 			return "", err
 		}
 		bases[i] = d.Volume.Path

@@ -2,25 +2,76 @@ package convert
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
 	"esxodus/inventory"
 )
 
-// recheck reads the host anew and compares the VM with the plan's.
-func (a *act) recheck(ctx context.Context) error {
+// seen is what of a VM changes whenever it runs or is reconfigured. A recheck
+// leaves it in the journal for those that follow.
+type seen struct {
+	ChangeVersion string   `json:"changeVersion"`
+	ContentIDs    []string `json:"contentIDs"`
+}
+
+// recheck reads the host anew and compares the VM with the plan's, and with
+// what the run's first recheck saw. Once a copy has begun, a mismatch keeps it:
+// what is wrong may be at the source's end alone.
+func (a *act) recheck(ctx context.Context) (any, error) {
 	a.Progress.Step(a.job.VM.Name, "check that the source is off and unchanged")
+	now, err := a.look(ctx)
+	if err == nil {
+		err = a.asSeen(now)
+	}
+	if a.begun(StepCopy) {
+		err = keep(err)
+	}
+	return now, err
+}
+
+func (a *act) look(ctx context.Context) (now seen, err error) {
 	h, err := a.Host.Inventory(ctx)
 	if err != nil {
-		return keep(err)
+		return now, keep(err)
 	}
 	planned := &a.job.VM.Source
 	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool { return vm.ID == planned.ID })
 	if i < 0 {
-		return fmt.Errorf("%q (id %s) is no longer on %s; plan anew", planned.Name, planned.ID, h.Name)
+		return now, fmt.Errorf("%q (id %s) is no longer on %s; plan anew", planned.Name, planned.ID, h.Name)
 	}
-	return unchanged(planned, &h.VMs[i])
+	now.ChangeVersion = h.VMs[i].ChangeVersion
+	for _, d := range h.VMs[i].Disks {
+		now.ContentIDs = append(now.ContentIDs, d.ContentID)
+	}
+	return now, unchanged(planned, &h.VMs[i])
+}
+
+// asSeen compares the VM with what the run's first recheck saw: a VM that the
+// run shut down may have been started and stopped again since.
+func (a *act) asSeen(now seen) error {
+	for _, r := range a.journal.records {
+		if r.Event != EventDone || r.Step == nil || a.job.VM.Steps[*r.Step].Kind != StepRecheck {
+			continue
+		}
+		var first seen
+		if err := json.Unmarshal(r.Data, &first); err != nil {
+			return fmt.Errorf("journal: what the first check saw: %w", err)
+		}
+		if first.ChangeVersion != now.ChangeVersion || !slices.Equal(first.ContentIDs, now.ContentIDs) {
+			return fmt.Errorf("%q was started or changed since this run began: roll back, and plan anew", a.job.VM.Source.Name)
+		}
+		return nil
+	}
+	return nil
+}
+
+// begun reports whether a step of a kind was ever begun.
+func (a *act) begun(kind Kind) bool {
+	return slices.ContainsFunc(a.journal.records, func(r Record) bool {
+		return r.Event == EventBegin && r.Step != nil && a.job.VM.Steps[*r.Step].Kind == kind
+	})
 }
 
 // unchanged tells what of a VM is no longer as planned, so that a plan made

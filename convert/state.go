@@ -1,13 +1,13 @@
 package convert
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"esxodus/convert/host"
@@ -28,6 +28,8 @@ type State struct {
 	Error   string    `json:"error,omitempty"` // what stopped it
 	Proof   string    `json:"proof,omitempty"` // which boot proof was had
 	Running bool      `json:"running"`         // a process holds the lock
+
+	job *VMJob
 }
 
 // Phase is a run's state in a word or two.
@@ -81,21 +83,18 @@ func summary(records []Record) State {
 	s := State{
 		Name: job.VM.Name, VM: job.VM.Source.Name, Host: job.Source.Host, Run: records[0].Run,
 		Started: records[0].Time, Updated: records[len(records)-1].Time,
-		Steps: len(job.VM.Steps), Phase: PhaseUnfinished,
+		Steps: len(job.VM.Steps), Phase: PhaseUnfinished, job: job,
 	}
 	for i, st := range replay(records) {
 		switch {
 		case st.done:
 			s.Done++
 			if job.VM.Steps[i].Kind == StepProve && st.result != nil {
-				s.Proof = strings.Trim(string(st.result.Data), `"`)
+				_ = json.Unmarshal(st.result.Data, &s.Proof) // for show alone
 			}
 		case st.begun:
 			s.Step = job.VM.Steps[i].Text
 		}
-	}
-	if s.Done == s.Steps {
-		s.Phase = PhaseReady
 	}
 	for _, r := range records {
 		switch r.Event {
@@ -104,11 +103,14 @@ func summary(records []Record) State {
 		case EventStopped:
 			s.Error = r.Error
 		case EventBegin:
-			s.Error = ""
+			s.Phase, s.Error = PhaseUnfinished, ""
 		case EventEnd:
-			s.Phase = Phase(r.Outcome)
+			s.Phase, s.Error = Phase(r.Outcome), ""
 		case EventPlan, EventClaim, EventDone:
 		}
+	}
+	if s.Phase == PhaseUnfinished && s.Done == s.Steps {
+		s.Phase = PhaseReady
 	}
 	return s
 }
@@ -136,6 +138,9 @@ func (d StateDir) List() ([]State, error) {
 	var errs []error
 	for _, e := range entries {
 		s, err := d.State(e.Name())
+		if errors.Is(err, errEmpty) {
+			continue // nothing was done
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue

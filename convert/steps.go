@@ -34,7 +34,7 @@ func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, erro
 		a.Progress.Step(a.job.VM.Name, step.Text)
 		return nil, a.shutdown(ctx, i, step)
 	case StepRecheck:
-		return nil, a.recheck(ctx)
+		return a.recheck(ctx)
 	case StepDefine:
 		a.Progress.Step(a.job.VM.Name, step.Text)
 		return nil, a.define(ctx)
@@ -154,7 +154,7 @@ type engine func(context.Context, disk.Target, []disk.Mapping, disk.Options) (di
 
 // onVolume runs the engine over a disk's volume with its digests.
 func (a *act) onVolume(ctx context.Context, d *Disk, src disk.Image, what string, run engine) (stats disk.Stats, err error) {
-	if err := a.Storage.Activate(ctx, d.Volume); err != nil {
+	if err := a.ours(ctx, d); err != nil {
 		return stats, err
 	}
 	dst, err := disk.OpenRaw(d.Volume.Path, true)
@@ -172,6 +172,29 @@ func (a *act) onVolume(ctx context.Context, d *Disk, src disk.Image, what string
 	defer end()
 	stats, err = run(ctx, dst, maps, disk.Options{Workers: a.Workers, Progress: add, Digests: digests, Rate: a.Rate})
 	return stats, transport(err)
+}
+
+// ours makes sure, before a volume is opened, that it is the one that this run
+// made, and makes it one that can be opened.
+func (a *act) ours(ctx context.Context, d *Disk) error {
+	var id host.Identity
+	for i, s := range a.journal.steps() {
+		if step := a.job.VM.Steps[i]; step.Kind != StepCreate || step.Disk != d.Address {
+			continue
+		}
+		var err error
+		if id, err = s.identity(); err != nil {
+			return err
+		}
+	}
+	state, err := a.Storage.State(ctx, d.Volume, a.journal.Run(), id)
+	if err != nil {
+		return err
+	}
+	if state != host.Ours {
+		return keep(fmt.Errorf("%s is %s, not the one that this run made: it stays as it is; roll back", d.Volume, state))
+	}
+	return a.Storage.Activate(ctx, d.Volume)
 }
 
 // digests opens the disk's digest file, or makes it for a copy that begins.
@@ -208,5 +231,6 @@ func (a *act) define(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.Virt.Define(ctx, xml, a.job.VM.Domain.AutoStart, a.journal.Run())
+	// Hours of copying shall not go because libvirt is away or dislikes a line.
+	return keep(a.Virt.Define(ctx, xml, a.job.VM.Domain.AutoStart, a.journal.Run()))
 }

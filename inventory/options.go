@@ -21,7 +21,7 @@ var (
 	bookkeeping = regexp.MustCompile(`^(` + strings.Join([]string{
 		`\.encoding`, `config\.version`, `virtualhw\..*`, `vmci0\..*`, `hpet0\..*`, `cleanshutdown`, `softpoweroff`,
 		`svga\.(present|guestbackedprimaryaware|autodetect)`, `vmotion\..*`, `migrate\..*`, `sched\.swap\.derivedname`, `replay\..*`,
-		`uuid\.(action|location|bios)`, `vc\.uuid`, `checkpoint\..*`, `viv\..*`, `vmxstats\..*`, `monitor\.phys_bits_used`,
+		`uuid\.(location|bios)`, `vc\.uuid`, `checkpoint\..*`, `viv\..*`, `vmxstats\..*`, `monitor\.phys_bits_used`,
 		`powertype\..*`, `toolscripts\..*`, `toolsinstallmanager\..*`, `tools\.(upgrade\.policy|remindinstall|guest\.desktop\.autolock)`,
 		`pcibridge[0-9]+\..*`, `.*\.pcislotnumber`, `vmware\.tools\..*`, `evccompatibilitymode`, `numa\.autosize\..*`,
 		`(host|guest|user)cpuid\..*`, `extendedconfigfile`, `guestos\.detailed\.data`, `(scsi|sata|ide|nvme)[0-9]+:[0-9]+\.(redo|ctkenabled)`,

@@ -29,15 +29,17 @@ func copyCmd(t terminal) *cli.Command {
 		ArgsUsage: "SRC DST",
 		Description: `SRC is a VMDK: a local file (the descriptor, or a file that holds its own), or
 one on an ESXi host, as the datastore browser has it or as a datastore path.
-DST is a raw file that doesn't exist yet, or a block device. What reads as
-zeros isn't written: a file is sparse, a device's range is zeroed.
+DST is a raw file that doesn't exist yet, or a block device of the disk's size
+that is blank; --overwrite takes one that isn't, or is larger, and zeroes the
+rest of it. What reads as zeros isn't written: a file is sparse, a device's
+range is zeroed.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
   esxodus copy --esxi https://root@esx1 '[datastore1] web1/web1.vmdk' web1.raw`,
 		Flags: slices.Concat(sourceFlags(), runFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "verify", Usage: "read the target back and compare it with what was read"},
-			&cli.BoolFlag{Name: "overwrite", Usage: "write to a block device that is not blank"},
+			&cli.BoolFlag{Name: "overwrite", Usage: "write to a block device that is not blank, or larger than the disk"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 2, 2, "a source and a target")
@@ -91,7 +93,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 		return err
 	}
 	r := copied{
-		Source: src, Target: dst, Bytes: stats.Bytes, Read: stats.Read, Written: stats.Written, Zero: stats.Zero,
+		Source: redacted(src), Target: dst, Bytes: stats.Bytes, Read: stats.Read, Written: stats.Written, Zero: stats.Zero,
 		Seconds: time.Since(begin).Seconds(), Verify: c.Bool("verify"),
 	}
 	if wantJSON {
@@ -99,6 +101,14 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	}
 	_, err = fmt.Fprintf(t.out, "%s: %s, %s of it data, in %.1f s\n", dst, report.Bytes(r.Bytes), report.Bytes(r.Written), r.Seconds)
 	return err
+}
+
+// redacted is a source without the password that its URL may hold.
+func redacted(src string) string {
+	if u, err := url.Parse(src); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return src
 }
 
 // transfer copies, and reads back where that is asked for.
@@ -217,6 +227,10 @@ func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
 	}
 	if overwrite {
 		return nil
+	}
+	if raw.Size() > size {
+		return withHint(fmt.Errorf("%s has %d bytes, %d more than the disk: they would be zeroed", dst, raw.Size(), raw.Size()-size),
+			"if they may be, give --overwrite")
 	}
 	const look = 1 << 20
 	buf := make([]byte, min(look, raw.Size()))

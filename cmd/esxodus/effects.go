@@ -82,6 +82,9 @@ type source struct {
 	shell  func(esxi.Config) shell.Config
 	mu     sync.Mutex
 	client *esxi.Client
+	// refused is a login that failed: tried again for each VM of a batch it
+	// would lock the account.
+	refused error
 }
 
 func (s *source) dial(ctx context.Context) (*esxi.Client, error) {
@@ -90,12 +93,22 @@ func (s *source) dial(ctx context.Context) (*esxi.Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
+	if s.refused != nil {
+		return nil, s.refused
+	}
 	cfg, err := s.config()
 	if err != nil {
 		return nil, err
 	}
-	s.client, err = esxi.Dial(ctx, cfg)
-	return s.client, err
+	client, err := esxi.Dial(ctx, cfg)
+	if errors.Is(err, esxi.ErrLogin) {
+		s.refused = err
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.client = client
+	return client, nil
 }
 
 func (s *source) Close(ctx context.Context) error {

@@ -35,6 +35,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "storage", Usage: "`WHERE` the disks go: dir:PATH for sparse raw files, lvm:VG for logical volumes"},
 		&cli.StringSliceFlag{Name: "uplink", Usage: "a `MAP` such as vmnic0=eno1: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
 		&cli.StringSliceFlag{Name: "network", Usage: "a `MAP` such as 'VM Network=macvtap:eno1', =bridge:br0 or =none: what a port group's NICs attach to (repeatable)"},
+		&cli.StringSliceFlag{Name: "network-file", Usage: "a `MAP` such as eno1=lan.network: the networkd file that configures a host interface, as networkctl status shows it (repeatable)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "the domains' `TYPE`, kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by the `ROAD` api, ssh or auto (default: they are refused)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,11 @@ import (
 	"esxodus/convert"
 	"esxodus/convert/virt"
 )
+
+// connectTimeout is how long a libvirtd may take to answer.
+const connectTimeout = 30 * time.Second
+
+var errNoAnswer = errors.New("libvirt does not answer: is its daemon stuck? (systemctl restart libvirtd)")
 
 // hypervisor is libvirt as package convert sees it: connected on first use.
 type hypervisor struct {
@@ -28,9 +34,11 @@ func (h *hypervisor) connect(ctx context.Context) (*virt.Conn, error) {
 	if h.conn != nil {
 		return h.conn, nil
 	}
-	conn, err := virt.Connect(ctx, h.uri)
+	bounded, cancel := context.WithTimeoutCause(ctx, connectTimeout, errNoAnswer)
+	defer cancel()
+	conn, err := virt.Connect(bounded, h.uri)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", h.uri, err)
 	}
 	h.conn = conn
 	return conn, nil
@@ -71,7 +79,7 @@ func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
 		return convert.TargetFacts{}, err
 	}
 	for _, i := range infos {
-		facts.Domains = append(facts.Domains, convert.KnownDomain{Name: i.Name, UUID: i.UUID, MACs: i.MACs})
+		facts.Domains = append(facts.Domains, convert.KnownDomain{Name: i.Name, UUID: i.UUID, MACs: i.MACs, Active: i.Active, Disks: i.Disks})
 	}
 	return facts, nil
 }

@@ -110,6 +110,9 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	if o.Network.Map, err = network.ParseMap(c.StringSlice("network")); err != nil {
 		return o, usageErr(err)
 	}
+	if o.Network.Files, err = network.ParseFiles(c.StringSlice("network-file")); err != nil {
+		return o, usageErr(err)
+	}
 	return o, nil
 }
 

@@ -120,7 +120,13 @@ func permute(app *cli.App, args []string) []string {
 			rest = append(rest, arg)
 		default:
 			flags = append(flags, arg)
-			if takesValue(cmd, arg) && i+1 < len(args) {
+			if arg == "-h" || arg == "--help" {
+				return slices.Concat(args[:2], []string{arg})
+			}
+			if takesValue(cmd, arg) && i+1 == len(args) {
+				return slices.Concat(args[:2], flags) // the library then says what is missing
+			}
+			if takesValue(cmd, arg) {
 				i++
 				flags = append(flags, args[i])
 			}
