@@ -29,9 +29,8 @@ func copyCmd(t terminal) *cli.Command {
 		ArgsUsage: "SRC DST",
 		Description: `SRC is a VMDK: a local file (the descriptor, or a file that holds its own), or
 one on an ESXi host, as the datastore browser has it or as a datastore path.
-DST is a raw file that doesn't exist yet, or a block device of the disk's size
-that is blank; --overwrite takes one that isn't, or is larger, and zeroes the
-rest of it. What reads as zeros isn't written: a file is sparse, a device's
+DST is a raw file that doesn't exist yet, or a block device that is blank;
+--overwrite takes one that isn't. What a device has beyond the disk is zeroed. What reads as zeros isn't written: a file is sparse, a device's
 range is zeroed.
 
   esxodus copy web1.vmdk web1.raw
@@ -39,7 +38,7 @@ range is zeroed.
   esxodus copy --esxi https://root@esx1 '[datastore1] web1/web1.vmdk' web1.raw`,
 		Flags: slices.Concat(sourceFlags(), runFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "verify", Usage: "read the target back and compare it with what was read"},
-			&cli.BoolFlag{Name: "overwrite", Usage: "write to a block device that is not blank, or larger than the disk"},
+			&cli.BoolFlag{Name: "overwrite", Usage: "write to a block device that is not blank"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 2, 2, "a source and a target")
@@ -228,13 +227,16 @@ func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
 	if overwrite {
 		return nil
 	}
-	if raw.Size() > size {
-		return withHint(fmt.Errorf("%s has %d bytes, %d more than the disk: they would be zeroed", dst, raw.Size(), raw.Size()-size),
-			"if they may be, give --overwrite")
-	}
 	const look = 1 << 20
-	buf := make([]byte, min(look, raw.Size()))
-	for _, off := range []int64{0, raw.Size() - int64(len(buf))} {
+	buf := make([]byte, look)
+	// The beginning and the end, where signatures are, and all that lies
+	// beyond the disk, which the copy zeroes.
+	offsets := []int64{0, max(0, size-look)}
+	for off := size; off < raw.Size(); off += look {
+		offsets = append(offsets, off)
+	}
+	for _, off := range offsets {
+		buf := buf[:min(look, raw.Size()-off)]
 		if _, err := raw.ReadAt(buf, off); err != nil {
 			return fmt.Errorf("%s: %w", dst, err)
 		}

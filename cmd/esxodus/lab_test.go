@@ -301,7 +301,9 @@ func (l *lab) domains(prefix string) []string {
 
 // forget removes a domain of this test's that may be left.
 func (l *lab) forget(name string) {
-	_, _ = virsh("destroy", name+"-proof")
+	for _, proof := range l.domains(name + "-proof-") {
+		_, _ = virsh("destroy", proof)
+	}
 	_, _ = virsh("undefine", "--nvram", name)
 }
 

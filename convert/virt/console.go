@@ -179,6 +179,8 @@ func bootSigns() []sign {
 		{kind: failed, reason: "the guest stopped in emergency mode", pattern: regexp.MustCompile(`You are in (emergency|rescue) mode|Entering emergency mode|Give root password for (maintenance|system maintenance)|Press Enter for (emergency shell|maintenance)|root account is locked`)},
 		{kind: failed, reason: "GRUB found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *grub( rescue)?> *`)},
 		{kind: failed, reason: "GRUB found nothing to boot", pattern: regexp.MustCompile(`^ *(Entering rescue mode\.\.\.|error: .*you need to load the kernel first|.*Minimal BASH-like line editing is supported)`)},
+		// SeaBIOS repaints its line when the port is slow: "No bootabb", "le device."
+		{kind: failed, reason: "the firmware found nothing to boot", pattern: regexp.MustCompile(`^No boota|able device\.( Retrying in \d+ seconds\.)?$`)},
 		{kind: failed, reason: "the firmware found nothing to boot", pattern: regexp.MustCompile(`No bootable (device|option|medium)|BdsDxe: No bootable|Operating system not found|Missing operating system|UEFI Interactive Shell|Reboot and [Ss]elect proper [Bb]oot device`)},
 		{kind: failed, reason: "the firmware found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *(Shell> |2\.0 Shell>)`)},
 		{kind: up, prompt: true, pattern: regexp.MustCompile(`(^|\s)[Ll]ogin: ?$`)},

@@ -73,6 +73,7 @@ func TestConsoleOutcome(t *testing.T) {
 		{"emergency target's unit", "[  OK  ] Started emergency-helper.service\n", undecided, ""},
 		{"a prompt that is not one", "password for login: x", undecided, ""},
 
+		{"SeaBIOS on a slow port", "Boot failed: not a bootable disk\r\n\r\nNo bootabb\rle device.\r\n", failed, "the firmware found nothing to boot"},
 		{"only the issue", "\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\n", undecided, ""},
 		{"Debian", "\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\nweb login: ", up, ""},
 		{"Ubuntu", "\r\nUbuntu 22.04.3 LTS web.example.com ttyS0\r\n\r\nweb login: ", up, ""},

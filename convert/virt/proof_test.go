@@ -34,7 +34,7 @@ func TestProve(t *testing.T) {
 		{name: "kernel panic", boot: fixtures.BootSector("Booting\r\n[    1.5] Kernel panic - not syncing: VFS: no init found.\r\n[    1.6] CPU: 0\r\n"), reason: "the kernel panicked", evidence: "no init found"},
 		{name: "initramfs shell", boot: fixtures.BootSector("Begin: Running /scripts\r\n(initramfs) "), reason: "the initramfs stopped in its shell", evidence: "(initramfs)"},
 		{name: "GRUB rescue", boot: fixtures.BootSector("error: no such device: 1234.\r\ngrub rescue> "), reason: "GRUB found nothing to boot", evidence: "grub rescue>"},
-		{name: "no boot sector", boot: make([]byte, 512), reason: "the firmware found nothing to boot", evidence: "No bootable device"},
+		{name: "no boot sector", boot: make([]byte, 512), reason: "the firmware found nothing to boot"},
 		{name: "silent guest that writes", boot: fixtures.BootSector("", writes64()...), edit: noSerial, kind: Activity, evidence: "in 64 requests"},
 		{name: "silent guest that does not write", boot: fixtures.BootSector(""), edit: noSerial, reason: "no login prompt, and no sign that it mounted its disks,"},
 		{name: "no serial port", boot: fixtures.BootSector("", writes64()...), edit: noPort, kind: Activity, evidence: "in 64 requests"},
