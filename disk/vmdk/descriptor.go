@@ -69,7 +69,10 @@ func ParseDescriptor(b []byte) (Descriptor, error) {
 	if !IsDescriptor(b) {
 		return Descriptor{}, fmt.Errorf("%w: descriptor doesn't begin with \"# Disk DescriptorFile\"", ErrFormat)
 	}
-	text, err := decode(bytes.TrimRight(b, "\x00")) // qemu-img pads with zeros
+	// qemu-img pads with zeros, and when its random CID gets shorter in the
+	// second writing, the end of the first text stands behind them.
+	b, _, _ = bytes.Cut(b, []byte{0})
+	text, err := decode(b)
 	if err != nil {
 		return Descriptor{}, fmt.Errorf("%w: descriptor: %w", ErrFormat, err)
 	}
