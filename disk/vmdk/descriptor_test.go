@@ -67,7 +67,7 @@ func TestEncodings(t *testing.T) {
 // stands behind the zeros.
 func TestDescriptorAfterNUL(t *testing.T) {
 	text := "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 8 FLAT \"a-flat.vmdk\" 0\n"
-	d, err := ParseDescriptor([]byte(text + "\x00\n\x00\x00"))
+	d, err := vmdk.ParseDescriptor([]byte(text + "\x00\n\x00\x00"))
 	if err != nil || len(d.Extents) != 1 {
 		t.Errorf("ParseDescriptor = %+v, %v; want one extent", d, err)
 	}
