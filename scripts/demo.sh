@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 
 home=/var/lib/esxodus-demo
-name=debian
+name=esxodus-demo
 
 # esxodus COMMAND ARG... runs the program against the demo's host and state,
 # showing what it runs.
@@ -23,8 +23,9 @@ esxodus() {
 
 # serve starts the ESXi host and sets url, thumbprint and password_file.
 serve() {
-	mkdir -p "$work/guests"
-	ln -sfn "$cache/guests/$name" "$work/guests/$name"
+	mkdir -p "$work/guests/$name"
+	ln -s "$cache"/guests/debian/*.vmdk "$work/guests/$name/"
+	sed "s/\"name\": *\"debian\"/\"name\": \"$name\"/" "$cache/guests/debian/vm.json" >"$work/guests/$name/vm.json"
 	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
 		--ready-file "$work/ready" 2>"$work/esxi.log" &
 	esxi=$!
@@ -68,14 +69,16 @@ virt=$("$here/kvm-works")
 serve
 mkdir -p "$home/disks" "$home/state"
 chmod 711 "$home" "$home/disks"
-if bin/esxodus status --state "$home/state" "$name" >/dev/null 2>&1; then
+if bin/esxodus status --state "$home/state" "$name" 2>/dev/null | grep -Eq ': (ready|unfinished|half undone)'; then
 	say 'rolling the last demo back'
-	bin/esxodus rollback --state "$home/state" "$name" || :
+	bin/esxodus rollback --state "$home/state" "$name" ||
+		die "the domain $name of the last demo can't be rolled back; shut it down (virsh destroy $name) and try again"
 fi
 
+uplink=$(ip -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
 set -- --esxi "$URL" --thumbprint "$THUMBPRINT" --password-file "$PASSWORD_FILE"
 esxodus inventory "$@"
-esxodus convert "$@" --storage "dir:$home/disks" --uplink vmnic0=eth0 --virt-type "$virt" \
+esxodus convert "$@" --storage "dir:$home/disks" --uplink "vmnic0=${uplink:-eth0}" --virt-type "$virt" \
 	--state "$home/state" --yes "$name"
 printf '\n$ virsh dominfo %s\n' "$name" >&2
 virsh -c qemu:///system dominfo "$name"
