@@ -91,7 +91,7 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), rec)
 	}
 	if undo := Rollback(context.WithoutCancel(ctx), j, e); undo != nil {
-		return fmt.Errorf("%w: %w; and undoing it: %w", ErrStopped, err, undo)
+		return fmt.Errorf("%w; and undoing it: %w", err, undo)
 	}
 	return fmt.Errorf("%w; %w", err, ErrUndone)
 }
@@ -177,6 +177,13 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.live("roll back"); err != nil {
 		return err
 	}
+	if err := undoAll(ctx, j, e); err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	return j.add(Record{Event: EventEnd, Outcome: RolledBack})
+}
+
+func undoAll(ctx context.Context, j *Journal, e Effects) error {
 	a := &act{Effects: e, job: j.Job(), journal: j}
 	if err := a.unused(ctx); err != nil {
 		return err
@@ -190,7 +197,7 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 			return fmt.Errorf("undoing %q: %w", a.job.VM.Steps[i].Text, err)
 		}
 	}
-	return j.add(Record{Event: EventEnd, Outcome: RolledBack})
+	return nil
 }
 
 // unused makes sure, before anything is undone, that no domain but this run's,

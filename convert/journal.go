@@ -186,14 +186,24 @@ func (j *Journal) add(rec Record) error {
 	if err != nil {
 		return fmt.Errorf("journal record: %w", err)
 	}
-	if _, err := j.file.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("journal: %w", err)
+	if n, err := j.file.Write(append(line, '\n')); err != nil {
+		// Half a line must not become the beginning of the next one.
+		return errors.Join(fmt.Errorf("journal: %w", err), j.cutBack(int64(n)))
 	}
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.records = append(j.records, rec)
 	return nil
+}
+
+// cutBack removes the last n bytes of the file.
+func (j *Journal) cutBack(n int64) error {
+	info, err := j.file.Stat()
+	if err != nil {
+		return err
+	}
+	return j.file.Truncate(info.Size() - n)
 }
 
 // step records an event of step i.

@@ -28,25 +28,43 @@ type RefusedError struct{ Err error }
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
+// wasOff is the result of a shutdown that found the VM off already: undoing it
+// powers nothing on.
+const wasOff = "was off already"
+
 // shutdown shuts the source VM down. The journal learns of a refusal, so that
 // undoing it waits for nothing.
-func (a *act) shutdown(ctx context.Context, i int, step Step) error {
+func (a *act) shutdown(ctx context.Context, i int, step Step) (any, error) {
+	if h, err := a.Host.Inventory(ctx); err == nil && !a.journal.asked(i) {
+		if vm, err := h.Find(a.job.VM.Source.ID); err == nil && vm.Power == inventory.PoweredOff {
+			return wasOff, nil
+		}
+	}
+	if err := a.journal.step(i, EventClaim, nil); err != nil {
+		return nil, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	err := a.Host.Shutdown(bounded, step.Road, a.job.VM.Source.ID)
 	if _, ok := errors.AsType[*RefusedError](err); ok {
-		return errors.Join(err, a.journal.step(i, EventUndone, nil))
+		return nil, errors.Join(err, a.journal.step(i, EventUndone, nil))
 	}
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
-		return fmt.Errorf("%w: look at the VM's console what it waits for, or shut it down by hand", err)
+		return nil, fmt.Errorf("%w: look at the VM's console what it waits for, or shut it down by hand", err)
 	}
-	return err
+	return nil, err
 }
+
+// asked reports whether an earlier attempt at step i asked the guest.
+func (j *Journal) asked(i int) bool { return j.steps()[i].claim != nil }
 
 // powerOn takes a shutdown back. A guest that was asked and is still on may go
 // off at any moment, and would then stay off behind everybody's back: it is
 // waited for.
 func (a *act) powerOn(ctx context.Context, step Step, s stepState) error {
+	if s.claim == nil {
+		return nil // the guest was not asked
+	}
 	if !s.done {
 		a.Progress.Step(a.job.VM.Name, fmt.Sprintf("wait up to %v for the guest, which was asked to shut down, to go off", settleTime))
 		if err := a.settle(ctx); err != nil {

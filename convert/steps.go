@@ -32,7 +32,7 @@ func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, erro
 		return a.actOnDisk(ctx, i, step, s, d)
 	case StepShutdown:
 		a.Progress.Step(a.job.VM.Name, step.Text)
-		return nil, a.shutdown(ctx, i, step)
+		return a.shutdown(ctx, i, step)
 	case StepRecheck:
 		return a.recheck(ctx)
 	case StepDefine:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 
 	"esxodus/convert"
@@ -46,10 +47,10 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &e):
-		return e.code
 	case errors.Is(err, convert.ErrStopped):
 		return exitStopped
+	case errors.As(err, &e):
+		return e.code
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
@@ -68,8 +69,10 @@ func complain(w io.Writer, err error) {
 func hints(err error) []string {
 	var out []string
 	var e *exitError
-	if errors.As(err, &e) && e.hint != "" {
-		out = append(out, e.hint)
+	for inner := err; errors.As(inner, &e); inner = e.err {
+		if e.hint != "" && !slices.Contains(out, e.hint) {
+			out = append(out, e.hint)
+		}
 	}
 	for _, h := range []struct {
 		is   error

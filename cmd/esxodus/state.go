@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"esxodus/convert"
 	"esxodus/convert/report"
@@ -139,13 +140,13 @@ func runEffects(c *cli.Context, t terminal, job *convert.VMJob) (*effects, error
 	if err != nil {
 		return nil, err
 	}
-	e.source.config = func() (esxi.Config, error) {
+	e.source.config = sync.OnceValues(func() (esxi.Config, error) {
 		cfg, err := sourceConfig(c, t, job.Source.URL)
 		if cfg.Thumbprint == "" {
 			cfg.Thumbprint = job.Source.Thumbprint
 		}
 		return cfg, err
-	}
+	})
 	return e, nil
 }
 
