@@ -176,7 +176,7 @@ func TestRollbackWithoutSSH(t *testing.T) {
 	l := newLab(t, esxi.Options{})
 	l.host.SetPower(l.vm, true)
 	l.run(exitDone, l.convert(slices.Concat(l.ssh(), []string{"--shutdown", "ssh", "--no-proof"})...)...)
-	r := l.run(exitFailed, append(l.again("rollback"), "--ssh", "127.0.0.1:1", "--ssh-fingerprint", l.ssh()[3])...)
+	r := l.run(exitStopped, append(l.again("rollback"), "--ssh", "127.0.0.1:1", "--ssh-fingerprint", l.ssh()[3])...)
 	if !strings.Contains(r.err, "127.0.0.1:1") {
 		t.Errorf("stderr:\n%s", r.err)
 	}
