@@ -32,6 +32,7 @@ type world struct {
 	power   map[string]bool // what Shutdown and PowerOn did: id → on
 	defined map[string]string
 	proofs  int
+	domains []KnownDomain // on the target
 	tick    func(what string) error
 }
 
@@ -187,7 +188,7 @@ func (s tickingStorage) Create(ctx context.Context, v host.Volume, run string, c
 type virtOf struct{ w *world }
 
 func (v virtOf) Facts(context.Context) (TargetFacts, error) {
-	return TargetFacts{Host: "kvm1", VirtTypes: []string{"qemu"}}, nil
+	return TargetFacts{Host: "kvm1", VirtTypes: []string{"qemu"}, Domains: v.w.domains}, nil
 }
 
 func (v virtOf) Define(_ context.Context, xml string, _ bool, run string) error {
