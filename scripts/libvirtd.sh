@@ -24,8 +24,11 @@ await() {
 	done
 }
 
-# alive NAME tells whether a daemon of that name runs by its pid file.
-alive() { [ -s "/run/$1.pid" ] && kill -0 "$(cat "/run/$1.pid")" 2>/dev/null; }
+# alive NAME tells whether a daemon of that name runs by its pid file, which a
+# killed one leaves: its number may be another process's by now.
+alive() {
+	[ -s "/run/$1.pid" ] && [ "$(cat "/proc/$(cat "/run/$1.pid")/comm" 2>/dev/null)" = "$1" ]
+}
 
 case ${1-} in
 '') ;;
