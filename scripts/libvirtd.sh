@@ -25,9 +25,12 @@ await() {
 }
 
 # alive NAME tells whether a daemon of that name runs by its pid file, which a
-# killed one leaves: its number may be another process's by now.
+# killed one leaves: its number may be another process's by now, or a zombie's.
 alive() {
-	[ -s "/run/$1.pid" ] && [ "$(cat "/proc/$(cat "/run/$1.pid")/comm" 2>/dev/null)" = "$1" ]
+	[ -s "/run/$1.pid" ] && case $(readlink "/proc/$(cat "/run/$1.pid")/exe") in
+	*/"$1") ;;
+	*) return 1 ;;
+	esac
 }
 
 case ${1-} in
