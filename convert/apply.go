@@ -235,8 +235,8 @@ func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 	return a.journal.step(i, EventUndone, nil)
 }
 
-// Commit accepts the domain: the volumes and the domain lose the mark by which
-// a rollback would know them, and the run ends. All steps must be done.
+// Commit accepts the domain: its volumes lose the mark by which a rollback
+// would know them, and the run ends. All steps must be done.
 func Commit(ctx context.Context, j *Journal, e Effects) error {
 	job := j.Job()
 	s := summary(j.records)

@@ -21,15 +21,7 @@ func statusCmd(t terminal) *cli.Command {
 		ArgsUsage: "[VM]",
 		Flags:     slices.Concat(stateFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
-			args, err := arguments(c, 0, 1, "at most one VM")
-			if err != nil {
-				return err
-			}
-			wantJSON, err := asJSON(c)
-			if err != nil {
-				return err
-			}
-			dir, err := stateDir(c)
+			args, wantJSON, dir, err := runArguments(c, 0, "at most one VM")
 			if err != nil {
 				return err
 			}
@@ -88,19 +80,24 @@ take it out of ESXi's autostart before that host reboots.`,
 	}, convert.Commit)
 }
 
+// runArguments reads what the commands about runs have in common: at most one
+// argument, the form of the results, and where the journals are.
+func runArguments(c *cli.Context, least int, what string) (args []string, wantJSON bool, dir convert.StateDir, err error) {
+	if args, err = arguments(c, least, 1, what); err != nil {
+		return nil, false, "", err
+	}
+	if wantJSON, err = asJSON(c); err != nil {
+		return nil, false, "", err
+	}
+	dir, err = stateDir(c)
+	return args, wantJSON, dir, err
+}
+
 // runCmd completes a command that acts on the run of one VM.
 func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, convert.Effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
 	cmd.Action = func(c *cli.Context) error {
-		args, err := arguments(c, 1, 1, "one VM or domain")
-		if err != nil {
-			return err
-		}
-		wantJSON, err := asJSON(c)
-		if err != nil {
-			return err
-		}
-		dir, err := stateDir(c)
+		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
 		if err != nil {
 			return err
 		}

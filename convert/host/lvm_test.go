@@ -142,24 +142,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func FuzzSafeName(f *testing.F) {
-	for _, seed := range []string{"web", "Büro Server #1", "", "..", "-x", "snapshot", "pvmove0", "a_tdata_mlog", "%2f/../x", "\xff", strings.Repeat("_cdata", 40), "___mlog"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, in string) {
-		got := SafeName(in)
-		if err := checkLV(got); err != nil {
-			t.Errorf("SafeName(%q): %v", in, err)
-		}
-		if again := SafeName(got); again != got {
-			t.Errorf("SafeName(%q) = %q, and of that %q", in, got, again)
-		}
-		if _, err := (Dir{Path: "/x"}).Volume(got, 1); err != nil {
-			t.Errorf("SafeName(%q): %v", in, err)
-		}
-	})
-}
-
 // noMapper runs LVM's tools without device-mapper, on one loop device and
 // with a configuration of their own.
 type noMapper struct{ t *testing.T }

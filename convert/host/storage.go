@@ -120,26 +120,7 @@ func ParseStorage(s string, tool Tool) (Storage, error) {
 // hyphen doubled; a file name allows 255 with what a temporary name adds.
 const maxName = 100
 
-// SafeName turns any name into one that both storages take, and a shell too:
-// letters, digits and _ + . - stay, each run of others becomes one _, and
-// words that LVM keeps for itself are broken up. Two names can come to the
-// same: the plan must look for that.
-func SafeName(name string) string {
-	s := strings.TrimLeft(unsafeRunes.ReplaceAllString(name, "_"), "-.")
-	for _, word := range reserved() {
-		s = strings.ReplaceAll(s, word, "-"+word[1:])
-	}
-	s = s[:min(len(s), maxName)]
-	if checkLV(s) != nil {
-		s = "vm_" + s
-	}
-	return s[:min(len(s), maxName)]
-}
-
-var (
-	unsafeRunes = regexp.MustCompile(`[^A-Za-z0-9_+.-]+`)
-	runPattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
-)
+var runPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // checkRun guards what run ids are put into: file names and LVM tags.
 func checkRun(run string) error {
