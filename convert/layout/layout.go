@@ -1,0 +1,121 @@
+// Package layout decides where a guest's file systems come to lie on the
+// target's disks, before anything is copied. It is pure: it computes, LVM's own
+// tools make the metadata later (package host), and what they make must agree.
+//
+// Words: a layout is keep (the disk as it was), lvm (the whole disk is one
+// physical volume, without partitions) or plain (the whole disk is one file
+// system). A head is the start of a physical volume up to its first extent:
+// label, metadata, and room for boot code. A move is a file system's way from
+// its old place to its new one.
+package layout
+
+// Kind is how a disk is laid out.
+type Kind string
+
+// The kinds of layout. Auto, in a request only, takes lvm for a guest that
+// qualifies and keep for any other.
+const (
+	Auto  Kind = "auto"
+	LVM   Kind = "lvm"
+	Keep  Kind = "keep"
+	Plain Kind = "plain"
+)
+
+// Layout is where a VM's disks come to lie.
+type Layout struct {
+	Kind    Kind     `json:"kind"`              // lvm or plain if any disk changes, else keep
+	Reasons []string `json:"reasons,omitempty"` // why it is not what was asked for, or not lvm
+	Disks   []Disk   `json:"disks"`             // in the VM's order
+	Groups  []Group  `json:"groups,omitempty"`  // volume groups that LVM's tools make or change
+	Moves   []Move   `json:"moves,omitempty"`   // of every partition and logical volume with content
+	Boot    *Boot    `json:"boot,omitempty"`    // nil where the disk keeps its boot loader
+}
+
+// Disk is one disk of a layout. Sizes and offsets are bytes.
+type Disk struct {
+	Address string  `json:"address"` // the source's: "scsi0:0"
+	Kind    Kind    `json:"kind"`    // lvm, keep or plain
+	Size    int64   `json:"size"`    // what the target must have at least
+	Grown   int64   `json:"grown"`   // by how much that is more than the source has
+	Head    int64   `json:"head"`    // bytes from 0 that are LVM's; 0 where there is no head
+	Ranges  []Range `json:"ranges"`  // ascending on the target, none in the head; the rest is zeroed
+}
+
+// Range says that Length bytes from Source on the source disk land at Target
+// on the same disk of the target. All are bytes.
+type Range struct {
+	Source int64 `json:"source"`
+	Target int64 `json:"target"`
+	Length int64 `json:"length"`
+}
+
+// Group is a volume group to make (UUID is ""), or an existing one whose
+// physical volumes move to the start of their disks and that gets new volumes.
+type Group struct {
+	Name       string   `json:"name"`
+	UUID       string   `json:"uuid,omitempty"`
+	Seqno      int64    `json:"seqno,omitempty"` // of an existing one: the layout holds for this state of its metadata only
+	ExtentSize int64    `json:"extentSize"`      // bytes
+	PVs        []PV     `json:"pvs"`
+	Volumes    []Volume `json:"volumes"` // all of them, new ones in the order of their making
+}
+
+// PV is a physical volume that is a whole disk of the target.
+type PV struct {
+	UUID    string `json:"uuid"`             // in LVM's groups
+	Disk    string `json:"disk"`             // address
+	Size    int64  `json:"size"`             // bytes, the disk's
+	Start   int64  `json:"start"`            // bytes from the disk's start to extent 0
+	Extents int64  `json:"extents"`          // after it was resized
+	Source  int64  `json:"source,omitempty"` // of an existing one: its offset on the source disk, bytes
+	New     bool   `json:"new"`
+}
+
+// Volume is a linear logical volume of a group.
+type Volume struct {
+	Name     string    `json:"name"`
+	New      bool      `json:"new"`
+	Extents  int64     `json:"extents"`
+	Segments []Segment `json:"segments"`
+}
+
+// Segment is a run of Count physical extents of a volume.
+type Segment struct {
+	PV    string `json:"pv"`    // UUID
+	PE    int64  `json:"pe"`    // first physical extent
+	Count int64  `json:"count"` // extents
+}
+
+// Move is one file system's way. Offsets and lengths are bytes.
+type Move struct {
+	Content    string `json:"content"` // ext4, xfs, swap …
+	Mount      string `json:"mount,omitempty"`
+	Label      string `json:"label,omitempty"`
+	UUID       string `json:"uuid,omitempty"` // of the file system
+	From       string `json:"from"`           // "scsi0:0 partition 1", "vg0/root"
+	FromDisk   string `json:"fromDisk,omitempty"`
+	FromOffset int64  `json:"fromOffset"` // on that disk; of a logical volume its first extent's
+	Length     int64  `json:"length"`
+	To         string `json:"to,omitempty"` // "vg0/root", or the disk's address for plain; "" where it is left out
+	ToDisk     string `json:"toDisk,omitempty"`
+	ToOffset   int64  `json:"toOffset"`
+	Reason     string `json:"reason,omitempty"` // why it is left out
+	// Names are the source's names of it that hold no longer, as they may stand
+	// in a guest's configuration: /dev/sda1, PARTUUID=….
+	Names []string `json:"names,omitempty"`
+}
+
+// Device is the file system's name in the guest: "/dev/mapper/vg0-root",
+// "" where there is none that lasts.
+func (m Move) Device() string {
+	return device(m.To)
+}
+
+// Boot is where the loader and what it loads lie.
+type Boot struct {
+	Disk   string `json:"disk"`             // address of the disk whose sector 0 boots
+	PV     string `json:"pv,omitempty"`     // UUID of the physical volume that this disk is
+	Volume string `json:"volume,omitempty"` // "vg0/boot": what holds /boot
+	End    int64  `json:"end"`              // bytes: no block of /boot lies beyond it
+	UEFI   bool   `json:"uefi"`             // the source boots through UEFI, the target by BIOS
+}
