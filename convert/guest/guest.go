@@ -17,14 +17,16 @@ package guest
 // Guest is what a look inside found. Every field may be empty: a look that
 // finds nothing is no error, the plan then says so.
 type Guest struct {
-	OS          string       `json:"os,omitempty"`      // linux, windows, bsd; "" unknown
-	Distro      string       `json:"distro,omitempty"`  // os-release ID: debian
-	Version     string       `json:"version,omitempty"` // os-release VERSION_ID: 12
+	OS          string       `json:"os,omitempty"`         // linux, windows, bsd; "" unknown
+	Distro      string       `json:"distro,omitempty"`     // os-release ID: debian
+	DistroLike  []string     `json:"distroLike,omitempty"` // os-release ID_LIKE: what it derives from
+	Version     string       `json:"version,omitempty"`    // os-release VERSION_ID: 12
 	PrettyName  string       `json:"prettyName,omitempty"`
 	Hostname    string       `json:"hostname,omitempty"`
 	Root        string       `json:"root,omitempty"`        // the volume: "scsi0:0 partition 1", "vg0/root"
 	Disks       []DiskLayout `json:"disks"`                 // in the VM's order
 	Volumes     []Volume     `json:"volumes,omitempty"`     // logical volumes
+	Groups      []Group      `json:"groups,omitempty"`      // volume groups
 	Kernels     []string     `json:"kernels,omitempty"`     // versions with an image in /boot, newest last
 	Initrds     []Initrd     `json:"initrds,omitempty"`     // one per kernel that has one
 	Cmdline     string       `json:"cmdline,omitempty"`     // kernel command line of the default boot entry
@@ -44,11 +46,14 @@ type Guest struct {
 
 // DiskLayout is one disk's partition table and what its partitions hold.
 type DiskLayout struct {
-	Address    string      `json:"address"`            // the source's: "scsi0:0"
-	Size       int64       `json:"size"`               // bytes
-	Table      string      `json:"table"`              // mbr, gpt, none
-	TableID    string      `json:"tableID,omitempty"`  // mbr: 8 hex digits; gpt: GUID
-	BootCode   bool        `json:"bootCode,omitempty"` // sector 0 holds code and ends in 55 AA
+	Address    string      `json:"address"`              // the source's: "scsi0:0"
+	Size       int64       `json:"size"`                 // bytes
+	Table      string      `json:"table"`                // mbr, gpt, none
+	TableID    string      `json:"tableID,omitempty"`    // mbr: 8 hex digits; gpt: GUID
+	BootCode   bool        `json:"bootCode,omitempty"`   // sector 0 holds code and ends in 55 AA
+	SectorSize int64       `json:"sectorSize,omitempty"` // bytes that the table counts in, where that is not 512
+	Hybrid     bool        `json:"hybrid,omitempty"`     // gpt: the MBR lists partitions of its own besides
+	Problem    string      `json:"problem,omitempty"`    // why the table makes no sense
 	Partitions []Partition `json:"partitions,omitempty"`
 }
 
@@ -69,6 +74,7 @@ type Partition struct {
 	Label     string `json:"label,omitempty"`
 	UUID      string `json:"uuid,omitempty"`      // of the file system
 	Dirty     bool   `json:"dirty,omitempty"`     // not cleanly unmounted
+	Cut       bool   `json:"cut,omitempty"`       // the content says that it is larger than its space
 	Suspended bool   `json:"suspended,omitempty"` // swap that holds a hibernated system
 	Mount     string `json:"mount,omitempty"`     // from the guest's fstab; "swap" for swap
 }
@@ -84,6 +90,7 @@ type Volume struct {
 	Label   string   `json:"label,omitempty"`
 	UUID    string   `json:"uuid,omitempty"` // of the file system
 	Dirty   bool     `json:"dirty,omitempty"`
+	Cut     bool     `json:"cut,omitempty"` // the content says that it is larger than its space
 	// Suspended: swap that holds a hibernated system.
 	Suspended bool   `json:"suspended,omitempty"`
 	Mount     string `json:"mount,omitempty"`

@@ -35,6 +35,7 @@ func (l *look) release() {
 		}
 		a := assignments(b)
 		l.guest.Distro, l.guest.Version, l.guest.PrettyName = clean(a["ID"]), clean(a["VERSION_ID"]), clean(a["PRETTY_NAME"])
+		l.guest.DistroLike = append(l.guest.DistroLike, strings.Fields(clean(a["ID_LIKE"]))...)
 		return
 	}
 	for _, old := range [][2]string{

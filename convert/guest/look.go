@@ -83,6 +83,10 @@ type physical struct {
 	where string
 	pv    lvm.PV
 	img   disk.Image
+
+	disk   string // address
+	number int    // of the partition, 0 for a whole disk
+	offset int64  // bytes, on the disk
 }
 
 func (l *look) note(format string, args ...any) {
@@ -99,6 +103,10 @@ func (l *look) disk(i int, address string, img disk.Image) {
 	*d = DiskLayout{Address: address, Size: img.Size(), Table: table.Kind, TableID: table.ID, BootCode: table.BootCode}
 	if err != nil {
 		l.note("%s: %v", address, err)
+		d.Problem = clean(err.Error())
+	}
+	if d.Hybrid = table.Hybrid; table.SectorSize != disk.SectorSize {
+		d.SectorSize = table.SectorSize
 	}
 	for _, n := range table.Notes {
 		l.note("%s: %s", address, n)
@@ -135,13 +143,16 @@ func (l *look) probe(where string, diskIndex int, img disk.Image, p *Partition) 
 		return
 	}
 	p.Content, p.Label, p.UUID, p.Dirty, p.Suspended = c.Type, clean(c.Label), clean(c.UUID), c.Dirty, c.Suspended
+	p.Cut = c.Size > img.Size()
 	l.state(where, img, c)
 	if c.Type == "lvm2" {
 		pv, err := lvm.Read(img)
 		if err != nil {
 			l.note("%s: %v", where, err)
 		}
-		l.pvs = append(l.pvs, physical{where: where, pv: pv, img: img})
+		l.pvs = append(l.pvs, physical{
+			where: where, pv: pv, img: img, disk: l.guest.Disks[diskIndex].Address, number: p.Number, offset: p.Offset,
+		})
 	}
 	l.volumes = append(l.volumes, &volume{where: where, img: img, content: c, disk: diskIndex, partition: p.Number, part: p})
 }
@@ -188,6 +199,7 @@ func (l *look) groups() {
 	var found []*volume
 	for _, id := range order {
 		found = append(found, l.group(newest[id], byUUID)...)
+		l.guest.Groups = append(l.guest.Groups, l.facts(newest[id]))
 	}
 	// Only now, for they point into guest.Volumes, which grew until here.
 	for i, v := range found {
@@ -250,6 +262,7 @@ func (l *look) logical(v *volume, lv *Volume) {
 		return
 	}
 	lv.Content, lv.Label, lv.UUID, lv.Dirty, lv.Suspended = c.Type, clean(c.Label), clean(c.UUID), c.Dirty, c.Suspended
+	lv.Cut = c.Size > v.img.Size()
 	l.state(v.where, v.img, c)
 	v.content, v.lv = c, lv
 	l.volumes = append(l.volumes, v)

@@ -77,6 +77,7 @@ func TestLookLVM(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%q", diff, g.Notes)
 	}
+	wantGroup(t, g)
 	for i := range g.Volumes {
 		if len(g.Volumes[i].PVs) != 1 || g.Volumes[i].PVs[0] != g.Disks[0].Partitions[2].UUID {
 			t.Errorf("%s lies on %v; want the PV %s", g.Volumes[i].Name, g.Volumes[i].PVs, g.Disks[0].Partitions[2].UUID)
@@ -93,6 +94,32 @@ func TestLookLVM(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantVolumes, g.Volumes); diff != "" {
 		t.Errorf("volumes (-want +got):\n%s", diff)
+	}
+}
+
+// wantGroup holds the group's facts against what LVM's tools made.
+func wantGroup(t *testing.T, g Guest) {
+	t.Helper()
+	pv := g.Disks[0].Partitions[2]
+	linear := func(name string, pe, count int64) GroupLV {
+		return GroupLV{Name: name, Visible: true, Types: []string{"linear"}, Segments: []LVSegment{{Count: count, Areas: []LVArea{{PV: pv.UUID, PE: pe}}}}}
+	}
+	want := []Group{{
+		Name: "web-vg", Seqno: 4, ExtentSize: 4 * mib, Status: []string{"RESIZEABLE", "READ", "WRITE"},
+		PVs: []GroupPV{{
+			UUID: pv.UUID, Disk: "scsi0:0", Partition: pv.Number, Offset: pv.Offset, Length: pv.Length, Start: mib, Extents: (pv.Length - mib) / (4 * mib),
+			Status: []string{"ALLOCATABLE"}, Label: 1, Metadata: []Metadata{{Offset: 4096, Length: mib - 4096}}, Copies: 1,
+		}},
+		LVs: []GroupLV{linear("root", 0, 40), linear("swap_1", 40, 4), linear("var", 44, 16)},
+	}}
+	for i := range g.Groups {
+		if len(g.Groups[i].UUID) != len(pv.UUID) {
+			t.Errorf("group's UUID = %q", g.Groups[i].UUID)
+		}
+		g.Groups[i].UUID = ""
+	}
+	if diff := cmp.Diff(want, g.Groups); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
 	}
 }
 

@@ -40,6 +40,7 @@ type Area struct {
 type PV struct {
 	UUID     string // in LVM's groups
 	Size     int64  // bytes
+	Label    int    // the sector that holds the label, 0 to 3
 	Data     []Area // Length 0 means up to the end
 	Metadata []Area // none where metadata is kept on other PVs only
 	// Bootloader is the area that LVM leaves to boot loaders; Length 0 if there
@@ -114,7 +115,7 @@ func parseLabel(b []byte, number int) (PV, error) {
 		return PV{}, fmt.Errorf("%w: label in sector %d: header at %d", ErrFormat, number, at)
 	}
 	h := b[at:]
-	pv := PV{UUID: part.LVMUUID(h[:32]), Size: clamp(le.Uint64(h[32:]))}
+	pv := PV{UUID: part.LVMUUID(h[:32]), Size: clamp(le.Uint64(h[32:])), Label: number}
 	h = h[40:]
 	var err error
 	if pv.Data, h, err = parseAreas(h); err != nil {

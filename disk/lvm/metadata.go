@@ -13,6 +13,8 @@ type VG struct {
 	Status     []string // RESIZEABLE, READ, WRITE, EXPORTED …
 	ExtentSize int64    // bytes
 	SystemID   string   // the host that owns it, usually ""
+	LockType   string   // of a shared group: sanlock, dlm; usually ""
+	MaxLVs     int64    // how many logical volumes it may have, 0 for any number
 	PVs        []Member
 	LVs        []LV // in the order of the text
 }
@@ -40,6 +42,7 @@ type Segment struct {
 	Start, Count int64    // logical extents, not bytes
 	Type         string   // striped (a linear one has one stripe), thin, raid1 …
 	Stripes      []Stripe // of a striped one
+	Origin       string   // of type snapshot: the LV that it is of
 }
 
 // Stripe is where a segment's extents lie.
@@ -109,6 +112,7 @@ func ParseMetadata(text []byte) (VG, error) {
 func readVG(name string, g *node) (VG, error) {
 	vg := VG{
 		Name: name, UUID: g.text("id"), Seqno: g.number("seqno"), Status: g.texts("status"), SystemID: g.text("system_id"),
+		LockType: g.text("lock_type"), MaxLVs: g.number("max_lv"),
 	}
 	sectors := g.number("extent_size")
 	if sectors <= 0 || sectors > maxExtentSize/sector {
@@ -186,6 +190,9 @@ func (vg VG) readSegment(g *node) (Segment, error) {
 		return Segment{}, fmt.Errorf("%w: %d extents from %d", ErrFormat, s.Count, s.Start)
 	}
 	list := g.list("stripes")
+	if s.Type == "snapshot" {
+		s.Origin = g.text("origin")
+	}
 	if s.Type != "striped" {
 		return s, nil
 	}
