@@ -1,5 +1,12 @@
 package guest
 
+import (
+	"encoding/json"
+	"path"
+	"strings"
+	"unicode/utf8"
+)
+
 // Conversion is everything that is changed inside a guest so that it starts
 // from its new layout, as data: the dry run shows it, the appliance does it.
 type Conversion struct {
@@ -20,8 +27,10 @@ type Conversion struct {
 	Commands [][]string `json:"commands,omitempty"`
 	// Loader is the argv that writes the boot map; empty where none is written.
 	Loader []string `json:"loader,omitempty"`
-	// Touches are patterns (as of path.Match, or a directory with a final /) of
-	// everything else that changes, each because of what its reason says:
+	// OwnLoader is the guest's own LILO ("lilo 1:24.2-5") where that stays in
+	// charge: Loader is then its command, and its map is not esxodus's to check.
+	OwnLoader string `json:"ownLoader,omitempty"`
+	// Touches are what else changes, each because of what its reason says:
 	// package managers' records, files of packages, logs.
 	Touches []Touch `json:"touches,omitempty"`
 }
@@ -33,7 +42,8 @@ type Mount struct {
 	Content string `json:"content"`
 }
 
-// Edit is a change of one file of the guest.
+// Edit is a change of one file of the guest. Its texts may be of any bytes:
+// what is no UTF-8 is written to JSON as base64.
 type Edit struct {
 	Path   string `json:"path"`             // absolute, in the guest
 	Reason string `json:"reason"`           // for people
@@ -56,14 +66,69 @@ type Program struct {
 type Overlay struct {
 	Initrd  string   `json:"initrd"`            // absolute, in the guest
 	Kernel  string   `json:"kernel"`            // version
-	Files   []string `json:"files"`             // taken from the guest, with the libraries that they need
+	Files   []string `json:"files,omitempty"`   // taken from the guest, with the libraries that they need
+	Also    []string `json:"also,omitempty"`    // as Files, where the guest has them
 	Modules []string `json:"modules,omitempty"` // kernel modules, with what they need
 	Texts   []Edit   `json:"texts,omitempty"`   // files of their own: conf/conf.d/resume
+	Split   bool     `json:"split,omitempty"`   // an old initrd: /bin, /lib and /sbin are no links into /usr
 	Reason  string   `json:"reason"`
 }
 
-// Touch is a pattern of files that change besides the edits.
+// Touch is a pattern of files that change besides the edits. The times of the
+// directories that they are in change as well.
 type Touch struct {
-	Pattern string `json:"pattern"`
+	Pattern string `json:"pattern"` // as of path.Match; with a final / all that is in such a directory, and it itself
 	Reason  string `json:"reason"`
+}
+
+// Match reports whether the file at an absolute path is of the pattern.
+func (t Touch) Match(name string) bool {
+	dir, all := strings.CutSuffix(t.Pattern, "/")
+	if !all {
+		ok, err := path.Match(t.Pattern, name)
+		return ok && err == nil
+	}
+	for depth := strings.Count(name, "/") - strings.Count(dir, "/"); depth > 0; depth-- {
+		name = path.Dir(name)
+	}
+	ok, err := path.Match(dir, name)
+	return ok && err == nil
+}
+
+// plainEdit is an Edit without its methods.
+type plainEdit Edit
+
+// editJSON is the form of an Edit in JSON.
+type editJSON struct {
+	plainEdit
+	OldBytes []byte `json:"oldBytes,omitempty"` // in place of old and new
+	NewBytes []byte `json:"newBytes,omitempty"`
+}
+
+// MarshalJSON writes texts that are no UTF-8 as oldBytes and newBytes.
+func (e Edit) MarshalJSON() ([]byte, error) {
+	out := editJSON{plainEdit: plainEdit(e)}
+	if !utf8.ValidString(e.Old) {
+		out.Old, out.OldBytes = "", []byte(e.Old)
+	}
+	if !utf8.ValidString(e.New) {
+		out.New, out.NewBytes = "", []byte(e.New)
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (e *Edit) UnmarshalJSON(b []byte) error {
+	var in editJSON
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*e = Edit(in.plainEdit)
+	if len(in.OldBytes) > 0 {
+		e.Old = string(in.OldBytes)
+	}
+	if len(in.NewBytes) > 0 {
+		e.New = string(in.NewBytes)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ type bootEntry struct {
 	index   string // its place in the menu: "0", "1>2"
 	title   string
 	id      string // --id, or a BLS file's name
+	image   string // the kernel, in the loader's words
 	cmdline string
 }
 
@@ -48,7 +49,7 @@ func (p *grubParser) line(line string) {
 	case block:
 		p.open = append(p.open, "other")
 	case strings.HasPrefix(first, "linux") && len(words) > 1 && slices.Contains(p.open, "entry") && p.entry.cmdline == "":
-		p.entry.cmdline = strings.Join(words[2:], " ")
+		p.entry.image, p.entry.cmdline = words[1], strings.Join(words[2:], " ")
 	case first == "set" && len(words) > 1:
 		if v, ok := strings.CutPrefix(words[1], "default="); ok && v != "" && (p.def == "" || !strings.Contains(v, "$")) {
 			p.def = v
@@ -141,8 +142,8 @@ func parseGrubLegacy(b []byte) (entries []bootEntry, def string) {
 		case key == "title":
 			entries = append(entries, bootEntry{index: strconv.Itoa(len(entries)), title: rest})
 		case key == "kernel" && len(entries) > 0:
-			_, args, _ := strings.Cut(rest, " ")
-			entries[len(entries)-1].cmdline = strings.TrimSpace(args)
+			image, args, _ := strings.Cut(rest, " ")
+			entries[len(entries)-1].image, entries[len(entries)-1].cmdline = image, strings.TrimSpace(args)
 		}
 	}
 	return entries, def
@@ -158,6 +159,8 @@ func parseBLS(id string, b []byte, env map[string]string) bootEntry {
 		switch key {
 		case "title":
 			e.title = rest
+		case "linux":
+			e.image = rest
 		case "options":
 			rest = strings.ReplaceAll(rest, "$kernelopts", env["kernelopts"])
 			rest = strings.ReplaceAll(rest, "$tuned_params", env["tuned_params"])

@@ -42,6 +42,7 @@ type Guest struct {
 	OpenVMTools bool     `json:"openVMTools,omitempty"`
 	VMwareTools bool     `json:"vmwareTools,omitempty"` // VMware's own, not open-vm-tools
 	Notes       []string `json:"notes,omitempty"`       // what could not be read, and why
+	Config      Config   `json:"-"`                     // what its conversion is made from
 }
 
 // DiskLayout is one disk's partition table and what its partitions hold.

@@ -39,6 +39,7 @@ func Look(ctx context.Context, disks []Source) (Guest, error) {
 	l.groups()
 	l.findRoot()
 	l.inspect()
+	l.config()
 	l.system()
 	l.finish()
 	for i, g := range l.guards {

@@ -207,6 +207,7 @@ func TestLookDebian(t *testing.T) {
 		DiskNames:   []string{"/dev/sdb1"},
 		Agent:       true, OpenVMTools: true,
 	}
+	got.Config = Config{} // TestConfig's
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Look (-want +got):\n%s", diff)
 	}

@@ -143,7 +143,7 @@ menuentry 'Windows' {
 		})
 	}
 	e := parseBLS("id", []byte("title Fedora (6.1)\nversion 6.1\nlinux /vmlinuz-6.1\noptions $kernelopts quiet\n"), map[string]string{"kernelopts": "root=/dev/mapper/x ro"})
-	if want := (bootEntry{id: "id", title: "Fedora (6.1)", cmdline: "root=/dev/mapper/x ro quiet"}); e != want {
+	if want := (bootEntry{id: "id", title: "Fedora (6.1)", image: "/vmlinuz-6.1", cmdline: "root=/dev/mapper/x ro quiet"}); e != want {
 		t.Errorf("parseBLS = %+v; want %+v", e, want)
 	}
 	env := grubenv([]byte("# GRUB Environment Block\nsaved_entry=0a1b-6.1\nkernelopts=root=UUID=1 ro crashkernel=auto\n####"))

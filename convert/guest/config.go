@@ -1,0 +1,192 @@
+package guest
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Config is what of a guest's files its conversion is made from. Paths are
+// absolute in the guest. Texts are as the guest has them: nothing is cleaned.
+type Config struct {
+	Files    map[string]File     // configuration, by path
+	Links    map[string]Link     // links to kernels and initrds that are there
+	Boot     []string            // names in /boot
+	Has      map[string]bool     // other paths that are there
+	Cmdline  string              // kernel command line of the default boot entry, in full
+	Image    string              // the kernel that it boots, as its boot loader names it
+	Packages []Package           // dpkg's, of interest and what depends on those
+	Owned    map[string][]string // files of packages that may have to go, by package
+	Unread   []string            // configuration that is there and could not be read, and why
+}
+
+// File is a regular file.
+type File struct {
+	Path string // where it really is, links followed
+	Text string
+}
+
+// Link is a symbolic link, or a file where one may be.
+type Link struct {
+	Target  string // "" where it is no link
+	Missing bool   // what it leads to is not there
+}
+
+// Limits of what is read for a conversion, in bytes.
+const (
+	maxStatus = 16 << 20
+	maxOwned  = 1 << 20
+)
+
+// UnstableName returns the name of a disk or partition in s that a change of
+// bus or of order renames, "" where there is none.
+func UnstableName(s string) string { return unstableName(s) }
+
+// CompareVersions orders kernels' versions: numbers count by value.
+func CompareVersions(a, b string) int { return compareVersions(a, b) }
+
+// Assignments reads the KEY=value lines of a file in the shell's syntax.
+func Assignments(text string) map[string]string { return assignments([]byte(text)) }
+
+// Unescape decodes the \040 and the like of fstab.
+func Unescape(s string) string { return unescape(s) }
+
+// configFiles are what conversions edit or are decided by. What ends in a
+// pattern stands for all files in that directory.
+func configFiles() []string {
+	return []string{
+		"etc/fstab", "etc/crypttab", "etc/default/grub", "etc/kernel-img.conf", "etc/lilo.conf", "etc/selinux/config",
+		"etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/*", "etc/dracut.conf.d/*.conf",
+		"etc/lvm/devices/system.devices", "etc/systemd/network/*.link",
+	}
+}
+
+// probes are paths whose presence decides something.
+func probes() []string {
+	return []string{
+		"usr/sbin/lvm", "sbin/lvm", "usr/sbin/lilo", "sbin/lilo", "boot/map", "boot/grub", "boot/grub2", "boot/grub/grub.cfg",
+		"usr/bin/systemctl", "bin/systemctl", "usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link",
+		"usr/bin/dracut", "sbin/dracut", "usr/lib/kernel/install.d", "etc/kernel/postinst.d", "usr/sbin/setfiles", "sbin/setfiles",
+		"usr/sbin/update-initramfs", "usr/bin/vmware-uninstall-tools.pl", "usr/lib/vmware-tools/bin/vmware-uninstall-tools.pl",
+		"usr/bin/vmtoolsd", "usr/bin/vmware-user-suid-wrapper", "usr/lib/sysimage/rpm", "var/lib/rpm",
+		"usr/share/grub/default/grub", "lib/udev/rules.d/69-lvm.rules", "usr/lib/udev/rules.d/69-lvm.rules",
+	}
+}
+
+// config gathers what a conversion of the guest is made from.
+func (l *look) config() {
+	if l.tree.mounts["."] == nil {
+		return
+	}
+	c := Config{Files: map[string]File{}, Links: map[string]Link{}, Has: map[string]bool{}, Owned: map[string][]string{}}
+	for _, name := range configFiles() {
+		files := []string{name}
+		if strings.Contains(name, "*") {
+			files = l.tree.glob(path.Dir(name), path.Base(name))
+		}
+		for _, f := range files {
+			l.capture(&c, f)
+		}
+	}
+	for _, dir := range []string{".", "boot"} {
+		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img"} {
+			l.links(&c, path.Join(dir, name))
+			l.links(&c, path.Join(dir, name+".old"))
+		}
+	}
+	for _, name := range probes() {
+		if l.tree.exists(name) {
+			c.Has["/"+name] = true
+		}
+	}
+	c.Boot = l.tree.list("boot")
+	c.Cmdline, c.Image = l.defaultBoot()
+	l.packages(&c)
+	l.guest.Config = c
+}
+
+func (l *look) capture(c *Config, name string) {
+	real, _, err := l.tree.resolve(name)
+	if err == nil {
+		var b []byte
+		if b, err = l.tree.readFile(real, maxFile); err == nil {
+			c.Files["/"+name] = File{Path: "/" + real, Text: string(b)}
+			return
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		c.Unread = append(c.Unread, clean(err.Error()))
+	}
+}
+
+func (l *look) links(c *Config, name string) {
+	info, err := l.tree.lstat(name)
+	if err != nil {
+		return
+	}
+	link := Link{Missing: !l.tree.exists(name)}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		link.Target, _ = l.tree.readLink(name)
+	}
+	c.Links["/"+name] = link
+}
+
+// defaultBoot is what the default boot entry says, uncut.
+func (l *look) defaultBoot() (cmdline, image string) {
+	env := map[string]string{}
+	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
+		if b, ok := l.read(name, maxFstab); ok {
+			env = grubenv(b)
+			break
+		}
+	}
+	entries, def := l.bootEntries(env)
+	if e, ok := defaultEntry(entries, def, env); ok {
+		return e.cmdline, e.image
+	}
+	if b, ok := l.read("etc/default/grub", maxFstab); ok {
+		a := assignments(b)
+		return strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]), ""
+	}
+	return "", ""
+}
+
+// leaves reports whether a package is one that a conversion may remove.
+func leaves(name string) bool {
+	return name == "os-prober" || slices.ContainsFunc([]string{"grub", "shim-", "open-vm-tools", "systemd-boot"}, func(prefix string) bool {
+		return strings.HasPrefix(name, prefix)
+	})
+}
+
+func ofInterest(name string) bool {
+	switch name {
+	case "lilo", "lvm2", "initramfs-tools", "dracut", "qemu-guest-agent", "udev":
+		return true
+	}
+	return leaves(name) || strings.HasPrefix(name, "linux-image-")
+}
+
+// packages reads dpkg's records.
+func (l *look) packages(c *Config) {
+	b, err := l.tree.readFile("var/lib/dpkg/status", maxStatus)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.Unread = append(c.Unread, clean(err.Error()))
+		}
+		return
+	}
+	c.Packages = parseDpkg(b, ofInterest)
+	for _, p := range c.Packages {
+		if !leaves(p.Name) || strings.Contains(p.Name, "/") {
+			continue
+		}
+		for _, name := range []string{p.Name, p.Name + ":amd64"} {
+			b, err := l.tree.readFile("var/lib/dpkg/info/"+name+".list", maxOwned)
+			if err == nil {
+				c.Owned[p.Name] = strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+			}
+		}
+	}
+}

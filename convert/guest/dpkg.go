@@ -1,0 +1,95 @@
+package guest
+
+import (
+	"slices"
+	"strings"
+)
+
+// Package is an installed package.
+type Package struct {
+	Name    string
+	Version string
+	// Needs are its dependencies on packages of interest: of each, the
+	// installed packages that fulfil it.
+	Needs [][]string
+}
+
+// maxPackages bounds what is read of dpkg's records.
+const maxPackages = 100_000
+
+// parseDpkg reads /var/lib/dpkg/status. It returns the installed packages that
+// interest picks, and those that depend on one of them, in the file's order.
+func parseDpkg(b []byte, interest func(name string) bool) []Package {
+	type installed struct {
+		name, version string
+		depends       string
+	}
+	var all []installed
+	providers := map[string][]string{} // of a name, virtual or real
+	for stanza := range strings.SplitSeq(string(b), "\n\n") {
+		f := fields(stanza)
+		status := strings.Fields(f["status"])
+		if len(all) >= maxPackages || f["package"] == "" || len(status) != 3 || status[2] != "installed" {
+			continue
+		}
+		name := f["package"]
+		if slices.Contains(providers[name], name) {
+			continue // of another architecture
+		}
+		all = append(all, installed{name, f["version"], f["pre-depends"] + "," + f["depends"]})
+		for _, clause := range clauses(name + "," + f["provides"]) {
+			providers[clause[0]] = append(providers[clause[0]], name)
+		}
+	}
+	var out []Package
+	for _, p := range all {
+		pkg := Package{Name: p.name, Version: p.version}
+		for _, clause := range clauses(p.depends) {
+			var by []string
+			for _, name := range clause {
+				by = append(by, providers[name]...)
+			}
+			if slices.ContainsFunc(by, interest) {
+				slices.Sort(by)
+				pkg.Needs = append(pkg.Needs, slices.Compact(by))
+			}
+		}
+		if interest(p.name) || len(pkg.Needs) > 0 {
+			out = append(out, pkg)
+		}
+	}
+	return out
+}
+
+// fields reads the fields of a stanza (deb-control(5)) that fit on one line,
+// as those do that matter here; their names are in lower case.
+func fields(stanza string) map[string]string {
+	f := map[string]string{}
+	for line := range strings.SplitSeq(stanza, "\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok && key != "" && key[0] != ' ' && key[0] != '\t' {
+			f[strings.ToLower(key)] = strings.TrimSpace(value)
+		}
+	}
+	return f
+}
+
+// clauses takes a list of dependencies apart into alternatives, without
+// versions and architectures.
+func clauses(s string) [][]string {
+	var out [][]string
+	for part := range strings.SplitSeq(s, ",") {
+		var names []string
+		for alternative := range strings.SplitSeq(part, "|") {
+			name, _, _ := strings.Cut(strings.TrimSpace(alternative), " ")
+			name, _, _ = strings.Cut(name, "(")
+			name, _, _ = strings.Cut(name, ":")
+			if name != "" {
+				names = append(names, name)
+			}
+		}
+		if len(names) > 0 {
+			out = append(out, names)
+		}
+	}
+	return out
+}
