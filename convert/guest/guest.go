@@ -2,7 +2,7 @@
 // copied, for what decides whether and how it will run as a domain.
 //
 // [Look] reads partition tables, the signatures of what partitions and linear
-// logical volumes hold, and, where the root is ext2, ext3 or ext4, the files
+// logical volumes hold, and, where the root is ext2, ext3, ext4 or XFS, the files
 // that matter: os-release, fstab, the boot loader's configuration, the network
 // configuration, what the initrds are made for. A few MiB of a disk are read
 // for that. The guest's files are as hostile as its disks: every file is read
@@ -24,6 +24,7 @@ type Guest struct {
 	PrettyName  string       `json:"prettyName,omitempty"`
 	Hostname    string       `json:"hostname,omitempty"`
 	Root        string       `json:"root,omitempty"`        // the volume: "scsi0:0 partition 1", "vg0/root"
+	OtherRoots  []string     `json:"otherRoots,omitempty"`  // volumes that look like a root just as much
 	Disks       []DiskLayout `json:"disks"`                 // in the VM's order
 	Volumes     []Volume     `json:"volumes,omitempty"`     // logical volumes
 	Groups      []Group      `json:"groups,omitempty"`      // volume groups

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"esxodus/disk"
-	"esxodus/disk/extfs"
 	"esxodus/disk/lvm"
 	"esxodus/disk/part"
 )
@@ -64,7 +63,7 @@ type volume struct {
 	where   string // "scsi0:0 partition 1", "vg0/root"
 	img     disk.Image
 	content part.Content
-	ext     *extfs.FS // once opened
+	files   fileSystem // once opened
 
 	disk, partition int        // of a partition; the number is 0 for a whole disk
 	part            *Partition // one of these two is set

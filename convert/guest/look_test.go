@@ -355,10 +355,10 @@ func TestLookUnreadable(t *testing.T) {
 		notes []string
 	}{
 		{
-			"xfs root", "label: dos\n2048,300M,83\n",
-			[]string{"mkfs.xfs", "-q", "@FS"},
+			"btrfs root", "label: dos\n2048,300M,83\n",
+			[]string{"mkfs.btrfs", "-q", "@FS"},
 			"linux",
-			[]string{"scsi0:0 partition 1 holds xfs, whose files are not read before the copy: what depends on them is not known yet"},
+			[]string{"scsi0:0 partition 1 holds btrfs, whose files are not read before the copy: what depends on them is not known yet"},
 		},
 		{"ntfs", "label: dos\n2048,300M,7,*\n", []string{"mkfs.ntfs", "-q", "-F", "@FS"}, "windows", nil},
 		{"dynamic disk", "label: dos\n2048,300M,42\n", []string{"true"}, "windows", []string{"scsi0:0 partition 1 is part of a Windows dynamic disk"}},

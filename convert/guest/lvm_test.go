@@ -14,7 +14,8 @@ import (
 // lvmDisk is the Debian installer's layout: /boot on a primary partition, LVM
 // in a logical one, with root, swap and /var in it. LVM's own tools make it on
 // a loop device over the partition, with a private configuration and without
-// the device mapper.
+// the device mapper. rootFS, if given, makes the root: @PROTO in it stands for
+// a file that describes the root's files to mkfs.xfs.
 func lvmDisk(t *testing.T, rootFS ...string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -58,6 +59,9 @@ log { syslog=0 }
 	const first = pvOffset + mib // pe_start
 	fill(t, path, mib, 32*mib, "mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-U", rootUUID, "-d", bootDir, "@FS", "@SIZE")
 	if len(rootFS) > 0 {
+		for i := range rootFS {
+			rootFS[i] = strings.ReplaceAll(rootFS[i], "@PROTO", protoFile(t, root))
+		}
 		fill(t, path, first, 160*mib, rootFS...)
 	} else {
 		fill(t, path, first, 160*mib, "mke2fs", "-q", "-F", "-t", "ext4", "-d", root, "@FS", "@SIZE")
@@ -123,7 +127,7 @@ func wantGroup(t *testing.T, g Guest) {
 	}
 }
 
-func TestLookBootBesideXFS(t *testing.T) {
+func TestLookBootBesideBtrfs(t *testing.T) {
 	g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, lvmDisk(t, "mkfs.btrfs", "-q", "@FS"))}})
 	if err != nil {
 		t.Fatal(err)

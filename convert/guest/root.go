@@ -8,6 +8,7 @@ import (
 
 	"esxodus/disk/extfs"
 	"esxodus/disk/part"
+	"esxodus/disk/xfs"
 )
 
 // Limits on files of the guest, in bytes.
@@ -22,16 +23,10 @@ func (l *look) findRoot() {
 	var best []*volume
 	high := 0
 	for _, v := range l.volumes {
-		if !strings.HasPrefix(v.content.Type, "ext") {
+		if l.open(v); v.files == nil {
 			continue
 		}
-		ext, err := extfs.Open(v.img, v.img.Size())
-		if err != nil {
-			l.note("%s: %v", v.where, err)
-			continue
-		}
-		v.ext = ext
-		switch score := rootScore(ext); {
+		switch score := rootScore(v.files); {
 		case score > high:
 			high, best = score, []*volume{v}
 		case score == high && score > 0:
@@ -49,15 +44,51 @@ func (l *look) findRoot() {
 			names = append(names, v.where)
 		}
 		l.note("several volumes look like a root: %s; the first is taken", strings.Join(names, ", "))
+		l.guest.OtherRoots = names[1:]
 	}
 	l.guest.Root = root.where
-	l.tree.mounts["."] = root.ext
+	l.tree.mounts["."] = root.files
 	l.fstab()
 	root.setMount("/")
 }
 
+// open opens a volume's file system, if it is one that is read here.
+func (l *look) open(v *volume) {
+	var files fileSystem
+	var err error
+	switch v.content.Type {
+	case "ext2", "ext3", "ext4":
+		files, err = extfs.Open(v.img, v.img.Size())
+	case "xfs":
+		files, err = xfs.Open(v.img, v.img.Size())
+	default:
+		return
+	}
+	if err != nil {
+		l.note("%s: %v", v.where, err)
+		return
+	}
+	v.files = files
+	// Of ext the superblock says it, which [part.Probe] has read.
+	if files.NeedsRecovery() && !v.content.Dirty {
+		v.setDirty()
+		l.state(v.where, v.img, v.content)
+	}
+}
+
+// setDirty notes that a volume's journal is to be replayed.
+func (v *volume) setDirty() {
+	v.content.Dirty = true
+	v.content.Features = append(v.content.Features, "needs_recovery")
+	if v.part != nil {
+		v.part.Dirty = true
+	} else {
+		v.lv.Dirty = true
+	}
+}
+
 // rootScore says how much a file system looks like a root, 0 for not at all.
-func rootScore(f *extfs.FS) int {
+func rootScore(f fs.ReadLinkFS) int {
 	score := 0
 	for _, group := range [][]string{
 		{"etc/fstab"},
@@ -74,22 +105,22 @@ func rootScore(f *extfs.FS) int {
 	return score
 }
 
-// bootOnly notes what can't be read, and reads a /boot of its own, which an
-// XFS or Btrfs root often has.
+// bootOnly notes what can't be read, and reads a /boot of its own, which a root
+// on Btrfs or an encrypted one often has.
 func (l *look) bootOnly() {
 	for _, v := range l.volumes {
 		switch v.content.Type {
-		case "xfs", "btrfs", "zfs", "luks", "md":
+		case "btrfs", "zfs", "luks", "md":
 			l.note("%s holds %s, whose files are not read before the copy: what depends on them is not known yet", v.where, v.content.Type)
 		}
 	}
 	for _, v := range l.volumes {
-		if v.ext == nil {
+		if v.files == nil {
 			continue
 		}
 		for _, dir := range []string{"grub2", "grub", "loader"} {
-			if _, err := v.ext.Lstat(dir); err == nil {
-				l.tree.mounts["boot"] = v.ext
+			if _, err := v.files.Lstat(dir); err == nil {
+				l.tree.mounts["boot"] = v.files
 				v.setMount("/boot")
 				return
 			}
@@ -116,8 +147,8 @@ func (l *look) fstab() {
 		}
 		v.setMount(clean(m.mount))
 		at := strings.TrimPrefix(m.mount, "/")
-		if v.ext != nil && at != "" && m.mount != "swap" && fs.ValidPath(at) {
-			l.tree.mounts[path.Clean(at)] = v.ext
+		if v.files != nil && at != "" && m.mount != "swap" && fs.ValidPath(at) {
+			l.tree.mounts[path.Clean(at)] = v.files
 		}
 	}
 }

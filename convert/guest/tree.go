@@ -16,6 +16,12 @@ const (
 	maxEntries = 20000
 )
 
+// fileSystem is what [extfs.Open] and [xfs.Open] open.
+type fileSystem interface {
+	fs.ReadLinkFS
+	NeedsRecovery() bool
+}
+
 // tree is a guest's file tree: file systems by the place they are mounted at.
 // Names are relative to the guest's root, as in io/fs. Symbolic links,
 // absolute ones too, lead nowhere but into the tree.

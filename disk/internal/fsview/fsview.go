@@ -1,0 +1,312 @@
+// Package fsview makes an [io/fs.FS] of a file system that can find an inode
+// by its number and list its entries. The readers of disk formats share it, so
+// that paths, links and open files behave alike in all of them.
+package fsview
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What a path may be refused for, beside [fs.ErrNotExist] and [fs.ErrInvalid].
+var (
+	ErrNotDir  = errors.New("not a directory")
+	ErrIsDir   = errors.New("is a directory")
+	ErrNotFile = errors.New("neither a regular file nor a directory")
+)
+
+var (
+	_ fs.ReadDirFS  = View{}
+	_ fs.StatFS     = View{}
+	_ fs.ReadLinkFS = View{}
+)
+
+// Source is a file system that can find its inodes.
+type Source interface {
+	// Node reads an inode. It is asked for the root's number and for those
+	// that directories name, which may be nonsense.
+	Node(number uint64) (Node, error)
+}
+
+// Node is an inode that was read.
+type Node interface {
+	Mode() fs.FileMode
+	Size() int64
+	ModTime() time.Time
+	// Entries lists a directory, but for "." and "..".
+	Entries() ([]Entry, error)
+	// ReadAt reads a regular file's bytes; it may stop early without an error,
+	// and says io.EOF at the end.
+	ReadAt(p []byte, off int64) (int, error)
+	// Link is a symbolic link's target.
+	Link() (string, error)
+}
+
+// Entry is an entry of a directory.
+type Entry struct {
+	Number uint64 // of the inode
+	Name   string
+	Kind   Kind
+}
+
+// Kind is a file's type as directories of ext2 and XFS note it.
+type Kind byte
+
+// mode is the kind as [fs.FileMode]; ok is false for one not noted.
+func (k Kind) mode() (m fs.FileMode, ok bool) {
+	switch k {
+	case 1:
+		return 0, true
+	case 2:
+		return fs.ModeDir, true
+	case 3:
+		return fs.ModeDevice | fs.ModeCharDevice, true
+	case 4:
+		return fs.ModeDevice, true
+	case 5:
+		return fs.ModeNamedPipe, true
+	case 6:
+		return fs.ModeSocket, true
+	case 7:
+		return fs.ModeSymlink, true
+	}
+	return 0, false
+}
+
+// Mode is a Unix mode, as inodes keep it, as [fs.FileMode].
+func Mode(unix uint16) fs.FileMode {
+	m := fs.FileMode(unix & 0o777)
+	if kind, ok := kindOf(unix).mode(); ok {
+		m |= kind
+	} else {
+		m |= fs.ModeIrregular
+	}
+	for bit, mode := range map[uint16]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if unix&bit != 0 {
+			m |= mode
+		}
+	}
+	return m
+}
+
+func kindOf(unix uint16) Kind {
+	return map[uint16]Kind{0x8: 1, 0x4: 2, 0x2: 3, 0x6: 4, 0x1: 5, 0xc: 6, 0xa: 7}[unix>>12]
+}
+
+// ValidName reports whether a directory may hold a name, and a path name it.
+func ValidName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+}
+
+// View is a file system as an [fs.FS]. Symbolic links are the caller's to
+// follow: a path that leads through one is an error.
+type View struct {
+	src  Source
+	root uint64
+	max  int64
+}
+
+// New makes a view of a file system, given its root's inode and how many bytes
+// of a file Read may read.
+func New(src Source, root uint64, maxFile int64) View {
+	return View{src: src, root: root, max: maxFile}
+}
+
+// walk finds the inode of a path, whose directories must be real ones.
+func (v View) walk(op, name string) (Node, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	n, err := v.src.Node(v.root)
+	if err != nil || name == "." {
+		return n, wrap(op, name, err)
+	}
+	for elem := range strings.SplitSeq(name, "/") {
+		es, err := n.Entries()
+		if err != nil {
+			return nil, wrap(op, name, err)
+		}
+		i := slices.IndexFunc(es, func(e Entry) bool { return e.Name == elem })
+		if i < 0 {
+			return nil, wrap(op, name, fs.ErrNotExist)
+		}
+		if n, err = v.src.Node(es[i].Number); err != nil {
+			return nil, wrap(op, name, err)
+		}
+	}
+	return n, nil
+}
+
+func wrap(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// Open opens a regular file or a directory; a symbolic link, or a path that
+// leads through one, is an error. Reading stops at a limit, with an error.
+func (v View) Open(name string) (fs.File, error) {
+	n, err := v.walk("open", name)
+	if err != nil {
+		return nil, err
+	}
+	info := info{name: path.Base(name), Node: n}
+	switch {
+	case n.Mode().IsDir():
+		es, err := v.list("open", name, n)
+		if err != nil {
+			return nil, err
+		}
+		return &dir{info: info, entries: es}, nil
+	case n.Mode().IsRegular():
+		return &file{info: info, max: v.max}, nil
+	default:
+		return nil, wrap("open", name, ErrNotFile)
+	}
+}
+
+// ReadDir lists a directory, sorted by name. Entries take their type from the
+// directory where it notes that; Info reads the inode.
+func (v View) ReadDir(name string) ([]fs.DirEntry, error) {
+	n, err := v.walk("readdir", name)
+	if err != nil {
+		return nil, err
+	}
+	return v.list("readdir", name, n)
+}
+
+func (v View) list(op, name string, n Node) ([]fs.DirEntry, error) {
+	es, err := n.Entries()
+	if err != nil {
+		return nil, wrap(op, name, err)
+	}
+	slices.SortFunc(es, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	out := make([]fs.DirEntry, len(es))
+	for i, e := range es {
+		out[i] = entry{src: v.src, e: e}
+	}
+	return out, nil
+}
+
+// Stat is Lstat: links are the caller's to follow.
+func (v View) Stat(name string) (fs.FileInfo, error) { return v.Lstat(name) }
+
+// Lstat describes the file itself, be it a link.
+func (v View) Lstat(name string) (fs.FileInfo, error) {
+	n, err := v.walk("lstat", name)
+	if err != nil {
+		return nil, err
+	}
+	return info{name: path.Base(name), Node: n}, nil
+}
+
+// ReadLink returns a symbolic link's target as it stands.
+func (v View) ReadLink(name string) (string, error) {
+	n, err := v.walk("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	if n.Mode().Type() != fs.ModeSymlink {
+		return "", wrap("readlink", name, fs.ErrInvalid)
+	}
+	target, err := n.Link()
+	return target, wrap("readlink", name, err)
+}
+
+// info is a fs.FileInfo.
+type info struct {
+	name string
+	Node
+}
+
+func (i info) Name() string { return i.name }
+func (i info) IsDir() bool  { return i.Mode().IsDir() }
+func (i info) Sys() any     { return nil }
+
+// entry is a fs.DirEntry.
+type entry struct {
+	src Source
+	e   Entry
+}
+
+func (e entry) Name() string { return e.e.Name }
+func (e entry) IsDir() bool  { return e.Type().IsDir() }
+
+func (e entry) Type() fs.FileMode {
+	if m, ok := e.e.Kind.mode(); ok {
+		return m
+	}
+	i, err := e.Info() // a file system that notes no types
+	if err != nil {
+		return fs.ModeIrregular
+	}
+	return i.Mode().Type()
+}
+
+func (e entry) Info() (fs.FileInfo, error) {
+	n, err := e.src.Node(e.e.Number)
+	if err != nil {
+		return nil, wrap("stat", e.e.Name, err)
+	}
+	return info{name: e.e.Name, Node: n}, nil
+}
+
+// file is an open regular file.
+type file struct {
+	info info
+	max  int64
+	off  int64
+}
+
+func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *file) Close() error               { return nil }
+
+func (f *file) Read(p []byte) (int, error) {
+	if f.off >= f.max && f.off < f.info.Size() {
+		return 0, fmt.Errorf("%s: larger than what is read, %d bytes", f.info.name, f.max)
+	}
+	n, err := f.info.Node.ReadAt(p, f.off)
+	f.off += int64(n)
+	return n, err
+}
+
+// ReadAt implements io.ReaderAt.
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fs.ErrInvalid
+	}
+	n, err := f.info.Node.ReadAt(p, off)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// dir is an open directory.
+type dir struct {
+	info    info
+	entries []fs.DirEntry
+}
+
+func (d *dir) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *dir) Close() error               { return nil }
+func (d *dir) Read([]byte) (int, error)   { return 0, ErrIsDir }
+
+func (d *dir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 || n > len(d.entries) {
+		if n > 0 && len(d.entries) == 0 {
+			return nil, io.EOF
+		}
+		n = len(d.entries)
+	}
+	es := d.entries[:n]
+	d.entries = d.entries[n:]
+	return es, nil
+}
