@@ -42,6 +42,7 @@ type Runner interface {
 // stdin. Secrets must not be in argv, which is logged and shown in errors.
 type Tool struct {
 	Log *slog.Logger // argv at level debug; nil for none
+	Env []string     // NAME=value, added to this process's environment
 }
 
 // ExitError is a program's failure.
@@ -66,7 +67,7 @@ type MissingError struct{ Program string }
 
 // Error says which package holds the program, where we know.
 func (e *MissingError) Error() string {
-	packages := map[string]string{"qemu-img": "qemu-utils", "lvs": "lvm2", "vgs": "lvm2", "lvcreate": "lvm2", "lvremove": "lvm2", "lvchange": "lvm2"}
+	packages := map[string]string{"qemu-img": "qemu-utils", "lvs": "lvm2", "vgs": "lvm2", "lvcreate": "lvm2", "lvremove": "lvm2", "lvchange": "lvm2", "lvm": "lvm2"}
 	if p, ok := packages[e.Program]; ok {
 		return fmt.Sprintf("%s is not installed on this host: install the package %s (Debian, Ubuntu)", e.Program, p)
 	}

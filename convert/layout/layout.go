@@ -9,6 +9,12 @@
 // its old place to its new one.
 package layout
 
+import (
+	"fmt"
+
+	"esxodus/convert/guest"
+)
+
 // Kind is how a disk is laid out.
 type Kind string
 
@@ -24,8 +30,10 @@ const (
 // Layout is where a VM's disks come to lie.
 type Layout struct {
 	Kind    Kind     `json:"kind"`              // lvm or plain if any disk changes, else keep
-	Reasons []string `json:"reasons,omitempty"` // why it is not what was asked for, or not lvm
-	Disks   []Disk   `json:"disks"`             // in the VM's order
+	Reasons []string `json:"reasons,omitempty"` // why it, or a disk, is not what was asked for, or not lvm
+	Refused bool     `json:"refused,omitempty"` // lvm or plain was asked for and can't be had, for the reasons
+	Notes   []string `json:"notes,omitempty"`   // what should be known and stops nothing
+	Disks   []Disk   `json:"disks"`             // in the VM's order; empty where nothing is known of them
 	Groups  []Group  `json:"groups,omitempty"`  // volume groups that LVM's tools make or change
 	Moves   []Move   `json:"moves,omitempty"`   // of every partition and logical volume with content
 	Boot    *Boot    `json:"boot,omitempty"`    // nil where the disk keeps its boot loader
@@ -33,12 +41,13 @@ type Layout struct {
 
 // Disk is one disk of a layout. Sizes and offsets are bytes.
 type Disk struct {
-	Address string  `json:"address"` // the source's: "scsi0:0"
-	Kind    Kind    `json:"kind"`    // lvm, keep or plain
-	Size    int64   `json:"size"`    // what the target must have at least
-	Grown   int64   `json:"grown"`   // by how much that is more than the source has
-	Head    int64   `json:"head"`    // bytes from 0 that are LVM's; 0 where there is no head
-	Ranges  []Range `json:"ranges"`  // ascending on the target, none in the head; the rest is zeroed
+	Address string  `json:"address"`          // the source's: "scsi0:0"
+	Kind    Kind    `json:"kind"`             // lvm, keep or plain
+	Size    int64   `json:"size"`             // what the target must have at least
+	Grown   int64   `json:"grown"`            // by how much that is more than the source has
+	Head    int64   `json:"head"`             // bytes from 0 that are LVM's; 0 where there is no head
+	Reason  string  `json:"reason,omitempty"` // why it is kept while others change
+	Ranges  []Range `json:"ranges"`           // ascending on the target, none in the head; the rest is zeroed
 }
 
 // Range says that Length bytes from Source on the source disk land at Target
@@ -57,7 +66,7 @@ type Group struct {
 	Seqno      int64    `json:"seqno,omitempty"` // of an existing one: the layout holds for this state of its metadata only
 	ExtentSize int64    `json:"extentSize"`      // bytes
 	PVs        []PV     `json:"pvs"`
-	Volumes    []Volume `json:"volumes"` // all of them, new ones in the order of their making
+	Volumes    []Volume `json:"volumes"` // all that are visible and linear; new ones last, in the order of their making
 }
 
 // PV is a physical volume that is a whole disk of the target.
@@ -71,7 +80,7 @@ type PV struct {
 	New     bool   `json:"new"`
 }
 
-// Volume is a linear logical volume of a group.
+// Volume is a linear logical volume of a group. A new one has one segment.
 type Volume struct {
 	Name     string    `json:"name"`
 	New      bool      `json:"new"`
@@ -96,12 +105,15 @@ type Move struct {
 	FromDisk   string `json:"fromDisk,omitempty"`
 	FromOffset int64  `json:"fromOffset"` // on that disk; of a logical volume its first extent's
 	Length     int64  `json:"length"`
-	To         string `json:"to,omitempty"` // "vg0/root", or the disk's address for plain; "" where it is left out
-	ToDisk     string `json:"toDisk,omitempty"`
-	ToOffset   int64  `json:"toOffset"`
-	Reason     string `json:"reason,omitempty"` // why it is left out
-	// Names are the source's names of it that hold no longer, as they may stand
-	// in a guest's configuration: /dev/sda1, PARTUUID=….
+	// To is "vg0/root", the disk's address for plain, the same as From where it
+	// stays as it was, and "" where it is left out.
+	To       string `json:"to,omitempty"`
+	ToDisk   string `json:"toDisk,omitempty"`
+	ToOffset int64  `json:"toOffset"`
+	Reason   string `json:"reason,omitempty"` // why it is left out
+	// Names are the source's names of it that may hold no longer, as they may
+	// stand in a guest's configuration: /dev/sda1, PARTUUID=…. A partition that
+	// stays has only those that change with the bus.
 	Names []string `json:"names,omitempty"`
 }
 
@@ -118,4 +130,27 @@ type Boot struct {
 	Volume string `json:"volume,omitempty"` // "vg0/boot": what holds /boot
 	End    int64  `json:"end"`              // bytes: no block of /boot lies beyond it
 	UEFI   bool   `json:"uefi"`             // the source boots through UEFI, the target by BIOS
+}
+
+// High reports whether blocks of /boot may lie beyond sector 2^32, which a BIOS
+// reads on virtio-blk and not on virtio-scsi (SeaBIOS 1.16).
+func (b *Boot) High() bool { return b.End > 1<<32*sector }
+
+// check says where a layout contradicts itself, which only impossible facts
+// can make it do.
+func (l *Layout) check(disks []guest.DiskLayout) error {
+	for i, d := range l.Disks {
+		next := d.Head
+		if d.Size%sector != 0 && d.Kind != Keep || d.Head < 0 || d.Head > d.Size {
+			return fmt.Errorf("%s: a head of %d bytes on a disk of %d", d.Address, d.Head, d.Size)
+		}
+		for _, r := range d.Ranges {
+			bad := r.Length <= 0 || r.Target < next || r.Length > d.Size-r.Target || r.Source < 0 || r.Length > disks[i].Size-r.Source
+			if bad || d.Kind != Keep && (r.Source|r.Target|r.Length)%sector != 0 {
+				return fmt.Errorf("%s: %d bytes can't go from %d to %d", d.Address, r.Length, r.Source, r.Target)
+			}
+			next = r.Target + r.Length
+		}
+	}
+	return nil
 }

@@ -1,6 +1,12 @@
 package layout
 
-import "strings"
+import (
+	"crypto/sha256"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
 
 // device is the device mapper's name of "group/volume": hyphens are doubled.
 func device(place string) string {
@@ -10,4 +16,99 @@ func device(place string) string {
 	}
 	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
 	return "/dev/mapper/" + double(group) + "-" + double(lv)
+}
+
+const (
+	// maxWord is how much of a name of the guest's goes into a new one, bytes.
+	maxWord = 40
+	// maxDevice is how long a name may be for the device mapper, bytes: 127,
+	// less what LVM adds to names of hidden volumes.
+	maxDevice = 120
+)
+
+var (
+	lvmName = regexp.MustCompile(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`)
+	lvmUUID = regexp.MustCompile(`^[0-9A-Za-z!#]{6}(-[0-9A-Za-z!#]{4}){5}-[0-9A-Za-z!#]{6}$`)
+	foreign = regexp.MustCompile(`[^A-Za-z0-9_+.]+`)
+)
+
+// validName reports whether LVM takes a name (lvm(8), "Valid names"), of a
+// volume or of a group.
+func validName(s string) bool {
+	return lvmName.MatchString(s) && s != "." && s != ".." && len(s) <= 127
+}
+
+// word makes a word for a name out of what a guest wrote: runs of what LVM
+// doesn't take become one hyphen each. It may be empty.
+func word(s string) string {
+	s = strings.Trim(foreign.ReplaceAllString(s, "-"), "-.")
+	if len(s) > maxWord {
+		s = strings.TrimRight(s[:maxWord], "-.")
+	}
+	return s
+}
+
+// groupName is a name for a new volume group, after the guest's host name or
+// the domain's: "web-vg", as Debian's installer has it, or "web-vg2".
+func groupName(host, domain string, taken []string) string {
+	host, _, _ = strings.Cut(host, ".")
+	base := word(host)
+	if base == "" || base == "localhost" {
+		base = word(domain)
+	}
+	if base == "" {
+		base = "guest"
+	}
+	return unique(base+"-vg", taken)
+}
+
+// volumeName is a name for a new logical volume, after its mount point:
+// "root", "boot", "var-log", "swap", or else "part5".
+func volumeName(mount string, partition int, taken []string) string {
+	base := word(strings.TrimPrefix(mount, "/"))
+	if mount == "/" {
+		base = "root"
+	}
+	if base == "" || reserved(base) {
+		base = fmt.Sprintf("part%d", partition)
+	}
+	return unique(base, taken)
+}
+
+// reserved reports whether LVM keeps a logical volume's name for itself.
+func reserved(name string) bool {
+	for _, p := range []string{"snapshot", "pvmove"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return slices.ContainsFunc([]string{
+		"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare",
+		"_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
+	}, func(s string) bool { return strings.Contains(name, s) })
+}
+
+// unique appends the first number from 2 on that makes a name new.
+func unique(base string, taken []string) string {
+	name := base
+	for i := 2; slices.Contains(taken, name); i++ {
+		name = fmt.Sprintf("%s%d", base, i)
+	}
+	return name
+}
+
+// pvUUID is an identifier for a new physical volume in LVM's alphabet and
+// groups. The same seed and disk give the same one.
+func pvUUID(seed, address string) string {
+	// LVM's own new ones use no more of its alphabet.
+	const alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	sum := sha256.Sum256([]byte("esxodus physical volume\x00" + seed + "\x00" + address))
+	var b strings.Builder
+	for i, c := range sum {
+		if i == 6 || i > 6 && i < 30 && (i-6)%4 == 0 {
+			b.WriteByte('-')
+		}
+		b.WriteByte(alphabet[int(c)%len(alphabet)])
+	}
+	return b.String()
 }

@@ -1,0 +1,267 @@
+package layout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+)
+
+const (
+	sector = 512
+	mib    = 1 << 20
+
+	newStart  = 1 * mib // of a new physical volume up to extent 0, as LVM's default is
+	newExtent = 4 * mib // LVM's default
+	maxHead   = 64 * mib
+)
+
+// Request is what a layout is computed from.
+type Request struct {
+	Kind  Kind   // what is asked for; "" is Auto
+	Name  string // the domain's
+	Seed  string // the instance's UUID: new physical volumes' identifiers derive from it
+	Guest guest.Guest
+	UEFI  bool // the VM boots through UEFI
+	// SecureBoot and TPM: the VM has it, so that the guest may be bound to it.
+	SecureBoot, TPM bool
+	// Fixed are addresses of disks that must stay as they are, with the reason
+	// ("another VM uses it too").
+	Fixed map[string]string
+}
+
+// New computes where a guest's file systems come to lie. It is pure: the same
+// request gives the same layout. What speaks against a change is among the
+// layout's reasons; nothing is an error.
+func New(r Request) Layout {
+	p := &planner{Request: r}
+	p.gather()
+	var l Layout
+	switch r.Kind {
+	case Keep:
+		return p.keep(nil)
+	case Plain:
+		l = p.plain()
+	default:
+		l = p.lvm()
+	}
+	if err := l.check(r.Guest.Disks); err != nil {
+		return p.keep([]string{err.Error()})
+	}
+	l.Notes = p.notes()
+	return l
+}
+
+// planner is one New at work.
+type planner struct {
+	Request
+	sites      []site
+	root, boot *site    // boot is what holds /boot, the root's if it has no site of its own
+	names      []string // of volume groups, those that are to be made included
+}
+
+// site is where something lies on the source: a partition, a whole disk or a
+// logical volume.
+type site struct {
+	where   string // "scsi0:0 partition 1", "vg0/root"
+	content string
+	mount   string
+	label   string
+	uuid    string
+	dirty   bool
+	asleep  bool // swap that holds a hibernated system
+
+	disk   int // index; -1 of a logical volume
+	part   *guest.Partition
+	group  *guest.Group
+	lv     *guest.GroupLV
+	length int64 // bytes
+}
+
+// gather lists the sites and finds root and /boot among them.
+func (p *planner) gather() {
+	g := &p.Guest
+	for i := range g.Disks {
+		for j := range g.Disks[i].Partitions {
+			q := &g.Disks[i].Partitions[j]
+			if q.Container {
+				continue
+			}
+			p.sites = append(p.sites, site{
+				where: partWhere(&g.Disks[i], q), content: q.Content, mount: q.Mount, label: q.Label, uuid: q.UUID,
+				dirty: q.Dirty, asleep: q.Suspended, disk: i, part: q, length: q.Length,
+			})
+		}
+	}
+	for i := range g.Groups {
+		p.names = append(p.names, g.Groups[i].Name)
+		for j := range g.Groups[i].LVs {
+			p.addLV(&g.Groups[i], &g.Groups[i].LVs[j])
+		}
+	}
+	for i := range p.sites {
+		s := &p.sites[i]
+		if s.where == g.Root && g.Root != "" && p.root == nil {
+			p.root = s
+		}
+		if s.mount == "/boot" && p.boot == nil {
+			p.boot = s
+		}
+	}
+	if p.boot == nil {
+		p.boot = p.root
+	}
+}
+
+func (p *planner) addLV(g *guest.Group, lv *guest.GroupLV) {
+	if !lv.Visible {
+		return
+	}
+	s := site{where: g.Name + "/" + lv.Name, disk: -1, group: g, lv: lv, length: lv.Extents() * g.ExtentSize}
+	for _, v := range p.Guest.Volumes {
+		if v.Group == g.Name && v.Name == lv.Name {
+			s.content, s.mount, s.label, s.uuid, s.dirty, s.asleep = v.Content, v.Mount, v.Label, v.UUID, v.Dirty, v.Suspended
+		}
+	}
+	p.sites = append(p.sites, s)
+}
+
+// partWhere names a partition as a look does.
+func partWhere(d *guest.DiskLayout, q *guest.Partition) string {
+	if q.Number == 0 {
+		return d.Address
+	}
+	return fmt.Sprintf("%s partition %d", d.Address, q.Number)
+}
+
+// keep is the layout that changes nothing.
+func (p *planner) keep(reasons []string) Layout {
+	l := Layout{
+		Kind: Keep, Reasons: reasons, Notes: p.notes(),
+		Refused: len(reasons) > 0 && (p.Kind == LVM || p.Kind == Plain),
+	}
+	for i := range p.Guest.Disks {
+		l.Disks = append(l.Disks, keptDisk(&p.Guest.Disks[i], ""))
+	}
+	for i := range p.sites {
+		l.addKept(p, &p.sites[i])
+	}
+	return l
+}
+
+func keptDisk(d *guest.DiskLayout, reason string) Disk {
+	k := Disk{Address: d.Address, Kind: Keep, Size: d.Size, Reason: reason}
+	if d.Size > 0 {
+		k.Ranges = []Range{{Length: d.Size}}
+	}
+	return k
+}
+
+// addKept adds the move of what stays where it is.
+func (l *Layout) addKept(p *planner, s *site) {
+	m, ok := p.move(s)
+	if !ok {
+		return
+	}
+	m.To, m.ToDisk, m.ToOffset = m.From, m.FromDisk, m.FromOffset
+	if s.part != nil {
+		m.Names = kernelNames(p.Guest.Disks[s.disk].Address, s.disk, s.part.Number)
+	}
+	l.Moves = append(l.Moves, m)
+}
+
+// move is a site's move without its target, and false for what is none: a
+// physical volume, or a partition that holds nothing known.
+func (p *planner) move(s *site) (Move, bool) {
+	m := Move{Content: s.content, Mount: s.mount, Label: s.label, UUID: s.uuid, From: s.where, Length: s.length}
+	if s.part != nil {
+		d := &p.Guest.Disks[s.disk]
+		m.FromDisk, m.FromOffset = d.Address, s.part.Offset
+		m.Names = append(kernelNames(d.Address, s.disk, s.part.Number), partNames(d, s.part)...)
+		return m, s.content != "lvm2" && s.content != ""
+	}
+	if len(s.lv.Segments) > 0 && len(s.lv.Segments[0].Areas) == 1 {
+		a := s.lv.Segments[0].Areas[0]
+		for _, pv := range s.group.PVs {
+			if pv.UUID == a.PV && pv.Disk != "" {
+				m.FromDisk, m.FromOffset = pv.Disk, pv.Offset+pv.Start+a.PE*s.group.ExtentSize
+			}
+		}
+	}
+	return m, true
+}
+
+// kernelNames are the names that a kernel gives a partition by its disk's
+// place in the VM.
+func kernelNames(address string, disk, number int) []string {
+	suffix := ""
+	if number > 0 {
+		suffix = fmt.Sprint(number)
+	}
+	letters := ""
+	for n := disk + 1; n > 0; n = (n - 1) / 26 {
+		letters = string(rune('a'+(n-1)%26)) + letters
+	}
+	names := []string{"/dev/sd" + letters + suffix}
+	switch {
+	case strings.HasPrefix(address, "ide"):
+		names = append(names, "/dev/hd"+letters+suffix)
+	case strings.HasPrefix(address, "nvme"):
+		if suffix != "" {
+			suffix = "p" + suffix
+		}
+		names = append(names, fmt.Sprintf("/dev/nvme%dn1%s", disk, suffix))
+	}
+	return names
+}
+
+// partNames are the names that a partition has by its table.
+func partNames(d *guest.DiskLayout, q *guest.Partition) []string {
+	if q.Number == 0 {
+		return nil
+	}
+	id := q.GUID
+	if id == "" && d.TableID != "" {
+		id = fmt.Sprintf("%s-%02x", d.TableID, q.Number)
+	}
+	var names []string
+	if id != "" {
+		low := strings.ToLower(id)
+		names = append(names, "PARTUUID="+low, "/dev/disk/by-partuuid/"+low)
+		if id != low {
+			names = append(names, "PARTUUID="+id)
+		}
+	}
+	if q.Name != "" {
+		names = append(names, "PARTLABEL="+q.Name, "/dev/disk/by-partlabel/"+udevName(q.Name))
+	}
+	return names
+}
+
+// udevName is a label as udev writes it in a link's name.
+func udevName(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r > 0x7f || strings.ContainsRune("#+-.:=@_", r)
+		if ok {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\x%02x", r)
+		}
+	}
+	return b.String()
+}
+
+// notes say what stops nothing and should be known.
+func (p *planner) notes() []string {
+	var out []string
+	for _, s := range p.sites {
+		if s.dirty && slices.Contains([]string{"ext3", "ext4", "xfs"}, s.content) {
+			out = append(out, fmt.Sprintf("%s was not cleanly unmounted: its journal is replayed at the first mount, on the target", s.where))
+		} else if s.dirty {
+			out = append(out, fmt.Sprintf("%s was not cleanly unmounted: it is checked on the target", s.where))
+		}
+	}
+	return out
+}
