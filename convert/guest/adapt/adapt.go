@@ -1,0 +1,179 @@
+// Package adapt decides what is changed inside a guest so that it starts from
+// its new layout: which lines of its tables name file systems that have other
+// names now, which packages go and come, what the boot loader is told. It is
+// pure: from what was read of the guest and where its file systems will lie it
+// computes a [guest.Conversion]; package convert has that carried out.
+//
+// Words: a spec is what a line of fstab names a file system by, /dev/sda1 or
+// UUID=…; a spec vanishes if it means nothing on the target any more.
+package adapt
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// The ids of this package's concerns.
+const (
+	ConcernUnread   = "guest.unread"   // configuration that can't be read
+	ConcernFamily   = "guest.family"   // a system that esxodus doesn't know how to convert
+	ConcernTable    = "guest.table"    // a line of fstab or crypttab that names nothing known
+	ConcernCmdline  = "guest.cmdline"  // a kernel parameter that doesn't come along
+	ConcernKernel   = "guest.kernel"   // the kernel that boots by default becomes another one
+	ConcernLilo     = "guest.lilo"     // a LILO of the guest's own
+	ConcernTools    = "guest.tools"    // VMware's own tools
+	ConcernPackages = "guest.packages" // packages that stay though they should go, or must come
+	ConcernEFI      = "guest.efi"      // from UEFI to BIOS
+	ConcernInitrd   = "guest.initrd"   // an initrd that may lack something
+)
+
+// Input is what a conversion is computed from.
+type Input struct {
+	Guest  guest.Guest // as [guest.Look] returned it: read from a plan it lacks Config
+	Layout layout.Layout
+	NICs   []inventory.NIC // the VM's, with the MAC addresses that the domain's will have
+}
+
+// New computes a conversion, and what is to be said about it. Where the layout
+// is keep nothing is changed. What speaks against the conversion is a blocker
+// among the concerns.
+func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
+	b := &builder{in: in, g: in.Guest, c: in.Guest.Config, places: newPlaces(in)}
+	if in.Layout.Kind == layout.Keep || in.Layout.Kind == "" {
+		return guest.Conversion{}, nil, nil
+	}
+	if !b.readable() || !b.knowsFamily() {
+		return guest.Conversion{}, nil, b.concerns
+	}
+	b.mounts()
+	b.tables()
+	b.resume()
+	b.nicLinks()
+	b.packages()
+	if in.Layout.Boot != nil {
+		b.loader()
+	}
+	b.lvmDevices()
+	b.initrds()
+	b.agents()
+	b.labels()
+	b.records()
+	return b.out, b.entries, b.concerns
+}
+
+// builder is one New at work.
+type builder struct {
+	in       Input
+	g        guest.Guest
+	c        guest.Config
+	family   family
+	places   places
+	out      guest.Conversion
+	entries  []ledger.Entry
+	concerns []ledger.Concern
+
+	newResume string       // RESUME= of the initrds, "" where it stays
+	nicFiles  []guest.Edit // .link files
+	ownLilo   bool         // the guest's own LILO stays in charge
+}
+
+// family is how a guest manages packages and makes initrds.
+type family struct {
+	dpkg   bool // else rpm
+	dracut bool // else initramfs-tools
+}
+
+func (b *builder) concern(id string, s ledger.Severity, subject, evidence, advice string) {
+	b.concerns = append(b.concerns, ledger.Concern{ID: id, Severity: s, Subject: subject, Evidence: evidence, Advice: advice})
+}
+
+func (b *builder) entry(property, source, target, reason string) {
+	fate := ledger.Changed
+	if target == "" {
+		fate = ledger.Dropped
+	}
+	b.entries = append(b.entries, ledger.Entry{Property: property, Source: source, Target: target, Fate: fate, Reason: reason})
+}
+
+// change adds an edit of a file that may be there. Nothing is added where text
+// is what the file has.
+func (b *builder) change(name, text, reason string) {
+	old, ok := b.c.Files[name]
+	switch {
+	case !ok:
+		b.out.Edits = append(b.out.Edits, guest.Edit{Path: name, Reason: reason, Make: true, Mode: 0o644, New: text})
+	case old.Text != text:
+		b.out.Edits = append(b.out.Edits, guest.Edit{Path: old.Path, Reason: reason, Old: old.Text, New: text})
+	}
+}
+
+func (b *builder) has(names ...string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return b.c.Has[n] })
+}
+
+func (b *builder) command(argv ...string) { b.out.Commands = append(b.out.Commands, argv) }
+
+func (b *builder) touch(reason string, patterns ...string) {
+	for _, p := range patterns {
+		b.out.Touches = append(b.out.Touches, guest.Touch{Pattern: p, Reason: reason})
+	}
+}
+
+// installed returns dpkg's record of a package.
+func (b *builder) installed(name string) (guest.Package, bool) {
+	i := slices.IndexFunc(b.c.Packages, func(p guest.Package) bool { return p.Name == name })
+	if i < 0 {
+		return guest.Package{}, false
+	}
+	return b.c.Packages[i], true
+}
+
+// readable reports whether enough of the guest was read.
+func (b *builder) readable() bool {
+	ok := true
+	refuse := func(evidence string) {
+		ok = false
+		b.concern(ConcernUnread, ledger.Blocker, "", evidence, "mend it in the guest, or migrate the disk as it is with --layout keep")
+	}
+	for _, u := range b.c.Unread {
+		refuse("a file that decides about the conversion can't be read: " + u)
+	}
+	if _, there := b.c.Files["/etc/fstab"]; !there && ok {
+		refuse("the guest's /etc/fstab was not found")
+	}
+	return ok
+}
+
+// knowsFamily finds out how the guest manages packages and makes initrds.
+func (b *builder) knowsFamily() bool {
+	_, tools := b.installed("initramfs-tools")
+	_, dracut := b.installed("dracut")
+	rpm := b.has("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+	b.family = family{dpkg: len(b.c.Packages) > 0, dracut: !tools}
+	switch {
+	case b.family.dpkg && (tools || dracut):
+		return true
+	case !b.family.dpkg && rpm && b.has("/usr/bin/dracut", "/sbin/dracut"):
+		return true
+	}
+	b.concern(ConcernFamily, ledger.Blocker, "", fmt.Sprintf("%s has neither dpkg with initramfs-tools or dracut, nor rpm with dracut", cmp.Or(b.g.PrettyName, "the guest")),
+		"esxodus doesn't know how this system makes its initrds: migrate the disk as it is with --layout keep")
+	return false
+}
+
+// rootMove is the way of the guest's root, nil where that isn't certain.
+func (b *builder) rootMove() *layout.Move {
+	return b.places.only(func(m *layout.Move) bool { return m.Mount == "/" || m.From == b.g.Root })
+}
+
+// oneLine makes text fit for a comment in a file of the guest.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }), " ")
+}

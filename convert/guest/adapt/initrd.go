@@ -1,0 +1,146 @@
+package adapt
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+)
+
+// maxOverlays bounds how many initrds are changed; kernels beyond that are
+// too old to be anyone's second choice.
+const maxOverlays = 8
+
+// initrds has each initrd find the root on its new disk.
+func (b *builder) initrds() {
+	if b.family.dracut {
+		b.dracut()
+		return
+	}
+	lvm := b.lvm() && !b.hasLVM()
+	done := 0
+	for _, i := range slices.Backward(b.g.Initrds) {
+		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel, Split: b.splitInitrd()}
+		var why []string
+		if lvm {
+			why = append(why, "LVM for the root")
+			b.addLVM(&o)
+		}
+		if i.Virtio != guest.Yes {
+			why = append(why, "drivers of virtio, which it lacks or may lack ("+i.Evidence+")")
+			o.Modules = append(o.Modules, "virtio_pci", "virtio_blk", "virtio_scsi")
+		}
+		why = append(why, b.addTexts(&o)...)
+		if len(why) == 0 {
+			continue
+		}
+		if done++; done > maxOverlays {
+			b.concern(ConcernInitrd, ledger.Note, i.Path, fmt.Sprintf("there are more than %d kernels; the initrd of %s is not adapted", maxOverlays, i.Kernel), "remove kernels that are not needed, or run update-initramfs -u -k "+i.Kernel+" in the guest")
+			continue
+		}
+		o.Reason = strings.Join(why, "; ")
+		b.out.Overlays = append(b.out.Overlays, o)
+		b.touch("the initrd is added to", literal(i.Path))
+		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" with an addition", o.Reason)
+	}
+	if len(b.g.Initrds) == 0 {
+		b.concern(ConcernInitrd, ledger.Warning, "", "no kernel of the guest has an initrd", "its kernel must have virtio and, for LVM, device-mapper built in; the boot proof shows whether it starts")
+	}
+}
+
+// addLVM adds what initramfs-tools' hooks of lvm2 and dmsetup take.
+func (b *builder) addLVM(o *guest.Overlay) {
+	o.Files = append(o.Files, "/sbin/lvm", "/sbin/dmsetup",
+		"/lib/udev/rules.d/55-dm.rules", "/lib/udev/rules.d/56-lvm.rules", "/lib/udev/rules.d/60-persistent-storage-dm.rules")
+	o.Also = append(o.Also, "/lib/udev/rules.d/69-lvm.rules", "/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
+	o.Modules = append(o.Modules, "dm_mod")
+	if b.oldLVM() {
+		o.Texts = append(o.Texts, guest.Edit{Path: b.inInitrd(*o, "/lib/udev/rules.d/70-esxodus-lvm.rules"), Make: true, Mode: 0o644, New: activateRule, Reason: "activates volume groups"})
+	}
+}
+
+// activateRule does what LVM's own 69-lvm.rules does since 2.03.15; before, an
+// initrd had scripts that need root= to name a logical volume.
+const activateRule = `# esxodus: activate the volume groups that a physical volume is of.
+SUBSYSTEM=="block", ACTION=="add|change", KERNEL!="dm-*", ENV{ID_FS_TYPE}=="LVM2_member", RUN+="/sbin/lvm vgchange -ay"
+`
+
+// oldLVM reports whether the guest's release has an LVM from before 2.03.15,
+// whose udev rules leave activation to systemd.
+func (b *builder) oldLVM() bool {
+	major, minor, _ := strings.Cut(b.g.Version, ".")
+	switch b.g.Distro {
+	case "debian":
+		return len(major) == 1 || major < "12"
+	case "ubuntu":
+		return major < "22" || major == "22" && minor < "10"
+	}
+	return false
+}
+
+// addTexts adds the files that an initrd has of the guest's configuration, and
+// says what for.
+func (b *builder) addTexts(o *guest.Overlay) []string {
+	var why []string
+	if b.newResume != "" {
+		// After all others of that directory: the last one counts.
+		o.Texts = append(o.Texts, guest.Edit{Path: "/conf/conf.d/zzz-esxodus", Make: true, Mode: 0o644, New: "RESUME=" + b.newResume + "\n", Reason: "where to look for a hibernated system"})
+		why = append(why, "the new place of the swap")
+	}
+	for _, f := range b.nicFiles {
+		f.Path = b.inInitrd(*o, "/lib/systemd/network/"+path.Base(f.Path))
+		o.Texts = append(o.Texts, f)
+	}
+	if len(b.nicFiles) > 0 {
+		why = append(why, "names of NICs, which udev gives in the initrd already")
+	}
+	return why
+}
+
+// inInitrd is where an initrd has a path of /lib.
+func (b *builder) inInitrd(o guest.Overlay, name string) string {
+	if o.Split {
+		return name
+	}
+	return "/usr" + name
+}
+
+// splitInitrd reports whether initramfs-tools is from before 0.132, which made
+// /bin, /lib and /sbin links into /usr in every initrd.
+func (b *builder) splitInitrd() bool {
+	p, ok := b.installed("initramfs-tools")
+	return ok && !atLeast(p.Version, 0, 132)
+}
+
+// dracut makes the initrds of the kernels anew: by itself it takes only what
+// the machine has that it runs on.
+func (b *builder) dracut() {
+	for _, i := range b.g.Initrds {
+		argv := []string{"dracut", "--force", "--no-hostonly", "--add-drivers", "virtio_blk virtio_scsi virtio_pci virtio_net"}
+		if b.lvm() {
+			argv = append(argv, "--add", "lvm dm")
+		}
+		for _, f := range b.nicFiles {
+			argv = append(argv, "--include", f.Path, f.Path)
+		}
+		b.command(append(argv, i.Path, i.Kernel)...)
+		b.touch("the initrd is made anew", literal(i.Path))
+		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", "by dracut, with virtio and LVM")
+	}
+}
+
+const systemDevices = "/etc/lvm/devices/system.devices"
+
+// lvmDevices removes LVM's list of disks, which names those of the old bus:
+// without one it looks at all.
+func (b *builder) lvmDevices() {
+	f, ok := b.c.Files[systemDevices]
+	if !ok || !b.lvm() {
+		return
+	}
+	b.out.Edits = append(b.out.Edits, guest.Edit{Path: f.Path, Remove: true, Old: f.Text, Reason: "it lists disks by names of their old bus; without it LVM looks at all disks"})
+	b.entry("guest.lvm.devices", systemDevices, "", "it lists disks by names of their old bus; lvmdevices --adddev makes a new one")
+}

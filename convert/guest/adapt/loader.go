@@ -1,0 +1,284 @@
+package adapt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+)
+
+const (
+	liloConf = "/etc/lilo.conf"
+	liloMap  = "/boot/map"
+	liloPath = "/usr/sbin/lilo"
+)
+
+// loader has the guest booted by LILO.
+func (b *builder) loader() {
+	if b.ownLilo {
+		b.keepLilo()
+		return
+	}
+	root := b.rootMove()
+	if root == nil {
+		return // told by mounts
+	}
+	images := b.images()
+	b.links(images)
+	b.change(liloConf, b.liloText(*root, images), "what the boot loader starts, and how")
+	b.kernelImgConf()
+	b.programs()
+	b.out.Loader = []string{liloPath, "-v"}
+	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~", liloMap+"-*")
+	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
+	b.defaultKernel(images)
+}
+
+// oldLoader names what booted the guest until now.
+func (b *builder) oldLoader() string {
+	for _, name := range []string{"grub-pc", "grub-efi-amd64", "lilo", "systemd-boot"} {
+		if p, ok := b.installed(name); ok {
+			return p.Name + " " + p.Version
+		}
+	}
+	if b.in.Layout.Boot.UEFI {
+		return "UEFI: " + strings.Join(b.g.EFILoaders, ", ")
+	}
+	return "GRUB"
+}
+
+// bootName is the lasting name of the disk that boots.
+func (b *builder) bootName(root layout.Move) string {
+	if pv := b.in.Layout.Boot.PV; pv != "" {
+		return "/dev/disk/by-id/lvm-pv-uuid-" + pv
+	}
+	if id := byUUID(root.UUID); id != "" {
+		return "/dev/disk/by-uuid/" + strings.TrimPrefix(id, "UUID=")
+	}
+	return ""
+}
+
+// timeout is how long LILO's prompt waits, in tenths of a second.
+const timeout = 20
+
+// liloText is the guest's lilo.conf.
+func (b *builder) liloText(root layout.Move, images imageNames) string {
+	var out strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
+	rest, mode := b.cmdline()
+	line("# Made by esxodus. After a change run: lilo -v")
+	line("# Kernels' packages run it by themselves, and kernels keep their names here.")
+	if boot := b.bootName(root); boot != "" {
+		line("boot=%s", boot)
+	}
+	line("map=%s", liloMap)
+	line("default=Linux")
+	line("prompt")
+	line("timeout=%d", timeout)
+	if s := b.serial(); s != "" {
+		line("serial=%s", s)
+	}
+	line("root=%s", quote(stable(&root)))
+	line("%s", mode)
+	if rest != "" {
+		line("append=%s", quote(rest))
+	}
+	for _, im := range []struct{ label, suffix string }{{"Linux", ""}, {"LinuxOLD", ".old"}} {
+		line("")
+		line("image=%s%s", images.kernel, im.suffix)
+		line("\tlabel=%s", im.label)
+		line("\tinitrd=%s%s", images.initrd, im.suffix)
+		line("\toptional")
+	}
+	return out.String()
+}
+
+// quote writes a string of lilo.conf.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(oneLine(s)) + `"`
+}
+
+// serial is LILO's serial= for the guest's last serial console, "" where it
+// has none.
+func (b *builder) serial() string {
+	consoles := strings.Fields(b.c.Cmdline)
+	slices.Reverse(consoles)
+	for _, w := range consoles {
+		rest, ok := strings.CutPrefix(w, "console=ttyS")
+		if !ok {
+			continue
+		}
+		port, mode, _ := strings.Cut(rest, ",")
+		if len(port) != 1 || port[0] < '0' || port[0] > '3' {
+			continue
+		}
+		speed := mode[:len(mode)-len(strings.TrimLeft(mode, "0123456789"))]
+		switch speed {
+		case "110", "150", "300", "600", "1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200":
+			return port + "," + speed
+		case "":
+			return port + ",9600" // the kernel's default
+		}
+	}
+	return ""
+}
+
+// maxCmdline is the longest command line that an x86 kernel takes, in bytes
+// (COMMAND_LINE_SIZE, with the final zero).
+const maxCmdline = 2047
+
+// cmdline takes the guest's kernel command line apart: rest is what goes to
+// append=, mode is read-only or read-write.
+func (b *builder) cmdline() (rest, mode string) {
+	mode = "read-only"
+	var keep, dropped []string
+	for _, w := range words(b.c.Cmdline) {
+		key, value, _ := strings.Cut(w, "=")
+		switch {
+		case key == "BOOT_IMAGE" || key == "initrd" || key == "root":
+		case w == "ro":
+			mode = "read-only"
+		case w == "rw":
+			mode = "read-write"
+		case strings.Contains(w, "$"):
+			dropped = append(dropped, w)
+		case key == "resume":
+			if spec := b.resumeSpec(value); spec != "" {
+				keep = append(keep, "resume="+spec)
+			} else {
+				dropped = append(dropped, w)
+			}
+		case key == "rd.lvm.lv" && b.family.dracut:
+		default:
+			keep = append(keep, w)
+		}
+	}
+	keep = append(keep, b.activate()...)
+	if len(dropped) > 0 {
+		b.concern(ConcernCmdline, ledger.Warning, "", "kernel parameters that mean nothing to the new loader or on the new disk: "+strings.Join(dropped, " "),
+			"they are left out; add what is wanted to append= in "+liloConf+" and run lilo")
+	}
+	rest = strings.Join(keep, " ")
+	if len(rest) > maxCmdline-200 {
+		b.concern(ConcernCmdline, ledger.Blocker, "", fmt.Sprintf("the kernel's command line has %d bytes", len(rest)), "shorten it in the guest")
+		rest = ""
+	}
+	return rest, mode
+}
+
+// words splits a kernel's command line at blanks outside of quotes, as the
+// kernel does.
+func words(cmdline string) []string {
+	inside := false
+	return strings.FieldsFunc(cmdline, func(r rune) bool {
+		if r == '"' {
+			inside = !inside
+		}
+		return r < ' ' || r == 0x7f || r == ' ' && !inside
+	})
+}
+
+// resumeSpec is what resume= becomes, "" where its swap is gone.
+func (b *builder) resumeSpec(spec string) string {
+	m, vanishes := b.places.find(spec)
+	switch {
+	case m != nil && m.To == "":
+		return ""
+	case m != nil && vanishes:
+		return stable(m)
+	case m == nil && guest.UnstableName(spec) != "":
+		return ""
+	}
+	return spec
+}
+
+// activate are the parameters by which dracut's initrd activates the logical
+// volumes that are needed before the real root runs.
+func (b *builder) activate() []string {
+	if !b.family.dracut {
+		return nil
+	}
+	var out []string
+	for i := range b.places.moves {
+		m := &b.places.moves[i]
+		if m.Device() != "" && (m.Mount == "/" || m.From == b.g.Root || m.Mount == "/usr" || m.Content == "swap") {
+			out = append(out, "rd.lvm.lv="+m.To)
+		}
+	}
+	return slices.Compact(out)
+}
+
+// programs are the loader's program and what runs it after kernels change.
+func (b *builder) programs() {
+	add := func(path, source string, mode uint32) {
+		b.out.Programs = append(b.out.Programs, guest.Program{Path: path, Source: source, Mode: mode})
+	}
+	add(liloPath, "lilo", 0o755)
+	add("/usr/share/man/man8/lilo.8.gz", "lilo.8", 0o644)
+	if !b.family.dpkg {
+		add("/etc/kernel/install.d/95-lilo.install", "hooks/95-lilo.install", 0o755)
+		return
+	}
+	add("/etc/kernel/postinst.d/zz-runlilo", "hooks/zz-runlilo", 0o755)
+	add("/etc/kernel/postrm.d/zz-runlilo", "hooks/zz-runlilo", 0o755)
+	if !b.family.dracut {
+		add("/etc/initramfs/post-update.d/runlilo", "hooks/runlilo", 0o755)
+	}
+}
+
+// keepLilo has the guest's own LILO find its new disk and root.
+func (b *builder) keepLilo() {
+	root := b.rootMove()
+	conf := b.c.Files[liloConf]
+	p, _ := b.installed("lilo")
+	b.out.OwnLoader = strings.TrimSpace("lilo " + p.Version)
+	b.out.Loader = []string{"/sbin/lilo", "-v"}
+	b.touch("the map of the guest's own LILO", liloMap, liloMap+"~", "/boot/boot.*")
+	if root == nil {
+		return
+	}
+	b.change(liloConf, b.ownConf(conf.Text, *root), "disk and root have other names in the new layout")
+	b.entry("guest.boot", b.out.OwnLoader, b.out.OwnLoader, "it stays in charge, with its own lilo.conf")
+	b.concern(ConcernLilo, ledger.Warning, "", fmt.Sprintf("the guest has a LILO of its own (%s), which stays in charge", b.out.OwnLoader),
+		"it knows LVM since 22.7 by its changelog, but no such guest was tried: the boot proof decides; remove the package lilo in the guest beforehand to have esxodus's instead")
+}
+
+// ownConf changes the lines of a lilo.conf that name disks.
+func (b *builder) ownConf(text string, root layout.Move) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(line, "=")
+		name := strings.Trim(strings.TrimSpace(value), `"`)
+		to := ""
+		switch k := strings.ToLower(strings.TrimSpace(key)); {
+		case !ok:
+		case k == "boot":
+			to = b.bootName(root)
+		case k == "root" && (guest.UnstableName(name) != "" || strings.HasPrefix(name, "PART")):
+			to = stable(&root)
+			if m, _ := b.places.find(name); m != nil {
+				to = stable(m)
+			}
+		}
+		if to == "" || strings.HasPrefix(strings.TrimSpace(line), "#") {
+			out.WriteString(line)
+			continue
+		}
+		end := line[len(strings.TrimRight(line, "\r\n")):]
+		out.WriteString(key + "=" + quote(to) + end)
+	}
+	return out.String()
+}
+
+// defaultKernel tells where another kernel boots by default than until now.
+func (b *builder) defaultKernel(images imageNames) {
+	was, now := version(b.c.Image), version(b.c.Links[images.kernel].Target)
+	if b.c.Links[images.kernel].Missing || was == "" || now == "" || was == now {
+		return
+	}
+	b.concern(ConcernKernel, ledger.Warning, "", fmt.Sprintf("until now the guest boots %s by default; %s leads to %s", was, images.kernel, now),
+		"see that this one starts it (the boot proof shows), or make the link lead to the other and run lilo")
+}

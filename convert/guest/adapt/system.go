@@ -1,0 +1,108 @@
+package adapt
+
+import (
+	"fmt"
+	"net"
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// Named is a NIC whose name in the guest will be what it is on VMware.
+type Named struct {
+	Name string // ens192
+	MAC  string
+}
+
+// Names finds the NICs that the guest's configuration calls by the name that
+// systemd makes of their slot on VMware, and that can be held to it: that
+// name, by their MAC address.
+func Names(g guest.Guest, nics []inventory.NIC) []Named {
+	if !g.Config.Has["/usr/lib/systemd/network/99-default.link"] && !g.Config.Has["/lib/systemd/network/99-default.link"] {
+		return nil // no udev that reads such files
+	}
+	var out []Named
+	for _, n := range nics {
+		name := fmt.Sprintf("ens%d", n.PCISlot)
+		hw, err := net.ParseMAC(n.MAC)
+		same := func(o inventory.NIC) bool { return strings.EqualFold(o.MAC, n.MAC) && o.Key != n.Key }
+		if n.PCISlot <= 0 || err != nil || len(hw) != 6 || hw[0]&1 != 0 || slices.Max(hw) == 0 || slices.ContainsFunc(nics, same) {
+			continue
+		}
+		if slices.Contains(g.Interfaces, name) && !slices.Contains(g.PinnedNames, name) {
+			out = append(out, Named{Name: name, MAC: hw.String()})
+		}
+	}
+	return out
+}
+
+// nicLinks keeps the names of NICs. Path= keeps VLANs and bridges out, which
+// have a NIC's address, but no place on a bus.
+func (b *builder) nicLinks() {
+	for _, n := range Names(b.g, b.in.NICs) {
+		e := guest.Edit{
+			Path: "/etc/systemd/network/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,
+			Reason: "the NIC keeps the name that the guest's configuration has for it",
+			New:    fmt.Sprintf("# Made by esxodus: the name that this NIC had on VMware.\n[Match]\nMACAddress=%s\nPath=*pci-*\n\n[Link]\nName=%s\n", n.MAC, n.Name),
+		}
+		if _, ok := b.c.Files[e.Path]; ok {
+			continue
+		}
+		b.nicFiles = append(b.nicFiles, e)
+		b.out.Edits = append(b.out.Edits, e)
+		b.entry("guest.nic["+n.Name+"]", n.Name, n.Name, "bound to "+n.MAC+", for its place on the bus has changed")
+	}
+}
+
+// agents has KVM's agent start.
+func (b *builder) agents() {
+	if !b.g.Agent || !b.has("/usr/bin/systemctl", "/bin/systemctl") {
+		return
+	}
+	b.command("systemctl", "enable", "qemu-guest-agent.service")
+	b.touch("KVM's agent is enabled", "/etc/systemd/system/*.wants/qemu-guest-agent.service")
+}
+
+// labels gives what esxodus made the labels of SELinux.
+func (b *builder) labels() {
+	conf := guest.Assignments(b.c.Files["/etc/selinux/config"].Text)
+	policy := conf["SELINUXTYPE"]
+	if conf["SELINUX"] == "" || conf["SELINUX"] == "disabled" || policy == "" || strings.ContainsAny(policy, "/ ") || !b.has("/usr/sbin/setfiles", "/sbin/setfiles") {
+		return
+	}
+	argv := []string{"setfiles", "-F", path.Join("/etc/selinux", policy, "contexts/files/file_contexts")}
+	for _, e := range b.out.Edits {
+		if !e.Remove {
+			argv = append(argv, e.Path)
+		}
+	}
+	for _, p := range b.out.Programs {
+		argv = append(argv, p.Path)
+	}
+	for _, i := range b.g.Initrds {
+		argv = append(argv, i.Path)
+	}
+	b.command(argv...)
+}
+
+// records are the files that package managers and the tools of a conversion
+// write besides.
+func (b *builder) records() {
+	if len(b.out.Install)+len(b.out.Remove) > 0 {
+		if b.family.dpkg {
+			b.touch("dpkg's and debconf's records", "/var/lib/dpkg/", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/cache/debconf/", "/var/lib/ucf/", "/var/lib/apt/", "/var/log/apt/", "/var/cache/apt/", "/etc/ld.so.cache", "/var/cache/ldconfig/", "/var/cache/man/", "/var/lib/systemd/", "/etc/rc?.d/*", "/var/lib/grub/", "/var/lib/shim-signed/")
+		} else {
+			b.touch("rpm's records", "/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/var/log/", "/var/lib/dnf/", "/var/cache/", "/etc/ld.so.cache")
+		}
+	}
+	if b.lvm() {
+		b.touch("LVM's backups of its metadata", "/etc/lvm/archive/", "/etc/lvm/backup/", "/etc/lvm/devices/", "/run/lvm/", "/run/lock/lvm/")
+	}
+	if b.in.Layout.Boot != nil && b.in.Layout.Boot.UEFI {
+		b.concern(ConcernEFI, ledger.Note, "", "the guest boots through UEFI, and will boot by BIOS", "nothing must be done; a snapshot or backup of the old disk can't be put over the new one")
+	}
+}

@@ -1,0 +1,179 @@
+package adapt
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+)
+
+// verdict is what becomes of a line of a table: its spec becomes another one,
+// or the line a comment. The zero verdict leaves it as it is.
+type verdict struct {
+	spec string
+	drop string // why
+}
+
+// rewrite changes lines of a table whose fields are separated by blanks, as
+// fstab(5) and crypttab(5) are: field is the index of the spec. Whatever judge
+// has no word about stays byte for byte.
+func rewrite(text string, field int, judge func(fields []string) verdict) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		v := verdict{}
+		at := split(line)
+		if len(at) > field && line[at[0][0]] != '#' {
+			fields := make([]string, len(at))
+			for i, f := range at {
+				fields[i] = line[f[0]:f[1]]
+			}
+			v = judge(fields)
+		}
+		switch {
+		case v.drop != "":
+			fmt.Fprintf(&out, "# esxodus: %s\n#%s", oneLine(v.drop), line)
+		case v.spec != "":
+			f := at[field]
+			out.WriteString(line[:f[0]] + v.spec + line[f[1]:])
+		default:
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// split finds where a line's fields begin and end.
+func split(line string) [][2]int {
+	var at [][2]int
+	start := -1
+	for i := 0; i <= len(line); i++ {
+		blank := i == len(line) || line[i] == ' ' || line[i] == '\t' || line[i] == '\n' || line[i] == '\r'
+		switch {
+		case !blank && start < 0:
+			start = i
+		case blank && start >= 0:
+			at = append(at, [2]int{start, i})
+			start = -1
+		}
+	}
+	return at
+}
+
+// unquoted is a spec without the escapes and quotes of a table.
+func unquoted(field string) string {
+	spec := guest.Unescape(strings.Trim(field, `"`))
+	if k, v, ok := strings.Cut(spec, "="); ok && !strings.Contains(k, "/") {
+		return k + "=" + strings.Trim(v, `"`)
+	}
+	return spec
+}
+
+// tables edits fstab and crypttab.
+func (b *builder) tables() {
+	old := b.c.Files["/etc/fstab"].Text
+	text := rewrite(old, 0, func(f []string) verdict {
+		if len(f) < 2 {
+			return verdict{}
+		}
+		mount := path.Clean("/" + guest.Unescape(f[1]))
+		if len(f) > 2 && f[2] == "swap" {
+			mount = "swap"
+		}
+		return b.judge("fstab", unquoted(f[0]), mount)
+	})
+	b.change("/etc/fstab", text, "file systems have other names in the new layout")
+	if crypttab, ok := b.c.Files["/etc/crypttab"]; ok {
+		text = rewrite(crypttab.Text, 1, func(f []string) verdict { return b.judge("crypttab", unquoted(f[1]), "") })
+		b.change("/etc/crypttab", text, "volumes have other names in the new layout")
+	}
+}
+
+// judge decides about a spec. mount is where its file system is mounted,
+// "swap", or "" where that isn't known.
+func (b *builder) judge(table, spec, mount string) verdict {
+	m, vanishes := b.places.find(spec)
+	unstable := guest.UnstableName(spec) != ""
+	if m == nil && unstable && mount == "/" {
+		m, vanishes = b.rootMove(), true
+	}
+	property := fmt.Sprintf("guest.%s[%s]", table, mount)
+	switch {
+	case m != nil && m.To == "" && m.Reason != "":
+		b.entry(property, spec, "", m.Reason)
+		return verdict{drop: m.Reason}
+	case m == nil && unstable && mount != "" && b.places.foretold(mount) != "":
+		name := b.places.foretold(mount)
+		b.entry(property, spec, name, "names of disks differ on another bus")
+		return verdict{spec: name}
+	case m == nil && (unstable || vanishes):
+		b.unknownSpec(table, spec, mount)
+		return verdict{}
+	case m == nil || !vanishes:
+		return verdict{}
+	}
+	name := stable(m)
+	if name == "" {
+		b.unknownSpec(table, spec, mount)
+		return verdict{}
+	}
+	b.entry(property, spec, name, "the old name means nothing in the new layout")
+	return verdict{spec: name}
+}
+
+// unknownSpec tells that a line will not find its file system.
+func (b *builder) unknownSpec(table, spec, mount string) {
+	severity := ledger.Warning
+	if slices.Contains([]string{"/", "/boot", "/usr", "/var"}, mount) {
+		severity = ledger.Blocker
+	}
+	b.concern(ConcernTable, severity, mount, fmt.Sprintf("/etc/%s names %s, and which file system that is isn't certain", table, spec),
+		"name it by its UUID in the guest (blkid shows it), or give the line the option nofail if it may be absent")
+}
+
+// systemDirs are what a conversion needs of the tree besides the root.
+const systemDirs = "/boot /usr /var /etc /opt /home /srv /tmp /var/lib /var/log /var/cache /usr/local"
+
+// mounts lists the file systems of the tree whose places are known, the root
+// first.
+func (b *builder) mounts() {
+	root := b.rootMove()
+	if root == nil || applianceName(root.To) == "" {
+		b.concern(ConcernUnread, ledger.Blocker, "/", "the layout has no place for the guest's root", "migrate the disk as it is with --layout keep")
+		return
+	}
+	b.out.Mounts = []guest.Mount{{Device: applianceName(root.To), At: "/", Content: root.Content}}
+	var more []guest.Mount
+	for line := range strings.Lines(b.c.Files["/etc/fstab"].Text) {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[0][0] == '#' || f[2] == "swap" {
+			continue
+		}
+		at := path.Clean("/" + guest.Unescape(f[1]))
+		m, _ := b.places.find(unquoted(f[0]))
+		noauto := len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto")
+		if m == nil || at == "/" || applianceName(m.To) == "" || noauto && !slices.Contains(strings.Fields(systemDirs), at) {
+			continue
+		}
+		if !slices.ContainsFunc(more, func(o guest.Mount) bool { return o.At == at }) {
+			more = append(more, guest.Mount{Device: applianceName(m.To), At: at, Content: m.Content})
+		}
+	}
+	slices.SortFunc(more, func(x, y guest.Mount) int { return strings.Compare(x.At, y.At) })
+	b.out.Mounts = append(b.out.Mounts, more...)
+}
+
+// applianceName is the device of a place in the appliance: "vg0/root" is
+// /dev/vg0/root, a disk's address a whole disk. Of a kept disk's partitions
+// there is none.
+func applianceName(place string) string {
+	switch {
+	case place == "" || strings.Contains(place, " "):
+		return ""
+	case strings.Contains(place, "/"):
+		return "/dev/" + place
+	}
+	return "disk:" + place
+}
