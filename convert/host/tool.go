@@ -92,7 +92,7 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	stdout, stderr := buffer{max: maxStdout}, buffer{max: maxStderr, tail: true}
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
 	// LVM complains on stderr of each descriptor that our parent left open.
-	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1")
+	cmd.Env = append(append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"), t.Env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A group of its own: Ctrl-C in the terminal is for us to act on, and
 	// must not end an lvcreate halfway.
