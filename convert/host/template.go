@@ -82,6 +82,12 @@ func (t *templates) file(address, suffix string) string {
 	return filepath.Join(t.dir, strings.ReplaceAll(address, "/", "_")+suffix)
 }
 
+// TemplateHead is where in dir Templates leaves the head of the disk at an
+// address.
+func TemplateHead(dir, address string) string {
+	return (&templates{dir: dir}).file(address, headSuffix)
+}
+
 // clear removes what a killed call may have left.
 func (t *templates) clear() error {
 	entries, err := os.ReadDir(t.dir)
