@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"esxodus/convert/lilo/conf"
+	"esxodus/convert/lilo/install"
+)
+
+// options are what the command line says.
+type options struct {
+	action  action
+	verbose int
+	quiet   bool // -w: no warnings
+	test    bool
+	config  string // "" for the default
+	mapPath string // "" for that of the configuration
+	root    string // "" for no chroot
+	boot    string
+	deflt   string // label
+	delay   int    // tenths, -1 for that of the configuration
+	bus     install.Bus
+	line    string // of -R
+	label   string // of -I
+	detail  string // of -I
+}
+
+// action is what lilo does.
+type action int
+
+const (
+	doInstall action = iota
+	doQuery
+	doOneShot
+	doIdentify
+	doVersion
+	doHelp
+)
+
+// args walks along a command line.
+type args struct {
+	left []string
+	o    options
+}
+
+// parseArgs reads a command line as LILO does: an option's argument is attached
+// to it or comes next. Options without one may also be written together.
+func parseArgs(argv []string) (options, error) {
+	a := &args{left: argv, o: options{delay: -1}}
+	for len(a.left) > 0 {
+		word := a.left[0]
+		a.left = a.left[1:]
+		if word == "--" && len(a.left) == 0 {
+			break
+		}
+		if err := a.word(word); err != nil {
+			return options{}, err
+		}
+	}
+	return a.o, nil
+}
+
+func (a *args) word(word string) error {
+	switch {
+	case strings.HasPrefix(word, "--"):
+		return a.long(word)
+	case len(word) < 2 || word[0] != '-':
+		return fmt.Errorf("unexpected argument %q; lilo -h shows the options", word)
+	}
+	for i := 1; i < len(word); i++ {
+		used, err := a.letter(word[i], word[i+1:])
+		if err != nil || used {
+			return err
+		}
+	}
+	return nil
+}
+
+// long reads the options with a name.
+func (a *args) long(word string) error {
+	name, val, attached := strings.Cut(word, "=")
+	switch name {
+	case "--help":
+		a.o.action = doHelp
+		return nil
+	case "--version":
+		a.o.action = doVersion
+		return nil
+	case "--bus":
+	default:
+		return fmt.Errorf("unknown option %s; lilo -h shows the options", name)
+	}
+	if !attached {
+		var err error
+		if val, err = a.argument("--bus", ""); err != nil {
+			return err
+		}
+	}
+	var err error
+	a.o.bus, err = install.ParseBus(val)
+	return err
+}
+
+// letter reads an option; rest is what is attached to it, and used says that
+// it was its argument.
+func (a *args) letter(c byte, rest string) (used bool, err error) {
+	if done := a.flag(c); done {
+		return false, nil
+	}
+	if c == 'v' {
+		return a.verbosity(rest), nil
+	}
+	if c == 'R' || c == 'I' {
+		return true, a.words(c, rest)
+	}
+	if why := refused(c); why != "" {
+		return false, fmt.Errorf("-%c: %s", c, why)
+	}
+	to := a.target(c)
+	if to == nil && c != 'd' && c != 'P' {
+		return false, fmt.Errorf("unknown option -%c; lilo -h shows the options", c)
+	}
+	val, err := a.argument("-"+string(c), rest)
+	if err != nil {
+		return true, err
+	}
+	switch c {
+	case 'd':
+		if a.o.delay, err = strconv.Atoi(val); err != nil || a.o.delay < 0 || a.o.delay > conf.MaxTenths {
+			return true, fmt.Errorf("-d %s: want tenths of a second, from 0 to %d", val, conf.MaxTenths)
+		}
+	case 'P': // fix or ignore the partition table: there is none
+		if val != "fix" && val != "ignore" {
+			return true, fmt.Errorf("-P %s: want fix or ignore", val)
+		}
+	default:
+		*to = val
+	}
+	return true, nil
+}
+
+// flag reads an option without an argument.
+func (a *args) flag(c byte) bool {
+	switch c {
+	case 't':
+		a.o.test = true
+	case 'q':
+		a.o.action = doQuery
+	case 'V':
+		a.o.action = doVersion
+	case 'h':
+		a.o.action = doHelp
+	case 'w':
+		a.o.quiet = true
+	case 'L', 'l', 'c', 'g': // lba32, linear, compact, geometric
+	default:
+		return false
+	}
+	return true
+}
+
+// target returns where the argument of an option goes.
+func (a *args) target(c byte) *string {
+	switch c {
+	case 'C':
+		return &a.o.config
+	case 'm':
+		return &a.o.mapPath
+	case 'r':
+		return &a.o.root
+	case 'b':
+		return &a.o.boot
+	case 'D':
+		return &a.o.deflt
+	}
+	return nil
+}
+
+// refused says why an option of LILO's isn't one here.
+func refused(c byte) string {
+	switch c {
+	case 'u', 'U':
+		return "the boot sector of before belonged to a disk with a partition table, and is of no use without it; " +
+			"to go back, restore the disk from a backup (esxodus rollback, before it was committed)"
+	case 'A', 'M':
+		return "there is no partition table here to activate something in, and no master boot record but LILO's"
+	case 'E', 'T', 'X', 'x', 'f', 'i', 'k', 'p', 's', 'S', 'z', 'Z', 'B', 'F', 'H':
+		return "this option of the old LILO is about disks with partitions or about pictures, and isn't there"
+	}
+	return ""
+}
+
+// verbosity reads -v, also as -v3.
+func (a *args) verbosity(rest string) (used bool) {
+	if n, err := strconv.Atoi(rest); err == nil && n >= 0 {
+		a.o.verbose = n
+		return true
+	}
+	a.o.verbose++
+	return false
+}
+
+// words reads -R with all that follows, and -I with its one or two words.
+func (a *args) words(c byte, rest string) error {
+	all := a.left
+	if rest != "" {
+		all = append([]string{rest}, all...)
+	}
+	a.left = nil
+	if c == 'R' {
+		a.o.action, a.o.line = doOneShot, strings.TrimSpace(strings.Join(all, " "))
+		return nil
+	}
+	if len(all) == 0 || len(all) > 2 {
+		return fmt.Errorf("-I needs a label, and may have one of the letters k, i, r, a and D after it")
+	}
+	a.o.action, a.o.label = doIdentify, all[0]
+	if len(all) == 2 {
+		a.o.detail = all[1]
+	}
+	return nil
+}
+
+// argument returns an option's argument.
+func (a *args) argument(name, rest string) (string, error) {
+	if rest != "" {
+		return strings.TrimPrefix(rest, "="), nil
+	}
+	if len(a.left) == 0 {
+		return "", fmt.Errorf("%s needs an argument; lilo -h shows the options", name)
+	}
+	val := a.left[0]
+	a.left = a.left[1:]
+	return val, nil
+}

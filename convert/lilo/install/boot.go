@@ -1,0 +1,62 @@
+package install
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+const pvLink = "/dev/disk/by-id/lvm-pv-uuid-"
+
+// checkBoot compares what -b and boot= name with the disk that holds the map,
+// which is the one that gets the boot sector: names of devices change with the
+// controller, the map's blocks don't. Only -b insists.
+func (in *installer) checkBoot() error {
+	name, strict := in.o.Boot, true
+	if name == "" {
+		name, strict = in.cfg.Boot, false
+	}
+	if name == "" || in.layout.pv != "" && strings.EqualFold(name, pvLink+in.layout.pv) {
+		return nil
+	}
+	wrong := ""
+	d, err := in.deviceAt(name)
+	switch {
+	case err != nil:
+		wrong = fmt.Sprintf("it is no device here (%v)", err)
+	case d != in.disk.dev:
+		wrong = fmt.Sprintf("it is the device %s", d)
+	default:
+		return nil
+	}
+	if strict {
+		return fmt.Errorf("-b %s: %s, and %s is on %s: the boot sector must be on the disk that has the map", name, wrong, in.cfg.Map, in.disk)
+	}
+	advice := in.disk.String()
+	if in.layout.pv != "" {
+		advice = pvLink + in.layout.pv
+	}
+	in.o.Log.Warn("boot=%s is stale: %s; the boot sector goes to %s, which has %s. Better: boot=%s", name, wrong, in.disk, in.cfg.Map, advice)
+	return nil
+}
+
+// deviceAt returns the number of the block device with that path.
+func (in *installer) deviceAt(name string) (device, error) {
+	var fi os.FileInfo
+	var err error
+	if below, ok := strings.CutPrefix(path.Clean(name), "/dev/"); ok {
+		fi, err = in.sys.Dev.Stat(below)
+	} else {
+		fi, err = os.Stat(name)
+	}
+	if err != nil {
+		return device{}, err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || st.Mode&syscall.S_IFMT != syscall.S_IFBLK {
+		return device{}, fmt.Errorf("%s is no block device", name)
+	}
+	return deviceOf(uint64(st.Rdev)), nil
+}

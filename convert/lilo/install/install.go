@@ -1,0 +1,325 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"esxodus/convert/lilo"
+	"esxodus/convert/lilo/conf"
+)
+
+// Options say what to install.
+type Options struct {
+	Config *conf.Config
+	// Boot is a device that must be the boot disk, "" for any. What the
+	// configuration says is a hint only: names of devices change.
+	Boot    string
+	Default string // label, "" for that of the configuration
+	// Bus is the one that the disk will be on when it boots; Unknown takes the
+	// one that it is on now.
+	Bus  Bus
+	Test bool // write nothing
+	// LockWait is how long LVM's lock is waited for.
+	LockWait time.Duration
+	Log      Log
+}
+
+// Log takes what people read. Neither function may be nil.
+type Log struct {
+	Note func(level int, format string, args ...any) // from that many -v on
+	Warn func(format string, args ...any)
+}
+
+// Result is what was installed, or would have been.
+type Result struct {
+	Disk   string // "/dev/vda"
+	PV     string // UUID of the physical volume that it is, "" for a file system on the bare disk
+	Map    string // path
+	Images []Added
+}
+
+// Added is an image of a map.
+type Added struct {
+	Label, Alias string
+	Default      bool
+	Password     bool // is asked for
+	Kernel       string
+	Initrd       string
+	Cmdline      string
+}
+
+// Install makes the map of a configuration and the boot sector for it. Images
+// that are missing, or that the loader couldn't read, are left out with a
+// warning; it is an error if none is left. Whatever the error, what was
+// bootable is so still.
+func Install(ctx context.Context, sys *System, o Options) (Result, error) {
+	in := &installer{sys: sys, o: o, cfg: o.Config, mapper: newMapper(sys, o.Bus), files: map[string]*mapped{}}
+	defer in.close()
+	dir, err := os.Open(filepath.Dir(in.cfg.Map))
+	if err != nil {
+		return Result{}, fmt.Errorf("directory of the map: %w", err)
+	}
+	defer dir.Close() //nolint:errcheck // only read
+	if err := in.alone(ctx, dir); err != nil {
+		return Result{}, err
+	}
+	if err := in.collect(dir); err != nil {
+		return Result{}, err
+	}
+	disk, err := sys.direct(in.disk, os.O_RDONLY)
+	if err != nil {
+		return Result{}, fmt.Errorf("the boot disk: %w", err)
+	}
+	defer disk.Close() //nolint:errcheck // only read
+	in.direct = disk
+	if err := in.examine(); err != nil {
+		return Result{}, err
+	}
+	if err := in.prove(ctx); err != nil {
+		return Result{}, err
+	}
+	menu, res, err := in.menu()
+	if err != nil {
+		return Result{}, err
+	}
+	if o.Test {
+		return res, in.rehearse(menu)
+	}
+	return res, in.write(ctx, dir, menu)
+}
+
+// installer is one run of [Install].
+type installer struct {
+	sys    *System
+	o      Options
+	cfg    *conf.Config
+	mapper *mapper
+	files  map[string]*mapped // by path
+	images []*candidate
+	dirVol *volume // what the map's directory is on
+	disk   *Disk   // the boot disk
+	direct *direct
+	layout layout
+}
+
+// candidate is an image that is to be in the map.
+type candidate struct {
+	conf    *conf.Image
+	kernel  *mapped
+	initrd  *mapped // nil for none
+	cmdline string
+}
+
+func (in *installer) close() {
+	for _, f := range in.files {
+		_ = f.file.Close() // only read
+	}
+}
+
+// alone makes sure that no other lilo writes to the map's directory.
+func (in *installer) alone(ctx context.Context, dir *os.File) error {
+	if in.o.Test {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, in.o.LockWait, fmt.Errorf("not free within %v", in.o.LockWait))
+	defer cancel()
+	w := waiter{sys: in.sys, what: "another lilo", waiting: func(s string) { in.o.Log.Warn("%s", s) }}
+	if err := w.wait(ctx, dir); err != nil {
+		return fmt.Errorf("%s, where another lilo writes its map: %w", dir.Name(), err)
+	}
+	return nil
+}
+
+// collect maps all images that can be mapped, and settles the boot disk.
+func (in *installer) collect(dir *os.File) error {
+	var err error
+	if in.dirVol, err = in.mapper.volumeOf(dir); err != nil {
+		return fmt.Errorf("%s, where the map goes: %w", dir.Name(), err)
+	}
+	disks := map[*Disk]bool{}
+	for _, p := range in.dirVol.pieces {
+		disks[p.disk] = true
+		in.disk = p.disk
+	}
+	if len(disks) != 1 {
+		in.disk = nil // the first image's
+	}
+	for i := range in.cfg.Images {
+		im := &in.cfg.Images[i]
+		c, err := in.candidate(im)
+		if err == nil && in.disk == nil && disks[c.kernel.disk] {
+			in.disk = c.kernel.disk
+		}
+		if err == nil {
+			err = in.sameDisk(c)
+		}
+		if err != nil {
+			in.leaveOut(im, err)
+			continue
+		}
+		in.images = append(in.images, c)
+	}
+	return in.anyLeft()
+}
+
+// errNothing is what Install returns when there is nothing to boot.
+var errNothing = errors.New("no image of the configuration can be booted: the boot sector and the map stay as they are")
+
+func (in *installer) anyLeft() error {
+	if len(in.images) == 0 {
+		return errNothing
+	}
+	return nil
+}
+
+// leaveOut says why an image isn't in the map.
+func (in *installer) leaveOut(im *conf.Image, err error) {
+	if im.Optional && missing(err) {
+		in.o.Log.Note(1, "Skipping %s: %v", im.Label, err)
+		return
+	}
+	in.o.Log.Warn("image %s (%s, line %d) is left out: %v", im.Label, im.Kernel, im.Line, err)
+}
+
+// candidate maps an image's files.
+func (in *installer) candidate(im *conf.Image) (*candidate, error) {
+	c := &candidate{conf: im}
+	var err error
+	if c.kernel, err = in.file(im.Kernel); err != nil {
+		return nil, err
+	}
+	if im.Initrd != "" {
+		if c.initrd, err = in.file(im.Initrd); err != nil {
+			return nil, err
+		}
+	}
+	current := ""
+	if im.Root == "current" && im.Literal == nil {
+		if current, err = in.currentRoot(); err != nil {
+			return nil, fmt.Errorf("root=current: %w", err)
+		}
+	}
+	c.cmdline = im.CommandLine(current)
+	return c, nil
+}
+
+// file maps a file once.
+func (in *installer) file(path string) (*mapped, error) {
+	if f, ok := in.files[path]; ok {
+		return f, nil
+	}
+	f, err := in.mapper.open(path)
+	if err != nil {
+		return nil, err
+	}
+	in.files[path] = f
+	in.o.Log.Note(2, "%s: %d bytes in %d runs of sectors on %s", path, f.size, len(f.runs), f.disk)
+	for _, r := range f.runs {
+		in.o.Log.Note(4, "    %d sectors from %d on", r.count, r.lba)
+	}
+	return f, nil
+}
+
+// currentRoot returns the kernel's name for what / is on.
+func (in *installer) currentRoot() (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/", &st); err != nil {
+		return "", err
+	}
+	d := deviceOf(uint64(st.Dev))
+	if d.major == 0 {
+		return "", errors.New("the root file system is on no block device: give root= a name")
+	}
+	dir, err := in.sys.dir(d)
+	if err != nil {
+		return "", err
+	}
+	name, err := in.sys.attribute(dir + "/dm/name")
+	if err != nil {
+		return "", err
+	}
+	if name != "" {
+		return "/dev/mapper/" + name, nil
+	}
+	node, err := in.sys.node(dir)
+	return "/dev/" + node, err
+}
+
+// sameDisk says whether an image is on the boot disk.
+func (in *installer) sameDisk(c *candidate) error {
+	for _, f := range []*mapped{c.kernel, c.initrd} {
+		if f != nil && f.disk != in.disk {
+			disk := "another disk"
+			if in.disk != nil {
+				disk = in.disk.String()
+			}
+			return fmt.Errorf("%s is on %s, and the map on %s: the loader reads one disk", f.path, f.disk, disk)
+		}
+	}
+	return nil
+}
+
+// examine looks at the boot disk's start, and at what boot= says.
+func (in *installer) examine() error {
+	head, err := in.direct.read(0, lowSectors)
+	if err != nil {
+		return err
+	}
+	if in.layout, err = examine(in.disk, head, in.dirVol); err != nil {
+		return err
+	}
+	if in.layout.pv != "" {
+		in.o.Log.Note(1, "Boot disk is %s, physical volume %s of %s", in.disk, in.layout.pv, in.dirVol.group)
+	} else {
+		in.o.Log.Note(1, "Boot disk is %s, with a file system and no LVM", in.disk)
+	}
+	return in.checkBoot()
+}
+
+// prove compares every mapped block with the files.
+func (in *installer) prove(ctx context.Context) error {
+	proven := map[*mapped]error{}
+	left := in.images[:0]
+	for _, c := range in.images {
+		var err error
+		for _, f := range []*mapped{c.kernel, c.initrd} {
+			if f == nil {
+				continue
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if _, ok := proven[f]; !ok {
+				proven[f] = f.compare(in.direct)
+			}
+			err = errors.Join(err, proven[f])
+		}
+		if err != nil {
+			in.leaveOut(c.conf, err)
+			continue
+		}
+		left = append(left, c)
+	}
+	in.images = left
+	return in.anyLeft()
+}
+
+// rehearse does what can be done without writing anything.
+func (in *installer) rehearse(menu *lilo.Menu) error {
+	n, err := lilo.Sectors(menu)
+	if err != nil {
+		return err
+	}
+	lbas := make([]uint64, n)
+	for i := range lbas {
+		lbas[i] = uint64(lowSectors + i) // the map's place isn't known yet
+	}
+	_, err = lilo.Encode(menu, lbas, in.content)
+	return err
+}
