@@ -15,8 +15,9 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 .PHONY: build
-build: ## build bin/esxodus
+build: ## build bin/esxodus, and bin/lilo, which it puts into guests
 	@scripts/setup.sh build
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/lilo ./cmd/lilo
 	$(GO) build -trimpath -tags $(TAGS) -ldflags "-X main.revision=$$(git describe --always --dirty 2>/dev/null)" \
 		-o bin/esxodus ./cmd/esxodus
 
@@ -29,6 +30,11 @@ demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domai
 test: ## all tests, on the real tools (some 20 minutes on a new machine)
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+.PHONY: test-boot
+test-boot: ## proofs on guests that booted: each layout, upgrades, growth (another 20)
+	@scripts/setup.sh test
+	@scripts/test-boot.sh
 
 .PHONY: test-fast
 test-fast: ## the tests that need no guest and no lab
@@ -45,9 +51,20 @@ bench: build ## compare esxodus copy with qemu-img and nbdcopy
 	@scripts/setup.sh test
 	@scripts/bench-copy.sh
 
+.PHONY: bench-convert
+bench-convert: build ## compare esxodus convert with virt-v2v, from source to booted domain
+	@scripts/setup.sh bench
+	@scripts/bench-convert.sh
+
+.PHONY: loader
+loader: ## assemble the boot loader anew (convert/lilo/loader) with nasm
+	@scripts/setup.sh test
+	@scripts/loader.sh
+
 .PHONY: install
-install: build ## install the program to PREFIX (/usr/local)
+install: build ## install the programs to PREFIX (/usr/local)
 	install -D -m 0755 bin/esxodus $(DESTDIR)$(PREFIX)/bin/esxodus
+	install -D -m 0755 bin/lilo $(DESTDIR)$(PREFIX)/lib/esxodus/lilo
 
 .PHONY: clean
 clean: ## remove what was built; guests in .cache stay

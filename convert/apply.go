@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/host"
+	"esxodus/convert/layout"
 	"esxodus/disk"
 	"esxodus/inventory"
 )
@@ -42,6 +45,23 @@ type Hypervisor interface {
 	CleanProof(ctx context.Context, name, run string) error
 }
 
+// Guests converts guests in an isolated appliance.
+type Guests interface {
+	// Missing says why no guest with file systems of these types can be
+	// converted on this host, "" if it can.
+	Missing(types []string) string
+	// Packages finds the packages that a guest lacks, with what they need.
+	Packages(ctx context.Context, g guest.Guest, names []string) ([]Package, error)
+	// Templates makes the heads of the physical volumes of groups, as
+	// host.Templates says.
+	Templates(ctx context.Context, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) error
+	// Convert carries the job's conversion out on overlays over its volumes,
+	// in the order of the disks, and returns what is worth a journal's line.
+	// dir is a directory of the run's for what it needs on the way; report is
+	// told what is being done.
+	Convert(ctx context.Context, job *VMJob, dir string, overlays []string, report func(doing string)) (any, error)
+}
+
 // Progress is told how far a step is. Begin announces work on total bytes and
 // returns what takes the deltas and what ends it.
 type Progress interface {
@@ -55,6 +75,7 @@ type Effects struct {
 	Host     Host
 	Storage  Storage
 	Virt     Hypervisor
+	Guests   Guests
 	Tool     host.Runner
 	Progress Progress
 	Log      *slog.Logger

@@ -8,6 +8,7 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
+	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 	"esxodus/network"
@@ -18,21 +19,23 @@ type Options struct {
 	VMs      []string // names or ids; none means all
 	Storage  string   // "dir:/path" or "lvm:VG"
 	Network  network.Options
-	VirtType string // kvm or qemu; "" for the best that the target has
-	Libvirt  string // connection URI
-	Shutdown string // road for powered-on VMs: "" refuses them, api, ssh, or auto
-	NoProof  bool   // leave out the boot proof
+	VirtType string      // kvm or qemu; "" for the best that the target has
+	Libvirt  string      // connection URI
+	Shutdown string      // road for powered-on VMs: "" refuses them, api, ssh, or auto
+	NoProof  bool        // leave out the boot proof
+	Layout   layout.Kind // auto, lvm, keep or plain; "" is auto
 }
 
 // Facts is everything a plan is made from: what was read of the source, of the
 // guests' disks and of the target.
 type Facts struct {
-	Source  Source
-	Host    *inventory.Host
-	Guests  map[string]guest.Guest  // by VM id
-	Unread  map[string]*unreadError // by VM id: the disk that can't be opened
-	Storage host.Facts
-	Target  TargetFacts
+	Source      Source
+	Host        *inventory.Host
+	Guests      map[string]guest.Guest  // by VM id
+	Unread      map[string]*unreadError // by VM id: the disk that can't be opened
+	Convertible map[string]GuestFacts   // by VM id, of those that could get a new layout
+	Storage     host.Facts
+	Target      TargetFacts
 }
 
 // TargetFacts is what the target's libvirt says of itself.
@@ -123,12 +126,13 @@ func portGroups(vms []*inventory.VM) []string {
 	return names
 }
 
-// volumes lays out a VM's disks: one volume each, in the disks' order.
-func volumes(vm *inventory.VM, storage Storage) ([]host.Volume, error) {
+// volumes names a VM's volumes: one for each disk, in their order, as large as
+// the layout needs it.
+func volumes(vm *inventory.VM, lay layout.Layout, storage Storage) ([]host.Volume, error) {
 	name := domain.Name(vm.Name)
 	vols := make([]host.Volume, len(vm.Disks))
 	for i, d := range vm.Disks {
-		vol, err := storage.Volume(domain.VolumeName(name, i, d), d.Capacity)
+		vol, err := storage.Volume(domain.VolumeName(name, i, d), lay.Disks[i].Size)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", d.Address(), err)
 		}
@@ -153,11 +157,17 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	if err != nil {
 		return v, err
 	}
-	vols, err := volumes(vm, storage)
+	lay := f.lay(vm, o)
+	v.Layout = lay
+	converted := v.planGuest(&f)
+	vols, err := volumes(vm, lay, storage)
 	if err != nil {
 		return v, err
 	}
-	opts := domain.Options{Name: v.Name, HostMHz: f.Host.CPUMHz, VirtType: p.Target.VirtType, Network: p.Network, Guest: v.Guest}
+	opts := domain.Options{
+		Name: v.Name, HostMHz: f.Host.CPUMHz, VirtType: p.Target.VirtType, Network: p.Network,
+		Guest: converted, BIOS: lay.Boot != nil && lay.Boot.UEFI,
+	}
 	for i, d := range vm.Disks {
 		v.addDisk(d, vols[i], f)
 		opts.Disks = append(opts.Disks, domain.Disk{
@@ -168,19 +178,18 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	if err != nil {
 		return v, err
 	}
+	v.boots(dom.Domain)
 	v.Domain = Domain{UUID: dom.Domain.UUID, AutoStart: dom.AutoStart, XML: dom.XML}
-	v.Ledger = dom.Ledger
-	v.Concerns = append(dom.Concerns, concerns(vm, &v, f, o)...)
+	v.Ledger = append(v.Ledger, dom.Ledger...)
+	v.Concerns = append(v.Concerns, dom.Concerns...)
+	v.Concerns = append(v.Concerns, concerns(vm, &v, f, o)...)
 	v.Steps = steps(vm, &v, f, o)
 	return v, nil
 }
 
-// addDisk plans one disk: kept as it is, from its first byte to its last.
+// addDisk plans one disk's volume.
 func (v *VMPlan) addDisk(d inventory.Disk, vol host.Volume, f Facts) {
-	v.Disks = append(v.Disks, Disk{
-		Address: d.Address(), Path: d.Path, Size: d.Capacity, Volume: vol, Layout: "keep",
-		Ranges: []Range{{Length: d.Capacity}},
-	})
+	v.Disks = append(v.Disks, Disk{Address: d.Address(), Path: d.Path, Size: d.Capacity, Volume: vol})
 	v.Sizes.Provisioned += d.Capacity
 	v.Sizes.Allocated += d.Allocated()
 	v.Sizes.Target += f.volume(vol).Size
@@ -199,13 +208,15 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out = append(out, recheck)
 	add := func(kind Kind, format string) {
 		for _, d := range v.Disks {
-			out = append(out, Step{Kind: kind, Disk: d.Address, Text: fmt.Sprintf(format, d.Address, d.Volume, d.Size)})
+			out = append(out, Step{Kind: kind, Disk: d.Address, Text: fmt.Sprintf(format, d.Address, d.Volume, d.Size, d.Volume.Size)})
 		}
 	}
-	add(StepCreate, "make %[2]s of %[3]d bytes for %[1]s")
+	add(StepCreate, "make %[2]s of %[4]d bytes for %[1]s")
+	out = append(out, v.templateStep()...)
 	add(StepCopy, "copy %[1]s over HTTPS to %[2]s, %[3]d bytes")
 	out = append(out, recheck)
 	add(StepVerify, "read %[2]s back against the digests of %[1]s")
+	out = append(out, v.guestSteps()...)
 	auto := "no autostart"
 	if v.Domain.AutoStart {
 		auto = "autostart"

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -49,6 +50,9 @@ func (v *VMPlan) check(storage Storage) error {
 		if err := d.check(storage); err != nil {
 			return fmt.Errorf("disks[%d] (%s): %w", i, d.Address, err)
 		}
+		if err := v.checkLayout(&d); err != nil {
+			return fmt.Errorf("layout of %s: %w", d.Address, err)
+		}
 		if paths[d.Volume.Path] {
 			return fmt.Errorf("disks[%d] (%s): volume %s is used twice", i, d.Address, d.Volume)
 		}
@@ -64,7 +68,7 @@ func (v *VMPlan) check(storage Storage) error {
 			if !ok {
 				return fmt.Errorf("steps[%d]: no disk %q", i, s.Disk)
 			}
-		case StepShutdown, StepRecheck, StepDefine, StepProve:
+		case StepShutdown, StepTemplate, StepRecheck, StepGuest, StepMerge, StepDefine, StepProve:
 		default:
 			return fmt.Errorf("steps[%d]: unknown kind %q: was the plan made by a newer esxodus?", i, s.Kind)
 		}
@@ -104,9 +108,21 @@ func (d *Disk) check(storage Storage) error {
 	if want != d.Volume {
 		return fmt.Errorf("volume %+v: not in %s, where it would be %+v", d.Volume, storage, want)
 	}
-	for i, r := range d.Ranges {
+	return nil
+}
+
+// checkLayout holds where a disk's bytes land against the disk and its volume.
+func (v *VMPlan) checkLayout(d *Disk) error {
+	lay, ok := v.laid(d.Address)
+	if !ok {
+		return errors.New("there is none")
+	}
+	if lay.Size > d.Volume.Size || lay.Head < 0 || lay.Head > lay.Size {
+		return fmt.Errorf("%d bytes with a head of %d do not fit into the volume's %d", lay.Size, lay.Head, d.Volume.Size)
+	}
+	for i, r := range lay.Ranges {
 		inSource := r.Source >= 0 && r.Length > 0 && r.Source <= d.Size-r.Length
-		inTarget := r.Target >= 0 && r.Target <= d.Volume.Size-r.Length
+		inTarget := r.Target >= lay.Head && r.Target <= d.Volume.Size-r.Length
 		if !inSource || !inTarget {
 			return fmt.Errorf("ranges[%d]: %+v is not inside the disk's %d bytes and the volume's %d", i, r, d.Size, d.Volume.Size)
 		}

@@ -22,6 +22,7 @@ const (
 	ConcernDomain       = "target.domain"       // a domain of that name or UUID exists
 	ConcernTargetMAC    = "target.mac"          // a domain with that MAC exists
 	ConcernSpace        = "target.space"        // the target is too small
+	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
 	ConcernFirmware     = "target.firmware"     // the target lacks UEFI, Secure Boot or a TPM
 	ConcernPath         = "target.path"         // QEMU can't reach the directory
 	ConcernLink         = "network.device"      // the host has no such interface
@@ -63,7 +64,7 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 			})
 		}
 	}
-	out = append(out, firmwareConcerns(vm, f.Target)...)
+	out = append(out, firmwareConcerns(vm, v, f.Target)...)
 	return append(out, targetConcerns(vm, v, f)...)
 }
 
@@ -127,7 +128,7 @@ func formatConcerns(vm *inventory.VM) []ledger.Concern {
 
 // firmwareConcerns holds what the VM needs of the target's packages against
 // what is installed there.
-func firmwareConcerns(vm *inventory.VM, t TargetFacts) []ledger.Concern {
+func firmwareConcerns(vm *inventory.VM, v *VMPlan, t TargetFacts) []ledger.Concern {
 	if t.Missing != "" {
 		return nil
 	}
@@ -138,6 +139,7 @@ func firmwareConcerns(vm *inventory.VM, t TargetFacts) []ledger.Concern {
 		})
 	}
 	switch {
+	case v.Layout.Boot != nil: // starts by BIOS
 	case vm.Firmware == inventory.EFI && !t.EFI:
 		lacks("UEFI firmware", "the package ovmf")
 	case vm.SecureBoot && !t.SecureBoot:

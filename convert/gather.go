@@ -29,23 +29,26 @@ func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error
 	if err != nil {
 		return f, fmt.Errorf("%w; `esxodus inventory` lists names and ids", err)
 	}
-	if err := f.askStorage(ctx, e.Storage, vms); err != nil {
-		return f, err
-	}
 	if f.Target, err = e.Virt.Facts(ctx); err != nil {
 		if ctx.Err() != nil {
 			return f, context.Cause(ctx)
 		}
 		f.Target = TargetFacts{Missing: err.Error()}
 	}
-	f.Guests, f.Unread, err = lookAll(ctx, e, vms)
-	return f, err
+	if f.Guests, f.Unread, err = lookAll(ctx, e, vms); err != nil {
+		return f, err
+	}
+	if err := f.askGuests(ctx, e.Guests, vms, o); err != nil {
+		return f, err
+	}
+	return f, f.askStorage(ctx, e.Storage, vms, o)
 }
 
-func (f *Facts) askStorage(ctx context.Context, storage Storage, vms []*inventory.VM) error {
+// askStorage asks what is there for volumes as large as the layouts need them.
+func (f *Facts) askStorage(ctx context.Context, storage Storage, vms []*inventory.VM, o Options) error {
 	var all []host.Volume
 	for _, vm := range vms {
-		vols, err := volumes(vm, storage)
+		vols, err := volumes(vm, f.lay(vm, o), storage)
 		if err != nil {
 			return err
 		}

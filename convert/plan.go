@@ -14,6 +14,7 @@ package convert
 import (
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
+	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 	"esxodus/network"
@@ -53,15 +54,19 @@ type Target struct {
 
 // VMPlan is one VM's part of a plan.
 type VMPlan struct {
-	Name     string           `json:"name"` // the domain's
-	Source   inventory.VM     `json:"source"`
-	Guest    guest.Guest      `json:"guest"`
-	Disks    []Disk           `json:"disks"`
-	Domain   Domain           `json:"domain"`
-	Sizes    Sizes            `json:"sizes"`
-	Steps    []Step           `json:"steps"`
-	Ledger   []ledger.Entry   `json:"ledger"`
-	Concerns []ledger.Concern `json:"concerns,omitempty"`
+	Name   string        `json:"name"` // the domain's
+	Source inventory.VM  `json:"source"`
+	Guest  guest.Guest   `json:"guest"`
+	Layout layout.Layout `json:"layout"`
+	// Conversion is what changes inside the guest; nil where nothing does.
+	Conversion *guest.Conversion `json:"conversion,omitempty"`
+	Packages   []Package         `json:"packages,omitempty"` // that the conversion installs
+	Disks      []Disk            `json:"disks"`
+	Domain     Domain            `json:"domain"`
+	Sizes      Sizes             `json:"sizes"`
+	Steps      []Step            `json:"steps"`
+	Ledger     []ledger.Entry    `json:"ledger"`
+	Concerns   []ledger.Concern  `json:"concerns,omitempty"`
 }
 
 // Domain is the libvirt domain to define.
@@ -71,22 +76,13 @@ type Domain struct {
 	XML       string `json:"xml"` // apply adds the run's id as metadata, nothing else
 }
 
-// Disk is one disk's way from the datastore to its volume.
+// Disk is one disk's way from the datastore to its volume. Where its bytes
+// land is in the layout.
 type Disk struct {
 	Address string      `json:"address"` // "scsi0:0"
 	Path    string      `json:"path"`    // datastore path of the descriptor
 	Size    int64       `json:"size"`    // bytes on the source
 	Volume  host.Volume `json:"volume"`
-	Layout  string      `json:"layout"` // keep: the disk as it is
-	Ranges  []Range     `json:"ranges"` // where the source's bytes land; the rest of the volume is zeroed
-}
-
-// Range says that Length bytes from Source on the source disk land at Target
-// on the volume. All are bytes.
-type Range struct {
-	Source int64 `json:"source"`
-	Target int64 `json:"target"`
-	Length int64 `json:"length"`
 }
 
 // Sizes sums up what a VM's disks take, in bytes.
@@ -103,9 +99,12 @@ type Kind string
 const (
 	StepShutdown Kind = "shutdown" // shut the source VM down
 	StepCreate   Kind = "create"   // make a volume
+	StepTemplate Kind = "template" // have LVM make the heads of the physical volumes
 	StepCopy     Kind = "copy"     // fill it
 	StepRecheck  Kind = "recheck"  // the source is still off and unchanged
 	StepVerify   Kind = "verify"   // read the volume back against the digests
+	StepGuest    Kind = "guest"    // convert the guest, on overlays over the volumes
+	StepMerge    Kind = "merge"    // write the overlays into the volumes
 	StepDefine   Kind = "define"   // define the persistent domain
 	StepProve    Kind = "prove"    // boot a copy of it that changes nothing
 )
@@ -129,6 +128,16 @@ type VMJob struct {
 // Job returns the part of the plan that is about VM i.
 func (p *Plan) Job(i int) *VMJob {
 	return &VMJob{Source: p.Source, Target: p.Target, VM: p.VMs[i]}
+}
+
+// laid returns the layout of the disk at an address.
+func (v *VMPlan) laid(address string) (*layout.Disk, bool) {
+	for i := range v.Layout.Disks {
+		if v.Layout.Disks[i].Address == address {
+			return &v.Layout.Disks[i], true
+		}
+	}
+	return nil, false
 }
 
 // disk returns the disk at an address.

@@ -7,7 +7,6 @@ import (
 
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
-	"esxodus/inventory"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
@@ -64,7 +63,7 @@ func (a *act) proofXML(bases, overlays []string) (string, error) {
 		Name: a.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
 		ConsoleSocket: host.OverlayConsole(a.proofDir()),
 	}
-	if a.job.VM.Source.Firmware == inventory.EFI {
+	if dom.OS != nil && dom.OS.Firmware == "efi" {
 		o.NVRAM = host.OverlayNVRAM(a.proofDir()) // libvirt would leave its own behind
 	}
 	copied, err := domain.Proof(&dom, o)

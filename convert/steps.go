@@ -35,6 +35,15 @@ func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, erro
 		return a.shutdown(ctx, i, step)
 	case StepRecheck:
 		return a.recheck(ctx)
+	case StepTemplate:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return nil, a.templates(ctx)
+	case StepGuest:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return a.convertGuest(ctx)
+	case StepMerge:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return a.merge(ctx)
 	case StepDefine:
 		a.Progress.Step(a.job.VM.Name, step.Text)
 		return nil, a.define(ctx)
@@ -70,11 +79,15 @@ func (a *act) undo(ctx context.Context, step Step, s stepState) error {
 			return nil
 		}
 		return err
+	case StepTemplate:
+		return host.RemoveTemplates(a.templateDir())
+	case StepGuest:
+		return host.RemoveOverlays(a.guestDir())
 	case StepDefine:
 		return a.Virt.Undefine(ctx, a.job.VM.Name, a.journal.Run())
 	case StepProve:
 		return a.cleanProof(ctx)
-	case StepRecheck, StepVerify:
+	case StepRecheck, StepVerify, StepMerge:
 	}
 	return nil
 }
@@ -162,7 +175,11 @@ func (a *act) onVolume(ctx context.Context, d *Disk, src disk.Image, what string
 		return stats, err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	maps := mappings(d, src)
+	maps, closeHead, err := a.mappings(d, src)
+	if err != nil {
+		return stats, err
+	}
+	defer func() { err = errors.Join(err, closeHead()) }()
 	digests, err := a.digests(d, dst.Size(), maps)
 	if err != nil {
 		return stats, err
@@ -215,14 +232,6 @@ func transport(err error) error {
 		return keep(err)
 	}
 	return err
-}
-
-func mappings(d *Disk, src disk.Image) []disk.Mapping {
-	maps := make([]disk.Mapping, len(d.Ranges))
-	for i, r := range d.Ranges {
-		maps[i] = disk.Mapping{Source: src, SourceOffset: r.Source, TargetOffset: r.Target, Length: r.Length}
-	}
-	return maps
 }
 
 // define defines the domain, marked as this run's.

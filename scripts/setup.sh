@@ -1,8 +1,8 @@
 #!/bin/sh
-# Usage: scripts/setup.sh [build | demo | test | lint]
+# Usage: scripts/setup.sh [build | demo | test | bench | lint]
 #
 # Brings a bare Debian 12 or Ubuntu machine to where `make build`, `make demo`,
-# `make test` (default) or `make lint` can run: packages through apt-get, Go
+# `make test` (default), `make bench-convert` (bench) or `make lint` can run: packages through apt-get, Go
 # where the machine's is too old, and for demo and test a running libvirtd. It
 # says what it installs and why. On a machine that has it all it changes nothing.
 #
@@ -44,6 +44,10 @@ wanted() {
 		demo test            | xz-utils               | unpacks the kernel
 		demo test            | zstd                   | packs the base system
 		demo test            | openssh-client         | tries ESXi's SSH by hand
+		demo test            | guestfish              | the isolated appliance that guests are converted in
+		demo test            | libguestfs-xfs         | the same, for XFS
+		test                 | nasm                   | assembles the boot loader
+		bench                | virt-v2v               | to compare with
 		test                 | swtpm                  | domains with a TPM
 		test                 | swtpm-tools            | the same
 		test                 | xfsprogs               | file systems to recognise
@@ -144,7 +148,7 @@ daemon() {
 
 target=${1-test}
 case $target in
-build | demo | test | lint) ;;
+build | demo | test | bench | lint) ;;
 *)
 	usage
 	exit 64

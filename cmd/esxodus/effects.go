@@ -64,7 +64,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	virt := &hypervisor{uri: libvirtURI, log: log}
 	return &effects{
 		Effects: convert.Effects{
-			Host: src, Storage: store, Virt: virt, Tool: tool, Log: log, Workers: c.Int("connections"), Rate: rate,
+			Host: src, Storage: store, Virt: virt, Guests: &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}, Tool: tool, Log: log, Workers: c.Int("connections"), Rate: rate,
 			Progress: newProgress(t),
 		},
 		source: src, virt: virt,

@@ -36,6 +36,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "uplink", Usage: "a `MAP` such as vmnic0=eno1: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
 		&cli.StringSliceFlag{Name: "network", Usage: "a `MAP` such as 'VM Network=macvtap:eno1', =bridge:br0 or =none: what a port group's NICs attach to (repeatable)"},
 		&cli.StringSliceFlag{Name: "network-file", Usage: "a `MAP` such as eno1=lan.network: the networkd file that configures a host interface, as networkctl status shows it (repeatable)"},
+		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "how the disks are laid out: `KIND` lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "the domains' `TYPE`, kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by the `ROAD` api, ssh or auto (default: they are refused)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof"},
@@ -46,6 +47,14 @@ func targetFlags() []cli.Flag {
 func libvirtFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "libvirt", Value: "qemu:///system", Usage: "libvirt connection `URI`"},
+	}
+}
+
+// guestFlags are what converting guests takes.
+func guestFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "packages", Usage: "take packages that a guest lacks (lvm2) from the .deb files in `DIR` (default: fetched from this host's mirrors)"},
+		&cli.StringFlag{Name: "lilo", EnvVars: []string{"ESXODUS_LILO"}, Usage: "the boot map's installer is `FILE` (default: beside this program, or in ../lib/esxodus)"},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"esxodus/convert"
 	"esxodus/convert/host"
+	"esxodus/convert/layout"
 	"esxodus/convert/report"
 	"esxodus/network"
 
@@ -33,7 +34,7 @@ dropped, with the reason), what to know before cutover, and the domain's XML
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
 network's units, and which VMs are in it.`,
-		Flags: slices.Concat(sourceFlags(), targetFlags(), libvirtFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to `FILE` as YAML, for esxodus batch"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -86,7 +87,7 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*c
 func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	o := convert.Options{
 		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"),
+		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
 	}
 	if o.Storage == "" {
 		return o, &exitError{
@@ -99,6 +100,9 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	}
 	if v := o.VirtType; v != "" && v != "kvm" && v != "qemu" {
 		return o, usagef("--virt-type %q: want kvm or qemu", v)
+	}
+	if !slices.Contains([]layout.Kind{layout.Auto, layout.LVM, layout.Keep, layout.Plain}, o.Layout) {
+		return o, usagef("--layout %q: want auto, lvm, keep or plain", o.Layout)
 	}
 	if !slices.Contains([]string{"", "api", "ssh", "auto"}, o.Shutdown) {
 		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)

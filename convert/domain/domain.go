@@ -28,6 +28,7 @@ type Options struct {
 	Network  network.Plan // attachments by port group
 	Guest    guest.Guest  // what the look inside found; may be empty
 	Emulator string       // "" for libvirt's choice
+	BIOS     bool         // start by BIOS, though the source starts through UEFI
 	// HostMHz is the speed of one core of the source host, which a CPU limit
 	// in MHz is a share of. 0 when it isn't known; the limit is then dropped.
 	HostMHz int64

@@ -54,7 +54,7 @@ func (b *builder) storedConcerns() {
 	}
 	fallback := func(path string) bool { return strings.EqualFold(path, "EFI/BOOT/BOOTX64.EFI") }
 	switch {
-	case b.vm.Firmware != inventory.EFI:
+	case !b.efi():
 	case len(g.EFILoaders) == 0:
 		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
 			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)

@@ -13,7 +13,7 @@ import (
 func (b *builder) platform() {
 	vm, all := b.vm, b.of("")
 	b.pci.machine = q35
-	if b.sys.legacy && vm.Firmware != inventory.EFI {
+	if b.sys.legacy && !b.efi() {
 		b.pci.machine = pc
 	}
 	b.dom.OS = &libvirtxml.DomainOS{Type: &libvirtxml.DomainOSType{Arch: "x86_64", Machine: b.pci.machine, Type: "hvm"}}
@@ -47,12 +47,19 @@ func (b *builder) machineReason() string {
 	return "QEMU's current chipset, with AHCI and PCI Express"
 }
 
+// efi reports whether the domain starts through UEFI.
+func (b *builder) efi() bool { return b.vm.Firmware == inventory.EFI && !b.o.BIOS }
+
 // firmware leaves the choice of the file to libvirt: by kind and features, so
 // that the domain runs wherever such a firmware is installed.
 func (b *builder) firmware() {
 	vm, all := b.vm, b.of("")
-	if vm.Firmware != inventory.EFI {
-		all.mapped("firmware", vm.Firmware, "bios (SeaBIOS)")
+	if !b.efi() {
+		if vm.Firmware == inventory.EFI {
+			all.changed("firmware", vm.Firmware, "bios (SeaBIOS)", "a disk without partitions has no EFI system partition: it boots by LILO")
+		} else {
+			all.mapped("firmware", vm.Firmware, "bios (SeaBIOS)")
+		}
 		all.dropped("secureBoot", vm.SecureBoot, "BIOS has none")
 		all.dropped("nvram", vm.NVRAM, "BIOS settings; the boot order is carried, nothing else")
 		return

@@ -99,3 +99,25 @@ func RemoveOverlays(dir string) error {
 	}
 	return os.Remove(dir)
 }
+
+// MergeOverlays writes what the overlays in dir hold into their bases. It may
+// be repeated; no overlays, or no dir, is no error.
+func MergeOverlays(ctx context.Context, tool Runner, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), overlayPrefix) || !strings.HasSuffix(e.Name(), overlaySuffix) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		if _, err := tool.Run(ctx, "qemu-img", "commit", "-q", "-d", "-f", "qcow2", path); err != nil {
+			return fmt.Errorf("merging %s into its volume: %w", path, err)
+		}
+	}
+	return nil
+}

@@ -36,10 +36,7 @@ func vm(p *page, plan *convert.Plan, v *convert.VMPlan) {
 	p.line("")
 	p.wrapped("", fmt.Sprintf("== %s (id %s) -> domain %s", v.Source.Name, v.Source.ID, v.Name))
 	look(p, &v.Guest)
-	for _, d := range v.Disks {
-		p.wrapped("  disk     ", fmt.Sprintf("%s %s %s", d.Address, Bytes(d.Size), d.Path))
-		p.wrapped("           ", fmt.Sprintf("-> %s (layout %s)", d.Volume, d.Layout))
-	}
+	disks(p, v)
 	for _, n := range v.Source.NICs {
 		attach, _ := plan.Network.Attachment(n.PortGroup)
 		p.wrapped("  nic      ", fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, n.PortGroup, attachment(attach)))

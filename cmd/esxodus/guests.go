@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"esxodus/convert"
+	"esxodus/convert/appliance"
+	"esxodus/convert/appliance/act"
+	"esxodus/convert/guest"
+	"esxodus/convert/host"
+	"esxodus/convert/layout"
+)
+
+// guests converts guests as package convert wants it, in an appliance of
+// libguestfs's.
+type guests struct {
+	tool     host.Tool
+	lilo     string // --lilo, "" to look for it
+	packages string // --packages
+}
+
+// Missing implements convert.Guests.
+func (g *guests) Missing(types []string) string {
+	if err := appliance.ThisHost().Check(types); err != nil {
+		return "guests can't be converted on this host: " + err.Error()
+	}
+	if _, err := g.liloPath(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// liloPath finds the program that goes into guests.
+func (g *guests) liloPath() (string, error) {
+	if g.lilo != "" {
+		_, err := os.Stat(g.lilo)
+		return g.lilo, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(self)
+	for _, path := range []string{filepath.Join(dir, "lilo"), filepath.Join(dir, "../lib/esxodus/lilo")} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("the program lilo, which goes into guests, is neither beside %s nor in ../lib/esxodus: run make build (or make install), or name it with --lilo", self)
+}
+
+// Packages implements convert.Guests.
+func (g *guests) Packages(context.Context, guest.Guest, []string) ([]convert.Package, error) {
+	return nil, errors.New("this esxodus installs none")
+}
+
+// Templates implements convert.Guests.
+func (g *guests) Templates(ctx context.Context, dir string, groups []layout.Group, source func(string) (io.ReaderAt, error)) error {
+	_, err := host.Templates(ctx, g.tool, dir, groups, source)
+	return err
+}
+
+// Convert implements convert.Guests.
+func (g *guests) Convert(ctx context.Context, job *convert.VMJob, dir string, overlays []string, report func(string)) (result any, err error) {
+	in, err := g.input(ctx, job, dir)
+	if err != nil {
+		return nil, err
+	}
+	in.Report = report
+	report("starting the appliance")
+	disks := make([]appliance.Disk, len(overlays))
+	for i, o := range overlays {
+		disks[i] = appliance.Disk{Name: job.VM.Disks[i].Address, Path: o, Format: "qcow2"}
+	}
+	a, err := appliance.Start(ctx, g.tool, disks, appliance.Options{TCG: job.Target.VirtType == "qemu", TempDir: dir, Log: g.tool.Log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, a.Close(ctx)) }()
+	return act.Apply(ctx, a, a.FS(ctx), *job.VM.Conversion, in)
+}
+
+// input gathers what goes into the guest.
+func (g *guests) input(ctx context.Context, job *convert.VMJob, dir string) (act.Input, error) {
+	in := act.Input{Programs: make(map[string][]byte)}
+	for _, p := range job.VM.Conversion.Programs {
+		b, err := g.program(p)
+		if err != nil {
+			return in, err
+		}
+		in.Programs[p.Source] = b
+	}
+	return in, nil
+}
+
+// program returns the content of a file that goes into a guest.
+func (g *guests) program(p guest.Program) ([]byte, error) {
+	if p.Source != "lilo" {
+		return nil, fmt.Errorf("this esxodus has no file %q", p.Source)
+	}
+	path, err := g.liloPath()
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}

@@ -1,0 +1,227 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/guest/adapt"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+
+	"libvirt.org/go/libvirtxml"
+)
+
+// GuestFacts is what this host can do for one guest that could get a new
+// layout.
+type GuestFacts struct {
+	Missing  string    // why it can't be converted here; "" if it can
+	Packages []Package // that the guest lacks, in the order of their installing
+}
+
+// Package is one package to install in a guest: a file whose content is known
+// by its hash.
+type Package struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	File    string `json:"file"`          // path, or file name in the archive
+	URL     string `json:"url,omitempty"` // where it is fetched from; "" for a local file
+	Size    int64  `json:"size"`          // bytes
+	SHA256  string `json:"sha256"`        // hex
+}
+
+// lay lays out a VM's disks. Where nothing is known of them, or the guest
+// can't be converted on this host, they are kept.
+func (f *Facts) lay(vm *inventory.VM, o Options) layout.Layout {
+	r := layout.Request{
+		Kind: o.Layout, Name: vm.Name, Seed: vm.InstanceUUID, Guest: f.Guests[vm.ID],
+		UEFI: vm.Firmware == inventory.EFI, SecureBoot: vm.SecureBoot, TPM: vm.TPM,
+	}
+	l := layout.New(r)
+	if why := f.Convertible[vm.ID].Missing; why != "" && l.Kind != layout.Keep {
+		r.Kind = layout.Keep
+		l = layout.New(r)
+		l.Reasons = append(l.Reasons, why)
+		l.Refused = o.Layout == layout.LVM || o.Layout == layout.Plain
+	}
+	if len(l.Disks) == len(vm.Disks) {
+		return l
+	}
+	l.Disks = nil
+	for _, d := range vm.Disks {
+		l.Disks = append(l.Disks, layout.Disk{
+			Address: d.Address(), Kind: layout.Keep, Size: d.Capacity, Ranges: []layout.Range{{Length: d.Capacity}},
+		})
+	}
+	return l
+}
+
+// askGuests finds out, for each guest that could get a new layout, whether it
+// can be converted here.
+func (f *Facts) askGuests(ctx context.Context, guests Guests, vms []*inventory.VM, o Options) error {
+	f.Convertible = make(map[string]GuestFacts)
+	for _, vm := range vms {
+		v := VMPlan{Source: *vm, Guest: f.Guests[vm.ID], Layout: f.lay(vm, o)}
+		if !v.relaid() {
+			continue
+		}
+		facts := GuestFacts{Missing: guests.Missing(v.contents())}
+		if facts.Missing == "" {
+			facts = askPackages(ctx, guests, &v)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f.Convertible[vm.ID] = facts
+	}
+	return nil
+}
+
+// contents lists the types of the guest's file systems.
+func (v *VMPlan) contents() []string {
+	var types []string
+	for _, m := range v.Layout.Moves {
+		types = append(types, m.Content)
+	}
+	return types
+}
+
+func askPackages(ctx context.Context, guests Guests, v *VMPlan) GuestFacts {
+	conv, _, _ := v.conversion()
+	if len(conv.Install) == 0 {
+		return GuestFacts{}
+	}
+	found, err := guests.Packages(ctx, v.Guest, conv.Install)
+	if err != nil {
+		return GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
+	}
+	return GuestFacts{Packages: found}
+}
+
+// planGuest plans the guest's conversion, and returns the guest as it will be.
+func (v *VMPlan) planGuest(f *Facts) guest.Guest {
+	v.layoutConcerns()
+	if !v.relaid() {
+		return v.Guest
+	}
+	conv, entries, concerns := v.conversion()
+	v.Conversion = &conv
+	v.Packages = f.Convertible[v.Source.ID].Packages
+	v.Ledger = append(v.Ledger, entries...)
+	v.Concerns = append(v.Concerns, concerns...)
+	return v.converted(&conv)
+}
+
+// conversion computes what changes inside the guest.
+func (v *VMPlan) conversion() (guest.Conversion, []ledger.Entry, []ledger.Concern) {
+	return adapt.New(adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs})
+}
+
+// converted is what a look would find after the conversion, as far as the
+// domain depends on it.
+func (v *VMPlan) converted(conv *guest.Conversion) guest.Guest {
+	g := v.Guest
+	g.DiskNames, g.EFILoaders = nil, nil
+	for _, n := range adapt.Names(v.Guest, v.Source.NICs) {
+		g.PinnedNames = append(slices.Clone(g.PinnedNames), n.Name)
+	}
+	g.Initrds = slices.Clone(g.Initrds)
+	for i := range g.Initrds {
+		for _, o := range conv.Overlays {
+			if o.Initrd == g.Initrds[i].Path && len(o.Modules) > 0 {
+				g.Initrds[i].Virtio, g.Initrds[i].Evidence = guest.Yes, "the conversion adds the drivers"
+			}
+		}
+	}
+	return g
+}
+
+// boots tells the loader's installer the bus that the disk will be on when it
+// boots; in the appliance it is on another.
+func (v *VMPlan) boots(dom *libvirtxml.Domain) {
+	if v.Conversion == nil || len(v.Conversion.Loader) == 0 || v.Conversion.OwnLoader != "" {
+		return
+	}
+	d, ok := v.disk(v.Layout.Boot.Disk)
+	if !ok {
+		return
+	}
+	for _, have := range dom.Devices.Disks {
+		if sourcePath(have) == d.Volume.Path {
+			v.Conversion.Loader = append(v.Conversion.Loader, "--bus", loaderBus(have.Target.Bus))
+		}
+	}
+}
+
+// loaderBus is what lilo calls one of libvirt's buses.
+func loaderBus(bus string) string {
+	if bus == "sata" || bus == "ide" {
+		return "ata"
+	}
+	return bus
+}
+
+// layoutConcerns turns a layout that was asked for and can't be had into a
+// blocker.
+func (v *VMPlan) layoutConcerns() {
+	if !v.Layout.Refused {
+		return
+	}
+	for _, why := range v.Layout.Reasons {
+		v.Concerns = append(v.Concerns, ledger.Concern{
+			ID: ConcernLayout, Severity: ledger.Blocker, Evidence: "the guest can't have the layout that was asked for: " + why,
+			Advice: "leave --layout out (or give --layout keep): the disks then stay as they are",
+		})
+	}
+}
+
+// relaid reports whether the plan changes the layout of any disk.
+func (v *VMPlan) relaid() bool { return v.Layout.Kind != layout.Keep }
+
+// templateStep is the step that makes LVM's metadata, where there is any.
+func (v *VMPlan) templateStep() []Step {
+	if len(v.Layout.Groups) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, g := range v.Layout.Groups {
+		var made []string
+		for _, lv := range g.Volumes {
+			if lv.New {
+				made = append(made, lv.Name)
+			}
+		}
+		verb := "make"
+		if g.UUID != "" {
+			verb = "move"
+		}
+		text := fmt.Sprintf("%s the volume group %s onto %d whole disk(s)", verb, g.Name, len(g.PVs))
+		if len(made) > 0 {
+			text += " with new volumes " + strings.Join(made, ", ")
+		}
+		texts = append(texts, text)
+	}
+	return []Step{{Kind: StepTemplate, Text: "with LVM's own tools, on a template: " + strings.Join(texts, "; ")}}
+}
+
+// guestSteps are the steps that convert the guest, where it is converted.
+func (v *VMPlan) guestSteps() []Step {
+	if v.Conversion == nil {
+		return nil
+	}
+	c := v.Conversion
+	what := fmt.Sprintf("%d edit(s)", len(c.Edits))
+	if n := len(c.Install) + len(c.Remove); n > 0 {
+		what += fmt.Sprintf(", %d package(s)", n)
+	}
+	if len(c.Loader) > 0 {
+		what += ", the boot map"
+	}
+	return []Step{
+		{Kind: StepGuest, Text: "convert the guest in an isolated appliance, on overlays: " + what},
+		{Kind: StepMerge, Text: "write the overlays into the volumes, and check loader, map and sums there"},
+	}
+}

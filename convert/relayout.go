@@ -1,0 +1,160 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"esxodus/convert/host"
+	"esxodus/convert/lilo"
+	"esxodus/disk"
+)
+
+// templates has LVM's own tools make the head of each physical volume of the
+// layout, and keeps the heads for the copy.
+func (a *act) templates(ctx context.Context) (err error) {
+	dir := a.templateDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	var closers []func() error
+	defer func() {
+		for _, c := range closers {
+			err = errors.Join(err, c())
+		}
+	}()
+	source := func(address string) (io.ReaderAt, error) {
+		d, ok := a.job.VM.disk(address)
+		if !ok {
+			return nil, fmt.Errorf("the plan has no disk %q", address)
+		}
+		img, closeImage, err := a.Host.OpenDisk(ctx, d.Path)
+		if err != nil {
+			return nil, keep(err)
+		}
+		closers = append(closers, closeImage)
+		return img, nil
+	}
+	return a.Guests.Templates(ctx, dir, a.job.VM.Layout.Groups, source)
+}
+
+func (a *act) templateDir() string { return a.journal.Path("templates") }
+
+// mappings says where a disk's bytes come from: the head that LVM made, and
+// the ranges of the source.
+func (a *act) mappings(d *Disk, src disk.Image) ([]disk.Mapping, func() error, error) {
+	lay, ok := a.job.VM.laid(d.Address)
+	if !ok {
+		return nil, nil, fmt.Errorf("the plan has no layout of disk %q", d.Address)
+	}
+	var maps []disk.Mapping
+	closeHead := func() error { return nil }
+	if lay.Head > 0 {
+		head, err := disk.OpenRaw(host.TemplateHead(a.templateDir(), d.Address), false)
+		if err != nil {
+			return nil, nil, fmt.Errorf("head of %s: %w", d.Address, err)
+		}
+		if head.Size() != lay.Head {
+			return nil, nil, errors.Join(fmt.Errorf("head of %s: %d bytes, the plan says %d", d.Address, head.Size(), lay.Head), head.Close())
+		}
+		closeHead = head.Close
+		maps = append(maps, disk.Mapping{Source: head, Length: lay.Head})
+	}
+	for _, r := range lay.Ranges {
+		maps = append(maps, disk.Mapping{Source: src, SourceOffset: r.Source, TargetOffset: r.Target, Length: r.Length})
+	}
+	return maps, closeHead, nil
+}
+
+// convertGuest converts the guest on overlays over its volumes, which stay the
+// untouched copies until all of it went well.
+func (a *act) convertGuest(ctx context.Context) (result any, err error) {
+	if err := host.RemoveOverlays(a.guestDir()); err != nil { // of a run that was killed
+		return nil, err
+	}
+	bases, err := a.volumePaths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	overlays, err := host.Overlays(ctx, a.Tool, a.guestDir(), bases)
+	if err != nil {
+		return nil, err
+	}
+	report := func(doing string) { a.Progress.Step(a.job.VM.Name, "guest: "+doing) }
+	result, err = a.Guests.Convert(ctx, a.job, a.journal.Path(""), overlays, report)
+	if err != nil {
+		return nil, keep(errors.Join(err, host.RemoveOverlays(a.guestDir())))
+	}
+	return result, nil
+}
+
+func (a *act) guestDir() string { return a.journal.Path("guest") }
+
+// volumePaths returns where this run's volumes are, in the order of the disks.
+func (a *act) volumePaths(ctx context.Context) ([]string, error) {
+	paths := make([]string, len(a.job.VM.Disks))
+	for i := range a.job.VM.Disks {
+		if err := a.ours(ctx, &a.job.VM.Disks[i]); err != nil {
+			return nil, err
+		}
+		paths[i] = a.job.VM.Disks[i].Volume.Path
+	}
+	return paths, nil
+}
+
+// merge writes the overlays into the volumes, which may be done any number of
+// times, and holds what boots against the files, without running the guest.
+// Overlays are removed last: where there are none, all is merged.
+func (a *act) merge(ctx context.Context) (any, error) {
+	paths, err := a.volumePaths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := host.MergeOverlays(ctx, a.Tool, a.guestDir()); err != nil {
+		return nil, keep(err)
+	}
+	for _, p := range paths {
+		if err := syncVolume(p); err != nil {
+			return nil, keep(err)
+		}
+	}
+	report, err := a.verifyBoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return report, host.RemoveOverlays(a.guestDir())
+}
+
+func syncVolume(path string) (err error) {
+	raw, err := disk.OpenRaw(path, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, raw.Close()) }()
+	return raw.Sync()
+}
+
+// verifyBoot follows the loader's way over the boot disk as it lies on its
+// volume, without running the guest. A LILO of the guest's own isn't ours to
+// check: the boot proof shows whether it works.
+func (a *act) verifyBoot(ctx context.Context) (report *lilo.Report, err error) {
+	vm := &a.job.VM
+	if vm.Layout.Boot == nil || vm.Conversion == nil || vm.Conversion.OwnLoader != "" {
+		return nil, nil //nolint:nilnil // there is nothing to report
+	}
+	d, ok := vm.disk(vm.Layout.Boot.Disk)
+	if !ok {
+		return nil, fmt.Errorf("the plan has no disk %q to boot from", vm.Layout.Boot.Disk)
+	}
+	raw, err := disk.OpenRaw(d.Volume.Path, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, raw.Close()) }()
+	if report, err = lilo.Verify(ctx, raw, raw.Size()); err != nil {
+		return nil, fmt.Errorf("%s would not boot: %w", d.Volume, err)
+	}
+	return report, nil
+}
