@@ -1,0 +1,324 @@
+// Package act carries a [guest.Conversion] out in an appliance: what the plan
+// says and nothing else. Everything is checked before the first change, and
+// read back after the last; an error at any point means that the disks of the
+// appliance are to be thrown away, so they must be overlays.
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"esxodus/convert/guest"
+)
+
+// Machine is a running appliance; [appliance.Appliance] is one.
+type Machine interface {
+	// FSCheck checks a file system that isn't mounted.
+	FSCheck(ctx context.Context, device, content string) error
+	// Mount mounts a file system in the guest's tree; Unmount, all of it.
+	Mount(ctx context.Context, device, at string) error
+	Unmount(ctx context.Context) error
+	// Free is in bytes and inodes; inodes is -1 where there is no limit.
+	Free(ctx context.Context, name string) (bytes, inodes int64, err error)
+	// RealPath follows an absolute path within the guest's tree to its end.
+	RealPath(ctx context.Context, name string) (string, error)
+	// WriteFile replaces or makes a file, all or nothing; written is the path
+	// at the end of symbolic links.
+	WriteFile(ctx context.Context, name string, content []byte, mode fs.FileMode) (written string, err error)
+	// Append fills a file up with zeros to a multiple of align, and adds to it.
+	Append(ctx context.Context, name string, content []byte, align int64) error
+	Symlink(ctx context.Context, target, name string) error
+	Remove(ctx context.Context, name string) error
+	MkdirAll(ctx context.Context, name string) error
+	// Upload copies a file of the host into the guest's tree.
+	Upload(ctx context.Context, local, to string) error
+	// Command runs a program of the guest in its tree and returns its output.
+	Command(ctx context.Context, argv ...string) (string, error)
+	// Cover hides a file behind a script, or a directory behind an empty one,
+	// until Uncover: nothing of it reaches the disk.
+	Cover(ctx context.Context, name, script string) error
+	Uncover(ctx context.Context, name string) error
+}
+
+// Tree is the guest's tree, for reading.
+type Tree interface {
+	fs.ReadLinkFS
+	fs.ReadFileFS
+}
+
+// Input is what a conversion needs besides itself.
+type Input struct {
+	Packages []string          // the packages to install: files on the host
+	Unpacked int64             // bytes that they take when installed
+	Programs map[string][]byte // contents by the source of a [guest.Program]
+	// Overlay builds what is appended to an initrd, from the guest's tree
+	// with the packages in it.
+	Overlay func(root fs.ReadLinkFS, o guest.Overlay) ([]byte, error)
+	// Report is told what is being done, for people; nil for nobody.
+	Report func(doing string)
+}
+
+// Result is what came of it.
+type Result struct {
+	Loader string   `json:"loader,omitempty"` // what the loader's installer printed
+	Notes  []string `json:"notes,omitempty"`  // what a reader of the plan wouldn't expect
+	Took   []Took   `json:"took,omitempty"`   // in order
+}
+
+// Took is how long a part took.
+type Took struct {
+	What    string  `json:"what"`
+	Seconds float64 `json:"seconds"`
+}
+
+// run is one Apply at work.
+type run struct {
+	Machine
+	tree    Tree
+	c       guest.Conversion
+	in      Input
+	out     Result
+	stage   string   // directory in memory in the guest's tree
+	covered []string // paths, in order
+	made    []string // files that go again
+}
+
+// Apply carries a conversion out. tree reads the guest's tree of m. At its end
+// nothing is mounted. After an error, m must be closed, and what its disks
+// hold thrown away.
+func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Input) (Result, error) {
+	r := &run{Machine: m, tree: tree, c: c, in: in}
+	parts := []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"checking the plan", r.checkInput},
+		{"checking file systems", r.fsck},
+		{"mounting", r.mount},
+		{"comparing with the plan", r.compare},
+		{"looking for space", r.space},
+		{"preparing", r.prepare},
+		{"installing packages", r.install},
+		{"removing packages", r.remove},
+		{"editing files", r.edit},
+		{"copying programs", r.programs},
+		{"extending initrds", r.overlays},
+		{"running commands", r.commands},
+		{"writing the boot map", r.loader},
+		{"clearing up", r.clear},
+		{"reading back", r.readBack},
+		{"unmounting", m.Unmount},
+		{"checking file systems again", r.fsck},
+	}
+	for _, p := range parts {
+		if in.Report != nil {
+			in.Report(p.what)
+		}
+		start := time.Now()
+		if err := p.do(ctx); err != nil {
+			return r.out, fmt.Errorf("guest: %s: %w", p.what, err)
+		}
+		r.out.Took = append(r.out.Took, Took{p.what, time.Since(start).Seconds()})
+	}
+	return r.out, nil
+}
+
+func (r *run) note(format string, args ...any) {
+	r.out.Notes = append(r.out.Notes, fmt.Sprintf(format, args...))
+}
+
+// checkInput refuses what could not be carried out whole.
+func (r *run) checkInput(context.Context) error {
+	if len(r.c.Mounts) == 0 || r.c.Mounts[0].At != "/" {
+		return errors.New("the plan's first mount is not the root")
+	}
+	var names []string
+	for _, e := range r.c.Edits {
+		names = append(names, e.Path)
+	}
+	for _, p := range r.c.Programs {
+		names = append(names, p.Path)
+		if _, ok := r.in.Programs[p.Source]; !ok {
+			return fmt.Errorf("this esxodus has no program %q, for %s", p.Source, p.Path)
+		}
+	}
+	for _, o := range r.c.Overlays {
+		names = append(names, o.Initrd)
+	}
+	for _, m := range r.c.Mounts {
+		names = append(names, m.At)
+	}
+	for _, name := range names {
+		if !path.IsAbs(name) || path.Clean(name) != name || !fs.ValidPath(rel(name)) {
+			return fmt.Errorf("path %q of the plan: want an absolute one without . and ..", name)
+		}
+	}
+	if len(r.c.Install) > 0 && len(r.in.Packages) == 0 {
+		return fmt.Errorf("packages %s are to be installed, and there are none", strings.Join(r.c.Install, ", "))
+	}
+	return nil
+}
+
+func (r *run) fsck(ctx context.Context) error {
+	for _, m := range r.c.Mounts {
+		if err := r.FSCheck(ctx, m.Device, m.Content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) mount(ctx context.Context) error {
+	for _, m := range r.c.Mounts {
+		if err := r.Mount(ctx, m.Device, m.At); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// margin is what must be left free on each file system, in bytes, and a guess
+// at the size of what is appended to an initrd, which is built later.
+const (
+	margin    = 8 << 20
+	overlaid  = 24 << 20
+	minInodes = 200
+)
+
+// space finds out before anything is changed whether all of it will fit.
+func (r *run) space(ctx context.Context) error {
+	need, err := r.needs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range r.c.Mounts {
+		if need[m.At] == 0 {
+			continue
+		}
+		free, inodes, err := r.Free(ctx, m.At)
+		if err != nil {
+			return err
+		}
+		if want := need[m.At] + margin; free < want {
+			return fmt.Errorf("%s of the guest has %d MiB free, and %d MiB are needed: make room in the guest, then plan again", m.At, free>>20, (want+1<<20-1)>>20)
+		}
+		if inodes >= 0 && inodes < minInodes {
+			return fmt.Errorf("%s of the guest has room for %d more files, and %d are needed: make room in the guest, then plan again", m.At, inodes, minInodes)
+		}
+	}
+	return nil
+}
+
+// needs adds up, for each mount, the bytes that will be written to it.
+func (r *run) needs(ctx context.Context) (map[string]int64, error) {
+	need := map[string]int64{}
+	if len(r.in.Packages) > 0 {
+		need["/"] += r.in.Unpacked
+	}
+	for _, e := range r.c.Edits {
+		need[r.mountOf(e.Path)] += int64(len(e.New)) + 4096
+	}
+	for _, p := range r.c.Programs {
+		need[r.mountOf(p.Path)] += int64(len(r.in.Programs[p.Source])) + 4096
+	}
+	largest := map[string]int64{} // there are two of an initrd for a moment
+	for _, o := range r.c.Overlays {
+		real, err := r.RealPath(ctx, o.Initrd)
+		if err != nil {
+			return nil, err
+		}
+		st, err := r.tree.Lstat(rel(real))
+		if err != nil {
+			return nil, err
+		}
+		at := r.mountOf(real)
+		need[at] += overlaid
+		largest[at] = max(largest[at], st.Size())
+	}
+	for at, size := range largest {
+		need[at] += size
+	}
+	return need, nil
+}
+
+// mountOf is the mount that holds a path.
+func (r *run) mountOf(name string) string {
+	best := "/"
+	for _, m := range r.c.Mounts {
+		if (name == m.At || strings.HasPrefix(name, m.At+"/")) && len(m.At) > len(best) {
+			best = m.At
+		}
+	}
+	return best
+}
+
+// rel is an absolute path as a name of io/fs.
+func rel(name string) string {
+	if name == "/" {
+		return "."
+	}
+	return strings.TrimPrefix(name, "/")
+}
+
+// overlays appends to each initrd.
+func (r *run) overlays(ctx context.Context) error {
+	for _, o := range r.c.Overlays {
+		b, err := r.in.Overlay(r.tree, o)
+		if err != nil {
+			return fmt.Errorf("for %s: %w", o.Initrd, err)
+		}
+		// The kernel wants the next archive at a multiple of 4, and only
+		// zeros before it.
+		if err := r.Append(ctx, o.Initrd, b, 512); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) commands(ctx context.Context) error {
+	for _, argv := range r.c.Commands {
+		if _, err := r.Command(ctx, argv...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) loader(ctx context.Context) error {
+	if len(r.c.Loader) == 0 {
+		return nil
+	}
+	out, err := r.Command(ctx, r.c.Loader...)
+	r.out.Loader = out
+	return err
+}
+
+// readBack holds what is in the guest now against the plan.
+func (r *run) readBack(ctx context.Context) error {
+	last := map[string]guest.Edit{}
+	for _, e := range r.c.Edits {
+		last[e.Path] = e
+	}
+	for _, e := range r.c.Edits {
+		if err := r.isDone(ctx, last[e.Path]); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.c.Programs {
+		b, err := r.tree.ReadFile(rel(p.Path))
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(b, r.in.Programs[p.Source]) {
+			return fmt.Errorf("%s is not what was written", p.Path)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Programs of the guest that package managers' scripts call, and that must do
+// nothing meanwhile: a new initrd takes minutes (initrds are extended instead),
+// the index of manual pages many seconds (a timer renews it). What is covered
+// can't be removed: they must not be of a package that goes.
+var idle = []string{"/usr/sbin/update-initramfs", "/usr/bin/mandb"} //nolint:gochecknoglobals // a constant table
+
+// Scripts that stand in for programs.
+const (
+	doNothing = "#!/bin/sh\nexit 0\n"
+	noService = "#!/bin/sh\nexit 101\n" // invoke-rc.d: starting is not allowed
+)
+
+const policy = "/usr/sbin/policy-rc.d"
+
+// prepare makes the guest's tree one in which packages can be worked on
+// without a service being started, or anything left behind in /run.
+func (r *run) prepare(ctx context.Context) error {
+	for _, dir := range []string{"/run", "/tmp"} {
+		info, err := r.tree.Lstat(rel(dir))
+		if err == nil && info.IsDir() {
+			r.stage = dir
+			break
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if r.stage == "" {
+		return errors.New("the guest has no directory /run or /tmp")
+	}
+	if err := r.cover(ctx, r.stage, ""); err != nil {
+		return err
+	}
+	if err := r.MkdirAll(ctx, path.Join(r.stage, "lock")); err != nil {
+		return err
+	}
+	if len(r.in.Packages) == 0 && len(r.c.Remove) == 0 {
+		return nil
+	}
+	for _, name := range idle {
+		if err := r.coverIfThere(ctx, name, doNothing); err != nil {
+			return err
+		}
+	}
+	return r.noServices(ctx)
+}
+
+// noServices keeps maintainer scripts from starting services.
+func (r *run) noServices(ctx context.Context) error {
+	_, err := r.tree.Lstat(rel(policy))
+	if err == nil {
+		return r.cover(ctx, policy, noService)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := r.RealPath(ctx, path.Dir(policy)); errors.Is(err, fs.ErrNotExist) {
+		return nil // no such system
+	}
+	written, err := r.WriteFile(ctx, policy, []byte(noService), 0o755)
+	if err != nil {
+		return err
+	}
+	r.made = append(r.made, written)
+	return nil
+}
+
+func (r *run) cover(ctx context.Context, name, script string) error {
+	if err := r.Cover(ctx, name, script); err != nil {
+		return err
+	}
+	r.covered = append(r.covered, name)
+	return nil
+}
+
+func (r *run) coverIfThere(ctx context.Context, name, script string) error {
+	_, err := r.RealPath(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.cover(ctx, name, script)
+}
+
+// dpkg is dpkg with options that keep it from asking.
+func dpkg(args ...string) []string {
+	return append([]string{"dpkg", "--force-confold", "--force-confdef", "--force-unsafe-io"}, args...)
+}
+
+// install installs the packages that were brought along.
+func (r *run) install(ctx context.Context) error {
+	if len(r.in.Packages) == 0 {
+		return nil
+	}
+	before, err := r.audit(ctx)
+	if err != nil {
+		return err
+	}
+	argv := dpkg("-i")
+	for i, local := range r.in.Packages {
+		// Its name is of no matter to dpkg.
+		to := path.Join(r.stage, strconv.Itoa(i)+".deb")
+		if err := r.Upload(ctx, local, to); err != nil {
+			return err
+		}
+		argv = append(argv, to)
+	}
+	if _, err := r.Command(ctx, argv...); err != nil {
+		return err
+	}
+	return r.same(ctx, before)
+}
+
+// remove removes packages with their configuration.
+func (r *run) remove(ctx context.Context) error {
+	if len(r.c.Remove) == 0 {
+		return nil
+	}
+	if _, err := r.tree.Lstat("var/lib/dpkg/status"); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		_, err := r.Command(ctx, append([]string{"rpm", "-e"}, r.c.Remove...)...)
+		return err
+	}
+	before, err := r.audit(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Command(ctx, append(dpkg("--purge"), r.c.Remove...)...); err != nil {
+		return err
+	}
+	return r.same(ctx, before)
+}
+
+// audit is dpkg's list of packages in a bad state, "" for none.
+func (r *run) audit(ctx context.Context) (string, error) {
+	return r.Command(ctx, "dpkg", "--audit")
+}
+
+// same sees to it that no more packages are in a bad state than before.
+func (r *run) same(ctx context.Context, before string) error {
+	after, err := r.audit(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before && after != "" {
+		return fmt.Errorf("packages are left in a bad state, as dpkg --audit says: %.1000s", strings.Join(strings.Fields(after), " "))
+	}
+	return nil
+}
+
+// clear takes away what stood in for the guest's own.
+func (r *run) clear(ctx context.Context) error {
+	for i := len(r.covered) - 1; i >= 0; i-- {
+		if err := r.Uncover(ctx, r.covered[i]); err != nil {
+			return err
+		}
+	}
+	for _, name := range r.made {
+		if err := r.Remove(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
