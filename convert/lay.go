@@ -194,13 +194,12 @@ func (v *VMPlan) templateStep() []Step {
 				made = append(made, lv.Name)
 			}
 		}
-		verb := "make"
+		text := fmt.Sprintf("make the volume group %s on %d whole disk(s)", g.Name, len(g.PVs))
 		if g.UUID != "" {
-			verb = "move"
+			text = fmt.Sprintf("move the volume group %s onto %d whole disk(s)", g.Name, len(g.PVs))
 		}
-		text := fmt.Sprintf("%s the volume group %s onto %d whole disk(s)", verb, g.Name, len(g.PVs))
 		if len(made) > 0 {
-			text += " with new volumes " + strings.Join(made, ", ")
+			text += " with the new volumes " + strings.Join(made, ", ")
 		}
 		texts = append(texts, text)
 	}

@@ -2,9 +2,11 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"esxodus/convert"
+	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 )
 
@@ -15,10 +17,12 @@ func disks(p *page, v *convert.VMPlan) {
 		p.wrapped("           ", fmt.Sprintf("-> %s%s", d.Volume, grown(&v.Layout, i)))
 		p.wrapped("           ", fmt.Sprintf("layout %s -> %s", oldLayout(v, d.Address), newLayout(v, i)))
 	}
-	for _, m := range v.Layout.Moves {
-		p.wrapped("    move   ", move(m))
+	if v.Layout.Kind != layout.Keep {
+		for _, m := range v.Layout.Moves {
+			p.wrapped("    move   ", move(m))
+		}
 	}
-	for _, r := range v.Layout.Reasons {
+	for _, r := range slices.Concat(v.Layout.Reasons, v.Layout.Notes) {
 		p.wrapped("    layout ", r)
 	}
 }
@@ -88,4 +92,52 @@ func move(m layout.Move) string {
 		text += "; no longer " + gone
 	}
 	return text
+}
+
+// conversion prints what changes inside the guest, files as diffs.
+func conversion(p *page, v *convert.VMPlan) {
+	c := v.Conversion
+	if c == nil {
+		return
+	}
+	for _, k := range v.Packages {
+		p.wrapped("  install  ", fmt.Sprintf("%s %s, %s (%s)", k.Name, k.Version, Bytes(k.Size), k.File))
+	}
+	if len(c.Remove) > 0 {
+		p.wrapped("  remove   ", strings.Join(c.Remove, ", "))
+	}
+	for _, e := range c.Edits {
+		head, rest, _ := strings.Cut(e.Diff(), "\n")
+		p.wrapped("  ", head)
+		for l := range strings.Lines(rest) {
+			p.line("    | %s", Clean(strings.TrimRight(l, "\n")))
+		}
+	}
+	var programs []string
+	for _, b := range c.Programs {
+		programs = append(programs, b.Path)
+	}
+	p.wrapped("  bring    ", strings.Join(programs, ", "))
+	for _, o := range c.Overlays {
+		p.wrapped("  initrd   ", fmt.Sprintf("%s gets %s", o.Initrd, o.Reason))
+	}
+	for _, argv := range append(slices.Clone(c.Commands), c.Loader) {
+		p.wrapped("  run      ", strings.Join(argv, " "))
+	}
+	touches(p, c.Touches)
+}
+
+// touches prints what else changes, for each reason the first of its patterns.
+func touches(p *page, ts []guest.Touch) {
+	var order []string
+	byReason := make(map[string][]string)
+	for _, t := range ts {
+		if byReason[t.Reason] == nil {
+			order = append(order, t.Reason)
+		}
+		byReason[t.Reason] = append(byReason[t.Reason], t.Pattern)
+	}
+	for _, why := range order {
+		p.wrapped("  touches  ", strings.Join(fold(byReason[why]), " ")+" ("+why+")")
+	}
 }

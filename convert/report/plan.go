@@ -44,6 +44,7 @@ func vm(p *page, plan *convert.Plan, v *convert.VMPlan) {
 	for i, s := range v.Steps {
 		p.wrapped(fmt.Sprintf("  step %-4s", fmt.Sprintf("%d", i+1)), s.Text)
 	}
+	conversion(p, v)
 	entries(p, v.Ledger)
 	concerns(p, "  ", v.Concerns)
 }
