@@ -38,7 +38,7 @@ func openLoop(ctx context.Context, path string) (l *loop, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop device: %w: the kernel's module loop, and root, are needed", err)
 	}
-	defer control.Close()
+	defer func() { _ = control.Close() }() // nothing was written to it
 	for range loopTries {
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {

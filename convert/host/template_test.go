@@ -448,4 +448,3 @@ func TestTemplateLogicalPartition(t *testing.T) {
 		t.Errorf("volumes on the target: %+v", m.after.Volumes)
 	}
 }
-

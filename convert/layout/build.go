@@ -99,7 +99,7 @@ func (b *builder) place(g *Group, i int, pv PV, used []run) {
 	for _, q := range b.inOrder(d) {
 		pe, n := firstFit(used, (q.Length+g.ExtentSize-1)/g.ExtentSize)
 		v := Volume{
-			Name: volumeName(q.Mount, q.Number, b.taken(g)), New: true, Extents: n,
+			Name: volumeName(g.Name, q.Mount, q.Number, b.taken(g)), New: true, Extents: n,
 			Segments: []Segment{{PV: pv.UUID, PE: pe, Count: n}},
 		}
 		g.Volumes = append(g.Volumes, v)

@@ -184,6 +184,9 @@ func (p *planner) ofNewVolumes(s *set, g *guest.Group) []string {
 				g.Name, pv.UUID, d.Address))
 		}
 	}
+	if added > 0 && len(device(g.Name+"/part100")) > maxDevice {
+		out = append(out, fmt.Sprintf("volume group %s: its name leaves no room for those of new volumes (vgrename)", g.Name))
+	}
 	if added > 0 && g.MaxLVs > 0 && visible+added > g.MaxLVs {
 		out = append(out, fmt.Sprintf("volume group %s may have %d logical volumes, and %d would be needed (vgchange --maxlogicalvolumes 0)", g.Name, g.MaxLVs, visible+added))
 	}

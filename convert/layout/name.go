@@ -21,9 +21,9 @@ func device(place string) string {
 const (
 	// maxWord is how much of a name of the guest's goes into a new one, bytes.
 	maxWord = 40
-	// maxDevice is how long a name may be for the device mapper, bytes: 127,
-	// less what LVM adds to names of hidden volumes.
-	maxDevice = 120
+	// maxDevice is how long the path of a volume's device may be, bytes: the
+	// device mapper's names have 127, and LVM keeps some for suffixes of its own.
+	maxDevice = len("/dev/mapper/") + 110
 )
 
 var (
@@ -62,14 +62,14 @@ func groupName(host, domain string, taken []string) string {
 	return unique(base+"-vg", taken)
 }
 
-// volumeName is a name for a new logical volume, after its mount point:
-// "root", "boot", "var-log", "swap", or else "part5".
-func volumeName(mount string, partition int, taken []string) string {
+// volumeName is a name for a new logical volume of a group, after its mount
+// point: "root", "boot", "var-log", "swap", or else "part5".
+func volumeName(group, mount string, partition int, taken []string) string {
 	base := word(strings.TrimPrefix(mount, "/"))
 	if mount == "/" {
 		base = "root"
 	}
-	if base == "" || reserved(base) {
+	if base == "" || reserved(base) || len(device(group+"/"+base)) > maxDevice {
 		base = fmt.Sprintf("part%d", partition)
 	}
 	return unique(base, taken)

@@ -1,0 +1,85 @@
+package host
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"esxodus/convert/layout"
+)
+
+// templateGroups are a group to make and one that a guest has, with the file
+// that holds the guest's physical volume at byte 0.
+func templateGroups(t *testing.T) (groups []layout.Group, pv string) {
+	t.Helper()
+	pv = sparseFile(t, 64*mib)
+	var uuids []string
+	onLoops(t, []string{pv}, func(lvm func(...string) string, devs []string) {
+		lvm("pvcreate", "--yes", devs[0])
+		lvm("vgcreate", "guest-old", devs[0])
+		lvm("lvcreate", "--yes", "-an", "-Zn", "-Wn", "-l", "5", "-n", "root", "guest-old")
+		uuids = strings.Fields(lvm("vgs", "--noheadings", "-o", "vg_uuid,pv_uuid,vg_seqno", "guest-old"))
+	})
+	if len(uuids) != 3 || uuids[2] != "2" {
+		t.Fatalf("vgs = %q", uuids)
+	}
+	const fresh = "esxodu-0000-0000-0000-0000-0000-000001"
+	return []layout.Group{
+		{
+			Name: "guest-old", UUID: uuids[0], Seqno: 2, ExtentSize: 4 * mib,
+			PVs: []layout.PV{{UUID: uuids[1], Disk: "scsi0:0", Size: 128 * mib, Start: mib, Extents: 31}},
+			Volumes: []layout.Volume{
+				{Name: "root", Extents: 5, Segments: []layout.Segment{{PV: uuids[1], Count: 5}}},
+				{Name: "boot", New: true, Extents: 7, Segments: []layout.Segment{{PV: uuids[1], PE: 20, Count: 7}}},
+			},
+		},
+		{
+			Name: "guest-new", ExtentSize: 4 * mib,
+			PVs:     []layout.PV{{UUID: fresh, Disk: "scsi0:1", Size: 3 << 40, Start: mib, Extents: (3<<40 - mib) / (4 * mib), New: true}},
+			Volumes: []layout.Volume{{Name: "data", New: true, Extents: 9, Segments: []layout.Segment{{PV: fresh, Count: 9}}}},
+		},
+	}, pv
+}
+
+// TestTemplateLab has udev and event activation about, and checks that they
+// see nothing of a guest's groups; then that they would have.
+func TestTemplateLab(t *testing.T) {
+	if os.Getenv("ESXODUS_LAB") != "1" {
+		t.Skip("needs device-mapper and udev: scripts/lab has them")
+	}
+	groups, pv := templateGroups(t)
+	source := func(string) (io.ReaderAt, error) { return rawImage(t, pv), nil }
+	active := func() bool {
+		run(t, "udevadm", "settle")
+		return strings.Contains(run(t, "dmsetup", "ls"), "guest--")
+	}
+	dir := t.TempDir()
+	for range 6 {
+		start := time.Now()
+		if _, err := Templates(t.Context(), Tool{}, dir, groups, source); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("two groups took %v", time.Since(start))
+		if active() {
+			t.Fatal("a guest's volumes are active on the host")
+		}
+		if left := run(t, "losetup", "--list", "--noheadings"); left != "" {
+			t.Errorf("loop devices are left: %s", left)
+		}
+	}
+	if out := run(t, "vgs", "--noheadings", "--options", "vg_name"); strings.Contains(out, "guest-") {
+		t.Errorf("the host's LVM sees %s", out)
+	}
+	loop := strings.TrimSpace(run(t, "losetup", "--find", "--show", pv))
+	defer run(t, "losetup", "--detach", loop)
+	for range 100 {
+		if active() {
+			run(t, "vgchange", "--activate", "n", "guest-old")
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("udev doesn't activate a guest's volumes even if it may: the test proves nothing")
+}
