@@ -70,7 +70,6 @@ type Overlay struct {
 	Also    []string `json:"also,omitempty"`    // as Files, where the guest has them
 	Modules []string `json:"modules,omitempty"` // kernel modules, with what they need
 	Texts   []Edit   `json:"texts,omitempty"`   // files of their own: conf/conf.d/resume
-	Split   bool     `json:"split,omitempty"`   // an old initrd: /bin, /lib and /sbin are no links into /usr
 	Reason  string   `json:"reason"`
 }
 

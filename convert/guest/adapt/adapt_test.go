@@ -116,7 +116,7 @@ func show(c guest.Conversion, entries []ledger.Entry, concerns []ledger.Concern)
 		p("program %s from %s, mode %o", f.Path, f.Source, f.Mode)
 	}
 	for _, o := range c.Overlays {
-		p("overlay on %s of %s, split %v: %s\n\tfiles %q\n\talso %q\n\tmodules %q", o.Initrd, o.Kernel, o.Split, o.Reason, o.Files, o.Also, o.Modules)
+		p("overlay on %s of %s: %s\n\tfiles %q\n\talso %q\n\tmodules %q", o.Initrd, o.Kernel, o.Reason, o.Files, o.Also, o.Modules)
 		for _, e := range o.Texts {
 			out.WriteString(e.Diff())
 		}

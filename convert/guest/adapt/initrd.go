@@ -23,7 +23,7 @@ func (b *builder) initrds() {
 	lvm := b.lvm() && !b.hasLVM()
 	done := 0
 	for _, i := range slices.Backward(b.g.Initrds) {
-		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel, Split: b.splitInitrd()}
+		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel}
 		var why []string
 		if lvm {
 			why = append(why, "LVM for the root")
@@ -58,7 +58,7 @@ func (b *builder) addLVM(o *guest.Overlay) {
 	o.Also = append(o.Also, "/lib/udev/rules.d/69-lvm.rules", "/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
 	o.Modules = append(o.Modules, "dm_mod")
 	if b.oldLVM() {
-		o.Texts = append(o.Texts, guest.Edit{Path: b.inInitrd(*o, "/lib/udev/rules.d/70-esxodus-lvm.rules"), Make: true, Mode: 0o644, New: activateRule, Reason: "activates volume groups"})
+		o.Texts = append(o.Texts, guest.Edit{Path: "/lib/udev/rules.d/70-esxodus-lvm.rules", Make: true, Mode: 0o644, New: activateRule, Reason: "activates volume groups"})
 	}
 }
 
@@ -91,28 +91,13 @@ func (b *builder) addTexts(o *guest.Overlay) []string {
 		why = append(why, "the new place of the swap")
 	}
 	for _, f := range b.nicFiles {
-		f.Path = b.inInitrd(*o, "/lib/systemd/network/"+path.Base(f.Path))
+		f.Path = "/lib/systemd/network/" + path.Base(f.Path)
 		o.Texts = append(o.Texts, f)
 	}
 	if len(b.nicFiles) > 0 {
 		why = append(why, "names of NICs, which udev gives in the initrd already")
 	}
 	return why
-}
-
-// inInitrd is where an initrd has a path of /lib.
-func (b *builder) inInitrd(o guest.Overlay, name string) string {
-	if o.Split {
-		return name
-	}
-	return "/usr" + name
-}
-
-// splitInitrd reports whether initramfs-tools is from before 0.132, which made
-// /bin, /lib and /sbin links into /usr in every initrd.
-func (b *builder) splitInitrd() bool {
-	p, ok := b.installed("initramfs-tools")
-	return ok && !atLeast(p.Version, 0, 132)
 }
 
 // dracut makes the initrds of the kernels anew: by itself it takes only what

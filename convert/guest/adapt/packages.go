@@ -192,7 +192,7 @@ func (b *builder) keepsLilo() bool {
 		return false
 	}
 	_, conf := b.c.Files[liloConf]
-	why := ""
+	var why string
 	switch {
 	case !ok:
 		why = "it is of no package, and its version isn't known"

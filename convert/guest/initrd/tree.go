@@ -1,0 +1,109 @@
+package initrd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// maxLinks is how many symbolic links one path may lead through, as in Linux.
+const maxLinks = 40
+
+// tree is a guest's tree whose links lead nowhere but into it. It remembers
+// what it saw of links, for a look may be slow.
+type tree struct {
+	root  fs.ReadLinkFS
+	links map[string]string // target by path; "" for what is no link
+}
+
+// resolve follows all links of an absolute path. The result is a name for root.
+func (t tree) resolve(name string) (string, error) {
+	todo := strings.Split(name, "/")
+	at, links := ".", 0
+	for len(todo) > 0 {
+		elem := todo[0]
+		todo = todo[1:]
+		switch elem {
+		case "", ".":
+			continue
+		case "..":
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, elem)
+		target, err := t.link(next)
+		if err != nil {
+			return "", err
+		}
+		if target == "" {
+			at = next
+			continue
+		}
+		if links++; links > maxLinks || len(todo)+strings.Count(target, "/") > 1000 {
+			return "", fmt.Errorf("%s: too many symbolic links", name)
+		}
+		if path.IsAbs(target) {
+			at = "."
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	return at, nil
+}
+
+// link returns a link's target, "" for what is none.
+func (t tree) link(name string) (string, error) {
+	if target, ok := t.links[name]; ok {
+		return target, nil
+	}
+	info, err := t.root.Lstat(name)
+	if err != nil {
+		return "", err
+	}
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if target, err = t.root.ReadLink(name); err != nil {
+			return "", err
+		}
+		if target == "" {
+			return "", fmt.Errorf("/%s: a link without target", name)
+		}
+	}
+	t.links[name] = target
+	return target, nil
+}
+
+// read reads a regular file of the guest.
+func (t tree) read(name string) (_ []byte, mode fs.FileMode, err error) {
+	real, err := t.resolve(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	f, err := t.root.Open(real)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case !info.Mode().IsRegular():
+		return nil, 0, fmt.Errorf("%s is no regular file but %v", name, info.Mode().Type())
+	case info.Size() > maxFile:
+		return nil, 0, fmt.Errorf("%s: %d bytes are more than is taken into an initrd, %d", name, info.Size(), maxFile)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, info.Mode(), nil
+}
+
+// exists reports whether a path leads to something.
+func (t tree) exists(name string) bool {
+	_, err := t.resolve(name)
+	return err == nil
+}
