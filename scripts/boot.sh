@@ -5,6 +5,8 @@
 # watches the serial console. The disk isn't changed: writes go to a snapshot
 # that is thrown away. Exit status 0 when the expected text was seen.
 #
+#   --disk DISK     one more disk; may be repeated
+#   --firmware FW   bios (default), or efi: OVMF that knows no boot entries yet
 #   --bus BUS       pvscsi (default), lsi53c895a, ahci, ide, nvme, virtio-blk or
 #                   virtio-scsi
 #   --nic NIC       vmxnet3 (default), e1000, e1000e, virtio or none; it appears
@@ -20,8 +22,10 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-bus=pvscsi nic=vmxnet3 expect=login: timeout=180 memory=1024 cpus=2
-disk='' log='' poweroff=''
+bus=pvscsi nic=vmxnet3 firmware=bios expect=login: timeout=180 memory=1024 cpus=2
+disks='' log='' poweroff=''
+newline='
+'
 while [ $# -gt 0 ]; do
 	case $1 in
 	-h | --help)
@@ -35,13 +39,15 @@ while [ $# -gt 0 ]; do
 		;;
 	--*) [ $# -ge 2 ] || die "$1 needs a value" ;;
 	*)
-		[ -z "$disk" ] || die "one disk, please: $1"
-		disk=$1
+		[ -z "$disks" ] || die "another disk needs --disk: $1"
+		disks=$1
 		shift
 		continue
 		;;
 	esac
 	case $1 in
+	--disk) disks=$disks${disks:+$newline}$2 ;;
+	--firmware) firmware=$2 ;;
 	--bus) bus=$2 ;;
 	--nic) nic=$2 ;;
 	--expect) expect=$2 ;;
@@ -53,25 +59,38 @@ while [ $# -gt 0 ]; do
 	esac
 	shift 2
 done
-[ -n "$disk" ] || {
+[ -n "$disks" ] || {
 	usage >&2
 	exit 64
 }
-[ -f "$disk" ] || [ -b "$disk" ] || die "$disk: no such disk"
 need qemu-system-x86_64
 deadline=$(($(date +%s) + timeout))
 
-# QEMU parses a drive's file name: a comma is written twice.
-drive="if=none,id=d0,format=raw,snapshot=on,file=$(printf '%s' "$disk" | sed 's/,/,,/g')"
 case $bus in
-pvscsi | lsi53c895a) set -- -device "$bus,id=hba" -device scsi-hd,bus=hba.0,drive=d0 ;;
-virtio-scsi) set -- -device virtio-scsi-pci,id=hba -device scsi-hd,bus=hba.0,drive=d0 ;;
-virtio-blk) set -- -device virtio-blk-pci,drive=d0 ;;
-ahci) set -- -device ide-hd,bus=ide.0,drive=d0 ;; # q35's own controller
-ide) set -- -device piix4-ide,id=hba -device ide-hd,bus=hba.0,drive=d0 ;;
-nvme) set -- -device nvme,serial=1,drive=d0 ;;
+pvscsi | lsi53c895a) set -- -device "$bus,id=hba" ;;
+virtio-scsi) set -- -device virtio-scsi-pci,id=hba ;;
+ide) set -- -device piix4-ide,id=hba ;;
+ahci | nvme | virtio-blk) set -- ;; # q35 has an AHCI controller of its own
 *) die "unknown bus $bus; see --help" ;;
 esac
+
+# QEMU parses a drive's file name: a comma is written twice.
+number=0
+while read -r disk; do
+	[ -f "$disk" ] || [ -b "$disk" ] || die "$disk: no such disk"
+	drive=d$number
+	set -- "$@" -drive "if=none,id=$drive,format=raw,snapshot=on,file=$(printf '%s' "$disk" | sed 's/,/,,/g')"
+	case $bus in
+	pvscsi | lsi53c895a | virtio-scsi) set -- "$@" -device "scsi-hd,bus=hba.0,drive=$drive" ;;
+	virtio-blk) set -- "$@" -device "virtio-blk-pci,drive=$drive" ;;
+	ahci) set -- "$@" -device "ide-hd,bus=ide.$number,drive=$drive" ;;
+	ide) set -- "$@" -device "ide-hd,bus=hba.$((number / 2)),drive=$drive" ;;
+	nvme) set -- "$@" -device "nvme,serial=$((number + 1)),drive=$drive" ;;
+	esac
+	number=$((number + 1))
+done <<END
+$disks
+END
 
 # The slot number comes from the root port, as on ESXi; with ACPI hot plug it
 # would come from the position on the bus.
@@ -82,6 +101,11 @@ none) set -- "$@" -nic none ;;
 virtio) set -- "$@" -netdev user,id=n0,restrict=on -device virtio-net-pci,netdev=n0,bus=slot192 ;;
 vmxnet3 | e1000 | e1000e) set -- "$@" -netdev user,id=n0,restrict=on -device "$nic,netdev=n0,bus=slot192" ;;
 *) die "unknown NIC $nic; see --help" ;;
+esac
+
+case $firmware in
+bios | efi) ;;
+*) die "unknown firmware $firmware; see --help" ;;
 esac
 
 work=$(mktemp -d)
@@ -98,12 +122,19 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+if [ "$firmware" = efi ]; then
+	ovmf=/usr/share/OVMF
+	[ -f "$ovmf/OVMF_CODE_4M.fd" ] || die 'not installed: ovmf; run scripts/setup.sh test'
+	cp "$ovmf/OVMF_VARS_4M.fd" "$work/vars"
+	set -- "$@" -drive "if=pflash,format=raw,readonly=on,file=$ovmf/OVMF_CODE_4M.fd" \
+		-drive "if=pflash,format=raw,file=$work/vars"
+fi
 [ -n "$log" ] || log=$work/console
 : >"$log"
 mkfifo "$work/monitor"
 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m "$memory" -smp "$cpus" \
 	-nodefaults -no-reboot -display none -vga std -monitor stdio -serial "file:$log" \
-	-drive "$drive" "$@" <"$work/monitor" >"$work/qemu" 2>&1 &
+	"$@" <"$work/monitor" >"$work/qemu" 2>&1 &
 qemu=$!
 exec 3>"$work/monitor"
 

@@ -29,8 +29,11 @@ modules_in() {
 }
 
 # initrd OUT KERNEL MODULE... makes an initrd that loads those of the modules
-# that the machine's devices ask for, waits for the ext4 file system named by
-# root= and starts init= (/sbin/init) on it, with rw if the command line has it.
+# that the machine's devices ask for and those of modules= (separated by
+# commas), waits for the file system named by root= and starts init=
+# (/sbin/init) on it, with rw if the command line has it. rootfstype= is ext4
+# if not given. Where a second archive appended to OUT brings the command
+# /bin/lvm, it is told to activate every volume group.
 initrd() {
 	i_out=$1
 	shift
@@ -44,10 +47,12 @@ initrd() {
 		mount -t devtmpfs devtmpfs /dev
 		mount -t proc proc /proc
 		mount -t sysfs sysfs /sys
-		init=/sbin/init mode=ro
+		init=/sbin/init mode=ro type=ext4 modules=
 		for arg in $(cat /proc/cmdline); do
 			case $arg in
 			root=*) root=${arg#root=} ;;
+			rootfstype=*) type=${arg#rootfstype=} ;;
+			modules=*) modules=$(echo "${arg#modules=}" | tr , ' ') ;;
 			init=*) init=${arg#init=} ;;
 			rw) mode=rw ;;
 			esac
@@ -56,10 +61,11 @@ initrd() {
 		for pass in 1 2; do
 			find /sys/devices -name modalias -exec cat {} + | sort -u | xargs modprobe -qa
 		done
-		modprobe -a ext4 crc32c_generic
+		modprobe -a "$type" crc32c_generic $modules
 		modprobe -qa sd_mod evdev # no alias leads to these
 		n=0
-		until dev=$(findfs "$root" 2>/dev/null) && mount -t ext4 -o $mode "$dev" /root; do
+		until dev=$(findfs "$root" 2>/dev/null) && mount -t "$type" -o $mode "$dev" /root; do
+			[ ! -x /bin/lvm ] || lvm vgchange --sysinit -qq -ay
 			n=$((n + 1))
 			[ $n -lt 100 ] || { echo "initrd: no $root"; cat /proc/partitions; exec sh; }
 			sleep 0.1

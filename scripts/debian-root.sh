@@ -1,0 +1,112 @@
+# The systems of the Debian guests: a root directory for each release, packed,
+# with the packages that only some guests have beside it, and initrds for it. To
+# be sourced after lib.sh. The caller sets release, and root_key to the digest of
+# this file.
+# shellcheck shell=sh disable=SC2154
+
+# Debian as its installer would leave it, but without documentation and
+# recommended packages.
+root_packages=systemd-sysv,udev,dbus,kmod,ifupdown,iproute2,iputils-ping,openssh-server
+root_packages=$root_packages,initramfs-tools,zstd,grub2-common,e2fsprogs,procps,less
+
+# root_sets lists the packages that only some guests have: the name of the set,
+# then its packages.
+root_sets() {
+	cat <<-'END'
+		bios grub-pc
+		efi  grub-efi-amd64
+		lvm  lvm2
+		xfs  xfsprogs
+	END
+}
+
+# inside DIR COMMAND ARG... runs a command in the root directory DIR, with a
+# /proc of its own that leaves no mount behind.
+inside() {
+	# shellcheck disable=SC2016 # the inner shell expands them
+	unshare --mount --pid --fork sh -c '
+		mount -t proc proc "$1/proc" && cd "$1" && shift && exec chroot . "$@"' sh "$@"
+}
+
+# make_root_archive fills the current directory with root.tar.zst and debs/SET.
+# The kernel is the point release's, as the installer puts it there: a newer one
+# is left for the guest's first upgrade (see kernel-update.sh). Building the
+# initrd is half of all the time here; INITRD=No puts it off, and where it is
+# built, it is built once.
+make_root_archive() {
+	export INITRD=No out="$PWD"
+	root_sets >sets
+	cat >hook <<-'END'
+		#!/bin/sh
+		set -eu
+		export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+		while read -r set packages; do
+			mkdir -p "$out/debs/$set/partial"
+			# shellcheck disable=SC2086 # one word each
+			apt-get -qq -y -o Dir::Cache::Archives="$out/debs/$set" install --download-only $packages >/dev/null
+			rm -r "$out/debs/$set/partial" "$out/debs/$set/lock"
+		done <"$out/sets"
+	END
+	chmod 755 hook
+	# shellcheck disable=SC2016 # the hooks' shells expand them
+	debian - --variant=minbase --mode=root --include="$root_packages" \
+		--include="linux-image-amd64/$release" --dpkgopt=force-unsafe-io \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+		--essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" &&
+			printf "COMPRESS=zstd\nCOMPRESSLEVEL=1\n" >"$1/etc/initramfs-tools/conf.d/compress"' \
+		--customize-hook='echo root:esxodus | chroot "$1" chpasswd' \
+		--customize-hook='"$out/hook"' \
+		--customize-hook='
+			# How this machine reaches its archives is no business of the guest.
+			rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/apt/sources.list.d/*
+			: >"$1/etc/resolv.conf"
+			: >"$1/etc/machine-id"' \
+		--format=tar | zstd -q -1 -T0 >root.tar.zst
+	rm hook sets
+}
+
+# root_tree DIR SET... makes DIR: $release's root with the packages of the sets.
+root_tree() {
+	r_dir=$1
+	shift
+	cached "roots/$release" "$root_key" make_root_archive
+	r_root=$(readlink -f "$cache/roots/$release")
+	mkdir "$r_dir"
+	zstd -dcq "$r_root/root.tar.zst" |
+		tar -x -C "$r_dir" --numeric-owner --xattrs --xattrs-include='*' -p
+	[ $# = 0 ] || root_install "$@"
+}
+
+# root_install SET... is the part of root_tree that adds packages. No service of
+# theirs starts.
+root_install() {
+	printf '#!/bin/sh\nexit 101\n' >"$r_dir/usr/sbin/policy-rc.d"
+	chmod 755 "$r_dir/usr/sbin/policy-rc.d"
+	echo grub-pc grub-pc/install_devices_empty boolean true | inside "$r_dir" debconf-set-selections
+	mkdir "$r_dir/debs"
+	for r_set; do
+		cp "$r_root/debs/$r_set"/*.deb "$r_dir/debs/"
+	done
+	inside "$r_dir" env INITRD=No DEBIAN_FRONTEND=noninteractive sh -c '
+		apt-get -y -o APT::Sandbox::User=root --no-install-recommends --no-download install /debs/*.deb \
+			>/debs/log 2>&1 || { cat /debs/log >&2; exit 1; }'
+	rm -r "$r_dir/debs" "$r_dir/usr/sbin/policy-rc.d"
+}
+
+# root_initrd SET... prints the initrd of $release with every driver, built by
+# the guest's own tools in a root that has the packages of the sets.
+root_initrd() {
+	r_sets=$*
+	r_name=initrds/$release${*:+-$*}
+	cached "$r_name" "$root_key" make_root_initrd
+	readlink -f "$cache/$r_name/initrd.img"
+}
+
+make_root_initrd() {
+	# shellcheck disable=SC2086 # one word each
+	root_tree root $r_sets
+	inside root env FSTYPE=ext4 update-initramfs -c -k all >/dev/null # the type: for fsck in it
+	mv root/boot/initrd.img-* initrd.img
+	rm -rf --one-file-system root
+}
