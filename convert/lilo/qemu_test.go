@@ -60,8 +60,8 @@ func (h hardware) boot(tb testing.TB, disk string) *machine {
 	m.cmd = exec.CommandContext(ctx, qemu, append([]string{
 		"-accel", "tcg", "-machine", "q35", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=c0,signal=off", "-serial", "chardev:c0",
-		"-monitor", "unix:" + m.monitor + ",server=on,wait=off",
-		"-drive", "if=none,id=d0,format=raw,cache=unsafe,file=" + disk,
+		"-monitor", "unix:" + strings.ReplaceAll(m.monitor, ",", ",,") + ",server=on,wait=off",
+		"-drive", "if=none,id=d0,format=raw,cache=unsafe,file=" + strings.ReplaceAll(disk, ",", ",,"),
 	}, h.args()...)...)
 	in, err := m.cmd.StdinPipe()
 	if err != nil {
