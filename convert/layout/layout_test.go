@@ -310,6 +310,9 @@ func verify(t *testing.T, l Layout, g guest.Guest) {
 func covered(l Layout, m Move) bool {
 	i := slices.IndexFunc(l.Disks, func(d Disk) bool { return d.Address == m.FromDisk })
 	n := m.Length
+	if l.Disks[i].Kind == Keep {
+		return m.ToDisk == m.FromDisk && m.ToOffset == m.FromOffset // however impossible
+	}
 	if m.From == m.To {
 		n = min(n, sector) // a volume may lie in pieces
 	}

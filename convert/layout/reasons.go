@@ -209,9 +209,23 @@ func (p *planner) ofGroup(g *guest.Group) []string {
 	}
 	for _, lv := range g.LVs {
 		add(!validName(lv.Name), "has a logical volume of the name %q", lv.Name)
+		add(!fits(g, &lv), "has a logical volume %s that leaves its physical volumes", lv.Name)
 		add(strings.HasPrefix(lv.Name, "pvmove"), "is in the middle of a pvmove: let it end, or abort it (pvmove --abort)")
 	}
 	return append(out, p.ofBootVolume(g)...)
+}
+
+// fits reports whether a volume's extents are there.
+func fits(g *guest.Group, lv *guest.GroupLV) bool {
+	for _, s := range lv.Segments {
+		for _, a := range s.Areas {
+			i := slices.IndexFunc(g.PVs, func(pv guest.GroupPV) bool { return pv.UUID == a.PV })
+			if n := s.Count / int64(len(s.Areas)); i < 0 || n <= 0 || a.PE < 0 || n > g.PVs[i].Extents-a.PE {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ofPV says why a physical volume can't become a whole disk.

@@ -89,10 +89,11 @@ func TestReasons(t *testing.T) {
 			vg(g).PVs[0].Metadata = append(vg(g).PVs[0].Metadata, guest.Metadata{Offset: 4630 * mib, Length: mib})
 		}, "volume group g-vg: physical volume " + uuid + " has metadata behind its extents (--pvmetadatacopies 2): that can't be moved along"},
 		{"no room for a head", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Start, vg(g).PVs[0].Metadata = 2048, nil }, "volume group g-vg: physical volume " + uuid + " begins its extents at byte 2048"},
-		{"huge head", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Start, vg(g).PVs[0].Extents = 128*mib, 10 }, "volume group g-vg: physical volume " + uuid + " begins its extents at byte 134217728"},
+		{"huge head", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Start, vg(g).PVs[0].Length = 128*mib, 8*gib }, "volume group g-vg: physical volume " + uuid + " begins its extents at byte 134217728"},
 		{"too many extents", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Extents = 1158 }, "volume group g-vg: physical volume " + uuid + " has 1158 extents of 4194304 bytes, for which its 4855955456 bytes have no room"},
 		{"odd extents", installer, func(g *guest.Guest, _ *Request) { vg(g).ExtentSize = 1000 }, "volume group g-vg has extents of 1000 bytes"},
 		{"name of a volume", installer, func(g *guest.Guest, _ *Request) { vg(g).LVs[1].Name = "a/b" }, `volume group g-vg has a logical volume of the name "a/b"`},
+		{"extents that aren't there", installer, func(g *guest.Guest, _ *Request) { vg(g).LVs[1].Segments[0].Count = 158 }, "volume group g-vg has a logical volume swap_1 that leaves its physical volumes"},
 		{"pvmove", installer, func(g *guest.Guest, _ *Request) { vg(g).LVs[1].Name, vg(g).LVs[1].Visible = "pvmove0", false }, "volume group g-vg is in the middle of a pvmove: let it end, or abort it (pvmove --abort)"},
 		{"root on RAID", installer, func(g *guest.Guest, _ *Request) {
 			vg(g).LVs[0].Types, first(g).Mount = []string{"raid1"}, ""
@@ -185,8 +186,12 @@ func TestNotes(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for _, tt := range []struct{ host, domain, want string }{
-		{"web.example.com", "x", "web-vg"}, {"", "Mail Server (old)", "Mail-Server-old-vg"}, {"localhost.localdomain", "db", "db-vg"},
-		{"-..-", "ü", "guest-vg"}, {strings.Repeat("a-", 60), "", strings.Repeat("a-", 19) + "a-vg"}, {"taken", "", "taken-vg3"},
+		{"web.example.com", "x", "web-vg"},
+		{"", "Mail Server (old)", "Mail-Server-old-vg"},
+		{"localhost.localdomain", "db", "db-vg"},
+		{"-..-", "ü", "guest-vg"},
+		{strings.Repeat("a-", 60), "", strings.Repeat("a-", 19) + "a-vg"},
+		{"taken", "", "taken-vg3"},
 	} {
 		got := groupName(tt.host, tt.domain, []string{"taken-vg", "taken-vg2"})
 		if got != tt.want || !validName(got) {
@@ -195,8 +200,17 @@ func TestNames(t *testing.T) {
 	}
 	long := strings.Repeat("v", 95)
 	for _, tt := range []struct{ group, mount, want string }{
-		{"g", "/", "root"}, {"g", "/var/log", "var-log"}, {"g", "/var/log/", "var-log"}, {"g", "swap", "swap2"}, {"g", "", "part5"}, {"g", "/snapshot", "part5"},
-		{"g", "/x_tdata", "part5"}, {"g", "/ü/ö", "part5"}, {"g", "/a b/ç", "a-b"}, {long, "/var/lib/docker", "part5"}, {"g", "/..", "part5"},
+		{"g", "/", "root"},
+		{"g", "/var/log", "var-log"},
+		{"g", "/var/log/", "var-log"},
+		{"g", "swap", "swap2"},
+		{"g", "", "part5"},
+		{"g", "/snapshot", "part5"},
+		{"g", "/x_tdata", "part5"},
+		{"g", "/ü/ö", "part5"},
+		{"g", "/a b/ç", "a-b"},
+		{long, "/var/lib/docker", "part5"},
+		{"g", "/..", "part5"},
 	} {
 		got := volumeName(tt.group, tt.mount, 5, []string{"swap"})
 		if got != tt.want || !validName(got) || reserved(got) {
