@@ -1,5 +1,5 @@
 // Lilo installs the boot loader of guests without a partition table: see
-// lilo(8), in lilo.8 beside this file.
+// lilo(8), which package guestfiles has.
 package main
 
 import (

@@ -1,0 +1,56 @@
+// Package guestfiles holds what goes into a guest together with the program
+// lilo: its manual page, and the hooks by which packages of kernels run it.
+package guestfiles
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"strings"
+)
+
+//go:embed files
+var files embed.FS
+
+// Names lists the files that [File] knows, each with where it goes in a guest.
+func Names() map[string]string {
+	return map[string]string{
+		"lilo.8.gz":                 "/usr/share/man/man8/lilo.8.gz",
+		"postinst.d/zz-runlilo":     "/etc/kernel/postinst.d/zz-runlilo",
+		"postrm.d/zz-runlilo":       "/etc/kernel/postrm.d/zz-runlilo",
+		"post-update.d/runlilo":     "/etc/initramfs/post-update.d/runlilo",
+		"install.d/95-lilo.install": "/etc/kernel/install.d/95-lilo.install",
+	}
+}
+
+// File returns one of the files by its name: "lilo.8", "lilo.8.gz" (the same,
+// compressed, always with the same bytes), or a hook by the directory that it
+// belongs to, as [Names] has it, or as "hooks/zz-runlilo", "hooks/runlilo" and
+// "hooks/95-lilo.install".
+func File(name string) ([]byte, error) {
+	plain, compressed := strings.CutSuffix(name, ".gz")
+	path := "files/" + plain
+	if dir, hook, ok := strings.Cut(plain, "/"); ok && strings.HasSuffix(dir, ".d") {
+		path = "files/hooks/" + hook
+	}
+	b, err := files.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("file for guests %q: %w", name, err)
+	}
+	if !compressed {
+		return b, nil
+	}
+	var buf bytes.Buffer
+	w, err := gzip.NewWriterLevel(&buf, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
