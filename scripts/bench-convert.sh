@@ -101,7 +101,7 @@ with_esxodus() {
 	w_start=$(now)
 	converted=$w_vm
 	esxodus convert --esxi "$(value URL | sed 's|//|//root@|')" --thumbprint "$(value THUMBPRINT)" \
-		--password-file "$work/password-file" --storage "dir:$work/disks" --network 'VM Network=none' \
+		--password-file "$work/password-file" --storage "dir:$work/disks" --uplink eth0 \
 		--virt-type "$virt" --yes "$w_vm" >"$work/log" 2>&1 || return 1
 	seconds=$(since "$w_start")
 	parts='one command'

@@ -1,0 +1,86 @@
+package proofs
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"esxodus/convert/layout"
+	"esxodus/fixtures/machine"
+)
+
+// TestBoots boots every guest from its new layout: LILO starts it, it has the
+// whole system up, its swap, its file systems, and its network under the name
+// and with the address that it had.
+func TestBoots(t *testing.T) {
+	buses := []machine.Bus{machine.VirtioBlk, machine.VirtioSCSI}
+	for i, name := range guests {
+		bus := buses[i%len(buses)]
+		t.Run(name+" on "+string(bus), func(t *testing.T) {
+			s := converted(t, name)
+			if s.plan.Layout.Kind != layout.LVM {
+				t.Fatalf("layout = %s (%s), want lvm", s.plan.Layout.Kind, strings.Join(s.plan.Layout.Reasons, "; "))
+			}
+			m := boot(t, s, machine.Config{Bus: bus})
+			wholeSystem(t, m)
+			network(t, m)
+			bootMap(t, m)
+			m.PowerOff(3 * time.Minute)
+		})
+	}
+}
+
+// wholeSystem looks whether everything that the guest's tables ask for is there.
+func wholeSystem(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	if out, status := m.RunFor("systemctl is-system-running --wait", 5*time.Minute); status != 0 {
+		failed, _ := m.Run("systemctl --no-pager --plain --no-legend list-units --failed; journalctl -b --no-pager -p err | tail -n 20")
+		t.Errorf("the system is %q; failed:\n%s", out, failed)
+	}
+	m.Must("findmnt --verify --tab-file /etc/fstab >&2 && swapon --noheadings --show=NAME | grep -q .")
+	if out := m.Must("findmnt -n -o SOURCE,TARGET --fstab -t noswap --evaluate | sort; echo; findmnt -n -o SOURCE /"); !strings.Contains(out, "/dev/mapper/") {
+		t.Errorf("no logical volume is mounted:\n%s", out)
+	}
+	// Not one partition, on any disk.
+	if out := m.Must("ls -d /sys/block/[sv]d?/[sv]d?[0-9]* 2>/dev/null || echo none"); out != "none" {
+		t.Errorf("partitions: %s", out)
+	}
+	if out := m.Must("dd if=/dev/$(lsblk -ndo NAME | grep -m 1 '^[sv]da') bs=1 skip=446 count=64 2>/dev/null | tr -d '\\0' | wc -c"); out != "0" {
+		t.Errorf("%s bytes of the partition table's place aren't zero", out)
+	}
+}
+
+// network looks for the address that /etc/network/interfaces gives ens192, and
+// has a packet go out and come back.
+func network(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	conf := m.Must("cat /etc/network/interfaces")
+	address := regexp.MustCompile(`address (\S+)`).FindStringSubmatch(conf)
+	gateway := regexp.MustCompile(`gateway (\S+)`).FindStringSubmatch(conf)
+	if address == nil || gateway == nil || !strings.Contains(conf, "iface ens192 ") {
+		t.Fatalf("/etc/network/interfaces gives ens192 no address:\n%s", conf)
+	}
+	out, _ := m.Run("ip -o -4 address show dev ens192; ip -o link show")
+	if !slices.Contains(strings.Fields(out), address[1]) {
+		t.Errorf("ens192 hasn't %s:\n%s", address[1], out)
+		return
+	}
+	if out, status := m.Run(fmt.Sprintf("ping -c 2 -W 10 -I ens192 %s", gateway[1])); status != 0 {
+		t.Errorf("nothing comes back from %s: %s", gateway[1], out)
+	}
+}
+
+// bootMap asks the guest's own lilo.
+func bootMap(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	if out := m.Must("lilo -q"); !strings.Contains(out, "Linux") {
+		t.Errorf("lilo -q = %q, want Linux", out)
+	}
+	m.Must("lilo -t -v")
+	if out := m.Must("cat /proc/cmdline"); !strings.Contains(out, "BOOT_IMAGE=Linux ") {
+		t.Errorf("command line = %q, want BOOT_IMAGE=Linux", out)
+	}
+}

@@ -1,0 +1,240 @@
+package proofs
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"esxodus/convert"
+	"esxodus/convert/host"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
+	"esxodus/fixtures/machine"
+)
+
+// bench is what the tests share: the programs, and the guests converted so far.
+type bench struct {
+	dir      string
+	mu       sync.Mutex
+	built    func() error
+	subjects map[string]*subject
+}
+
+// shared outlives the test that needs it first.
+var shared bench
+
+func TestMain(m *testing.M) { os.Exit(shared.run(m)) }
+
+func (b *bench) run(m *testing.M) int {
+	dir, err := os.MkdirTemp("/var/tmp", "esxodus-proofs-") // gigabytes, which QEMU's user must reach
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	b.dir, b.subjects = dir, map[string]*subject{}
+	b.built = sync.OnceValue(b.build)
+	defer func() {
+		for _, s := range b.subjects {
+			s.forget()
+		}
+		_ = os.RemoveAll(dir)
+	}()
+	return m.Run()
+}
+
+// build makes the program, with the boot map's installer beside it.
+func (b *bench) build() error {
+	for target, args := range map[string][]string{
+		"esxodus": {"-tags", "libvirt_dlopen", "esxodus/cmd/esxodus"},
+		"lilo":    {"esxodus/cmd/lilo"},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", filepath.Join(b.dir, target)}, args...)...)
+		cmd.Env = os.Environ()
+		if target == "lilo" {
+			cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w: %s", target, err, out)
+		}
+	}
+	return nil
+}
+
+// subject is a guest that was converted.
+type subject struct {
+	err     error
+	guest   string         // debian
+	vm      string         // its name on the ESXi host, and the domain's
+	plan    convert.VMPlan // what was carried out
+	sources []string       // the raw disks as they were, in the plan's order
+	disks   []string       // the volumes
+	took    time.Duration
+}
+
+// converted converts a guest of scripts/guest-debian.sh, once.
+func converted(t *testing.T, guest string) *subject {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("converts a guest, and boots it under emulation")
+	}
+	if os.Getuid() != 0 {
+		fixtures.Missing(t, "root")
+	}
+	if !fixtures.Libvirt(t) {
+		t.Skip("no libvirtd")
+	}
+	dir := fixtures.Guest(t, guest)
+	fixtures.Tool(t, "guestfish")
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	s, ok := shared.subjects[guest]
+	if !ok {
+		s = &subject{guest: guest, vm: guest + "-" + strings.ToLower(rand.Text()[:6])}
+		shared.subjects[guest] = s
+		s.err = errors.Join(shared.built(), s.convert(dir, fixtures.Appliance(t)))
+		t.Logf("%s converted in %v", guest, s.took.Round(time.Second))
+	}
+	if s.err != nil {
+		t.Fatalf("converting %s: %v", guest, s.err)
+	}
+	return s
+}
+
+func (s *subject) home() string { return filepath.Join(shared.dir, s.guest) }
+
+// convert has the program convert the guest, from a host of its own.
+func (s *subject) convert(dir string, env []string) (err error) {
+	served, disks := filepath.Join(s.home(), "guests"), filepath.Join(s.home(), "disks")
+	if err := errors.Join(os.MkdirAll(disks, 0o755), renamed(dir, filepath.Join(served, s.vm), s.vm)); err != nil {
+		return err
+	}
+	h, err := esxi.Start(context.Background(), esxi.Options{Dir: served})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	password := filepath.Join(s.home(), "password")
+	if err := os.WriteFile(password, []byte(h.Password()+"\n"), 0o600); err != nil {
+		return err
+	}
+	begin := time.Now()
+	out, err := s.esxodus(env, "convert", "--esxi", strings.Replace(h.URL(), "https://", "https://root@", 1), "--thumbprint", h.Thumbprint(),
+		"--password-file", password, "--storage", "dir:"+disks, "--uplink", "eth0", "--virt-type", fixtures.VirtType(),
+		"--no-proof", "--yes", s.vm)
+	s.took = time.Since(begin)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return s.read(served)
+}
+
+// esxodus runs the program on the subject's own state.
+func (s *subject) esxodus(env []string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(shared.dir, "esxodus"), args...)
+	cmd.Env = append(append(os.Environ(), env...), "ESXODUS_STATE="+filepath.Join(s.home(), "state"))
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	return cmd.CombinedOutput()
+}
+
+// read takes from the journal what was planned, and finds the disks.
+func (s *subject) read(served string) error {
+	f, err := os.Open(filepath.Join(s.home(), "state", "vms", s.vm, "journal"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(f).ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("journal of %s: %w", s.vm, err)
+	}
+	var first convert.Record
+	if err := json.Unmarshal(line, &first); err != nil || first.Plan == nil {
+		return fmt.Errorf("journal of %s: no plan in its first line: %w", s.vm, err)
+	}
+	s.plan = first.Plan.VM
+	for _, d := range s.plan.Disks {
+		_, file, _ := strings.Cut(d.Path, "] ")
+		s.sources = append(s.sources, filepath.Join(served, strings.TrimSuffix(file, ".vmdk")+"-flat.vmdk"))
+		s.disks = append(s.disks, volume(d.Volume))
+	}
+	for _, d := range append(s.sources, s.disks...) {
+		if _, err := os.Stat(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func volume(v host.Volume) string { return v.Path }
+
+// forget removes the domain and its disks.
+func (s *subject) forget() {
+	if s.plan.Name == "" {
+		return // it never came to be, or was undone
+	}
+	if out, err := s.esxodus(nil, "rollback", s.vm); err != nil {
+		fmt.Fprintf(os.Stderr, "rolling %s back: %v: %s\n", s.vm, err, out)
+	}
+}
+
+// renamed makes a guest's directory with another name for the VM: others may
+// be migrating the same guest.
+func renamed(built, dir, vm string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(built, "*.vmdk"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Symlink(f, filepath.Join(dir, filepath.Base(f))); err != nil {
+			return err
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(built, "vm.json"))
+	if err != nil {
+		return err
+	}
+	var spec map[string]any
+	if err := json.Unmarshal(b, &spec); err != nil {
+		return err
+	}
+	spec["name"] = vm
+	if b, err = json.Marshal(spec); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "vm.json"), b, 0o644)
+}
+
+// boot starts a converted guest and logs in. It must be our loader that starts
+// it.
+func boot(t *testing.T, s *subject, c machine.Config) *machine.Machine {
+	t.Helper()
+	c.Disks = s.disks
+	for _, n := range s.plan.Source.NICs {
+		c.NICs = append(c.NICs, machine.NIC{MAC: n.MAC})
+	}
+	m := machine.New(t, c)
+	m.Start()
+	m.Expect("boot: ", time.Minute)
+	m.Expect("Loading Linux", time.Minute)
+	m.Login("root", "esxodus")
+	return m
+}

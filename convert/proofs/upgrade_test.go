@@ -1,0 +1,73 @@
+package proofs
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"esxodus/fixtures"
+	"esxodus/fixtures/machine"
+)
+
+// TestUpgrade installs Debian's next kernel with apt, as an admin does. Its
+// packages' hooks run lilo, and nothing else has to be done: the guest reboots
+// into the new kernel, and LinuxOLD still starts the one before.
+func TestUpgrade(t *testing.T) {
+	s := converted(t, "debian")
+	update := kernelUpdate(t)
+	b, err := os.ReadFile(filepath.Join(update, "version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := strings.TrimSpace(string(b))
+	m := boot(t, s, machine.Config{CPUs: 2, CDs: []string{filepath.Join(update, "kernel-update.iso")}})
+	have, conf := m.Must("uname -r"), m.Must("cat /etc/lilo.conf")
+	if have == next {
+		t.Fatalf("the guest has %s already", have)
+	}
+	// An initrd of all drivers takes ten minutes under emulation.
+	m.Must("echo MODULES=dep >/etc/initramfs-tools/conf.d/zz-modules")
+	m.Must("mount -o ro LABEL=kernel-update /mnt")
+	apt := "DEBIAN_FRONTEND=noninteractive apt-get -q -o Dir::Etc::SourceList=/mnt/sources.list -o Dir::Etc::SourceParts=/dev/null "
+	if out, status := m.RunFor(apt+"update && "+apt+"-y install linux-image-amd64", 40*time.Minute); status != 0 {
+		t.Fatalf("apt-get: status %d: %s", status, out)
+	} else if !strings.Contains(out, "Added Linux") {
+		t.Errorf("lilo didn't say that it ran: %s", out)
+	}
+	if out := m.Must("dpkg --audit; cat /etc/lilo.conf"); out != conf {
+		t.Errorf("lilo.conf and dpkg's state:\n%s\nwant nothing of dpkg, and lilo.conf unchanged:\n%s", out, conf)
+	}
+	want := func(kernel, label string) {
+		t.Helper()
+		m.Login("root", "esxodus")
+		if got := m.Must("uname -r"); got != kernel {
+			t.Errorf("%s boots %s, want %s", label, got, kernel)
+		}
+		if out := m.Must("cat /proc/cmdline"); !strings.Contains(out, "BOOT_IMAGE="+label+" ") {
+			t.Errorf("command line = %q, want BOOT_IMAGE=%s", out, label)
+		}
+	}
+	m.Reboot("boot: ")
+	want(next, "Linux")
+	m.Reboot("boot: ")
+	m.Send("LinuxOLD\r")
+	want(have, "LinuxOLD")
+	m.Must("lilo -R LinuxOLD single_word=1") // once
+	m.Reboot("Loading LinuxOLD")
+	want(have, "LinuxOLD")
+	m.Reboot("boot: ")
+	want(next, "Linux")
+	m.PowerOff(3 * time.Minute)
+}
+
+// kernelUpdate is the directory of scripts/kernel-update.sh.
+func kernelUpdate(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(filepath.Join(fixtures.Cache(t), "kernel-update"))
+	if err != nil {
+		fixtures.Missing(t, "a newer kernel (scripts/kernel-update.sh)")
+	}
+	return dir
+}
