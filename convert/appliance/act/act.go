@@ -85,6 +85,8 @@ type run struct {
 	in      Input
 	out     Result
 	stage   string   // directory in memory in the guest's tree
+	debian  bool     // dpkg rules here, not rpm
+	before  string   // what dpkg had to complain about
 	covered []string // paths, in order
 	made    []string // files that go again
 }
@@ -106,6 +108,7 @@ func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Inp
 		{"preparing", r.prepare},
 		{"installing packages", r.install},
 		{"removing packages", r.remove},
+		{"checking packages", r.settled},
 		{"editing files", r.edit},
 		{"copying programs", r.programs},
 		{"extending initrds", r.overlays},

@@ -38,14 +38,15 @@ func (r *run) look(ctx context.Context, name string) (state, error) {
 	} else if !info.Mode().IsRegular() {
 		return s, fmt.Errorf("%s is no regular file but %v", name, info.Mode().Type())
 	}
-	s.real, err = r.RealPath(ctx, name)
+	real, err := r.RealPath(ctx, name)
 	if s.link && errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	if err != nil {
 		return s, err
 	}
-	b, err := r.tree.ReadFile(rel(name))
+	s.real = real
+	b, err := r.tree.ReadFile(rel(real))
 	s.content = string(b)
 	return s, err
 }

@@ -46,8 +46,16 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.MkdirAll(ctx, path.Join(r.stage, "lock")); err != nil {
 		return err
 	}
-	if len(r.in.Packages) == 0 && len(r.c.Remove) == 0 {
+	if !r.packaging() {
 		return nil
+	}
+	_, err := r.tree.Lstat("var/lib/dpkg/status")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.debian = err == nil
+	if r.before, err = r.audit(ctx); err != nil {
+		return err
 	}
 	for _, name := range idle {
 		if err := r.coverIfThere(ctx, name, doNothing); err != nil {
@@ -76,6 +84,9 @@ func (r *run) noServices(ctx context.Context) error {
 	r.made = append(r.made, written)
 	return nil
 }
+
+// packaging reports whether packages come or go.
+func (r *run) packaging() bool { return len(r.in.Packages)+len(r.c.Remove) > 0 }
 
 func (r *run) cover(ctx context.Context, name, script string) error {
 	if err := r.Cover(ctx, name, script); err != nil {
@@ -106,10 +117,6 @@ func (r *run) install(ctx context.Context) error {
 	if len(r.in.Packages) == 0 {
 		return nil
 	}
-	before, err := r.audit(ctx)
-	if err != nil {
-		return err
-	}
 	argv := dpkg("-i")
 	for i, local := range r.in.Packages {
 		// Its name is of no matter to dpkg.
@@ -119,10 +126,8 @@ func (r *run) install(ctx context.Context) error {
 		}
 		argv = append(argv, to)
 	}
-	if _, err := r.Command(ctx, argv...); err != nil {
-		return err
-	}
-	return r.same(ctx, before)
+	_, err := r.Command(ctx, argv...)
+	return err
 }
 
 // remove removes packages with their configuration.
@@ -130,35 +135,32 @@ func (r *run) remove(ctx context.Context) error {
 	if len(r.c.Remove) == 0 {
 		return nil
 	}
-	if _, err := r.tree.Lstat("var/lib/dpkg/status"); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		_, err := r.Command(ctx, append([]string{"rpm", "-e"}, r.c.Remove...)...)
-		return err
+	argv := dpkg("--purge")
+	if !r.debian {
+		argv = []string{"rpm", "-e"}
 	}
-	before, err := r.audit(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := r.Command(ctx, append(dpkg("--purge"), r.c.Remove...)...); err != nil {
-		return err
-	}
-	return r.same(ctx, before)
+	_, err := r.Command(ctx, append(argv, r.c.Remove...)...)
+	return err
 }
 
 // audit is dpkg's list of packages in a bad state, "" for none.
 func (r *run) audit(ctx context.Context) (string, error) {
+	if !r.debian {
+		return "", nil
+	}
 	return r.Command(ctx, "dpkg", "--audit")
 }
 
-// same sees to it that no more packages are in a bad state than before.
-func (r *run) same(ctx context.Context, before string) error {
+// settled sees to it that no more packages are in a bad state than before.
+func (r *run) settled(ctx context.Context) error {
+	if !r.packaging() {
+		return nil
+	}
 	after, err := r.audit(ctx)
 	if err != nil {
 		return err
 	}
-	if after != before && after != "" {
+	if after != r.before && after != "" {
 		return fmt.Errorf("packages are left in a bad state, as dpkg --audit says: %.1000s", strings.Join(strings.Fields(after), " "))
 	}
 	return nil

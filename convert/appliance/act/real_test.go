@@ -46,7 +46,7 @@ func TestApplyDebian(t *testing.T) {
 	}
 	res, err := Apply(t.Context(), a, a.FS(t.Context()), c, Input{Packages: debs, Unpacked: 20 << 20,
 		Overlay: func(root fs.ReadLinkFS, o guest.Overlay) ([]byte, error) { return []byte("070701"), nil },
-		Report:  func(s string) { t.Log(s) },
+		Report:  func(s string) { t.Log(s, cpu(overlays[0])) },
 	})
 	t.Logf("%+v", res)
 	if err != nil {
@@ -58,4 +58,9 @@ func TestApplyDebian(t *testing.T) {
 	out, _ := exec.Command("qemu-img", "info", overlays[0]).CombinedOutput()
 	t.Logf("%s", out)
 	_ = os.Stdout
+}
+
+func cpu(overlay string) string {
+	out, _ := exec.Command("sh", "-c", "p=$(pgrep -f 'qemu-system.*"+overlay+"' | head -n 1); awk '{print ($14+$15)/100}' /proc/$p/stat").CombinedOutput()
+	return strings.TrimSpace(string(out))
 }

@@ -1,0 +1,416 @@
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"esxodus/convert/guest"
+)
+
+// fake is a Machine whose guest is a tree in memory. It notes what changes the
+// guest.
+type fake struct {
+	tree    fstest.MapFS
+	log     []string
+	free    int64
+	inodes  int64
+	fsck    map[string]error
+	command func(f *fake, argv []string) (string, error)
+	covered []string
+	mounted []string
+}
+
+func (f *fake) did(format string, args ...any) { f.log = append(f.log, fmt.Sprintf(format, args...)) }
+
+func (f *fake) FSCheck(_ context.Context, device, content string) error {
+	if len(f.mounted) > 0 {
+		return fmt.Errorf("%s is mounted", device)
+	}
+	return f.fsck[device]
+}
+
+func (f *fake) Mount(_ context.Context, device, at string) error {
+	f.mounted = append(f.mounted, device+" "+at)
+	return nil
+}
+
+func (f *fake) Unmount(context.Context) error {
+	f.mounted = nil
+	return nil
+}
+
+func (f *fake) Free(context.Context, string) (bytes, inodes int64, err error) {
+	return f.free, f.inodes, nil
+}
+
+// RealPath resolves links as a chroot does.
+func (f *fake) RealPath(_ context.Context, name string) (string, error) {
+	for range 10 {
+		changed := false
+		for n, file := range f.tree {
+			if file.Mode&fs.ModeSymlink == 0 || "/"+n != name && !strings.HasPrefix(name, "/"+n+"/") {
+				continue
+			}
+			to := string(file.Data)
+			if !path.IsAbs(to) {
+				to = path.Join("/", path.Dir(n), to)
+			}
+			name, changed = path.Join(to, strings.TrimPrefix(name, "/"+n)), true
+			break
+		}
+		if !changed {
+			_, err := f.tree.Lstat(rel(name))
+			return name, err
+		}
+	}
+	return "", errors.New("too many links")
+}
+
+func (f *fake) WriteFile(ctx context.Context, name string, content []byte, mode fs.FileMode) (string, error) {
+	real, err := f.RealPath(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		dir, err := f.RealPath(ctx, path.Dir(name))
+		if err != nil {
+			return "", err
+		}
+		real = path.Join(dir, path.Base(name))
+	}
+	if old, ok := f.tree[rel(real)]; ok {
+		mode = old.Mode
+	}
+	f.did("write %s %q %o", real, content, mode)
+	f.tree[rel(real)] = &fstest.MapFile{Data: content, Mode: mode}
+	return real, nil
+}
+
+func (f *fake) Append(_ context.Context, name string, content []byte, align int64) error {
+	f.did("append %s %q %d", name, content, align)
+	return nil
+}
+
+func (f *fake) Symlink(_ context.Context, target, name string) error {
+	f.did("link %s %s", name, target)
+	f.tree[rel(name)] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
+	return nil
+}
+
+func (f *fake) Remove(_ context.Context, name string) error {
+	f.did("remove %s", name)
+	if _, ok := f.tree[rel(name)]; !ok {
+		return fs.ErrNotExist
+	}
+	delete(f.tree, rel(name))
+	return nil
+}
+
+func (f *fake) MkdirAll(_ context.Context, name string) error {
+	if _, err := f.tree.Stat(rel(name)); err != nil {
+		f.did("mkdir %s", name)
+		f.tree[rel(name)] = &fstest.MapFile{Mode: fs.ModeDir | 0o755}
+	}
+	return nil
+}
+
+func (f *fake) Upload(_ context.Context, local, to string) error {
+	f.did("upload %s %s", local, to)
+	return nil
+}
+
+func (f *fake) Command(_ context.Context, argv ...string) (string, error) {
+	if !slices.Equal(argv, []string{"dpkg", "--audit"}) {
+		f.did("run %s", strings.Join(argv, " "))
+	}
+	if f.command == nil {
+		return "", nil
+	}
+	return f.command(f, argv)
+}
+
+func (f *fake) Cover(_ context.Context, name, _ string) error {
+	f.covered = append(f.covered, name)
+	return nil
+}
+
+func (f *fake) Uncover(_ context.Context, name string) error {
+	if len(f.covered) == 0 || f.covered[len(f.covered)-1] != name {
+		return fmt.Errorf("%s is not on top", name)
+	}
+	f.covered = f.covered[:len(f.covered)-1]
+	return nil
+}
+
+// newFake is a Debian guest with plenty of room.
+func newFake() *fake {
+	return &fake{free: 1 << 30, inodes: 100000, tree: fstest.MapFS{
+		"run":                        {Mode: fs.ModeDir | 0o755},
+		"boot/initrd.img-6.1":        {Data: []byte("initrd"), Mode: 0o600},
+		"etc/fstab":                  {Data: []byte("old fstab\n"), Mode: 0o644},
+		"etc/alias":                  {Data: []byte("/srv/real"), Mode: fs.ModeSymlink | 0o777},
+		"etc/dangling":               {Data: []byte("/srv/nothing"), Mode: fs.ModeSymlink | 0o777},
+		"srv/real":                   {Data: []byte("through a link"), Mode: 0o640},
+		"usr/sbin/update-initramfs":  {Data: []byte("slow"), Mode: 0o755},
+		"var/lib/dpkg/status":        {Data: []byte("Package: x\n"), Mode: 0o644},
+		"etc/initramfs-tools/resume": {Data: []byte("RESUME=/dev/sda5\n"), Mode: 0o644},
+		"dev/tty":                    {Mode: fs.ModeDevice | fs.ModeCharDevice},
+	}}
+}
+
+// whole is a conversion with something of everything.
+func whole() guest.Conversion {
+	return guest.Conversion{
+		Mounts: []guest.Mount{
+			{Device: "/dev/vg/root", At: "/", Content: "ext4"},
+			{Device: "/dev/vg/boot", At: "/boot", Content: "ext2"},
+		},
+		Install: []string{"lvm2"},
+		Remove:  []string{"grub-pc", "grub-common"},
+		Edits: []guest.Edit{
+			{Path: "/etc/fstab", Old: "old fstab\n", New: "new fstab\n"},
+			{Path: "/etc/lilo.conf", Make: true, New: "lba32\n", Mode: 0o600},
+			{Path: "/vmlinuz", Make: true, Link: true, New: "boot/vmlinuz-6.1"},
+			{Path: "/etc/initramfs-tools/resume", Old: "RESUME=/dev/sda5\n", Remove: true},
+			{Path: "/etc/alias", Old: "through a link", New: "changed"},
+			{Path: "/etc/fstab", Old: "new fstab\n", New: "newer fstab\n"},
+		},
+		Programs: []guest.Program{{Path: "/usr/sbin/lilo", Source: "lilo", Mode: 0o755}},
+		Overlays: []guest.Overlay{{Initrd: "/boot/initrd.img-6.1", Kernel: "6.1"}},
+		Commands: [][]string{{"restorecon", "-v", "/etc/lilo.conf"}},
+		Loader:   []string{"/usr/sbin/lilo", "-v"},
+	}
+}
+
+func wholeInput() Input {
+	return Input{
+		Packages: []string{"/tmp/a.deb", "/tmp/lvm2.deb"}, Unpacked: 8 << 20,
+		Programs: map[string][]byte{"lilo": []byte("\x7fELF")},
+		Overlay: func(_ fs.ReadLinkFS, o guest.Overlay) ([]byte, error) {
+			return []byte("cpio of " + o.Kernel), nil
+		},
+	}
+}
+
+func TestApply(t *testing.T) {
+	f := newFake()
+	f.command = func(_ *fake, argv []string) (string, error) {
+		if argv[0] == "/usr/sbin/lilo" {
+			return "Added Linux *", nil
+		}
+		return "", nil
+	}
+	got, err := Apply(t.Context(), f, f.tree, whole(), wholeInput())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"mkdir /run/lock",
+		`write /usr/sbin/policy-rc.d "#!/bin/sh\nexit 101\n" 755`,
+		"upload /tmp/a.deb /run/0.deb",
+		"upload /tmp/lvm2.deb /run/1.deb",
+		"run dpkg --force-confold --force-confdef --force-unsafe-io -i /run/0.deb /run/1.deb",
+		"run dpkg --force-confold --force-confdef --force-unsafe-io --purge grub-pc grub-common",
+		`write /etc/fstab "new fstab\n" 644`,
+		`write /etc/lilo.conf "lba32\n" 600`,
+		"link /vmlinuz boot/vmlinuz-6.1",
+		"remove /etc/initramfs-tools/resume",
+		`write /srv/real "changed" 640`,
+		`write /etc/fstab "newer fstab\n" 644`,
+		`write /usr/sbin/lilo "\x7fELF" 755`,
+		`append /boot/initrd.img-6.1 "cpio of 6.1" 512`,
+		"run restorecon -v /etc/lilo.conf",
+		"run /usr/sbin/lilo -v",
+		"remove /usr/sbin/policy-rc.d",
+	}
+	if diff := cmp.Diff(want, f.log); diff != "" {
+		t.Errorf("what was done (-want +got):\n%s", diff)
+	}
+	if got.Loader != "Added Linux *" {
+		t.Errorf("Loader = %q; want its output", got.Loader)
+	}
+	notes := []string{"/etc/alias is a symbolic link to /srv/real: that file is changed"}
+	if diff := cmp.Diff(notes, got.Notes); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+	if len(f.covered)+len(f.mounted) > 0 {
+		t.Errorf("left: covered %q, mounted %q", f.covered, f.mounted)
+	}
+}
+
+// TestApplyRefuses holds what is found out before the first change.
+func TestApplyRefuses(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*fake, *guest.Conversion, *Input)
+		err    string
+	}{
+		{"no root", func(_ *fake, c *guest.Conversion, _ *Input) { c.Mounts = c.Mounts[1:] }, "guest: checking the plan: the plan's first mount is not the root"},
+		{"no program", func(_ *fake, _ *guest.Conversion, in *Input) { in.Programs = nil }, `guest: checking the plan: this esxodus has no program "lilo", for /usr/sbin/lilo`},
+		{"no packages", func(_ *fake, _ *guest.Conversion, in *Input) { in.Packages = nil }, "guest: checking the plan: packages lvm2 are to be installed, and there are none"},
+		{"dots", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/etc/../x" }, `guest: checking the plan: path "/etc/../x" of the plan: want an absolute one without . and ..`},
+		{"relative", func(_ *fake, c *guest.Conversion, _ *Input) { c.Programs[0].Path = "x" }, `guest: checking the plan: path "x" of the plan: want an absolute one without . and ..`},
+		{"damaged", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.fsck = map[string]error{"/dev/vg/boot": errors.New("damaged")}
+		}, "guest: checking file systems: damaged"},
+		{"changed", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.tree["etc/fstab"].Data = []byte("old fstab\nmore\n")
+		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
+		{"gone", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "etc/fstab") }, "guest: comparing with the plan: /etc/fstab is not there any more: changed since the plan was made: plan again"},
+		{"made meanwhile", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.tree["etc/lilo.conf"] = &fstest.MapFile{}
+		}, "guest: comparing with the plan: /etc/lilo.conf exists, and the plan makes it: changed since the plan was made: plan again"},
+		{"link made meanwhile", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.tree["vmlinuz"] = &fstest.MapFile{Data: []byte("x"), Mode: fs.ModeSymlink}
+		}, "guest: comparing with the plan: /vmlinuz exists, and the plan makes it: changed since the plan was made: plan again"},
+		{"dangling", func(_ *fake, c *guest.Conversion, _ *Input) {
+			c.Edits[0].Path = "/etc/dangling"
+		}, "guest: comparing with the plan: /etc/dangling is a symbolic link to /srv/nothing, which is not there: changed since the plan was made: plan again"},
+		{"a device", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/dev/tty" }, "guest: comparing with the plan: /dev/tty is no regular file but Dc---------"},
+		{"another link", func(_ *fake, c *guest.Conversion, _ *Input) {
+			c.Edits[0] = guest.Edit{Path: "/etc/alias", Link: true, Old: "/srv/other", New: "/x"}
+		}, "guest: comparing with the plan: /etc/alias is no symbolic link to /srv/other any more: changed since the plan was made: plan again"},
+		{"second edit doesn't follow", func(_ *fake, c *guest.Conversion, _ *Input) {
+			c.Edits[5].Old = "old fstab\n"
+		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
+		{"no initrd", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "boot/initrd.img-6.1") }, "guest: looking for space: lstat boot/initrd.img-6.1: file does not exist"},
+		{"no space", func(f *fake, _ *guest.Conversion, _ *Input) { f.free = 16<<20 + 8191 }, "guest: looking for space: / of the guest has 16 MiB free, and 17 MiB are needed: make room in the guest, then plan again"},
+		{"no inodes", func(f *fake, _ *guest.Conversion, _ *Input) { f.inodes = 3 }, "guest: looking for space: / of the guest has room for 3 more files, and 200 are needed: make room in the guest, then plan again"},
+		{"no /run", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "run") }, "guest: preparing: the guest has no directory /run or /tmp"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f, c, in := newFake(), whole(), wholeInput()
+			tt.change(f, &c, &in)
+			_, err := Apply(t.Context(), f, f.tree, c, in)
+			if err == nil || err.Error() != tt.err {
+				t.Errorf("Apply = %v; want %s", err, tt.err)
+			}
+			if len(f.log) > 0 {
+				t.Errorf("done before that: %q", f.log)
+			}
+		})
+	}
+}
+
+// TestApplyFails holds what goes wrong on the way.
+func TestApplyFails(t *testing.T) {
+	audits := 0
+	tests := []struct {
+		name    string
+		command func(f *fake, argv []string) (string, error)
+		err     string
+	}{
+		{"dpkg fails", func(_ *fake, argv []string) (string, error) {
+			if slices.Contains(argv, "-i") {
+				return "", errors.New("dpkg in the guest: exit status 1: no")
+			}
+			return "", nil
+		}, "guest: installing packages: dpkg in the guest: exit status 1: no"},
+		{"bad state", func(_ *fake, argv []string) (string, error) {
+			if !slices.Contains(argv, "--audit") {
+				return "", nil
+			}
+			if audits++; audits == 1 {
+				return "", nil
+			}
+			return "The following packages have been triggered:\n initramfs-tools\n", nil
+		}, "guest: checking packages: packages are left in a bad state, as dpkg --audit says: The following packages have been triggered: initramfs-tools"},
+		{"a package changes what is edited", func(f *fake, argv []string) (string, error) {
+			if slices.Contains(argv, "--purge") {
+				f.tree["etc/fstab"].Data = []byte("purged")
+			}
+			return "", nil
+		}, "guest: editing files: after packages were installed and removed: /etc/fstab: changed since the plan was made: plan again"},
+		{"a command undoes an edit", func(f *fake, argv []string) (string, error) {
+			if argv[0] == "restorecon" {
+				f.tree["etc/fstab"].Data = []byte("old fstab\n")
+			}
+			return "", nil
+		}, "guest: reading back: /etc/fstab is not as the plan says: something that ran in the guest has changed it"},
+		{"a command brings a removed file back", func(f *fake, argv []string) (string, error) {
+			if argv[0] == "restorecon" {
+				f.tree["etc/initramfs-tools/resume"] = &fstest.MapFile{Data: []byte("RESUME=/dev/sda5\n")}
+			}
+			return "", nil
+		}, "guest: reading back: /etc/initramfs-tools/resume is not as the plan says: something that ran in the guest has changed it"},
+		{"a command changes a program", func(f *fake, argv []string) (string, error) {
+			if argv[0] == "restorecon" {
+				f.tree["usr/sbin/lilo"].Data = []byte("evil")
+			}
+			return "", nil
+		}, "guest: reading back: /usr/sbin/lilo is not what was written"},
+		{"loader", func(_ *fake, argv []string) (string, error) {
+			if argv[0] == "/usr/sbin/lilo" {
+				return "half", errors.New("lilo: no")
+			}
+			return "", nil
+		}, "guest: writing the boot map: lilo: no"},
+		{"damaged afterwards", func(f *fake, argv []string) (string, error) {
+			if argv[0] == "restorecon" {
+				f.fsck = map[string]error{"/dev/vg/root": errors.New("damaged")}
+			}
+			return "", nil
+		}, "guest: checking file systems again: damaged"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake()
+			f.command = tt.command
+			_, err := Apply(t.Context(), f, f.tree, whole(), wholeInput())
+			if err == nil || err.Error() != tt.err {
+				t.Errorf("Apply = %v; want %s", err, tt.err)
+			}
+		})
+	}
+}
+
+// A file that the purge of its package took is not missed when the plan
+// removes it; dpkg's complaints from before are none of ours.
+func TestApplyTolerates(t *testing.T) {
+	f := newFake()
+	f.command = func(f *fake, argv []string) (string, error) {
+		switch {
+		case slices.Contains(argv, "--purge"):
+			delete(f.tree, "etc/initramfs-tools/resume")
+		case slices.Contains(argv, "--audit"):
+			return "half-installed: old", nil
+		}
+		return "", nil
+	}
+	if _, err := Apply(t.Context(), f, f.tree, whole(), wholeInput()); err != nil {
+		t.Errorf("Apply = %v; want success", err)
+	}
+}
+
+// Without packages nothing of their managers is asked or covered.
+func TestApplyPlain(t *testing.T) {
+	f := newFake()
+	c := guest.Conversion{Mounts: whole().Mounts, Edits: whole().Edits[:1], Loader: []string{"lilo"}}
+	if _, err := Apply(t.Context(), f, f.tree, c, Input{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"mkdir /run/lock", `write /etc/fstab "new fstab\n" 644`, "run lilo"}
+	if diff := cmp.Diff(want, f.log); diff != "" {
+		t.Errorf("what was done (-want +got):\n%s", diff)
+	}
+}
+
+// On a guest of the RPM family packages go by rpm.
+func TestApplyRPM(t *testing.T) {
+	f := newFake()
+	delete(f.tree, "var/lib/dpkg/status")
+	c := guest.Conversion{Mounts: whole().Mounts, Remove: []string{"open-vm-tools"}}
+	if _, err := Apply(t.Context(), f, f.tree, c, Input{}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(f.log, "run rpm -e open-vm-tools") {
+		t.Errorf("done: %q; want rpm -e", f.log)
+	}
+}
