@@ -425,26 +425,26 @@ func TestDamage(t *testing.T) {
 		return le.Uint64(mapFile[index[lba]*SectorSize+ref:])
 	}
 	for _, tt := range []struct {
-		name   string
-		break_ func(d *testDisk, m *Menu, mapFile []byte, lbas []uint64)
-		want   []string // on the console, in order
-		line   string   // of the kernel that is started, if any
+		name string
+		harm func(d *testDisk, m *Menu, mapFile []byte, lbas []uint64)
+		want []string // on the console, in order
+		line string   // of the kernel that is started, if any
 	}{
 		{
-			name:   "kernel",
-			break_: func(d *testDisk, m *Menu, _ []byte, _ []uint64) { flip(d, m.Images[0].Kernel.Runs[3].LBA+7, 99) },
-			want:   []string{"Loading Linux", "Its kernel has changed since lilo ran (wrong sum).", "Booting the next image instead. Run lilo there.", "Loading LinuxOLD"},
-			line:   autoOld,
+			name: "kernel",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) { flip(d, m.Images[0].Kernel.Runs[3].LBA+7, 99) },
+			want: []string{"Loading Linux", "Its kernel has changed since lilo ran (wrong sum).", "Booting the next image instead. Run lilo there.", "Loading LinuxOLD"},
+			line: autoOld,
 		},
 		{
-			name:   "kernel's setup code",
-			break_: func(d *testDisk, m *Menu, _ []byte, _ []uint64) { flip(d, m.Images[0].Kernel.Runs[0].LBA+4, 511) },
-			want:   []string{"Its kernel has changed since lilo ran"},
-			line:   autoOld,
+			name: "kernel's setup code",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) { flip(d, m.Images[0].Kernel.Runs[0].LBA+4, 511) },
+			want: []string{"Its kernel has changed since lilo ran"},
+			line: autoOld,
 		},
 		{
 			name: "last byte of the initrd",
-			break_: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
 				runs := m.Images[0].Initrd.Runs
 				flip(d, runs[len(runs)-1].LBA+uint64(runs[len(runs)-1].Count)-1, 5)
 			},
@@ -453,34 +453,34 @@ func TestDamage(t *testing.T) {
 		},
 		{
 			name: "behind the initrd's last byte",
-			break_: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
 				runs := m.Images[0].Initrd.Runs
 				flip(d, runs[len(runs)-1].LBA+uint64(runs[len(runs)-1].Count)-1, 6)
 			},
 			line: autoLinux,
 		},
 		{
-			name:   "kernel's list",
-			break_: func(d *testDisk, _ *Menu, b []byte, _ []uint64) { flip(d, list(b, 0, imageKernelAt), 20) },
-			want:   []string{"Its kernel isn't where lilo left it: sector "},
-			line:   autoOld,
+			name: "kernel's list",
+			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) { flip(d, list(b, 0, imageKernelAt), 20) },
+			want: []string{"Its kernel isn't where lilo left it: sector "},
+			line: autoOld,
 		},
 		{
-			name:   "command line",
-			break_: func(d *testDisk, _ *Menu, b []byte, _ []uint64) { flip(d, list(b, 0, imageCmdlineAt), 20) },
-			want:   []string{"Its command line isn't where lilo left it: sector "},
-			line:   autoOld,
+			name: "command line",
+			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) { flip(d, list(b, 0, imageCmdlineAt), 20) },
+			want: []string{"Its command line isn't where lilo left it: sector "},
+			line: autoOld,
 		},
 		{
 			name: "image's entry",
-			break_: func(d *testDisk, _ *Menu, b []byte, _ []uint64) {
+			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) {
 				flip(d, binary.LittleEndian.Uint64(b[headerImageAt:]), 60)
 			},
 			want: []string{"The boot map's entry of an image isn't where lilo left it: sector ", "\nboot: "},
 		},
 		{
 			name: "everything",
-			break_: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
 				flip(d, m.Images[0].Kernel.Runs[3].LBA+7, 99)
 				flip(d, m.Images[1].Kernel.Runs[3].LBA, 99)
 			},
@@ -488,19 +488,19 @@ func TestDamage(t *testing.T) {
 		},
 		{
 			name: "beyond the disk's end",
-			break_: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
 				d.bytes = d.bytes[:m.Images[1].Kernel.Runs[0].LBA*SectorSize]
 			},
 			want: []string{"LI"},
 		},
 		{
-			name:   "map's header",
-			break_: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[0], 200) },
-			want:   []string{"LILO", "The boot map isn't where lilo left it: sector ", "Start a rescue system", "lilo -v -r /mnt", "Press a key"},
+			name: "map's header",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[0], 200) },
+			want: []string{"LILO", "The boot map isn't where lilo left it: sector ", "Start a rescue system", "lilo -v -r /mnt", "Press a key"},
 		},
 		{
 			name: "another map's header",
-			break_: func(d *testDisk, m *Menu, b []byte, lbas []uint64) {
+			harm: func(d *testDisk, m *Menu, b []byte, lbas []uint64) {
 				c := bytes.Clone(b[:SectorSize])
 				seal(c, binary.LittleEndian.Uint32(c[headerIDAt:])+1)
 				copy(d.bytes[lbas[0]*SectorSize:], c)
@@ -508,23 +508,23 @@ func TestDamage(t *testing.T) {
 			want: []string{"The boot map isn't where lilo left it: sector "},
 		},
 		{
-			name:   "overlay",
-			break_: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[stage2Index+Stage2Sectors], 0) },
-			want:   []string{"The boot map has changed since lilo ran (wrong sum).", "lilo -v -r /mnt"},
+			name: "overlay",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[stage2Index+Stage2Sectors], 0) },
+			want: []string{"The boot map has changed since lilo ran (wrong sum).", "lilo -v -r /mnt"},
 		},
 		{
-			name:   "stage 2 in sectors 2 to 7, as after a power cut",
-			break_: func(d *testDisk, _ *Menu, _ []byte, _ []uint64) { flip(d, 5, 0) },
-			line:   autoLinux,
+			name: "stage 2 in sectors 2 to 7, as after a power cut",
+			harm: func(d *testDisk, _ *Menu, _ []byte, _ []uint64) { flip(d, 5, 0) },
+			line: autoLinux,
 		},
 		{
-			name:   "stage 2 in the map",
-			break_: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[stage2Index], 0) },
-			line:   autoLinux,
+			name: "stage 2 in the map",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[stage2Index], 0) },
+			line: autoLinux,
 		},
 		{
 			name: "stage 2 in both places",
-			break_: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) {
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) {
 				flip(d, 5, 0)
 				flip(d, lbas[stage2Index], 0)
 			},
@@ -535,7 +535,7 @@ func TestDamage(t *testing.T) {
 			t.Parallel()
 			d, m := bootable(t)
 			b, lbas := d.install(t, m, true)
-			tt.break_(d, m, b, lbas)
+			tt.harm(d, m, b, lbas)
 			if _, err := Verify(t.Context(), bytes.NewReader(d.bytes), int64(len(d.bytes))); err == nil && tt.name != "behind the initrd's last byte" {
 				t.Errorf("Verify finds nothing wrong")
 			} else {

@@ -17,7 +17,7 @@ func Sectors(m *Menu) (int, error) {
 	if err := m.Check(); err != nil {
 		return 0, err
 	}
-	n := stage2Index + Stage2Sectors + textSectors(len(overlay())) + textSectors(len(m.Message))
+	n := stage2Index + Stage2Sectors + 1 + textSectors(len(overlay())) + textSectors(len(m.Message))
 	for i := range m.Images {
 		img := &m.Images[i]
 		n += 1 + textSectors(len(img.Cmdline)+1) + lists(len(trim(img.Kernel)))
@@ -48,7 +48,7 @@ func selfLists(n int) int {
 }
 
 // trim returns the runs of the sectors that hold the file's bytes, adjacent
-// ones merged.
+// ones merged. Of a hole each sector is a run: there is one sector of zeros.
 func trim(f File) []Run {
 	var runs []Run
 	left := sectors(f.Size)
@@ -58,6 +58,10 @@ func trim(f File) []Run {
 		}
 		r.Count = uint32(min(int64(r.Count), left))
 		left -= int64(r.Count)
+		if r.LBA == Hole {
+			runs = append(runs, slices.Repeat([]Run{{LBA: Hole, Count: 1}}, int(r.Count))...)
+			continue
+		}
 		runs = merge(runs, r)
 	}
 	return runs
@@ -67,7 +71,7 @@ func trim(f File) []Run {
 func merge(runs []Run, r Run) []Run {
 	if n := len(runs); n > 0 {
 		last := &runs[n-1]
-		if last.LBA+uint64(last.Count) == r.LBA && last.Count+r.Count > last.Count {
+		if last.LBA != Hole && last.LBA+uint64(last.Count) == r.LBA && last.Count+r.Count > last.Count {
 			last.Count += r.Count
 			return runs
 		}
@@ -94,6 +98,8 @@ func Encode(m *Menu, lbas []uint64, open Open) ([]byte, error) {
 	copy(e.sector(true), oneShotMagic)
 	putText(e.at(OneShotIndex)[oneShotAt:], m.OneShot)
 	copy(e.take(Stage2Sectors), Stage2())
+	e.zero = e.lba()
+	e.sector(false)
 	e.header(header, m)
 	for i := range m.Images {
 		lba := e.lba()
@@ -112,7 +118,8 @@ type encoder struct {
 	lbas   []uint64
 	buf    []byte
 	next   int
-	sealed []int // sectors that get a sum
+	zero   uint64 // where a sector of zeros lies, which stands for holes
+	sealed []int  // sectors that get a sum
 }
 
 // at returns a sector.
@@ -160,6 +167,9 @@ func (e *encoder) list(runs []Run, n int) uint64 {
 		}
 		binary.LittleEndian.PutUint32(b[listCountAt:], uint32(len(part)))
 		for k, r := range part {
+			if r.LBA == Hole {
+				r.LBA = e.zero
+			}
 			binary.LittleEndian.PutUint64(b[listRunsAt+k*listRunSize:], r.LBA)
 			binary.LittleEndian.PutUint32(b[listRunsAt+k*listRunSize+8:], r.Count)
 		}

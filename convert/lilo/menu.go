@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,11 @@ const (
 	maxRuns   = 1 << 20 // of one file
 )
 
-// Run is Count sectors of the boot disk from LBA on.
+// Hole is the LBA of a run that is on no disk: it reads as zeros.
+const Hole = 0
+
+// Run is Count sectors of the boot disk from LBA on, or of zeros where that is
+// [Hole].
 type Run struct {
 	LBA   uint64 `json:"lba"`
 	Count uint32 `json:"count"`
@@ -223,22 +228,20 @@ func (i *Image) check(names map[string]bool) error {
 	return i.Initrd.check(maxInitrd)
 }
 
-// divisors of the UART's clock are exact for these.
-var rates = [...]int{110, 150, 300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200}
+// rates are those that lilo.conf's serial= takes.
+func rates() []int {
+	return []int{110, 150, 300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200}
+}
 
 func (s *Serial) check() error {
 	if s == nil {
 		return nil
 	}
-	known := false
-	for _, r := range rates {
-		known = known || r == s.BPS
-	}
 	switch {
 	case s.Port < 0 || s.Port > 3:
 		return fmt.Errorf("serial port %d: want 0 (COM1) to 3 (COM4)", s.Port)
-	case !known:
-		return fmt.Errorf("serial port at %d bps: want one of %v", s.BPS, rates)
+	case !slices.Contains(rates(), s.BPS):
+		return fmt.Errorf("serial port at %d bps: want one of %v", s.BPS, rates())
 	case !strings.ContainsRune("noe", rune(s.Parity)):
 		return fmt.Errorf("serial port's parity %q: want n, o or e", s.Parity)
 	case s.Bits != 7 && s.Bits != 8:
@@ -256,10 +259,13 @@ func (f *File) check(limit int64) error {
 	}
 	var n int64
 	for _, r := range f.Runs {
-		if r.Count == 0 || r.LBA == 0 || r.LBA > maxLBA-uint64(r.Count) {
+		if r.Count == 0 || r.LBA > maxLBA-uint64(r.Count) {
 			return fmt.Errorf("%s: run of %d sectors at %d can't be", f.Path, r.Count, r.LBA)
 		}
 		n += int64(r.Count)
+	}
+	if k := len(trim(*f)); k > maxRuns {
+		return fmt.Errorf("%s: its holes are of %d sectors, more than %d: copy it anew with cp --sparse=never", f.Path, k, maxRuns)
 	}
 	if n < sectors(f.Size) {
 		return fmt.Errorf("%s: %d sectors are mapped of %d", f.Path, n, sectors(f.Size))

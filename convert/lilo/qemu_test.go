@@ -36,7 +36,6 @@ type hardware struct {
 	bus    string // virtio-blk
 	memory int    // MiB, 64
 	vga    bool
-	wait   time.Duration // for each text, 20 s
 }
 
 func (h *hardware) args() []string {
@@ -81,7 +80,7 @@ func (h hardware) boot(tb testing.TB, disk string) *machine {
 	tb.Cleanup(func() {
 		cancel()
 		<-read
-		m.cmd.Wait() //nolint:errcheck // it was killed
+		m.cmd.Wait()
 		if tb.Failed() {
 			tb.Logf("console:\n%s", m.console())
 		}
@@ -148,7 +147,7 @@ func (m *machine) send(keys string) {
 
 // stop ends the machine, so that its disk can be looked at or booted again.
 func (m *machine) stop() {
-	m.cmd.Process.Kill() //nolint:errcheck // the read's end tells
+	m.cmd.Process.Kill()
 	for {
 		m.mu.Lock()
 		done := m.done

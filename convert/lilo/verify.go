@@ -55,7 +55,7 @@ func Verify(ctx context.Context, disk io.ReaderAt, size int64) (*Report, error) 
 	if err != nil {
 		return nil, fmt.Errorf("sector %d: %w", lba, err)
 	}
-	if id != binary.LittleEndian.Uint32(boot[bootIDAt:]) {
+	if id != binary.LittleEndian.Uint32(boot[bootIDAt:]) || !bytes.Equal(boot[bootSerialAt:][:4], header[headerSerialAt:][:4]) {
 		return nil, fmt.Errorf("sector %d: %w: it isn't the one that sector 0 was written for; run lilo", lba, ErrMap)
 	}
 	d, err := decodeMap(header, v.read)
@@ -134,6 +134,9 @@ func (v *verifier) stage2(boot []byte, list int) error {
 	for i := range Stage2Sectors {
 		b := make([]byte, SectorSize)
 		lba := le.Uint64(boot[bootListsAt+8*(list*Stage2Sectors+i):])
+		if list == 0 && lba != uint64(Stage2Sector+i) {
+			return fmt.Errorf("%w: stage 2 isn't in sectors 2 to 7; run lilo", ErrLoader)
+		}
 		if err := v.read(lba, b); err != nil {
 			return fmt.Errorf("stage 2: %w", err)
 		}
