@@ -98,9 +98,9 @@ func Encode(m *Menu, lbas []uint64, open Open) ([]byte, error) {
 	copy(e.sector(true), oneShotMagic)
 	putText(e.at(OneShotIndex)[oneShotAt:], m.OneShot)
 	copy(e.take(Stage2Sectors), Stage2())
+	e.header(header, m)
 	e.zero = e.lba()
 	e.sector(false)
-	e.header(header, m)
 	for i := range m.Images {
 		lba := e.lba()
 		if err := e.image(e.sector(true), &m.Images[i], open); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"unsafe"
@@ -97,7 +98,6 @@ func (e extent) checkFlags() error {
 		{extentEncrypted, "is encrypted by the file system"},
 		{extentEncoded, "is compressed or otherwise encoded by the file system"},
 		{extentDelalloc, "has no place on the disk yet: run sync, then lilo again"},
-		{extentUnwritten, "has blocks that were reserved and never written (fallocate): copy it anew with cp --sparse=never"},
 		{extentUnaligned, "is not in whole blocks"},
 		{extentUnknown, "has no known place on the disk"},
 	} {
@@ -108,8 +108,11 @@ func (e extent) checkFlags() error {
 	return nil
 }
 
-// run is a run of sectors of a disk or of a volume.
+// run is a run of sectors of a disk or of a volume, or of zeros.
 type run struct{ lba, count uint64 }
+
+// hole is the lba of a run that is on no disk and reads as zeros.
+const hole = math.MaxUint64
 
 // sectorRuns turns extents into the runs of sectors, on the volume, that hold
 // exactly size bytes, rounded up to a sector.
@@ -124,26 +127,42 @@ func sectorRuns(extents []extent, size int64) ([]run, error) {
 		if err := e.checkFlags(); err != nil {
 			return nil, err
 		}
-		if e.logical != at*512 {
-			return nil, fmt.Errorf("it has a hole at byte %d: copy it anew with cp --sparse=never", at*512)
+		if e.logical < at*512 || e.logical%512 != 0 {
+			return nil, fmt.Errorf("its blocks overlap at byte %d", e.logical)
+		}
+		if gap := min(e.logical/512, want) - at; gap > 0 {
+			runs = appendRun(runs, run{hole, gap})
+			at += gap
 		}
 		if e.physical%512 != 0 || e.length%512 != 0 || e.length == 0 {
 			return nil, fmt.Errorf("at byte %d it is not in whole sectors", e.logical)
 		}
 		n := min(e.length/512, want-at)
-		runs = appendRun(runs, run{e.physical / 512, n})
+		where := e.physical / 512
+		if e.flags&extentUnwritten != 0 {
+			where = hole
+		}
+		if n > 0 {
+			runs = appendRun(runs, run{where, n})
+		}
 		at += n
 	}
-	if at != want {
-		return nil, fmt.Errorf("it has a hole at byte %d, its end: copy it anew with cp --sparse=never", at*512)
+	if at < want {
+		runs = appendRun(runs, run{hole, want - at})
 	}
 	return runs, nil
 }
 
 // appendRun adds a run, to the last one where it goes on from there.
 func appendRun(runs []run, r run) []run {
-	if n := len(runs); n > 0 && runs[n-1].lba+runs[n-1].count == r.lba {
-		runs[n-1].count += r.count
+	n := len(runs)
+	if n == 0 {
+		return append(runs, r)
+	}
+	last := &runs[n-1]
+	both := last.lba == hole && r.lba == hole
+	if both || last.lba != hole && last.lba+last.count == r.lba {
+		last.count += r.count
 		return runs
 	}
 	return append(runs, r)
@@ -154,6 +173,10 @@ func (v *volume) onDisk(runs []run) ([]run, *Disk, error) {
 	var out []run
 	var disk *Disk
 	for _, r := range runs {
+		if r.lba == hole {
+			out = appendRun(out, r)
+			continue
+		}
 		for r.count > 0 {
 			p, ok := v.piece(r.lba)
 			if !ok {
@@ -167,6 +190,9 @@ func (v *volume) onDisk(runs []run) ([]run, *Disk, error) {
 			out = appendRun(out, run{p.lba + r.lba - p.start, n})
 			r = run{r.lba + n, r.count - n}
 		}
+	}
+	if disk == nil {
+		return nil, nil, errors.New("it is one hole, and lies on no disk")
 	}
 	return out, disk, nil
 }

@@ -122,7 +122,7 @@ func (m *mapper) reachable(mf *mapped) error {
 		bus = mf.disk.bus
 	}
 	for _, r := range mf.runs {
-		if limit := bus.limit(); limit > 0 && r.lba+r.count > limit {
+		if limit := bus.limit(); limit > 0 && r.lba != hole && r.lba+r.count > limit {
 			return fmt.Errorf("it lies beyond sector 2^32 (2 TiB) of %s, and the BIOS reads no %s disk there: "+
 				"put the disk on virtio-blk, or move the volume down with pvmove", mf.disk, bus)
 		}
@@ -229,7 +229,7 @@ func (mf *mapped) compare(disk *direct) error {
 	for _, r := range mf.runs {
 		for n := uint64(0); n < r.count; {
 			step := min(r.count-n, directSize/512)
-			got, err := disk.read(r.lba+n, int(step))
+			got, err := r.read(disk, n, int(step))
 			if err != nil {
 				return err
 			}
@@ -248,6 +248,14 @@ func (mf *mapped) compare(disk *direct) error {
 		}
 	}
 	return nil
+}
+
+// read reads sectors of the run, n from its start.
+func (r run) read(disk *direct, n uint64, sectors int) ([]byte, error) {
+	if r.lba == hole {
+		return make([]byte, sectors*512), nil
+	}
+	return disk.read(r.lba+n, sectors)
 }
 
 // difference returns the first byte of want that got has not, or -1.

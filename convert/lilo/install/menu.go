@@ -87,6 +87,9 @@ func (in *installer) fits(img lilo.Image) error {
 func (mf *mapped) inMenu() lilo.File {
 	f := lilo.File{Path: mf.path, Size: mf.size}
 	for _, r := range mf.runs {
+		if r.lba == hole {
+			r.lba = lilo.Hole
+		}
 		f.Runs = append(f.Runs, lilo.Run{LBA: r.lba, Count: uint32(r.count)})
 	}
 	return f
