@@ -347,12 +347,19 @@ func oneShot(tb testing.TB, disk string, lbas []uint64) string {
 func TestOneShot(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
+		bus    string
 		change func(m *Menu)
 		want   []string // command lines of the boots
 		left   string   // the one-shot line after each
 	}{
 		{
 			name:   "once",
+			change: func(m *Menu) { m.OneShot = "LinuxOLD single" },
+			want:   []string{"BOOT_IMAGE=LinuxOLD root=/dev/old single", autoLinux},
+		},
+		{
+			name:   "on virtio-scsi",
+			bus:    "virtio-scsi",
 			change: func(m *Menu) { m.OneShot = "LinuxOLD single" },
 			want:   []string{"BOOT_IMAGE=LinuxOLD root=/dev/old single", autoLinux},
 		},
@@ -396,7 +403,7 @@ func TestOneShot(t *testing.T) {
 			_, lbas := d.install(t, m, true)
 			disk := d.save(t)
 			for i, want := range tt.want {
-				vm := hardware{}.boot(t, disk)
+				vm := hardware{bus: tt.bus}.boot(t, disk)
 				vm.starts(d, m, want)
 				vm.stop()
 				left := tt.left
@@ -598,11 +605,13 @@ func TestPlacesAsGo(t *testing.T) {
 	}
 }
 
-// TestBeyond2TiB has the map and the files above sector 2^32.
-func TestBeyond2TiB(t *testing.T) {
-	t.Parallel()
-	d, m := bootable(t)
-	const far = 5 << 30 // sectors
+// far is above sector 2^32.
+const far = 5 << 30
+
+// installFar installs the menu with the map and the files above that sector. It
+// returns the disk's file.
+func (d *testDisk) installFar(t *testing.T, m *Menu) string {
+	t.Helper()
 	for i := range m.Images {
 		for k := range m.Images[i].Kernel.Runs {
 			m.Images[i].Kernel.Runs[k].LBA += far
@@ -647,6 +656,22 @@ func TestBeyond2TiB(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	vm := hardware{}.boot(t, path)
-	vm.starts(d, m, autoLinux)
+	return path
+}
+
+// TestBeyond2TiB shows which bus can boot from there.
+func TestBeyond2TiB(t *testing.T) {
+	t.Run("virtio-blk", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		vm := hardware{}.boot(t, d.installFar(t, m))
+		vm.starts(d, m, autoLinux)
+	})
+	t.Run("virtio-scsi", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		vm := hardware{bus: "virtio-scsi"}.boot(t, d.installFar(t, m))
+		vm.expect("The boot map can't be read: disk error 01 at sector 00014000")
+		vm.expect("use that,\nor move /boot to the front of the disk.\n")
+	})
 }

@@ -54,7 +54,7 @@ func (h *hardware) args() []string {
 func (h hardware) boot(tb testing.TB, disk string) *machine {
 	tb.Helper()
 	qemu := fixtures.Tool(tb, "qemu-system-x86_64")
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	m := &machine{tb: tb, more: make(chan struct{}, 1), monitor: filepath.Join(tb.TempDir(), "monitor")}
 	m.cmd = exec.CommandContext(ctx, qemu, append([]string{
 		"-accel", "tcg", "-machine", "q35", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
@@ -117,7 +117,7 @@ func (m *machine) console() string {
 // and returns what was between.
 func (m *machine) expect(text string) string {
 	m.tb.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(2 * time.Minute) // machines here are emulated, and many at once
 	for {
 		m.mu.Lock()
 		rest := string(m.out[m.seen:])

@@ -71,7 +71,7 @@ func TestScreenAndKeyboard(t *testing.T) {
 	wait := func(text string) {
 		t.Helper()
 		var got string
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if _, err := os.Stat(vm.monitor); err != nil {
 				continue
 			}

@@ -482,7 +482,11 @@ why:	cmp	byte [failure], FAIL_DISK
 	say	" at sector "
 	call	.sector
 	mov	al, '.'
-	jmp	putc
+	call	putc
+	cmp	dword [dap.lba + 4], 0
+	je	.near
+	say	10, "Beyond 2 TiB few BIOSes read any disk but one on virtio-blk: use that,", 10, "or move /boot to the front of the disk."
+.near:	ret
 .sector:
 	mov	edx, [dap.lba + 4]
 	mov	cl, 4
