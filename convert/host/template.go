@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -245,6 +246,9 @@ func checkGroup(g layout.Group) error {
 	if err := checkVG(g.Name); err != nil {
 		return err
 	}
+	if g.UUID != "" && !lvmUUID.MatchString(g.UUID) {
+		return fmt.Errorf("the UUID %q is none of LVM's", g.UUID)
+	}
 	for _, v := range g.Volumes {
 		if !v.New {
 			continue
@@ -259,11 +263,16 @@ func checkGroup(g layout.Group) error {
 	return nil
 }
 
+var lvmUUID = regexp.MustCompile(`^[0-9A-Za-z!#]{6}(-[0-9A-Za-z!#]{4}){5}-[0-9A-Za-z!#]{6}$`)
+
 // create makes physical volumes and their group.
 func (t *templates) create(ctx context.Context, g layout.Group) error {
 	argv := []string{"vgcreate", "--yes", "--physicalextentsize", strconv.FormatInt(g.ExtentSize, 10) + "b", g.Name}
 	for _, pv := range g.PVs {
 		dev := t.loops[pv.Disk].Path
+		if !lvmUUID.MatchString(pv.UUID) {
+			return fmt.Errorf("physical volume of %s: the UUID %q is none of LVM's", pv.Disk, pv.UUID)
+		}
 		_, err := t.lvm.run(ctx, "pvcreate", "--yes", "--uuid", pv.UUID, "--norestorefile",
 			"--dataalignment", strconv.FormatInt(pv.Start, 10)+"b", dev)
 		if err != nil {

@@ -83,3 +83,67 @@ func TestTemplateLab(t *testing.T) {
 	}
 	t.Error("udev doesn't activate a guest's volumes even if it may: the test proves nothing")
 }
+
+// TestTemplateLabKinds has a guest's group with volumes of all kinds beside
+// the linear one that /boot is on: a look tells them, and LVM without
+// device-mapper still adds a volume to the group.
+func TestTemplateLabKinds(t *testing.T) {
+	l, disks := labGroup(t, 2)
+	const none = "global/thin_check_executable=\"\""
+	for _, argv := range [][]string{
+		{"--extents", "10", "--name", "root"},
+		{"--snapshot", "--extents", "4", "--name", "before", l.VG + "/root"},
+		{"--type", "striped", "--stripes", "2", "--extents", "4", "--name", "striped"},
+		{"--type", "raid1", "--mirrors", "1", "--extents", "4", "--name", "mirrored"},
+		{"--type", "thin", "--size", "64m", "--virtualsize", "1g", "--thinpool", "pool", "--name", "thin"},
+	} {
+		if argv[0] != "--snapshot" && argv[1] != "thin" {
+			argv = append(argv, l.VG)
+		} else if argv[1] == "thin" {
+			argv[len(argv)-3] = l.VG + "/pool"
+		}
+		run(t, append([]string{"lvcreate", "--yes", "--config", none}, argv...)...)
+	}
+	run(t, "vgchange", "--activate", "n", "--config", none, l.VG)
+	g, images := lookAt(t, disks)
+	if len(g.Groups) != 1 {
+		t.Fatalf("groups = %+v", g.Groups)
+	}
+	v := g.Groups[0]
+	kinds := map[string]string{}
+	var root layout.Volume
+	end := int64(0)
+	for _, lv := range v.LVs {
+		kinds[lv.Name] = strings.Join(lv.Types, ",")
+		if lv.Origin != "" {
+			kinds[lv.Name] += " of " + lv.Origin
+		}
+		for _, s := range lv.Segments {
+			for _, a := range s.Areas {
+				end = max(end, a.PE+s.Count)
+				if lv.Name == "root" {
+					root.Name, root.Extents = "root", root.Extents+s.Count
+					root.Segments = append(root.Segments, layout.Segment{PV: a.PV, PE: a.PE, Count: s.Count})
+				}
+			}
+		}
+	}
+	t.Logf("%v", kinds)
+	for name, want := range map[string]string{"root": "linear", "snapshot0": "snapshot of root", "striped": "striped", "mirrored": "raid1", "thin": "thin", "pool": "thin-pool"} {
+		if kinds[name] != want {
+			t.Errorf("%s is %q; want %q", name, kinds[name], want)
+		}
+	}
+	plan := layout.Group{Name: v.Name, UUID: v.UUID, Seqno: v.Seqno, ExtentSize: v.ExtentSize, Volumes: []layout.Volume{
+		root, {Name: "new", New: true, Extents: 3, Segments: []layout.Segment{{PV: v.PVs[0].UUID, PE: end, Count: 3}}},
+	}}
+	for _, pv := range v.PVs {
+		plan.PVs = append(plan.PVs, layout.PV{UUID: pv.UUID, Disk: pv.Disk, Size: pv.Length + 64*mib, Start: pv.Start, Extents: pv.Extents + 16, Source: pv.Offset})
+	}
+	_, err := Templates(t.Context(), Tool{}, t.TempDir(), []layout.Group{plan}, func(address string) (io.ReaderAt, error) {
+		return images[address[len(address)-1]-'0'], nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -23,8 +23,10 @@ func TestTemplateRefuses(t *testing.T) {
 		edit func(old, fresh *layout.Group, source *[]byte)
 		want string
 	}{
-		{"changed since", func(old, _ *layout.Group, _ *[]byte) { old.Seqno = 1 },
-			"volume group guest-old on its template: its metadata is in state 2, the plan was made for 1: volumes were changed in the guest since; make the plan anew"},
+		{
+			"changed since", func(old, _ *layout.Group, _ *[]byte) { old.Seqno = 1 },
+			"volume group guest-old on its template: its metadata is in state 2, the plan was made for 1: volumes were changed in the guest since; make the plan anew",
+		},
 		{"another group", func(old, _ *layout.Group, _ *[]byte) { old.UUID = "x" + old.UUID[1:] }, "LVM finds 0 groups of the UUID x"},
 		{"another extent size", func(old, _ *layout.Group, _ *[]byte) { old.ExtentSize = 8 * mib }, "with extents of 4194304 bytes and 1 physical volumes; the plan has \"guest-old\", 8388608 and 1"},
 		{"another place", func(old, _ *layout.Group, _ *[]byte) { old.Volumes[0].Segments[0].PE = 1 }, "logical volume root lies linear at 0 on /dev/loop"},

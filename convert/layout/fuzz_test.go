@@ -65,7 +65,7 @@ func guestOf(b []byte) guest.Guest {
 	for i, pv := range pvs {
 		if len(g.Groups) == 0 || n.count(3) > 0 {
 			g.Groups = append(g.Groups, guest.Group{
-				Name: fmt.Sprintf("vg%d", i), UUID: fmt.Sprint(i), ExtentSize: 65536 << n.count(5), Status: []string{"RESIZEABLE", "READ", "WRITE"},
+				Name: fmt.Sprintf("vg%d", i), UUID: pvUUID("g", fmt.Sprint(i)), ExtentSize: 65536 << n.count(5), Status: []string{"RESIZEABLE", "READ", "WRITE"},
 			})
 		}
 		v := &g.Groups[len(g.Groups)-1]

@@ -14,6 +14,7 @@ import (
 const (
 	gib  = 1 << 30
 	uuid = "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg"
+	vg   = "gggggg-bbbb-cccc-dddd-eeee-ffff-gggggg"
 	two  = "222222-bbbb-cccc-dddd-eeee-ffff-gggggg"
 )
 
@@ -44,7 +45,7 @@ func installer() guest.Guest {
 		},
 	})
 	g.Groups = []guest.Group{{
-		Name: "g-vg", UUID: "G", Seqno: 3, ExtentSize: 4 * mib, Status: []string{"RESIZEABLE", "READ", "WRITE"},
+		Name: "g-vg", UUID: vg, Seqno: 3, ExtentSize: 4 * mib, Status: []string{"RESIZEABLE", "READ", "WRITE"},
 		PVs: []guest.GroupPV{{
 			UUID: uuid, Disk: "scsi0:0", Partition: 5, Offset: 489 * mib, Length: 4631 * mib, Start: mib, Extents: 1157, Status: []string{"ALLOCATABLE"},
 			Label: 1, Metadata: []guest.Metadata{{Offset: 4096, Length: mib - 4096}}, Copies: 1,
@@ -144,7 +145,7 @@ func TestNewInstaller(t *testing.T) {
 			Ranges: []Range{{Source: 490 * mib, Target: mib, Length: 4628 * mib}, {Source: mib, Target: 4629 * mib, Length: 487 * mib}},
 		}},
 		Groups: []Group{{
-			Name: "g-vg", UUID: "G", Seqno: 3, ExtentSize: 4 * mib,
+			Name: "g-vg", UUID: vg, Seqno: 3, ExtentSize: 4 * mib,
 			PVs: []PV{{UUID: uuid, Disk: "scsi0:0", Size: 5 * gib, Start: mib, Extents: 1279, Source: 489 * mib}},
 			Volumes: []Volume{
 				{Name: "root", Extents: 1000, Segments: []Segment{{PV: uuid, Count: 1000}}},

@@ -195,6 +195,7 @@ func (p *planner) ofGroup(g *guest.Group) []string {
 		}
 	}
 	add(!validName(g.Name), "has a name that LVM doesn't take")
+	add(!lvmUUID.MatchString(g.UUID), "has no UUID of LVM's form")
 	add(same > 1, "is there %d times under this name", same)
 	add(is("EXPORTED"), "is exported: vgimport in the guest makes it usable")
 	add(is("CLUSTERED") || g.LockType != "", "is shared with other machines (%s)", orUnknown(g.LockType, "clustered"))

@@ -68,6 +68,7 @@ func TestReasons(t *testing.T) {
 			vg(g).Name, g.Root, g.Volumes = "..", "../root", nil
 			g.Volumes = []guest.Volume{{Group: "..", Name: "root", Content: "ext4"}}
 		}, "volume group .. has a name that LVM doesn't take"},
+		{"no UUID", installer, func(g *guest.Guest, _ *Request) { vg(g).UUID = "a || b" }, "volume group g-vg has no UUID of LVM's form"},
 		{"exported", installer, func(g *guest.Guest, _ *Request) { vg(g).Status = append(vg(g).Status, "EXPORTED") }, "volume group g-vg is exported: vgimport in the guest makes it usable"},
 		{"clustered", installer, func(g *guest.Guest, _ *Request) { vg(g).Status = append(vg(g).Status, "CLUSTERED") }, "volume group g-vg is shared with other machines (clustered)"},
 		{"shared", installer, func(g *guest.Guest, _ *Request) { vg(g).LockType = "sanlock" }, "volume group g-vg is shared with other machines (sanlock)"},
