@@ -21,19 +21,11 @@ type loop struct {
 	file *os.File
 }
 
-// openLoop makes a block device of a file. Until it is closed it is locked as
-// systemd's "Locking Block Device Access" has it, so that udev does not look
-// at what appears on it, and nothing on the host activates a guest's volumes.
-func openLoop(ctx context.Context, path string) (l *loop, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, file.Close())
-		}
-	}()
+// openLoop makes a block device of a file, which it closes with the device.
+// Until then the device is locked as systemd's "Locking Block Device Access"
+// has it, so that udev does not look at what appears on it, and nothing on the
+// host activates a guest's volumes.
+func openLoop(ctx context.Context, file *os.File) (*loop, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("loop device: %w: the kernel's module loop, and root, are needed", err)

@@ -13,22 +13,23 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"esxodus/convert/layout"
 )
 
 const (
-	templateSuffix = ".template" // a sparse file of a target's size
-	headSuffix     = ".head"
-	templateConf   = "lvm.template" // LVM's private directory
-	bootRoom       = 8 * sector     // sectors 0 to 7: the label in 1, boot code around it
-	labelSector    = 1
+	headSuffix   = ".head"
+	templateConf = "lvm.template" // LVM's private directory
+	bootRoom     = 8 * sector     // sectors 0 to 7: the label in 1, boot code around it
+	labelSector  = 1
 )
 
 // Templates has LVM's own tools make the heads of the physical volumes of a
 // layout's groups: of a new group from nothing, of an existing one from what
 // the source has there, which source reads (the disk at an address). It works
-// on loop devices over sparse files in dir, with a configuration of its own
-// that knows no other device; the host's LVM, groups of the same names, and
+// on loop devices over memory, of which as much is taken as the heads are long,
+// with a configuration of its own that knows no other device; the host's LVM, groups of the same names, and
 // device-mapper have no part in it. What the tools made is read back and must
 // be what the layout says; of an existing group, what they found must be too.
 //
@@ -96,7 +97,7 @@ func (t *templates) clear() error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() != templateConf && !strings.HasSuffix(e.Name(), templateSuffix) && !strings.HasSuffix(e.Name(), headSuffix+".tmp") {
+		if e.Name() != templateConf && !strings.HasSuffix(e.Name(), headSuffix+".tmp") {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(t.dir, e.Name())); err != nil {
@@ -120,24 +121,38 @@ func (t *templates) add(ctx context.Context, pv layout.PV) (err error) {
 	if pv.Start < bootRoom || pv.Start > pv.Size || t.loops[pv.Disk] != nil {
 		return fmt.Errorf("extents from byte %d on, of %d: no room for a head", pv.Start, pv.Size)
 	}
-	path := t.file(pv.Disk, templateSuffix)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := memory(t.file(pv.Disk, headSuffix), pv.Size)
 	if err != nil {
 		return err
 	}
-	err = f.Truncate(pv.Size)
-	if err == nil && !pv.New {
+	if !pv.New {
 		err = t.copyHead(f, pv)
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+	if err == nil {
+		t.loops[pv.Disk], err = openLoop(ctx, f)
 	}
-	l, err := openLoop(ctx, path)
 	if err != nil {
-		return err
+		delete(t.loops, pv.Disk)
+		return errors.Join(err, f.Close())
 	}
-	t.loops[pv.Disk] = l
 	return nil
+}
+
+// memory makes a file of size bytes without a directory: it can be larger than
+// any file system takes, and is gone when nobody has it open. Its name is for
+// people that list loop devices.
+func memory(name string, size int64) (*os.File, error) {
+	const longest = 200 // memfd_create(2) takes 249 bytes
+	name = "esxodus " + name[max(0, len(name)-longest):]
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := f.Truncate(size); err != nil {
+		return nil, errors.Join(fmt.Errorf("file of %d bytes in memory: %w", size, err), f.Close())
+	}
+	return f, nil
 }
 
 // copyHead copies what a physical volume has before its extents, without what
@@ -204,10 +219,10 @@ global {
 	use_lvmpolld = 0
 	use_lvmlockd = 0
 	system_id_source = "none"
-	locking_dir = %[2]q
+	locking_dir = "%[2]s"
 }
 log { syslog = 0 }
-`, filter, filepath.Join(dir, "lock"))
+`, filter, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(filepath.Join(dir, "lock")))
 	return dir, os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(text), 0o600)
 }
 

@@ -88,7 +88,7 @@ func attached(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(b), dir+"/") {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), dir+"/") {
 			out = append(out, f+" "+string(b))
 		}
 	}
@@ -100,16 +100,16 @@ func attached(t *testing.T, dir string) string {
 // the same names and identifiers on the host are left alone.
 func TestTemplateAgain(t *testing.T) {
 	groups, pv := templateGroups(t)
-	onHost, err := openLoop(t.Context(), pv) // the very same group, as if it were the host's
-	if err != nil {
-		t.Fatal(err)
-	}
+	onHost := loopOn(t, pv) // the very same group, as if it were the host's
 	before, err := os.ReadFile(pv)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	for _, name := range []string{"scsi0:0.template", "scsi0:9.template", "scsi0:0.head.tmp", "journal"} {
+	dir := filepath.Join(t.TempDir(), `a "name" of \s, 100% ü`)
+	if err := os.MkdirAll(filepath.Join(dir, templateConf, "lock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"scsi0:0.head", "scsi0:0.head.tmp", "journal"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("left"), 0o600); err != nil {
 			t.Fatal(err)
 		}

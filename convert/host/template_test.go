@@ -106,10 +106,7 @@ func onLoops(t *testing.T, files []string, f func(lvm func(argv ...string) strin
 	ts := &templates{dir: t.TempDir(), loops: map[string]*loop{}}
 	var devs []string
 	for i, path := range files {
-		l, err := openLoop(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := loopOn(t, path)
 		// Unlike loop.Close, which wipes.
 		defer func() { _ = l.dev.Sync(); _ = l.dev.Close(); _ = l.file.Close() }()
 		ts.loops[strconv.Itoa(i)] = l
@@ -127,6 +124,19 @@ func onLoops(t *testing.T, files []string, f func(lvm func(argv ...string) strin
 		}
 		return string(out)
 	}, devs)
+}
+
+func loopOn(t *testing.T, path string) *loop {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLoop(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // lookAt looks into disks as a plan does.

@@ -26,6 +26,8 @@ func (b *builder) set(s *set) {
 		for _, i := range s.disks {
 			b.l.Disks[i] = keptDisk(&b.Guest.Disks[i], s.reasons[0])
 		}
+	case len(s.groups) == 0 && len(movable(&b.Guest.Disks[s.disks[0]])) == 0: // nothing to move
+		b.l.Disks[s.disks[0]] = keptDisk(&b.Guest.Disks[s.disks[0]], "")
 	case len(s.groups) == 0:
 		b.newGroup(s.disks[0])
 	default:

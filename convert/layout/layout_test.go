@@ -210,6 +210,9 @@ func TestNewShapes(t *testing.T) {
 		{"an empty data disk", Request{Guest: addDisk(partitions())}, []string{
 			"scsi0:0 lvm grown 1", "scsi0:1 keep grown 0", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB",
 		}},
+		{"a data disk with nothing to move", Request{Guest: addDisk(partitions(), guest.Partition{Number: 1, Offset: mib, Length: gib, Type: part.TypeESP, Content: "vfat"})}, []string{
+			"scsi0:0 lvm grown 1", "scsi0:1 keep grown 0", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB", "scsi0:1 partition 1 on scsi0:1 at 1 MiB",
+		}},
 		{"UEFI", Request{UEFI: true, Guest: func() guest.Guest {
 			g := partitions()
 			g.Disks[0].Partitions[1].Type, g.Disks[0].Partitions[1].Content, g.Disks[0].Partitions[1].Mount = part.TypeESP, "vfat", "/boot/efi"
