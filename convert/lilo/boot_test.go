@@ -3,6 +3,7 @@ package lilo
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,6 +192,32 @@ func TestPrompt(t *testing.T) {
 			want: linux + " single",
 		},
 		{
+			name: "as many images as there can be",
+			change: func(m *Menu) {
+				for i := len(m.Images); i < MaxImages; i++ {
+					img := m.Images[1]
+					img.Label = fmt.Sprintf("image-%d", i)
+					m.Images = append(m.Images, img)
+				}
+				m.Default = MaxImages - 1
+			},
+			do: func(vm *machine) {
+				vm.send("?")
+				vm.expect(" Linux/new                             LinuxOLD\n image-2                               image-3\n")
+				vm.expect(" image-30                             *image-31\n\nboot: ")
+				vm.send("image-30\r")
+			},
+			want: "BOOT_IMAGE=image-30 root=/dev/old",
+		},
+		{
+			name: "longest message",
+			change: func(m *Menu) {
+				m.Message = append(bytes.Repeat([]byte("0123456789abcde\n"), MaxMessage/16), "that was it\n"...)
+			},
+			do:   func(vm *machine) { vm.send("\r") },
+			want: linux,
+		},
+		{
 			name:   "longest line",
 			change: func(m *Menu) { m.Images[0].Cmdline = strings.Repeat("x", 1700) },
 			do:     func(vm *machine) { vm.send("Linux " + strings.Repeat("y", 249) + "zzz\r") },
@@ -304,6 +331,18 @@ func TestTime(t *testing.T) {
 		vm.send("LinuxOLD\r")
 		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
 	})
+	t.Run("Shift during the delay", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		m.Delay = 600
+		d.install(t, m, true)
+		vm := hardware{}.boot(t, d.save(t))
+		vm.expect("LILO ")
+		vm.ask("sendkey shift 20000")
+		vm.expect("boot: ")
+		vm.send("\r")
+		vm.starts(d, m, linux)
+	})
 	t.Run("password in time", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
@@ -416,6 +455,19 @@ func TestOneShot(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOneShotOfALockedDisk can't erase the line, so it must not be used: it
+// would be used for ever.
+func TestOneShotOfALockedDisk(t *testing.T) {
+	t.Parallel()
+	d, m := bootable(t)
+	m.OneShot, m.Images[0].Fallback = "LinuxOLD", "LinuxOLD"
+	d.install(t, m, true)
+	vm := hardware{locked: true}.boot(t, d.save(t))
+	vm.expect("The one-shot command line isn't used, or it would be for ever: it can't be written: disk error ")
+	vm.expect("The command line for the next boot can't be written: disk error ")
+	vm.starts(d, m, autoLinux)
 }
 
 // TestDamage changes the disk after all was installed.
@@ -674,4 +726,32 @@ func TestBeyond2TiB(t *testing.T) {
 		vm.expect("The boot map can't be read: disk error 01 at sector 00014000")
 		vm.expect("use that,\nor move /boot to the front of the disk.\n")
 	})
+}
+
+// TestNoSuchSerialPort has a map that wants COM4.
+func TestNoSuchSerialPort(t *testing.T) {
+	t.Parallel()
+	d, m := bootable(t)
+	m.Serial.Port = 3
+	d.install(t, m, true)
+	vm := hardware{}.boot(t, d.save(t))
+	vm.starts(d, m, autoLinux)
+}
+
+// TestRestart presses the key that is asked for when nothing can be done.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	d, m := bootable(t)
+	_, lbas := d.install(t, m, true)
+	clear(d.bytes[lbas[0]*SectorSize:][:SectorSize])
+	vm := hardware{}.boot(t, d.save(t))
+	vm.expect("Press a key to restart.\n")
+	vm.send(" ")
+	for deadline := time.After(time.Minute); !vm.ended(); {
+		select {
+		case <-vm.more:
+		case <-deadline:
+			t.Fatal("no restart")
+		}
+	}
 }

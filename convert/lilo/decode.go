@@ -92,6 +92,7 @@ func decodeList(b []byte, id uint32) (runs []Run, next uint64, err error) {
 type decoded struct {
 	menu    Menu
 	images  []decodedImage // as in the menu
+	overlay []byte         // of the loader, maybe of another version
 	highest uint64         // LBA
 }
 
@@ -128,12 +129,8 @@ func decodeMap(header []byte, sector func(uint64, []byte) error) (*decoded, erro
 	if m.Message, err = d.text(header[headerMessageAt:], MaxMessage); err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
-	loader, err := d.text(header[headerOverlayAt:], maxOverlay)
-	if err != nil {
+	if d.overlay, err = d.text(header[headerOverlayAt:], maxOverlay); err != nil {
 		return nil, fmt.Errorf("loader: %w", err)
-	}
-	if !bytes.Equal(loader, overlay()) {
-		return nil, fmt.Errorf("%w: it is for another version of the loader; run lilo", ErrMap)
 	}
 	for i := range n {
 		if err := d.image(le.Uint64(header[headerImageAt+8*i:])); err != nil {

@@ -36,6 +36,7 @@ type hardware struct {
 	bus    string // virtio-blk
 	memory int    // MiB, 64
 	vga    bool
+	locked bool // the disk can't be written
 }
 
 func (h *hardware) args() []string {
@@ -60,7 +61,7 @@ func (h hardware) boot(tb testing.TB, disk string) *machine {
 		"-accel", "tcg", "-machine", "q35", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=c0,signal=off", "-serial", "chardev:c0",
 		"-monitor", "unix:" + strings.ReplaceAll(m.monitor, ",", ",,") + ",server=on,wait=off",
-		"-drive", "if=none,id=d0,format=raw,cache=unsafe,file=" + strings.ReplaceAll(disk, ",", ",,"),
+		"-drive", fmt.Sprintf("if=none,id=d0,format=raw,cache=unsafe,readonly=%s,file=%s", map[bool]string{true: "on", false: "off"}[h.locked], strings.ReplaceAll(disk, ",", ",,")),
 	}, h.args()...)...)
 	in, err := m.cmd.StdinPipe()
 	if err != nil {
@@ -148,15 +149,16 @@ func (m *machine) send(keys string) {
 // stop ends the machine, so that its disk can be looked at or booted again.
 func (m *machine) stop() {
 	m.cmd.Process.Kill()
-	for {
-		m.mu.Lock()
-		done := m.done
-		m.mu.Unlock()
-		if done {
-			return
-		}
+	for !m.ended() {
 		<-m.more
 	}
+}
+
+// ended reports whether the machine is no more: it ends instead of a restart.
+func (m *machine) ended() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.done
 }
 
 // gift is what the payload says that it was given.

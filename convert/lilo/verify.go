@@ -62,6 +62,9 @@ func Verify(ctx context.Context, disk io.ReaderAt, size int64) (*Report, error) 
 	if err != nil {
 		return nil, fmt.Errorf("map at sector %d: %w", lba, err)
 	}
+	if !bytes.Equal(d.overlay, overlay()) {
+		return nil, fmt.Errorf("map at sector %d: %w: it is for another version of the loader; run lilo", lba, ErrMap)
+	}
 	r := &Report{
 		Low: low, Header: lba, Highest: max(d.highest, lba, v.highest),
 		MapSectors: int(binary.LittleEndian.Uint32(header[headerSectorsAt:])),

@@ -475,7 +475,13 @@ why:	cmp	byte [failure], FAIL_DISK
 	jmp	putc
 .sum:	say	"has changed since lilo ran (wrong sum)."
 	ret
-.disk:	say	"can't be read: disk error "
+.disk:	say	"can't be "
+	mov	si, .read
+	cmp	byte [dap_function], 0x43
+	jne	.act
+	mov	si, .written
+.act:	call	print
+	say	": disk error "
 	mov	edx, [disk_error - 3]
 	mov	cl, 2
 	call	hex
@@ -487,6 +493,8 @@ why:	cmp	byte [failure], FAIL_DISK
 	je	.near
 	say	10, "Beyond 2 TiB few BIOSes read any disk but one on virtio-blk: use that,", 10, "or move /boot to the front of the disk."
 .near:	ret
+.read:	db	"read", 0
+.written: db	"written", 0
 .sector:
 	mov	edx, [dap.lba + 4]
 	mov	cl, 4
