@@ -66,19 +66,111 @@ func mkfs(tb testing.TB, size int64, argv ...string) string {
 // mount lets the kernel have an image while use runs.
 func mount(tb testing.TB, path string, use func(dir string)) {
 	tb.Helper()
-	if os.Geteuid() != 0 {
-		lacking(tb, "only root can mount")
-	}
-	if known, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(known), "\txfs\n") {
-		exec.Command("modprobe", "xfs").Run()
-		if known, _ = os.ReadFile("/proc/filesystems"); !strings.Contains(string(known), "\txfs\n") {
-			lacking(tb, "the kernel has no XFS")
-		}
-	}
+	needMount(tb)
 	dir := tb.TempDir()
 	run(tb, "mount", "-t", "xfs", "-o", "loop", path, dir)
 	defer run(tb, "umount", dir)
 	use(dir)
+}
+
+// needMount fails or skips the test where XFS can't be mounted at all.
+func needMount(tb testing.TB) {
+	tb.Helper()
+	if os.Geteuid() != 0 {
+		lacking(tb, "only root can mount")
+	}
+	exec.Command("modprobe", "xfs").Run() // it may be built in
+	if known, _ := os.ReadFile("/proc/filesystems"); !strings.Contains(string(known), "\txfs\n") {
+		lacking(tb, "the kernel has no XFS")
+	}
+}
+
+// mounts reports whether the kernel mounts an image. Newer ones don't mount
+// version 4, older ones only blocks up to a page.
+func mounts(tb testing.TB, path string) bool {
+	tb.Helper()
+	dir := tb.TempDir()
+	if exec.Command("mount", "-t", "xfs", "-o", "loop", path, dir).Run() != nil {
+		return false
+	}
+	run(tb, "umount", dir)
+	return true
+}
+
+// protoFile describes a tree of files to `mkfs.xfs -p`. It can't describe names
+// and targets with spaces.
+func protoFile(tb testing.TB, root string) string {
+	tb.Helper()
+	var b strings.Builder
+	b.WriteString("none\n1 1\n")
+	var add func(dir string)
+	add = func(dir string) {
+		b.WriteString("d--755 0 0\n")
+		es, err := os.ReadDir(dir)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, e := range es {
+			path := filepath.Join(dir, e.Name())
+			b.WriteString(e.Name() + " ")
+			switch {
+			case e.IsDir():
+				add(path)
+			case e.Type()&os.ModeSymlink != 0:
+				target, err := os.Readlink(path)
+				if err != nil {
+					tb.Fatal(err)
+				}
+				fmt.Fprintf(&b, "l--777 0 0 %s\n", target)
+			default:
+				fmt.Fprintf(&b, "---644 0 0 %s\n", path)
+			}
+		}
+		b.WriteString("$\n")
+	}
+	add(root)
+	b.WriteString("$\n")
+	name := filepath.Join(tb.TempDir(), "proto")
+	if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return name
+}
+
+// plainTree makes files that protoFile can describe, and links as long as
+// given.
+func plainTree(tb testing.TB, many int, links ...int) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	write := func(name, content string) {
+		tb.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	write("etc/fstab", "UUID=1 / xfs defaults 0 0\n")
+	write("short/ä", "")
+	write("short/100%s", "%")
+	write(strings.Repeat("deep/", 20)+"file", "deep")
+	for i := range 30 {
+		write(fmt.Sprintf("block/file%02d", i), fmt.Sprint(i))
+	}
+	for i := range many {
+		write(fmt.Sprintf("many/a-file-with-quite-a-long-name-so-that-the-directory-grows-%06d", i), "")
+	}
+	random := make([]byte, 100<<10+17)
+	rand.NewChaCha8([32]byte{1}).Read(random)
+	write("random", string(random))
+	for _, n := range links {
+		if err := os.Symlink(strings.Repeat("x/../", 300)[:n], filepath.Join(dir, fmt.Sprintf("link%d", n))); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // odd are names that something might trip over.
@@ -155,7 +247,7 @@ func populateData(tb testing.TB, dir string, extents int) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		tb.Fatal(err)
 	}
-	random := make([]byte, 1<<20+17)
+	random := make([]byte, min(1<<20, 100*extents)+17)
 	rand.NewChaCha8([32]byte{1}).Read(random)
 	whole := open("whole")
 	defer whole.Close()

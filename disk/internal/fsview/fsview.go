@@ -230,6 +230,16 @@ func (i info) Name() string { return i.name }
 func (i info) IsDir() bool  { return i.Mode().IsDir() }
 func (i info) Sys() any     { return nil }
 
+// NodeOf returns the inode behind a description that a View gave, nil for
+// another.
+func NodeOf(fi fs.FileInfo) Node {
+	i, ok := fi.(info)
+	if !ok {
+		return nil
+	}
+	return i.Node
+}
+
 // entry is a fs.DirEntry.
 type entry struct {
 	src Source
@@ -272,7 +282,7 @@ func (f *file) Read(p []byte) (int, error) {
 	if f.off >= f.max && f.off < f.info.Size() {
 		return 0, fmt.Errorf("%s: larger than what is read, %d bytes", f.info.name, f.max)
 	}
-	n, err := f.info.Node.ReadAt(p, f.off)
+	n, err := f.info.ReadAt(p, f.off)
 	f.off += int64(n)
 	return n, err
 }
@@ -282,7 +292,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fs.ErrInvalid
 	}
-	n, err := f.info.Node.ReadAt(p, off)
+	n, err := f.info.ReadAt(p, off)
 	if err == nil && n < len(p) {
 		err = io.EOF
 	}
