@@ -12,7 +12,7 @@ import (
 // absolute in the guest. Texts are as the guest has them: nothing is cleaned.
 type Config struct {
 	Files    map[string]File     // configuration, by path
-	Links    map[string]Link     // links to kernels and initrds that are there
+	Links    map[string]Link     // links to kernels and initrds that are there, and masks of services
 	Boot     []string            // names in /boot
 	Has      map[string]bool     // other paths that are there
 	Cmdline  string              // kernel command line of the default boot entry, in full
@@ -20,6 +20,9 @@ type Config struct {
 	Packages []Package           // dpkg's, of interest and what depends on those
 	Owned    map[string][]string // files of packages that may have to go, by package
 	Unread   []string            // configuration that is there and could not be read, and why
+	Arch     string              // dpkg's own architecture: amd64
+	Codename string              // of the release: bookworm
+	Status   []byte              // all of dpkg's records; nil where lvm2 is installed
 }
 
 // File is a regular file.
@@ -53,13 +56,11 @@ func Assignments(text string) map[string]string { return assignments([]byte(text
 // Unescape decodes the \040 and the like of fstab.
 func Unescape(s string) string { return unescape(s) }
 
-// configFiles are what conversions edit or are decided by. What ends in a
-// pattern stands for all files in that directory.
+// configFiles are what conversions edit or are decided by.
 func configFiles() []string {
 	return []string{
 		"etc/fstab", "etc/crypttab", "etc/default/grub", "etc/kernel-img.conf", "etc/lilo.conf", "etc/selinux/config",
-		"etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/*", "etc/dracut.conf.d/*.conf",
-		"etc/lvm/devices/system.devices", "etc/systemd/network/*.link",
+		"etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/resume", "etc/lvm/devices/system.devices",
 	}
 }
 
@@ -67,7 +68,7 @@ func configFiles() []string {
 func probes() []string {
 	return []string{
 		"usr/sbin/lvm", "sbin/lvm", "usr/sbin/lilo", "sbin/lilo", "boot/map", "boot/grub", "boot/grub2", "boot/grub/grub.cfg",
-		"usr/bin/systemctl", "bin/systemctl", "usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link",
+		"usr/bin/systemctl", "bin/systemctl", "usr/lib/systemd/system/qemu-guest-agent.service", "lib/systemd/system/qemu-guest-agent.service", "usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link",
 		"usr/bin/dracut", "sbin/dracut", "usr/lib/kernel/install.d", "etc/kernel/postinst.d", "usr/sbin/setfiles", "sbin/setfiles",
 		"usr/sbin/update-initramfs", "usr/bin/vmware-uninstall-tools.pl", "usr/lib/vmware-tools/bin/vmware-uninstall-tools.pl",
 		"usr/bin/vmtoolsd", "usr/bin/vmware-user-suid-wrapper", "usr/lib/sysimage/rpm", "var/lib/rpm",
@@ -82,14 +83,12 @@ func (l *look) config() {
 	}
 	c := Config{Files: map[string]File{}, Links: map[string]Link{}, Has: map[string]bool{}, Owned: map[string][]string{}}
 	for _, name := range configFiles() {
-		files := []string{name}
-		if strings.Contains(name, "*") {
-			files = l.tree.glob(path.Dir(name), path.Base(name))
-		}
-		for _, f := range files {
-			l.capture(&c, f)
-		}
+		l.capture(&c, name)
 	}
+	for _, name := range l.tree.glob("etc/systemd/network", "*.link") {
+		c.Has["/"+name] = true
+	}
+	l.links(&c, "etc/systemd/system/qemu-guest-agent.service")
 	for _, dir := range []string{".", "boot"} {
 		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img"} {
 			l.links(&c, path.Join(dir, name))
@@ -104,6 +103,11 @@ func (l *look) config() {
 	c.Boot = l.tree.list("boot")
 	c.Cmdline, c.Image = l.defaultBoot()
 	l.packages(&c)
+	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
+		if b, ok := l.read(name, maxFile); ok {
+			c.Codename = clean(assignments(b)["VERSION_CODENAME"])
+		}
+	}
 	l.guest.Config = c
 }
 
@@ -177,7 +181,10 @@ func (l *look) packages(c *Config) {
 		}
 		return
 	}
-	c.Packages = parseDpkg(b, ofInterest)
+	c.Packages, c.Arch = parseDpkg(b, ofInterest)
+	if !slices.ContainsFunc(c.Packages, func(p Package) bool { return p.Name == "lvm2" }) {
+		c.Status = b
+	}
 	for _, p := range c.Packages {
 		if !leaves(p.Name) || strings.Contains(p.Name, "/") {
 			continue

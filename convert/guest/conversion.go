@@ -87,6 +87,9 @@ func (t Touch) Match(name string) bool {
 		ok, err := path.Match(t.Pattern, name)
 		return ok && err == nil
 	}
+	if dir == "" {
+		return true
+	}
 	for depth := strings.Count(name, "/") - strings.Count(dir, "/"); depth > 0; depth-- {
 		name = path.Dir(name)
 	}

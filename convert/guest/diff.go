@@ -12,12 +12,13 @@ import (
 // What the guest wrote can't do anything to a terminal: characters that don't
 // print are shown as Go escapes them.
 func (e Edit) Diff() string {
-	from, to := e.Path, e.Path
+	name, reason := inLine(e.Path), inLine(e.Reason)
+	from, to := name, name
 	switch {
 	case e.Link && e.Make:
-		return printable(fmt.Sprintf("link %s -> %s (%s)\n", e.Path, e.New, e.Reason))
+		return fmt.Sprintf("link %s -> %s (%s)\n", name, inLine(e.New), reason)
 	case e.Link:
-		return printable(fmt.Sprintf("link %s -> %s, was -> %s (%s)\n", e.Path, e.New, e.Old, e.Reason))
+		return fmt.Sprintf("link %s -> %s, was -> %s (%s)\n", name, inLine(e.New), inLine(e.Old), reason)
 	case e.Make:
 		from = "/dev/null"
 	case e.Remove:
@@ -25,7 +26,12 @@ func (e Edit) Diff() string {
 	}
 	text := string(diff.Diff(from, []byte(e.Old), to, []byte(e.New)))
 	_, text, _ = strings.Cut(text, "\n") // "diff old new"
-	return printable(fmt.Sprintf("edit %s (%s)\n%s", e.Path, e.Reason, text))
+	return printable(fmt.Sprintf("edit %s (%s)\n%s", name, reason, text))
+}
+
+// inLine is printable text for within a line.
+func inLine(s string) string {
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(printable(s))
 }
 
 // printable escapes all but graphic characters, tabs and line ends.

@@ -12,53 +12,66 @@ type Package struct {
 	// Needs are its dependencies on packages of interest: of each, the
 	// installed packages that fulfil it.
 	Needs [][]string
+	// Protected: dpkg removes it only when it is forced to.
+	Protected bool
 }
 
 // maxPackages bounds what is read of dpkg's records.
 const maxPackages = 100_000
 
+// installed is a stanza of dpkg's records.
+type installed struct {
+	Package
+	depends string
+}
+
 // parseDpkg reads /var/lib/dpkg/status. It returns the installed packages that
-// interest picks, and those that depend on one of them, in the file's order.
-func parseDpkg(b []byte, interest func(name string) bool) []Package {
-	type installed struct {
-		name, version string
-		depends       string
-	}
+// interest picks, and those that depend on one of them, in the file's order,
+// and the architecture of dpkg itself.
+func parseDpkg(b []byte, interest func(name string) bool) (out []Package, arch string) {
 	var all []installed
 	providers := map[string][]string{} // of a name, virtual or real
 	for stanza := range strings.SplitSeq(string(b), "\n\n") {
 		f := fields(stanza)
-		status := strings.Fields(f["status"])
-		if len(all) >= maxPackages || f["package"] == "" || len(status) != 3 || status[2] != "installed" {
+		status, name := strings.Fields(f["status"]), f["package"]
+		if len(all) >= maxPackages || name == "" || len(status) != 3 || status[2] != "installed" {
 			continue
 		}
-		name := f["package"]
+		if name == "dpkg" {
+			arch = clean(f["architecture"])
+		}
 		if slices.Contains(providers[name], name) {
 			continue // of another architecture
 		}
-		all = append(all, installed{name, f["version"], f["pre-depends"] + "," + f["depends"]})
+		all = append(all, installed{
+			Package: Package{Name: name, Version: f["version"], Protected: f["essential"] == "yes" || f["protected"] == "yes" || f["important"] == "yes"},
+			depends: f["pre-depends"] + "," + f["depends"],
+		})
 		for _, clause := range clauses(name + "," + f["provides"]) {
 			providers[clause[0]] = append(providers[clause[0]], name)
 		}
 	}
-	var out []Package
 	for _, p := range all {
-		pkg := Package{Name: p.name, Version: p.version}
-		for _, clause := range clauses(p.depends) {
-			var by []string
-			for _, name := range clause {
-				by = append(by, providers[name]...)
-			}
-			if slices.ContainsFunc(by, interest) {
-				slices.Sort(by)
-				pkg.Needs = append(pkg.Needs, slices.Compact(by))
-			}
-		}
-		if interest(p.name) || len(pkg.Needs) > 0 {
-			out = append(out, pkg)
+		p.needs(providers, interest)
+		if interest(p.Name) || len(p.Needs) > 0 {
+			out = append(out, p.Package)
 		}
 	}
-	return out
+	return out, arch
+}
+
+// needs finds out which installed packages fulfil the dependencies.
+func (p *installed) needs(providers map[string][]string, interest func(name string) bool) {
+	for _, clause := range clauses(p.depends) {
+		var by []string
+		for _, name := range clause {
+			by = append(by, providers[name]...)
+		}
+		if slices.ContainsFunc(by, interest) && !slices.Contains(by, p.Name) {
+			slices.Sort(by)
+			p.Needs = append(p.Needs, slices.Compact(by))
+		}
+	}
 }
 
 // fields reads the fields of a stanza (deb-control(5)) that fit on one line,

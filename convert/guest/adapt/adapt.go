@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
@@ -32,6 +33,7 @@ const (
 	ConcernPackages = "guest.packages" // packages that stay though they should go, or must come
 	ConcernEFI      = "guest.efi"      // from UEFI to BIOS
 	ConcernInitrd   = "guest.initrd"   // an initrd that may lack something
+	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
 )
 
 // Input is what a conversion is computed from.
@@ -91,7 +93,7 @@ type family struct {
 }
 
 func (b *builder) concern(id string, s ledger.Severity, subject, evidence, advice string) {
-	b.concerns = append(b.concerns, ledger.Concern{ID: id, Severity: s, Subject: subject, Evidence: evidence, Advice: advice})
+	b.concerns = append(b.concerns, ledger.Concern{ID: id, Severity: s, Subject: clean(subject), Evidence: clean(evidence), Advice: clean(advice)})
 }
 
 func (b *builder) entry(property, source, target, reason string) {
@@ -99,7 +101,7 @@ func (b *builder) entry(property, source, target, reason string) {
 	if target == "" {
 		fate = ledger.Dropped
 	}
-	b.entries = append(b.entries, ledger.Entry{Property: property, Source: source, Target: target, Fate: fate, Reason: reason})
+	b.entries = append(b.entries, ledger.Entry{Property: clean(property), Source: clean(source), Target: clean(target), Fate: fate, Reason: clean(reason)})
 }
 
 // change adds an edit of a file that may be there. Nothing is added where text
@@ -171,6 +173,16 @@ func (b *builder) knowsFamily() bool {
 // rootMove is the way of the guest's root, nil where that isn't certain.
 func (b *builder) rootMove() *layout.Move {
 	return b.places.only(func(m *layout.Move) bool { return m.Mount == "/" || m.From == b.g.Root })
+}
+
+// clean makes what a guest wrote fit for a line of a plan.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(oneLine(s), string(unicode.ReplacementChar)))
 }
 
 // oneLine makes text fit for a comment in a file of the guest.

@@ -17,6 +17,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/convert/lilo/conf"
 	"esxodus/disk"
 	"esxodus/inventory"
 )
@@ -148,7 +149,9 @@ func TestNew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := show(New(input(t, a)))
+			conv, entries, concerns := New(input(t, a))
+			checkLilo(t, conv)
+			got := show(conv, entries, concerns)
 			last := &a.Files[len(a.Files)-1]
 			if last.Name != "want" {
 				t.Fatalf("the last file of %s is %s; want want", name, last.Name)
@@ -164,6 +167,20 @@ func TestNew(t *testing.T) {
 				t.Errorf("New (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// checkLilo reads the lilo.conf of a conversion as lilo does.
+func checkLilo(t *testing.T, conv guest.Conversion) {
+	t.Helper()
+	for _, e := range conv.Edits {
+		if e.Path != liloConf || conv.OwnLoader != "" {
+			continue
+		}
+		c, err := conf.Parse(liloConf, []byte(e.New))
+		if err != nil || len(c.Warnings) > 0 || len(c.Images) != 2 || c.Boot == "" || c.Timeout != timeout {
+			t.Errorf("lilo reads %+v, %v; want two images and no warning in\n%s", c, err, e.New)
+		}
 	}
 }
 

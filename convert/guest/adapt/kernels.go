@@ -72,6 +72,12 @@ func (b *builder) initrdOf(kernel string) string {
 	return ""
 }
 
+// hasInitrd reports whether the kernels that LILO starts have initrds.
+func (b *builder) hasInitrd(images imageNames) bool {
+	_, link := b.c.Links[images.initrd]
+	return link || len(b.g.Initrds) > 0
+}
+
 // links makes the links to kernels and initrds that are not there, or lead
 // nowhere.
 func (b *builder) links(images imageNames) {

@@ -45,7 +45,7 @@ func (b *builder) oldLoader() string {
 		}
 	}
 	if b.in.Layout.Boot.UEFI {
-		return "UEFI: " + strings.Join(b.g.EFILoaders, ", ")
+		return strings.TrimSuffix("UEFI: "+strings.Join(b.g.EFILoaders, ", "), ": ")
 	}
 	return "GRUB"
 }
@@ -90,7 +90,9 @@ func (b *builder) liloText(root layout.Move, images imageNames) string {
 		line("")
 		line("image=%s%s", images.kernel, im.suffix)
 		line("\tlabel=%s", im.label)
-		line("\tinitrd=%s%s", images.initrd, im.suffix)
+		if b.hasInitrd(images) {
+			line("\tinitrd=%s%s", images.initrd, im.suffix)
+		}
 		line("\toptional")
 	}
 	return out.String()

@@ -3,11 +3,11 @@ package adapt
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
@@ -45,13 +45,24 @@ func (b *builder) installLVM() {
 	}
 	b.out.Install = append(b.out.Install, "lvm2")
 	b.entry("guest.packages[lvm2]", "not installed", "lvm2 and what it needs", "the guest's root is a logical volume now")
-	b.touch("files and records of lvm2 and of what it needs", "/etc/lvm/", "/usr/sbin/*", "/sbin/*", "/usr/lib/*/*.so*", "/lib/*/*.so*",
-		"/usr/lib/*/device-mapper/", "/usr/lib/lvm2/", "/usr/libexec/lvm2/", "/usr/lib/systemd/system*/", "/lib/systemd/system*/",
-		"/usr/lib/udev/rules.d/*", "/lib/udev/rules.d/*", "/usr/lib/tmpfiles.d/lvm2.conf", "/etc/systemd/system/*.wants/*", "/etc/init.d/lvm2*", "/etc/rc?.d/*lvm2*",
-		"/etc/tmpfiles.d/", "/usr/share/initramfs-tools/", "/usr/share/doc/*/", "/usr/share/man/man*/", "/usr/share/lintian/", "/usr/share/bash-completion/", "/usr/share/bug/", "/usr/share/python3/", "/etc/default/*", "/var/lib/systemd/deb-systemd-helper-enabled/")
+	b.touch("files of lvm2 and of what it needs", "/etc/lvm/")
+	for _, usr := range []string{"", "/usr"} {
+		b.touch("files of lvm2 and of what it needs", usr+"/sbin/lv*", usr+"/sbin/vg*", usr+"/sbin/pv*", usr+"/sbin/dm*", usr+"/sbin/fsadm", usr+"/sbin/blkdeactivate",
+			usr+"/sbin/cache_*", usr+"/sbin/era_*", usr+"/sbin/thin_*", usr+"/sbin/pdata_tools",
+			usr+"/lib/*/libdevmapper*", usr+"/lib/*/liblvm2*", usr+"/lib/*/libaio*", usr+"/lib/*/device-mapper/",
+			usr+"/lib/systemd/system/*lvm*", usr+"/lib/systemd/system/dm-event*", usr+"/lib/systemd/system/blk-availability*", usr+"/lib/systemd/system-generators/lvm*",
+			usr+"/lib/udev/rules.d/*-dm*.rules", usr+"/lib/udev/rules.d/*lvm*.rules")
+	}
+	b.touch("files of lvm2 and of what it needs", "/etc/init.d/lvm2*", "/etc/rc?.d/*lvm2*", "/etc/systemd/system/*.wants/*lvm2*", "/etc/systemd/system/*.wants/dm-event*", "/etc/systemd/system/*.wants/blk-availability*",
+		"/usr/lib/tmpfiles.d/lvm2.conf", "/usr/lib/lvm2/", "/usr/libexec/lvm2/", "/usr/share/initramfs-tools/hooks/*", "/usr/share/initramfs-tools/scripts/*/lvm2", "/usr/share/lintian/overrides/*")
+	for _, name := range []string{"lvm2", "dm*", "libdevmapper*", "liblvm2*", "libaio*", "thin-provisioning-tools"} {
+		b.touch("documentation and records of lvm2 and of what it needs", "/usr/share/doc/"+name+"/", "/var/lib/dpkg/info/"+name+".*", "/var/lib/dpkg/info/"+name+":*")
+	}
+	b.touch("manual pages of lvm2 and of what it needs", "/usr/share/man/man?/*")
 }
 
-// loaderPackages are those of boot loaders that have no work any more.
+// loaderPackage reports whether a package is of a boot loader that has no work
+// any more.
 func loaderPackage(name string) bool {
 	return name == "os-prober" || slices.ContainsFunc([]string{"grub", "shim-", "systemd-boot"}, func(p string) bool { return strings.HasPrefix(name, p) })
 }
@@ -75,7 +86,14 @@ func (b *builder) removeDpkg() {
 		b.divert()
 	}
 	b.remove(tools, "there is no VMware any more")
-	if len(loaders) > len(kept) && b.has("/boot/grub") {
+	if len(tools) > 0 {
+		b.touch("links to services of open-vm-tools, and its settings", "/etc/systemd/system/*/open-vm-tools.service", "/etc/systemd/system/*/vgauth.service", "/etc/systemd/system/vmtoolsd.service",
+			"/etc/systemd/system/*.requires/", "/etc/vmware-tools/", "/etc/init.d/open-vm-tools", "/etc/rc?.d/*open-vm-tools")
+	}
+	if len(loaders) > len(kept) {
+		b.touch("settings of a boot loader that is gone", "/etc/default/grub", "/etc/default/grub.d/", "/etc/default/grub.ucf-dist", "/etc/kernel/postinst.d/zz-update-grub", "/etc/kernel/postrm.d/zz-update-grub")
+	}
+	if len(loaders) > 0 && len(kept) == 0 && b.has("/boot/grub") {
 		b.command("rm", "-rf", "--one-file-system", "--", "/boot/grub")
 		b.touch("GRUB is gone, and what it booted from with it", "/boot/grub/")
 	}
@@ -83,23 +101,7 @@ func (b *builder) removeDpkg() {
 
 // remove removes packages and returns those that have to stay.
 func (b *builder) remove(names []string, reason string) (kept []string) {
-	going := slices.Clone(names)
-	for again := true; again; {
-		again = false
-		for _, p := range b.c.Packages {
-			if slices.Contains(going, p.Name) {
-				continue
-			}
-			for _, by := range p.Needs {
-				if !slices.ContainsFunc(by, func(n string) bool { return !slices.Contains(going, n) }) {
-					going = slices.DeleteFunc(going, func(n string) bool { return slices.Contains(by, n) })
-					again = true
-					b.concern(ConcernPackages, ledger.Warning, by[0], fmt.Sprintf("%s stays: the package %s needs it", strings.Join(by, ", "), p.Name),
-						"nothing of it runs when the guest boots; see what "+p.Name+" is for, and remove both when it isn't needed")
-				}
-			}
-		}
-	}
+	going, why := b.removable(names)
 	for _, n := range names {
 		if !slices.Contains(going, n) {
 			kept = append(kept, n)
@@ -108,8 +110,17 @@ func (b *builder) remove(names []string, reason string) (kept []string) {
 		p, _ := b.installed(n)
 		b.out.Remove = append(b.out.Remove, n)
 		b.entry("guest.packages["+n+"]", p.Version, "", reason)
-		b.touch("files of the removed package "+n, shorten(b.c.Owned[n])...)
+		for _, pattern := range shorten(n, b.c.Owned[n]) {
+			b.touch("files of the removed package "+n, pattern)
+			if top, _, _ := strings.Cut(pattern[1:], "/"); top == "bin" || top == "sbin" || top == "lib" {
+				b.touch("files of the removed package "+n, "/usr"+pattern) // /lib and such may be links
+			}
+		}
 		b.touch("dpkg's records of the removed package "+n, "/var/lib/dpkg/info/"+n+".*", "/var/lib/dpkg/info/"+n+":*")
+	}
+	if len(kept) > 0 {
+		b.concern(ConcernPackages, ledger.Warning, kept[0], fmt.Sprintf("packages stay that have no work any more: %s, for %s", strings.Join(kept, ", "), strings.Join(why, "; ")),
+			"nothing of them runs when the guest boots; remove them by hand if they and what needs them are not wanted (a protected one: dpkg --purge --force-remove-protected)")
 	}
 	return kept
 }
@@ -124,35 +135,45 @@ func (b *builder) divert() {
 	b.touch("dpkg's record of diversions", "/var/lib/dpkg/diversions", "/var/lib/dpkg/diversions-old")
 }
 
-// crowd is how many files of a package in one directory are shown as all of it.
-const crowd = 8
-
-// shorten makes patterns of a package's list of files: directories in which it
-// has many are taken whole.
-func shorten(files []string) []string {
-	dirs := map[string]bool{} // that are in the list because something is in them
-	count := map[string]int{}
-	for _, f := range files {
-		dirs[path.Dir(f)] = true
-		count[path.Dir(f)]++
-	}
-	var out []string
-	for _, f := range files {
-		switch {
-		case dirs[f] || !path.IsAbs(f) || path.Clean(f) != f:
-		case count[path.Dir(f)] > crowd && strings.Count(f, "/") > 3:
-			out = append(out, literal(path.Dir(f))+"/")
-		default:
-			out = append(out, literal(f))
+// removable returns those packages that can go: neither protected nor needed by
+// one that stays; and why the others stay.
+func (b *builder) removable(names []string) (going, why []string) {
+	for _, n := range names {
+		if p, _ := b.installed(n); p.Protected {
+			why = append(why, n+" is marked as protected")
+		} else {
+			going = append(going, n)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	for again := true; again; {
+		again = false
+		for _, p := range b.c.Packages {
+			by := needed(p, going)
+			if by == nil {
+				continue
+			}
+			again = true
+			going = slices.DeleteFunc(going, func(n string) bool { return slices.Contains(by, n) })
+			if !slices.Contains(names, p.Name) {
+				why = append(why, p.Name+" needs "+strings.Join(by, " or "))
+			}
+		}
+	}
+	return going, why
 }
 
-// literal is a pattern that matches only the path itself.
-func literal(p string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
+// needed returns those of the packages that go of which one that stays needs
+// one.
+func needed(p guest.Package, going []string) []string {
+	if slices.Contains(going, p.Name) {
+		return nil
+	}
+	for _, by := range p.Needs {
+		if !slices.ContainsFunc(by, func(n string) bool { return !slices.Contains(going, n) }) {
+			return by
+		}
+	}
+	return nil
 }
 
 // removeRPM removes VMware's agents. GRUB stays: kernels' packages need its

@@ -49,7 +49,7 @@ func (b *builder) nicLinks() {
 			Reason: "the NIC keeps the name that the guest's configuration has for it",
 			New:    fmt.Sprintf("# Made by esxodus: the name that this NIC had on VMware.\n[Match]\nMACAddress=%s\nPath=*pci-*\n\n[Link]\nName=%s\n", n.MAC, n.Name),
 		}
-		if _, ok := b.c.Files[e.Path]; ok {
+		if b.has(e.Path) {
 			continue
 		}
 		b.nicFiles = append(b.nicFiles, e)
@@ -58,13 +58,21 @@ func (b *builder) nicLinks() {
 	}
 }
 
+const agentUnit = "qemu-guest-agent.service"
+
 // agents has KVM's agent start.
 func (b *builder) agents() {
-	if !b.g.Agent || !b.has("/usr/bin/systemctl", "/bin/systemctl") {
+	if !b.g.Agent || !b.has("/usr/bin/systemctl", "/bin/systemctl") || !b.has("/usr/lib/systemd/system/"+agentUnit, "/lib/systemd/system/"+agentUnit) {
 		return
 	}
-	b.command("systemctl", "enable", "qemu-guest-agent.service")
-	b.touch("KVM's agent is enabled", "/etc/systemd/system/*.wants/qemu-guest-agent.service")
+	if own, ok := b.c.Links["/etc/systemd/system/"+agentUnit]; ok {
+		if own.Target == "/dev/null" {
+			b.concern(ConcernAgent, ledger.Note, agentUnit, "KVM's agent is installed, and its service is masked", "it stays so; to have it: systemctl unmask --now "+agentUnit)
+		}
+		return
+	}
+	b.command("systemctl", "enable", agentUnit)
+	b.touch("KVM's agent is enabled", "/etc/systemd/system/*.wants/"+agentUnit)
 }
 
 // labels gives what esxodus made the labels of SELinux.
