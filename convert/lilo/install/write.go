@@ -140,6 +140,9 @@ func (in *installer) locateMap(f *os.File) (*mapped, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the new map, %s: %w", f.Name(), err)
 	}
+	if slices.ContainsFunc(mf.runs, func(r run) bool { return r.lba == hole }) {
+		return nil, fmt.Errorf("the new map, %s, has no blocks though it was written: its file system can't hold it", f.Name())
+	}
 	if mf.disk != in.disk {
 		return nil, fmt.Errorf("the new map, %s, is on %s, and the images are on %s: the loader reads one disk", f.Name(), mf.disk, in.disk)
 	}
