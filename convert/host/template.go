@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -353,7 +352,8 @@ func blankBootRoom(f io.ReaderAt) error {
 	return nil
 }
 
-// RemoveTemplates removes the heads that [Templates] made in dir.
+// RemoveTemplates removes the heads that [Templates] made in dir, and dir if
+// nothing else is in it. It is no error if there is nothing.
 func RemoveTemplates(dir string) error {
 	t := &templates{dir: dir}
 	if err := t.clear(); err != nil {
@@ -363,12 +363,18 @@ func RemoveTemplates(dir string) error {
 	if err != nil {
 		return err
 	}
+	others := false
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), headSuffix) && e.Type() == fs.FileMode(0) {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
+		if !strings.HasSuffix(e.Name(), headSuffix) || !e.Type().IsRegular() {
+			others = true
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
 		}
 	}
-	return nil
+	if others {
+		return nil
+	}
+	return os.Remove(dir)
 }

@@ -141,8 +141,16 @@ func TestTemplateAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, "journal")
-	if err := RemoveTemplates(filepath.Join(dir, "none")); err != nil {
-		t.Error(err)
+	if err := os.Remove(filepath.Join(dir, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing
+		if err := RemoveTemplates(dir); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the empty directory: %v", err)
+		}
 	}
 }
 

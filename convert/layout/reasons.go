@@ -37,7 +37,7 @@ func (p *planner) system() []string {
 	for _, f := range g.EFILoaders {
 		add(strings.HasPrefix(strings.ToLower(f), "efi/microsoft/"), "Windows boots from its EFI system partition too (%s)", f)
 	}
-	add(p.Kind != LVM && p.Kind != Plain && !p.proven(), "%s was not tried yet without partitions: --layout lvm does it all the same", orUnknown(g.PrettyName, g.Distro))
+	add(p.root != nil && p.Kind != LVM && p.Kind != Plain && !p.proven(), "%s was not tried yet without partitions: --layout lvm does it all the same", orUnknown(g.PrettyName, g.Distro))
 	return out
 }
 
