@@ -2,6 +2,7 @@ package lilo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -33,22 +34,31 @@ type machine struct {
 
 // hardware is what a machine is made of; the zero value is good.
 type hardware struct {
+	board  string // q35
 	bus    string // virtio-blk
 	memory int    // MiB, 64
 	vga    bool
+	com2   bool // the console is COM2
 	locked bool // the disk can't be written
 }
 
 func (h *hardware) args() []string {
 	device := []string{"-device", "virtio-blk-pci,drive=d0"}
-	if h.bus == "virtio-scsi" {
+	switch h.bus {
+	case "virtio-scsi":
 		device = []string{"-device", "virtio-scsi-pci,id=hba", "-device", "scsi-hd,bus=hba.0,drive=d0"}
+	case "ahci":
+		device = []string{"-device", "ahci,id=hba", "-device", "ide-hd,bus=hba.0,drive=d0"}
 	}
 	vga := "none"
 	if h.vga {
 		vga = "std"
 	}
-	return append(device, "-m", fmt.Sprint(max(h.memory, 64)), "-vga", vga)
+	if h.com2 {
+		device = append(device, "-serial", "null")
+	}
+	device = append(device, "-serial", "chardev:c0")
+	return append(device, "-machine", cmp.Or(h.board, "q35"), "-m", fmt.Sprint(max(h.memory, 64)), "-vga", vga)
 }
 
 // boot starts a machine; it ends with the test.
@@ -58,8 +68,8 @@ func (h hardware) boot(tb testing.TB, disk string) *machine {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	m := &machine{tb: tb, more: make(chan struct{}, 1), monitor: filepath.Join(tb.TempDir(), "monitor")}
 	m.cmd = exec.CommandContext(ctx, qemu, append([]string{
-		"-accel", "tcg", "-machine", "q35", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
-		"-chardev", "stdio,id=c0,signal=off", "-serial", "chardev:c0",
+		"-accel", "tcg", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
+		"-chardev", "stdio,id=c0,signal=off",
 		"-monitor", "unix:" + strings.ReplaceAll(m.monitor, ",", ",,") + ",server=on,wait=off",
 		"-drive", fmt.Sprintf("if=none,id=d0,format=raw,cache=unsafe,readonly=%s,file=%s", map[bool]string{true: "on", false: "off"}[h.locked], strings.ReplaceAll(disk, ",", ",,")),
 	}, h.args()...)...)

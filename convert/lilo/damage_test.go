@@ -1,0 +1,148 @@
+package lilo
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+)
+
+// TestDamage changes the disk after all was installed.
+func TestDamage(t *testing.T) {
+	// flip changes a byte of a sector.
+	flip := func(d *testDisk, lba uint64, at int) { d.bytes[lba*SectorSize+uint64(at)] ^= 0x10 }
+	list := func(mapFile []byte, image, ref int) uint64 {
+		le := binary.LittleEndian
+		lba := le.Uint64(mapFile[headerImageAt+8*image:])
+		index, err := ownSectors(mapFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return le.Uint64(mapFile[index[lba]*SectorSize+ref:])
+	}
+	for _, tt := range []struct {
+		name string
+		harm func(d *testDisk, m *Menu, mapFile []byte, lbas []uint64)
+		want []string // on the console, in order
+		line string   // of the kernel that is started, if any
+	}{
+		{
+			name: "kernel",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) { flip(d, m.Images[0].Kernel.Runs[3].LBA+7, 99) },
+			want: []string{"Loading Linux", "Its kernel has changed since lilo ran (wrong sum).", "Booting the next image instead. Run lilo there.", "Loading LinuxOLD"},
+			line: autoOld,
+		},
+		{
+			name: "kernel's setup code",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) { flip(d, m.Images[0].Kernel.Runs[0].LBA+4, 511) },
+			want: []string{"Its kernel has changed since lilo ran"},
+			line: autoOld,
+		},
+		{
+			name: "last byte of the initrd",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+				runs := m.Images[0].Initrd.Runs
+				flip(d, runs[len(runs)-1].LBA+uint64(runs[len(runs)-1].Count)-1, 5)
+			},
+			want: []string{"Its initrd has changed since lilo ran"},
+			line: autoOld,
+		},
+		{
+			name: "behind the initrd's last byte",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+				runs := m.Images[0].Initrd.Runs
+				flip(d, runs[len(runs)-1].LBA+uint64(runs[len(runs)-1].Count)-1, 6)
+			},
+			line: autoLinux,
+		},
+		{
+			name: "kernel's list",
+			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) { flip(d, list(b, 0, imageKernelAt), 20) },
+			want: []string{"Its kernel isn't where lilo left it: sector "},
+			line: autoOld,
+		},
+		{
+			name: "command line",
+			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) { flip(d, list(b, 0, imageCmdlineAt), 20) },
+			want: []string{"Its command line isn't where lilo left it: sector "},
+			line: autoOld,
+		},
+		{
+			name: "image's entry",
+			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) {
+				flip(d, binary.LittleEndian.Uint64(b[headerImageAt:]), 60)
+			},
+			want: []string{"The boot map's entry of an image isn't where lilo left it: sector ", "\nboot: "},
+		},
+		{
+			name: "everything",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+				flip(d, m.Images[0].Kernel.Runs[3].LBA+7, 99)
+				flip(d, m.Images[1].Kernel.Runs[3].LBA, 99)
+			},
+			want: []string{"Loading Linux", "Loading LinuxOLD", "Its kernel has changed", "No image is left. Start a rescue system", "lilo -v -r /mnt", "\nboot: "},
+		},
+		{
+			name: "beyond the disk's end",
+			harm: func(d *testDisk, m *Menu, _ []byte, _ []uint64) {
+				d.bytes = d.bytes[:m.Images[1].Kernel.Runs[0].LBA*SectorSize]
+			},
+			want: []string{"LI"},
+		},
+		{
+			name: "map's header",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[0], 200) },
+			want: []string{"LILO", "The boot map isn't where lilo left it: sector ", "Start a rescue system", "lilo -v -r /mnt", "Press a key"},
+		},
+		{
+			name: "another map's header",
+			harm: func(d *testDisk, m *Menu, b []byte, lbas []uint64) {
+				c := bytes.Clone(b[:SectorSize])
+				seal(c, binary.LittleEndian.Uint32(c[headerIDAt:])+1)
+				copy(d.bytes[lbas[0]*SectorSize:], c)
+			},
+			want: []string{"The boot map isn't where lilo left it: sector "},
+		},
+		{
+			name: "overlay",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[stage2Index+Stage2Sectors], 0) },
+			want: []string{"The boot map has changed since lilo ran (wrong sum).", "lilo -v -r /mnt"},
+		},
+		{
+			name: "stage 2 in sectors 2 to 7, as after a power cut",
+			harm: func(d *testDisk, _ *Menu, _ []byte, _ []uint64) { flip(d, 5, 0) },
+			line: autoLinux,
+		},
+		{
+			name: "stage 2 in the map",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) { flip(d, lbas[stage2Index], 0) },
+			line: autoLinux,
+		},
+		{
+			name: "stage 2 in both places",
+			harm: func(d *testDisk, _ *Menu, _ []byte, lbas []uint64) {
+				flip(d, 5, 0)
+				flip(d, lbas[stage2Index], 0)
+			},
+			want: []string{"LS"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d, m := bootable(t)
+			b, lbas := d.install(t, m, true)
+			tt.harm(d, m, b, lbas)
+			if _, err := Verify(t.Context(), bytes.NewReader(d.bytes), int64(len(d.bytes))); err == nil && tt.name != "behind the initrd's last byte" {
+				t.Errorf("Verify finds nothing wrong")
+			} else {
+				t.Logf("Verify: %v", err)
+			}
+			vm := hardware{}.boot(t, d.save(t))
+			for _, text := range tt.want {
+				vm.expect(text)
+			}
+			if tt.line != "" {
+				vm.starts(d, m, tt.line)
+			}
+		})
+	}
+}
