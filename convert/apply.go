@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/packages"
 	"esxodus/disk"
 	"esxodus/inventory"
 )
@@ -51,7 +52,7 @@ type Guests interface {
 	// converted on this host, "" if it can.
 	Missing(types []string) string
 	// Packages finds the packages that a guest lacks, with what they need.
-	Packages(ctx context.Context, g guest.Guest, names []string) ([]Package, error)
+	Packages(ctx context.Context, g guest.Guest, names []string) (packages.Set, error)
 	// Templates makes the heads of the physical volumes of groups, as
 	// host.Templates says.
 	Templates(ctx context.Context, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) error

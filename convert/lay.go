@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/guest/adapt"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/convert/packages"
 	"esxodus/inventory"
 
 	"libvirt.org/go/libvirtxml"
@@ -18,19 +19,8 @@ import (
 // GuestFacts is what this host can do for one guest that could get a new
 // layout.
 type GuestFacts struct {
-	Missing  string    // why it can't be converted here; "" if it can
-	Packages []Package // that the guest lacks, in the order of their installing
-}
-
-// Package is one package to install in a guest: a file whose content is known
-// by its hash.
-type Package struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	File    string `json:"file"`          // path, or file name in the archive
-	URL     string `json:"url,omitempty"` // where it is fetched from; "" for a local file
-	Size    int64  `json:"size"`          // bytes
-	SHA256  string `json:"sha256"`        // hex
+	Missing  string       // why it can't be converted here; "" if it can
+	Packages packages.Set // that the guest lacks
 }
 
 // lay lays out a VM's disks. Where nothing is known of them, or the guest

@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/convert/packages"
 	"esxodus/inventory"
 	"esxodus/network"
 )
@@ -60,7 +61,7 @@ type VMPlan struct {
 	Layout layout.Layout `json:"layout"`
 	// Conversion is what changes inside the guest; nil where nothing does.
 	Conversion *guest.Conversion `json:"conversion,omitempty"`
-	Packages   []Package         `json:"packages,omitempty"` // that the conversion installs
+	Packages   packages.Set      `json:"packages,omitzero"` // that the conversion installs
 	Disks      []Disk            `json:"disks"`
 	Domain     Domain            `json:"domain"`
 	Sizes      Sizes             `json:"sizes"`

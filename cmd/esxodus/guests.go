@@ -12,8 +12,11 @@ import (
 	"esxodus/convert/appliance"
 	"esxodus/convert/appliance/act"
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/initrd"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/lilo/guestfiles"
+	"esxodus/convert/packages"
 )
 
 // guests converts guests as package convert wants it, in an appliance of
@@ -55,8 +58,10 @@ func (g *guests) liloPath() (string, error) {
 }
 
 // Packages implements convert.Guests.
-func (g *guests) Packages(context.Context, guest.Guest, []string) ([]convert.Package, error) {
-	return nil, errors.New("this esxodus installs none")
+func (g *guests) Packages(ctx context.Context, found guest.Guest, names []string) (packages.Set, error) {
+	c := found.Config
+	return packages.Resolver{Tool: g.tool, Dir: g.packages}.Resolve(ctx,
+		packages.Guest{ID: found.Distro, Codename: c.Codename, Arch: c.Arch, Status: c.Status}, names...)
 }
 
 // Templates implements convert.Guests.
@@ -86,22 +91,28 @@ func (g *guests) Convert(ctx context.Context, job *convert.VMJob, dir string, ov
 }
 
 // input gathers what goes into the guest.
-func (g *guests) input(ctx context.Context, job *convert.VMJob, dir string) (act.Input, error) {
-	in := act.Input{Programs: make(map[string][]byte)}
+func (g *guests) input(ctx context.Context, job *convert.VMJob, dir string) (in act.Input, err error) {
+	in = act.Input{Programs: make(map[string][]byte), Overlay: initrd.Build, Unpacked: job.VM.Packages.Unpacked}
 	for _, p := range job.VM.Conversion.Programs {
-		b, err := g.program(p)
-		if err != nil {
+		if in.Programs[p.Source], err = g.program(p); err != nil {
 			return in, err
 		}
-		in.Programs[p.Source] = b
 	}
-	return in, nil
+	if len(job.VM.Packages.Packages) == 0 {
+		return in, nil
+	}
+	dir = filepath.Join(dir, "packages")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return in, err
+	}
+	in.Packages, err = packages.Fetch(ctx, g.tool, dir, job.VM.Packages)
+	return in, err
 }
 
 // program returns the content of a file that goes into a guest.
 func (g *guests) program(p guest.Program) ([]byte, error) {
 	if p.Source != "lilo" {
-		return nil, fmt.Errorf("this esxodus has no file %q", p.Source)
+		return guestfiles.File(p.Source)
 	}
 	path, err := g.liloPath()
 	if err != nil {

@@ -100,8 +100,8 @@ func conversion(p *page, v *convert.VMPlan) {
 	if c == nil {
 		return
 	}
-	for _, k := range v.Packages {
-		p.wrapped("  install  ", fmt.Sprintf("%s %s, %s (%s)", k.Name, k.Version, Bytes(k.Size), k.File))
+	for _, k := range v.Packages.Packages {
+		p.wrapped("  install  ", fmt.Sprintf("%s %s, %s (%s)", k.Name, k.Version, Bytes(k.Size), k.From))
 	}
 	if len(c.Remove) > 0 {
 		p.wrapped("  remove   ", strings.Join(c.Remove, ", "))
