@@ -71,11 +71,13 @@ func guestTree() fstest.MapFS {
 		"etc/lvm/lvm.conf":                    text("config"),
 		"usr/lib/round":                       link("round"),
 		"usr/lib/dir/file":                    text(""),
-		"usr/lib/modules/6.1/modules.dep":     text("kernel/md/dm-mod.ko: kernel/dax.ko kernel/base.ko\nkernel/dax.ko: kernel/base.ko\nkernel/base.ko:\nkernel/bad.ko: ../../evil\nkernel/gone.ko:\n"),
+		"usr/lib/modules/6.1/modules.dep":     text("kernel/md/dm-mod.ko: kernel/dax.ko kernel/base.ko\nkernel/dax.ko: kernel/base.ko\nkernel/base.ko:\nkernel/small.ko.xz:\nkernel/bad.ko: ../../evil\nkernel/gone.ko:\n"),
 		"usr/lib/modules/6.1/modules.builtin": text("kernel/virtio_pci.ko\n"),
 		"usr/lib/modules/6.1/kernel/md/dm-mod.ko": text("dm"),
 		"usr/lib/modules/6.1/kernel/dax.ko":       text("dax"),
 		"usr/lib/modules/6.1/kernel/base.ko":      text("base"),
+		"usr/lib/modules/6.1/kernel/small.ko.xz":  text("xz"),
+		"usr/lib/x86_64-linux-gnu/liblzma.so.5":   text("lzma"),
 		"usr/lib/modules/6.1/kernel/bad.ko":       text("bad"),
 	}
 }
@@ -83,7 +85,7 @@ func guestTree() fstest.MapFS {
 func TestBuild(t *testing.T) {
 	o := guest.Overlay{
 		Initrd: "/boot/initrd.img-6.1", Kernel: "6.1", Files: []string{"/sbin/tool", "/etc/lvm/lvm.conf"}, Also: []string{"/etc/lvm/absent"},
-		Modules: []string{"dm_mod", "virtio-pci", "dax"},
+		Modules: []string{"dm_mod", "virtio-pci", "dax", "small"},
 		Texts:   []guest.Edit{{Path: "/conf/conf.d/zzz", New: "RESUME=none\n", Mode: 0o644}, {Path: "/usr/lib/systemd/network/10.link", New: "x", Mode: 0o600}},
 	}
 	got, err := Build(guestTree(), o)
@@ -116,7 +118,9 @@ func TestBuild(t *testing.T) {
 		"drwxr-xr-x etc", "drwxr-xr-x etc/lvm", "-rw-r----- etc/lvm/lvm.conf",
 		"drwxr-xr-x lib/modules", "drwxr-xr-x lib/modules/6.1", "drwxr-xr-x lib/modules/6.1/kernel", "-rw-r----- lib/modules/6.1/kernel/base.ko", "-rw-r----- lib/modules/6.1/kernel/dax.ko",
 		"drwxr-xr-x lib/modules/6.1/kernel/md", "-rw-r----- lib/modules/6.1/kernel/md/dm-mod.ko",
+		"-rw-r----- lib/modules/6.1/kernel/small.ko.xz",
 		"drwxr-xr-x lib/systemd", "drwxr-xr-x lib/systemd/network", "-rw------- lib/systemd/network/10.link",
+		"drwxr-xr-x lib/x86_64-linux-gnu", "-rw-r----- lib/x86_64-linux-gnu/liblzma.so.5",
 		"-rw-r----- sbin/insmod", "-rw-r----- sbin/tool",
 	}
 	if diff := cmp.Diff(want, modes); diff != "" {
@@ -128,7 +132,8 @@ func TestBuild(t *testing.T) {
 		"conf/conf.d/zzy-esxodus-modules": "# esxodus: drivers for a disk on virtio, and for LVM.\n" +
 			"/sbin/insmod '/lib/modules/6.1/kernel/base.ko' 2>/dev/null || :\n" +
 			"/sbin/insmod '/lib/modules/6.1/kernel/dax.ko' 2>/dev/null || :\n" +
-			"/sbin/insmod '/lib/modules/6.1/kernel/md/dm-mod.ko' 2>/dev/null || :\n",
+			"/sbin/insmod '/lib/modules/6.1/kernel/md/dm-mod.ko' 2>/dev/null || :\n" +
+			"/sbin/insmod '/lib/modules/6.1/kernel/small.ko.xz' 2>/dev/null || :\n",
 	} {
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
 			t.Errorf("%s = %q, %v; want %q", name, b, err, want)

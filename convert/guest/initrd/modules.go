@@ -44,12 +44,35 @@ func (b *builder) modules(kernel string, names []string) error {
 		if err := b.put(file, mode.Perm(), body); err != nil {
 			return err
 		}
+		if err := b.decompressor(file); err != nil {
+			return err
+		}
 		fmt.Fprintf(&script, "/sbin/insmod '%s' 2>/dev/null || :\n", file)
 	}
 	if err := b.program("/sbin/insmod"); err != nil {
 		return err
 	}
 	return b.put(loader, 0o644, []byte(script.String()))
+}
+
+// decompressor adds the library that insmod loads for a compressed module,
+// where the guest has it: newer ones don't name it among what they need.
+func (b *builder) decompressor(module string) error {
+	lib := ""
+	switch path.Ext(module) {
+	case ".xz":
+		lib = "liblzma.so.5"
+	case ".zst":
+		lib = "libzstd.so.1"
+	case ".gz":
+		lib = "libz.so.1"
+	default:
+		return nil
+	}
+	if file, err := b.library("/sbin/insmod", lib, needs{class: 2}); err == nil {
+		return b.program(file)
+	}
+	return nil // the kernel may do it alone
 }
 
 // order lists the files of modules and of what they need, relative to dir, in
