@@ -20,7 +20,7 @@ const (
 
 // linux is a Debian on its disks.
 func linux(root string, disks ...guest.DiskLayout) guest.Guest {
-	return guest.Guest{OS: "linux", Distro: "debian", PrettyName: "Debian 12", Hostname: "web.example.com", Root: root, Disks: disks}
+	return guest.Guest{OS: "linux", Distro: "debian", PrettyName: "Debian 12", Hostname: "web.example.com", Kernels: []string{"6.1.0-18-amd64"}, Root: root, Disks: disks}
 }
 
 // partitions is a root and a swap in an MBR.
@@ -86,6 +86,16 @@ func spread(number int, offset int64) guest.Guest {
 	v.PVs = append(v.PVs, pv)
 	v.LVs = append(v.LVs, linear("srv", two, 0, 255))
 	g.Volumes = append(g.Volumes, guest.Volume{Group: "g-vg", Name: "srv", Content: "xfs", Mount: "/srv"})
+	return g
+}
+
+// dataGroup has partitions, and a group of its own on a data disk.
+func dataGroup() guest.Guest {
+	g := addDisk(partitions(), guest.Partition{Number: 1, Offset: 5 * mib, Length: gib, Content: "lvm2", UUID: two})
+	g.Groups = installer().Groups
+	v := &g.Groups[0]
+	v.Name, v.LVs = "data", []guest.GroupLV{linear("srv", two, 0, 10)}
+	v.PVs[0].UUID, v.PVs[0].Disk, v.PVs[0].Partition, v.PVs[0].Offset, v.PVs[0].Length, v.PVs[0].Extents = two, "scsi0:1", 1, 5*mib, gib, 255
 	return g
 }
 
@@ -207,6 +217,17 @@ func TestNewShapes(t *testing.T) {
 			g.Disks[1].Table = "none"
 			return g
 		}()}, []string{"scsi0:0 lvm grown 1", "scsi0:1 keep grown 0", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB", "scsi0:1 on scsi0:1 at 0 MiB"}},
+		{"a group on a data disk", Request{Guest: dataGroup()}, []string{
+			"scsi0:0 lvm grown 1", "scsi0:1 lvm grown 0", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB", "data/srv on scsi0:1 at 1 MiB",
+		}},
+		{"a group on a data disk that can't", Request{Guest: func() guest.Guest {
+			g := dataGroup()
+			g.Groups[0].Status = append(g.Groups[0].Status, "EXPORTED")
+			return g
+		}()}, []string{
+			"scsi0:0 lvm grown 1", "scsi0:1 keep grown 0: volume group data is exported: vgimport in the guest makes it usable",
+			"web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB", "data/srv on scsi0:1 at 6 MiB",
+		}},
 		{"an empty data disk", Request{Guest: addDisk(partitions())}, []string{
 			"scsi0:0 lvm grown 1", "scsi0:1 keep grown 0", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB",
 		}},

@@ -28,6 +28,7 @@ func (p *planner) system() []string {
 	add(p.root == nil, "no root file system was found that esxodus can read")
 	add(p.root != nil && !bootable(p.root.content), "its root on %s holds %s, which can't be converted: ext2, ext3, ext4 and XFS can", where(p.root), content(p.root))
 	add(p.boot != p.root && !bootable(p.boot.content), "its /boot on %s holds %s, which LILO can't read: ext2, ext3, ext4 and XFS it can", where(p.boot), content(p.boot))
+	add(p.root != nil && len(g.Kernels) == 0, "no kernel was found in its /boot: LILO would have nothing to boot")
 	add(len(g.OtherRoots) > 0, "several volumes look like a root: %s and %s: which of them boots can't be known", g.Root, strings.Join(g.OtherRoots, ", "))
 	add(p.SecureBoot, "it boots with Secure Boot, which LILO can't")
 	add(p.TPM, "it has a TPM: keys in it may be bound to how the guest boots now")

@@ -29,6 +29,7 @@ func TestReasons(t *testing.T) {
 		{"boot on vfat", partitions, func(g *guest.Guest, _ *Request) {
 			second(g).Content, second(g).Mount, second(g).Type = "vfat", "/boot", part.TypeESP
 		}, "its /boot on scsi0:0 partition 2 holds vfat, which LILO can't read: ext2, ext3, ext4 and XFS it can"},
+		{"no kernel", partitions, func(g *guest.Guest, _ *Request) { g.Kernels = nil }, "no kernel was found in its /boot: LILO would have nothing to boot"},
 		{"several roots", partitions, func(g *guest.Guest, _ *Request) { g.OtherRoots = []string{"scsi0:0 partition 3"} }, "several volumes look like a root: scsi0:0 partition 1 and scsi0:0 partition 3: which of them boots can't be known"},
 		{"Secure Boot", partitions, func(_ *guest.Guest, r *Request) { r.UEFI, r.SecureBoot = true, true }, "it boots with Secure Boot, which LILO can't"},
 		{"TPM", partitions, func(_ *guest.Guest, r *Request) { r.TPM = true }, "it has a TPM: keys in it may be bound to how the guest boots now"},

@@ -353,6 +353,35 @@ func TestParseMetadata(t *testing.T) {
 	}
 }
 
+// TestParseShared has what keeps a group where it is: a lock manager, a limit,
+// a snapshot.
+func TestParseShared(t *testing.T) {
+	text := strings.NewReplacer(
+		"seqno = 3", "seqno = 3\nsystem_id = \"web\"\nlock_type = \"sanlock\"", "max_lv = 0", "max_lv = 7",
+		"logical_volumes {", `logical_volumes {
+snapshot0 {
+id = "jjjjjj"
+status = ["READ", "WRITE", "VISIBLE"]
+segment_count = 1
+segment1 {
+start_extent = 0
+extent_count = 4
+type = "snapshot"
+chunk_size = 8
+origin = "root"
+cow_store = "before"
+}
+}`).Replace(sample)
+	vg, err := ParseMetadata([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{vg.SystemID, vg.LockType, vg.MaxLVs, vg.LVs[0].Name, vg.LVs[0].Segments[0].Origin, vg.LVs[1].Segments[0].Origin}
+	if diff := cmp.Diff([]any{"web", "sanlock", int64(7), "snapshot0", "root", ""}, got); diff != "" {
+		t.Errorf("ParseMetadata (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzLVMMetadata(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte(strings.Repeat("a{", 20)))
