@@ -159,8 +159,8 @@ func write(t *testing.T, path string, b []byte) {
 // the configuration's path. Sections are added to it.
 func furnish(t *testing.T, dir string, sections ...string) string {
 	t.Helper()
-	write(t, dir+"/vmlinuz", fakeKernel(1, 1<<20+300))
-	write(t, dir+"/initrd.img", noise(2, 2<<20+77))
+	write(t, dir+"/vmlinuz", fakeKernel(1, 300<<10+300))
+	write(t, dir+"/initrd.img", noise(2, 500<<10+77))
 	return configure(t, dir, "", append([]string{"image=" + dir + "/vmlinuz\nlabel=Linux\ninitrd=" + dir + "/initrd.img"}, sections...)...)
 }
 

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -250,8 +251,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Parse("f", []byte(text))
 		if err != nil {
-			if e, ok := err.(*Error); !ok || e.Line < 0 || e.Line > strings.Count(text, "\n")+1 {
-				t.Errorf("error %q of %T, line %d", err, err, e.Line)
+			var e *Error
+			if !errors.As(err, &e) || e.Line < 0 || e.Line > strings.Count(text, "\n")+1 {
+				t.Errorf("error %q of %T, of no line of the file", err, err)
 			}
 			return
 		}

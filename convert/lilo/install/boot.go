@@ -21,7 +21,7 @@ func (in *installer) checkBoot() error {
 	if name == "" || in.layout.pv != "" && strings.EqualFold(name, pvLink+in.layout.pv) {
 		return nil
 	}
-	wrong := ""
+	var wrong string
 	d, err := in.deviceAt(name)
 	switch {
 	case err != nil:

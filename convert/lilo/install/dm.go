@@ -56,7 +56,7 @@ func (s *System) table(d device) ([]target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("/dev/mapper/control, to ask for the table of device %s: %w", d, err)
 	}
-	defer control.Close()
+	defer control.Close() //nolint:errcheck // nothing was written
 	for size := 16 << 10; size <= dmMaxTable; size *= 4 {
 		buf := make([]byte, size)
 		binary.NativeEndian.PutUint32(buf, dmMajorVersion)

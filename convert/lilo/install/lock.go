@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,8 +121,8 @@ func (l *groupLock) release() error {
 		dropLock(l.root, l.name, l.file)
 		errs = append(errs, l.file.Close())
 	}
-	for i := len(l.made) - 1; i >= 0; i-- {
-		_ = l.root.Remove(l.made[i]) // someone else may use it by now
+	for _, dir := range slices.Backward(l.made) {
+		_ = l.root.Remove(dir) // someone else may use it by now
 	}
 	return errors.Join(append(errs, l.root.Close())...)
 }

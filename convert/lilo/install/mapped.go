@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -206,10 +207,8 @@ func (s *System) mountedWith(d device, option string) bool {
 		if len(fields) < 3 || fields[2] != d.String() {
 			continue
 		}
-		for _, o := range strings.Split(super[strings.LastIndexByte(super, ' ')+1:], ",") {
-			if o == option {
-				return true
-			}
+		if slices.Contains(strings.Split(super[strings.LastIndexByte(super, ' ')+1:], ","), option) {
+			return true
 		}
 	}
 	return false

@@ -63,6 +63,7 @@ func guest() map[string]string {
 }
 
 func testMapper(t *testing.T) *mapper {
+	t.Helper()
 	m := newMapper(fakeSys(t, guest()), Unknown)
 	m.tables = func(d device) ([]target, error) {
 		return map[device][]target{

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// loopDisk makes a disk of a file.
+func loopDisk(t *testing.T, size string, options ...string) (device, file string) {
+	t.Helper()
+	need(t, "losetup", "mkfs.ext4", "mount")
+	file = filepath.Join(t.TempDir(), "disk")
+	sh(t, "truncate", "-s", size, file)
+	argv := append([]string{"losetup", "--find", "--show"}, options...)
+	device = strings.TrimSpace(sh(t, append(argv, file)...))
+	t.Cleanup(func() {
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "losetup", "--detach", device).CombinedOutput(); err != nil {
+			t.Errorf("losetup: %v: %s", err, out)
+		}
+	})
+	return device, file
+}
+
+// TestPlain has an ext4 file system on the bare disk. Its superblock shares a
+// block with the boot sector, and what its journal has of that block is written
+// back after a power cut: to see that this is no idle worry, it is first done
+// without a freeze.
+func TestPlain(t *testing.T) {
+	device, file := loopDisk(t, "64M")
+	sh(t, "mkfs.ext4", "-q", "-b", "4096", device)
+	dir := t.TempDir()
+	sh(t, "mount", device, dir)
+	t.Cleanup(func() { _ = exec.CommandContext(context.WithoutCancel(t.Context()), "umount", dir).Run() })
+	conf := furnish(t, dir)
+	mustLilo(t, "-C", conf)
+	bootable(t, device)
+
+	sh(t, "e2label", device, "one")
+	sh(t, "sync")
+	overwriteSector(t, device, bytes.Repeat([]byte("ABCD"), 128))
+	if got := afterPowerCut(t, file); bytes.HasPrefix(got, []byte("ABCD")) {
+		t.Error("a boot sector written without a freeze survived the journal: this test proves nothing here")
+	}
+
+	sh(t, "e2label", device, "two")
+	sh(t, "sync")
+	mustLilo(t, "-C", conf)
+	boot := bootable(t, device)
+	if boot.Low {
+		t.Error("stage 2 is in sectors 2 to 7, which are the file system's")
+	}
+	want := readDisk(t, device, 512)
+	if got := afterPowerCut(t, file); !bytes.Equal(got, want) {
+		t.Error("lilo's boot sector did not survive the journal")
+	}
+	sh(t, "umount", dir)
+	sh(t, "e2fsck", "-fn", device)
+	if label := strings.TrimSpace(sh(t, "e2label", device)); label != "two" {
+		t.Errorf("the file system's label is %q; want two", label)
+	}
+	bootable(t, device)
+}
+
+// overwriteSector writes sector 0 through the device's cache.
+func overwriteSector(t *testing.T, device string, b []byte) {
+	t.Helper()
+	f, err := os.OpenFile(device, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// afterPowerCut mounts the disk as it is at this moment, which replays the
+// journal, and returns its sector 0.
+func afterPowerCut(t *testing.T, file string) []byte {
+	t.Helper()
+	device, twin := loopDisk(t, "64M")
+	sh(t, "cp", "--sparse=always", file, twin)
+	dir := t.TempDir()
+	sh(t, "mount", device, dir)
+	sh(t, "umount", dir)
+	return readDisk(t, device, 512)
+}
+
+// TestLargeSectors has a disk with logical sectors of 4096 bytes.
+func TestLargeSectors(t *testing.T) {
+	device, _ := loopDisk(t, "64M", "--sector-size", "4096")
+	dir := mounted(t, device, "ext4")
+	r := runLilo(t, "-C", furnish(t, dir))
+	if r.code != exitError || !strings.Contains(r.err, "logical sectors of 4096 bytes") {
+		t.Errorf("lilo: %+v; want exit status 1, and why", r)
+	}
+	if got := readDisk(t, device, 4096); !bytes.Equal(got[:1024], make([]byte, 1024)) {
+		t.Error("the disk's start was written")
+	}
+}
+
+// TestBackup has a boot sector of something else.
+func TestBackup(t *testing.T) {
+	device, _ := loopDisk(t, "64M")
+	sh(t, "mkfs.ext4", "-q", device)
+	old := append(bytes.Repeat([]byte("x"), 440), make([]byte, 72)...)
+	overwriteSector(t, device, old)
+	dir := t.TempDir()
+	sh(t, "mount", device, dir)
+	t.Cleanup(func() { _ = exec.CommandContext(context.WithoutCancel(t.Context()), "umount", dir).Run() })
+	conf := furnish(t, dir)
+	for range 2 {
+		mustLilo(t, "-C", conf)
+		names, err := filepath.Glob(dir + "/boot.*")
+		if err != nil || len(names) != 1 {
+			t.Fatalf("copies of the old boot sector: %v, %v", names, err)
+		}
+		if got, err := os.ReadFile(names[0]); err != nil || !bytes.Equal(got, old) {
+			t.Errorf("the copy of the old boot sector has %d bytes of something else, or: %v", len(got), err)
+		}
+	}
+	bootable(t, device)
+}
