@@ -58,7 +58,7 @@ func (b *builder) modules(kernel string, names []string) error {
 // decompressor adds the library that insmod loads for a compressed module,
 // where the guest has it: newer ones don't name it among what they need.
 func (b *builder) decompressor(module string) error {
-	lib := ""
+	var lib string
 	switch path.Ext(module) {
 	case ".xz":
 		lib = "liblzma.so.5"
