@@ -58,7 +58,7 @@ type Edit struct {
 // Program is a file that esxodus brings along.
 type Program struct {
 	Path   string `json:"path"`   // absolute, in the guest
-	Source string `json:"source"` // what it is: "lilo", "lilo.8", "hooks/zz-runlilo"
+	Source string `json:"source"` // what it is: "lilo", else as package guestfiles has it
 	Mode   uint32 `json:"mode"`   // permission bits
 }
 

@@ -18,6 +18,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/conf"
+	"esxodus/convert/lilo/guestfiles"
 	"esxodus/disk"
 	"esxodus/inventory"
 )
@@ -151,6 +152,11 @@ func TestNew(t *testing.T) {
 			}
 			conv, entries, concerns := New(input(t, a))
 			checkLilo(t, conv)
+			for _, p := range conv.Programs {
+				if _, err := guestfiles.File(p.Source); err != nil && p.Source != "lilo" {
+					t.Error(err)
+				}
+			}
 			got := show(conv, entries, concerns)
 			last := &a.Files[len(a.Files)-1]
 			if last.Name != "want" {

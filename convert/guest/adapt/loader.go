@@ -219,7 +219,7 @@ func (b *builder) programs() {
 		b.out.Programs = append(b.out.Programs, guest.Program{Path: path, Source: source, Mode: mode})
 	}
 	add(liloPath, "lilo", 0o755)
-	add("/usr/share/man/man8/lilo.8.gz", "lilo.8", 0o644)
+	add("/usr/share/man/man8/lilo.8.gz", "lilo.8.gz", 0o644)
 	if !b.family.dpkg {
 		add("/etc/kernel/install.d/95-lilo.install", "hooks/95-lilo.install", 0o755)
 		return
