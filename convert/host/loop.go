@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loopTries is how many free loop devices others may take before us.
-const loopTries = 50
+const (
+	// loopTries is how often others, or udev's look at a new device, may be in
+	// the way of a free loop device.
+	loopTries = 200
+	loopPause = 20 * time.Millisecond
+)
 
 // loop is a file as a block device. The kernel takes it apart when the last
 // that has it open closes it, be it by dying.
@@ -40,8 +44,11 @@ func openLoop(ctx context.Context, file *os.File) (*loop, error) {
 		if err == nil || !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EWOULDBLOCK) {
 			return l, err
 		}
+		if err := pause(ctx, loopPause); err != nil {
+			return nil, err
+		}
 	}
-	return nil, fmt.Errorf("loop device: others took %d free ones before us", loopTries)
+	return nil, fmt.Errorf("loop device: others had each free one, %d times", loopTries)
 }
 
 // attach locks a loop device before it has a content, and gives it the file.
@@ -77,11 +84,18 @@ func openNode(ctx context.Context, path string) (*os.File, error) {
 		if !errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
 			return dev, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for %s: %w", path, context.Cause(ctx))
-		case <-time.After(50 * time.Millisecond):
+		if err := pause(ctx, loopPause); err != nil {
+			return nil, fmt.Errorf("waiting for %s: %w", path, err)
 		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
 	}
 }
 

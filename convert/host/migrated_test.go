@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
@@ -190,6 +191,7 @@ func migrate(t *testing.T, paths []string, r layout.Request) migrated {
 
 func templatesOf(t *testing.T, dir string, l layout.Layout, images []disk.Image) map[string]string {
 	t.Helper()
+	start := time.Now()
 	heads, err := Templates(t.Context(), Tool{}, dir, l.Groups, func(address string) (io.ReaderAt, error) {
 		for i, d := range l.Disks {
 			if d.Address == address {
@@ -201,6 +203,7 @@ func templatesOf(t *testing.T, dir string, l layout.Layout, images []disk.Image)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("heads of %d disks took %v", len(heads), time.Since(start))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)

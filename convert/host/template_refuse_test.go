@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"esxodus/convert/layout"
 )
 
@@ -199,6 +201,23 @@ func TestHelperTemplate(t *testing.T) {
 		if _, err := Templates(t.Context(), Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return rawImage(t, pv), nil }); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestTemplateParallel makes the heads of several VMs at once.
+func TestTemplateParallel(t *testing.T) {
+	groups, pv := templateGroups(t)
+	img := rawImage(t, pv)
+	var g errgroup.Group
+	for range 5 {
+		dir := t.TempDir()
+		g.Go(func() error {
+			_, err := Templates(t.Context(), Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return img, nil })
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
