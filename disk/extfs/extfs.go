@@ -21,6 +21,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"esxodus/disk/internal/fsview"
 )
 
 // ErrFormat is wrapped by errors that say that the bytes make no sense or use
@@ -49,6 +51,8 @@ const (
 // FS is an open file system. It keeps no cache; the reader under it should.
 // Several goroutines may use it.
 type FS struct {
+	fsview.View
+
 	r         io.ReaderAt
 	size      int64
 	blockSize int64
@@ -80,6 +84,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 		return nil, fmt.Errorf("%w: it claims %d blocks of %d bytes in a space of %d bytes", ErrFormat, f.blocks, f.blockSize, size)
 	}
 	f.r, f.size = r, size
+	f.View = fsview.New(f, rootInode, MaxFile)
 	return f, nil
 }
 
@@ -194,9 +199,3 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	}
 	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
 }
-
-var (
-	errNotDir  = errors.New("not a directory")
-	errIsDir   = errors.New("is a directory")
-	errNotFile = errors.New("neither a regular file nor a directory")
-)

@@ -16,6 +16,8 @@ import (
 	backend "github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/ext4"
 	"github.com/google/go-cmp/cmp"
+
+	"esxodus/disk/internal/fsview"
 )
 
 // tool finds a program, and fails or skips the test without it.
@@ -224,8 +226,8 @@ func TestErrors(t *testing.T) {
 		is              error
 	}{
 		{"missing", "etc/none", "open etc/none: file does not exist", fs.ErrNotExist},
-		{"through a file", "empty/x", "open empty/x: inode 13: not a directory", errNotDir},
-		{"link", "short", "open short: neither a regular file nor a directory", errNotFile},
+		{"through a file", "empty/x", "open empty/x: inode 13: not a directory", fsview.ErrNotDir},
+		{"link", "short", "open short: neither a regular file nor a directory", fsview.ErrNotFile},
 		{"invalid", "/etc", "open /etc: invalid argument", fs.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

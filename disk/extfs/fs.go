@@ -3,32 +3,39 @@ package extfs
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"io/fs"
-	"path"
-	"slices"
-	"strings"
 	"time"
+
+	"esxodus/disk/internal/fsview"
 )
 
-var (
-	_ fs.ReadDirFS  = (*FS)(nil)
-	_ fs.StatFS     = (*FS)(nil)
-	_ fs.ReadLinkFS = (*FS)(nil)
-)
-
-// dirent is an entry of a directory.
-type dirent struct {
-	inode int64
-	name  string
-	kind  byte // 0 unknown, else the file's type
+// node is an inode and the file system that it is in.
+type node struct {
+	fsys *FS
+	in   inode
 }
+
+// Node reads an inode, for [fsview.View].
+func (f *FS) Node(number uint64) (fsview.Node, error) {
+	in, err := f.inode(int64(min(number, 1<<62))) //nolint:gosec // bounded
+	if err != nil {
+		return nil, err
+	}
+	return node{fsys: f, in: in}, nil
+}
+
+func (n node) Mode() fs.FileMode                       { return fsview.Mode(n.in.mode) }
+func (n node) Size() int64                             { return n.in.size }
+func (n node) ModTime() time.Time                      { return n.in.mtime }
+func (n node) Entries() ([]fsview.Entry, error)        { return n.fsys.entries(n.in) }
+func (n node) ReadAt(p []byte, off int64) (int, error) { return n.fsys.readAt(n.in, p, off) }
+func (n node) Link() (string, error)                   { return n.fsys.link(n.in) }
 
 // entries lists a directory, but for . and "..". An indexed directory is read
 // like any other: its index hides in entries that look unused.
-func (f *FS) entries(in inode) ([]dirent, error) {
+func (f *FS) entries(in inode) ([]fsview.Entry, error) {
 	if in.mode&modeMask != modeDir {
-		return nil, fmt.Errorf("inode %d: %w", in.number, errNotDir)
+		return nil, fmt.Errorf("inode %d: %w", in.number, fsview.ErrNotDir)
 	}
 	if in.size > MaxDir {
 		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes is more than is read, %d", ErrFormat, in.number, in.size, MaxDir)
@@ -36,7 +43,7 @@ func (f *FS) entries(in inode) ([]dirent, error) {
 	if in.flags&flagInline != 0 {
 		return f.inlineEntries(in)
 	}
-	var es []dirent
+	var es []fsview.Entry
 	b := make([]byte, f.blockSize)
 	for off := int64(0); off < in.size; off += f.blockSize {
 		n, err := f.readAt(in, b, off)
@@ -52,7 +59,7 @@ func (f *FS) entries(in inode) ([]dirent, error) {
 
 // inlineEntries lists a directory kept in its inode: 4 bytes of parent, then
 // entries; the rest follows in the attribute.
-func (f *FS) inlineEntries(in inode) ([]dirent, error) {
+func (f *FS) inlineEntries(in inode) ([]fsview.Entry, error) {
 	es, err := parseDir(nil, in.block[4:])
 	if err != nil {
 		return nil, fmt.Errorf("inline directory inode %d: %w", in.number, err)
@@ -64,7 +71,7 @@ func (f *FS) inlineEntries(in inode) ([]dirent, error) {
 }
 
 // parseDir appends the entries of one block.
-func parseDir(es []dirent, b []byte) ([]dirent, error) {
+func parseDir(es []fsview.Entry, b []byte) ([]fsview.Entry, error) {
 	le := binary.LittleEndian
 	for len(b) >= 8 {
 		length, nameLen := int(le.Uint16(b[4:])), int(b[6])
@@ -74,211 +81,11 @@ func parseDir(es []dirent, b []byte) ([]dirent, error) {
 		if length < 8 || length > len(b) || 8+nameLen > length {
 			return nil, fmt.Errorf("%w: entry of %d bytes with a name of %d", ErrFormat, length, nameLen)
 		}
-		e := dirent{inode: int64(le.Uint32(b)), name: string(b[8 : 8+nameLen]), kind: b[7]}
-		if e.inode != 0 && e.name != "." && e.name != ".." && e.name != "" && !strings.Contains(e.name, "/") {
+		e := fsview.Entry{Number: uint64(le.Uint32(b)), Name: string(b[8 : 8+nameLen]), Kind: fsview.Kind(b[7])}
+		if e.Number != 0 && fsview.ValidName(e.Name) {
 			es = append(es, e)
 		}
 		b = b[length:]
 	}
-	return es, nil
-}
-
-// walk finds the inode of a path, whose directories must be real ones:
-// symbolic links are the caller's to follow.
-func (f *FS) walk(op, name string) (inode, error) {
-	if !fs.ValidPath(name) {
-		return inode{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
-	}
-	in, err := f.inode(rootInode)
-	if err != nil || name == "." {
-		return in, wrap(op, name, err)
-	}
-	for elem := range strings.SplitSeq(name, "/") {
-		es, err := f.entries(in)
-		if err != nil {
-			return inode{}, wrap(op, name, err)
-		}
-		i := slices.IndexFunc(es, func(e dirent) bool { return e.name == elem })
-		if i < 0 {
-			return inode{}, wrap(op, name, fs.ErrNotExist)
-		}
-		if in, err = f.inode(es[i].inode); err != nil {
-			return inode{}, wrap(op, name, err)
-		}
-	}
-	return in, nil
-}
-
-func wrap(op, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &fs.PathError{Op: op, Path: name, Err: err}
-}
-
-// Open opens a regular file or a directory; a symbolic link, or a path that
-// leads through one, is an error. Reading stops at [MaxFile].
-func (f *FS) Open(name string) (fs.File, error) {
-	in, err := f.walk("open", name)
-	if err != nil {
-		return nil, err
-	}
-	info := info{name: path.Base(name), in: in}
-	switch in.mode & modeMask {
-	case modeDir:
-		es, err := f.ReadDir(name)
-		return &dir{info: info, entries: es}, err
-	case modeFile:
-		return &file{fsys: f, info: info}, nil
-	default:
-		return nil, wrap("open", name, errNotFile)
-	}
-}
-
-// ReadDir lists a directory, sorted by name. Entries take their type from the
-// directory, so that listing reads no inodes; Info reads one.
-func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
-	in, err := f.walk("readdir", name)
-	if err != nil {
-		return nil, err
-	}
-	es, err := f.entries(in)
-	if err != nil {
-		return nil, wrap("readdir", name, err)
-	}
-	slices.SortFunc(es, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
-	out := make([]fs.DirEntry, len(es))
-	for i, e := range es {
-		out[i] = entry{fsys: f, d: e}
-	}
-	return out, nil
-}
-
-// Stat is Lstat: links are the caller's to follow.
-func (f *FS) Stat(name string) (fs.FileInfo, error) { return f.Lstat(name) }
-
-// Lstat describes the file itself, be it a link.
-func (f *FS) Lstat(name string) (fs.FileInfo, error) {
-	in, err := f.walk("lstat", name)
-	if err != nil {
-		return nil, err
-	}
-	return info{name: path.Base(name), in: in}, nil
-}
-
-// ReadLink returns a symbolic link's target as it stands.
-func (f *FS) ReadLink(name string) (string, error) {
-	in, err := f.walk("readlink", name)
-	if err != nil {
-		return "", err
-	}
-	if in.mode&modeMask != modeLink {
-		return "", wrap("readlink", name, fs.ErrInvalid)
-	}
-	target, err := f.link(in)
-	return target, wrap("readlink", name, err)
-}
-
-// info is a fs.FileInfo.
-type info struct {
-	name string
-	in   inode
-}
-
-func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return i.in.size }
-func (i info) Mode() fs.FileMode  { return i.in.fileMode() }
-func (i info) ModTime() time.Time { return i.in.mtime }
-func (i info) IsDir() bool        { return i.Mode().IsDir() }
-func (i info) Sys() any           { return nil }
-
-// entry is a fs.DirEntry.
-type entry struct {
-	fsys *FS
-	d    dirent
-}
-
-func (e entry) Name() string { return e.d.name }
-func (e entry) IsDir() bool  { return e.Type().IsDir() }
-
-func (e entry) Type() fs.FileMode {
-	switch e.d.kind {
-	case 1:
-		return 0
-	case 2:
-		return fs.ModeDir
-	case 3:
-		return fs.ModeDevice | fs.ModeCharDevice
-	case 4:
-		return fs.ModeDevice
-	case 5:
-		return fs.ModeNamedPipe
-	case 6:
-		return fs.ModeSocket
-	case 7:
-		return fs.ModeSymlink
-	}
-	i, err := e.Info() // a file system without the feature filetype
-	if err != nil {
-		return fs.ModeIrregular
-	}
-	return i.Mode().Type()
-}
-
-func (e entry) Info() (fs.FileInfo, error) {
-	in, err := e.fsys.inode(e.d.inode)
-	return info{name: e.d.name, in: in}, err
-}
-
-// file is an open regular file.
-type file struct {
-	fsys *FS
-	info info
-	off  int64
-}
-
-func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *file) Close() error               { return nil }
-
-func (f *file) Read(p []byte) (int, error) {
-	if f.off >= MaxFile && f.off < f.info.in.size {
-		return 0, fmt.Errorf("%s: larger than what is read, %d bytes", f.info.name, MaxFile)
-	}
-	n, err := f.fsys.readAt(f.info.in, p, f.off)
-	f.off += int64(n)
-	return n, err
-}
-
-// ReadAt implements io.ReaderAt.
-func (f *file) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fs.ErrInvalid
-	}
-	n, err := f.fsys.readAt(f.info.in, p, off)
-	if err == nil && n < len(p) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// dir is an open directory.
-type dir struct {
-	info    info
-	entries []fs.DirEntry
-}
-
-func (d *dir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *dir) Close() error               { return nil }
-func (d *dir) Read([]byte) (int, error)   { return 0, errIsDir }
-
-func (d *dir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n <= 0 || n > len(d.entries) {
-		if n > 0 && len(d.entries) == 0 {
-			return nil, io.EOF
-		}
-		n = len(d.entries)
-	}
-	es := d.entries[:n]
-	d.entries = d.entries[n:]
 	return es, nil
 }

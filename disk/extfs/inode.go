@@ -4,12 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 )
 
 const (
-	modeMask, modeDir, modeFile, modeLink = 0xf000, 0x4000, 0x8000, 0xa000
+	modeMask, modeDir, modeFile = 0xf000, 0x4000, 0x8000
 
 	flagEncrypt = 0x800
 	flagExtents = 0x80000
@@ -66,33 +65,6 @@ func (f *FS) inode(number int64) (inode, error) {
 		return inode{}, fmt.Errorf("%w: inode %d: size %d", ErrFormat, number, in.size)
 	}
 	return in, nil
-}
-
-func (in inode) fileMode() fs.FileMode {
-	m := fs.FileMode(in.mode & 0o777)
-	switch in.mode & modeMask {
-	case modeDir:
-		m |= fs.ModeDir
-	case modeLink:
-		m |= fs.ModeSymlink
-	case modeFile:
-	case 0x1000:
-		m |= fs.ModeNamedPipe
-	case 0x2000:
-		m |= fs.ModeDevice | fs.ModeCharDevice
-	case 0x6000:
-		m |= fs.ModeDevice
-	case 0xc000:
-		m |= fs.ModeSocket
-	default:
-		m |= fs.ModeIrregular
-	}
-	for bit, mode := range map[uint16]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if in.mode&bit != 0 {
-			m |= mode
-		}
-	}
-	return m
 }
 
 // find returns the block of the file system that holds block n of the file,

@@ -53,6 +53,9 @@ func TestAgainstKernel(t *testing.T) {
 			}
 			var want map[string]string
 			mount(t, path, func(dir string) {
+				if testing.Short() {
+					tt.big = min(tt.big, 200)
+				}
 				populate(t, dir, tt.big)
 				want = manifest(t, os.DirFS(dir).(fs.ReadLinkFS))
 			})
