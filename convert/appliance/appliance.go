@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ type Appliance struct {
 	fish   *host.Process
 	dir    string // private: guestfish's files, and those that go in and out
 	disks  []Disk
+	sock   string // libguestfs's directory of sockets, "" until it is known
 	log    *slog.Logger
 	broken error // why nothing can be asked any more
 }
@@ -143,7 +145,29 @@ func (a *Appliance) launch(ctx context.Context, o Options) error {
 	if _, err := a.call(ctx, launchLimit, "run"); err != nil {
 		return fmt.Errorf("starting the appliance: %w (libguestfs-test-tool shows the whole of it)", err)
 	}
+	pid, err := a.call(ctx, quick, "get-pid")
+	if err != nil {
+		return fmt.Errorf("starting the appliance: %w", err)
+	}
+	a.sock = socketDir(pid)
 	return nil
+}
+
+// socketPath finds the socket among the arguments of QEMU, as libguestfs
+// starts it.
+var socketPath = regexp.MustCompile(`path=(/[^,\x00]*/libguestfs[A-Za-z0-9]{6})/guestfsd\.sock`)
+
+// socketDir is the directory of sockets of the appliance whose QEMU has this
+// process id. libguestfs chooses it, and doesn't let us.
+func socketDir(pid string) string {
+	b, err := os.ReadFile(filepath.Join("/proc", filepath.Base(pid), "cmdline"))
+	if err != nil {
+		return "" // libguestfs itself removes it, unless it is killed
+	}
+	if m := socketPath.FindSubmatch(b); m != nil {
+		return string(m[1])
+	}
+	return ""
 }
 
 // label is the label of the disk at index i: libguestfs allows letters only.
@@ -204,8 +228,9 @@ func (a *Appliance) Close(ctx context.Context) error {
 
 var errClosed = errors.New("it is closed")
 
-// halt ends guestfish, and with it the appliance, and removes their files. With a grace of 0 nothing
-// that guestfish says about it is an error: that it died is known.
+// halt ends guestfish, and with it the appliance, and removes their files.
+// With a grace of 0 nothing that guestfish says about it is an error: that it
+// died is known.
 func (a *Appliance) halt(grace time.Duration) error {
 	err := a.fish.Stop(grace)
 	if grace == 0 {
@@ -213,6 +238,9 @@ func (a *Appliance) halt(grace time.Duration) error {
 	}
 	if a.broken == nil {
 		a.broken = errClosed
+	}
+	if a.sock != "" {
+		err = errors.Join(err, os.RemoveAll(a.sock)) // left if guestfish was killed
 	}
 	return errors.Join(err, os.RemoveAll(a.dir))
 }

@@ -54,7 +54,11 @@ func (a *Appliance) call(ctx context.Context, limit time.Duration, name string, 
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("%s: not done: %w", name, context.Cause(ctx))
 	}
+	start := time.Now()
 	out, err := a.converse(ctx, line)
+	if a.log != nil {
+		a.log.DebugContext(ctx, "appliance answered", "call", name, "args", args, "took", time.Since(start), "error", err)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

@@ -144,7 +144,8 @@ func (a *Appliance) Command(ctx context.Context, argv ...string) (string, error)
 		return "", fmt.Errorf("no program to run in the guest")
 	}
 	env := "env -i HOME=/root TERM=dumb LC_ALL=C SHELL=/bin/sh DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
-	out, err := a.call(ctx, runLimit, "sh", "("+env+shellWords(argv)+") </dev/null 2>&1; printf '\\n"+status+"%d' $?")
+	// libguestfs would end the output at the first NUL.
+	out, err := a.call(ctx, runLimit, "sh", "{ "+env+shellWords(argv)+" </dev/null; printf '\\n"+status+"%d' $?; } 2>&1 | tr -d '\\000'")
 	if err != nil {
 		return "", fmt.Errorf("%s in the guest: %w", argv[0], err)
 	}

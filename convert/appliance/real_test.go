@@ -1,17 +1,27 @@
 package appliance
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/goleak"
 
 	"esxodus/convert/host"
 	"esxodus/fixtures"
 )
 
-// debian launches an appliance over the Debian guest's disk, of which nothing
-// changes, and mounts its root.
-func debian(t *testing.T) *Appliance {
+// overlay is the path of an overlay over the Debian guest's disk, of which
+// nothing changes, in a directory with a name that needs quoting.
+func overlay(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("launches a virtual machine")
@@ -22,43 +32,398 @@ func debian(t *testing.T) *Appliance {
 	}
 	fixtures.Tool(t, "qemu-img")
 	base := filepath.Join(fixtures.Guest(t, "debian"), "debian-flat.vmdk")
-	overlays, err := host.Overlays(t.Context(), host.Tool{}, filepath.Join(fixtures.OpenDir(t), `ov "1", Büro's 100%`), []string{base})
+	dir := filepath.Join(fixtures.OpenDir(t), `ov "1", a=b Büro's 100%`)
+	overlays, err := host.Overlays(t.Context(), host.Tool{}, dir, []string{base})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := Start(t.Context(), host.Tool{}, []Disk{{Name: "scsi0:0", Path: overlays[0], Format: "qcow2"}}, Options{CPUs: 2, TempDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
+	return overlays[0]
 }
 
-func TestDebian(t *testing.T) {
-	a := debian(t)
+// launched launches an appliance over the Debian guest.
+func launched(t *testing.T, temp string) (*Appliance, string) {
+	t.Helper()
+	disk := overlay(t)
+	a, err := Start(t.Context(), host.Tool{}, []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}, Options{CPUs: 2, TempDir: temp})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close(context.WithoutCancel(t.Context())) })
+	return a, disk
+}
+
+// gone checks that no process has a file of the appliance, and that its
+// directories are removed.
+func gone(t *testing.T, disk, temp, sock string) {
+	t.Helper()
+	args, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range args {
+		if b, err := os.ReadFile(name); err == nil && bytes.Contains(b, []byte(filepath.Base(filepath.Dir(filepath.Dir(disk))))) {
+			t.Errorf("a process is left: %s %.300q", name, b)
+		}
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+	if _, err := os.Stat(sock); sock != "" && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left: %v", sock, err)
+	}
+}
+
+// TestAppliance does everything in one appliance, as its launch takes long.
+func TestAppliance(t *testing.T) {
+	temp := t.TempDir()
+	a, disk := launched(t, temp)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	if a.sock == "" {
+		t.Error("the directory of sockets is not known")
+	}
+	t.Run("fsck", func(t *testing.T) { testFSCheck(t, a) })
+	if err := a.Mount(t.Context(), "disk:scsi0:0#1", "/"); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		test func(*testing.T, *Appliance)
+	}{
+		{"read", testRead}, {"hostile names", testNames}, {"write", testWrite}, {"links", testLinks}, {"special files", testSpecial},
+		{"commands", testCommands}, {"cover", testCover}, {"append", testAppend}, {"refused", testRefused},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, a) })
+	}
+	if t.Failed() {
+		return
+	}
+	// The last is one that doesn't come back.
+	_, err := a.call(t.Context(), time.Second, "debug", "sh", "sleep 1000")
+	if err == nil || !strings.Contains(err.Error(), "debug: no answer of the appliance within 1s") {
+		t.Errorf("a call that hangs = %v; want the limit", err)
+	}
+	gone(t, disk, temp, a.sock)
+	if _, err := a.Command(t.Context(), "true"); err == nil || !strings.Contains(err.Error(), "the appliance was stopped: debug: no answer") {
+		t.Errorf("a call after that = %v; want why it can't be", err)
+	}
+	if err := a.Close(t.Context()); err != nil {
+		t.Errorf("Close of an appliance that was killed = %v", err)
+	}
+}
+
+func testFSCheck(t *testing.T, a *Appliance) {
+	tests := []struct{ device, content, err string }{
+		{"disk:scsi0:0#1", "ext4", ""},
+		{"disk:scsi0:0#2", "swap", ""},
+		{"disk:scsi0:0#1", "swap", "swap on disk:scsi0:0#1 is damaged, as its check says (status 1)"},
+		{"disk:scsi0:0#2", "ext4", "ext4 on disk:scsi0:0#2 is damaged, as its check says (status 8): e2fsck"},
+		{"disk:scsi0:0#1", "btrfs", `file system on disk:scsi0:0#1: no check is known for "btrfs"`},
+		{"/dev/vg/it's", "ext4", "ext4 on /dev/vg/it's is damaged"},
+	}
+	for _, tt := range tests {
+		err := a.FSCheck(t.Context(), tt.device, tt.content)
+		if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
+			t.Errorf("FSCheck(%s, %s) = %v; want %s", tt.device, tt.content, err, tt.err)
+		}
+	}
+}
+
+func testRead(t *testing.T, a *Appliance) {
+	view := a.FS(t.Context())
+	b, err := view.ReadFile("etc/debian_version")
+	if err != nil || !strings.HasPrefix(string(b), "12.") {
+		t.Errorf("etc/debian_version = %q, %v", b, err)
+	}
+	if _, err := view.ReadFile("etc/nothing"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that isn't there = %v; want fs.ErrNotExist", err)
+	}
+	if to, err := view.ReadLink("bin"); to != "usr/bin" || err != nil {
+		t.Errorf("bin -> %q, %v; want usr/bin", to, err)
+	}
+	sub, err := fs.Sub(view, "etc/initramfs-tools/scripts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fstest.TestFS(sub, "init-top", "local-top"); err != nil {
+		t.Error(err)
+	}
+	free, inodes, err := a.Free(t.Context(), "/")
+	if err != nil || free < 1<<20 || free > 3<<30 || inodes < 1000 {
+		t.Errorf("Free = %d bytes, %d inodes, %v", free, inodes, err)
+	}
+}
+
+// testNames writes files whose names act on shells, on guestfish, on terminals.
+func testNames(t *testing.T, a *Appliance) {
 	ctx := t.Context()
-	if err := a.FSCheck(ctx, "disk:scsi0:0#1", "ext4"); err != nil {
-		t.Error(err)
+	names := []string{
+		`it's "quoted" \n`, "new\nline", "-dash", "~root", " blanks ", "Büro 100%", "$(reboot)`id`|cat;&", "\xff\xfe", "win:x", "{1..3}", "<<END", "#1", "!ls",
 	}
-	if err := a.FSCheck(ctx, "disk:scsi0:0#2", "swap"); err != nil {
-		t.Error(err)
-	}
-	if err := a.FSCheck(ctx, "disk:scsi0:0#2", "ext4"); err == nil {
-		t.Error("swap checks as ext4")
-	} else {
-		t.Log(err)
-	}
-	if err := a.Mount(ctx, "disk:scsi0:0#1", "/"); err != nil {
+	if err := a.MkdirAll(ctx, "/srv/hostile"); err != nil {
 		t.Fatal(err)
 	}
-	b, err := a.FS(ctx).ReadFile("etc/fstab")
-	t.Logf("%s %v", b, err)
-	_, err = a.FS(ctx).ReadFile("etc/fstabx")
+	for i, name := range names {
+		content := []byte("content of \x00 " + name)
+		written, err := a.WriteFile(ctx, "/srv/hostile/"+name, content, 0o640)
+		if err != nil || written != "/srv/hostile/"+name {
+			t.Errorf("WriteFile(%q) = %q, %v", name, written, err)
+			continue
+		}
+		got, err := a.FS(ctx).ReadFile("srv/hostile/" + strings.ToValidUTF8(name, "?"))
+		if strings.Contains(name, "\xff") { // no name for io/fs
+			continue
+		}
+		if err != nil || !bytes.Equal(got, content) {
+			t.Errorf("ReadFile(%q) = %q, %v; want %q", name, got, err, content)
+		}
+		if i > 2 {
+			continue // it takes long
+		}
+		out, err := a.Command(ctx, "cat", "/srv/hostile/"+name)
+		if want := strings.ReplaceAll(string(content), "\x00", ""); err != nil || out != want {
+			t.Errorf("cat %q = %q, %v; want %q", name, out, err, want)
+		}
+	}
+	entries, err := a.FS(ctx).ReadDir("srv/hostile")
+	if err != nil || len(entries) != len(names) {
+		t.Fatalf("ReadDir = %v, %v; want %d names", entries, err, len(names))
+	}
+	found := map[string]bool{}
+	for _, e := range entries {
+		found[e.Name()] = e.Type().IsRegular()
+	}
+	for _, name := range names {
+		if !found[name] {
+			t.Errorf("ReadDir lacks the file %q", name)
+		}
+	}
+}
+
+func testWrite(t *testing.T, a *Appliance) {
+	ctx := t.Context()
+	must := func(_ string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(a.WriteFile(ctx, "/srv/kept", []byte("old"), 0o600))
+	must(a.Command(ctx, "chown", "12:34", "/srv/kept"))
+	must(a.Command(ctx, "chmod", "4751", "/srv/kept"))
+	must(a.call(ctx, quick, "setxattr", "user.note", "kept", "4", "/srv/kept"))
+	must(a.WriteFile(ctx, "/srv/kept", []byte("new"), 0o600))
+	info, err := a.FS(ctx).Lstat("srv/kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := info.(Info) //nolint:forcetypeassert,errcheck // it is one
+	if st.UID != 12 || st.GID != 34 || st.Mode() != fs.ModeSetuid|0o751 || st.Size() != 3 {
+		t.Errorf("after a write: owner %d:%d, mode %v, %d bytes; want 12:34, -rwsr-x--x, 3", st.UID, st.GID, st.Mode(), st.Size())
+	}
+	if out, err := a.call(ctx, quick, "lgetxattrs", "/srv/kept"); err != nil || !strings.Contains(out, "user.note") {
+		t.Errorf("attributes after a write: %q, %v; want user.note", out, err)
+	}
+	if info, err := a.FS(ctx).Lstat("srv/hostile/-dash"); err != nil || info.Mode() != 0o640 {
+		t.Errorf("a new file: %v, %v; want mode 0640", info, err)
+	}
+	if err := a.Remove(ctx, "/srv/kept"); err != nil {
+		t.Error(err)
+	}
+	if err := a.Remove(ctx, "/srv/kept"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("removing it again = %v; want fs.ErrNotExist", err)
+	}
+}
+
+func testLinks(t *testing.T, a *Appliance) {
+	ctx := t.Context()
+	for name, to := range map[string]string{"/srv/etc": "/etc", "/srv/up": "../../../../../../etc", "/srv/nowhere": "/no/thing", "/srv/loop": "loop"} {
+		if err := a.Symlink(ctx, to, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"/srv/etc/note": "/etc/note", "/srv/up/note2": "/etc/note2"} {
+		written, err := a.WriteFile(ctx, name, []byte("x"), 0o644)
+		if written != want || err != nil {
+			t.Errorf("WriteFile(%s) wrote %q, %v; want %s", name, written, err, want)
+		}
+	}
+	if _, err := os.Stat("/etc/note"); err == nil {
+		t.Error("the host has /etc/note now")
+	}
+	for _, name := range []string{"/srv/nowhere", "/srv/loop", "/srv/nowhere/x"} {
+		if written, err := a.WriteFile(ctx, name, []byte("x"), 0o644); err == nil {
+			t.Errorf("WriteFile(%s) wrote %s", name, written)
+		}
+	}
+	if err := a.Symlink(ctx, "/usr", "/srv/etc"); err != nil {
+		t.Errorf("replacing a link = %v", err)
+	}
+	if to, err := a.FS(ctx).ReadLink("srv/etc"); to != "/usr" || err != nil {
+		t.Errorf("srv/etc -> %q, %v; want /usr", to, err)
+	}
+	if err := a.Symlink(ctx, "/usr", "/etc/note"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a link in place of a file = %v; want fs.ErrExist", err)
+	}
+	if err := a.Mount(ctx, "disk:scsi0:0#1", "/srv/up"); err == nil || !strings.Contains(err.Error(), "the guest has a symbolic link there, to /etc") {
+		t.Errorf("mounting on a link = %v", err)
+	}
+}
+
+// testSpecial holds that nothing waits for the other end of a pipe.
+func testSpecial(t *testing.T, a *Appliance) {
+	ctx := t.Context()
+	if _, err := a.Command(ctx, "mkfifo", "/srv/fifo"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.FS(ctx).Open("srv/fifo"); err == nil || !strings.Contains(err.Error(), "no regular file but p") {
+		t.Errorf("opening a pipe = %v", err)
+	}
+	if _, err := a.WriteFile(ctx, "/srv/fifo", []byte("x"), 0o644); err == nil || !strings.Contains(err.Error(), "/srv/fifo is no regular file but p") {
+		t.Errorf("writing to a pipe = %v", err)
+	}
+	if _, err := a.Command(ctx, "truncate", "-s", "1T", "/srv/huge"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.FS(ctx).ReadFile("srv/huge"); err == nil || !strings.Contains(err.Error(), "1099511627776 bytes are more than is read") {
+		t.Errorf("reading a huge file = %v", err)
+	}
+}
+
+func testCommands(t *testing.T, a *Appliance) {
+	ctx := t.Context()
+	out, err := a.Command(ctx, "sh", "-c", `printf '%s\n' "$1"; echo err >&2; echo $DEBIAN_FRONTEND; id -u; cat; head -c 3 /dev/zero`, "x", `it's "x" \n $HOME`)
+	if want := "it's \"x\" \\n $HOME\nerr\nnoninteractive\n0"; out != want || err != nil {
+		t.Errorf("Command = %q, %v; want %q", out, err, want)
+	}
+	_, err = a.Command(ctx, "sh", "-c", "echo the end; exit 42")
+	var failed *CommandError
+	if !errors.As(err, &failed) || failed.Code != 42 || failed.Out != "the end" {
+		t.Errorf("Command = %v; want exit status 42", err)
+	}
+	if _, err = a.Command(ctx, "frobnicate"); !errors.As(err, &failed) || failed.Code != 127 {
+		t.Errorf("Command = %v; want exit status 127", err)
+	}
+	if _, err := a.Command(ctx, "echo", strings.Repeat("x", 9000)); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("a long command = %v; want that it is too long", err)
+	}
+	// The network is off: there is nothing but lo.
+	if out, err := a.Command(ctx, "ls", "/sys/class/net"); out != "lo" || err != nil {
+		t.Errorf("network interfaces: %q, %v; want lo alone", out, err)
+	}
+}
+
+func testCover(t *testing.T, a *Appliance) {
+	ctx := t.Context()
+	for _, c := range [][2]string{{"/usr/sbin/update-initramfs", "#!/bin/sh\necho its me\n"}, {"/run", ""}} {
+		if err := a.Cover(ctx, c[0], c[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := a.Command(ctx, "update-initramfs", "-u"); out != "its me" || err != nil {
+		t.Errorf("what is covered = %q, %v", out, err)
+	}
+	if _, err := a.Command(ctx, "touch", "/run/trace"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"/run", "/usr/sbin/update-initramfs"} {
+		if err := a.Uncover(ctx, name); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := a.FS(ctx).Lstat("run/trace"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file in memory is on the disk: %v", err)
+	}
+	if b, err := a.FS(ctx).ReadFile("usr/sbin/update-initramfs"); err != nil || bytes.Contains(b, []byte("its me")) {
+		t.Errorf("update-initramfs is %.40q, %v; want the guest's own", b, err)
+	}
+	if err := a.Cover(ctx, "/srv/fifo", ""); err == nil {
+		t.Error("a pipe can be covered")
+	}
+}
+
+func testAppend(t *testing.T, a *Appliance) {
+	ctx := t.Context()
+	if _, err := a.WriteFile(ctx, "/srv/initrd", []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Symlink(ctx, "initrd", "/srv/initrd.img"); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 512, 1024)
+	copy(want, "abc")
+	for _, add := range []string{"second", strings.Repeat("third", 200)} {
+		if err := a.Append(ctx, "/srv/initrd.img", []byte(add), 512); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, add...)
+		got, err := a.FS(ctx).ReadFile("srv/initrd")
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("after appending %.10q: %d bytes, %v; want %d", add, len(got), err, len(want))
+		}
+		want = append(want, make([]byte, 511-(len(want)+511)%512)...)
+	}
+	if info, err := a.FS(ctx).Lstat("srv/initrd"); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode after appending: %v, %v; want 0600", info.Mode(), err)
+	}
+	if err := a.Append(ctx, "/srv/hostile", []byte("x"), 512); err == nil {
+		t.Error("a directory can be appended to")
+	}
+}
+
+func testRefused(t *testing.T, a *Appliance) {
+	if err := a.Mount(t.Context(), "/dev/vg/root", "/srv"); err == nil || !strings.HasPrefix(err.Error(), "mounting /dev/vg/root at /srv: mount: ") {
+		t.Errorf("mounting what isn't there = %v", err)
+	}
+	if err := a.Upload(t.Context(), "/etc/passwd", "/etc/passwd"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("uploading over a file = %v; want fs.ErrExist", err)
+	}
+}
+
+// TestCancel ends an appliance while it is launched.
+func TestCancel(t *testing.T) {
+	disk := overlay(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	temp := t.TempDir()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("the admin pressed Ctrl-C")
+	time.AfterFunc(3*time.Second, func() { cancel(why) })
+	start := time.Now()
+	a, err := Start(ctx, host.Tool{}, []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}, Options{TempDir: temp})
+	if a != nil || !errors.Is(err, why) {
+		t.Errorf("Start = %v; want %v", err, why)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	gone(t, disk, temp, "")
+}
+
+// TestNotAnImage launches an appliance whose disk QEMU refuses.
+func TestNotAnImage(t *testing.T) {
+	overlay(t)
+	temp := t.TempDir()
+	disk := filepath.Join(t.TempDir(), "x.qcow2")
+	if err := os.WriteFile(disk, []byte("no image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(t.Context(), host.Tool{}, []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}, Options{TempDir: temp})
+	if err == nil || !strings.HasPrefix(err.Error(), "starting the appliance: ") {
+		t.Errorf("Start = %v; want that it can't be launched", err)
+	}
 	t.Log(err)
-	es, err := a.FS(ctx).ReadDir("etc/initramfs-tools")
-	t.Log(es, err)
-	out, err := a.Command(ctx, "sh", "-c", "echo \"$1\"; env; exit 3", "a", `it's "x" \n`)
-	t.Log(out, err)
-	if err := a.Close(ctx); err != nil {
-		t.Fatal(err)
+	gone(t, disk, temp, "")
+}
+
+func TestMissing(t *testing.T) {
+	if _, err := exec.LookPath("/usr/sbin/guestfish"); err == nil {
+		t.Skip("guestfish is where it is always found")
 	}
+	t.Setenv("PATH", t.TempDir())
+	temp := t.TempDir()
+	_, err := Start(t.Context(), host.Tool{}, []Disk{{Path: "/x", Format: "raw"}}, Options{TempDir: temp})
+	if !errors.Is(err, errMissing) {
+		t.Errorf("Start = %v; want %v", err, errMissing)
+	}
+	gone(t, filepath.Join(temp, "no-such-directory/a/b"), temp, "")
 }

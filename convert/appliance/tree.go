@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,6 +112,7 @@ func (f FS) ReadDir(name string) ([]fs.DirEntry, error) {
 		}
 		entries = append(entries, fs.FileInfoToDirEntry(info))
 	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return entries, nil
 }
 
@@ -180,9 +183,9 @@ func (i Info) Sys() any           { return nil }
 // fileMode translates Linux's st_mode (inode(7)).
 func fileMode(m int64) fs.FileMode {
 	mode := fs.FileMode(m & 0o777)
-	for bit, flag := range map[int64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if m&bit != 0 {
-			mode |= flag
+	for _, s := range special {
+		if m&s.bit != 0 {
+			mode |= s.flag
 		}
 	}
 	switch m & 0o170000 {
@@ -202,6 +205,23 @@ func fileMode(m int64) fs.FileMode {
 		return mode | fs.ModeSocket
 	}
 	return mode | fs.ModeIrregular
+}
+
+// special are the bits of a mode beside the permissions.
+var special = []struct { //nolint:gochecknoglobals // a constant table
+	bit  int64
+	flag fs.FileMode
+}{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}}
+
+// linuxMode is the reverse of fileMode, without the type.
+func linuxMode(mode fs.FileMode) int64 {
+	m := int64(mode.Perm())
+	for _, s := range special {
+		if mode&s.flag != 0 {
+			m |= s.bit
+		}
+	}
+	return m
 }
 
 // openFile is a file of the guest, as it was when it was opened.
@@ -249,11 +269,14 @@ func (a *Appliance) RealPath(ctx context.Context, name string) (string, error) {
 // attributes; a new one gets mode and belongs to root. A symbolic link is
 // followed: what it leads to is replaced. written is the path that was.
 func (a *Appliance) WriteFile(ctx context.Context, name string, content []byte, mode fs.FileMode) (written string, err error) {
-	real, exists, err := a.target(ctx, name)
+	real, old, err := a.target(ctx, name)
 	if err != nil {
 		return "", fmt.Errorf("writing %s: %w", name, err)
 	}
-	err = a.replace(ctx, real, exists, mode, func(temp string) error {
+	if old != nil {
+		mode = old.Mode()
+	}
+	err = a.replace(ctx, real, old != nil, mode, func(temp string) error {
 		return a.upload(ctx, content, temp, -1)
 	})
 	if err != nil {
@@ -278,7 +301,7 @@ func (a *Appliance) Append(ctx context.Context, name string, content []byte, ali
 		return fmt.Errorf("appending to %s: no regular file but %v", name, st.Mode().Type())
 	}
 	size := (st.Size() + align - 1) / align * align
-	err = a.replace(ctx, real, true, 0, func(temp string) error {
+	err = a.replace(ctx, real, true, st.Mode(), func(temp string) error {
 		if _, err := a.call(ctx, copyLimit, "cp", real, temp); err != nil {
 			return err
 		}
@@ -293,30 +316,30 @@ func (a *Appliance) Append(ctx context.Context, name string, content []byte, ali
 	return nil
 }
 
-// target says which file a write to name replaces or makes.
-func (a *Appliance) target(ctx context.Context, name string) (real string, exists bool, err error) {
+// target says which file a write to name makes, or which old one it replaces.
+func (a *Appliance) target(ctx context.Context, name string) (real string, old fs.FileInfo, err error) {
 	real, err = a.RealPath(ctx, name)
 	if err == nil {
 		st, err := a.FS(ctx).Lstat(rel(real))
 		if err != nil {
-			return "", false, err
+			return "", nil, err
 		}
 		if !st.Mode().IsRegular() {
-			return "", false, fmt.Errorf("%s is no regular file but %v", real, st.Mode().Type())
+			return "", nil, fmt.Errorf("%s is no regular file but %v", real, st.Mode().Type())
 		}
-		return real, true, nil
+		return real, st, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", false, err
+		return "", nil, err
 	}
 	if st, err := a.FS(ctx).Lstat(rel(name)); err == nil {
-		return "", false, fmt.Errorf("it is a symbolic link that leads nowhere (%v)", st.Mode())
+		return "", nil, fmt.Errorf("it is a symbolic link that leads nowhere (%v)", st.Mode())
 	}
 	dir, err := a.RealPath(ctx, path.Dir(name))
 	if err != nil {
-		return "", false, err
+		return "", nil, err
 	}
-	return path.Join(dir, path.Base(name)), false, nil
+	return path.Join(dir, path.Base(name)), nil, nil
 }
 
 // rel is an absolute path as a name of io/fs.
@@ -329,16 +352,15 @@ func rel(name string) string {
 }
 
 // replace has fill make a file under a name that nothing has, and gives it
-// the place, and where it has one the attributes, of real.
+// the place, the mode and, where there was one, all other attributes of real.
 func (a *Appliance) replace(ctx context.Context, real string, exists bool, mode fs.FileMode, fill func(temp string) error) error {
 	temp := path.Join(path.Dir(real), ".esxodus-"+nonce())
 	err := fill(temp)
-	switch {
-	case err != nil:
-	case exists:
+	if err == nil && exists {
 		_, err = a.call(ctx, quick, "copy-attributes", real, temp, "mode:true", "ownership:true", "xattributes:true")
-	default:
-		_, err = a.call(ctx, quick, "chmod", "0"+strconv.FormatInt(int64(mode.Perm()), 8), temp)
+	}
+	if err == nil && (!exists || mode&(fs.ModeSetuid|fs.ModeSetgid) != 0) { // a change of owner takes these away
+		_, err = a.call(ctx, quick, "chmod", "0"+strconv.FormatInt(linuxMode(mode), 8), temp)
 	}
 	if err == nil {
 		_, err = a.call(ctx, quick, "rename", temp, real)

@@ -51,6 +51,7 @@ type ExitError struct {
 	Code   int    // exit status; -1 if a signal ended it
 	State  string // "exit status 5", "signal: killed"
 	Stderr string // its end, at most 8 KiB, without control characters
+	Stdout string // likewise; not in the error's text
 }
 
 // Error names the program and gives its last words.
@@ -113,7 +114,7 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return nil, &ExitError{Argv: argv, Code: exit.ExitCode(), State: exit.String(), Stderr: printable(stderr.kept.String())}
+		return nil, &ExitError{Argv: argv, Code: exit.ExitCode(), State: exit.String(), Stderr: printable(stderr.kept.String()), Stdout: printable(end(stdout.kept.String()))}
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", argv[0], err)
 	case stdout.lost:
@@ -121,6 +122,9 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	}
 	return stdout.kept.Bytes(), nil
 }
+
+// end is the last 8 KiB of s.
+func end(s string) string { return s[max(0, len(s)-maxStderr):] }
 
 // lookPath finds a program, also in the system directories that an ordinary
 // user's PATH, kept by sudo or su, lacks.

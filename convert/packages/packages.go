@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"esxodus/convert/host"
 )
 
 // Guest is the system that packages are for.
@@ -130,7 +132,7 @@ func (g Guest) check() error {
 
 // update reads the index.
 func (r Resolver) update(ctx context.Context, root *root, g Guest) error {
-	_, err := r.Tool.Run(ctx, root.apt("apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")...)
+	_, err := r.apt(ctx, root, "apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")
 	if err == nil {
 		return nil
 	}
@@ -140,13 +142,28 @@ func (r Resolver) update(ctx context.Context, root *root, g Guest) error {
 	return fmt.Errorf("the index of %s %s can't be had from this host's mirrors: %w: %s", g.ID, g.Codename, err, hint)
 }
 
+// apt runs one of apt's programs in the private directory. Its error tells what
+// apt prints about dependencies, too, which is on stdout.
+func (r Resolver) apt(ctx context.Context, root *root, argv ...string) ([]byte, error) {
+	out, err := r.Tool.Run(ctx, append([]string{"env", "APT_CONFIG=" + root.conf}, argv...)...)
+	var exit *host.ExitError
+	if !errors.As(err, &exit) {
+		return out, err
+	}
+	why := exit.Stderr
+	if _, unmet, ok := strings.Cut(exit.Stdout, "unmet dependencies:"); ok {
+		why += " (" + strings.Trim(strings.Join(strings.Fields(unmet), " "), "; ") + ")"
+	}
+	return nil, fmt.Errorf("%s: %s: %s", argv[0], exit.State, why)
+}
+
 // solve has apt say what an installation would do.
 func (r Resolver) solve(ctx context.Context, root *root, local map[string]debFile, want []string) (Set, error) {
 	where := "this host's mirrors"
 	if r.Dir != "" {
 		where = r.Dir
 	}
-	out, err := r.Tool.Run(ctx, root.apt(append([]string{"apt-get", "-qq", "-s", "install"}, want...)...)...)
+	out, err := r.apt(ctx, root, append([]string{"apt-get", "-q", "-s", "install"}, want...)...)
 	if err != nil {
 		return Set{}, fmt.Errorf("%s can't be installed in the guest from %s: %w", strings.Join(want, ", "), where, err)
 	}
@@ -160,7 +177,7 @@ func (r Resolver) solve(ctx context.Context, root *root, local map[string]debFil
 		}
 	}
 	if local == nil {
-		out, err := r.Tool.Run(ctx, root.apt(append([]string{"apt-get", "-qq", "--print-uris", "-o", "Acquire::ForceHash=SHA256", "install"}, want...)...)...)
+		out, err := r.apt(ctx, root, append([]string{"apt-get", "-qq", "--print-uris", "-o", "Acquire::ForceHash=SHA256", "install"}, want...)...)
 		if err != nil {
 			return Set{}, fmt.Errorf("addresses of packages: %w", err)
 		}
@@ -179,7 +196,7 @@ func (r Resolver) complete(ctx context.Context, root *root, set Set, from map[st
 			return Set{}, fmt.Errorf("package %s %s: apt does not say where it is", p.Name, p.Version)
 		}
 		set.Packages[i].From, set.Packages[i].Size, set.Packages[i].SHA256 = f.from, f.size, f.sha256
-		out, err := r.Tool.Run(ctx, root.apt("apt-cache", "show", p.Name+"="+p.Version)...)
+		out, err := r.apt(ctx, root, "apt-cache", "show", p.Name+"="+p.Version)
 		if err != nil {
 			return Set{}, fmt.Errorf("package %s: %w", p.Name, err)
 		}

@@ -51,11 +51,6 @@ func newRoot(temp string, g Guest) (r *root, err error) {
 
 func (r *root) remove() error { return os.RemoveAll(r.dir) }
 
-// apt is the argv of one of apt's programs that works here.
-func (r *root) apt(argv ...string) []string {
-	return append([]string{"env", "APT_CONFIG=" + r.conf}, argv...)
-}
-
 // configure writes apt.conf; acquire are lines about the way to mirrors.
 func (r *root) configure(g Guest, acquire []string) error {
 	var b strings.Builder
