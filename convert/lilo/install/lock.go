@@ -69,8 +69,9 @@ func (s *System) lockRoot() (*os.Root, string, error) {
 		dir = lockingDir(text)
 	}
 	if below, ok := strings.CutPrefix(dir, "/run/"); dir == "" || ok {
-		if s.Run == nil {
-			return nil, "", errors.New("/run, for LVM's locks: there is none")
+		if s.Run == nil { // a system from before 2012
+			root, err := os.OpenRoot("/")
+			return root, "var/lock/lvm", err
 		}
 		root, err := s.Run.OpenRoot(".")
 		if !ok {

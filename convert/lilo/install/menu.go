@@ -1,12 +1,13 @@
 package install
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"esxodus/convert/lilo"
 	"esxodus/convert/lilo/conf"
@@ -73,12 +74,20 @@ func (in *installer) image(c *candidate) (lilo.Image, error) {
 		return img, nil
 	}
 	var err error
-	img.Password, err = lilo.NewPassword(im.Password, rand.Reader)
+	img.Password, err = lilo.NewPassword(im.Password, random{})
 	return img, err
 }
 
+// random reads what the kernel has of random bytes; crypto/rand would bring
+// arithmetic along that makes the program larger.
+type random struct{}
+
+// Read fills b.
+func (random) Read(b []byte) (int, error) { return unix.Getrandom(b, 0) }
+
 // fits says whether the map can hold an image and the loader start its kernel.
 func (in *installer) fits(img lilo.Image) error {
+	img.Initrd = nil // nothing but its size matters
 	one := &lilo.Menu{Images: []lilo.Image{img}}
 	return in.rehearse(one)
 }

@@ -88,8 +88,8 @@ func (in *installer) adopt(dir *os.File) error {
 		return err
 	}
 	header, ok := ours(sector)
-	mf, err := in.mapper.locate(f)
-	if !ok || err != nil || mf.disk != in.disk || mf.runs[0].lba != header {
+	mf, _ := in.mapper.locate(f) // nil of what no run has finished
+	if !ok || mf == nil || mf.disk != in.disk || mf.runs[0].lba != header {
 		return remove(in.newName())
 	}
 	in.o.Log.Note(1, "An earlier run was cut short after the boot sector was written: finishing it first")
