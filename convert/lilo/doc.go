@@ -20,12 +20,22 @@
 //
 // # The map
 //
-// All numbers are little-endian. The sectors, in the file's order: header,
-// one-shot command line, stage 2 (6), the rest of the loader (its overlay) with its list, the message
-// with its list, then for each image a descriptor, its command line with list,
-// the lists of kernel and initrd; at the end the list of the map's own sectors.
+// All numbers are little-endian; format.go has the offsets. In the file's order
+// the sectors are: header; one-shot command line; stage 2 (6); the rest of the
+// loader, its overlay, with its list; the message with its list; for each image a
+// descriptor, its command line with list, the lists of kernel and initrd; at the
+// end the list of the map's own sectors, by which the file can be decoded
+// without the disk.
 //
 // Header, one-shot, descriptors and lists end in a sum over their first 508
 // bytes that starts from the map's id, so that a sector of an older map isn't
-// taken for one of this. Streams have a sum in what refers to them.
+// taken for one of this. Streams have a sum in what refers to them. The loader
+// checks every one of these sums, and boots the next image where one is wrong.
+//
+// # The loader
+//
+// Its source is in loader, assembled by scripts/loader.sh; a test holds the
+// committed binary to it. What it decides by computing, where the initrd goes,
+// is also written in Go ([Setup.Place]), and the tests that boot it hold one to
+// the other.
 package lilo

@@ -304,7 +304,7 @@ func (e *encoder) kernel(b []byte, img *Image, open Open) (err error) {
 	if n := len(img.Label) + len("auto BOOT_IMAGE= ") + len(img.Cmdline); n > int(s.CmdlineMax) {
 		return fmt.Errorf("command line of %d bytes with BOOT_IMAGE=: this kernel takes %d", n, s.CmdlineMax)
 	}
-	rest, err := sumReader(io.MultiReader(bytes.NewReader(head[min(s.Size, int64(len(head))):]), r), f.Size-s.Size)
+	rest, err := sumReader(io.MultiReader(bytes.NewReader(head[s.Size:]), r), f.Size-s.Size)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ const (
 
 	loadedHigh = 1
 
-	// MaxSetup is the most that the loader has room for.
+	// maxSetup is the most that the loader has room for.
 	maxSetup = 65 * SectorSize
 	kernelAt = 0x100000
 )
@@ -39,9 +39,9 @@ const (
 // ErrKernel is wrapped by what [ParseSetup] returns for what is no kernel.
 var ErrKernel = errors.New("no Linux kernel (bzImage) that this loader can start")
 
-// ParseSetup decodes the first 1024 bytes of a kernel. It returns an error that wraps
-// [ErrKernel] for anything but a bzImage of boot protocol 2.02 (Linux 2.4) or
-// later.
+// ParseSetup decodes the head of a kernel, at least its first 612 bytes. It
+// returns an error that wraps [ErrKernel] for anything but a bzImage of boot
+// protocol 2.02 (Linux 2.4) or later.
 func ParseSetup(b []byte) (Setup, error) {
 	le := binary.LittleEndian
 	if len(b) < setupEnd || string(b[setupMagic:setupMagic+4]) != "HdrS" {
@@ -98,9 +98,10 @@ func (s *Setup) Floor(rest uint64) uint64 {
 }
 
 // Place returns where the initrd goes, as the loader finds it: as high as its
-// last byte may lie (InitrdMax) in memory below 4 GiB, at the start of a page, above what
-// the kernel uses. rest is the size of the kernel's protected-mode part,
-// initrd of the initrd, in bytes; without an initrd the address is 0.
+// last byte may lie (InitrdMax) in memory below 4 GiB, at the start of a page,
+// above what the kernel uses. rest is the size of the kernel's protected-mode
+// part, initrd that of the initrd, in bytes; without an initrd the address is 0.
+// The error wraps [ErrKernelRoom] or [ErrInitrdRoom].
 func (s *Setup) Place(ram []Region, rest, initrd uint64) (uint64, error) {
 	floor := s.Floor(rest)
 	room := false
