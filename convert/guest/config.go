@@ -17,6 +17,7 @@ type Config struct {
 	Has      map[string]bool     // other paths that are there
 	Cmdline  string              // kernel command line of the default boot entry, in full
 	Image    string              // the kernel that it boots, as its boot loader names it
+	Guarded  bool                // the boot loader asks for a password
 	Packages []Package           // dpkg's, of interest and what depends on those
 	Owned    map[string][]string // files of packages that may have to go, by package
 	Unread   []string            // configuration that is there and could not be read, and why
@@ -102,6 +103,7 @@ func (l *look) config() {
 	}
 	c.Boot = l.tree.list("boot")
 	c.Cmdline, c.Image = l.defaultBoot()
+	c.Guarded = l.guarded()
 	l.packages(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
 		if b, ok := l.read(name, maxFile); ok {
@@ -155,6 +157,19 @@ func (l *look) defaultBoot() (cmdline, image string) {
 		return strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]), ""
 	}
 	return "", ""
+}
+
+// guarded reports whether a configuration of GRUB sets a password.
+func (l *look) guarded() bool {
+	for _, name := range []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub2/user.cfg", "boot/grub/menu.lst", "boot/grub/grub.conf"} {
+		b, _ := l.read(name, maxFile)
+		for _, line := range lines(b) {
+			if strings.HasPrefix(line, "password") || strings.HasPrefix(line, "GRUB2_PASSWORD=") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leaves reports whether a package is one that a conversion may remove.

@@ -33,6 +33,7 @@ const (
 	ConcernPackages = "guest.packages" // packages that stay though they should go, or must come
 	ConcernEFI      = "guest.efi"      // from UEFI to BIOS
 	ConcernInitrd   = "guest.initrd"   // an initrd that may lack something
+	ConcernPassword = "guest.password" // the boot loader's password
 	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
 )
 

@@ -18,6 +18,9 @@ const (
 
 // loader has the guest booted by LILO.
 func (b *builder) loader() {
+	if !b.passwords() {
+		return
+	}
 	if b.ownLilo {
 		b.keepLilo()
 		return
@@ -35,6 +38,23 @@ func (b *builder) loader() {
 	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~", liloMap+"-*")
 	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
 	b.defaultKernel(images)
+}
+
+// passwords reports whether the plan can hold the change of lilo.conf: it never
+// holds a password.
+func (b *builder) passwords() bool {
+	if b.c.Guarded {
+		b.concern(ConcernPassword, ledger.Warning, "", "the guest's GRUB asks for a password, and LILO won't",
+			"whoever reaches the console can change the kernel's command line: after the migration put password= and restricted into "+liloConf+", mode 600, and run lilo")
+	}
+	for line := range strings.Lines(b.c.Files[liloConf].Text) {
+		key, _, _ := strings.Cut(line, "=")
+		if strings.EqualFold(strings.TrimSpace(key), "password") {
+			b.concern(ConcernPassword, ledger.Blocker, liloConf, "the guest's lilo.conf holds a password, which would stand in the plan", "take it out of the file for the migration")
+			return false
+		}
+	}
+	return true
 }
 
 // oldLoader names what booted the guest until now.
