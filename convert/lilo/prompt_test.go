@@ -201,23 +201,24 @@ func TestTime(t *testing.T) {
 		d, m := bootable(t)
 		m.Prompt, m.Timeout, m.Default = true, 15, 1
 		d.install(t, m, true)
-		vm := hardware{}.boot(t, d.save(t))
+		disk := d.save(t)
+		start := time.Now() // on a busy machine the prompt is seen late
+		vm := hardware{}.boot(t, disk)
 		vm.expect("boot: ")
-		start := time.Now()
 		vm.starts(d, m, autoOld)
-		if took := time.Since(start); took < 1200*time.Millisecond {
-			t.Errorf("the prompt waited %v; want 1.5 s", took)
+		if took := time.Since(start); took < 1500*time.Millisecond {
+			t.Errorf("booted in %v; want 1.5 s at the prompt", took)
 		}
 	})
 	t.Run("a key ends the timeout", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
-		m.Prompt, m.Timeout = true, 10
+		m.Prompt, m.Timeout = true, 40
 		d.install(t, m, true)
 		vm := hardware{}.boot(t, d.save(t))
 		vm.expect("boot: ")
 		vm.send("L")
-		time.Sleep(2 * time.Second)
+		time.Sleep(5 * time.Second)
 		vm.send("inuxOLD\r")
 		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
 	})
@@ -226,12 +227,12 @@ func TestTime(t *testing.T) {
 		d, m := bootable(t)
 		m.Delay = 15
 		d.install(t, m, true)
-		vm := hardware{}.boot(t, d.save(t))
-		vm.expect("LILO ")
+		disk := d.save(t)
 		start := time.Now()
+		vm := hardware{}.boot(t, disk)
 		vm.starts(d, m, autoLinux)
-		if took := time.Since(start); took < 1200*time.Millisecond {
-			t.Errorf("the loader waited %v; want 1.5 s", took)
+		if took := time.Since(start); took < 1500*time.Millisecond {
+			t.Errorf("booted in %v; want a delay of 1.5 s", took)
 		}
 	})
 	t.Run("a key during the delay", func(t *testing.T) {
@@ -261,7 +262,7 @@ func TestTime(t *testing.T) {
 	t.Run("password in time", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
-		m.Prompt, m.Timeout = true, 10
+		m.Timeout = 40
 		p, err := NewPassword("x", strings.NewReader("0123456789abcdef"))
 		if err != nil {
 			t.Fatal(err)
