@@ -36,7 +36,7 @@ func TestLabMaps(t *testing.T) {
 			sh(t, "lvextend", "-qr", "-L", "+64m", "vg-t/boot")
 			conf := furnish(t, dir)
 			fragments(t, dir+"/initrd.img", dir+"/other", noise(3, 400<<10+5))
-			before := readDisk(t, disk, 2<<20)
+			before := readDisk(t, disk, 1<<20)
 			out := mustLilo(t, "-C", conf, "-v", "-v").out
 			for _, want := range []string{"Added Linux  *\n", "of vg-t\n"} {
 				if !strings.Contains(out, want) {
@@ -47,7 +47,7 @@ func TestLabMaps(t *testing.T) {
 			if !report.Low || labels(report) != "Linux" {
 				t.Errorf("Verify = %+v; want stage 2 in sectors 2 to 7, and the image Linux", report)
 			}
-			heads(t, before, readDisk(t, disk, 2<<20))
+			heads(t, before, readDisk(t, disk, 1<<20))
 			second := secondSegment(t, "vg-t/boot")
 			if report.Highest < second {
 				t.Errorf("all sectors are below %d; want some from %d on, in the volume's second segment", report.Highest, second)

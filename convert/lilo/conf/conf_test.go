@@ -173,6 +173,15 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestTimeout(t *testing.T) {
+	for in, want := range map[string]int{"": 0, "timeout=0": 1, "timeout=1": 1, "timeout=36000": 36000} {
+		c, err := Parse("lilo.conf", []byte(in+"\nimage=/vmlinuz"))
+		if err != nil || c.Timeout != want {
+			t.Errorf("%s: %+v, %v; want %d tenths", in, c, err, want)
+		}
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	for _, tt := range []struct {
 		name, global, image, want string

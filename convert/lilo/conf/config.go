@@ -34,7 +34,8 @@ type Config struct {
 	// Default is a label or an alias of the images, "" for the first.
 	Default     string
 	DefaultLine int
-	// Timeout and Delay are tenths of a second. A Timeout of 0 waits for ever.
+	// Timeout and Delay are tenths of a second. A Timeout of 0, which is what the
+	// absent one is, waits for ever; timeout=0 makes it 1.
 	Timeout   int
 	Delay     int
 	Prompt    bool
@@ -163,6 +164,9 @@ func (p *parser) numbers(c *Config) error {
 			return p.fail(v.line, "%s=%.40s: want a number from 0 to %d", n.name, v.text, n.max)
 		}
 		*n.to = i
+	}
+	if _, ok := g["timeout"]; ok {
+		c.Timeout = max(c.Timeout, 1) // 0 would be for ever
 	}
 	v, ok := g["serial"]
 	if !ok {

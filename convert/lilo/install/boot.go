@@ -18,7 +18,7 @@ func (in *installer) checkBoot() error {
 	if name == "" {
 		name, strict = in.cfg.Boot, false
 	}
-	if name == "" || in.layout.pv != "" && strings.EqualFold(name, pvLink+in.layout.pv) {
+	if name == "" || in.layout.pv != "" && name == pvLink+in.layout.pv {
 		return nil
 	}
 	var wrong string

@@ -133,7 +133,8 @@ func (in *installer) defaultImage(menu *lilo.Menu) (int, error) {
 	if in.o.Default != "" {
 		return 0, fmt.Errorf("-D %s: this image can't be booted", name)
 	}
-	if im := in.cfg.Find(name); im == nil || !im.Optional || in.cfg.Default != "" {
+	// A default that isn't in the configuration has been warned of.
+	if im := in.cfg.Find(name); im != nil && (!im.Optional || in.cfg.Default != "") {
 		in.o.Log.Warn("the default image %s is not there: %s is the default now", name, menu.Images[0].Label)
 	}
 	return 0, nil
