@@ -88,8 +88,7 @@ func Start(ctx context.Context, tool Starter, disks []Disk, o Options) (*Applian
 		Dir: dir,
 	})
 	if err != nil {
-		var missing *host.MissingError
-		if errors.As(err, &missing) {
+		if _, missing := errors.AsType[*host.MissingError](err); missing {
 			err = errMissing
 		}
 		return nil, errors.Join(fmt.Errorf("appliance: %w", err), os.RemoveAll(dir))

@@ -55,11 +55,11 @@ func (h Host) Check(types []string) error {
 // checkKernel looks for a kernel that supermin can read.
 func (h Host) checkKernel() error {
 	if h.Kernel != "" {
-		if f, err := os.Open(h.Kernel); err != nil {
+		f, err := os.Open(h.Kernel)
+		if err != nil {
 			return fmt.Errorf("kernel of libguestfs's appliance (SUPERMIN_KERNEL): %w", err)
-		} else {
-			return f.Close()
 		}
+		return f.Close()
 	}
 	kernels, err := filepath.Glob(filepath.Join(h.Boot, "vmlinu[xz]-*"))
 	if err != nil {

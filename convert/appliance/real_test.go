@@ -89,8 +89,15 @@ func TestAppliance(t *testing.T) {
 		name string
 		test func(*testing.T, *Appliance)
 	}{
-		{"read", testRead}, {"hostile names", testNames}, {"write", testWrite}, {"links", testLinks}, {"special files", testSpecial},
-		{"commands", testCommands}, {"cover", testCover}, {"append", testAppend}, {"refused", testRefused},
+		{"read", testRead},
+		{"hostile names", testNames},
+		{"write", testWrite},
+		{"links", testLinks},
+		{"special files", testSpecial},
+		{"commands", testCommands},
+		{"cover", testCover},
+		{"append", testAppend},
+		{"refused", testRefused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, a) })
@@ -113,6 +120,7 @@ func TestAppliance(t *testing.T) {
 }
 
 func testFSCheck(t *testing.T, a *Appliance) {
+	t.Helper()
 	tests := []struct{ device, content, err string }{
 		{"disk:scsi0:0#1", "ext4", ""},
 		{"disk:scsi0:0#2", "swap", ""},
@@ -130,6 +138,7 @@ func testFSCheck(t *testing.T, a *Appliance) {
 }
 
 func testRead(t *testing.T, a *Appliance) {
+	t.Helper()
 	view := a.FS(t.Context())
 	b, err := view.ReadFile("etc/debian_version")
 	if err != nil || !strings.HasPrefix(string(b), "12.") {
@@ -156,6 +165,7 @@ func testRead(t *testing.T, a *Appliance) {
 
 // testNames writes files whose names act on shells, on guestfish, on terminals.
 func testNames(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	names := []string{
 		`it's "quoted" \n`, "new\nline", "-dash", "~root", " blanks ", "Büro 100%", "$(reboot)`id`|cat;&", "\xff\xfe", "win:x", "{1..3}", "<<END", "#1", "!ls",
@@ -201,6 +211,7 @@ func testNames(t *testing.T, a *Appliance) {
 }
 
 func testWrite(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	must := func(_ string, err error) {
 		t.Helper()
@@ -217,7 +228,7 @@ func testWrite(t *testing.T, a *Appliance) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := info.(Info) //nolint:forcetypeassert,errcheck // it is one
+	st := info.(Info) //nolint:forcetypeassert // it is one
 	if st.UID != 12 || st.GID != 34 || st.Mode() != fs.ModeSetuid|0o751 || st.Size() != 3 {
 		t.Errorf("after a write: owner %d:%d, mode %v, %d bytes; want 12:34, -rwsr-x--x, 3", st.UID, st.GID, st.Mode(), st.Size())
 	}
@@ -236,6 +247,7 @@ func testWrite(t *testing.T, a *Appliance) {
 }
 
 func testLinks(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	for name, to := range map[string]string{"/srv/etc": "/etc", "/srv/up": "../../../../../../etc", "/srv/nowhere": "/no/thing", "/srv/loop": "loop"} {
 		if err := a.Symlink(ctx, to, name); err != nil {
@@ -272,6 +284,7 @@ func testLinks(t *testing.T, a *Appliance) {
 
 // testSpecial holds that nothing waits for the other end of a pipe.
 func testSpecial(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	if _, err := a.Command(ctx, "mkfifo", "/srv/fifo"); err != nil {
 		t.Fatal(err)
@@ -291,6 +304,7 @@ func testSpecial(t *testing.T, a *Appliance) {
 }
 
 func testCommands(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	out, err := a.Command(ctx, "sh", "-c", `printf '%s\n' "$1"; echo err >&2; echo $DEBIAN_FRONTEND; id -u; cat; head -c 3 /dev/zero`, "x", `it's "x" \n $HOME`)
 	if want := "it's \"x\" \\n $HOME\nerr\nnoninteractive\n0"; out != want || err != nil {
@@ -314,6 +328,7 @@ func testCommands(t *testing.T, a *Appliance) {
 }
 
 func testCover(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	for _, c := range [][2]string{{"/usr/sbin/update-initramfs", "#!/bin/sh\necho its me\n"}, {"/run", ""}} {
 		if err := a.Cover(ctx, c[0], c[1]); err != nil {
@@ -343,6 +358,7 @@ func testCover(t *testing.T, a *Appliance) {
 }
 
 func testAppend(t *testing.T, a *Appliance) {
+	t.Helper()
 	ctx := t.Context()
 	if _, err := a.WriteFile(ctx, "/srv/initrd", []byte("abc"), 0o600); err != nil {
 		t.Fatal(err)
@@ -372,6 +388,7 @@ func testAppend(t *testing.T, a *Appliance) {
 }
 
 func testRefused(t *testing.T, a *Appliance) {
+	t.Helper()
 	if err := a.Mount(t.Context(), "/dev/vg/root", "/srv"); err == nil || !strings.HasPrefix(err.Error(), "mounting /dev/vg/root at /srv: mount: ") {
 		t.Errorf("mounting what isn't there = %v", err)
 	}

@@ -173,12 +173,23 @@ type Info struct {
 	Links    int64 // number of its names
 }
 
-func (i Info) Name() string       { return i.name }
-func (i Info) Size() int64        { return i.size } // bytes
-func (i Info) Mode() fs.FileMode  { return i.mode }
+// Name implements [fs.FileInfo].
+func (i Info) Name() string { return i.name }
+
+// Size implements [fs.FileInfo]: bytes.
+func (i Info) Size() int64 { return i.size }
+
+// Mode implements [fs.FileInfo].
+func (i Info) Mode() fs.FileMode { return i.mode }
+
+// ModTime implements [fs.FileInfo].
 func (i Info) ModTime() time.Time { return i.time }
-func (i Info) IsDir() bool        { return i.mode.IsDir() }
-func (i Info) Sys() any           { return nil }
+
+// IsDir implements [fs.FileInfo].
+func (i Info) IsDir() bool { return i.mode.IsDir() }
+
+// Sys implements [fs.FileInfo]: there is nothing behind it.
+func (i Info) Sys() any { return nil }
 
 // fileMode translates Linux's st_mode (inode(7)).
 func fileMode(m int64) fs.FileMode {

@@ -55,7 +55,8 @@ func (t Tool) Start(ctx context.Context, s Spec) (p *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p = &Process{name: s.Argv[0], cmd: exec.Command(path, s.Argv[1:]...), done: make(chan struct{})}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, s.Argv[1:]...)
+	p = &Process{name: s.Argv[0], cmd: cmd, done: make(chan struct{})}
 	p.cmd.Env = append(append(p.cmd.Environ(), "LC_ALL=C"), s.Env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	theirs, err := p.pipes(s.Dir)

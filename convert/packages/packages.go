@@ -146,8 +146,8 @@ func (r Resolver) update(ctx context.Context, root *root, g Guest) error {
 // apt prints about dependencies, too, which is on stdout.
 func (r Resolver) apt(ctx context.Context, root *root, argv ...string) ([]byte, error) {
 	out, err := r.Tool.Run(ctx, append([]string{"env", "APT_CONFIG=" + root.conf}, argv...)...)
-	var exit *host.ExitError
-	if !errors.As(err, &exit) {
+	exit, ok := errors.AsType[*host.ExitError](err)
+	if !ok {
 		return out, err
 	}
 	why := exit.Stderr

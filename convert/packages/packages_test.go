@@ -25,7 +25,8 @@ func TestParseSimulation(t *testing.T) {
 		{
 			"install and upgrade",
 			"NOTE: This is only a simulation!\nInst libaio1 (0.3.113-4 Debian:12.15/oldstable [amd64])\nInst dmsetup [2:1.02.175-2] (2:1.02.185-2 Debian:12.15/oldstable [amd64]) []\nInst lvm2:amd64 (2.03.16-2 Debian:12.15/oldstable, Debian-Security:12/x [amd64])\nConf lvm2 (2.03.16-2 Debian:12.15/oldstable [amd64])\n",
-			[]Package{{Name: "libaio1", Version: "0.3.113-4"}, {Name: "dmsetup", Old: "2:1.02.175-2", Version: "2:1.02.185-2"}, {Name: "lvm2", Version: "2.03.16-2"}}, "",
+			[]Package{{Name: "libaio1", Version: "0.3.113-4"}, {Name: "dmsetup", Old: "2:1.02.175-2", Version: "2:1.02.185-2"}, {Name: "lvm2", Version: "2.03.16-2"}},
+			"",
 		},
 		{"removal", "Remv systemd [252]\nInst x (1 [amd64])\n", nil, `the packages would remove "systemd [252]" from the guest`},
 		{"unknown", "Inst lvm2\n", nil, `apt-get: "Inst lvm2" is not understood`},

@@ -159,7 +159,7 @@ func (r *run) checkInput(context.Context) error {
 	}
 	for _, name := range names {
 		if !path.IsAbs(name) || path.Clean(name) != name || !fs.ValidPath(rel(name)) {
-			return fmt.Errorf("path %q of the plan: want an absolute one without . and ..", name)
+			return fmt.Errorf("path %q of the plan: want an absolute one without dots as elements", name)
 		}
 	}
 	if len(r.c.Install) > 0 && len(r.in.Packages) == 0 {

@@ -254,8 +254,8 @@ func TestApplyRefuses(t *testing.T) {
 		{"no root", func(_ *fake, c *guest.Conversion, _ *Input) { c.Mounts = c.Mounts[1:] }, "guest: checking the plan: the plan's first mount is not the root"},
 		{"no program", func(_ *fake, _ *guest.Conversion, in *Input) { in.Programs = nil }, `guest: checking the plan: this esxodus has no program "lilo", for /usr/sbin/lilo`},
 		{"no packages", func(_ *fake, _ *guest.Conversion, in *Input) { in.Packages = nil }, "guest: checking the plan: packages lvm2 are to be installed, and there are none"},
-		{"dots", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/etc/../x" }, `guest: checking the plan: path "/etc/../x" of the plan: want an absolute one without . and ..`},
-		{"relative", func(_ *fake, c *guest.Conversion, _ *Input) { c.Programs[0].Path = "x" }, `guest: checking the plan: path "x" of the plan: want an absolute one without . and ..`},
+		{"dots", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/etc/../x" }, `guest: checking the plan: path "/etc/../x" of the plan: want an absolute one without dots as elements`},
+		{"relative", func(_ *fake, c *guest.Conversion, _ *Input) { c.Programs[0].Path = "x" }, `guest: checking the plan: path "x" of the plan: want an absolute one without dots as elements`},
 		{"damaged", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.fsck = map[string]error{"/dev/vg/boot": errors.New("damaged")}
 		}, "guest: checking file systems: damaged"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -168,8 +169,8 @@ func (r *run) settled(ctx context.Context) error {
 
 // clear takes away what stood in for the guest's own.
 func (r *run) clear(ctx context.Context) error {
-	for i := len(r.covered) - 1; i >= 0; i-- {
-		if err := r.Uncover(ctx, r.covered[i]); err != nil {
+	for _, name := range slices.Backward(r.covered) {
+		if err := r.Uncover(ctx, name); err != nil {
 			return err
 		}
 	}
