@@ -34,6 +34,7 @@ type world struct {
 	proofs  int
 	domains []KnownDomain // on the target
 	tick    func(what string) error
+	relaid  bool // the first disk gets a head, and the guest is converted
 }
 
 func newWorld(t *testing.T) *world {
@@ -84,7 +85,7 @@ func (w *world) effects() Effects {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return Effects{Host: w, Storage: tickingStorage{store, w}, Virt: virtOf{w}, Tool: fakeTool{}, Progress: quiet{}}
+	return Effects{Host: w, Storage: tickingStorage{store, w}, Virt: virtOf{w}, Guests: guestsOf{w}, Tool: toolOf{w}, Progress: quiet{}}
 }
 
 func (w *world) storage() string {
@@ -117,6 +118,9 @@ func (w *world) plan() *Plan {
 	}
 	if b := p.Blockers(0); len(b) > 0 {
 		w.t.Fatalf("blockers: %+v", b)
+	}
+	if w.relaid {
+		w.relay(p, facts, o)
 	}
 	return p
 }
@@ -219,13 +223,6 @@ func (v virtOf) Prove(context.Context, string) (string, error) {
 
 func (v virtOf) CleanProof(context.Context, string, string) error { return nil }
 
-// fakeTool stands for qemu-img, which makes the overlays.
-type fakeTool struct{}
-
-func (fakeTool) Run(_ context.Context, argv ...string) ([]byte, error) {
-	return nil, os.WriteFile(argv[len(argv)-1], nil, 0o600)
-}
-
 type quiet struct{}
 
 func (quiet) Begin(string, string, int64) (func(int64), func()) { return func(int64) {}, func() {} }
@@ -282,7 +279,7 @@ func (w *world) checkDone() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if !bytes.Equal(got, w.content[d.Path]) {
+		if !bytes.Equal(got, w.want(d.Path)) {
 			w.t.Errorf("%s differs from %s", d.Volume, d.Path)
 		}
 	}
@@ -325,9 +322,9 @@ func TestApply(t *testing.T) {
 }
 
 // count returns how often a whole run ticks.
-func count(t *testing.T) int {
+func count(t *testing.T, make func(*testing.T) *world) int {
 	t.Helper()
-	w := newWorld(t)
+	w := make(t)
 	j := w.create()
 	n := 0
 	w.tick = func(string) error { n++; return nil }
@@ -340,46 +337,50 @@ func count(t *testing.T) int {
 // TestCrash lets the process die at each effect in turn; a resume must come to
 // the same end, and a rollback to nothing.
 func TestCrash(t *testing.T) {
-	n := count(t)
-	for at := range n {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
-			w := newWorld(t)
-			j := w.create()
-			left := at
-			var where string
-			var read bool
-			w.tick = func(what string) error {
-				if left--; left == -1 {
-					where = what
-					if read = what == "read"; read {
-						return errRead // the copy's goroutines can't be made to die
-					}
-					panic(crash{})
-				}
-				return nil
+	for name, make := range worlds() {
+		for at := range count(t, make) {
+			for _, back := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " ", at, " ", back), func(t *testing.T) { crashAt(t, make(t), at, back) })
 			}
-			err, crashed := w.apply(t.Context(), j)
-			if !crashed && !read {
-				t.Fatalf("Apply = %v at %q; want a crash", err, where)
-			}
-			w.tick = func(string) error { return nil }
-			if at%2 == 0 {
-				j = w.open()
-				if err := Rollback(t.Context(), j, w.effects()); err != nil {
-					t.Fatalf("Rollback after a crash at %q: %v", where, err)
-				}
-				if err := j.Close(); err != nil {
-					t.Fatal(err)
-				}
-				w.checkGone()
-				return
-			}
-			if err, _ := w.apply(t.Context(), w.open()); err != nil {
-				t.Fatalf("resume after a crash at %q: %v", where, err)
-			}
-			w.checkDone()
-		})
+		}
 	}
+}
+
+func crashAt(t *testing.T, w *world, at int, back bool) {
+	j := w.create()
+	left := at
+	var where string
+	var read bool
+	w.tick = func(what string) error {
+		if left--; left == -1 {
+			where = what
+			if read = what == "read"; read {
+				return errRead // the copy's goroutines can't be made to die
+			}
+			panic(crash{})
+		}
+		return nil
+	}
+	err, crashed := w.apply(t.Context(), j)
+	if !crashed && !read {
+		t.Fatalf("Apply = %v at %q; want a crash", err, where)
+	}
+	w.tick = func(string) error { return nil }
+	if !back {
+		if err, _ := w.apply(t.Context(), w.open()); err != nil {
+			t.Fatalf("resume after a crash at %q: %v", where, err)
+		}
+		w.checkDone()
+		return
+	}
+	j = w.open()
+	if err := Rollback(t.Context(), j, w.effects()); err != nil {
+		t.Fatalf("Rollback after a crash at %q: %v", where, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkGone()
 }
 
 var errRead = errors.New("connection reset")
@@ -433,9 +434,9 @@ func TestFailure(t *testing.T) {
 
 // TestKept: what fails once the disks are copied leaves them there.
 func TestKept(t *testing.T) {
-	for _, what := range []string{"define", "defined", "prove"} {
+	for _, what := range []string{"convert", "converted", "merged", "define", "defined", "prove"} {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
+			w := newRelaid(t)
 			j := w.create()
 			w.tick = func(at string) error {
 				if at == what {
@@ -524,23 +525,25 @@ func TestRestarted(t *testing.T) {
 // TestInterrupt: the end of the context undoes the run, at every effect but
 // the last, which is done before it can notice.
 func TestInterrupt(t *testing.T) {
-	for at := range count(t) - 1 {
-		w := newWorld(t)
-		j := w.create()
-		ctx, cancel := context.WithCancel(t.Context())
-		left := at
-		w.tick = func(string) error {
-			if left--; left == -1 {
-				cancel()
+	for name, make := range worlds() {
+		for at := range count(t, make) - 1 {
+			w := make(t)
+			j := w.create()
+			ctx, cancel := context.WithCancel(t.Context())
+			left := at
+			w.tick = func(string) error {
+				if left--; left == -1 {
+					cancel()
+				}
+				return nil
 			}
-			return nil
+			err, _ := w.apply(ctx, j)
+			cancel()
+			if !errors.Is(err, ErrUndone) || !errors.Is(err, context.Canceled) {
+				t.Errorf("%s interrupted at %d: Apply = %v, want %v and %v", name, at, err, ErrUndone, context.Canceled)
+			}
+			w.checkGone()
 		}
-		err, _ := w.apply(ctx, j)
-		cancel()
-		if !errors.Is(err, ErrUndone) || !errors.Is(err, context.Canceled) {
-			t.Errorf("interrupted at %d: Apply = %v, want %v and %v", at, err, ErrUndone, context.Canceled)
-		}
-		w.checkGone()
 	}
 }
 

@@ -35,9 +35,21 @@ func (a *act) templates(ctx context.Context) (err error) {
 			return nil, keep(err)
 		}
 		closers = append(closers, closeImage)
-		return img, nil
+		return keptReads{img}, nil
 	}
 	return a.Guests.Templates(ctx, dir, a.job.VM.Layout.Groups, source)
+}
+
+// keptReads is a source whose failures leave the work in place: they may go
+// away when it is tried again.
+type keptReads struct{ io.ReaderAt }
+
+func (k keptReads) ReadAt(p []byte, off int64) (int, error) {
+	n, err := k.ReaderAt.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = keep(err)
+	}
+	return n, err
 }
 
 func (a *act) templateDir() string { return a.journal.Path("templates") }
