@@ -356,3 +356,18 @@ func TestKept(t *testing.T) {
 		})
 	}
 }
+
+// TestKeptDuplicate has a physical volume on two disks, as a clone of a disk
+// that was left in the VM gives it.
+func TestKeptDuplicate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	src := installed{64, 184, "4m", nil}.build(t)
+	g, _ := lookAt(t, []string{src, src})
+	l := layout.New(layout.Request{Guest: g, Kind: layout.LVM})
+	want := "volume group g.B-vg: physical volume " + g.Disks[0].Partitions[2].UUID + " is there 2 times"
+	if l.Kind != layout.Keep || !l.Refused || !slices.Contains(l.Reasons, want) {
+		t.Errorf("New = %s, refused %v, %q; want %q", l.Kind, l.Refused, l.Reasons, want)
+	}
+}
