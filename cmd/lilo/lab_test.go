@@ -31,9 +31,10 @@ func TestLabMaps(t *testing.T) {
 			// second one, which is not behind it; and what is written piece by
 			// piece, by turns, lies in pieces.
 			write(t, dir+"/filler", nil)
-			_ = exec.CommandContext(t.Context(), "dd", "if=/dev/zero", "of="+dir+"/filler", "bs=1M", "status=none").Run()
+			_ = exec.CommandContext(t.Context(), "dd", "if=/dev/zero", "of="+dir+"/filler", "bs=1M", "status=none").Run() // until it is full
 			sh(t, "lvcreate", "-qy", "-L", "64m", "-n", "between", "vg-t")
-			sh(t, "lvextend", "-qr", "-L", "+64m", "vg-t/boot")
+			sh(t, "lvextend", "-qr", "-L", "+96m", "vg-t/boot")
+			sh(t, "fallocate", "-l", "40M", dir+"/more") // XFS had kept 32 MiB of the first part for itself
 			conf := furnish(t, dir)
 			fragments(t, dir+"/initrd.img", dir+"/other", noise(3, 400<<10+5))
 			before := readDisk(t, disk, 1<<20)
