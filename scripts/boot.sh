@@ -5,7 +5,7 @@
 # watches the serial console. The disk isn't changed: writes go to a snapshot
 # that is thrown away. Exit status 0 when the expected text was seen.
 #
-#   --disk DISK     one more disk; may be repeated
+#   --disk DISK     one more disk; may be repeated (the first is to boot)
 #   --firmware FW   bios (default), or efi: OVMF that knows no boot entries yet
 #   --bus BUS       pvscsi (default), lsi53c895a, ahci, ide, nvme, virtio-blk or
 #                   virtio-scsi
@@ -81,13 +81,14 @@ while read -r disk; do
 	drive=d$number
 	set -- "$@" -drive "if=none,id=$drive,format=raw,snapshot=on,file=$(printf '%s' "$disk" | sed 's/,/,,/g')"
 	case $bus in
-	pvscsi | lsi53c895a | virtio-scsi) set -- "$@" -device "scsi-hd,bus=hba.0,drive=$drive" ;;
-	virtio-blk) set -- "$@" -device "virtio-blk-pci,drive=$drive" ;;
-	ahci) set -- "$@" -device "ide-hd,bus=ide.$number,drive=$drive" ;;
-	ide) set -- "$@" -device "ide-hd,bus=hba.$((number / 2)),drive=$drive" ;;
-	nvme) set -- "$@" -device "nvme,serial=$((number + 1)),drive=$drive" ;;
+	pvscsi | lsi53c895a | virtio-scsi) device=scsi-hd,bus=hba.0 ;;
+	virtio-blk) device=virtio-blk-pci ;;
+	ahci) device=ide-hd,bus=ide.$number ;;
+	ide) device=ide-hd,bus=hba.$((number / 2)) ;;
+	nvme) device=nvme,serial=$((number + 1)) ;;
 	esac
 	number=$((number + 1))
+	set -- "$@" -device "$device,drive=$drive,bootindex=$number" # or OVMF tries the network first
 done <<END
 $disks
 END

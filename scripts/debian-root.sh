@@ -89,7 +89,7 @@ root_install() {
 		cp "$r_root/debs/$r_set"/*.deb "$r_dir/debs/"
 	done
 	inside "$r_dir" env INITRD=No DEBIAN_FRONTEND=noninteractive sh -c '
-		apt-get -y -o APT::Sandbox::User=root --no-install-recommends --no-download install /debs/*.deb \
+		apt-get -y -o APT::Sandbox::User=root --no-install-recommends install /debs/*.deb \
 			>/debs/log 2>&1 || { cat /debs/log >&2; exit 1; }'
 	rm -r "$r_dir/debs" "$r_dir/usr/sbin/policy-rc.d"
 }

@@ -12,7 +12,10 @@ make_root() {
 		[ "$m_set" != lvm ] || set -- lvm
 	done
 	m_initrd=$(root_initrd "$@")
-	cp "$m_initrd" root/boot/initrd.img-"$(ls root/lib/modules)"
+	m_version=$(ls root/lib/modules)
+	cp "$m_initrd" "root/boot/initrd.img-$m_version"
+	# Once more, now that it can link /initrd.img too.
+	inside root linux-update-symlinks install "$m_version" "/boot/vmlinuz-$m_version" >/dev/null
 }
 
 # configure_root gives it its name, address and file systems.
@@ -99,7 +102,7 @@ install_grub() {
 		set -- "$@" -drive "if=none,id=$g_disk,format=raw,cache=unsafe,file=$g_disk-flat.vmdk" \
 			-device "scsi-hd,bus=hba.0,drive=$g_disk"
 	done
-	timeout 180 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m 512 -nodefaults -no-reboot \
+	timeout 1200 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m 512 -nodefaults -no-reboot \
 		-display none -nic none -serial file:grub.log "$@" -kernel "$kernel/vmlinux" -initrd initrd.img \
 		-append "console=ttyS0 quiet panic=-1 root=UUID=$(uuid 1) rootfstype=$root_type rw \
 modules=dm_mod,vfat,nls_cp437,nls_ascii,ext4 init=/sbin/install-grub" || say "QEMU ended with status $?"
@@ -115,7 +118,7 @@ prove() {
 	p_all=
 	p_cpus=$((3 - $(echo "$proofs" | wc -w)))
 	for p_way in $proofs; do
-		set -- --cpus "$p_cpus" --firmware "$firmware" --timeout 300 --bus "${p_way%:*}" --nic "${p_way#*:}"
+		set -- --cpus "$p_cpus" --firmware "$firmware" --timeout 1200 --bus "${p_way%:*}" --nic "${p_way#*:}"
 		for p_disk in $disks; do
 			set -- "$@" --disk "$p_disk-flat.vmdk"
 		done

@@ -38,9 +38,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 # vm_json prints the virtual machine around the disks.
 # shellcheck disable=SC2154 # controller: from the guest's file
 vm_json() {
+	case $controller in
+	ahci) j_bus=sata0 j_scsi='' ;;
+	*) j_bus=scsi0 j_scsi=" \"scsi0\": \"$controller\" " ;;
+	esac
 	j_disks='' j_unit=0
 	for j_disk in $disks; do
-		j_disks="$j_disks${j_disks:+, }{ \"at\": \"scsi0:$j_unit\", \"file\": \"$j_disk.vmdk\" }"
+		j_disks="$j_disks${j_disks:+, }{ \"at\": \"$j_bus:$j_unit\", \"file\": \"$j_disk.vmdk\" }"
 		j_unit=$((j_unit + 1))
 	done
 	cat <<END
@@ -51,7 +55,7 @@ vm_json() {
 	"firmware": "$firmware",
 	"cpus": 2,
 	"memoryMiB": 1024,
-	"controllers": { "scsi0": "$controller" },
+	"controllers": {$j_scsi},
 	"disks": [$j_disks],
 	"nics": [
 		{

@@ -61,7 +61,7 @@ initrd() {
 		for pass in 1 2; do
 			find /sys/devices -name modalias -exec cat {} + | sort -u | xargs modprobe -qa
 		done
-		modprobe -a "$type" crc32c_generic $modules
+		modprobe -a crc32c_generic $modules "$type" # XFS wants the checksum loaded
 		modprobe -qa sd_mod evdev # no alias leads to these
 		n=0
 		until dev=$(findfs "$root" 2>/dev/null) && mount -t "$type" -o $mode "$dev" /root; do

@@ -13,8 +13,8 @@
 # In a guest without a network, with the image as one more disk:
 #
 #   mount LABEL=kernel-update /mnt
-#   apt-get -o Dir::Etc::SourceList=/mnt/sources.list update
-#   apt-get -y install linux-image-amd64
+#   cp /mnt/sources.list /etc/apt/sources.list.d/kernel-update.list
+#   apt-get update && apt-get -y install linux-image-amd64
 #
 # Nothing is installed on this machine.
 set -eu
