@@ -198,14 +198,18 @@ func (a *Appliance) Device(name string) (string, error) {
 }
 
 // Close unmounts everything, has all of it written to the disks' files, and
-// ends the appliance. It must be called once, whatever happened; only if it
-// returns nil is what was done on the disks. An appliance that was killed is
-// an error of the call that did it, not of Close.
+// ends the appliance. It must be called, whatever happened; only if all calls
+// and it succeed is what was done on the disks. When ctx has ended, the
+// appliance is killed. One that was killed before is an error of the call that
+// did it, not of Close; a second Close does nothing.
 func (a *Appliance) Close(ctx context.Context) error {
 	if a.broken != nil {
 		return a.halt(0)
 	}
-	ctx = context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		a.broken = context.Cause(ctx)
+		return errors.Join(fmt.Errorf("appliance: ended before all was written: %w", a.broken), a.halt(0))
+	}
 	err := a.Unmount(ctx)
 	if err == nil {
 		_, err = a.call(ctx, quick, "shutdown")

@@ -44,7 +44,15 @@ func overlay(t *testing.T) string {
 func launched(t *testing.T, temp string) (*Appliance, string) {
 	t.Helper()
 	disk := overlay(t)
-	a, err := Start(t.Context(), host.Tool{}, []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}, Options{CPUs: 2, TempDir: temp})
+	second := filepath.Join(filepath.Dir(filepath.Dir(disk)), "second, raw.img")
+	if err := os.WriteFile(second, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(second, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	disks := []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}, {Name: "scsi0:1", Path: second, Format: "raw"}}
+	a, err := Start(t.Context(), host.Tool{}, disks, Options{CPUs: 2, TempDir: temp})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +106,7 @@ func TestAppliance(t *testing.T) {
 		{"cover", testCover},
 		{"append", testAppend},
 		{"refused", testRefused},
+		{"volumes", testVolumes},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, a) })
@@ -394,6 +403,56 @@ func testRefused(t *testing.T, a *Appliance) {
 	}
 	if err := a.Upload(t.Context(), "/etc/passwd", "/etc/passwd"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("uploading over a file = %v; want fs.ErrExist", err)
+	}
+}
+
+// testVolumes makes logical volumes on the whole of the second disk, and has
+// them checked and mounted by their names.
+func testVolumes(t *testing.T, a *Appliance) {
+	t.Helper()
+	ctx := t.Context()
+	for _, call := range [][]string{
+		{"pvcreate", "/dev/disk/guestfs/diskb"},
+		{"vgcreate", "my-vg", "/dev/disk/guestfs/diskb"},
+		{"lvcreate", "ext", "my-vg", "64"},
+		{"lvcreate", "x.f_s", "my-vg", "400"},
+		{"lvcreate", "efi", "my-vg", "40"},
+		{"mkfs", "ext3", "/dev/my-vg/ext"},
+		{"mkfs", "xfs", "/dev/my-vg/x.f_s"},
+		{"mkfs", "vfat", "/dev/my-vg/efi"},
+	} {
+		if out, err := a.call(ctx, quick, call[0], call[1:]...); err != nil {
+			t.Fatalf("%q: %v %s", call, err, out)
+		}
+	}
+	if out, code, err := a.inside(ctx, quick, "debugfs -w -R 'feature needs_recovery' /dev/my-vg/ext"); code != 0 || err != nil {
+		t.Fatal(out, code, err)
+	}
+	for _, v := range [][2]string{{"/dev/my-vg/ext", "ext3"}, {"/dev/my-vg/x.f_s", "xfs"}, {"/dev/my-vg/efi", "vfat"}} {
+		if err := a.FSCheck(ctx, v[0], v[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	if out, code, err := a.inside(ctx, quick, "dumpe2fs -h /dev/my-vg/ext | grep features"); err != nil || code != 0 || strings.Contains(out, "needs_recovery") {
+		t.Errorf("after the check: %s, %d, %v; want no needs_recovery", out, code, err)
+	}
+	if err := a.MkdirAll(ctx, "/srv/mnt"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Mount(ctx, "/dev/my-vg/x.f_s", "/srv/mnt"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.WriteFile(ctx, "/srv/mnt/file", []byte("x"), 0o644); err != nil {
+		t.Error(err)
+	}
+	if err := a.Unmount(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, code, err := a.inside(ctx, quick, "dd if=/dev/zero of=/dev/my-vg/x.f_s bs=4096 seek=2 count=8 conv=notrunc"); code != 0 || err != nil {
+		t.Fatal(code, err)
+	}
+	if err := a.FSCheck(ctx, "/dev/my-vg/x.f_s", "xfs"); err == nil || !strings.HasPrefix(err.Error(), "xfs on /dev/my-vg/x.f_s is damaged, as its check says (status ") {
+		t.Errorf("a damaged XFS = %v", err)
 	}
 }
 

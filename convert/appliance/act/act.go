@@ -86,7 +86,7 @@ type run struct {
 	out     Result
 	stage   string   // directory in memory in the guest's tree
 	debian  bool     // dpkg rules here, not rpm
-	before  string   // what dpkg had to complain about
+	before  []string // packages that were in a bad state already
 	covered []string // paths, in order
 	made    []string // files that go again
 }
@@ -271,8 +271,9 @@ func rel(name string) string {
 
 // overlays appends to each initrd.
 func (r *run) overlays(ctx context.Context) error {
+	tree := newMemo(r.tree)
 	for _, o := range r.c.Overlays {
-		b, err := r.in.Overlay(r.tree, o)
+		b, err := r.in.Overlay(tree, o)
 		if err != nil {
 			return fmt.Errorf("for %s: %w", o.Initrd, err)
 		}

@@ -126,9 +126,7 @@ func (f *fake) Upload(_ context.Context, local, to string) error {
 }
 
 func (f *fake) Command(_ context.Context, argv ...string) (string, error) {
-	if !slices.Equal(argv, []string{"dpkg", "--audit"}) {
-		f.did("run %s", strings.Join(argv, " "))
-	}
+	f.did("run %s", strings.Join(argv, " "))
 	if f.command == nil {
 		return "", nil
 	}
@@ -158,7 +156,7 @@ func newFake() *fake {
 		"etc/dangling":               {Data: []byte("/srv/nothing"), Mode: fs.ModeSymlink | 0o777},
 		"srv/real":                   {Data: []byte("through a link"), Mode: 0o640},
 		"usr/sbin/update-initramfs":  {Data: []byte("slow"), Mode: 0o755},
-		"var/lib/dpkg/status":        {Data: []byte("Package: x\n"), Mode: 0o644},
+		"var/lib/dpkg/status":        {Data: []byte("Package: x\nStatus: install ok installed\n"), Mode: 0o644},
 		"etc/initramfs-tools/resume": {Data: []byte("RESUME=/dev/sda5\n"), Mode: 0o644},
 		"dev/tty":                    {Mode: fs.ModeDevice | fs.ModeCharDevice},
 	}}
@@ -301,7 +299,6 @@ func TestApplyRefuses(t *testing.T) {
 
 // TestApplyFails holds what goes wrong on the way.
 func TestApplyFails(t *testing.T) {
-	audits := 0
 	tests := []struct {
 		name    string
 		command func(f *fake, argv []string) (string, error)
@@ -313,15 +310,12 @@ func TestApplyFails(t *testing.T) {
 			}
 			return "", nil
 		}, "guest: installing packages: dpkg in the guest: exit status 1: no"},
-		{"bad state", func(_ *fake, argv []string) (string, error) {
-			if !slices.Contains(argv, "--audit") {
-				return "", nil
+		{"bad state", func(f *fake, argv []string) (string, error) {
+			if slices.Contains(argv, "-i") {
+				f.tree[dpkgStatus].Data = []byte("Package: a\nStatus: install ok installed\n\nPackage: initramfs-tools\nStatus: install ok triggers-pending\nTriggers-Pending: update-initramfs\n")
 			}
-			if audits++; audits == 1 {
-				return "", nil
-			}
-			return "The following packages have been triggered:\n initramfs-tools\n", nil
-		}, "guest: checking packages: packages are left in a bad state, as dpkg --audit says: The following packages have been triggered: initramfs-tools"},
+			return "", nil
+		}, "guest: checking packages: packages are left in a bad state: initramfs-tools (install ok triggers-pending)"},
 		{"a package changes what is edited", func(f *fake, argv []string) (string, error) {
 			if slices.Contains(argv, "--purge") {
 				f.tree["etc/fstab"].Data = []byte("purged")
@@ -375,12 +369,10 @@ func TestApplyFails(t *testing.T) {
 // removes it; dpkg's complaints from before are none of ours.
 func TestApplyTolerates(t *testing.T) {
 	f := newFake()
+	f.tree[dpkgStatus].Data = []byte("Package: old\nStatus: install reinstreq half-installed\n")
 	f.command = func(f *fake, argv []string) (string, error) {
-		switch {
-		case slices.Contains(argv, "--purge"):
+		if slices.Contains(argv, "--purge") {
 			delete(f.tree, "etc/initramfs-tools/resume")
-		case slices.Contains(argv, "--audit"):
-			return "half-installed: old", nil
 		}
 		return "", nil
 	}
@@ -412,5 +404,65 @@ func TestApplyRPM(t *testing.T) {
 	}
 	if !slices.Contains(f.log, "run rpm -e open-vm-tools") {
 		t.Errorf("done: %q; want rpm -e", f.log)
+	}
+}
+
+func TestUnsettled(t *testing.T) {
+	tests := []struct {
+		name, status string
+		want         []string
+	}{
+		{"nothing", "", nil},
+		{"fine", "Package: a\nStatus: install ok installed\nDescription: x\n Status: fake\n\nPackage: b\nStatus: deinstall ok config-files\n", nil},
+		{"held", "Package: a\nStatus: hold ok installed\n", nil},
+		{"unpacked", "Package: a\nStatus: install ok unpacked\n", []string{"a (install ok unpacked)"}},
+		{"reinstall", "Package: a\nStatus: install reinstreq installed\n", []string{"a (install reinstreq installed)"}},
+		{"waits", "Package: a\nStatus: install ok installed\nTriggers-Awaited: b\n", []string{"a (install ok installed)"}},
+		{"no state", "Package: a\n", []string{"a ()"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := unsettled([]byte(tt.status)); !slices.Equal(got, tt.want) {
+				t.Errorf("unsettled = %q; want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// counted counts what a tree is asked.
+type counted struct {
+	fstest.MapFS
+	asked []string
+}
+
+func (c *counted) Lstat(name string) (fs.FileInfo, error) {
+	c.asked = append(c.asked, name)
+	return c.MapFS.Lstat(name)
+}
+
+func (c *counted) ReadLink(name string) (string, error) {
+	c.asked = append(c.asked, "-> "+name)
+	return c.MapFS.ReadLink(name)
+}
+
+func TestMemo(t *testing.T) {
+	tree := &counted{MapFS: newFake().tree}
+	m := newMemo(tree)
+	for range 3 {
+		if info, err := m.Lstat("etc/alias"); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			t.Errorf("Lstat = %v, %v; want a link", info, err)
+		}
+		if to, err := m.ReadLink("etc/alias"); to != "/srv/real" || err != nil {
+			t.Errorf("ReadLink = %q, %v; want /srv/real", to, err)
+		}
+		if _, err := m.Lstat("nothing"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Lstat = %v; want fs.ErrNotExist", err)
+		}
+		if b, err := fs.ReadFile(m, "etc/fstab"); string(b) != "old fstab\n" || err != nil {
+			t.Errorf("ReadFile = %q, %v", b, err)
+		}
+	}
+	if want := []string{"etc/alias", "-> etc/alias", "nothing"}; !slices.Equal(tree.asked, want) {
+		t.Errorf("asked %q; want %q", tree.asked, want)
 	}
 }

@@ -96,7 +96,7 @@ func TestDebian(t *testing.T) {
 		Edits: []guest.Edit{
 			{Path: "/etc/fstab", Old: fstab, New: "# new\n" + fstab},
 			{Path: "/etc/new dir/it's \"new\"", Make: true, New: "x\x00y\xff", Mode: 0o640},
-			{Path: "/vmlinuz.old", Make: true, Link: true, New: "boot/nothing"},
+			{Path: "/vmlinuz.test", Make: true, Link: true, New: "boot/nothing"},
 			{Path: "/etc/os-release", Old: string(read(t, before, "usr/lib/os-release")), New: "changed\n"},
 			{Path: "/etc/initramfs-tools/conf.d/resume", Old: "RESUME=none\n", Remove: true},
 		},
@@ -180,7 +180,7 @@ func checkFiles(t *testing.T, before, after *extfs.FS, c guest.Conversion) {
 	}
 	for name, want := range map[string]fs.FileMode{
 		`etc/new dir/it's "new"`: 0o640, "usr/sbin/lilo": 0o755, "etc/initramfs/post-update.d/runlilo": 0o755,
-		"vmlinuz.old": fs.ModeSymlink | 0o777, "etc/os-release": fs.ModeSymlink | 0o777, "usr/lib/os-release": 0o644,
+		"vmlinuz.test": fs.ModeSymlink | 0o777, "etc/os-release": fs.ModeSymlink | 0o777, "usr/lib/os-release": 0o644,
 	} {
 		if info, err := after.Lstat(name); err != nil || info.Mode() != want {
 			t.Errorf("%s: %v, %v; want mode %v", name, info, err, want)
