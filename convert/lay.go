@@ -79,8 +79,15 @@ func (v *VMPlan) contents() []string {
 	return types
 }
 
+// askPackages finds what speaks against a guest's conversion, and the packages
+// that it lacks.
 func askPackages(ctx context.Context, guests Guests, v *VMPlan) GuestFacts {
-	conv, _, _ := v.conversion()
+	conv, _, cs := v.conversion()
+	for _, c := range cs {
+		if c.Severity == ledger.Blocker {
+			return GuestFacts{Missing: c.Evidence + " (" + c.Advice + ")"}
+		}
+	}
 	if len(conv.Install) == 0 {
 		return GuestFacts{}
 	}

@@ -3,9 +3,11 @@
 #
 # The main job, for real: an ESXi host with the free licence on loopback, a
 # Debian guest on it, and esxodus moving that guest to a persistent domain in
-# this machine's libvirt. The domain stays for a look; a second run rolls it
-# back first. Everything is kept under /var/lib/esxodus-demo, where QEMU's own
-# user can read it. scripts/setup.sh demo installs what it needs.
+# this machine's libvirt: from partitions and GRUB to LVM on the whole disk and
+# LILO. Then it shows what the disk is now, and a boot from its new loader. The
+# domain stays for a look; a second run rolls it back first. Everything is kept
+# under /var/lib/esxodus-demo, where QEMU's own user can read it.
+# scripts/setup.sh demo installs what it needs.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -42,6 +44,17 @@ serve() {
 	. "$work/ready"
 }
 
+# show prints what the converted disk is, and its console from the loader to
+# the login prompt; the boot changes nothing on it.
+show() {
+	printf '\n$ blkid -p %s; sfdisk -d %s\n' "$1" "$1" >&2
+	blkid -p "$1"
+	sfdisk -d "$1" 2>&1 || :
+	printf '\n$ scripts/boot.sh %s --bus virtio-blk\n' "$1" >&2
+	"$here/boot.sh" "$1" --bus virtio-blk --nic virtio --timeout 600 --log "$work/console"
+	tr -d '\r' <"$work/console" | sed -n '1,12p;/login:/p' | cut -c1-100
+}
+
 cleanup() {
 	[ -z "$esxi" ] || kill "$esxi" 2>/dev/null || :
 	rm -rf "$work"
@@ -63,7 +76,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 "$here/guest-debian.sh"
+appliance
 "$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
+CGO_ENABLED=0 "$here/go.sh" build -trimpath -ldflags '-s -w' -o bin/lilo ./cmd/lilo
 CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim
 virt=$("$here/kvm-works")
 serve
@@ -82,5 +97,6 @@ esxodus convert "$@" --storage "dir:$home/disks" --uplink "vmnic0=${uplink:-eth0
 	--state "$home/state" --yes "$name"
 printf '\n$ virsh dominfo %s\n' "$name" >&2
 virsh -c qemu:///system dominfo "$name"
+show "$home/disks/${name}_scsi0-0"
 say "done in $(($(date +%s) - begun)) s; the domain $name stays until the next demo"
 say "start it with: virsh start $name    remove it with: bin/esxodus rollback --state $home/state $name"

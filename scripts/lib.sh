@@ -115,3 +115,17 @@ debian() {
 	mmdebstrap "$@"
 	rm -f sources.list apt.conf
 }
+
+# appliance lets libguestfs start its appliance on a machine that has no kernel
+# of its own, such as a container: it gets the one in the cache.
+appliance() {
+	[ -z "${SUPERMIN_KERNEL-}" ] || return 0
+	for a_kernel in /boot/vmlinuz-*; do
+		[ ! -r "$a_kernel" ] || return 0
+	done
+	a_kernel=$("$here/kernel.sh")
+	SUPERMIN_KERNEL=$a_kernel/vmlinuz
+	SUPERMIN_MODULES=$(echo "$a_kernel"/lib/modules/*)
+	export SUPERMIN_KERNEL SUPERMIN_MODULES
+	mkdir -p /lib/modules # supermin looks at it, whatever it is told
+}

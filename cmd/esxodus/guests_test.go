@@ -32,7 +32,8 @@ func TestDebianGuest(t *testing.T) {
 }
 
 // migrateGuest takes a guest that the scripts built through the whole
-// migration: planned, converted, seen to come up, committed.
+// migration, its disk kept as it is: planned, converted, seen to come up,
+// committed.
 func migrateGuest(t *testing.T, guest string) {
 	t.Helper()
 	built, dir, vm := fixtures.Guest(t, guest), fixtures.OpenDir(t), uniqueName(guest)
@@ -41,14 +42,14 @@ func migrateGuest(t *testing.T, guest string) {
 	l.vm = vm
 	t.Cleanup(func() { l.forget(vm) })
 
-	plan := l.run(exitDone, l.plan(vm)...)
+	plan := l.run(exitDone, l.plan("--layout", "keep", vm)...)
 	for _, want := range []string{"boot a copy of " + vm, "ext", "mounted at /"} {
 		if !strings.Contains(unwrapped(plan.out), want) {
 			t.Errorf("the plan does not say %q:\n%s", want, plan.out)
 		}
 	}
 	begin := time.Now()
-	r := l.run(exitDone, l.convert()...)
+	r := l.run(exitDone, l.convert("--layout", "keep")...)
 	t.Logf("%v; %s", time.Since(begin).Round(time.Second), unwrapped(r.out))
 	s := l.status()
 	if !strings.HasPrefix(s.Proof, "login prompt on the serial console") || !strings.Contains(s.Proof, "login:") {
