@@ -229,6 +229,10 @@ func (a *Appliance) Close(ctx context.Context) error {
 	return nil
 }
 
+// Abandon ends the appliance at once: what its disks hold is good for nothing.
+// The error is of what could not be cleaned up.
+func (a *Appliance) Abandon() error { return a.halt(0) }
+
 var errClosed = errors.New("it is closed")
 
 // halt ends guestfish, and with it the appliance, and removes their files.

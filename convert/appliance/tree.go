@@ -57,7 +57,7 @@ func (f FS) info(call, name string) (fs.FileInfo, error) {
 	return Info{
 		name: path.Base(name), size: st["st_size"], mode: fileMode(st["st_mode"]),
 		time: time.Unix(st["st_mtime_sec"], st["st_mtime_nsec"]),
-		UID:  st["st_uid"], GID: st["st_gid"], Links: st["st_nlink"],
+		UID:  st["st_uid"], GID: st["st_gid"], links: st["st_nlink"],
 	}, nil
 }
 
@@ -169,8 +169,8 @@ type Info struct {
 	size     int64
 	mode     fs.FileMode
 	time     time.Time
+	links    int64
 	UID, GID int64 // owner
-	Links    int64 // number of its names
 }
 
 // Name implements [fs.FileInfo].
@@ -187,6 +187,9 @@ func (i Info) ModTime() time.Time { return i.time }
 
 // IsDir implements [fs.FileInfo].
 func (i Info) IsDir() bool { return i.mode.IsDir() }
+
+// Names is the number of a file's names: hard links.
+func (i Info) Names() int64 { return i.links }
 
 // Sys implements [fs.FileInfo]: there is nothing behind it.
 func (i Info) Sys() any { return nil }

@@ -466,3 +466,27 @@ func TestMemo(t *testing.T) {
 		t.Errorf("asked %q; want %q", tree.asked, want)
 	}
 }
+
+// linked is a tree whose files all have two names.
+type linked struct{ fstest.MapFS }
+
+type linkedInfo struct{ fs.FileInfo }
+
+func (linkedInfo) Names() int64 { return 2 }
+
+func (l linked) Lstat(name string) (fs.FileInfo, error) {
+	info, err := l.MapFS.Lstat(name)
+	return linkedInfo{info}, err
+}
+
+func TestApplyHardLinks(t *testing.T) {
+	f := newFake()
+	c := guest.Conversion{Mounts: whole().Mounts, Edits: whole().Edits[:1]}
+	got, err := Apply(t.Context(), f, linked{f.tree}, c, Input{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"/etc/fstab has 2 names (hard links): the others keep the old content"}; !slices.Equal(got.Notes, want) {
+		t.Errorf("notes %q; want %q", got.Notes, want)
+	}
+}

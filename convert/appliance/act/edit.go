@@ -17,6 +17,7 @@ type state struct {
 	target  string // of the link
 	real    string // the path at the end of links; "" if they lead nowhere
 	content string // of the regular file at the end
+	names   int64  // of the file, hard links; 0 if that is not known
 }
 
 // look reads what a path is. Only regular files and links can be edited.
@@ -30,6 +31,9 @@ func (r *run) look(ctx context.Context, name string) (state, error) {
 		return s, err
 	}
 	s.exists = true
+	if n, ok := info.(interface{ Names() int64 }); ok {
+		s.names = n.Names()
+	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		s.link = true
 		if s.target, err = r.tree.ReadLink(rel(name)); err != nil {
@@ -107,6 +111,9 @@ func (r *run) compare(ctx context.Context) error {
 		}
 		if s.link && !e.Link && !ok {
 			r.followed(e, s)
+		}
+		if s.names > 1 && !s.link && !e.Remove {
+			r.note("%s has %d names (hard links): the others keep the old content", e.Path, s.names)
 		}
 		after[e.Path] = done(e)
 	}

@@ -116,12 +116,9 @@ func TestDebian(t *testing.T) {
 			return added, nil
 		},
 	}
-	a, err := appliance.Start(t.Context(), host.Tool{}, []appliance.Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}, appliance.Options{CPUs: 2, TempDir: t.TempDir()})
+	disks := []appliance.Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}
+	got, err := Run(t.Context(), host.Tool{}, disks, appliance.Options{CPUs: 2, TempDir: t.TempDir()}, c, in)
 	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := Apply(t.Context(), a, a.FS(t.Context()), c, in)
-	if err := errors.Join(err, a.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	for _, took := range got.Took {
