@@ -20,7 +20,7 @@ import (
 
 // The tests of this file need device-mapper and two blank disks:
 //
-//	scripts/lab test ./cmd/lilo -run TestLab
+//	scripts/lab test ./cmd/lilo --disk 600M --disk 600M -run TestLab
 
 func TestLabMaps(t *testing.T) {
 	for _, fs := range []string{"ext4", "xfs", "ext2"} {

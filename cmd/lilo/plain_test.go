@@ -129,3 +129,35 @@ func TestBackup(t *testing.T) {
 	}
 	bootable(t, device)
 }
+
+// TestFileSystems has those from which nothing can be booted.
+func TestFileSystems(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		mkfs       []string
+	}{
+		{"btrfs", "it is on btrfs, where a file's blocks have no lasting place", []string{"mkfs.btrfs", "-q"}},
+		{"XFS", "begins with an XFS file system", []string{"mkfs.xfs", "-q"}},
+		{"inline data", "kept in its inode", []string{"mkfs.ext4", "-q", "-I", "256", "-O", "inline_data"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			need(t, tt.mkfs[0])
+			device, _ := loopDisk(t, "320M")
+			sh(t, append(tt.mkfs, device)...)
+			dir := t.TempDir()
+			sh(t, "mount", device, dir)
+			t.Cleanup(func() { _ = exec.CommandContext(context.WithoutCancel(t.Context()), "umount", dir).Run() })
+			conf := furnish(t, dir)
+			sh(t, "rm", dir+"/initrd.img")
+			write(t, dir+"/initrd.img", []byte("a few bytes, no more"))
+			before := readDisk(t, device, 4096)
+			r := runLilo(t, "-C", conf)
+			if r.code != exitError || !strings.Contains(r.err, tt.want) {
+				t.Errorf("lilo: %+v; want exit status 1 and %q", r, tt.want)
+			}
+			if !bytes.Equal(before[:512], readDisk(t, device, 512)) {
+				t.Error("sector 0 was written")
+			}
+		})
+	}
+}
