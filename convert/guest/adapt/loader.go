@@ -35,7 +35,7 @@ func (b *builder) loader() {
 	b.kernelImgConf()
 	b.programs()
 	b.out.Loader = []string{liloPath, "-v"}
-	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~", liloMap+"-*")
+	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~")
 	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
 	b.defaultKernel(images)
 }

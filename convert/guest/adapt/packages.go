@@ -48,15 +48,14 @@ func (b *builder) installLVM() {
 	b.touch("files of lvm2 and of what it needs", "/etc/lvm/")
 	for _, usr := range []string{"", "/usr"} {
 		b.touch("files of lvm2 and of what it needs", usr+"/sbin/lv*", usr+"/sbin/vg*", usr+"/sbin/pv*", usr+"/sbin/dm*", usr+"/sbin/fsadm", usr+"/sbin/blkdeactivate",
-			usr+"/sbin/cache_*", usr+"/sbin/era_*", usr+"/sbin/thin_*", usr+"/sbin/pdata_tools",
 			usr+"/lib/*/libdevmapper*", usr+"/lib/*/liblvm2*", usr+"/lib/*/libaio*", usr+"/lib/*/device-mapper/",
 			usr+"/lib/systemd/system/*lvm*", usr+"/lib/systemd/system/dm-event*", usr+"/lib/systemd/system/blk-availability*", usr+"/lib/systemd/system-generators/lvm*",
 			usr+"/lib/udev/rules.d/*-dm*.rules", usr+"/lib/udev/rules.d/*lvm*.rules")
 	}
-	b.touch("files of lvm2 and of what it needs", "/etc/init.d/lvm2*", "/etc/rc?.d/*lvm2*", "/etc/systemd/system/*.wants/*lvm2*", "/etc/systemd/system/*.wants/dm-event*", "/etc/systemd/system/*.wants/blk-availability*",
-		"/usr/lib/tmpfiles.d/lvm2.conf", "/usr/lib/lvm2/", "/usr/libexec/lvm2/", "/usr/share/initramfs-tools/hooks/*", "/usr/share/initramfs-tools/scripts/*/lvm2", "/usr/share/lintian/overrides/*")
-	for _, name := range []string{"lvm2", "dm*", "libdevmapper*", "liblvm2*", "libaio*", "thin-provisioning-tools"} {
-		b.touch("documentation and records of lvm2 and of what it needs", "/usr/share/doc/"+name+"/", "/var/lib/dpkg/info/"+name+".*", "/var/lib/dpkg/info/"+name+":*")
+	b.touch("files of lvm2 and of what it needs", "/etc/init.d/lvm2*", "/etc/rc?.d/*lvm2*", "/etc/systemd/system/*.wants", "/etc/systemd/system/*.wants/*lvm2*", "/etc/systemd/system/*.wants/dm-event*", "/etc/systemd/system/*.wants/blk-availability*",
+		"/usr/lib/tmpfiles.d/lvm2.conf", "/usr/lib/lvm2/", "/usr/libexec/lvm2/", "/usr/share/initramfs-tools/hooks/lvm2", "/usr/share/initramfs-tools/hooks/dmsetup", "/usr/share/initramfs-tools/scripts/*/lvm2")
+	for _, name := range []string{"lvm2", "dm*", "libdevmapper*", "liblvm2*", "libaio*"} {
+		b.touch("documentation and records of lvm2 and of what it needs", "/usr/share/doc/"+name+"/", "/usr/share/lintian/overrides/"+name, "/var/lib/dpkg/info/"+name+".*", "/var/lib/dpkg/info/"+name+":*")
 	}
 	b.touch("manual pages of lvm2 and of what it needs", "/usr/share/man/man?/*")
 }
@@ -116,6 +115,7 @@ func (b *builder) remove(names []string, reason string) (kept []string) {
 				b.touch("files of the removed package "+n, "/usr"+pattern) // /lib and such may be links
 			}
 		}
+		b.touch("links to services of the removed package "+n, "/etc/rc?.d/*"+literal(n))
 		b.touch("dpkg's records of the removed package "+n, "/var/lib/dpkg/info/"+n+".*", "/var/lib/dpkg/info/"+n+":*")
 	}
 	if len(kept) > 0 {

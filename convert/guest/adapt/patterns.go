@@ -29,6 +29,8 @@ func shorten(pkg string, files []string) []string {
 	for _, f := range files {
 		dir := path.Dir(f)
 		switch {
+		case dirs[f] && strings.Contains(path.Base(f), stem):
+			out = append(out, literal(f)) // its own: it goes when it is empty
 		case dirs[f] || !path.IsAbs(f) || path.Clean(f) != f:
 		case strings.HasPrefix(f, "/usr/share/locale/") && strings.Count(f, "/") == 6:
 			out = append(out, "/usr/share/locale/*/LC_MESSAGES/"+literal(path.Base(f)))
@@ -42,6 +44,18 @@ func shorten(pkg string, files []string) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// above lists the directories that a file may be the first in, and that are
+// made for it then.
+func above(file string) []string {
+	var dirs []string
+	for dir := path.Dir(file); strings.Count(dir, "/") > 1; dir = path.Dir(dir) {
+		if path.Dir(dir) != "/usr" {
+			dirs = append(dirs, literal(dir))
+		}
+	}
+	return dirs
 }
 
 // stemPattern is the pattern of a file and those beside it that begin with the

@@ -72,7 +72,7 @@ func (b *builder) agents() {
 		return
 	}
 	b.command("systemctl", "enable", agentUnit)
-	b.touch("KVM's agent is enabled", "/etc/systemd/system/*.wants/"+agentUnit)
+	b.touch("KVM's agent is enabled", "/etc/systemd/system/*.wants", "/etc/systemd/system/*.wants/"+agentUnit)
 }
 
 // labels gives what esxodus made the labels of SELinux.
@@ -98,18 +98,33 @@ func (b *builder) labels() {
 }
 
 // records are the files that package managers and the tools of a conversion
-// write besides.
+// write besides, and the directories that are made.
 func (b *builder) records() {
-	if len(b.out.Install)+len(b.out.Remove) > 0 {
-		if b.family.dpkg {
-			b.touch("dpkg's and debconf's records", "/var/lib/dpkg/", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/cache/debconf/", "/var/lib/ucf/", "/var/lib/apt/", "/var/log/apt/", "/var/cache/apt/", "/etc/ld.so.cache", "/var/cache/ldconfig/", "/var/cache/man/", "/var/lib/systemd/", "/etc/rc?.d/*", "/var/lib/grub/", "/var/lib/shim-signed/")
-		} else {
-			b.touch("rpm's records", "/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/var/log/", "/var/lib/dnf/", "/var/cache/", "/etc/ld.so.cache")
+	for _, e := range b.out.Edits {
+		if e.Make && !e.Link {
+			b.touch("directories of files that come", above(e.Path)...)
 		}
 	}
-	if b.lvm() {
-		b.touch("LVM's backups of its metadata", "/etc/lvm/archive/", "/etc/lvm/backup/", "/etc/lvm/devices/", "/run/lvm/", "/run/lock/lvm/")
+	for _, p := range b.out.Programs {
+		b.touch("directories of files that come", above(p.Path)...)
 	}
+	switch {
+	case len(b.out.Install)+len(b.out.Remove) == 0:
+	case b.family.dpkg:
+		b.touch("dpkg's and debconf's records", "/var/lib/dpkg/", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/cache/debconf/", "/var/lib/ucf/",
+			"/etc/ld.so.cache", "/var/cache/ldconfig/", "/var/lib/systemd/", "/var/lib/grub/", "/var/lib/shim-signed/")
+	default:
+		b.touch("rpm's records", "/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/etc/ld.so.cache", "/var/cache/ldconfig/")
+	}
+	if b.lvm() {
+		b.touch("LVM's backups of its metadata", "/etc/lvm/archive/", "/etc/lvm/backup/", "/etc/lvm/devices/")
+	}
+	seen := map[string]bool{}
+	b.out.Touches = slices.DeleteFunc(b.out.Touches, func(t guest.Touch) bool {
+		again := seen[t.Pattern]
+		seen[t.Pattern] = true
+		return again
+	})
 	if b.in.Layout.Boot != nil && b.in.Layout.Boot.UEFI {
 		b.concern(ConcernEFI, ledger.Note, "", "the guest boots through UEFI, and will boot by BIOS", "nothing must be done; a snapshot or backup of the old disk can't be put over the new one")
 	}
