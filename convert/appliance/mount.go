@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -254,5 +253,3 @@ func tail(out string, limit int) string {
 	}
 	return strings.Join(lines, "; ")
 }
-
-var _ fs.ReadLinkFS = FS{}
