@@ -31,7 +31,10 @@ func (b *builder) initrds() {
 		}
 		if i.Virtio != guest.Yes {
 			why = append(why, "drivers of virtio, which it lacks or may lack ("+i.Evidence+")")
-			o.Modules = append(o.Modules, "virtio_pci", "virtio_blk", "virtio_scsi")
+			o.Modules = append(o.Modules, "virtio_pci", "virtio_blk")
+			if guest.CompareVersions(i.Kernel, "3.4") >= 0 { // the first that has it
+				o.Modules = append(o.Modules, "virtio_scsi")
+			}
 		}
 		why = append(why, b.addTexts(&o)...)
 		if len(why) == 0 {
