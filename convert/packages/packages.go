@@ -55,7 +55,7 @@ type Runner interface {
 const (
 	maxStatus   = 32 << 20         // bytes of a guest's status
 	maxPackages = 40               // of a set: lvm2 needs ten
-	updateLimit = 5 * time.Minute  // of an index
+	updateLimit = 3 * time.Minute  // of an index
 	fetchLimit  = 15 * time.Minute // of all packages
 )
 
@@ -88,6 +88,9 @@ func (r Resolver) Resolve(ctx context.Context, g Guest, want ...string) (set Set
 		if !namePattern.MatchString(name) {
 			return Set{}, fmt.Errorf("%q is no name of a package", name)
 		}
+	}
+	if _, err := r.Tool.Run(ctx, "apt-get", "--version"); err != nil {
+		return Set{}, fmt.Errorf("what the guest needs for %s is found out by apt: %w: or install it in the guest yourself before", strings.Join(want, ", "), err)
 	}
 	root, err := newRoot(r.TempDir, g)
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"esxodus/convert/host"
 )
 
 const sum = "608ae8de670342fc80d388185be64af9c886e61d145669a606db002663f7fd82"
@@ -221,6 +223,9 @@ func TestResolve(t *testing.T) {
 		{"libc", mirror("Inst libc6 [2.36] (2.41 Debian [amd64])\n"), Set{}, "lvm2 would replace the guest's libc6 2.36 by 2.41: that is an upgrade of the guest, to be done before by yourself; or give the packages with --packages DIR"},
 		{"address unknown", mirror("Inst dmsetup (1 Debian [amd64])\n"), Set{}, "package dmsetup 1: apt does not say where it is"},
 		{"no sources", func([]string) (string, error) { return "", nil }, Set{}, "this host's apt has no source of the guest's distribution, debian (apt-get update may not have been run here): give the packages with --packages DIR"},
+		{"no apt", func(argv []string) (string, error) {
+			return "", &host.MissingError{Program: argv[0]}
+		}, Set{}, "what the guest needs for lvm2 is found out by apt: apt-get is not installed on this host, or not in PATH: or install it in the guest yourself before"},
 		{"network away", func(argv []string) (string, error) {
 			if slices.Contains(argv, "update") {
 				return "", errors.New("apt-get: no route")

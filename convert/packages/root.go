@@ -73,9 +73,9 @@ func (r *root) configure(g Guest, acquire []string) error {
 	set("APT::Get::Remove", "false")
 	set("APT::Sandbox::User", "root") // the directory is private
 	set("Acquire::Languages", "none")
-	set("Acquire::Retries", "2")
-	set("Acquire::http::Timeout", "30")
-	set("Acquire::https::Timeout", "30")
+	set("Acquire::Retries", "1") // somebody waits for the plan
+	set("Acquire::http::Timeout", "15")
+	set("Acquire::https::Timeout", "15")
 	for _, line := range acquire {
 		b.WriteString(line + "\n")
 	}
