@@ -217,7 +217,7 @@ func TestTemplateTwoDisks(t *testing.T) {
 	disks := []string{sparseFile(t, 160*mib), sparseFile(t, 64*mib), sparseFile(t, 48*mib)}
 	tools(t, "label: dos\nstart=1MiB, size=40MiB, type=83\nstart=41MiB, type=8e\n", "sfdisk", "-q", disks[0])
 	tools(t, "label: dos\nstart=1MiB, size=20MiB, type=83\nstart=21MiB, type=8e\n", "sfdisk", "-q", disks[1])
-	mkfs(t, disks[0], 1*mib, 40*mib, "mke2fs", "-q", "-F", "-t", "ext4", "-U", bootUUID)
+	mkfs(t, disks[0], 1*mib, 40*mib, "mke2fs", "-q", "-F", "-t", "ext4", "-U", bootUUID, "-d", filepath.Join(rootTree(t, ""), "boot"))
 	mkfs(t, disks[1], 1*mib, 20*mib, "mke2fs", "-q", "-F", "-t", "ext3")
 	pvs := []string{sparseFile(t, 119*mib), sparseFile(t, 43*mib), disks[2]}
 	onLoops(t, pvs, func(lvm func(...string) string, devs []string) {
