@@ -103,6 +103,16 @@ func TestConcerns(t *testing.T) {
 	}
 }
 
+// TestPinnedName: a name that is bound to a MAC address stays, whatever the bus.
+func TestPinnedName(t *testing.T) {
+	r := must(t, func(_ *inventory.VM, o *Options) {
+		o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"ens192", "ens224"}, PinnedNames: []string{"ens192"}}
+	})
+	if got := texts(r, ConcernNICName); strings.Contains(got, "ens192") || !strings.Contains(got, "ens224") {
+		t.Errorf("concerns about names of NICs = %q, want one about ens224 alone", got)
+	}
+}
+
 // texts joins the evidence and advice of the concerns of one id.
 func texts(r Result, id string) string {
 	var all []string

@@ -212,7 +212,7 @@ func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 // enp<bus>s<slot> on q35 and ens<slot> on pc (TestGuestSees asks systemd).
 func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []string {
 	old, name := fmt.Sprintf("ens%d", n.PCISlot), predictable(b.pci.machine, at)
-	if n.PCISlot <= 0 || !slices.Contains(b.o.Guest.Interfaces, old) || old == name {
+	if n.PCISlot <= 0 || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
 		return nil
 	}
 	b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration calls it %s; here its name will be %s", old, name),
@@ -238,7 +238,7 @@ func (b *builder) nicNames(explained []string) {
 		here = append(here, name+" ("+i.MAC.Address+")")
 	}
 	for _, name := range b.o.Guest.Interfaces {
-		if strings.HasPrefix(name, "en") && !slices.Contains(explained, name) {
+		if strings.HasPrefix(name, "en") && !slices.Contains(explained, name) && !slices.Contains(b.o.Guest.PinnedNames, name) {
 			rest = append(rest, name)
 		}
 	}
