@@ -113,8 +113,8 @@ timeout 300 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 
 	tail -n 20 "$out/qemu" "$out/console" >&2
 	die 'the virtual machine failed'
 }
-status=$(cat "$work/status")
+status=$(cat "$work/status" 2>/dev/null || :)
 [ "$status" = 0 ] || {
-	tail -n 30 "$out/output" >&2
-	die "the commands in the virtual machine failed with status $status"
+	tail -n 30 "$out/qemu" "$out/console" "$out/output" >&2
+	die "the commands in the virtual machine failed with status ${status:-none: it died}"
 }

@@ -26,15 +26,16 @@ func TestLabMaps(t *testing.T) {
 	for _, fs := range []string{"ext4", "xfs", "ext2"} {
 		t.Run(fs, func(t *testing.T) {
 			disk := labDisks(t)[0]
-			dir := labVolume(t, disk, "vg-t", fs, "-L", size(fs))
-			// The volume's first part is filled, so that the kernel lies in the
-			// second one, which is not behind it; and what is written piece by
-			// piece, by turns, lies in pieces.
-			write(t, dir+"/filler", nil)
-			_ = exec.CommandContext(t.Context(), "dd", "if=/dev/zero", "of="+dir+"/filler", "bs=1M", "status=none").Run() // until it is full
+			// The kernel lies in the volume's second part, which is not behind the
+			// first one; and what is written piece by piece, by turns, lies in
+			// pieces.
+			sh(t, "pvcreate", "-qy", disk)
+			sh(t, "vgcreate", "-qy", "vg-t", disk)
+			sh(t, "lvcreate", "-qy", "-L", "16m", "-n", "boot", "vg-t")
 			sh(t, "lvcreate", "-qy", "-L", "64m", "-n", "between", "vg-t")
-			sh(t, "lvextend", "-qr", "-L", "+96m", "vg-t/boot")
-			sh(t, "fallocate", "-l", "40M", dir+"/more") // XFS had kept 32 MiB of the first part for itself
+			sh(t, "lvextend", "-q", "-L", "320m", "vg-t/boot")
+			dir := mounted(t, "/dev/vg-t/boot", fs)
+			sh(t, "dd", "if=/dev/zero", "of="+dir+"/filler", "bs=1M", "count=20", "status=none")
 			conf := furnish(t, dir)
 			fragments(t, dir+"/initrd.img", dir+"/other", noise(3, 400<<10+5))
 			before := readDisk(t, disk, 1<<20)
@@ -57,14 +58,6 @@ func TestLabMaps(t *testing.T) {
 			sh(t, "vgck", "vg-t")
 		})
 	}
-}
-
-// size is what a file system needs at least.
-func size(fs string) string {
-	if fs == "xfs" {
-		return "320m"
-	}
-	return "48m"
 }
 
 // fragments writes a file in pieces of 4 KiB, by turns with another one.

@@ -18,6 +18,8 @@ const (
 )
 
 func main() {
+	// Nobody reading what is said is no reason to stop halfway.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -12,9 +12,9 @@ import (
 	"esxodus/convert/lilo"
 )
 
-// maxMap is the longest map that is read, in bytes: 32 images in a million
-// pieces each would take no more.
-const maxMap = 1 << 30
+// maxMap is the longest map that is written or read, in bytes: enough for five
+// million pieces of files.
+const maxMap = 64 << 20
 
 // Installed is the map that boots.
 type Installed struct {

@@ -103,6 +103,9 @@ func (in *installer) writeMap(menu *lilo.Menu) (m *mapFile, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if n > maxMap/lilo.SectorSize {
+		return nil, fmt.Errorf("the new map would have %d sectors: the images are in too many pieces; copy them anew", n)
+	}
 	m = &mapFile{path: in.newName()}
 	f, err := os.OpenFile(m.path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
