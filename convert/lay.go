@@ -30,6 +30,7 @@ func (f *Facts) lay(vm *inventory.VM, o Options) layout.Layout {
 		Kind: o.Layout, Name: vm.Name, Seed: vm.InstanceUUID, Guest: f.Guests[vm.ID],
 		UEFI: vm.Firmware == inventory.EFI, SecureBoot: vm.SecureBoot, TPM: vm.TPM,
 	}
+	r.Fixed = shared(vm)
 	l := layout.New(r)
 	if why := f.Convertible[vm.ID].Missing; why != "" && l.Kind != layout.Keep {
 		r.Kind = layout.Keep
@@ -47,6 +48,22 @@ func (f *Facts) lay(vm *inventory.VM, o Options) layout.Layout {
 		})
 	}
 	return l
+}
+
+// shared are the disks that other VMs may read, with the reason: they stay as
+// those know them.
+func shared(vm *inventory.VM) map[string]string {
+	fixed := make(map[string]string)
+	for _, d := range vm.Disks {
+		i := slices.IndexFunc(vm.Controllers, func(c inventory.Controller) bool { return c.Class == d.Class && c.Bus == d.Bus })
+		switch {
+		case d.MultiWriter:
+			fixed[d.Address()] = "several VMs may write to it (multi-writer)"
+		case i >= 0 && vm.Controllers[i].Shared != "":
+			fixed[d.Address()] = "other VMs share its bus (" + vm.Controllers[i].Shared + ")"
+		}
+	}
+	return fixed
 }
 
 // askGuests finds out, for each guest that could get a new layout, whether it

@@ -212,9 +212,11 @@ func TestLay(t *testing.T) {
 		{"no appliance", "no guestfish", layout.Auto, debian, layout.Keep, false, "no guestfish"},
 		{"no appliance, asked", "no guestfish", layout.LVM, debian, layout.Keep, true, "no guestfish"},
 		{"keep", "", layout.Keep, debian, layout.Keep, false, ""},
+		{"shared", "", layout.Auto, debian, layout.Keep, false, "multi-writer"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			vm.Disks[0].MultiWriter = tt.name == "shared"
 			f := Facts{
 				Guests:      map[string]guest.Guest{vm.ID: tt.guest},
 				Convertible: map[string]GuestFacts{vm.ID: {Missing: tt.missing}},
