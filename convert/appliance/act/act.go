@@ -132,8 +132,11 @@ func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Inp
 	return r.out, nil
 }
 
+// note tells something once.
 func (r *run) note(format string, args ...any) {
-	r.out.Notes = append(r.out.Notes, fmt.Sprintf(format, args...))
+	if n := fmt.Sprintf(format, args...); !slices.Contains(r.out.Notes, n) {
+		r.out.Notes = append(r.out.Notes, n)
+	}
 }
 
 // checkInput refuses what could not be carried out whole.
@@ -168,8 +171,15 @@ func (r *run) checkInput(context.Context) error {
 	return nil
 }
 
+// checked are the types of file systems whose check is known.
+var checked = []string{"ext2", "ext3", "ext4", "xfs", "vfat", "swap"} //nolint:gochecknoglobals // a constant table
+
 func (r *run) fsck(ctx context.Context) error {
 	for _, m := range r.c.Mounts {
+		if !slices.Contains(checked, m.Content) {
+			r.note("%s, at %s, is not checked: its file system is %s", m.Device, m.At, m.Content)
+			continue
+		}
 		if err := r.FSCheck(ctx, m.Device, m.Content); err != nil {
 			return err
 		}
@@ -179,6 +189,12 @@ func (r *run) fsck(ctx context.Context) error {
 
 func (r *run) mount(ctx context.Context) error {
 	for _, m := range r.c.Mounts {
+		if m.At != "/" {
+			if _, err := r.tree.Lstat(rel(m.At)); errors.Is(err, fs.ErrNotExist) {
+				r.note("%s is not mounted: the guest has no directory %s", m.Device, m.At)
+				continue
+			}
+		}
 		if err := r.Mount(ctx, m.Device, m.At); err != nil {
 			return err
 		}

@@ -150,6 +150,7 @@ func (f *fake) Uncover(_ context.Context, name string) error {
 func newFake() *fake {
 	return &fake{free: 1 << 30, inodes: 100000, tree: fstest.MapFS{
 		"run":                        {Mode: fs.ModeDir | 0o755},
+		"boot":                       {Mode: fs.ModeDir | 0o755},
 		"boot/initrd.img-6.1":        {Data: []byte("initrd"), Mode: 0o600},
 		"etc/fstab":                  {Data: []byte("old fstab\n"), Mode: 0o644},
 		"etc/alias":                  {Data: []byte("/srv/real"), Mode: fs.ModeSymlink | 0o777},
@@ -391,6 +392,32 @@ func TestApplyPlain(t *testing.T) {
 	want := []string{"mkdir /run/lock", `write /etc/fstab "new fstab\n" 644`, "run lilo"}
 	if diff := cmp.Diff(want, f.log); diff != "" {
 		t.Errorf("what was done (-want +got):\n%s", diff)
+	}
+}
+
+// File systems that don't matter for the conversion don't hinder it.
+func TestApplyOtherMounts(t *testing.T) {
+	f := newFake()
+	f.fsck = map[string]error{"/dev/vg/data": errors.New("no check is known")}
+	c := guest.Conversion{Mounts: append(whole().Mounts,
+		guest.Mount{Device: "/dev/vg/data", At: "/srv", Content: "btrfs"},
+		guest.Mount{Device: "/dev/vg/gone", At: "/data", Content: "ext4"})}
+	var mounted []string
+	c.Commands = [][]string{{"true"}}
+	f.command = func(f *fake, _ []string) (string, error) {
+		mounted = slices.Clone(f.mounted)
+		return "", nil
+	}
+	got, err := Apply(t.Context(), f, f.tree, c, Input{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"/dev/vg/root /", "/dev/vg/boot /boot", "/dev/vg/data /srv"}; !slices.Equal(mounted, want) {
+		t.Errorf("mounted %q; want %q", mounted, want)
+	}
+	want := []string{"/dev/vg/data, at /srv, is not checked: its file system is btrfs", "/dev/vg/gone is not mounted: the guest has no directory /data"}
+	if !slices.Equal(got.Notes, want) {
+		t.Errorf("notes %q; want %q", got.Notes, want)
 	}
 }
 
