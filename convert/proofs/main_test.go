@@ -73,8 +73,21 @@ func (b *bench) build() error {
 	return nil
 }
 
+// subject returns the one of that guest.
+func (b *bench) subject(guest string) *subject {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.subjects[guest]
+	if !ok {
+		s = &subject{guest: guest, vm: guest + "-" + strings.ToLower(rand.Text()[:6])}
+		b.subjects[guest] = s
+	}
+	return s
+}
+
 // subject is a guest that was converted.
 type subject struct {
+	once    sync.Once // converts it
 	err     error
 	guest   string         // debian
 	vm      string         // its name on the ESXi host, and the domain's
@@ -84,11 +97,13 @@ type subject struct {
 	took    time.Duration
 }
 
-// converted converts a guest of scripts/guest-debian.sh, once.
+// converted converts a guest of scripts/guest-debian.sh, once. Its tests run
+// side by side.
 func converted(t *testing.T, guest string) *subject {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("converts a guest, and boots it under emulation")
+	t.Parallel()
+	if os.Getenv("ESXODUS_PROOFS") == "" {
+		t.Skip("converts a guest and boots it under emulation, which takes long: run scripts/test-boot.sh")
 	}
 	if os.Getuid() != 0 {
 		fixtures.Missing(t, "root")
@@ -98,15 +113,11 @@ func converted(t *testing.T, guest string) *subject {
 	}
 	dir := fixtures.Guest(t, guest)
 	fixtures.Tool(t, "guestfish")
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	s, ok := shared.subjects[guest]
-	if !ok {
-		s = &subject{guest: guest, vm: guest + "-" + strings.ToLower(rand.Text()[:6])}
-		shared.subjects[guest] = s
+	s := shared.subject(guest)
+	s.once.Do(func() {
 		s.err = errors.Join(shared.built(), s.convert(dir, fixtures.Appliance(t)))
 		t.Logf("%s converted in %v", guest, s.took.Round(time.Second))
-	}
+	})
 	if s.err != nil {
 		t.Fatalf("converting %s: %v", guest, s.err)
 	}

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Usage: scripts/test-boot.sh [ARGUMENT]...
+#
+# Proves conversions on guests that boot: the real program converts a Debian
+# guest of every source layout from the ESXi host on loopback; the tests of
+# convert/proofs compare all files, boot the guests, upgrade a kernel, grow a
+# disk, damage a kernel. ARGUMENTs go to go test: -run 'TestBoots/debian$'.
+# Guests are built before if they aren't in the cache. scripts/setup.sh test
+# installs what it needs.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+cd "$here/.."
+
+case ${1-} in
+-h | --help)
+	usage
+	exit 0
+	;;
+esac
+[ "$(id -u)" = 0 ] || die 'run it as root: it uses libvirt and loop devices'
+"$here/guest-debian.sh" debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi >/dev/null
+"$here/kernel-update.sh" >/dev/null
+"$here/libvirtd.sh"
+mkdir -p /lib/modules # supermin looks at it, whichever kernel it is told to take
+ESXODUS_NEED_TOOLS=1 ESXODUS_PROOFS=1
+ESXODUS_VIRT_TYPE=$("$here/kvm-works")
+export ESXODUS_NEED_TOOLS ESXODUS_PROOFS ESXODUS_VIRT_TYPE
+"$here/go.sh" test -count=1 -timeout 90m -v "$@" ./convert/proofs
