@@ -1,6 +1,7 @@
 # Builds a Debian guest's disks: root, GRUB, and the proof that they boot. To be
 # sourced after lib.sh, initrd.sh, debian-root.sh and guest-disk.sh. The caller
-# sets name, address and kernel, and sources guests/NAME.sh, which sets the rest.
+# sets name, address, kernel and, for the proof, built, the directory of the
+# disks; and sources guests/NAME.sh, which sets the rest.
 # shellcheck shell=sh disable=SC2154
 
 # make_root makes root/, the guest's system before it has a name.
@@ -113,25 +114,6 @@ modules=dm_mod,vfat,nls_cp437,nls_ascii,ext4 init=/sbin/install-grub" || say "QE
 	rm -f initrd.img lvm.cpio.gz grub.log
 }
 
-# prove boots the guest from its own disks, all ways at once.
-prove() {
-	p_all=
-	p_cpus=$((3 - $(echo "$proofs" | wc -w)))
-	for p_way in $proofs; do
-		set -- --cpus "$p_cpus" --firmware "$firmware" --timeout 1200 --bus "${p_way%:*}" --nic "${p_way#*:}"
-		for p_disk in $disks; do
-			set -- "$@" --disk "$p_disk-flat.vmdk"
-		done
-		"$here/boot.sh" --poweroff "$@" &
-		p_all="$p_all $!"
-	done
-	p_failed=
-	for p_one in $p_all; do
-		wait "$p_one" || p_failed=1
-	done
-	[ -z "$p_failed" ]
-}
-
 # build_disks makes the disks in the current directory.
 build_disks() {
 	make_root
@@ -145,6 +127,26 @@ build_disks() {
 	make_disks
 	install_grub
 	rm -rf --one-file-system root boot segments loops
-	prove
+}
+
+# prove boots the guest from its own disks, all ways at once, and leaves what the
+# consoles showed in the current directory.
+prove() {
+	p_all=
+	p_cpus=$((3 - $(echo "$proofs" | wc -w)))
+	for p_way in $proofs; do
+		set -- --poweroff --cpus "$p_cpus" --firmware "$firmware" --timeout 600 \
+			--bus "${p_way%:*}" --nic "${p_way#*:}" --log "${p_way%:*}.log"
+		for p_disk in $disks; do
+			set -- "$@" --disk "$built/$p_disk-flat.vmdk"
+		done
+		"$here/boot.sh" "$@" &
+		p_all="$p_all $!"
+	done
+	p_failed=
+	for p_one in $p_all; do
+		wait "$p_one" || p_failed=1
+	done
+	[ -z "$p_failed" ]
 }
 

@@ -72,7 +72,7 @@ vm_json() {
 END
 }
 
-# wrap puts the disks, which took minutes, into what took none.
+# wrap puts the disks and the proof, which took minutes, into what took none.
 wrap() {
 	for w_disk in $disks; do
 		cp -l "$built/$w_disk-flat.vmdk" .
@@ -91,6 +91,7 @@ guest() (
 		"$here/kernel.sh" "$here/guests/$name.sh")
 	cached "disks/$name" "$key" build_disks
 	built=$(readlink -f "$cache/disks/$name")
+	cached "proofs/$name" "$key" prove
 	cached "guests/$name" "$key$(digest "$here/guest-debian.sh" "$here/vmdk.sh")" wrap
 )
 
