@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,23 +70,18 @@ func (g *guests) Templates(ctx context.Context, dir string, groups []layout.Grou
 }
 
 // Convert implements convert.Guests.
-func (g *guests) Convert(ctx context.Context, job *convert.VMJob, dir string, overlays []string, report func(string)) (result any, err error) {
+func (g *guests) Convert(ctx context.Context, job *convert.VMJob, dir string, overlays []string, report func(string)) (any, error) {
 	in, err := g.input(ctx, job, dir)
 	if err != nil {
 		return nil, err
 	}
 	in.Report = report
-	report("starting the appliance")
 	disks := make([]appliance.Disk, len(overlays))
 	for i, o := range overlays {
 		disks[i] = appliance.Disk{Name: job.VM.Disks[i].Address, Path: o, Format: "qcow2"}
 	}
-	a, err := appliance.Start(ctx, g.tool, disks, appliance.Options{TCG: job.Target.VirtType == "qemu", TempDir: dir, Log: g.tool.Log})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, a.Close(ctx)) }()
-	return act.Apply(ctx, a, a.FS(ctx), *job.VM.Conversion, in)
+	o := appliance.Options{TCG: job.Target.VirtType == "qemu", TempDir: dir, Log: g.tool.Log}
+	return act.Run(ctx, g.tool, disks, o, *job.VM.Conversion, in)
 }
 
 // input gathers what goes into the guest.
