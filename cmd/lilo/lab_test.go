@@ -26,17 +26,17 @@ func TestLabMaps(t *testing.T) {
 	for _, fs := range []string{"ext4", "xfs", "ext2"} {
 		t.Run(fs, func(t *testing.T) {
 			disk := labDisks(t)[0]
-			// The kernel lies in the volume's second part, which is not behind the
-			// first one; and what is written piece by piece, by turns, lies in
+			// The kernel is larger than the volume's first part; the second one is
+			// not behind it. What is written piece by piece, by turns, lies in
 			// pieces.
 			sh(t, "pvcreate", "-qy", disk)
 			sh(t, "vgcreate", "-qy", "vg-t", disk)
-			sh(t, "lvcreate", "-qy", "-L", "16m", "-n", "boot", "vg-t")
+			sh(t, "lvcreate", "-qy", "-L", "4m", "-n", "boot", "vg-t")
 			sh(t, "lvcreate", "-qy", "-L", "64m", "-n", "between", "vg-t")
 			sh(t, "lvextend", "-q", "-L", "320m", "vg-t/boot")
 			dir := mounted(t, "/dev/vg-t/boot", fs)
-			sh(t, "dd", "if=/dev/zero", "of="+dir+"/filler", "bs=1M", "count=20", "status=none")
 			conf := furnish(t, dir)
+			write(t, dir+"/vmlinuz", fakeKernel(1, 5<<20))
 			fragments(t, dir+"/initrd.img", dir+"/other", noise(3, 400<<10+5))
 			before := readDisk(t, disk, 1<<20)
 			out := mustLilo(t, "-C", conf, "-v", "-v").out

@@ -1,9 +1,12 @@
 package install
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -40,6 +43,57 @@ func (in *installer) checkBoot() error {
 	}
 	in.o.Log.Warn("boot=%s is stale: %s; the boot sector goes to %s, which has %s. Better: boot=%s", name, wrong, in.disk, in.cfg.Map, advice)
 	return nil
+}
+
+// disks lists what a volume lies on, in its order.
+func (v *volume) disks() []*Disk {
+	var all []*Disk
+	for _, p := range v.pieces {
+		if !slices.Contains(all, p.disk) {
+			all = append(all, p.disk)
+		}
+	}
+	return all
+}
+
+// bootDisk chooses among the disks that the map may come to lie on: the one that
+// -b or boot= names, or else the one that has LILO already. It returns nil if
+// that is none; the first image's is it then.
+func (in *installer) bootDisk(disks []*Disk) (*Disk, error) {
+	if len(disks) == 1 {
+		return disks[0], nil
+	}
+	name := cmp.Or(in.o.Boot, in.cfg.Boot)
+	if d, err := in.deviceAt(name); err == nil {
+		if i := slices.IndexFunc(disks, func(disk *Disk) bool { return disk.dev == d }); i >= 0 {
+			return disks[i], nil
+		}
+	}
+	var booting *Disk
+	for _, disk := range disks {
+		head, err := in.head(disk)
+		if err != nil {
+			return nil, err
+		}
+		if l, err := examine(disk, head, in.dirVol); err == nil && l.pv != "" && name == pvLink+l.pv {
+			return disk, nil
+		}
+		if _, ok := ours(head[:512]); ok && booting == nil {
+			booting = disk
+		}
+	}
+	return booting, nil
+}
+
+// head reads a disk's first sectors.
+func (in *installer) head(disk *Disk) ([]byte, error) {
+	d, err := in.sys.direct(disk, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close() //nolint:errcheck // only read
+	head, err := d.read(0, lowSectors)
+	return bytes.Clone(head), err
 }
 
 // deviceAt returns the number of the block device with that path.

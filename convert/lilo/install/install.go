@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -142,18 +143,14 @@ func (in *installer) collect(dir *os.File) error {
 	if in.dirVol, err = in.mapper.volumeOf(dir); err != nil {
 		return fmt.Errorf("%s, where the map goes: %w", dir.Name(), err)
 	}
-	disks := map[*Disk]bool{}
-	for _, p := range in.dirVol.pieces {
-		disks[p.disk] = true
-		in.disk = p.disk
-	}
-	if len(disks) != 1 {
-		in.disk = nil // the first image's
+	disks := in.dirVol.disks()
+	if in.disk, err = in.bootDisk(disks); err != nil {
+		return err
 	}
 	for i := range in.cfg.Images {
 		im := &in.cfg.Images[i]
 		c, err := in.candidate(im)
-		if err == nil && in.disk == nil && disks[c.kernel.disk] {
+		if err == nil && in.disk == nil && slices.Contains(disks, c.kernel.disk) {
 			in.disk = c.kernel.disk
 		}
 		if err == nil {
