@@ -53,6 +53,7 @@ bench: build ## compare esxodus copy with qemu-img and nbdcopy
 
 .PHONY: bench-convert
 bench-convert: build ## compare esxodus convert with virt-v2v, from source to booted domain
+	@scripts/setup.sh test
 	@scripts/setup.sh bench
 	@scripts/bench-convert.sh
 

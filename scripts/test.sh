@@ -1,10 +1,11 @@
 #!/bin/sh
 # Usage: scripts/test.sh
 #
-# Runs every test on the real tools: the packages' own, the whole migrations
+# Runs the tests on the real tools: the packages' own, the whole migrations
 # against the ESXi host on loopback and this machine's libvirt with real
 # guests, and in the lab VM what needs device-mapper. A tool that is missing
-# makes it fail. scripts/setup.sh test installs what it needs.
+# makes it fail. scripts/setup.sh test installs what it needs. The proofs of
+# converted guests are scripts/test-boot.sh's.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -22,8 +23,9 @@ ESXODUS_NEED_TOOLS=1
 export ESXODUS_NEED_TOOLS
 
 [ "$(id -u)" = 0 ] || die 'run it as root: it uses libvirt, loop devices and network namespaces'
-"$here/guest-tiny.sh"
-"$here/guest-debian.sh"
+"$here/guest-tiny.sh" >/dev/null
+"$here/guest-debian.sh" >/dev/null
+appliance
 ESXODUS_VIRT_TYPE=$("$here/kvm-works")
 export ESXODUS_VIRT_TYPE
 say "guests run on $ESXODUS_VIRT_TYPE"
