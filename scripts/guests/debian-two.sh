@@ -1,5 +1,5 @@
 # Two disks, each with a partition in the one volume group; root has a segment on
-# both, /boot is a partition of the first.
+# both, the first too small for its files; /boot is a partition of the first.
 # shellcheck shell=sh disable=SC2034 # all of this is for guest-debian.sh
 number=4 release=bookworm sets='bios lvm' disks='debian-two debian-two_1' controller=pvscsi root_type=ext4
 proofs=pvscsi:vmxnet3
@@ -23,7 +23,7 @@ volumes() {
 
 make_disks() {
 	printf '%s\n' 'label: dos' 'label-id: 0xdeb1a516' 'start=2048, size=300MiB, type=83, bootable' 'type=8e' |
-		disk debian-two 1024
+		disk debian-two 640
 	printf '%s\n' 'label: dos' 'label-id: 0xdeb1a517' 'start=2048, type=8e' | disk debian-two_1 3072
 	layout debian-two-vg volumes debian-two:2 debian-two_1:1
 	mv root/boot boot
