@@ -5,7 +5,8 @@
 # scripts/lab) on a disk whose every write is logged, and leaves in DIRECTORY:
 #
 #   disk       the disk as it is at the end: one physical volume, /boot on the
-#              file system FILESYSTEM (ext4, ext2, xfs) in a logical volume
+#              file system FILESYSTEM (ext4, ext2, xfs) in a logical volume; or
+#              (plain) ext4 on the bare disk
 #   log        all writes and flushes, in the format of dm-log-writes
 #
 # The disk's last sector tells what went on: "mark: begin" before LILO switches
@@ -63,18 +64,23 @@ config() {
 		    optional
 	EOC
 }
-pvcreate -qy "$disk"
-vgcreate -qy vgt "$disk"
-lvcreate -qy -L 440m -n boot vgt
-mkfs -t "$fs" /dev/vgt/boot
-mount /dev/vgt/boot /mnt
+device=/dev/vgt/boot
+if [ "$fs" = plain ]; then
+	device=$disk
+	mkfs.ext4 -q -b 4096 "$disk" 120000 # not up to the marks
+else
+	pvcreate -qy "$disk"
+	vgcreate -qy vgt "$disk"
+	lvcreate -qy -L 440m -n boot vgt
+	mkfs -t "$fs" "$device"
+fi
+mount "$device" /mnt
 cp --sparse=never vmlinuz initrd.img /mnt
 config old
 ./lilo -C /mnt/lilo.conf -v
 mark first
 
-# A kernel upgrade: new files, the old ones with their names for old ones. What
-# is in sectors 2 to 7 is as of another version of the loader.
+# A kernel upgrade: new files, the old ones with their names for old ones.
 cp --sparse=never vmlinuz /mnt/vmlinuz.new
 cat initrd.img initrd.img >/mnt/initrd.new
 ln /mnt/vmlinuz /mnt/vmlinuz.old
@@ -82,7 +88,10 @@ ln /mnt/initrd.img /mnt/initrd.img.old
 mv /mnt/vmlinuz.new /mnt/vmlinuz
 mv /mnt/initrd.new /mnt/initrd.img
 config new
-head -c 3072 vmlinuz | dd of="$disk" bs=512 seek=2 oflag=direct conv=notrunc status=none
+# What is in sectors 2 to 7 is as of another version of the loader; or else the
+# journal gets the block that sector 0 is in.
+[ "$fs" != plain ] || e2label "$disk" new
+[ "$fs" = plain ] || head -c 3072 vmlinuz | dd of="$disk" bs=512 seek=2 oflag=direct conv=notrunc status=none
 mark begin
 ./lilo -C /mnt/lilo.conf -v
 mark switched

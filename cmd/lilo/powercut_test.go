@@ -28,7 +28,7 @@ func TestPowerCut(t *testing.T) {
 		t.Skip("takes minutes")
 	}
 	command := buildLilo(t)
-	for _, fs := range []string{"ext4", "xfs", "ext2"} {
+	for _, fs := range []string{"ext4", "xfs", "ext2", "plain"} {
 		t.Run(fs, func(t *testing.T) {
 			dir := t.TempDir()
 			need(t, "qemu-system-x86_64", "mke2fs", "mmdebstrap")
@@ -42,6 +42,7 @@ func TestPowerCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := newPast(t, disk, l)
+			p.plain = fs == "plain"
 			states := p.check(t)
 			t.Logf("%d writes, %d states of the disk", len(p.window), states)
 			if fs == "ext4" {
@@ -109,6 +110,26 @@ type past struct {
 	base   []byte
 	window []logged
 	marks  map[string]int // indices in window
+	plain  bool           // a file system is on the bare disk
+	sparse string         // a file with the base, "" until it is needed
+}
+
+// file returns a sparse file with the base.
+func (p *past) file(t *testing.T) string {
+	t.Helper()
+	if p.sparse != "" {
+		return p.sparse
+	}
+	full := filepath.Join(t.TempDir(), "full")
+	if err := os.WriteFile(full, p.base, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.sparse = full + ".sparse"
+	sh(t, "cp", "--sparse=always", full, p.sparse)
+	if err := os.Remove(full); err != nil {
+		t.Fatal(err)
+	}
+	return p.sparse
 }
 
 // newPast replays a log up to its first mark of interest.
@@ -168,10 +189,12 @@ func (s state) ReadAt(b []byte, off int64) (int, error) {
 // reaches follows the loader's way. Where sectors 2 to 7 have another stage 2
 // than sector 0 wants, the loader takes the one that is in the map, which Verify
 // looks at as well.
-func (s state) reaches(t *testing.T) (string, error) {
+func (s state) reaches(t *testing.T, plain bool) (string, error) {
 	t.Helper()
 	with := s
-	with.writes = append(slices.Clip(s.writes), logged{sector: lilo.Stage2Sector, data: lilo.Stage2()})
+	if !plain {
+		with.writes = append(slices.Clip(s.writes), logged{sector: lilo.Stage2Sector, data: lilo.Stage2()})
+	}
 	report, err := lilo.Verify(t.Context(), with, int64(len(s.base)))
 	if err != nil {
 		return "", err
@@ -189,7 +212,7 @@ func (p *past) check(t *testing.T) int {
 	seen := map[string]bool{}
 	try := func(what string, writes []logged) {
 		tried++
-		got, err := state{p.base, writes}.reaches(t)
+		got, err := state{p.base, writes}.reaches(t, p.plain)
 		seen[got] = true
 		if err == nil {
 			return
@@ -206,7 +229,12 @@ func (p *past) check(t *testing.T) int {
 		}
 		stable, loose := p.window[:flushed], p.window[flushed:i]
 		for n := range len(loose) + 1 {
-			try(fmt.Sprintf("all of %d writes and %d of %d more", flushed, n, len(loose)), append(slices.Clip(stable), loose[:n]...))
+			writes := append(slices.Clip(stable), loose[:n]...)
+			what := fmt.Sprintf("all of %d writes and %d of %d more", flushed, n, len(loose))
+			try(what, writes)
+			if p.plain {
+				try(what+", with the journal's", append(writes, p.journal(t, writes)...))
+			}
 		}
 		for what, subset := range subsets(loose) {
 			try(fmt.Sprintf("all of %d writes, of %d more %s", flushed, len(loose), what), append(slices.Clip(stable), subset...))
@@ -217,6 +245,38 @@ func (p *past) check(t *testing.T) int {
 		t.Errorf("maps that were found: %v; want the old one first and then the new one", seen)
 	}
 	return tried
+}
+
+// journal has the file system's journal written back, as it is when the file
+// system is mounted after a power cut, and returns what that writes to the block
+// that sector 0 is in.
+func (p *past) journal(t *testing.T, writes []logged) []logged {
+	t.Helper()
+	need(t, "e2fsck")
+	name := filepath.Join(t.TempDir(), "cut")
+	sh(t, "cp", "--sparse=always", p.file(t), name)
+	defer os.Remove(name)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, w := range writes {
+		if _, err := f.WriteAt(w.data, w.sector*512); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.CommandContext(t.Context(), "e2fsck", "-E", "journal_only", "-y", name).CombinedOutput(); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() > 1 {
+			t.Fatalf("e2fsck: %v\n%s", err, out)
+		}
+	}
+	block := make([]byte, 4096)
+	if _, err := f.ReadAt(block, 0); err != nil {
+		t.Fatal(err)
+	}
+	return []logged{{data: block}}
 }
 
 // subsets yields all parts of a few writes, and of many each alone, all but
