@@ -48,6 +48,15 @@ func BootSector(mapFile []byte, lbas []uint64, low bool) ([SectorSize]byte, erro
 	return b, nil
 }
 
+// MapHeader returns where the map's header lies that a boot sector refers to; ok
+// is false if sector, 512 bytes, is no boot sector of LILO's, of any version.
+func MapHeader(sector []byte) (lba uint64, ok bool) {
+	if len(sector) < SectorSize || string(sector[bootMagicAt:][:len(bootMagic)]) != bootMagic || sector[510] != 0x55 || sector[511] != 0xaa {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(sector[bootHeaderAt:]), true
+}
+
 // SetOneShot returns the sector OneShotIndex of a map with another line in it,
 // which is empty to erase it. header is the map file's first sector.
 func SetOneShot(header []byte, line string) ([SectorSize]byte, error) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"esxodus/convert/lilo"
 )
 
 const pvLink = "/dev/disk/by-id/lvm-pv-uuid-"
@@ -78,7 +80,7 @@ func (in *installer) bootDisk(disks []*Disk) (*Disk, error) {
 		if l, err := examine(disk, head, in.dirVol); err == nil && l.pv != "" && name == pvLink+l.pv {
 			return disk, nil
 		}
-		if _, ok := ours(head[:512]); ok && booting == nil {
+		if _, ok := lilo.MapHeader(head[:512]); ok && booting == nil {
 			booting = disk
 		}
 	}

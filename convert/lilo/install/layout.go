@@ -1,7 +1,6 @@
 package install
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -99,12 +98,4 @@ func physicalVolume(label []byte) (uuid string, free uint64, err error) {
 		free = min(free, offset)
 	}
 	return uuid, free, nil
-}
-
-// ours tells whether a sector 0 is LILO's, and where the header of its map is.
-func ours(sector []byte) (header uint64, ok bool) {
-	if !bytes.Equal(sector[6:10], []byte("LILO")) || sector[510] != 0x55 || sector[511] != 0xaa {
-		return 0, false
-	}
-	return binary.LittleEndian.Uint64(sector[16:]), true
 }

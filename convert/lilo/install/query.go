@@ -84,7 +84,7 @@ func query(sys *System, path string) (_ *Installed, err error) {
 	if err != nil {
 		return nil, err
 	}
-	header, ok := ours(sector)
+	header, ok := lilo.MapHeader(sector)
 	// The loader writes to the one-shot sector past the file system.
 	if menu.OneShot, err = mf.oneShot(disk, content); err != nil {
 		return nil, err

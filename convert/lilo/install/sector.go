@@ -167,7 +167,7 @@ func (in *installer) backup() error {
 	if err != nil {
 		return err
 	}
-	if _, ok := ours(sector); ok || bytes.Equal(sector, make([]byte, 512)) {
+	if _, ok := lilo.MapHeader(sector); ok || bytes.Equal(sector, make([]byte, 512)) {
 		return nil
 	}
 	name := in.cfg.Backup

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"esxodus/convert/lilo"
 )
 
 // fakeSys makes a sysfs of devices; files maps a path below /sys/devices to
@@ -368,6 +370,22 @@ func FuzzExamine(f *testing.F) {
 		copy(full, head)
 		_, _ = examine(&Disk{node: "sda"}, full, &volume{group: "vg"})
 	})
+}
+
+func TestMapHeader(t *testing.T) {
+	lbas := []uint64{9999, 2, 3, 4, 5, 6, 7, 8}
+	boot, err := lilo.BootSector(append([]byte("LILOMAP1"), make([]byte, 8*512-8)...), lbas, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lba, ok := lilo.MapHeader(boot[:]); !ok || lba != 9999 {
+		t.Errorf("MapHeader = %d, %v; want 9999", lba, ok)
+	}
+	for _, b := range [][]byte{nil, boot[:511], make([]byte, 512)} {
+		if lba, ok := lilo.MapHeader(b); ok {
+			t.Errorf("MapHeader of %d bytes of something else = %d", len(b), lba)
+		}
+	}
 }
 
 func TestLockingDir(t *testing.T) {

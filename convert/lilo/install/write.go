@@ -87,7 +87,7 @@ func (in *installer) adopt(dir *os.File) error {
 	if err != nil {
 		return err
 	}
-	header, ok := ours(sector)
+	header, ok := lilo.MapHeader(sector)
 	mf, _ := in.mapper.locate(f) // nil of what no run has finished
 	if !ok || mf == nil || mf.disk != in.disk || mf.runs[0].lba != header {
 		return remove(in.newName())
