@@ -77,10 +77,11 @@ func TestProcessDeadline(t *testing.T) {
 func TestProcessStop(t *testing.T) {
 	tests := []struct {
 		name, script, err string
+		grace             time.Duration
 	}{
-		{"ends with its input", "cat", ""},
-		{"fails", "read x; exit 3", "sh: exit status 3"},
-		{"waits for a child", "sleep 1000; echo clean >$A; exit 0", "sh: its children were killed, as it did not end"},
+		{"ends with its input", "cat", "", time.Minute},
+		{"fails", "read x; exit 3", "sh: exit status 3", time.Minute},
+		{"waits for a child", "sleep 1000; echo clean >$A; exit 0", "sh: its children were killed, as it did not end", 300 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,7 +89,7 @@ func TestProcessStop(t *testing.T) {
 			clean := filepath.Join(t.TempDir(), "clean")
 			p := start(t, tt.script, "A="+clean)
 			time.Sleep(100 * time.Millisecond) // it is where it waits
-			err := p.Stop(300 * time.Millisecond)
+			err := p.Stop(tt.grace)
 			if got := message(err); got != tt.err {
 				t.Errorf("Stop = %q; want %q", got, tt.err)
 			}
