@@ -347,6 +347,7 @@ func TestCrash(t *testing.T) {
 }
 
 func crashAt(t *testing.T, w *world, at int, back bool) {
+	t.Helper()
 	j := w.create()
 	left := at
 	var where string
