@@ -106,7 +106,8 @@ root_initrd() {
 make_root_initrd() {
 	# shellcheck disable=SC2086 # one word each
 	root_tree root $r_sets
-	inside root env FSTYPE=ext4 update-initramfs -c -k all >/dev/null # the type: for fsck in it
+	echo FSTYPE=ext4 >>root/etc/initramfs-tools/initramfs.conf # for fsck in it
+	inside root update-initramfs -c -k all >/dev/null
 	mv root/boot/initrd.img-* initrd.img
 	rm -rf --one-file-system root
 }
