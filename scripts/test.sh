@@ -34,4 +34,5 @@ say "guests run on $ESXODUS_VIRT_TYPE"
 "$go" test -count=1 -timeout 30m -tags libvirt_dlopen ./...
 "$here/lab" test ./convert/host -run TestLVM
 "$here/lab" test ./cmd/esxodus --memory 2048 -run TestLVM
+"$here/lab" test ./cmd/lilo --disk 600M --disk 600M -run TestLab
 say 'all tests passed'
