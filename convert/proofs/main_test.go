@@ -244,6 +244,7 @@ func boot(t *testing.T, s *subject, c machine.Config) *machine.Machine {
 	}
 	m := machine.New(t, c)
 	m.Start()
+	m.Expect("LILO", time.Minute)
 	m.Expect("boot: ", time.Minute)
 	m.Expect("Loading Linux", time.Minute)
 	m.Login("root", "esxodus")

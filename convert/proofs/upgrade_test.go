@@ -49,15 +49,16 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("command line = %q, want BOOT_IMAGE=%s", out, label)
 		}
 	}
-	m.Reboot("boot: ")
+	m.Reboot("LILO")
 	want(next, "Linux")
-	m.Reboot("boot: ")
+	m.Reboot("LILO")
+	m.Expect("boot: ", time.Minute)
 	m.Send("LinuxOLD\r")
 	want(have, "LinuxOLD")
 	m.Must("lilo -R LinuxOLD single_word=1") // once
 	m.Reboot("Loading LinuxOLD")
 	want(have, "LinuxOLD")
-	m.Reboot("boot: ")
+	m.Reboot("LILO")
 	want(next, "Linux")
 	m.PowerOff(3 * time.Minute)
 }
