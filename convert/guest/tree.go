@@ -44,11 +44,12 @@ func (t tree) find(name string) (fsys fs.ReadLinkFS, rel string, ok bool) {
 	return fsys, name, ok
 }
 
-// resolve follows all links of a name and says what it ends at.
-func (t tree) resolve(name string) (real string, info fs.FileInfo, err error) {
+// Resolve follows all links of a path, absolute ones too, without leaving the
+// guest's tree. link returns the target of what is a symbolic link, "" of
+// anything else. Names are as in io/fs.
+func Resolve(name string, link func(name string) (target string, err error)) (string, error) {
 	todo := strings.Split(path.Clean("/" + name)[1:], "/")
-	at := "."
-	links := 0
+	at, links := ".", 0
 	for len(todo) > 0 {
 		elem := todo[0]
 		todo = todo[1:]
@@ -60,31 +61,43 @@ func (t tree) resolve(name string) (real string, info fs.FileInfo, err error) {
 			continue
 		}
 		next := path.Join(at, elem)
-		info, err := t.lstat(next)
+		target, err := link(next)
 		if err != nil {
-			return "", nil, err
+			return "", err
 		}
-		if info.Mode()&fs.ModeSymlink == 0 {
+		if target == "" {
 			at = next
 			continue
 		}
-		if links++; links > maxLinks {
-			return "", nil, fmt.Errorf("/%s: more than %d symbolic links", name, maxLinks)
-		}
-		target, err := t.readLink(next)
-		if err != nil {
-			return "", nil, err
+		if links++; links > maxLinks || strings.Count(target, "/")+len(todo) > 1000 {
+			return "", fmt.Errorf("/%s: more than %d symbolic links", strings.TrimPrefix(name, "/"), maxLinks)
 		}
 		if path.IsAbs(target) {
 			at = "."
 		}
-		if strings.Count(target, "/")+len(todo) > 1000 {
-			return "", nil, fmt.Errorf("/%s: links lead too far", name)
-		}
 		todo = append(strings.Split(target, "/"), todo...)
 	}
-	info, err = t.lstat(at)
-	return at, info, err
+	return at, nil
+}
+
+// resolve follows all links of a name and says what it ends at.
+func (t tree) resolve(name string) (real string, info fs.FileInfo, err error) {
+	real, err = Resolve(name, func(next string) (string, error) {
+		info, err := t.lstat(next)
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			return "", err
+		}
+		target, err := t.readLink(next)
+		if err == nil && target == "" {
+			err = fmt.Errorf("/%s: a link without target", next)
+		}
+		return target, err
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	info, err = t.lstat(real)
+	return real, info, err
 }
 
 func (t tree) lstat(name string) (fs.FileInfo, error) {

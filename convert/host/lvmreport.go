@@ -35,6 +35,10 @@ func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[s
 	if err != nil {
 		return nil, err
 	}
+	return parseReport(command, section, out)
+}
+
+func parseReport(command, section string, out []byte) ([]map[string]string, error) {
 	var r report
 	if err := json.Unmarshal(out, &r); err != nil {
 		return nil, fmt.Errorf("%s: report: %w", command, err)

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,14 +23,7 @@ func (l lvmTool) rows(ctx context.Context, command, section, fields string, more
 	if err != nil {
 		return nil, err
 	}
-	var r report
-	if err := json.Unmarshal(out, &r); err != nil {
-		return nil, fmt.Errorf("%s: report: %w", command, err)
-	}
-	if len(r.Report) == 0 {
-		return nil, fmt.Errorf("%s: empty report", command)
-	}
-	return r.Report[0][section], nil
+	return parseReport(command, section, out)
 }
 
 // found holds what LVM sees of an existing group against what the layout was

@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
-	"strings"
-)
 
-// maxLinks is how many symbolic links one path may lead through, as in Linux.
-const maxLinks = 40
+	"esxodus/convert/guest"
+)
 
 // tree is a guest's tree whose links lead nowhere but into it. It remembers
 // what it saw of links, for a look may be slow.
@@ -20,38 +17,7 @@ type tree struct {
 }
 
 // resolve follows all links of an absolute path. The result is a name for root.
-func (t tree) resolve(name string) (string, error) {
-	todo := strings.Split(name, "/")
-	at, links := ".", 0
-	for len(todo) > 0 {
-		elem := todo[0]
-		todo = todo[1:]
-		switch elem {
-		case "", ".":
-			continue
-		case "..":
-			at = path.Dir(at)
-			continue
-		}
-		next := path.Join(at, elem)
-		target, err := t.link(next)
-		if err != nil {
-			return "", err
-		}
-		if target == "" {
-			at = next
-			continue
-		}
-		if links++; links > maxLinks || len(todo)+strings.Count(target, "/") > 1000 {
-			return "", fmt.Errorf("%s: too many symbolic links", name)
-		}
-		if path.IsAbs(target) {
-			at = "."
-		}
-		todo = append(strings.Split(target, "/"), todo...)
-	}
-	return at, nil
-}
+func (t tree) resolve(name string) (string, error) { return guest.Resolve(name, t.link) }
 
 // link returns a link's target, "" for what is none.
 func (t tree) link(name string) (string, error) {
