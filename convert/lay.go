@@ -179,8 +179,16 @@ func loaderBus(bus string) string {
 }
 
 // layoutConcerns turns a layout that was asked for and can't be had into a
-// blocker.
+// blocker, and tells the risk of one that can.
 func (v *VMPlan) layoutConcerns() {
+	if v.Layout.Kind == layout.Plain {
+		v.Concerns = append(v.Concerns, ledger.Concern{
+			ID: ConcernLayout, Severity: ledger.Warning,
+			Evidence: "ext4's first block holds the boot sector, too: after a power cut its journal may put an older boot sector back",
+			Advice: "lilo freezes the file system when it writes, which prevents that; let nothing else write sector 0. " +
+				"There is no room for swap or a second file system: --layout lvm has neither drawback",
+		})
+	}
 	if !v.Layout.Refused {
 		return
 	}

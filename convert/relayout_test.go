@@ -212,6 +212,7 @@ func TestLay(t *testing.T) {
 		{"no appliance", "no guestfish", layout.Auto, debian, layout.Keep, false, "no guestfish"},
 		{"no appliance, asked", "no guestfish", layout.LVM, debian, layout.Keep, true, "no guestfish"},
 		{"keep", "", layout.Keep, debian, layout.Keep, false, ""},
+		{"plain", "", layout.Plain, debian, layout.Plain, false, ""},
 		{"shared", "", layout.Auto, debian, layout.Keep, false, "multi-writer"},
 	}
 	for _, tt := range tests {
@@ -230,7 +231,7 @@ func TestLay(t *testing.T) {
 			}
 			v := VMPlan{Source: inventory.VM{ID: vm.ID}, Guest: tt.guest, Layout: l}
 			v.layoutConcerns()
-			if got := len(v.Concerns) > 0; got != tt.refused {
+			if got := len(v.Concerns) > 0; got != (tt.refused || tt.kind == layout.Plain) {
 				t.Errorf("concerns = %+v, refused %v", v.Concerns, tt.refused)
 			}
 		})
