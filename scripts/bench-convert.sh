@@ -199,7 +199,8 @@ row() {
 	[ ! -s "$work/$1.esxodus" ] || r_ours=$(median "$work/$1.esxodus")
 	[ ! -s "$work/$1.virt-v2v" ] || r_theirs=$(median "$work/$1.virt-v2v")
 	awk -v name="$1" -v a="$r_ours" -v b="$r_theirs" 'BEGIN {
-		printf "%-16s %12s %12s %9s\n", name, a, b, a > 0 && b > 0 ? sprintf("%.3f", a / b) : "-" }'
+		ratio = (a + 0 > 0 && b + 0 > 0) ? sprintf("%.3f", a / b) : "-"
+		printf "%-16s %12s %12s %9s\n", name, a, b, ratio }'
 }
 
 # shellcheck disable=SC2317 # called by the trap
