@@ -127,5 +127,4 @@ appliance() {
 	SUPERMIN_KERNEL=$a_kernel/vmlinuz
 	SUPERMIN_MODULES=$(echo "$a_kernel"/lib/modules/*)
 	export SUPERMIN_KERNEL SUPERMIN_MODULES
-	mkdir -p /lib/modules # supermin looks at it, whatever it is told
 }

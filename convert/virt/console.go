@@ -32,9 +32,10 @@ func newConsole(show func(string)) console {
 
 // outcome is what a console told of a boot.
 type outcome struct {
-	kind   outcomeKind
-	reason string // for failed: what the line means
-	line   string // that it was seen in
+	kind    outcomeKind
+	reason  string // for failed: what the line means
+	line    string // that it was seen in
+	partial bool   // the line may go on
 }
 
 type outcomeKind int
@@ -146,8 +147,13 @@ func (c *console) last(n int) []string {
 	return lines[max(0, len(lines)-n):]
 }
 
-// judge looks for a sign in a line. The first sign found stays.
+// judge looks for a sign in a line. The first sign found stays, and gets the
+// rest of its line.
 func (c *console) judge(line string, whole bool) {
+	if o := &c.outcome; o.partial && o.kind == failed && strings.HasPrefix(strings.TrimSpace(clean(line)), o.line) {
+		o.line, o.partial = strings.TrimSpace(clean(line)), !whole
+		return
+	}
 	if c.outcome.kind != undecided || strings.TrimSpace(line) == "" {
 		return
 	}
@@ -155,7 +161,7 @@ func (c *console) judge(line string, whole bool) {
 		if (s.prompt && whole && !s.late) || !s.pattern.MatchString(line) {
 			continue
 		}
-		c.outcome = outcome{kind: s.kind, reason: s.reason, line: strings.TrimSpace(clean(line))}
+		c.outcome = outcome{kind: s.kind, reason: s.reason, line: strings.TrimSpace(clean(line)), partial: !whole}
 		return
 	}
 }

@@ -145,3 +145,15 @@ func BenchmarkConsole(b *testing.B) {
 		c.feed(flood)
 	}
 }
+
+// TestConsolePieces: what tells of a failure may come in pieces, as a slow
+// port writes; all of its line is told.
+func TestConsolePieces(t *testing.T) {
+	c := newConsole(nil)
+	for _, piece := range []string{"[ 1.5] Kernel panic - not syncing", ": VFS: no ", "init found.\n[ 1.6] CPU: 0\n"} {
+		c.feed([]byte(piece))
+	}
+	if want := "[ 1.5] Kernel panic - not syncing: VFS: no init found."; c.outcome.kind != failed || c.outcome.line != want {
+		t.Errorf("outcome = %+v; want the line %q", c.outcome, want)
+	}
+}

@@ -298,7 +298,7 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 			return w.proof(LoginPrompt, o.line, start), nil
 		case o.kind == failed:
 			w.listen(ctx, settle)
-			return Proof{}, w.failure(o.reason, o.line, start)
+			return Proof{}, w.failure(o.reason, w.console.outcome.line, start)
 		case ended:
 			return Proof{}, w.failure("it powered off, or reset and was not let start again", "", start)
 		case now.Sub(spoke) >= p.Quiet:
