@@ -72,16 +72,11 @@ serve() {
 	printf '%s' "$(cat "$work/password-file")" >"$work/password" # nbdkit takes the newline for a part of it
 }
 
-# appliance sets the environment in which libguestfs starts its appliance, as
-# the tests do, and has it built.
-appliance() {
-	a_kernel=$("$here/kernel.sh")
-	SUPERMIN_KERNEL=${SUPERMIN_KERNEL:-$a_kernel/vmlinuz}
-	SUPERMIN_MODULES=${SUPERMIN_MODULES:-$(echo "$a_kernel"/lib/modules/*)}
-	LIBGUESTFS_BACKEND=direct
-	export SUPERMIN_KERNEL SUPERMIN_MODULES LIBGUESTFS_BACKEND
+# warm has libguestfs's appliance built before the clock starts.
+warm() {
+	appliance
+	export LIBGUESTFS_BACKEND=direct
 	[ "$virt" = kvm ] || export LIBGUESTFS_BACKEND_SETTINGS=force_tcg
-	mkdir -p /lib/modules # supermin looks at it, whatever it is told
 	guestfish -- add /dev/null readonly:true format:raw : run >"$work/log" 2>&1 || {
 		tail -n 20 "$work/log" >&2
 		die "libguestfs's appliance does not start"
@@ -248,7 +243,7 @@ chmod 711 "$work" "$work/disks"
 "$here/libvirtd.sh"
 virt=$("$here/kvm-works")
 guests_tree
-appliance
+warm
 serve
 
 for round in $(seq "$rounds"); do

@@ -22,7 +22,6 @@ esac
 "$here/guest-debian.sh" debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi >/dev/null
 "$here/kernel-update.sh" >/dev/null
 "$here/libvirtd.sh"
-mkdir -p /lib/modules # supermin looks at it, whichever kernel it is told to take
 ESXODUS_NEED_TOOLS=1 ESXODUS_PROOFS=1
 ESXODUS_VIRT_TYPE=$("$here/kvm-works")
 export ESXODUS_NEED_TOOLS ESXODUS_PROOFS ESXODUS_VIRT_TYPE
