@@ -342,6 +342,8 @@ func killHelper(t *testing.T, v Volume, verb string, after time.Duration) {
 		}
 	}
 	time.Sleep(after)
+	_ = cmd.Process.Signal(unix.SIGSTOP) // so that it starts nothing while its children are counted
+	time.Sleep(50 * time.Millisecond)
 	left := children(t, cmd.Process.Pid)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
