@@ -104,11 +104,11 @@ func FuzzParse(f *testing.F) {
 
 func TestSourceLines(t *testing.T) {
 	targets := strings.Join([]string{
-		"http://deb.debian.org/debian/\tmain\tbookworm\tDebian\tDebian",
-		"http://deb.debian.org/debian/\tmain\tbookworm-updates\tDebian\tDebian",
-		"http://deb.debian.org/debian-security/\tmain\tbookworm-security\tDebian\tDebian-Security",
-		"http://deb.debian.org/debian/\tmain\tbookworm-backports\tDebian\tDebian Backports",
-		"http://deb.debian.org/debian/\tmain\tbookworm\tDebian\tDebian",
+		"http://mirror.example.org/debian/\tmain\tbookworm\tDebian\tDebian",
+		"http://mirror.example.org/debian/\tmain\tbookworm-updates\tDebian\tDebian",
+		"http://mirror.example.org/debian-security/\tmain\tbookworm-security\tDebian\tDebian-Security",
+		"http://mirror.example.org/debian/\tmain\tbookworm-backports\tDebian\tDebian Backports",
+		"http://mirror.example.org/debian/\tmain\tbookworm\tDebian\tDebian",
 		"https://apt.example.net/\tmain\tbookworm\tDebian\tMy packages",
 		"https://packages.example.com/apt/\tmain\tcloud-sdk\tcloud-sdk\tcloud-sdk",
 		"http://archive.ubuntu.com/ubuntu/\tuniverse\tnoble-security\tUbuntu\tUbuntu",
@@ -119,10 +119,10 @@ func TestSourceLines(t *testing.T) {
 		want  []string
 	}{
 		{Guest{ID: "debian", Codename: "trixie", Arch: "amd64"}, []string{
-			"http://deb.debian.org/debian/ trixie main", "http://deb.debian.org/debian/ trixie-updates main", "http://deb.debian.org/debian-security/ trixie-security main",
+			"http://mirror.example.org/debian/ trixie main", "http://mirror.example.org/debian/ trixie-updates main", "http://mirror.example.org/debian-security/ trixie-security main",
 		}},
 		{Guest{ID: "debian", Codename: "buster", Arch: "i386"}, []string{
-			"http://deb.debian.org/debian/ buster main", "http://deb.debian.org/debian/ buster-updates main", "http://deb.debian.org/debian-security/ buster/updates main",
+			"http://mirror.example.org/debian/ buster main", "http://mirror.example.org/debian/ buster-updates main", "http://mirror.example.org/debian-security/ buster/updates main",
 		}},
 		{Guest{ID: "ubuntu", Codename: "jammy", Arch: "amd64"}, []string{"http://archive.ubuntu.com/ubuntu/ jammy-security universe"}},
 	}
