@@ -3,6 +3,7 @@ package adapt
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,11 @@ func (b *builder) remove(names []string, reason string) (kept []string) {
 			}
 		}
 		b.touch("links to services of the removed package "+n, "/etc/rc?.d/*"+literal(n))
+		for _, file := range b.c.Owned[n] {
+			if dir := path.Dir(file); dir == "/lib/systemd/system" || dir == "/usr/lib/systemd/system" {
+				b.touch("links to services of the removed package "+n, "/etc/systemd/system/*.wants/"+literal(path.Base(file)))
+			}
+		}
 		b.touch("dpkg's records of the removed package "+n, "/var/lib/dpkg/info/"+n+".*", "/var/lib/dpkg/info/"+n+":*")
 	}
 	if len(kept) > 0 {
