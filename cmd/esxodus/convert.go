@@ -21,8 +21,9 @@ func convertCmd(t terminal) *cli.Command {
 		Usage:     "migrate one VM to a persistent libvirt domain",
 		ArgsUsage: "VM",
 		Description: `Plans, shows the plan, asks, and carries it out: makes the volumes, copies the
-disks over HTTPS and reads them back, defines the domain, and boots a copy of
-it that changes nothing to see it come up. The domain is not started: that is
+disks over HTTPS into their new layout (--layout) and reads them back, converts
+the guest in an isolated appliance where its layout changes, defines the domain,
+and boots a copy of it that changes nothing to see it come up. The domain is not started: that is
 yours to do, with the source off. Then "esxodus commit VM" accepts it, or
 "esxodus rollback VM" removes it.
 

@@ -50,10 +50,15 @@ func libvirtFlags() []cli.Flag {
 	}
 }
 
-// guestFlags are what converting guests takes.
+// guestFlags are what planning a guest's conversion takes; carrying it out
+// takes liloFlags of them.
 func guestFlags() []cli.Flag {
+	return append(liloFlags(),
+		&cli.StringFlag{Name: "packages", Usage: "take packages that a guest lacks (lvm2) from the .deb files in `DIR` (default: fetched from this host's mirrors)"})
+}
+
+func liloFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "packages", Usage: "take packages that a guest lacks (lvm2) from the .deb files in `DIR` (default: fetched from this host's mirrors)"},
 		&cli.StringFlag{Name: "lilo", EnvVars: []string{"ESXODUS_LILO"}, Usage: "the boot map's installer is `FILE` (default: beside this program, or in ../lib/esxodus)"},
 	}
 }

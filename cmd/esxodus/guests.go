@@ -40,8 +40,10 @@ func (g *guests) Missing(types []string) string {
 // liloPath finds the program that goes into guests.
 func (g *guests) liloPath() (string, error) {
 	if g.lilo != "" {
-		_, err := os.Stat(g.lilo)
-		return g.lilo, err
+		if _, err := os.Stat(g.lilo); err != nil {
+			return "", fmt.Errorf("--lilo: %w", err)
+		}
+		return g.lilo, nil
 	}
 	self, err := os.Executable()
 	if err != nil {

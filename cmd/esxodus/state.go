@@ -54,7 +54,7 @@ func resumeCmd(t terminal) *cli.Command {
 		Usage: "go on with a migration that was killed or stopped",
 		Description: `Goes on at the step that was not done, and copies only what isn't known to be
 on stable storage. The source's address is in the journal; the password is not.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), outputFlags()),
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), outputFlags()),
 	}, convert.Apply)
 }
 
@@ -156,7 +156,7 @@ func batchCmd(t terminal) *cli.Command {
 that fails doesn't stop the others, and the exit code is then 3. A second run
 does only what is left: what is finished is passed over, what was stopped is
 resumed, what failed is tried again.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, outputFlags()),

@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
+
+	"esxodus/fixtures"
 )
 
 // run runs a tool; where it isn't installed the test is skipped, in CI it
@@ -186,7 +188,7 @@ func TestLibraries(t *testing.T) {
 	}
 	root, ok := os.DirFS("/").(fs.ReadLinkFS)
 	if program == "" || !ok {
-		t.Skip("no program to try it with")
+		fixtures.Missing(t, "a program to try it with")
 	}
 	b, err := Build(root, guest.Overlay{Files: []string{program}})
 	if err != nil {
