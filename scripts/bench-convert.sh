@@ -34,42 +34,21 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
+. "$here/bench.sh"
 
 now() { date +%s%N; }
 
 # since START prints the seconds since then.
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", (b - a) / 1e9 }'; }
 
-value() { sed -n "s/^$1=//p" "$work/ready"; }
-
 # guests_tree makes what the host serves: the guests under names of this run,
 # as domains of theirs may be on this machine already.
 guests_tree() {
 	for g_name in $guests; do
 		"$here/guest-debian.sh" "$g_name" >/dev/null
-		g_from=$(readlink -f "$cache/guests/$g_name")
-		g_to=$work/guests/$g_name-$$
-		mkdir -p "$g_to"
-		ln -s "$g_from"/*.vmdk "$g_to/"
-		sed "s/\"name\": *\"$g_name\"/\"name\": \"$g_name-$$\"/" "$g_from/vm.json" >"$g_to/vm.json"
-		cat "$g_from"/*-flat.vmdk >/dev/null # into memory, for the sake of both
+		renamed_guest "$g_name" "$g_name-$$"
+		cat "$cache/guests/$g_name"/*-flat.vmdk >/dev/null # into memory, for the sake of both
 	done
-}
-
-serve() {
-	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
-		--password-file "$work/password-file" --ready-file "$work/ready" 2>"$work/esxi.log" &
-	esxi=$!
-	s_tries=0
-	until [ -s "$work/ready" ]; do
-		s_tries=$((s_tries + 1))
-		if [ "$s_tries" -gt 200 ] || ! kill -0 "$esxi" 2>/dev/null; then
-			cat "$work/esxi.log" >&2
-			die 'the ESXi host on loopback did not start'
-		fi
-		sleep 0.1
-	done
-	printf '%s' "$(cat "$work/password-file")" >"$work/password" # nbdkit takes the newline for a part of it
 }
 
 # warm has libguestfs's appliance built before the clock starts.
@@ -104,14 +83,6 @@ with_esxodus() {
 	grep -q 'login:' "$work/log" || return 1
 	esxodus rollback "$w_vm" >>"$work/log" 2>&1 || return 1
 	converted=
-}
-
-# copy_disk URL TARGET
-copy_disk() {
-	# shellcheck disable=SC2016 # nbdkit's shell expands it
-	target=$2 nbdkit --unix - --readonly --threads 16 curl "$1" user=root "password=+$work/password" \
-		sslverify=false timeout=60 \
-		--run 'nbdcopy --connections=4 --requests=64 --request-size=262144 --destination-is-zero "$uri" "$target"'
 }
 
 # v2v_domain NAME FILE... prints libvirt's XML of a guest with these disks, as the
@@ -149,8 +120,8 @@ with_v2v() {
 	set --
 	for w_flat in "$work/guests/$w_vm"/*-flat.vmdk; do
 		w_file=${w_flat##*/}
-		copy_disk "$(value URL)/folder/$w_vm/$w_file?dcPath=ha-datacenter&dsName=datastore1" "$work/v2v/$w_file" \
-			>"$work/log" 2>&1 || return 1
+		nbd_copy "$(value URL)/folder/$w_vm/$w_file?dcPath=ha-datacenter&dsName=datastore1" "$work/v2v/$w_file" \
+			4 64 262144 >"$work/log" 2>&1 || return 1
 		set -- "$@" "$work/v2v/$w_file"
 	done
 	w_copied=$(since "$w_start")
@@ -183,16 +154,11 @@ attempt() {
 	echo "$seconds" >>"$work/$2.$1"
 }
 
-median() {
-	sort -n "$1" | awk '{ v[NR] = $1 }
-		END { printf "%.1f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
-
 # row GUEST prints a line of the table.
 row() {
 	r_ours=- r_theirs=-
-	[ ! -s "$work/$1.esxodus" ] || r_ours=$(median "$work/$1.esxodus")
-	[ ! -s "$work/$1.virt-v2v" ] || r_theirs=$(median "$work/$1.virt-v2v")
+	[ ! -s "$work/$1.esxodus" ] || r_ours=$(median "$work/$1.esxodus" 1)
+	[ ! -s "$work/$1.virt-v2v" ] || r_theirs=$(median "$work/$1.virt-v2v" 1)
 	awk -v name="$1" -v a="$r_ours" -v b="$r_theirs" 'BEGIN {
 		ratio = (a + 0 > 0 && b + 0 > 0) ? sprintf("%.3f", a / b) : "-"
 		printf "%-16s %12s %12s %9s\n", name, a, b, ratio }'
@@ -230,14 +196,13 @@ need virt-v2v-in-place guestfish nbdkit nbdcopy qemu-system-x86_64 virsh
 mkdir -p "$dir"
 [ -z "$log" ] || mkdir -p "$log"
 work=$(mktemp -d "$dir/bench.XXXXXX")
-esxi='' converted=''
+esxi='' converted='' limit=3600
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 mkdir "$work/disks" "$work/state"
 chmod 711 "$work" "$work/disks"
 
-(cd "$here/.." && CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim)
 (cd "$here/.." && CGO_ENABLED=0 "$here/go.sh" build -trimpath -o "$work/lilo" ./cmd/lilo)
 (cd "$here/.." && "$here/go.sh" build -trimpath -tags libvirt_dlopen -o "$work/esxodus" ./cmd/esxodus)
 "$here/libvirtd.sh"

@@ -19,6 +19,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
+. "$here/bench.sh"
 
 # source_disk makes the disk: stripes of 10 MiB, of which 6 hold random data
 # and 4 are a hole.
@@ -36,26 +37,6 @@ source_disk() {
 	(cd "$work/guests/bench" && vmdk_descriptor bench lsilogic)
 	sync "$d_flat"
 	cat "$d_flat" >/dev/null # into memory, for the sake of all
-}
-
-value() { sed -n "s/^$1=//p" "$work/ready"; }
-
-serve() {
-	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
-		--password-file "$work/password-file" --ready-file "$work/ready" 2>"$work/esxi.log" &
-	esxi=$!
-	s_tries=0
-	until [ -s "$work/ready" ]; do
-		s_tries=$((s_tries + 1))
-		if [ "$s_tries" -gt 200 ] || ! kill -0 "$esxi" 2>/dev/null; then
-			cat "$work/esxi.log" >&2
-			die 'the ESXi host on loopback did not start'
-		fi
-		sleep 0.1
-	done
-	url=$(value URL)
-	printf '%s' "$(cat "$work/password-file")" >"$work/password" # qemu takes the newline for a part of it
-	flat_url="$url/folder/bench/bench-flat.vmdk?dcPath=ha-datacenter&dsName=datastore1"
 }
 
 # The tools. Each copies the disk to the file $1, with the settings $2... None
@@ -76,13 +57,7 @@ copy_qemu() {
 }
 
 # copy_nbd TARGET CONNECTIONS REQUESTS REQUEST-SIZE
-copy_nbd() {
-	# shellcheck disable=SC2016 # nbdkit's shell expands it
-	target=$1 connections=$2 requests=$3 request_size=$4 timeout "$limit" nbdkit --unix - --readonly --threads 16 curl "$flat_url" \
-		user=root "password=+$work/password" sslverify=false timeout=60 \
-		--run 'nbdcopy --connections="$connections" --requests="$requests" \
-			--request-size="$request_size" --destination-is-zero "$uri" "$target"'
-}
+copy_nbd() { nbd_copy "$flat_url" "$@"; }
 
 # timed FUNC SETTING... sets seconds, to the time of one copy that includes the
 # write to the disk; false if the tool fails.
@@ -143,18 +118,13 @@ race() {
 	done
 }
 
-median() {
-	sort -n "$1" | awk '{ v[NR] = $1 }
-		END { printf "%.3f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
-
 # row NAME TITLE prints a line of the table.
 row() {
 	if [ ! -s "$work/$1.times" ] || [ "$(wc -l <"$work/$1.times")" -lt "$rounds" ]; then
 		printf '%-28s %10s\n' "$2" failed
 		return 0
 	fi
-	median "$work/$1.times" | awk -v title="$2" -v mib="$size" -v base="$base" '{
+	median "$work/$1.times" 3 | awk -v title="$2" -v mib="$size" -v base="$base" '{
 		printf "%-28s %8.2f s %8.0f MB/s %7.2f\n", title, $1, mib * 1.048576 / $1, base ? $1 / base : 0 }'
 }
 
@@ -193,13 +163,14 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-(cd "$here/.." && CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim)
 if [ -z "$esxodus" ]; then
 	esxodus=$work/esxodus
 	(cd "$here/.." && "$here/go.sh" build -trimpath -tags libvirt_dlopen -o "$esxodus" ./cmd/esxodus)
 fi
 source_disk
 serve
+url=$(value URL)
+flat_url="$url/folder/bench/bench-flat.vmdk?dcPath=ha-datacenter&dsName=datastore1"
 
 say "trying settings: $size MiB"
 trial esxodus copy_esxodus
@@ -217,7 +188,7 @@ trial nbd copy_nbd 8 4 8388608
 race
 
 base=0
-[ ! -s "$work/esxodus.times" ] || base=$(median "$work/esxodus.times")
+[ ! -s "$work/esxodus.times" ] || base=$(median "$work/esxodus.times" 3)
 echo
 echo "One disk of $size MiB over HTTPS, host and client on this machine's $(nproc) processors, medians of $rounds:"
 echo

@@ -23,27 +23,6 @@ esxodus() {
 	bin/esxodus "$@"
 }
 
-# serve starts the ESXi host and sets url, thumbprint and password_file.
-serve() {
-	mkdir -p "$work/guests/$name"
-	ln -s "$cache"/guests/debian/*.vmdk "$work/guests/$name/"
-	sed "s/\"name\": *\"debian\"/\"name\": \"$name\"/" "$cache/guests/debian/vm.json" >"$work/guests/$name/vm.json"
-	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
-		--ready-file "$work/ready" 2>"$work/esxi.log" &
-	esxi=$!
-	s_tries=0
-	until [ -s "$work/ready" ]; do
-		s_tries=$((s_tries + 1))
-		if ! kill -0 "$esxi" 2>/dev/null || [ "$s_tries" -gt 200 ]; then
-			cat "$work/esxi.log" >&2
-			die 'the ESXi host on loopback did not start'
-		fi
-		sleep 0.1
-	done
-	# shellcheck disable=SC1091 # written by esxi-sim: KEY=VALUE lines
-	. "$work/ready"
-}
-
 # show prints what the converted disk is, and its console from the loader to
 # the login prompt; the boot changes nothing on it.
 show() {
@@ -79,9 +58,11 @@ trap 'exit 143' TERM HUP
 appliance
 "$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
 CGO_ENABLED=0 "$here/go.sh" build -trimpath -ldflags '-s -w' -o bin/lilo ./cmd/lilo
-CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim
 virt=$("$here/kvm-works")
-serve
+renamed_guest debian "$name"
+esxi_host --password-file "$work/password"
+# shellcheck disable=SC1091 # KEY=VALUE lines: URL, THUMBPRINT, PASSWORD_FILE
+. "$work/ready"
 mkdir -p "$home/disks" "$home/state"
 chmod 711 "$home" "$home/disks"
 if bin/esxodus status --state "$home/state" "$name" 2>/dev/null | grep -Eq ': (ready|unfinished|half undone)'; then

@@ -128,3 +128,31 @@ appliance() {
 	SUPERMIN_MODULES=$(echo "$a_kernel"/lib/modules/*)
 	export SUPERMIN_KERNEL SUPERMIN_MODULES
 }
+
+# esxi_host ARG... starts the ESXi host on loopback on the guests in $work/guests,
+# with more arguments ARG of fixtures/esxi-sim. It sets esxi to its process, for
+# the caller's trap; how to reach it is in $work/ready, as KEY=VALUE lines.
+# shellcheck disable=SC2154 # work: set by the caller
+esxi_host() {
+	(cd "$here/.." && CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim)
+	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
+		--ready-file "$work/ready" "$@" 2>"$work/esxi.log" &
+	esxi=$!
+	e_tries=0
+	until [ -s "$work/ready" ]; do
+		e_tries=$((e_tries + 1))
+		if [ "$e_tries" -gt 200 ] || ! kill -0 "$esxi" 2>/dev/null; then
+			cat "$work/esxi.log" >&2
+			die 'the ESXi host on loopback did not start'
+		fi
+		sleep 0.1
+	done
+}
+
+# renamed_guest NAME NEW puts the guest NAME of scripts/guest-debian.sh into
+# $work/guests, as a virtual machine called NEW.
+renamed_guest() {
+	mkdir -p "$work/guests/$2"
+	ln -s "$cache/guests/$1"/*.vmdk "$work/guests/$2/"
+	sed "s/\"name\": *\"$1\"/\"name\": \"$2\"/" "$cache/guests/$1/vm.json" >"$work/guests/$2/vm.json"
+}
