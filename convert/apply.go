@@ -58,8 +58,8 @@ type Guests interface {
 	Templates(ctx context.Context, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) error
 	// Convert carries the job's conversion out on overlays over its volumes,
 	// in the order of the disks, and returns what is worth a journal's line.
-	// dir is a directory of the run's for what it needs on the way; report is
-	// told what is being done.
+	// dir is an empty directory for what it needs on the way, which is removed
+	// afterwards; report is told what is being done.
 	Convert(ctx context.Context, job *VMJob, dir string, overlays []string, report func(doing string)) (any, error)
 }
 

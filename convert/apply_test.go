@@ -286,6 +286,17 @@ func (w *world) checkDone() {
 	if len(w.defined) != 1 || w.proofs == 0 {
 		w.t.Errorf("domains = %v, proofs = %d; want one domain and a proof", w.defined, w.proofs)
 	}
+	w.checkTidy()
+}
+
+// checkTidy verifies that nothing of a guest's conversion is left.
+func (w *world) checkTidy() {
+	w.t.Helper()
+	for _, what := range []string{"guest", "scratch"} {
+		if left, err := filepath.Glob(filepath.Join(w.dir, "state", "vms", "*", what)); err != nil || len(left) > 0 {
+			w.t.Errorf("%q are left (%v)", left, err)
+		}
+	}
 }
 
 // checkGone verifies that nothing is left on the target.
@@ -298,6 +309,7 @@ func (w *world) checkGone() {
 	if len(entries) > 0 || len(w.defined) > 0 {
 		w.t.Errorf("left: files %v, domains %v; want none", entries, w.defined)
 	}
+	w.checkTidy()
 }
 
 func TestApply(t *testing.T) {

@@ -83,7 +83,7 @@ func (a *act) mappings(d *Disk, src disk.Image) ([]disk.Mapping, func() error, e
 // convertGuest converts the guest on overlays over its volumes, which stay the
 // untouched copies until all of it went well.
 func (a *act) convertGuest(ctx context.Context) (result any, err error) {
-	if err := host.RemoveOverlays(a.guestDir()); err != nil { // of a run that was killed
+	if err := a.forgetGuest(); err != nil { // of a run that was killed
 		return nil, err
 	}
 	bases, err := a.volumePaths(ctx)
@@ -94,15 +94,24 @@ func (a *act) convertGuest(ctx context.Context) (result any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	report := func(doing string) { a.Progress.Step(a.job.VM.Name, "guest: "+doing) }
-	result, err = a.Guests.Convert(ctx, a.job, a.journal.Path(""), overlays, report)
-	if err != nil {
-		return nil, keep(errors.Join(err, host.RemoveOverlays(a.guestDir())))
+	if err = os.Mkdir(a.scratchDir(), 0o755); err == nil {
+		report := func(doing string) { a.Progress.Step(a.job.VM.Name, "guest: "+doing) }
+		result, err = a.Guests.Convert(ctx, a.job, a.scratchDir(), overlays, report)
 	}
-	return result, nil
+	if err != nil {
+		return nil, keep(errors.Join(err, a.forgetGuest()))
+	}
+	return result, os.RemoveAll(a.scratchDir())
+}
+
+// forgetGuest removes all of a guest's conversion that isn't merged.
+func (a *act) forgetGuest() error {
+	return errors.Join(host.RemoveOverlays(a.guestDir()), os.RemoveAll(a.scratchDir()))
 }
 
 func (a *act) guestDir() string { return a.journal.Path("guest") }
+
+func (a *act) scratchDir() string { return a.journal.Path("scratch") }
 
 // volumePaths returns where this run's volumes are, in the order of the disks.
 func (a *act) volumePaths(ctx context.Context) ([]string, error) {

@@ -82,7 +82,7 @@ func (a *act) undo(ctx context.Context, step Step, s stepState) error {
 	case StepTemplate:
 		return host.RemoveTemplates(a.templateDir())
 	case StepGuest:
-		return host.RemoveOverlays(a.guestDir())
+		return a.forgetGuest()
 	case StepDefine:
 		return a.Virt.Undefine(ctx, a.job.VM.Name, a.journal.Run())
 	case StepProve:
