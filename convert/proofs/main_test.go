@@ -148,7 +148,7 @@ func (s *subject) convert(dir string, env []string) (err error) {
 	}
 	begin := time.Now()
 	args := []string{"convert", "--esxi", strings.Replace(h.URL(), "https://", "https://root@", 1), "--thumbprint", h.Thumbprint(),
-		"--password-file", password, "--storage", "dir:"+disks, "--uplink", "eth0", "--virt-type", fixtures.VirtType(),
+		"--password-file", password, "--storage", "dir:" + disks, "--uplink", "eth0", "--virt-type", fixtures.VirtType(),
 		"--no-proof", "--yes", s.vm}
 	if s.guest == killed {
 		if err := s.kill(s.command(context.Background(), env, args...)); err != nil {
@@ -232,8 +232,8 @@ func (s *subject) read(served string) error {
 		}
 	}
 	for _, work := range []string{"guest", "scratch"} {
-		if _, err := os.Stat(filepath.Join(filepath.Dir(f.Name()), work)); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s of the conversion is left (%w)", work, err)
+		if _, err := os.Stat(filepath.Join(filepath.Dir(f.Name()), work)); err == nil {
+			return fmt.Errorf("the conversion left its directory %s", work)
 		}
 	}
 	return nil
