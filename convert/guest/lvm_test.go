@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"esxodus/disk/disktest"
 )
 
 // lvmDisk is the Debian installer's layout: /boot on a primary partition, LVM
@@ -60,7 +62,7 @@ log { syslog=0 }
 	fill(t, path, mib, 32*mib, "mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-U", rootUUID, "-d", bootDir, "@FS", "@SIZE")
 	if len(rootFS) > 0 {
 		for i := range rootFS {
-			rootFS[i] = strings.ReplaceAll(rootFS[i], "@PROTO", protoFile(t, root))
+			rootFS[i] = strings.ReplaceAll(rootFS[i], "@PROTO", disktest.XFSProto(t, root))
 		}
 		fill(t, path, first, 160*mib, rootFS...)
 	} else {

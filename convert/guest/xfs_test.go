@@ -2,53 +2,11 @@ package guest
 
 import (
 	"bytes"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
-
-// protoFile writes the description of a tree of files that `mkfs.xfs -p` reads.
-func protoFile(tb testing.TB, root string) string {
-	tb.Helper()
-	var b strings.Builder
-	b.WriteString("none\n1 1\n")
-	var add func(dir string)
-	add = func(dir string) {
-		b.WriteString("d--755 0 0\n")
-		es, err := os.ReadDir(dir)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for _, e := range es {
-			path := filepath.Join(dir, e.Name())
-			b.WriteString(e.Name() + " ")
-			switch {
-			case e.IsDir():
-				add(path)
-			case e.Type()&os.ModeSymlink != 0:
-				target, err := os.Readlink(path)
-				if err != nil {
-					tb.Fatal(err)
-				}
-				fmt.Fprintf(&b, "l--777 0 0 %s\n", target)
-			default:
-				fmt.Fprintf(&b, "---644 0 0 %s\n", path)
-			}
-		}
-		b.WriteString("$\n")
-	}
-	add(root)
-	b.WriteString("$\n")
-	name := filepath.Join(tb.TempDir(), "proto")
-	if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return name
-}
 
 // xfsDisk is lvmDisk with a root on XFS.
 func xfsDisk(t *testing.T, argv ...string) string {

@@ -1,6 +1,6 @@
 // Package disktest holds what tests of images and targets share: the contracts
-// of [disk.Image] and [disk.Target], content to fill disks with, and a writer
-// of streamOptimized VMDKs as ESXi makes them.
+// of [disk.Image] and [disk.Target], content to fill disks with, a writer of
+// streamOptimized VMDKs as ESXi makes them, and the trees that mkfs.xfs takes.
 package disktest
 
 import (

@@ -73,7 +73,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	if size < superOffset+1024 {
 		return nil, fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
 	}
-	if err := readFull(r, b, superOffset); err != nil {
+	if err := fsview.ReadFull(r, b, superOffset); err != nil {
 		return nil, fmt.Errorf("superblock: %w", err)
 	}
 	f, err := parseSuper(b)
@@ -183,19 +183,8 @@ func (f *FS) block(number, at, n int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: block %d of %d", ErrFormat, number, f.blocks)
 	}
 	b := make([]byte, n)
-	if err := readFull(f.r, b, number*f.blockSize+at); err != nil {
+	if err := fsview.ReadFull(f.r, b, number*f.blockSize+at); err != nil {
 		return nil, fmt.Errorf("block %d: %w", number, err)
 	}
 	return b, nil
-}
-
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/ext4"
 	"github.com/google/go-cmp/cmp"
 
+	"esxodus/disk/disktest"
 	"esxodus/disk/internal/fsview"
 )
 
@@ -92,15 +93,7 @@ func tree(tb testing.TB) string {
 
 func openImage(tb testing.TB, path string) (*FS, *os.File, int64) {
 	tb.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { f.Close() })
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	f, size := disktest.OpenFile(tb, path)
 	fsys, err := Open(f, size)
 	if err != nil {
 		tb.Fatal(err)

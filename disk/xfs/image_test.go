@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"esxodus/disk/disktest"
 )
 
 // tool finds a program, and fails or skips the test without it.
@@ -97,47 +99,7 @@ func mounts(tb testing.TB, path string) bool {
 	return true
 }
 
-// protoFile describes a tree of files to `mkfs.xfs -p`. It can't describe names
-// and targets with spaces.
-func protoFile(tb testing.TB, root string) string {
-	tb.Helper()
-	var b strings.Builder
-	b.WriteString("none\n1 1\n")
-	var add func(dir string)
-	add = func(dir string) {
-		b.WriteString("d--755 0 0\n")
-		es, err := os.ReadDir(dir)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for _, e := range es {
-			path := filepath.Join(dir, e.Name())
-			b.WriteString(e.Name() + " ")
-			switch {
-			case e.IsDir():
-				add(path)
-			case e.Type()&os.ModeSymlink != 0:
-				target, err := os.Readlink(path)
-				if err != nil {
-					tb.Fatal(err)
-				}
-				fmt.Fprintf(&b, "l--777 0 0 %s\n", target)
-			default:
-				fmt.Fprintf(&b, "---644 0 0 %s\n", path)
-			}
-		}
-		b.WriteString("$\n")
-	}
-	add(root)
-	b.WriteString("$\n")
-	name := filepath.Join(tb.TempDir(), "proto")
-	if err := os.WriteFile(name, []byte(b.String()), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return name
-}
-
-// plainTree makes files that protoFile can describe, and links as long as
+// plainTree makes files that disktest.XFSProto can describe, and links as long as
 // given.
 func plainTree(tb testing.TB, many int, links ...int) string {
 	tb.Helper()
@@ -337,15 +299,7 @@ func manifest(tb testing.TB, fsys fs.ReadLinkFS) map[string]string {
 
 func openImage(tb testing.TB, path string) (*FS, *os.File, int64) {
 	tb.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { f.Close() })
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	f, size := disktest.OpenFile(tb, path)
 	fsys, err := Open(f, size)
 	if err != nil {
 		tb.Fatal(err)

@@ -87,7 +87,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	if size < superSize {
 		return nil, fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
 	}
-	if err := readFull(r, b, 0); err != nil {
+	if err := fsview.ReadFull(r, b, 0); err != nil {
 		return nil, fmt.Errorf("superblock: %w", err)
 	}
 	f, root, err := parseSuper(b)
@@ -99,7 +99,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	}
 	if f.version == 5 {
 		b = make([]byte, binary.BigEndian.Uint16(b[102:])) // the whole sector
-		if err := readFull(r, b, 0); err != nil {
+		if err := fsview.ReadFull(r, b, 0); err != nil {
 			return nil, fmt.Errorf("superblock: %w", err)
 		}
 		if err := checkSum(b, 224); err != nil {
@@ -241,19 +241,8 @@ func checkSum(b []byte, at int) error {
 // caller has checked.
 func (f *FS) bytes(block, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	if err := readFull(f.r, b, block*f.blockSize); err != nil {
+	if err := fsview.ReadFull(f.r, b, block*f.blockSize); err != nil {
 		return nil, fmt.Errorf("block %d: %w", block, err)
 	}
 	return b, nil
-}
-
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
 }

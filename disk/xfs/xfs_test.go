@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"esxodus/disk/disktest"
 	"esxodus/disk/internal/fsview"
 )
 
@@ -85,7 +86,7 @@ func TestAgainstMkfs(t *testing.T) {
 		return m
 	}
 	dir := plainTree(t, 3000, 1, 30, 200, 700, 1000)
-	proto := protoFile(t, dir)
+	proto := disktest.XFSProto(t, dir)
 	want := strip(manifest(t, os.DirFS(dir).(fs.ReadLinkFS)))
 	for _, tt := range []struct {
 		name string
@@ -113,7 +114,7 @@ func TestAgainstMkfs(t *testing.T) {
 // small is an image without the parts that only make it large.
 func small(tb testing.TB, argv ...string) (*FS, []byte) {
 	tb.Helper()
-	path := mkfs(tb, 16*mib, append([]string{"-p", protoFile(tb, plainTree(tb, 100, 1, 200)), "-d", "agcount=1", "-l", "size=1368b"}, argv...)...)
+	path := mkfs(tb, 16*mib, append([]string{"-p", disktest.XFSProto(tb, plainTree(tb, 100, 1, 200)), "-d", "agcount=1", "-l", "size=1368b"}, argv...)...)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)

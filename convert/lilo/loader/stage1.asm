@@ -126,24 +126,7 @@ serial:	mov	bl, [boot_port]
 
 ; putc shows al.
 putc:	pusha
-	push	ax
-	mov	ah, 0x0e
-	mov	bx, 7
-	int	0x10
-	pop	bx
-	mov	dx, [boot_uart]
-	test	dx, dx
-	jz	.done
-	add	dx, 5
-	xor	cx, cx			; wait, but not for ever
-.wait:	in	al, dx
-	test	al, 0x20
-	loopz	.wait
-	sub	dx, 5
-	mov	al, bl
-	out	dx, al
-.done:	popa
-	ret
+	show
 
 align 4, db 0
 dap:	db	16, 0
