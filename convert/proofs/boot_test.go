@@ -36,6 +36,25 @@ func TestBoots(t *testing.T) {
 	}
 }
 
+// TestPlain boots a guest whose root is ext4 on the bare disk, which has to be
+// asked for.
+func TestPlain(t *testing.T) {
+	s := convertedTo(t, "debian", layout.Plain)
+	if s.plan.Layout.Kind != layout.Plain {
+		t.Fatalf("layout = %s (%s), want plain", s.plan.Layout.Kind, strings.Join(s.plan.Layout.Reasons, "; "))
+	}
+	m := boot(t, s, machine.Config{})
+	if got := m.Must("findmnt -n -o SOURCE,FSTYPE / && grep -c . /proc/swaps"); strings.Join(strings.Fields(got), " ") != "/dev/vda ext4 1" {
+		t.Errorf("root and swaps = %q, want /dev/vda, ext4, and no swap but the head of its table", got)
+	}
+	network(t, m)
+	m.Must("lilo -v") // freezes the root that it is on
+	bootMap(t, m)
+	m.Reboot("Loading Linux")
+	m.Login("root", "esxodus")
+	m.PowerOff(3 * time.Minute)
+}
+
 // failedBefore lists the units that failed when the guest booted on what ESXi
 // presents (Debian 13's lvm2-monitor does), by the console of that boot.
 func failedBefore(t *testing.T, guest string) []string {

@@ -18,6 +18,7 @@ import (
 
 	"esxodus/convert"
 	"esxodus/convert/host"
+	"esxodus/convert/layout"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	"esxodus/fixtures/machine"
@@ -74,14 +75,18 @@ func (b *bench) build() error {
 	return nil
 }
 
-// subject returns the one of that guest.
-func (b *bench) subject(guest string) *subject {
+// subject returns the one of that guest with that layout.
+func (b *bench) subject(guest string, kind layout.Kind) *subject {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, ok := b.subjects[guest]
+	name := guest
+	if kind != layout.Auto {
+		name += "-" + string(kind)
+	}
+	s, ok := b.subjects[name]
 	if !ok {
-		s = &subject{guest: guest, vm: guest + "-" + strings.ToLower(rand.Text()[:6])}
-		b.subjects[guest] = s
+		s = &subject{name: name, guest: guest, layout: kind, vm: name + "-" + strings.ToLower(rand.Text()[:6])}
+		b.subjects[name] = s
 	}
 	return s
 }
@@ -94,7 +99,9 @@ const killed = "debian-two"
 type subject struct {
 	once    sync.Once // converts it
 	err     error
+	name    string         // of its directory
 	guest   string         // debian
+	layout  layout.Kind    // that is asked for
 	vm      string         // its name on the ESXi host, and the domain's
 	plan    convert.VMPlan // what was carried out
 	sources []string       // the raw disks as they were, in the plan's order
@@ -102,9 +109,15 @@ type subject struct {
 	took    time.Duration
 }
 
-// converted converts a guest of scripts/guest-debian.sh, once. Its tests run
-// side by side.
+// converted converts a guest of scripts/guest-debian.sh, once, as esxodus does
+// when it isn't asked for a layout. Its tests run side by side.
 func converted(t *testing.T, guest string) *subject {
+	t.Helper()
+	return convertedTo(t, guest, layout.Auto)
+}
+
+// convertedTo is converted for a layout that is asked for.
+func convertedTo(t *testing.T, guest string, kind layout.Kind) *subject {
 	t.Helper()
 	t.Parallel()
 	if os.Getenv("ESXODUS_PROOFS") == "" {
@@ -118,7 +131,7 @@ func converted(t *testing.T, guest string) *subject {
 	}
 	dir := fixtures.Guest(t, guest)
 	fixtures.Tool(t, "guestfish")
-	s := shared.subject(guest)
+	s := shared.subject(guest, kind)
 	s.once.Do(func() {
 		s.err = errors.Join(shared.built(), s.convert(dir, fixtures.Appliance(t)))
 		t.Logf("%s converted in %v", guest, s.took.Round(time.Second))
@@ -129,7 +142,7 @@ func converted(t *testing.T, guest string) *subject {
 	return s
 }
 
-func (s *subject) home() string { return filepath.Join(shared.dir, s.guest) }
+func (s *subject) home() string { return filepath.Join(shared.dir, s.name) }
 
 // convert has the program convert the guest, from a host of its own.
 func (s *subject) convert(dir string, env []string) (err error) {
@@ -149,7 +162,7 @@ func (s *subject) convert(dir string, env []string) (err error) {
 	begin := time.Now()
 	args := []string{"convert", "--esxi", strings.Replace(h.URL(), "https://", "https://root@", 1), "--thumbprint", h.Thumbprint(),
 		"--password-file", password, "--storage", "dir:" + disks, "--uplink", "eth0", "--virt-type", fixtures.VirtType(),
-		"--no-proof", "--yes", s.vm}
+		"--layout", string(s.layout), "--no-proof", "--yes", s.vm}
 	if s.guest == killed {
 		if err := s.kill(s.command(context.Background(), env, args...)); err != nil {
 			return err
