@@ -160,9 +160,11 @@ func (s *subject) convert(dir string, env []string) (err error) {
 		return err
 	}
 	begin := time.Now()
-	args := []string{"convert", "--esxi", strings.Replace(h.URL(), "https://", "https://root@", 1), "--thumbprint", h.Thumbprint(),
+	args := []string{
+		"convert", "--esxi", strings.Replace(h.URL(), "https://", "https://root@", 1), "--thumbprint", h.Thumbprint(),
 		"--password-file", password, "--storage", "dir:" + disks, "--uplink", "eth0", "--virt-type", fixtures.VirtType(),
-		"--layout", string(s.layout), "--no-proof", "--yes", s.vm}
+		"--layout", string(s.layout), "--no-proof", "--yes", s.vm,
+	}
 	if s.guest == killed {
 		if err := s.kill(s.command(context.Background(), env, args...)); err != nil {
 			return err

@@ -16,7 +16,7 @@ func OpenFile(tb testing.TB, path string) (*os.File, int64) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { _ = f.Close() })
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		tb.Fatal(err)

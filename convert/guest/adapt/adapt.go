@@ -34,6 +34,7 @@ const (
 	ConcernEFI      = "guest.efi"      // from UEFI to BIOS
 	ConcernInitrd   = "guest.initrd"   // an initrd that may lack something
 	ConcernPassword = "guest.password" // the boot loader's password
+	ConcernLVM      = "guest.lvm"      // an lvm.conf that hides the disks
 	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
 )
 
@@ -64,6 +65,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 		b.loader()
 	}
 	b.lvmDevices()
+	b.lvmFilter()
 	b.initrds()
 	b.agents()
 	b.labels()

@@ -119,16 +119,3 @@ func (b *builder) dracut() {
 		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", "by dracut, with virtio and LVM")
 	}
 }
-
-const systemDevices = "/etc/lvm/devices/system.devices"
-
-// lvmDevices removes LVM's list of disks, which names those of the old bus:
-// without one it looks at all.
-func (b *builder) lvmDevices() {
-	f, ok := b.c.Files[systemDevices]
-	if !ok || !b.lvm() {
-		return
-	}
-	b.out.Edits = append(b.out.Edits, guest.Edit{Path: f.Path, Remove: true, Old: f.Text, Reason: "it lists disks by names of their old bus; without it LVM looks at all disks"})
-	b.entry("guest.lvm.devices", systemDevices, "", "it lists disks by names of their old bus; lvmdevices --adddev makes a new one")
-}
