@@ -17,6 +17,7 @@ root_sets() {
 		efi  grub-efi-amd64
 		lvm  lvm2
 		xfs  xfsprogs
+		vm   open-vm-tools qemu-guest-agent
 	END
 }
 

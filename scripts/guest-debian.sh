@@ -7,7 +7,7 @@
 #   debian         Debian 12, MBR, ext4 root and swap in partitions, no LVM
 #   debian-lvm     Debian 12, MBR, /boot in a primary partition, a full volume
 #                  group in a logical one, as Debian's and Ubuntu's installers
-#                  make them; on an LSI Logic controller
+#                  make them; open-vm-tools; on an LSI Logic controller
 #   debian-xfs     Debian 12, GPT with a BIOS boot partition, XFS root in LVM
 #   debian-trixie  Debian 13 with its newer kernel, MBR, root and swap in LVM
 #   debian-two     Debian 12, a volume group over two disks, root on both

@@ -27,8 +27,11 @@ func TestBoots(t *testing.T) {
 			if s.plan.Layout.Kind != layout.LVM {
 				t.Fatalf("layout = %s (%s), want lvm", s.plan.Layout.Kind, strings.Join(s.plan.Layout.Reasons, "; "))
 			}
-			m := boot(t, s, machine.Config{Bus: bus})
+			m := boot(t, s, machine.Config{Bus: bus, Agent: true})
 			wholeSystem(t, m, failedBefore(t, name))
+			if name == "debian-lvm" {
+				vmTools(t, m)
+			}
 			network(t, m)
 			bootMap(t, m)
 			m.PowerOff(3 * time.Minute)
@@ -97,6 +100,18 @@ func wholeSystem(t *testing.T, m *machine.Machine, before []string) {
 	}
 	if out := m.Must("dd if=/dev/$(lsblk -ndo NAME | grep -m 1 '^[sv]da') bs=1 skip=446 count=64 2>/dev/null | tr -d '\\0' | wc -c"); out != "0" {
 		t.Errorf("%s bytes of the partition table's place aren't zero", out)
+	}
+}
+
+// vmTools looks at a guest that had Debian's packages of VMware's tools and of
+// KVM's agent: the first are gone without a trace, the second has come to life.
+func vmTools(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	if out := m.Must("dpkg --audit; dpkg-query -W 'open-vm-tools*' 2>/dev/null; find / -xdev -name '*open-vm-tools*' | grep -v /var/cache/ || true"); out != "" {
+		t.Errorf("left of open-vm-tools:\n%s", out)
+	}
+	if out, status := m.Run("systemctl is-active qemu-guest-agent"); status != 0 {
+		t.Errorf("qemu-guest-agent is %s:\n%s", out, m.Must("systemctl --no-pager status qemu-guest-agent | cat"))
 	}
 }
 

@@ -1,8 +1,9 @@
 # What Debian's and Ubuntu's installers make of "guided, entire disk with LVM":
 # MBR, /boot as ext2 in a primary partition, and in a logical one an LVM volume
-# group without a free extent, for root and swap.
+# group without a free extent, for root and swap. It has VMware's tools, as Debian
+# packages them, and KVM's agent, which has nothing to do on ESXi.
 # shellcheck shell=sh disable=SC2034 # all of this is for guest-debian.sh
-number=1 release=bookworm sets='bios lvm' disks=debian-lvm controller=lsilogic root_type=ext4
+number=1 release=bookworm sets='bios lvm vm' disks=debian-lvm controller=lsilogic root_type=ext4
 proofs=lsi53c895a:vmxnet3
 resume=/dev/mapper/debian--lvm--vg-swap_1
 
