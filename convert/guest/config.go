@@ -15,6 +15,7 @@ type Config struct {
 	Links    map[string]Link     // links to kernels and initrds that are there, and masks of services
 	Boot     []string            // names in /boot
 	Has      map[string]bool     // other paths that are there
+	Dirs     map[string]string   // those of [SystemDirs] that links lead elsewhere: where they really are
 	Cmdline  string              // kernel command line of the default boot entry, in full
 	Image    string              // the kernel that it boots, as its boot loader names it
 	Guarded  bool                // the boot loader asks for a password
@@ -65,6 +66,15 @@ func configFiles() []string {
 	}
 }
 
+// SystemDirs are the directories that a system's own programs are in and write
+// to: what is mounted at one of them a conversion needs.
+func SystemDirs() []string {
+	return []string{
+		"/boot", "/etc", "/lib/modules", "/tmp", "/usr", "/usr/lib", "/usr/sbin", "/usr/share",
+		"/var", "/var/cache", "/var/lib", "/var/lib/dpkg", "/var/lib/rpm", "/var/log", "/var/tmp",
+	}
+}
+
 // probes are paths whose presence decides something.
 func probes() []string {
 	return []string{
@@ -82,7 +92,7 @@ func (l *look) config() {
 	if l.tree.mounts["."] == nil {
 		return
 	}
-	c := Config{Files: map[string]File{}, Links: map[string]Link{}, Has: map[string]bool{}, Owned: map[string][]string{}}
+	c := Config{Files: map[string]File{}, Links: map[string]Link{}, Has: map[string]bool{}, Dirs: map[string]string{}, Owned: map[string][]string{}}
 	for _, name := range configFiles() {
 		l.capture(&c, name)
 	}
@@ -99,6 +109,11 @@ func (l *look) config() {
 	for _, name := range probes() {
 		if l.tree.exists(name) {
 			c.Has["/"+name] = true
+		}
+	}
+	for _, dir := range SystemDirs() {
+		if real, _, err := l.tree.resolve(dir[1:]); err == nil && "/"+real != dir {
+			c.Dirs[dir] = "/" + real
 		}
 	}
 	c.Boot = l.tree.list("boot")

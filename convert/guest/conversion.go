@@ -13,6 +13,9 @@ type Conversion struct {
 	// Mounts say how the guest's tree is put together, the root first, parents
 	// before children.
 	Mounts []Mount `json:"mounts"`
+	// Checks are file systems that nothing is done to: they are not mounted,
+	// only checked, as those of Mounts are, before and after. At may be "".
+	Checks []Mount `json:"checks,omitempty"`
 	// Install are packages that are missing, with what they need, and Remove
 	// those that go, both by their names in the guest's package manager.
 	Install []string `json:"install,omitempty"`

@@ -155,6 +155,7 @@ func TestConfig(t *testing.T) {
 		"vmlinuz.LINK": "boot/vmlinuz-6.1.0-18-amd64", "initrd.img.LINK": "boot/gone", "boot/vmlinuz": "a file",
 		"var/lib/dpkg/status": dpkgStatus, "var/lib/dpkg/info/grub-pc.list": "/.\n/usr/x\n", "var/lib/dpkg/info/libc6.list": "/.\n",
 		"etc/lilo.conf/dir": "no file",
+		"var/cache.LINK":    "../srv/cache", "srv/cache/x": "", "var/log.LINK": "/nowhere",
 	})
 	g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, path)}})
 	if err != nil {
@@ -173,6 +174,7 @@ func TestConfig(t *testing.T) {
 	check("unread", c.Unread, []string{"/etc/lilo.conf is no regular file but d---------"})
 	check("owned", c.Owned, map[string][]string{"grub-pc": {"/.", "/usr/x"}})
 	check("release", []any{c.Arch, c.Codename, string(c.Status) == dpkgStatus}, []any{"amd64", "bookworm", true})
+	check("directories", c.Dirs, map[string]string{"/var/cache": "/srv/cache"})
 	check("has", []bool{c.Has["/boot/grub/grub.cfg"], c.Has["/sbin/lvm"]}, []bool{true, false})
 	b, err := json.Marshal(g)
 	if err != nil || strings.Contains(string(b), "real-crypttab") {

@@ -5,6 +5,7 @@
 package act
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,9 +176,9 @@ func (r *run) checkInput(context.Context) error {
 var checked = []string{"ext2", "ext3", "ext4", "xfs", "vfat", "swap"} //nolint:gochecknoglobals // a constant table
 
 func (r *run) fsck(ctx context.Context) error {
-	for _, m := range r.c.Mounts {
+	for _, m := range slices.Concat(r.c.Mounts, r.c.Checks) {
 		if !slices.Contains(checked, m.Content) {
-			r.note("%s, at %s, is not checked: its file system is %s", m.Device, m.At, m.Content)
+			r.note("%s, at %s, is not checked: its file system is %s", m.Device, cmp.Or(m.At, "no place of fstab"), m.Content)
 			continue
 		}
 		if err := r.FSCheck(ctx, m.Device, m.Content); err != nil {

@@ -421,6 +421,57 @@ func TestApplyOtherMounts(t *testing.T) {
 	}
 }
 
+// File systems that nothing is done to are checked before and after, and never
+// mounted, whatever their names and places are.
+func TestApplyChecks(t *testing.T) {
+	damaged := errors.New("damaged")
+	tests := []struct {
+		name          string
+		checks        []guest.Mount
+		before, after map[string]error
+		notes         []string
+		err           string
+	}{
+		{"fine", []guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}, {Device: "/dev/vg/swap", At: "swap", Content: "swap"}}, nil, nil, nil, ""},
+		{
+			"no check is known",
+			[]guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "btrfs"}, {Device: "/dev/vg/more", Content: "exfat"}},
+			map[string]error{"/dev/vg/data": damaged, "/dev/vg/more": damaged},
+			nil,
+			[]string{"/dev/vg/data, at /srv, is not checked: its file system is btrfs", "/dev/vg/more, at no place of fstab, is not checked: its file system is exfat"},
+			"",
+		},
+		{"a place that is no text, or a link", []guest.Mount{{Device: "/dev/vg/a", At: "/d\xe9", Content: "ext4"}, {Device: "/dev/vg/b", At: "/etc/alias", Content: "ext4"}}, nil, nil, nil, ""},
+		{"damaged before", []guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}}, map[string]error{"/dev/vg/data": damaged}, nil, nil, "guest: checking file systems: damaged"},
+		{"damaged after", []guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}}, nil, map[string]error{"/dev/vg/data": damaged}, nil, "guest: checking file systems again: damaged"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake()
+			f.fsck = tt.before
+			var mounted []string
+			f.command = func(f *fake, _ []string) (string, error) {
+				mounted = slices.Clone(f.mounted)
+				if tt.after != nil {
+					f.fsck = tt.after
+				}
+				return "", nil
+			}
+			c := guest.Conversion{Mounts: whole().Mounts, Checks: tt.checks, Commands: [][]string{{"true"}}}
+			got, err := Apply(t.Context(), f, f.tree, c, Input{})
+			if err == nil && tt.err != "" || err != nil && err.Error() != tt.err {
+				t.Errorf("Apply = %v; want %q", err, tt.err)
+			}
+			if want := []string{"/dev/vg/root /", "/dev/vg/boot /boot"}; tt.before == nil && !slices.Equal(mounted, want) {
+				t.Errorf("mounted %q; want %q", mounted, want)
+			}
+			if !slices.Equal(got.Notes, tt.notes) {
+				t.Errorf("notes %q; want %q", got.Notes, tt.notes)
+			}
+		})
+	}
+}
+
 // On a guest of the RPM family packages go by rpm.
 func TestApplyRPM(t *testing.T) {
 	f := newFake()

@@ -56,7 +56,6 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	if !b.readable() || !b.knowsFamily() {
 		return guest.Conversion{}, nil, b.concerns
 	}
-	b.mounts()
 	b.tables()
 	b.resume()
 	b.nicLinks()
@@ -70,6 +69,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b.agents()
 	b.labels()
 	b.records()
+	b.mounts()
 	return b.out, b.entries, b.concerns
 }
 

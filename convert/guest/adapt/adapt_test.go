@@ -110,6 +110,9 @@ func show(c guest.Conversion, entries []ledger.Entry, concerns []ledger.Concern)
 	for _, m := range c.Mounts {
 		p("mount %s at %s (%s)", m.Device, m.At, m.Content)
 	}
+	for _, m := range c.Checks {
+		p("check %s at %q (%s)", m.Device, m.At, m.Content)
+	}
 	p("install %q\nremove %q", c.Install, c.Remove)
 	for _, e := range c.Edits {
 		out.WriteString(e.Diff())

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
 
@@ -133,11 +134,10 @@ func (b *builder) unknownSpec(table, spec, mount string) {
 		"name it by its UUID in the guest (blkid shows it), or give the line the option nofail if it may be absent")
 }
 
-// systemDirs are what a conversion needs of the tree besides the root.
-const systemDirs = "/boot /usr /var /etc /opt /home /srv /tmp /var/lib /var/log /var/cache /usr/local"
-
-// mounts lists the file systems of the tree whose places are known, the root
-// first.
+// mounts lists the file systems that the tree is put together of, the root
+// first, and those that are only checked. What nothing of the conversion lies
+// on isn't mounted: a data file system that can't be must not end a conversion
+// that has no use for it.
 func (b *builder) mounts() {
 	root := b.rootMove()
 	if root == nil || applianceName(root.To) == "" {
@@ -146,23 +146,79 @@ func (b *builder) mounts() {
 	}
 	b.out.Mounts = []guest.Mount{{Device: applianceName(root.To), At: "/", Content: root.Content}}
 	var more []guest.Mount
+	listed := map[*layout.Move]bool{}
+	needed := b.needed()
 	for line := range strings.Lines(b.c.Files["/etc/fstab"].Text) {
 		f := strings.Fields(line)
-		if len(f) < 3 || f[0][0] == '#' || f[2] == "swap" {
+		if len(f) < 3 || f[0][0] == '#' {
 			continue
 		}
 		at := path.Clean("/" + guest.Unescape(f[1]))
 		m, _ := b.places.find(unquoted(f[0]))
-		noauto := len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto")
-		if m == nil || at == "/" || applianceName(m.To) == "" || noauto && !slices.Contains(strings.Fields(systemDirs), at) {
+		if m == nil || at == "/" || applianceName(m.To) == "" {
 			continue
 		}
-		if !slices.ContainsFunc(more, func(o guest.Mount) bool { return o.At == at }) {
+		holds := slices.ContainsFunc(needed, func(p string) bool { return p == at || strings.HasPrefix(p, at+"/") })
+		switch noauto := len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto"); {
+		case f[2] == "swap" || !holds:
+			listed[m] = listed[m] || !noauto
+		case !slices.ContainsFunc(more, func(o guest.Mount) bool { return o.At == at }):
 			more = append(more, guest.Mount{Device: applianceName(m.To), At: at, Content: m.Content})
 		}
 	}
 	slices.SortFunc(more, func(x, y guest.Mount) int { return strings.Compare(x.At, y.At) })
 	b.out.Mounts = append(b.out.Mounts, more...)
+	b.checks(listed)
+}
+
+// checks lists the file systems that are checked without being mounted: those
+// that fstab lists and those that have another place now.
+func (b *builder) checks(listed map[*layout.Move]bool) {
+	for i := range b.places.moves {
+		m := &b.places.moves[i]
+		device := applianceName(m.To)
+		mounted := slices.ContainsFunc(b.out.Mounts, func(o guest.Mount) bool { return o.Device == device })
+		if device != "" && m.Content != "" && !mounted && (listed[m] || m.To != m.From) {
+			b.out.Checks = append(b.out.Checks, guest.Mount{Device: device, At: clean(m.Mount), Content: m.Content})
+		}
+	}
+}
+
+// needed lists the paths that must be in the tree: the system's directories,
+// and what the plan changes, runs or leaves to others to change.
+func (b *builder) needed() []string {
+	var out []string
+	for _, dir := range guest.SystemDirs() {
+		out = append(out, dir)
+		if real := b.c.Dirs[dir]; real != "" {
+			out = append(out, real)
+		}
+	}
+	for _, e := range b.out.Edits {
+		out = append(out, e.Path)
+	}
+	for _, p := range b.out.Programs {
+		out = append(out, p.Path)
+	}
+	for _, o := range b.out.Overlays {
+		out = slices.Concat(out, []string{o.Initrd}, o.Files, o.Also)
+	}
+	for _, t := range b.out.Touches {
+		out = append(out, fixed(t.Pattern))
+	}
+	for _, argv := range append(slices.Clone(b.out.Commands), b.out.Loader) {
+		out = append(out, slices.DeleteFunc(slices.Clone(argv), func(a string) bool { return !path.IsAbs(a) })...)
+	}
+	return out
+}
+
+// fixed is the start of a pattern that holds for all that it matches: the path,
+// or the directory above the first wildcard.
+func fixed(pattern string) string {
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		return path.Dir(pattern[:i] + "x")
+	}
+	return path.Clean(pattern)
 }
 
 // applianceName is the device of a place in the appliance: "vg0/root" is

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/lilo/conf"
 )
@@ -135,5 +138,73 @@ func TestAtLeast(t *testing.T) {
 		if got := atLeast(v, 22, 7); got != want {
 			t.Errorf("atLeast(%q) = %v; want %v", v, got, want)
 		}
+	}
+}
+
+// TestMounts is of which file systems are mounted in the appliance, and which
+// are only checked there.
+func TestMounts(t *testing.T) {
+	move := func(name, content, mount string) layout.Move {
+		return layout.Move{Content: content, Mount: mount, UUID: name, From: "scsi0:0 partition " + name, To: "vg/" + name}
+	}
+	stays := func(name, content, mount string) layout.Move {
+		return layout.Move{Content: content, Mount: mount, UUID: name, From: "vg/" + name, To: "vg/" + name}
+	}
+	tests := []struct {
+		name   string
+		fstab  string
+		moves  []layout.Move
+		config func(c *guest.Config)
+		mounts string // besides the root
+		checks string
+	}{
+		{"the root alone", "", nil, nil, "", ""},
+		{"system directories", "UUID=b /boot ext2\nUUID=c /var/log xfs noauto\nUUID=d /usr ext4", []layout.Move{move("b", "ext2", "/boot"), stays("c", "xfs", "/var/log"), move("d", "ext4", "/usr")}, nil, "/dev/vg/b /boot, /dev/vg/d /usr, /dev/vg/c /var/log", ""},
+		{"data", "UUID=b /srv ext4\nUUID=c /var/lib/mysql btrfs\nUUID=d /opt exfat\nUUID=e /home xfs", []layout.Move{move("b", "ext4", "/srv"), stays("c", "btrfs", "/var/lib/mysql"), move("d", "exfat", "/opt"), stays("e", "xfs", "/home")}, nil, "", "/dev/vg/b /srv ext4, /dev/vg/c /var/lib/mysql btrfs, /dev/vg/d /opt exfat, /dev/vg/e /home xfs"},
+		{"swap", "UUID=b none swap sw\nUUID=c none swap sw", []layout.Move{move("b", "swap", "swap"), stays("c", "swap", "swap")}, nil, "", "/dev/vg/b swap swap, /dev/vg/c swap swap"},
+		{"a place that is no text", "UUID=b /d\xe9 ext4", []layout.Move{move("b", "ext4", "/d\xe9")}, nil, "", "/dev/vg/b /d\ufffd ext4"},
+		{"in no table", "", []layout.Move{move("b", "ext4", ""), stays("c", "ext4", ""), {Content: "ext4", UUID: "d", From: "scsi0:1 partition 1", To: "scsi0:1 partition 1"}, {Content: "vfat", From: "scsi0:0 partition 9", Reason: "left out"}}, nil, "", "/dev/vg/b  ext4"},
+		{"not mounted by itself", "UUID=b /mnt ext4 noauto\nUUID=c /srv ext4 ro,noauto", []layout.Move{stays("b", "ext4", ""), move("c", "ext4", "/srv")}, nil, "", "/dev/vg/c /srv ext4"},
+		{"twice", "UUID=b /boot ext4\nUUID=b /srv ext4", []layout.Move{move("b", "ext4", "/boot")}, nil, "/dev/vg/b /boot", ""},
+		{"an edit lies there", "UUID=b /srv ext4\nUUID=c /srv2 ext4", []layout.Move{move("b", "ext4", "/srv"), move("c", "ext4", "/srv2")}, func(c *guest.Config) {
+			c.Files["/etc/crypttab"] = guest.File{Path: "/srv/etc/crypttab", Text: "swap /dev/sda9 /dev/urandom swap\n"}
+		}, "/dev/vg/b /srv", "/dev/vg/c /srv2 ext4"},
+		{"a removed package's files lie there", "UUID=b /opt ext4\nUUID=c /opt/other ext4", []layout.Move{move("b", "ext4", "/opt"), move("c", "ext4", "/opt/other")}, func(c *guest.Config) {
+			c.Packages = append(c.Packages, guest.Package{Name: "open-vm-tools"})
+			c.Owned = map[string][]string{"open-vm-tools": {"/opt", "/opt/vm/a"}}
+		}, "/dev/vg/b /opt", "/dev/vg/c /opt/other ext4"},
+		{"a link leads there", "UUID=b /home ext4\nUUID=c /data ext4", []layout.Move{move("b", "ext4", "/home"), move("c", "ext4", "/data")}, func(c *guest.Config) {
+			c.Dirs = map[string]string{"/var": "/home/var", "/var/lib": "/home/var/lib"}
+		}, "/dev/vg/b /home", "/dev/vg/c /data ext4"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := guest.Config{
+				Files:    map[string]guest.File{"/etc/fstab": {Path: "/etc/fstab", Text: "UUID=a / ext4\n" + tt.fstab + "\n"}},
+				Packages: []guest.Package{{Name: "initramfs-tools"}, {Name: "lvm2"}},
+			}
+			if tt.name == "an edit lies there" {
+				tt.moves = append(tt.moves, layout.Move{Content: "swap", From: "scsi0:0 partition 9", Names: []string{"/dev/sda9"}, Reason: "gone"})
+			}
+			if tt.config != nil {
+				tt.config(&c)
+			}
+			l := layout.Layout{Kind: layout.LVM, Boot: &layout.Boot{PV: "x"}, Moves: append([]layout.Move{move("a", "ext4", "/")}, tt.moves...)}
+			got, _, _ := New(Input{Guest: guest.Guest{Config: c}, Layout: l})
+			var mounts, checks []string
+			for _, m := range got.Mounts {
+				mounts = append(mounts, m.Device+" "+m.At)
+			}
+			for _, m := range got.Checks {
+				checks = append(checks, m.Device+" "+m.At+" "+m.Content)
+			}
+			want := strings.TrimSuffix("/dev/vg/a /, "+tt.mounts, ", ")
+			if diff := cmp.Diff(want, strings.Join(mounts, ", ")); diff != "" {
+				t.Errorf("mounts (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.checks, strings.Join(checks, ", ")); diff != "" {
+				t.Errorf("checks (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
