@@ -25,4 +25,6 @@ esac
 ESXODUS_NEED_TOOLS=1 ESXODUS_PROOFS=1
 ESXODUS_VIRT_TYPE=$("$here/kvm-works")
 export ESXODUS_NEED_TOOLS ESXODUS_PROOFS ESXODUS_VIRT_TYPE
-"$here/go.sh" test -count=1 -timeout 90m -v "$@" ./convert/proofs
+# One more at a time than there are processors: a test may wait for another's
+# conversion of the same guest.
+"$here/go.sh" test -count=1 -timeout 90m -parallel "$(($(nproc) + 1))" -v "$@" ./convert/proofs

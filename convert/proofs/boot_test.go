@@ -19,6 +19,7 @@ import (
 // whole system up, its swap, its file systems, and its network under the name
 // and with the address that it had.
 func TestBoots(t *testing.T) {
+	t.Parallel()
 	buses := []machine.Bus{machine.VirtioBlk, machine.VirtioSCSI}
 	for i, name := range guests {
 		bus := buses[i%len(buses)]

@@ -26,6 +26,7 @@ var guests = []string{
 // TestEveryFile holds every file of every file system against what it was:
 // what differs is what the plan said, and the plan's edits are what came true.
 func TestEveryFile(t *testing.T) {
+	t.Parallel()
 	for _, name := range guests {
 		t.Run(name, func(t *testing.T) {
 			s := converted(t, name)

@@ -13,6 +13,7 @@ import (
 // commands later the root has the space; there is no partition to move, nothing
 // of the loader's is touched, and it still boots.
 func TestGrow(t *testing.T) {
+	t.Parallel()
 	for name, bus := range map[string]machine.Bus{"debian": machine.VirtioSCSI, "debian-lvm": machine.VirtioBlk} {
 		t.Run(name+" on "+string(bus), func(t *testing.T) {
 			s := converted(t, name)
