@@ -239,6 +239,20 @@ func TestNewShapes(t *testing.T) {
 			g.Disks[0].Partitions[1].Type, g.Disks[0].Partitions[1].Content, g.Disks[0].Partitions[1].Mount = part.TypeESP, "vfat", "/boot/efi"
 			return g
 		}()}, []string{"scsi0:0 lvm grown 0", "web-vg/root on scsi0:0 at 1 MiB", "vfat stays behind: the target boots by BIOS and needs no EFI system partition"}},
+		{"EFI systems by their places", Request{Guest: addDisk(
+			partitions(),
+			guest.Partition{Number: 1, Offset: mib, Length: mib, Type: part.TypeESP, Content: "vfat"},
+			guest.Partition{Number: 2, Offset: 2 * mib, Length: mib, Type: part.MBRTypeESP, Content: "vfat", Mount: "/boot/EFI"},
+			guest.Partition{Number: 3, Offset: 3 * mib, Length: mib, Type: part.TypeESP, Content: "vfat", Mount: "/efi"},
+			guest.Partition{Number: 4, Offset: 4 * mib, Length: mib, Type: part.TypeESP, Content: "vfat", Mount: "/data"},
+			guest.Partition{Number: 5, Offset: 5 * mib, Length: mib, Type: part.MBRTypeESP, Content: "vfat", Mount: "/boot/efi/old"},
+		)}, []string{
+			"scsi0:0 lvm grown 1", "scsi0:1 lvm grown 0", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/swap on scsi0:0 at 9217 MiB",
+			"vfat stays behind: the target boots by BIOS and needs no EFI system partition",
+			"vfat stays behind: the target boots by BIOS and needs no EFI system partition",
+			"vfat stays behind: the target boots by BIOS and needs no EFI system partition",
+			"web-vg2/data on scsi0:1 at 1 MiB", "web-vg2/boot-efi-old on scsi0:1 at 5 MiB",
+		}},
 		{"GRUB's space", Request{Guest: func() guest.Guest {
 			g := partitions()
 			q := &g.Disks[0].Partitions[1]

@@ -154,7 +154,8 @@ func brackets(s string) string {
 // leftOut says why a partition is not needed without partitions, "" where it
 // is.
 func leftOut(q *guest.Partition) string {
-	esp := q.Type == part.TypeESP || q.Type == part.MBRTypeESP
+	// Elsewhere in the tree the guest has data on it, whatever its type says.
+	esp := (q.Type == part.TypeESP || q.Type == part.MBRTypeESP) && slices.Contains([]string{"", "/efi", "/boot/efi"}, strings.ToLower(q.Mount))
 	switch {
 	case q.Mount == "/" || q.Mount == "/boot":
 		return ""

@@ -46,6 +46,9 @@ func TestReasons(t *testing.T) {
 		}, "scsi0:0: it has 2 extended partitions, of which only one can be looked into"},
 		{"cut file system", partitions, func(g *guest.Guest, _ *Request) { first(g).Cut = true }, "scsi0:0 partition 1: its ext4 says that it is larger than the partition"},
 		{"dynamic disk", partitions, func(g *guest.Guest, _ *Request) { second(g).Type = part.MBRTypeLDM }, "scsi0:0 partition 2 is part of a Windows dynamic disk"},
+		{"nothing known for data", partitions, func(g *guest.Guest, _ *Request) {
+			second(g).Type, second(g).Content, second(g).Mount = part.MBRTypeESP, "", "/data"
+		}, "scsi0:0 partition 2 (type ef) holds nothing that is known, and may hold something all the same"},
 		{"LUKS", partitions, func(g *guest.Guest, _ *Request) { second(g).Content = "luks" }, "scsi0:0 partition 2 is encrypted with LUKS: what it holds can't be seen from outside"},
 		{"md", partitions, func(g *guest.Guest, _ *Request) { second(g).Content = "md" }, "scsi0:0 partition 2 is part of a RAID array of Linux (md)"},
 		{"ZFS", partitions, func(g *guest.Guest, _ *Request) { second(g).Content = "zfs" }, "scsi0:0 partition 2 is part of a ZFS pool"},
@@ -144,6 +147,9 @@ func TestPlain(t *testing.T) {
 		}, nil},
 		{"xfs", func(g *guest.Guest) { g.Disks[0].Partitions[0].Content = "xfs" }, []string{"its root on scsi0:0 partition 1 holds xfs: plain is for ext4"}},
 		{"home", func(g *guest.Guest) { g.Disks[0].Partitions[1].Content = "ext4" }, []string{"scsi0:0 partition 2 has no place beside the root: plain is for a root that holds everything"}},
+		{"EFI system", func(g *guest.Guest) {
+			g.Disks[0].Partitions[1].Type, g.Disks[0].Partitions[1].Content, g.Disks[0].Partitions[1].Mount = part.TypeESP, "vfat", "/data"
+		}, []string{"scsi0:0 partition 2 has no place beside the root: plain is for a root that holds everything"}},
 		{"boot elsewhere", func(g *guest.Guest) {
 			*g = addDisk(*g, guest.Partition{Number: 1, Offset: mib, Length: gib, Content: "ext4", Mount: "/boot"})
 		}, []string{"its /boot is on scsi0:1 partition 1: plain is for a root that holds everything"}},
