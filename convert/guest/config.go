@@ -62,7 +62,7 @@ func Unescape(s string) string { return unescape(s) }
 func configFiles() []string {
 	return []string{
 		"etc/fstab", "etc/crypttab", "etc/default/grub", "etc/kernel-img.conf", "etc/lilo.conf", "etc/selinux/config",
-		"etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/resume", "etc/lvm/devices/system.devices", "etc/lvm/lvm.conf",
+		"etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/resume", "etc/lvm/devices/system.devices", "etc/lvm/lvm.conf", "etc/lvm/lvmlocal.conf",
 	}
 }
 

@@ -33,9 +33,18 @@ type Conversion struct {
 	// OwnLoader is the guest's own LILO ("lilo 1:24.2-5") where that stays in
 	// charge: Loader is then its command, and its map is not esxodus's to check.
 	OwnLoader string `json:"ownLoader,omitempty"`
+	// OnlyDisks is what the guest's configuration allows disks to be called.
+	OnlyDisks OnlyDisks `json:"onlyDisks,omitzero"`
 	// Touches are what else changes, each because of what its reason says:
 	// package managers' records, files of packages, logs.
 	Touches []Touch `json:"touches,omitempty"`
+}
+
+// OnlyDisks says that a guest finds disks of one kind of name alone, which is
+// to say on some buses. The zero value is for one that finds any.
+type OnlyDisks struct {
+	Prefix string `json:"prefix"` // "sd" or "vd"
+	Reason string `json:"reason"` // what in the guest says so
 }
 
 // Mount is a file system of the guest's tree.

@@ -11,6 +11,7 @@ import (
 
 const (
 	lvmConf       = "/etc/lvm/lvm.conf"
+	lvmLocalConf  = "/etc/lvm/lvmlocal.conf"
 	systemDevices = "/etc/lvm/devices/system.devices"
 )
 
@@ -25,35 +26,72 @@ func (b *builder) lvmDevices() {
 	b.entry("guest.lvm.devices", systemDevices, "", "it lists disks by names of their old bus; lvmdevices --adddev makes a new one")
 }
 
-// lvmFilter refuses a guest whose lvm.conf hides whole disks: LVM would not
-// find the root. The initrd has a copy of the file, so that an edit is not
-// enough.
+// lvmFilter refuses a guest whose LVM configuration hides whole disks: LVM
+// would not find the root. The initrd has a copy of the file, so that an edit
+// is not enough. Where disks of one kind of name are taken, the domain's must
+// be of that kind.
 func (b *builder) lvmFilter() {
-	f, ok := b.c.Files[lvmConf]
-	if !ok || !b.lvm() {
+	if !b.lvm() {
 		return
 	}
-	filters := lvmFilters(f.Text)
-	for _, key := range []string{"filter", "global_filter"} {
-		patterns := filters[key]
-		virtio, scsi := lvmAccepts(patterns, "/dev/vda"), lvmAccepts(patterns, "/dev/sda")
-		evidence := fmt.Sprintf("%s of %s is %s", key, lvmConf, strings.Join(patterns, " "))
-		switch {
-		case virtio && scsi:
-		case !virtio && !scsi:
-			b.concern(ConcernLVM, ledger.Blocker, lvmConf, evidence+": it hides whole disks, where the volume groups will be",
-				"take it out, or put a|^/dev/[sv]d[a-z]+$| at its start; then run update-initramfs -u -k all (dracut -f --regenerate-all), as initrds have a copy")
-		default:
-			hidden := map[bool]string{true: "SCSI", false: "virtio-blk"}[virtio]
-			b.concern(ConcernLVM, ledger.Warning, lvmConf, evidence+": it hides "+hidden+" disks",
-				"the boot proof shows whether it matters; put a|^/dev/[sv]d[a-z]+$| at its start, and run update-initramfs -u -k all (dracut -f --regenerate-all)")
+	filters := b.lvmFilters()
+	var hideVirtio, hideSCSI *lvmFilter // the first that does
+	for i := range filters {
+		if hideVirtio == nil && !filters[i].accepts("/dev/vda") {
+			hideVirtio = &filters[i]
 		}
+		if hideSCSI == nil && !filters[i].accepts("/dev/sda") {
+			hideSCSI = &filters[i]
+		}
+	}
+	switch {
+	case hideVirtio != nil && hideSCSI != nil:
+		evidence := hideVirtio.String()
+		if hideSCSI != hideVirtio {
+			evidence += ", " + hideSCSI.String()
+		}
+		b.concern(ConcernLVM, ledger.Blocker, hideVirtio.file, evidence+": it hides whole disks, where the volume groups will be", "take it out, or "+lvmAccept)
+	case hideVirtio != nil:
+		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "sd", Reason: clean(hideVirtio.String()) + ": LVM takes SCSI names"}
+		b.concern(ConcernLVM, ledger.Note, hideVirtio.file, hideVirtio.String()+": it hides virtio-blk disks, so that the domain's are on a bus where they are sda, sdb …",
+			"for virtio-blk, which is faster, plan anew after this: "+lvmAccept)
+	case hideSCSI != nil: // fine on virtio-blk; the domain warns if its disks are elsewhere
+		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: clean(hideSCSI.String()) + ": LVM takes virtio-blk's names"}
 	}
 }
 
-// lvmFilters returns the patterns of filter and global_filter in an lvm.conf,
-// as lvm.conf(5) has them; of two assignments the last counts.
-func lvmFilters(text string) map[string][]string {
+// lvmAccept is how a guest is made to take disks of either kind.
+const lvmAccept = "put a|^/dev/[sv]d[a-z]+$| at its start; then run update-initramfs -u -k all (dracut -f --regenerate-all), as initrds have a copy"
+
+// lvmFilter is filter or global_filter of LVM's configuration.
+type lvmFilter struct {
+	key, file string
+	patterns  []string
+}
+
+func (f *lvmFilter) String() string {
+	return fmt.Sprintf("%s of %s is %s", f.key, f.file, strings.Join(f.patterns, " "))
+}
+
+// lvmFilters returns the filters that count: those of lvmlocal.conf come before
+// those of lvm.conf (lvm.conf(5)).
+func (b *builder) lvmFilters() []lvmFilter {
+	var out []lvmFilter
+	for _, key := range []string{"filter", "global_filter"} {
+		for _, file := range []string{lvmLocalConf, lvmConf} {
+			if patterns, set := lvmAssigned(b.c.Files[file].Text)[key]; set {
+				out = append(out, lvmFilter{key, file, patterns})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// lvmAssigned returns the patterns of filter and global_filter in a file of
+// LVM's configuration, of those that it sets; of two assignments the last
+// counts.
+func lvmAssigned(text string) map[string][]string {
 	filters := map[string][]string{}
 	for text != "" {
 		var word string
@@ -102,12 +140,12 @@ func lvmToken(text string) (token, rest string) {
 	return "", ""
 }
 
-// lvmAccepts applies a filter to a device's name: of the patterns the first
+// accepts applies the filter to a device's name: of the patterns the first
 // that matches decides; without one the device is taken. A pattern that isn't
 // understood decides for a refusal.
-func lvmAccepts(patterns []string, name string) bool {
+func (f *lvmFilter) accepts(name string) bool {
 	ends := map[byte]string{'(': ")", '[': "]", '{': "}"}
-	for _, p := range patterns {
+	for _, p := range f.patterns {
 		if len(p) < 3 || p[0] != 'a' && p[0] != 'r' {
 			return false
 		}
