@@ -14,7 +14,8 @@ import (
 // boot gives each bootable device its place. libvirt tells the firmware to try
 // no others, and a BIOS numbers its drives by this order, as VMware's does.
 func (b *builder) boot() {
-	order, strange := uint(0), false
+	_, hdd := b.led(b.allDisks())
+	order, strange, moved := uint(0), false, false
 	place := func(boots ...**libvirtxml.DomainDeviceBoot) {
 		for _, at := range boots {
 			if *at != nil {
@@ -30,22 +31,61 @@ func (b *builder) boot() {
 		if !ok {
 			b.concern(ConcernBootOrder, ledger.Note, "", fmt.Sprintf("boot order names %q, which the domain doesn't have", entry), "check the boot order of the domain")
 		}
+		boots, led := b.led(boots)
+		moved = moved || led
 		place(boots...)
 	}
 	// VMware tries the hard disks, then the CD-ROM, when nobody says otherwise.
-	place(b.allDisks()...)
+	disks, led := b.led(b.allDisks())
+	place(disks...)
 	place(b.allCDROMs()...)
+	b.accountBoot(strange, moved, hdd && (moved || led))
+	if ms := b.vm.BootDelay; ms > 0 {
+		b.dom.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: fmt.Sprint(min(ms, 65535))}
+		b.of("").changed("bootDelay", ms, "boot menu", "the firmware's boot menu waits as long, at most 65 seconds")
+	}
+}
+
+// led puts the disk that the new loader is on before the hard disks that an
+// entry of the boot order means, if it has no place yet, and reports whether
+// another of them was the first. What is no hard disk keeps its place.
+func (b *builder) led(boots []**libvirtxml.DomainDeviceBoot) ([]**libvirtxml.DomainDeviceBoot, bool) {
+	lead, ok := b.bootDisk(b.o.BootDisk)
+	if !ok || *lead[0] != nil || len(boots) == 0 || boots[0] == lead[0] || !slices.Contains(b.allDisks(), boots[0]) {
+		return boots, false
+	}
+	return append(lead, boots...), true
+}
+
+// accountBoot writes the ledger of the boot order. strange says that it names
+// what the domain doesn't have, moved and hdd that the new loader's disk comes
+// before those that it, or the order of the hard disks, has first.
+func (b *builder) accountBoot(strange, moved, hdd bool) {
 	all, target := b.of(""), strings.Join(b.bootSequence(), ", ")
+	loader := "the new loader is on " + b.o.BootDisk
+	var reasons []string
 	if strange {
-		all.changed("bootOrder", b.vm.BootOrder, target, "the domain doesn't have all of these")
+		reasons = append(reasons, "the domain doesn't have all of these")
+	}
+	if moved {
+		reasons = append(reasons, loader)
+	}
+	if len(reasons) > 0 {
+		all.changed("bootOrder", b.vm.BootOrder, target, strings.Join(reasons, "; "))
 	} else {
 		all.mapped("bootOrder", b.vm.BootOrder, target)
 	}
-	all.mapped("hddOrder", b.vm.HDDOrder, target)
-	if ms := b.vm.BootDelay; ms > 0 {
-		b.dom.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: fmt.Sprint(min(ms, 65535))}
-		all.changed("bootDelay", ms, "boot menu", "the firmware's boot menu waits as long, at most 65 seconds")
+	if !hdd {
+		all.mapped("hddOrder", b.vm.HDDOrder, target)
+		return
 	}
+	order := slices.Clone(b.vm.HDDOrder)
+	if len(order) == 0 { // the source says nothing, and the order changes all the same
+		for _, d := range b.vm.Disks {
+			order = append(order, d.Address())
+		}
+	}
+	all.changed("hddOrder", order, target, loader)
 }
 
 // bootEntry returns the devices that one entry of the boot order means.

@@ -151,6 +151,16 @@ func TestConcernTexts(t *testing.T) {
 			bare("windows2019srv_64Guest")(vm, o)
 			vm.Controllers = append(vm.Controllers, inventory.Controller{Class: "sata", Model: "ahci"})
 		}, "virtio-win", "0x7B"},
+		{"sd names only", ConcernDiskNames, func(_ *inventory.VM, o *Options) {
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "sd", Reason: "a filter"}
+		}, "", ""},
+		{"vd names only", ConcernDiskNames, func(_ *inventory.VM, o *Options) {
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: "a filter"}
+		}, "", ""},
+		{"vd names only, on another bus", ConcernDiskNames, func(vm *inventory.VM, o *Options) {
+			vm.DiskEnableUUID = true
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: "a filter hides sda"}
+		}, "warning: a filter hides sda, and the domain's disks will be sda, sdb", ""},
 		{"ESXi's own NUMA keys", ConcernNUMA, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"numa.autosize.cookie": "1"} }, "", ""},
 	}
 	for _, tt := range tests {

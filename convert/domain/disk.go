@@ -75,6 +75,9 @@ func (b *builder) notVirtioBlk() string {
 			return "the guest's configuration names " + name + ", which virtio-blk would call otherwise"
 		}
 	}
+	if only := b.o.OnlyDisks; only.Prefix == "sd" {
+		return only.Reason + ", and disks on virtio-blk are vda, vdb …"
+	}
 	return ""
 }
 
@@ -317,6 +320,10 @@ func (b *builder) diskNames(bus string) {
 		// Seen in TestGuestSees: two disks swapped names between two boots.
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s, and it has %d disks: Linux gives sd names in the order in which the disks answer, here as on VMware", b.o.Guest.DiskNames[i], len(b.dom.Devices.Disks)),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting")
+	}
+	if d, only := b.dom.Devices.Disks, b.o.OnlyDisks; len(d) > 0 && !strings.HasPrefix(d[0].Target.Dev, only.Prefix) {
+		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("%s, and the domain's disks will be %s", only.Reason, b.listDisks()),
+			"have the guest accept both kinds of name before the migration; the boot proof shows whether it matters")
 	}
 	if b.vm.DiskEnableUUID {
 		b.concern(ConcernByID, ledger.Note, "", "the guest sees its disks' serial numbers (disk.EnableUUID)",

@@ -32,6 +32,16 @@ func TestDiskBus(t *testing.T) {
 		{name: "sd names", set: func(_ *inventory.VM, o *Options) {
 			o.Guest = guest.Guest{OS: "linux", DiskNames: []string{"/dev/sda1"}}
 		}, bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "virtio"},
+		{name: "sd names only", set: func(_ *inventory.VM, o *Options) {
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "sd", Reason: "a filter"}
+		}, bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "virtio"},
+		{name: "vd names only", set: func(_ *inventory.VM, o *Options) {
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: "a filter"}
+		}, bus: "virtio", first: "vda", last: "vdb", machine: "q35", nic: "virtio"},
+		{name: "sd names only, before virtio-scsi", set: func(_ *inventory.VM, o *Options) {
+			o.Guest = guest.Guest{OS: "linux", Kernels: []string{"3.2.0-4-amd64"}}
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "sd", Reason: "a filter"}
+		}, bus: "sata", first: "sda", last: "sdb", machine: "q35", nic: "virtio-transitional"},
 		{name: "many", set: func(vm *inventory.VM, _ *Options) { many(vm) }, bus: "scsi", first: "sda", last: "sdbl", machine: "q35", nic: "virtio"},
 		{name: "windows", set: func(vm *inventory.VM, _ *Options) { vm.GuestID = "windows2019srv_64Guest" }, bus: "sata", first: "sda", last: "sdb", machine: "q35", nic: "e1000e"},
 		{name: "xp", set: func(vm *inventory.VM, _ *Options) { vm.GuestID = "winXPProGuest" }, bus: "ide", first: "hda", last: "hdb", machine: "pc", nic: "rtl8139"},

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
@@ -29,6 +30,11 @@ type Options struct {
 	Guest    guest.Guest  // what the look inside found; may be empty
 	Emulator string       // "" for libvirt's choice
 	BIOS     bool         // start by BIOS, though the source starts through UEFI
+	// BootDisk is the address of the disk that got a new boot loader: the first
+	// of the hard disks to boot. "" where none did.
+	BootDisk string
+	// OnlyDisks is what the guest allows its disks to be called.
+	OnlyDisks guest.OnlyDisks
 	// HostMHz is the speed of one core of the source host, which a CPU limit
 	// in MHz is a share of. 0 when it isn't known; the limit is then dropped.
 	HostMHz int64
@@ -106,6 +112,9 @@ func check(vm *inventory.VM, o Options) error {
 		return fmt.Errorf("%d virtual CPUs", vm.CPU.Count)
 	case vm.Memory.SizeMiB < 1 || vm.Memory.SizeMiB > maxMemoryMiB:
 		return fmt.Errorf("%d MiB of memory", vm.Memory.SizeMiB)
+	}
+	if o.BootDisk != "" && !slices.ContainsFunc(o.Disks, func(d Disk) bool { return d.Address == o.BootDisk }) {
+		return fmt.Errorf("disk %s, which has the boot loader, doesn't come along", o.BootDisk)
 	}
 	return checkDisks(vm, o.Disks)
 }

@@ -27,6 +27,7 @@ func TestNewRefuses(t *testing.T) {
 		{"one path", func(_ *inventory.VM, o *Options) { o.Disks[1].Path = o.Disks[0].Path }, `domain for "web 1": disks scsi0:2 and scsi0:10 are both on /dev/vg0/web-1_scsi0-2`},
 		{"relative path", func(_ *inventory.VM, o *Options) { o.Disks[0].Path = "x" }, `domain for "web 1": disk scsi0:2: path "x" is not absolute`},
 		{"small", func(_ *inventory.VM, o *Options) { o.Disks[0].Size = 512 }, `domain for "web 1": disk scsi0:2: /dev/vg0/web-1_scsi0-2 has 512 bytes, the source's disk has 8589934592`},
+		{"boot disk left behind", func(_ *inventory.VM, o *Options) { o.BootDisk, o.Disks = "scsi0:10", o.Disks[:1] }, `domain for "web 1": disk scsi0:10, which has the boot loader, doesn't come along`},
 		{"two at one address", func(vm *inventory.VM, _ *Options) { vm.Disks[1].Unit = 2 }, `domain for "web 1": two disks at scsi0:2`},
 	}
 	for _, tt := range tests {
@@ -50,6 +51,7 @@ func must(t *testing.T, set func(*inventory.VM, *Options)) Result {
 	set(vm, &extra)
 	o := options(vm)
 	o.Guest, o.HostMHz = extra.Guest, extra.HostMHz
+	o.BIOS, o.BootDisk, o.OnlyDisks = extra.BIOS, extra.BootDisk, extra.OnlyDisks
 	r, err := New(vm, nil, o)
 	if err != nil {
 		t.Fatal(err)
