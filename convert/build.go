@@ -166,7 +166,13 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	}
 	opts := domain.Options{
 		Name: v.Name, HostMHz: f.Host.CPUMHz, VirtType: p.Target.VirtType, Network: p.Network,
-		Guest: converted, BIOS: lay.Boot != nil && lay.Boot.UEFI,
+		Guest: converted,
+	}
+	if lay.Boot != nil {
+		opts.BIOS, opts.BootDisk = lay.Boot.UEFI, lay.Boot.Disk
+	}
+	if v.Conversion != nil {
+		opts.OnlyDisks = v.Conversion.OnlyDisks
 	}
 	for i, d := range vm.Disks {
 		v.addDisk(d, vols[i], f)
@@ -179,6 +185,7 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 		return v, err
 	}
 	v.boots(dom.Domain)
+	v.highBoot(dom.Domain)
 	v.Domain = Domain{UUID: dom.Domain.UUID, AutoStart: dom.AutoStart, XML: dom.XML}
 	v.Ledger = append(v.Ledger, dom.Ledger...)
 	v.Concerns = append(v.Concerns, dom.Concerns...)

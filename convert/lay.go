@@ -159,15 +159,46 @@ func (v *VMPlan) boots(dom *libvirtxml.Domain) {
 	if v.Conversion == nil || len(v.Conversion.Loader) == 0 || v.Conversion.OwnLoader != "" {
 		return
 	}
+	if bus := v.bootBus(dom); bus != "" {
+		v.Conversion.Loader = append(v.Conversion.Loader, "--bus", bus)
+	}
+}
+
+// bootBus is what lilo calls the bus that the disk with the loader is on in
+// the domain, "" where no disk gets a loader.
+func (v *VMPlan) bootBus(dom *libvirtxml.Domain) string {
+	if v.Layout.Boot == nil {
+		return ""
+	}
 	d, ok := v.disk(v.Layout.Boot.Disk)
 	if !ok {
-		return
+		return ""
 	}
 	for _, have := range dom.Devices.Disks {
 		if sourcePath(have) == d.Volume.Path {
-			v.Conversion.Loader = append(v.Conversion.Loader, "--bus", loaderBus(have.Target.Bus))
+			return loaderBus(have.Target.Bus)
 		}
 	}
+	return ""
+}
+
+// highBoot refuses before the copy what the loader's installer would refuse
+// after it.
+func (v *VMPlan) highBoot(dom *libvirtxml.Domain) {
+	if v.bootBus(dom) != "scsi" || !v.Layout.Boot.High() {
+		return
+	}
+	address := v.Layout.Boot.Disk
+	what := "the file system"
+	if v.Layout.Boot.Volume != "" {
+		what = v.Layout.Boot.Volume
+	}
+	v.Concerns = append(v.Concerns, ledger.Concern{
+		ID: ConcernHighBoot, Severity: ledger.Blocker, Subject: address,
+		Evidence: fmt.Sprintf("%s, which holds /boot, reaches beyond sector 2^32 (2 TiB) of the disk, and a BIOS reads no virtio-scsi disk there", what),
+		Advice: fmt.Sprintf("change what keeps the disk from virtio-blk (the reason of disks[%s].class in the ledger), "+
+			"give /boot a volume of its own below 2 TiB, or give --layout keep", address),
+	})
 }
 
 // loaderBus is what lilo calls one of libvirt's buses.

@@ -190,15 +190,7 @@ func TestUntouched(t *testing.T) {
 func TestLay(t *testing.T) {
 	w := newWorld(t)
 	vm := w.vm()
-	debian := guest.Guest{
-		OS: "linux", Distro: "debian", Root: "scsi0:0 partition 1", Kernels: []string{"6.1"},
-		Disks: []guest.DiskLayout{
-			{Address: "scsi0:0", Size: vm.Disks[0].Capacity, Table: "mbr", TableID: "01234567", BootCode: true, Partitions: []guest.Partition{
-				{Number: 1, Offset: 1 << 20, Length: 4 << 20, Type: "83", Active: true, Content: "ext4", UUID: "d0c1", Mount: "/"},
-			}},
-			{Address: "scsi0:1", Size: vm.Disks[1].Capacity, Table: "none"},
-		},
-	}
+	debian := debianOf(&vm)
 	tests := []struct {
 		name    string
 		missing string

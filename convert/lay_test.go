@@ -1,0 +1,256 @@
+package convert
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"libvirt.org/go/libvirtxml"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/host"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/convert/lilo/install"
+	"esxodus/inventory"
+)
+
+// debianOf is a Debian in a partition of the first disk of a VM, as a look
+// finds it.
+func debianOf(vm *inventory.VM) guest.Guest {
+	return guest.Guest{
+		OS: "linux", Distro: "debian", Root: "scsi0:0 partition 1", Kernels: []string{"6.1"},
+		Disks: []guest.DiskLayout{
+			{Address: "scsi0:0", Size: vm.Disks[0].Capacity, Table: "mbr", TableID: "01234567", BootCode: true, Partitions: []guest.Partition{
+				{Number: 1, Offset: 1 << 20, Length: 4 << 20, Type: "83", Active: true, Content: "ext4", UUID: "d0c1", Mount: "/"},
+			}},
+			{Address: "scsi0:1", Size: vm.Disks[1].Capacity, Table: "none"},
+		},
+		Initrds: []guest.Initrd{{Kernel: "6.1", Path: "/boot/initrd.img-6.1", Virtio: guest.Yes}},
+		Config: guest.Config{
+			Files:    map[string]guest.File{"/etc/fstab": {Path: "/etc/fstab", Text: "UUID=d0c1 / ext4 defaults 0 1\n"}},
+			Links:    map[string]guest.Link{},
+			Has:      map[string]bool{"/usr/sbin/lvm": true},
+			Boot:     []string{"vmlinuz-6.1", "initrd.img-6.1"},
+			Cmdline:  "root=UUID=d0c1 ro",
+			Packages: []guest.Package{{Name: "initramfs-tools", Version: "0.142"}, {Name: "lvm2", Version: "2.03.16-2"}},
+		},
+	}
+}
+
+// withLVMConf gives a guest an lvm.conf.
+func withLVMConf(g *guest.Guest, text string) {
+	g.Config.Files["/etc/lvm/lvm.conf"] = guest.File{Path: "/etc/lvm/lvm.conf", Text: text}
+}
+
+// planOf makes the plan of a VM with a Debian that is laid out anew, and
+// returns the VM's part and its domain.
+func planOf(t *testing.T, change func(vm *inventory.VM, g *guest.Guest)) (VMPlan, *libvirtxml.Domain) {
+	t.Helper()
+	w := newWorld(t)
+	vm := &w.host.VMs[0]
+	g := debianOf(vm)
+	change(vm, &g)
+	facts := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+	p, err := New(facts, w.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := p.VMs[0]
+	if v.Layout.Kind != layout.LVM || ledger.Blocked(v.Concerns) {
+		t.Fatalf("layout %s because %q, concerns %+v; want lvm and no blocker", v.Layout.Kind, v.Layout.Reasons, v.Concerns)
+	}
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(v.Domain.XML); err != nil {
+		t.Fatal(err)
+	}
+	return v, &dom
+}
+
+// fateOf returns what a plan's ledger says of a property and why.
+func fateOf(v *VMPlan, property string) string {
+	i := slices.IndexFunc(v.Ledger, func(e ledger.Entry) bool { return e.Property == property })
+	if i < 0 {
+		return ""
+	}
+	return string(v.Ledger[i].Fate) + ": " + v.Ledger[i].Reason
+}
+
+// TestByLilo: a guest that LILO boots gets a domain with a BIOS, also where it
+// started through UEFI.
+func TestByLilo(t *testing.T) {
+	for _, firmware := range []inventory.Firmware{inventory.BIOS, inventory.EFI} {
+		v, dom := planOf(t, func(vm *inventory.VM, _ *guest.Guest) { vm.Firmware = firmware })
+		if want := firmware == inventory.EFI; v.Layout.Boot.UEFI != want {
+			t.Errorf("%s: the source boots through UEFI: %v", firmware, v.Layout.Boot.UEFI)
+		}
+		if dom.OS.Firmware != "" || dom.OS.FirmwareInfo != nil {
+			t.Errorf("%s: the domain has the firmware %q: %+v", firmware, dom.OS.Firmware, dom.OS.FirmwareInfo)
+		}
+		if got := v.Conversion.Loader; !slices.Equal(got[max(0, len(got)-2):], []string{"--bus", "virtio"}) {
+			t.Errorf("%s: the loader's command is %q, want it to end in --bus virtio", firmware, got)
+		}
+	}
+}
+
+// TestLoaderFirst: the disk with the loader is the first hard disk to boot,
+// whichever of the VM's disks it is.
+func TestLoaderFirst(t *testing.T) {
+	second := func(_ *inventory.VM, g *guest.Guest) {
+		g.Disks[1].Table, g.Disks[1].TableID = "mbr", "89abcdef"
+		g.Disks[1].Partitions = []guest.Partition{{Number: 1, Offset: 1 << 20, Length: 2 << 20, Type: "83", Content: "ext2", UUID: "b007", Mount: "/boot"}}
+		f := g.Config.Files["/etc/fstab"]
+		f.Text += "UUID=b007 /boot ext2 defaults 0 2\n"
+		g.Config.Files["/etc/fstab"] = f
+	}
+	tests := []struct {
+		name   string
+		change func(*inventory.VM, *guest.Guest)
+		disk   string
+		orders [2]uint
+		ledger string
+	}{
+		{"/boot on the first disk", func(*inventory.VM, *guest.Guest) {}, "scsi0:0", [2]uint{1, 2}, ""},
+		{"/boot on the second disk", second, "scsi0:1", [2]uint{2, 1}, "changed: the new loader is on scsi0:1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v, dom := planOf(t, tt.change)
+			if v.Layout.Boot.Disk != tt.disk {
+				t.Fatalf("the loader is on %s, want %s", v.Layout.Boot.Disk, tt.disk)
+			}
+			var got [2]uint
+			for i := range got {
+				got[i] = dom.Devices.Disks[i].Boot.Order
+			}
+			if got != tt.orders {
+				t.Errorf("the disks boot as numbers %v, want %v", got, tt.orders)
+			}
+			if got := fateOf(&v, "hddOrder"); got != tt.ledger {
+				t.Errorf("hddOrder is %q, want %q", got, tt.ledger)
+			}
+		})
+	}
+}
+
+// TestHiddenDisks: where the guest's LVM finds disks of one bus only, the
+// domain has that bus; where it finds none, the layout stays.
+func TestHiddenDisks(t *testing.T) {
+	tests := []struct{ name, conf, bus, kept, reason string }{
+		{"no filter", "", "virtio", "", ""},
+		{"SCSI only", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "scsi", "", "filter of /etc/lvm/lvm.conf"},
+		{"virtio-blk only", `devices { filter = [ "a|^/dev/vd|", "r|.*|" ] }`, "virtio", "", ""},
+		{"none", `devices { filter = [ "r|.*|" ] }`, "", "it hides whole disks", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			vm := &w.host.VMs[0]
+			g := debianOf(vm)
+			withLVMConf(&g, tt.conf)
+			f := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}
+			if err := f.askGuests(t.Context(), guestsOf{w}, []*inventory.VM{vm}, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			l := f.lay(vm, Options{})
+			if (l.Kind == layout.Keep) != (tt.kept != "") || !strings.Contains(strings.Join(l.Reasons, "\n"), tt.kept) {
+				t.Fatalf("lay = %s because %q, want it kept because %q", l.Kind, l.Reasons, tt.kept)
+			}
+			if tt.kept != "" {
+				return
+			}
+			v, dom := planOf(t, func(_ *inventory.VM, g *guest.Guest) { withLVMConf(g, tt.conf) })
+			if got := dom.Devices.Disks[0].Target.Bus; got != tt.bus {
+				t.Errorf("the disk is on %s, want %s", got, tt.bus)
+			}
+			if got := fateOf(&v, "disks[scsi0:0].class"); !strings.Contains(got, tt.reason) {
+				t.Errorf("disks[scsi0:0].class is %q, want %q in it", got, tt.reason)
+			}
+		})
+	}
+}
+
+// TestBootBus: the installer is told the bus in its own words, and a boot
+// volume that can't be read there is refused before anything is copied.
+func TestBootBus(t *testing.T) {
+	const limit = 1 << 32 * 512
+	tests := []struct {
+		bus, want string
+		end       int64
+		blocked   bool
+	}{
+		{"virtio", "virtio", limit, false},
+		{"virtio", "virtio", limit + 1, false},
+		{"scsi", "scsi", limit, false},
+		{"scsi", "scsi", limit + 1, true},
+		{"sata", "ata", limit + 1, false},
+		{"ide", "ata", limit + 1, false},
+	}
+	for _, tt := range tests {
+		dom := &libvirtxml.Domain{Devices: &libvirtxml.DomainDeviceList{Disks: []libvirtxml.DomainDisk{
+			diskOn("usb", "/images/other"), diskOn(tt.bus, "/images/boot"),
+		}}}
+		v := VMPlan{
+			Layout:     layout.Layout{Kind: layout.LVM, Boot: &layout.Boot{Disk: "scsi0:1", Volume: "vg/boot", End: tt.end}},
+			Conversion: &guest.Conversion{Loader: []string{"lilo", "-v"}},
+			Disks: []Disk{
+				{Address: "scsi0:0", Volume: host.Volume{Path: "/images/other"}}, {Address: "scsi0:1", Volume: host.Volume{Path: "/images/boot"}},
+			},
+		}
+		v.boots(dom)
+		if want := []string{"lilo", "-v", "--bus", tt.want}; !slices.Equal(v.Conversion.Loader, want) {
+			t.Errorf("%s: the loader's command is %q, want %q", tt.bus, v.Conversion.Loader, want)
+		}
+		if _, err := install.ParseBus(tt.want); err != nil {
+			t.Error(err)
+		}
+		v.highBoot(dom)
+		if ledger.Blocked(v.Concerns) != tt.blocked || len(v.Concerns) > 0 && v.Concerns[0].ID != ConcernHighBoot {
+			t.Errorf("%s, /boot up to byte %d: concerns %+v, want a blocker: %v", tt.bus, tt.end, v.Concerns, tt.blocked)
+		}
+
+		v.Conversion = &guest.Conversion{Loader: []string{"/sbin/lilo"}, OwnLoader: "lilo 1:24.2-5"}
+		if v.boots(dom); len(v.Conversion.Loader) != 1 {
+			t.Errorf("%s: the guest's own LILO is run as %q", tt.bus, v.Conversion.Loader)
+		}
+		v.Conversion, v.Layout.Boot, v.Concerns = nil, nil, nil
+		v.boots(dom)
+		if v.highBoot(dom); len(v.Concerns) > 0 {
+			t.Errorf("%s, kept: %+v", tt.bus, v.Concerns)
+		}
+	}
+}
+
+func diskOn(bus, path string) libvirtxml.DomainDisk {
+	return libvirtxml.DomainDisk{
+		Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: path}},
+		Target: &libvirtxml.DomainDiskTarget{Bus: bus},
+	}
+}
+
+// TestHighBootOfPlan: a plan whose /boot lies beyond what a BIOS reads on
+// virtio-scsi is blocked; on virtio-blk it isn't.
+func TestHighBootOfPlan(t *testing.T) {
+	const size = 3 << 40
+	for _, uuids := range []bool{false, true} {
+		w := newWorld(t)
+		vm := &w.host.VMs[0]
+		vm.Disks[0].Capacity, vm.DiskEnableUUID = size, uuids
+		g := debianOf(vm)
+		g.Disks[0].Table, g.Disks[0].Partitions[0].Length = "gpt", size-2<<20
+		p, err := New(Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}, w.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := p.VMs[0]
+		if v.Layout.Boot == nil || !v.Layout.Boot.High() {
+			t.Fatalf("boot = %+v because %q, want it high", v.Layout.Boot, v.Layout.Reasons)
+		}
+		high := slices.ContainsFunc(v.Concerns, func(c ledger.Concern) bool {
+			return c.ID == ConcernHighBoot && c.Severity == ledger.Blocker && c.Subject == "scsi0:0"
+		})
+		if high != uuids {
+			t.Errorf("disk.EnableUUID %v: concerns %+v, want %s: %v", uuids, v.Concerns, ConcernHighBoot, uuids)
+		}
+	}
+}
