@@ -173,6 +173,29 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestBackup(t *testing.T) {
+	type backup struct {
+		Path  string
+		Force bool
+	}
+	for in, want := range map[string]backup{
+		"":                                 {},
+		"backup=/a":                        {"/a", false},
+		"force-backup=/b":                  {"/b", true},
+		"backup=/a\nforce-backup=/b":       {"/b", true},
+		"force-backup=/b\nbackup=/a":       {"/b", true},
+		"force-backup=\"\"\nbackup=\"/a\"": {"/a", false},
+	} {
+		c, err := Parse("lilo.conf", []byte(in+"\nimage=/vmlinuz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (backup{c.Backup, c.ForceBackup}); got != want {
+			t.Errorf("%q: %+v; want %+v", in, got, want)
+		}
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	for in, want := range map[string]int{"": 0, "timeout=0": 1, "timeout=1": 1, "timeout=36000": 36000} {
 		c, err := Parse("lilo.conf", []byte(in+"\nimage=/vmlinuz"))

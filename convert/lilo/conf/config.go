@@ -30,7 +30,9 @@ type Config struct {
 	Boot    string // device to boot from, "" where none is given
 	Map     string
 	Message string // path, "" for none
-	Backup  string // path, "" for LILO's own
+	Backup  string // path of a file or of a directory for it, "" for LILO's own
+	// ForceBackup has a file that is there overwritten.
+	ForceBackup bool
 	// Default is a label or an alias of the images, "" for the first.
 	Default     string
 	DefaultLine int
@@ -119,7 +121,7 @@ func (p *parser) config() (*Config, error) {
 	g := p.sections[0].values
 	c := &Config{
 		File: p.file, Boot: g["boot"].text, Map: cmp.Or(g["map"].text, DefaultMap), Message: g["message"].text,
-		Backup: cmp.Or(g["backup"].text, g["force-backup"].text), Default: g["default"].text,
+		Backup: cmp.Or(g["force-backup"].text, g["backup"].text), ForceBackup: g["force-backup"].text != "", Default: g["default"].text,
 		DefaultLine: g["default"].line, Prompt: has(g, "prompt"), SingleKey: has(g, "single-key"), NoWarn: has(g, "nowarn"),
 	}
 	for _, name := range []string{"map", "message"} {

@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,9 +160,8 @@ func (in *installer) freeze() error {
 	return nil
 }
 
-// backup keeps a boot sector that isn't LILO's, as LILO does: in
-// boot.<device number> beside the map, once. There is none on a disk that
-// esxodus made.
+// backup keeps a boot sector that isn't LILO's, as LILO does: once, unless
+// force-backup= says each time. There is none on a disk that esxodus made.
 func (in *installer) backup() error {
 	sector, err := in.direct.read(0, 1)
 	if err != nil {
@@ -170,21 +170,46 @@ func (in *installer) backup() error {
 	if _, ok := lilo.MapHeader(sector); ok || bytes.Equal(sector, make([]byte, 512)) {
 		return nil
 	}
-	name := in.cfg.Backup
-	if name == "" {
-		name = filepath.Join(filepath.Dir(in.cfg.Map), fmt.Sprintf("boot.%02X%02X", in.disk.dev.major, in.disk.dev.minor))
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	name, info, err := in.backupFile()
+	switch {
+	case err != nil:
+		return fmt.Errorf("a copy of the old boot sector: %w", err)
+	case info != nil && !in.cfg.ForceBackup:
+		in.o.Log.Note(1, "%s exists: no copy of the old boot sector is made", name)
 		return nil
 	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("a copy of the old boot sector: %w", err)
 	}
 	_, err = f.Write(sector)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if info == nil || info.Mode().IsRegular() { // /dev/null can't be synced
+		err = errors.Join(err, f.Sync())
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("a copy of the old boot sector: %w", err)
 	}
 	in.o.Log.Note(1, "The old boot sector is kept in %s", name)
 	return nil
+}
+
+// backupFile is where the old boot sector goes: the file or the device of
+// backup=, boot.<device number> in its directory, or that beside the map. info
+// is nil where nothing is there yet.
+func (in *installer) backupFile() (name string, info fs.FileInfo, err error) {
+	name = cmp.Or(in.cfg.Backup, filepath.Dir(in.cfg.Map))
+	info, err = os.Stat(name)
+	if err == nil && info.IsDir() {
+		name = filepath.Join(name, fmt.Sprintf("boot.%02X%02X", in.disk.dev.major, in.disk.dev.minor))
+		info, err = os.Stat(name)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return name, nil, nil
+	case err != nil:
+		return "", nil, err
+	case !info.Mode().IsRegular() && info.Mode()&fs.ModeDevice == 0:
+		return "", nil, fmt.Errorf("%s is no file but %v: give backup= another path", name, info.Mode().Type())
+	}
+	return name, info, nil
 }

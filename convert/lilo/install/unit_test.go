@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"esxodus/convert/lilo"
+	"esxodus/convert/lilo/conf"
 )
 
 // fakeSys makes a sysfs of devices; files maps a path below /sys/devices to
@@ -385,6 +386,92 @@ func TestMapHeader(t *testing.T) {
 		if lba, ok := lilo.MapHeader(b); ok {
 			t.Errorf("MapHeader of %d bytes of something else = %d", len(b), lba)
 		}
+	}
+}
+
+// TestBackup is of where an old boot sector is kept, and when.
+func TestBackup(t *testing.T) {
+	old := bytes.Repeat([]byte("old boot"), 64)
+	ours, err := lilo.BootSector(append([]byte("LILOMAP1"), make([]byte, 8*512-8)...), []uint64{9999, 2, 3, 4, 5, 6, 7, 8}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const kept, there = "The old boot sector is kept in DIR/", " exists: no copy of the old boot sector is made"
+	tests := []struct {
+		name   string
+		sector []byte
+		backup string
+		force  bool
+		file   string // that gets the sector, "" for none
+		said   string
+		err    string
+	}{
+		{"beside the map", old, "", false, "boot/boot.FD10", kept + "boot/boot.FD10", ""},
+		{"a new file", old, "new", false, "new", kept + "new", ""},
+		{"a directory", old, "dir", false, "dir/boot.FD10", kept + "dir/boot.FD10", ""},
+		{"a directory by a link", old, "link", false, "dir/boot.FD10", kept + "link/boot.FD10", ""},
+		{"a file that is there", old, "file", false, "", "DIR/file" + there, ""},
+		{"in a directory, there", old, "full", false, "", "DIR/full/boot.FD10" + there, ""},
+		{"forced", old, "file", true, "file", kept + "file", ""},
+		{"forced in a directory", old, "full", true, "full/boot.FD10", kept + "full/boot.FD10", ""},
+		{"forced, new", old, "new", true, "new", kept + "new", ""},
+		{"a device", old, "null", false, "", "DIR/null" + there, ""},
+		{"forced to a device", old, "null", true, "", kept + "null", ""},
+		{"a directory of that name", old, "odd", false, "", "", "a copy of the old boot sector: DIR/odd/boot.FD10 is no file but d---------: give backup= another path"},
+		{"no such directory", old, "none/file", false, "", "", "a copy of the old boot sector: open DIR/none/file: no such file or directory"},
+		{"LILO's own", ours[:], "file", true, "", "", ""},
+		{"nothing", make([]byte, 512), "new", false, "", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, d := range []string{"boot", "dir", "full", "odd/boot.FD10"} {
+				if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			files := map[string]string{"disk": string(tt.sector), "file": "longer than a sector" + strings.Repeat(".", 600), "full/boot.FD10": "before"}
+			for name, content := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, to := range map[string]string{"link": "dir", "null": "/dev/null"} {
+				if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			disk, err := os.Open(filepath.Join(dir, "disk"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer disk.Close()
+			var said []string
+			in := &installer{
+				disk: &Disk{node: "vda", dev: device{253, 16}}, cfg: &conf.Config{Map: filepath.Join(dir, "boot/map"), ForceBackup: tt.force},
+				o: Options{Log: Log{Note: func(_ int, format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }}},
+			}
+			in.direct = &direct{disk: in.disk, file: disk, buf: make([]byte, directSize)}
+			if tt.backup != "" {
+				in.cfg.Backup = filepath.Join(dir, tt.backup)
+			}
+			err = in.backup()
+			if text := strings.ReplaceAll(fmt.Sprint(err), dir, "DIR"); text != tt.err && (err != nil || tt.err != "") {
+				t.Errorf("backup = %s; want %q", text, tt.err)
+			}
+			if got := strings.ReplaceAll(strings.Join(said, "\n"), dir, "DIR"); got != tt.said {
+				t.Errorf("said %q; want %q", got, tt.said)
+			}
+			if tt.file != "" {
+				files[tt.file] = string(old)
+			}
+			for _, name := range []string{"boot/boot.FD10", "new", "dir/boot.FD10", "file", "full/boot.FD10"} {
+				got, err := os.ReadFile(filepath.Join(dir, name))
+				if want, ok := files[name]; string(got) != want || ok != (err == nil) {
+					t.Errorf("%s = %.20q, %v; want %.20q", name, got, err, want)
+				}
+			}
+		})
 	}
 }
 
