@@ -108,7 +108,7 @@ func wholeSystem(t *testing.T, m *machine.Machine, before []string) {
 // KVM's agent: the first are gone without a trace, the second has come to life.
 func vmTools(t *testing.T, m *machine.Machine) {
 	t.Helper()
-	if out := m.Must("dpkg --audit; dpkg-query -W 'open-vm-tools*' 2>/dev/null; find / -xdev -name '*open-vm-tools*' | grep -v /var/cache/ || true"); out != "" {
+	if out := m.Must("dpkg --audit; dpkg-query -W -f '${db:Status-Status} ${Package}\\n' 'open-vm-tools*' | grep -v ^not-installed; find / -xdev -name '*open-vm-tools*' | grep -v /var/cache/ || true"); out != "" {
 		t.Errorf("left of open-vm-tools:\n%s", out)
 	}
 	if out, status := m.Run("systemctl is-active qemu-guest-agent"); status != 0 {
