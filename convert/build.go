@@ -171,9 +171,7 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	if lay.Boot != nil {
 		opts.BIOS, opts.BootDisk = lay.Boot.UEFI, lay.Boot.Disk
 	}
-	if v.Conversion != nil {
-		opts.OnlyDisks = v.Conversion.OnlyDisks
-	}
+	opts.OnlyDisks = v.onlyDisks()
 	for i, d := range vm.Disks {
 		v.addDisk(d, vols[i], f)
 		opts.Disks = append(opts.Disks, domain.Disk{

@@ -153,6 +153,14 @@ func (v *VMPlan) converted(conv *guest.Conversion) guest.Guest {
 	return g
 }
 
+// onlyDisks is what the guest, as it will be, allows its disks to be called.
+func (v *VMPlan) onlyDisks() guest.OnlyDisks {
+	if v.Conversion != nil {
+		return v.Conversion.OnlyDisks
+	}
+	return adapt.OnlyDisks(v.Guest)
+}
+
 // boots tells the loader's installer the bus that the disk will be on when it
 // boots; in the appliance it is on another.
 func (v *VMPlan) boots(dom *libvirtxml.Domain) {

@@ -16,7 +16,7 @@ import (
 )
 
 // debianOf is a Debian in a partition of the first disk of a VM, as a look
-// finds it.
+// finds it. Its kernel has all built in.
 func debianOf(vm *inventory.VM) guest.Guest {
 	return guest.Guest{
 		OS: "linux", Distro: "debian", Root: "scsi0:0 partition 1", Kernels: []string{"6.1"},
@@ -26,12 +26,11 @@ func debianOf(vm *inventory.VM) guest.Guest {
 			}},
 			{Address: "scsi0:1", Size: vm.Disks[1].Capacity, Table: "none"},
 		},
-		Initrds: []guest.Initrd{{Kernel: "6.1", Path: "/boot/initrd.img-6.1", Virtio: guest.Yes}},
 		Config: guest.Config{
 			Files:    map[string]guest.File{"/etc/fstab": {Path: "/etc/fstab", Text: "UUID=d0c1 / ext4 defaults 0 1\n"}},
 			Links:    map[string]guest.Link{},
 			Has:      map[string]bool{"/usr/sbin/lvm": true},
-			Boot:     []string{"vmlinuz-6.1", "initrd.img-6.1"},
+			Boot:     []string{"vmlinuz-6.1"},
 			Cmdline:  "root=UUID=d0c1 ro",
 			Packages: []guest.Package{{Name: "initramfs-tools", Version: "0.142"}, {Name: "lvm2", Version: "2.03.16-2"}},
 		},
@@ -251,6 +250,31 @@ func TestHighBootOfPlan(t *testing.T) {
 		})
 		if high != uuids {
 			t.Errorf("disk.EnableUUID %v: concerns %+v, want %s: %v", uuids, v.Concerns, ConcernHighBoot, uuids)
+		}
+	}
+}
+
+// TestKeptDisks: a guest that stays as it is gets disks of the names that its
+// LVM takes.
+func TestKeptDisks(t *testing.T) {
+	for conf, want := range map[string]string{"": "virtio", `devices { filter = [ "a|^/dev/sda5$|", "r|.*|" ] }`: "scsi"} {
+		w := newWorld(t)
+		vm := &w.host.VMs[0]
+		g := debianOf(vm)
+		g.Groups = []guest.Group{{Name: "vg", PVs: []guest.GroupPV{{Disk: "scsi0:0", Partition: 5}}}}
+		withLVMConf(&g, conf)
+		o := w.options()
+		o.Layout = layout.Keep
+		p, err := New(Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dom libvirtxml.Domain
+		if err := dom.Unmarshal(p.VMs[0].Domain.XML); err != nil {
+			t.Fatal(err)
+		}
+		if got := dom.Devices.Disks[0].Target.Bus; got != want {
+			t.Errorf("with %q the disk is on %s, want %s", conf, got, want)
 		}
 	}
 }

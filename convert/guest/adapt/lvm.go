@@ -3,6 +3,8 @@ package adapt
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"esxodus/convert/guest"
@@ -34,16 +36,8 @@ func (b *builder) lvmFilter() {
 	if !b.lvm() {
 		return
 	}
-	filters := b.lvmFilters()
-	var hideVirtio, hideSCSI *lvmFilter // the first that does
-	for i := range filters {
-		if hideVirtio == nil && !filters[i].accepts("/dev/vda") {
-			hideVirtio = &filters[i]
-		}
-		if hideSCSI == nil && !filters[i].accepts("/dev/sda") {
-			hideSCSI = &filters[i]
-		}
-	}
+	filters := lvmFilters(b.c)
+	hideVirtio, hideSCSI := hiding(filters, "/dev/vda"), hiding(filters, "/dev/sda")
 	switch {
 	case hideVirtio != nil && hideSCSI != nil:
 		evidence := hideVirtio.String()
@@ -52,12 +46,38 @@ func (b *builder) lvmFilter() {
 		}
 		b.concern(ConcernLVM, ledger.Blocker, hideVirtio.file, evidence+": it hides whole disks, where the volume groups will be", "take it out, or "+lvmAccept)
 	case hideVirtio != nil:
-		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "sd", Reason: clean(hideVirtio.String()) + ": LVM takes SCSI names"}
+		b.out.OnlyDisks = onlySD(hideVirtio)
 		b.concern(ConcernLVM, ledger.Note, hideVirtio.file, hideVirtio.String()+": it hides virtio-blk disks, so that the domain's are on a bus where they are sda, sdb …",
 			"for virtio-blk, which is faster, plan anew after this: "+lvmAccept)
 	case hideSCSI != nil: // fine on virtio-blk; the domain warns if its disks are elsewhere
 		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: clean(hideSCSI.String()) + ": LVM takes virtio-blk's names"}
 	}
+}
+
+// OnlyDisks says what a guest that stays as it is allows its disks to be
+// called: a filter may take the partitions of SCSI disks alone.
+func OnlyDisks(g guest.Guest) guest.OnlyDisks {
+	filters := lvmFilters(g.Config)
+	for _, group := range g.Groups {
+		for _, pv := range group.PVs {
+			i := slices.IndexFunc(g.Disks, func(d guest.DiskLayout) bool { return d.Address == pv.Disk })
+			if i < 0 || i > 'z'-'a' {
+				continue
+			}
+			name := string(rune('a' + i))
+			if pv.Partition > 0 {
+				name += strconv.Itoa(pv.Partition)
+			}
+			if f := hiding(filters, "/dev/vd"+name); f != nil && hiding(filters, "/dev/sd"+name) == nil {
+				return onlySD(f)
+			}
+		}
+	}
+	return guest.OnlyDisks{}
+}
+
+func onlySD(f *lvmFilter) guest.OnlyDisks {
+	return guest.OnlyDisks{Prefix: "sd", Reason: clean(f.String()) + ": LVM takes SCSI names"}
 }
 
 // lvmAccept is how a guest is made to take disks of either kind.
@@ -73,13 +93,23 @@ func (f *lvmFilter) String() string {
 	return fmt.Sprintf("%s of %s is %s", f.key, f.file, strings.Join(f.patterns, " "))
 }
 
+// hiding returns the first filter that hides a device, nil where none does.
+func hiding(filters []lvmFilter, name string) *lvmFilter {
+	for i := range filters {
+		if !filters[i].accepts(name) {
+			return &filters[i]
+		}
+	}
+	return nil
+}
+
 // lvmFilters returns the filters that count: those of lvmlocal.conf come before
 // those of lvm.conf (lvm.conf(5)).
-func (b *builder) lvmFilters() []lvmFilter {
+func lvmFilters(c guest.Config) []lvmFilter {
 	var out []lvmFilter
 	for _, key := range []string{"filter", "global_filter"} {
 		for _, file := range []string{lvmLocalConf, lvmConf} {
-			if patterns, set := lvmAssigned(b.c.Files[file].Text)[key]; set {
+			if patterns, set := lvmAssigned(c.Files[file].Text)[key]; set {
 				out = append(out, lvmFilter{key, file, patterns})
 				break
 			}

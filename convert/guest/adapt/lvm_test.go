@@ -94,3 +94,37 @@ func TestLVMFilterLooked(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyDisks is of guests that stay as they are: their physical volumes are
+// still in partitions.
+func TestOnlyDisks(t *testing.T) {
+	on := func(disk string, number int) []guest.Group {
+		return []guest.Group{{Name: "vg", PVs: []guest.GroupPV{{Disk: disk, Partition: number}}}}
+	}
+	tests := []struct {
+		name, conf, local string
+		groups            []guest.Group
+		want              string
+	}{
+		{"no filter", "", "", on("scsi0:0", 5), ""},
+		{"the partition", `devices { filter = [ "a|^/dev/sda5$|", "r|.*|" ] }`, "", on("scsi0:0", 5), "sd"},
+		{"in lvmlocal.conf", "", `devices { filter = [ "a|^/dev/sda5$|", "r|.*|" ] }`, on("scsi0:0", 5), "sd"},
+		{"overridden", `devices { filter = [ "a|^/dev/sda5$|", "r|.*|" ] }`, `devices { filter = [ "a|.*|" ] }`, on("scsi0:0", 5), ""},
+		{"a whole disk", `devices { filter = [ "a|^/dev/sdb$|", "r|.*|" ] }`, "", on("scsi0:1", 0), "sd"},
+		{"both kinds", `devices { filter = [ "a|^/dev/[sv]da|", "r|.*|" ] }`, "", on("scsi0:0", 5), ""},
+		{"neither", `devices { filter = [ "a|^/dev/disk/by-id/|", "r|.*|" ] }`, "", on("scsi0:0", 5), ""},
+		{"no LVM", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "", nil, ""},
+		{"no disk of the VM", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "", on("", 0), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := OnlyDisks(guest.Guest{
+				Disks: []guest.DiskLayout{{Address: "scsi0:0"}, {Address: "scsi0:1"}}, Groups: tt.groups,
+				Config: guest.Config{Files: map[string]guest.File{lvmConf: {Text: tt.conf}, lvmLocalConf: {Text: tt.local}}},
+			})
+			if got.Prefix != tt.want || (got.Reason != "") != (tt.want != "") {
+				t.Errorf("OnlyDisks = %+v, want %q", got, tt.want)
+			}
+		})
+	}
+}
