@@ -49,7 +49,7 @@ func (p *grubParser) line(line string) {
 	case block:
 		p.open = append(p.open, "other")
 	case strings.HasPrefix(first, "linux") && len(words) > 1 && slices.Contains(p.open, "entry") && p.entry.cmdline == "":
-		p.entry.image, p.entry.cmdline = words[1], strings.Join(words[2:], " ")
+		p.entry.image, p.entry.cmdline = words[1], kernelWords(words[2:])
 	case first == "set" && len(words) > 1:
 		if v, ok := strings.CutPrefix(words[1], "default="); ok && v != "" && (p.def == "" || !strings.Contains(v, "$")) {
 			p.def = v
@@ -109,6 +109,27 @@ func shellWords(line string) []string {
 		line = line[n:]
 	}
 	return words
+}
+
+// kernelWords joins words to a kernel's command line. As GRUB does, it gives
+// those with blanks quotes again, but around a parameter's value only, which is
+// the same to the kernel. A word that has quotes of the kernel's stays as it
+// is: there is no way to write a quote within quotes.
+func kernelWords(words []string) string {
+	quoted := slices.Clone(words)
+	for i, w := range words {
+		if !strings.ContainsAny(w, " \t") || strings.Contains(w, `"`) {
+			continue
+		}
+		key, value, ok := strings.Cut(w, "=")
+		if !ok || strings.ContainsAny(key, " \t") {
+			key, value = "", w
+		} else {
+			key += "="
+		}
+		quoted[i] = key + `"` + value + `"`
+	}
+	return strings.Join(quoted, " ")
 }
 
 // wordEnd is where the first word ends: at a blank outside of quotes.

@@ -102,7 +102,7 @@ menuentry 'B (1)' $menuentry_id_option 'b' {
   if true ; then
     insmod ext2
   fi
-  linux16 /vmlinuz-b arg=b "quoted arg"
+  linux16 /vmlinuz-b arg=b "quoted arg" dyndbg="file foo.c +p" 'x=a b' "a b=c" d=\"e f\"
 }
 submenu "More" {
   menuentry 'C' --id=c {
@@ -119,16 +119,17 @@ menuentry 'Windows' {
   chainloader +1
 }
 `
+	bQuoted := `arg=b "quoted arg" dyndbg="file foo.c +p" x="a b" "a b=c" d="e f"`
 	for _, tt := range []struct {
 		name, cfg, def string
 		env            map[string]string
 		want           string
 	}{
-		{"saved title", grub2, "", map[string]string{"saved_entry": "B (1)"}, "arg=b quoted arg"},
+		{"saved title", grub2, "", map[string]string{"saved_entry": "B (1)"}, bQuoted},
 		{"saved id below a menu", grub2, "", map[string]string{"saved_entry": "more>c"}, "arg=c"},
 		{"number", grub2, "2>1", nil, "arg=d"},
-		{"nothing saved", grub2, "", nil, "arg=b quoted arg"},
-		{"unknown", grub2, "zzz", nil, "arg=b quoted arg"},
+		{"nothing saved", grub2, "", nil, bQuoted},
+		{"unknown", grub2, "zzz", nil, bQuoted},
 		{"empty", "", "0", nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
