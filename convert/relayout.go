@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/lilo"
+	"esxodus/convert/lilo/conf"
 	"esxodus/disk"
 )
 
@@ -177,5 +180,34 @@ func (a *act) verifyBoot(ctx context.Context) (report *lilo.Report, err error) {
 	if report, err = lilo.Verify(ctx, raw, raw.Size()); err != nil {
 		return nil, fmt.Errorf("%s would not boot: %w", d.Volume, err)
 	}
+	if err := bootsDefault(vm.Conversion, report.Default); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Volume, err)
+	}
 	return report, nil
+}
+
+// bootsDefault holds the image that the loader starts by itself against the one
+// that the planned lilo.conf wants: lilo leaves out images whose files are
+// missing, takes another as the default, and says so only in its output.
+func bootsDefault(c *guest.Conversion, label string) error {
+	i := slices.IndexFunc(c.Edits, func(e guest.Edit) bool { return e.Path == conf.DefaultFile })
+	if i < 0 {
+		return nil // the plan leaves the guest's as it is
+	}
+	cfg, err := conf.Parse(conf.DefaultFile, []byte(c.Edits[i].New))
+	if err != nil {
+		return fmt.Errorf("the planned %w", err)
+	}
+	want := &cfg.Images[0]
+	if cfg.Default != "" {
+		want = cfg.Find(cfg.Default)
+	}
+	if want == nil || want.Label == label {
+		return nil
+	}
+	files := want.Kernel
+	if want.Initrd != "" {
+		files += " or " + want.Initrd
+	}
+	return fmt.Errorf("%s would boot by default in place of %s, which lilo left out: see in the guest that %s leads to a file that is there and can be read, on the file system of /boot, then plan again", label, want.Label, files)
 }
