@@ -66,7 +66,7 @@ func (l *look) kernels() {
 			if !slices.Contains(files, name) {
 				continue
 			}
-			i := Initrd{Kernel: v, Path: "/boot/" + name, Virtio: how.ready, Evidence: how.evidence}
+			i := Initrd{Kernel: v, Path: "/boot/" + name, Virtio: how.ready, Evidence: how.evidence, Modules: l.modules(v)}
 			if path, ok := l.builtin(v); ok {
 				i.Virtio, i.Evidence = Yes, "the kernel has virtio_blk built in: /"+path
 			}
@@ -74,6 +74,28 @@ func (l *look) kernels() {
 			break
 		}
 	}
+}
+
+// maxIndex bounds a kernel's list of modules, in bytes; large ones have 1 MiB.
+const maxIndex = 8 << 20
+
+// modules lists those modules that a conversion may add to an initrd which a
+// kernel has, built in or not, sorted.
+func (l *look) modules(version string) []string {
+	var have []string
+	for _, index := range []string{"modules.builtin", "modules.dep"} {
+		b, _ := l.read(path.Join("lib/modules", version, index), maxIndex)
+		for line := range strings.Lines(string(b)) {
+			file, _, _ := strings.Cut(line, ":")
+			name, _, _ := strings.Cut(path.Base(strings.TrimSpace(file)), ".")
+			switch name = strings.ReplaceAll(name, "-", "_"); name {
+			case "dm_mod", "virtio_pci", "virtio_blk", "virtio_scsi":
+				have = append(have, name)
+			}
+		}
+	}
+	slices.Sort(have)
+	return slices.Compact(have)
 }
 
 // builtin reports whether a kernel has the driver built in, and the list that

@@ -116,4 +116,7 @@ type Initrd struct {
 	// Evidence says from what that is concluded.
 	Virtio   Readiness `json:"virtio"`
 	Evidence string    `json:"evidence"`
+	// Modules are those that a conversion may add which the kernel has; none
+	// where its /lib/modules is gone.
+	Modules []string `json:"-"`
 }

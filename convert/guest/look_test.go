@@ -197,7 +197,10 @@ func TestLookDebian(t *testing.T) {
 		Kernels: []string{"6.1.0-9-amd64", "6.1.0-18-amd64"},
 		Initrds: []Initrd{
 			{Kernel: "6.1.0-9-amd64", Path: "/boot/initrd.img-6.1.0-9-amd64", Virtio: Yes, Evidence: "MODULES=most in /etc/initramfs-tools/initramfs.conf: the initrd has the drivers of all disks"},
-			{Kernel: "6.1.0-18-amd64", Path: "/boot/initrd.img-6.1.0-18-amd64", Virtio: Yes, Evidence: "MODULES=most in /etc/initramfs-tools/initramfs.conf: the initrd has the drivers of all disks"},
+			{
+				Kernel: "6.1.0-18-amd64", Path: "/boot/initrd.img-6.1.0-18-amd64", Virtio: Yes, Evidence: "MODULES=most in /etc/initramfs-tools/initramfs.conf: the initrd has the drivers of all disks",
+				Modules: []string{"dm_mod", "virtio_blk", "virtio_pci"},
+			},
 		},
 		Cmdline:     "root=UUID=" + rootUUID + " ro console=tty0 console=ttyS0,115200n8 quiet",
 		Consoles:    []string{"tty0", "ttyS0,115200n8"},

@@ -75,6 +75,7 @@ func guestTree() fstest.MapFS {
 		"usr/lib/dir/file":                    text(""),
 		"usr/lib/modules/6.1/modules.dep":     text("kernel/md/dm-mod.ko: kernel/dax.ko kernel/base.ko\nkernel/dax.ko: kernel/base.ko\nkernel/base.ko:\nkernel/small.ko.xz:\nkernel/bad.ko: ../../evil\nkernel/gone.ko:\n"),
 		"usr/lib/modules/6.1/modules.builtin": text("kernel/virtio_pci.ko\n"),
+		"usr/lib/modules/6.2/modules.builtin": text("kernel/virtio_pci.ko\n"),
 		"usr/lib/modules/6.1/kernel/md/dm-mod.ko": text("dm"),
 		"usr/lib/modules/6.1/kernel/dax.ko":       text("dax"),
 		"usr/lib/modules/6.1/kernel/base.ko":      text("base"),
@@ -160,6 +161,8 @@ func TestBuildRefuses(t *testing.T) {
 		{name: "no such module", o: guest.Overlay{Kernel: "6.1", Modules: []string{"virtio_blk"}}, want: "addition to i: /lib/modules/6.1 has no module virtio_blk"},
 		{name: "a module's file that is gone", o: guest.Overlay{Kernel: "6.1", Modules: []string{"gone"}}, want: "addition to i: lstat usr/lib/modules/6.1/kernel/gone.ko: file does not exist"},
 		{name: "a module out of the tree", o: guest.Overlay{Kernel: "6.1", Modules: []string{"bad"}}, want: `addition to i: /lib/modules/6.1/modules.dep names "../../evil"`},
+		{name: "no modules", o: guest.Overlay{Kernel: "6.0", Modules: []string{"dm_mod"}}, want: "addition to i: lstat usr/lib/modules/6.0: file does not exist"},
+		{name: "no module built in", o: guest.Overlay{Kernel: "6.2", Modules: []string{"virtio_pci", "dm_mod"}}, want: "addition to i: /lib/modules/6.2 has no module dm_mod"},
 		{name: "an odd kernel", o: guest.Overlay{Kernel: "6'1", Modules: []string{"bad"}}, want: `addition to i: "6'1" can't be the version of a kernel`},
 		{name: "a name with a zero", o: guest.Overlay{Texts: []guest.Edit{{Path: "/a\x00b"}}}, want: `addition to i: "a\x00b" can't be the name of a file in an initrd`},
 	} {
@@ -172,6 +175,19 @@ func TestBuildRefuses(t *testing.T) {
 				t.Errorf("Build: %v; want %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestBuildBuiltin: a kernel without modules, but with a list of what is built
+// into it, needs none.
+func TestBuildBuiltin(t *testing.T) {
+	with, err := Build(guestTree(), guest.Overlay{Kernel: "6.2", Modules: []string{"virtio_pci"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := Build(guestTree(), guest.Overlay{Kernel: "6.2"})
+	if err != nil || !bytes.Equal(with, without) {
+		t.Errorf("Build with a module that is built in: %d bytes; want %d, %v", len(with), len(without), err)
 	}
 }
 

@@ -1,7 +1,9 @@
 package initrd
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -79,7 +81,8 @@ func (b *builder) decompressor(module string) error {
 // the order of loading.
 func (b *builder) order(dir string, names []string) ([]string, error) {
 	text, _, err := b.tree.read(dir + "/modules.dep")
-	if err != nil {
+	// A kernel with all of it built in may have no such index.
+	if err != nil && (!errors.Is(err, fs.ErrNotExist) || !b.tree.exists(dir+"/modules.builtin")) {
 		return nil, err
 	}
 	deps := parseModulesDep(string(text))
