@@ -49,9 +49,6 @@ const (
 // bus or of order renames, "" where there is none.
 func UnstableName(s string) string { return unstableName(s) }
 
-// CompareVersions orders kernels' versions: numbers count by value.
-func CompareVersions(a, b string) int { return compareVersions(a, b) }
-
 // Assignments reads the KEY=value lines of a file in the shell's syntax.
 func Assignments(text string) map[string]string { return assignments([]byte(text)) }
 

@@ -15,6 +15,8 @@ func (e Edit) Diff() string {
 	name, reason := inLine(e.Path), inLine(e.Reason)
 	from, to := name, name
 	switch {
+	case e.Link && e.Remove:
+		return fmt.Sprintf("link %s goes, was -> %s (%s)\n", name, inLine(e.Old), reason)
 	case e.Link && e.Make:
 		return fmt.Sprintf("link %s -> %s (%s)\n", name, inLine(e.New), reason)
 	case e.Link:

@@ -568,3 +568,20 @@ func TestApplyHardLinks(t *testing.T) {
 		t.Errorf("notes %q; want %q", got.Notes, want)
 	}
 }
+
+// TestUnlink: a link that goes is removed itself, not what it leads to, and
+// only if it leads where the plan found it.
+func TestUnlink(t *testing.T) {
+	for _, old := range []string{"boot/vmlinuz-5.9", "boot/vmlinuz-5.8"} {
+		f := newFake()
+		f.tree["vmlinuz.old"] = &fstest.MapFile{Data: []byte("boot/vmlinuz-5.9"), Mode: fs.ModeSymlink | 0o777}
+		f.tree["boot/vmlinuz-5.9"] = &fstest.MapFile{Data: []byte("kernel")}
+		c := guest.Conversion{Mounts: whole().Mounts, Edits: []guest.Edit{{Path: "/vmlinuz.old", Link: true, Remove: true, Old: old}}}
+		_, err := Apply(t.Context(), f, f.tree, c, Input{})
+		_, there := f.tree["vmlinuz.old"]
+		_, kernel := f.tree["boot/vmlinuz-5.9"]
+		if changed := old == "boot/vmlinuz-5.8"; changed != errors.Is(err, errChanged) || !changed && err != nil || there != changed || !kernel {
+			t.Errorf("a link that was to %s: %v; link there %v, kernel there %v", old, err, there, kernel)
+		}
+	}
+}

@@ -60,6 +60,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b.resume()
 	b.nicLinks()
 	b.packages()
+	b.unfitKernels()
 	if in.Layout.Boot != nil {
 		b.loader()
 	}
@@ -84,9 +85,10 @@ type builder struct {
 	entries  []ledger.Entry
 	concerns []ledger.Concern
 
-	newResume string       // RESUME= of the initrds, "" where it stays
-	nicFiles  []guest.Edit // .link files
-	ownLilo   bool         // the guest's own LILO stays in charge
+	unfit     map[string]string // kernels that can't boot from the new disk, and why
+	newResume string            // RESUME= of the initrds, "" where it stays
+	nicFiles  []guest.Edit      // .link files
+	ownLilo   bool              // the guest's own LILO stays in charge
 }
 
 // family is how a guest manages packages and makes initrds.

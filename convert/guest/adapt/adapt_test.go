@@ -1,13 +1,18 @@
 package adapt
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/initrd"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/conf"
@@ -49,9 +55,9 @@ func tool(tb testing.TB, argv ...string) {
 	}
 }
 
-// look puts the files of an archive below tree/ into an ext4 file system and
-// looks inside. The value of a file tree/….LINK is a link's target.
-func look(tb testing.TB, a *txtar.Archive) guest.Guest {
+// unpack puts the files of an archive below tree/ into a directory. The value of
+// a file tree/….LINK is a link's target.
+func unpack(tb testing.TB, a *txtar.Archive) string {
 	tb.Helper()
 	dir := tb.TempDir()
 	for _, f := range a.Files {
@@ -70,7 +76,13 @@ func look(tb testing.TB, a *txtar.Archive) guest.Guest {
 			tb.Fatal(err)
 		}
 	}
-	path := filepath.Join(tb.TempDir(), "root")
+	return dir
+}
+
+// look puts the tree of an archive into an ext4 file system and looks inside.
+func look(tb testing.TB, a *txtar.Archive) guest.Guest {
+	tb.Helper()
+	dir, path := unpack(tb, a), filepath.Join(tb.TempDir(), "root")
 	tool(tb, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-U", "00000000-1111-4222-8333-444444444444", "-d", dir, path, "24m")
 	f, err := os.Open(path)
 	if err != nil {
@@ -189,6 +201,125 @@ func checkLilo(t *testing.T, conv guest.Conversion) {
 		c, err := conf.Parse(liloConf, []byte(e.New))
 		if err != nil || len(c.Warnings) > 0 || len(c.Images) != 2 || c.Boot == "" || c.Timeout != timeout {
 			t.Errorf("lilo reads %+v, %v; want two images and no warning in\n%s", c, err, e.New)
+		}
+	}
+}
+
+func archive(tb testing.TB, name string) *txtar.Archive {
+	tb.Helper()
+	a, err := txtar.ParseFile(filepath.Join("testdata", name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return a
+}
+
+// TestCmdline follows kernel parameters with blanks from grub.cfg to what LILO
+// gives the kernel.
+func TestCmdline(t *testing.T) {
+	c, _, _ := New(input(t, archive(t, "debian-mbr.txtar")))
+	i := slices.IndexFunc(c.Edits, func(e guest.Edit) bool { return e.Path == liloConf })
+	lilo, err := conf.Parse(liloConf, []byte(c.Edits[i].New))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `root=/dev/mapper/debian--vg-root ro console=tty0 console=ttyS0,115200n8 quiet resume=/dev/mapper/debian--vg-swap mitigations=off dyndbg="file foo.c +p" sunrpc.dyndbg="file bar.c +p" "odd one"`
+	for _, im := range lilo.Images {
+		if got := im.CommandLine(""); got != want {
+			t.Errorf("%s starts with %s; want %s", im.Label, got, want)
+		}
+	}
+}
+
+// TestInstalledLVM: where lvm2 is installed already, what an initrd gets of it
+// is taken from the guest.
+func TestInstalledLVM(t *testing.T) {
+	a := archive(t, "lvm-unused.txtar")
+	c, _, _ := New(input(t, a))
+	root, ok := os.DirFS(unpack(t, a)).(fs.ReadLinkFS)
+	if !ok || len(c.Install) > 0 || len(c.Overlays) != 2 {
+		t.Fatalf("New installs %q and adds to %+v; want nothing installed, and two additions", c.Install, c.Overlays)
+	}
+	for _, o := range c.Overlays {
+		b, err := initrd.Build(root, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cpio, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"sbin/lvm", "sbin/dmsetup", "lib/udev/rules.d/56-lvm.rules", "lib/udev/rules.d/69-lvm.rules", "lib/modules/" + o.Kernel + "/kernel/drivers/md/dm-mod.ko"} {
+			if !bytes.Contains(cpio, []byte(name+"\x00")) {
+				t.Errorf("what is added to %s has no %s", o.Initrd, name)
+			}
+		}
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want bool // of a password
+	}{
+		{"", false},
+		{"image=/vmlinuz\n\tlabel=Linux\n", false},
+		{"password=x\n", true},
+		{"  Password = \"x\"\n", true},
+		{"restricted password=x\n", true},
+		{"image=/vmlinuz password=x # why\n", true},
+		{"label=\"a\"password=x\n", true},
+		{"append=\"a#b\" password=x\n", true},
+		{"\"password\"=x\n", true},
+		{"password\n  =\n x\n", true},
+		{"an unknown word PASSWORD=\"\"", true},
+		{"append=\"ip=dhcp password=x\"\n", true},
+		{"# password=tatercounter2000\n", false},
+		{"#password=x\nimage=/vmlinuz # password=x\n", false},
+		{"append=\"a\" # password=x\n", false},
+		{"append=\"nopassword=1 password\"\nrestricted\n", false},
+	} {
+		b := &builder{c: guest.Config{Files: map[string]guest.File{liloConf: {Text: tt.text}}}}
+		if got := !b.passwords(); got != tt.want || got != (len(b.concerns) == 1) {
+			t.Errorf("a password in %q: %v, %v; want %v", tt.text, got, b.concerns, tt.want)
+		}
+	}
+}
+
+func TestLinkDir(t *testing.T) {
+	there, gone := guest.Link{Target: "x"}, guest.Link{Target: "x", Missing: true}
+	for _, tt := range []struct {
+		name, conf, distro string
+		root, boot         *guest.Link
+		want               string
+	}{
+		{name: "nothing", want: "/"},
+		{name: "nothing, Ubuntu", distro: "ubuntu", want: "/boot"},
+		{name: "link in the root", root: &there, boot: &there, distro: "ubuntu", want: "/"},
+		{name: "link in boot", boot: &there, want: "/boot"},
+		{name: "dangling link", root: &gone, boot: &there, want: "/boot"},
+		{name: "all dangle", root: &gone, boot: &gone, want: "/"},
+		{name: "configured", conf: "link_in_boot = yes\n", root: &there, want: "/boot"},
+		{name: "configured, dangling link", conf: "link_in_boot = Yes\n", root: &gone, want: "/boot"},
+		{name: "configured, but off: it is turned on", conf: "do_symlinks = no\nlink_in_boot = yes\n", root: &there, want: "/boot"},
+		{name: "configured as not so", conf: "link_in_boot = no\n", boot: &there, want: "/boot"},
+		{name: "destination", conf: "image_dest = boot/\n", root: &there, want: "/boot"},
+		{name: "destination root", conf: "image_dest = /\n", boot: &there, want: "/"},
+		{name: "an odd destination", conf: "image_dest = /opt\n", boot: &there, want: "/boot"},
+	} {
+		b := &builder{g: guest.Guest{Distro: tt.distro}, c: guest.Config{Files: map[string]guest.File{}, Links: map[string]guest.Link{}}}
+		b.c.Files[kernelImgFile] = guest.File{Text: tt.conf}
+		for name, link := range map[string]*guest.Link{"/vmlinuz": tt.root, "/boot/vmlinuz": tt.boot} {
+			if link != nil {
+				b.c.Links[name] = *link
+			}
+		}
+		if got := b.linkDir(); got != tt.want {
+			t.Errorf("%s: linkDir() = %s; want %s", tt.name, got, tt.want)
 		}
 	}
 }

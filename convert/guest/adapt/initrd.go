@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
 
@@ -20,21 +21,19 @@ func (b *builder) initrds() {
 		b.dracut()
 		return
 	}
-	lvm := b.lvm() && !b.hasLVM()
 	done := 0
 	for _, i := range slices.Backward(b.g.Initrds) {
-		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel}
+		if b.unfit[i.Kernel] != "" {
+			continue
+		}
+		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel, Modules: b.modules(i)}
 		var why []string
-		if lvm {
+		if b.needsLVM() {
 			why = append(why, "LVM for the root")
 			b.addLVM(&o)
 		}
 		if i.Virtio != guest.Yes {
 			why = append(why, "drivers of virtio, which it lacks or may lack ("+i.Evidence+")")
-			o.Modules = append(o.Modules, "virtio_pci", "virtio_blk")
-			if guest.CompareVersions(i.Kernel, "3.4") >= 0 { // the first that has it
-				o.Modules = append(o.Modules, "virtio_scsi")
-			}
 		}
 		why = append(why, b.addTexts(&o)...)
 		if len(why) == 0 {
@@ -54,12 +53,37 @@ func (b *builder) initrds() {
 	}
 }
 
+// needsLVM reports whether initrds may lack LVM: it wasn't installed, or the root
+// was no logical volume. In the second case those initrds have it that were made
+// since it was installed; to them it does no harm to get it again.
+func (b *builder) needsLVM() bool {
+	if !b.lvm() {
+		return false
+	}
+	root := b.rootMove()
+	return !b.hasLVM() || root != nil && root.Device() != "" && layout.Move{To: root.From}.Device() == ""
+}
+
+// modules are the modules that an initrd gets, or can't do without.
+func (b *builder) modules(i guest.Initrd) []string {
+	var names []string
+	if b.needsLVM() && !b.family.dracut {
+		names = append(names, "dm_mod")
+	}
+	if i.Virtio != guest.Yes && !b.family.dracut {
+		names = append(names, "virtio_pci", "virtio_blk")
+		if slices.Contains(i.Modules, "virtio_scsi") { // since Linux 3.4, and not in all
+			names = append(names, "virtio_scsi")
+		}
+	}
+	return names
+}
+
 // addLVM adds what initramfs-tools' hooks of lvm2 and dmsetup take.
 func (b *builder) addLVM(o *guest.Overlay) {
 	o.Files = append(o.Files, "/sbin/lvm", "/sbin/dmsetup",
 		"/lib/udev/rules.d/55-dm.rules", "/lib/udev/rules.d/56-lvm.rules", "/lib/udev/rules.d/60-persistent-storage-dm.rules")
 	o.Also = append(o.Also, "/lib/udev/rules.d/69-lvm.rules", "/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
-	o.Modules = append(o.Modules, "dm_mod")
 	if b.oldLVM() {
 		o.Texts = append(o.Texts, guest.Edit{Path: "/lib/udev/rules.d/70-esxodus-lvm.rules", Make: true, Mode: 0o644, New: activateRule, Reason: "activates volume groups"})
 	}
@@ -107,6 +131,9 @@ func (b *builder) addTexts(o *guest.Overlay) []string {
 // the machine has that it runs on.
 func (b *builder) dracut() {
 	for _, i := range b.g.Initrds {
+		if b.unfit[i.Kernel] != "" {
+			continue
+		}
 		argv := []string{"dracut", "--force", "--no-hostonly", "--add-drivers", "virtio_blk virtio_scsi virtio_pci virtio_net"}
 		if b.lvm() {
 			argv = append(argv, "--add", "lvm dm")

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
 )
 
 // imageNames are the links by which LILO finds kernel and initrd; with .old
@@ -20,30 +21,42 @@ func (b *builder) images() imageNames {
 	if !b.family.dpkg {
 		return imageNames{"/boot/vmlinuz", "/boot/initramfs.img"}
 	}
-	dir := "/"
-	conf := b.kernelImgSettings()
-	_, inRoot := b.c.Links["/vmlinuz"]
-	_, inBoot := b.c.Links["/boot/vmlinuz"]
-	switch {
-	case inRoot:
-	case inBoot || yes(conf["link_in_boot"]):
-		dir = "/boot"
-	case conf["image_dest"] != "":
-		if d := path.Clean("/" + conf["image_dest"]); d == "/boot" {
-			dir = d
-		}
-	case b.g.Distro == "ubuntu":
-		dir = "/boot"
-	}
+	dir := b.linkDir()
 	return imageNames{path.Join(dir, "vmlinuz"), path.Join(dir, "initrd.img")}
 }
 
-// kernels lists the versions of the kernels in /boot: first the one that boots
-// by default until now, then the others, newest first.
+// linkDir is the directory that dpkg's kernels keep their links in. What
+// kernel-img.conf says comes before links that are there: packages renew only
+// those, also where do_symlinks was off until now, for [builder.kernelImgConf]
+// turns it on.
+func (b *builder) linkDir() string {
+	conf := b.kernelImgSettings()
+	dest := path.Clean("/" + conf["image_dest"])
+	switch {
+	case yes(conf["link_in_boot"]):
+		return "/boot"
+	case conf["image_dest"] != "" && (dest == "/" || dest == "/boot"):
+		return dest
+	case b.leads("/vmlinuz"):
+		return "/"
+	case b.leads("/boot/vmlinuz") || b.g.Distro == "ubuntu":
+		return "/boot"
+	}
+	return "/"
+}
+
+// leads reports whether there is a link, or a file, that leads to something.
+func (b *builder) leads(name string) bool {
+	link, ok := b.c.Links[name]
+	return ok && !link.Missing
+}
+
+// kernels lists the versions of the kernels in /boot that can boot: first the
+// one that boots by default until now, then the others, newest first.
 func (b *builder) kernels() []string {
 	var versions []string
 	for _, v := range slices.Backward(b.g.Kernels) {
-		if slices.Contains(b.c.Boot, "vmlinuz-"+v) {
+		if slices.Contains(b.c.Boot, "vmlinuz-"+v) && b.unfit[v] == "" {
 			versions = append(versions, v)
 		}
 	}
@@ -72,32 +85,71 @@ func (b *builder) initrdOf(kernel string) string {
 	return ""
 }
 
-// hasInitrd reports whether the kernels that LILO starts have initrds.
-func (b *builder) hasInitrd(images imageNames) bool {
-	_, link := b.c.Links[images.initrd]
-	return link || len(b.g.Initrds) > 0
+// choice is a section of lilo.conf.
+type choice struct {
+	label, suffix string
+	kernel        string // the version that boots; "" for a kernel of another name, or none yet
+	made          bool   // its link leads there because this conversion makes it
+	initrd        bool
+}
+
+// choose says what LILO will start: what the links lead to, else the kernels
+// that are there.
+func (b *builder) choose(names imageNames) []choice {
+	left := b.kernels()
+	images := []choice{{label: DefaultLabel}, {label: DefaultLabel + "OLD", suffix: ".old"}}
+	for i := range images {
+		im := &images[i]
+		there := b.leads(names.kernel+im.suffix) && b.unfit[version(b.c.Links[names.kernel+im.suffix].Target)] == ""
+		switch {
+		case there:
+			im.kernel = version(b.c.Links[names.kernel+im.suffix].Target)
+		case len(left) > 0:
+			im.kernel, im.made = left[0], true
+		}
+		left = slices.DeleteFunc(left, func(k string) bool { return k == im.kernel })
+		im.initrd = b.hasInitrd(names.initrd+im.suffix, im.kernel, there)
+	}
+	return images
+}
+
+// hasInitrd reports whether an image is started with an initrd: with one of its
+// kernel's, or that its link leads to and that is no other kernel's. Where there
+// is no kernel yet, its packages will bring one as they did until now.
+func (b *builder) hasInitrd(name, kernel string, there bool) bool {
+	switch {
+	case b.initrdOf(kernel) != "":
+		return true
+	case kernel == "" && !there:
+		return len(b.g.Initrds) > 0
+	}
+	target := path.Base(b.c.Links[name].Target)
+	return b.leads(name) && (kernel == "" || !slices.ContainsFunc(b.g.Initrds, func(i guest.Initrd) bool { return path.Base(i.Path) == target }))
 }
 
 // links makes the links to kernels and initrds that are not there, or lead
-// nowhere.
-func (b *builder) links(images imageNames) {
-	kernels := b.kernels()
-	for _, suffix := range []string{"", ".old"} {
-		kernel := ""
-		if have, ok := b.c.Links[images.kernel+suffix]; ok && !have.Missing {
-			kernel = version(have.Target)
-		} else if len(kernels) > 0 {
-			kernel = kernels[0]
-			b.link(images.kernel+suffix, "/boot/vmlinuz-"+kernel)
-		}
-		kernels = slices.DeleteFunc(kernels, func(k string) bool { return k == kernel })
-		if have, ok := b.c.Links[images.initrd+suffix]; ok && !have.Missing {
+// nowhere, or to a kernel that can't boot.
+func (b *builder) links(names imageNames, images []choice) {
+	for _, im := range images {
+		if im.made {
+			b.link(names.kernel+im.suffix, "/boot/vmlinuz-"+im.kernel)
+		} else if old := b.c.Links[names.kernel+im.suffix]; !old.Missing && b.unfit[version(old.Target)] != "" {
+			b.unlink(names.kernel+im.suffix, old.Target)
 			continue
 		}
-		if initrd := b.initrdOf(kernel); initrd != "" {
-			b.link(images.initrd+suffix, initrd)
+		initrd := b.initrdOf(im.kernel)
+		if have := b.c.Links[names.initrd+im.suffix]; b.leads(names.initrd+im.suffix) && (!im.made || path.Base(have.Target) == path.Base(initrd)) {
+			continue
+		}
+		if initrd != "" {
+			b.link(names.initrd+im.suffix, initrd)
 		}
 	}
+}
+
+// unlink removes a link.
+func (b *builder) unlink(name, target string) {
+	b.out.Edits = append(b.out.Edits, guest.Edit{Path: name, Link: true, Remove: true, Old: target, Reason: "it leads to a kernel that can't boot"})
 }
 
 // link makes or changes one, with a target relative to where it is.
@@ -114,6 +166,61 @@ func (b *builder) link(name, target string) {
 		e.New = strings.TrimPrefix(target, dir+"/")
 	}
 	b.out.Edits = append(b.out.Edits, e)
+}
+
+// unfitKernels finds the kernels whose initrds can't be given what they need on
+// the new disk, because /lib/modules lacks it: left over from a package that is
+// gone, mostly. One of them must not be the default.
+func (b *builder) unfitKernels() {
+	b.unfit = map[string]string{}
+	for _, i := range b.g.Initrds {
+		if why := b.lacks(i); why != "" {
+			b.unfit[i.Kernel] = why
+		}
+	}
+	first := b.defaultVersion()
+	for _, i := range slices.Backward(b.g.Initrds) {
+		why := b.unfit[i.Kernel]
+		switch {
+		case why == "":
+		case i.Kernel == first:
+			b.concern(ConcernKernel, ledger.Blocker, i.Kernel, why+", and it is the kernel that boots by default",
+				"install the kernel's package again in the guest, or have it boot another kernel, or migrate the disk as it is with --layout keep")
+		default:
+			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, "this kernel is left as it is, and LILO won't start it; remove vmlinuz-"+i.Kernel+" and its initrd if its package is gone")
+		}
+	}
+}
+
+// lacks says what of the modules that an initrd needs its kernel hasn't got, ""
+// for nothing.
+func (b *builder) lacks(i guest.Initrd) string {
+	need := b.modules(i)
+	if b.family.dracut && len(i.Modules) == 0 {
+		need = []string{"virtio_blk"} // dracut makes it anew, which needs them all
+	}
+	need = slices.DeleteFunc(need, func(m string) bool { return slices.Contains(i.Modules, m) })
+	switch {
+	case len(need) == 0:
+		return ""
+	case len(i.Modules) == 0:
+		return "the modules of kernel " + i.Kernel + " are not in /lib/modules, and its initrd needs some for the new disk"
+	}
+	return "kernel " + i.Kernel + " has no " + strings.Join(need, " and no ") + ", which its initrd needs for the new disk"
+}
+
+// defaultVersion is the kernel that boots by default until now, as its boot
+// loader says, else by the links, else the newest.
+func (b *builder) defaultVersion() string {
+	for _, v := range []string{version(b.c.Image), version(b.c.Links["/vmlinuz"].Target), version(b.c.Links["/boot/vmlinuz"].Target)} {
+		if v != "" && slices.Contains(b.g.Kernels, v) {
+			return v
+		}
+	}
+	if n := len(b.g.Kernels); n > 0 {
+		return b.g.Kernels[n-1]
+	}
+	return ""
 }
 
 const kernelImgFile = "/etc/kernel-img.conf"

@@ -2,6 +2,7 @@ package adapt
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,9 @@ const (
 	liloPath = "/usr/sbin/lilo"
 )
 
+// DefaultLabel is the image of a lilo.conf made here that boots by default.
+const DefaultLabel = "Linux"
+
 // loader has the guest booted by LILO.
 func (b *builder) loader() {
 	if !b.passwords() {
@@ -29,15 +33,17 @@ func (b *builder) loader() {
 	if root == nil {
 		return // told by mounts
 	}
-	images := b.images()
-	b.links(images)
-	b.change(liloConf, b.liloText(*root, images), "what the boot loader starts, and how")
+	names := b.images()
+	images := b.choose(names)
+	b.links(names, images)
+	b.change(liloConf, b.liloText(*root, names, images), "what the boot loader starts, and how")
 	b.kernelImgConf()
 	b.programs()
 	b.out.Loader = []string{liloPath, "-v"}
 	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~")
 	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
-	b.defaultKernel(images)
+	b.defaultKernel(names, images[0])
+	b.withoutInitrd(images)
 }
 
 // passwords reports whether the plan can hold the change of lilo.conf: it never
@@ -47,15 +53,18 @@ func (b *builder) passwords() bool {
 		b.concern(ConcernPassword, ledger.Warning, "", "the guest's GRUB asks for a password, and LILO won't",
 			"whoever reaches the console can change the kernel's command line: after the migration put password= and restricted into "+liloConf+", mode 600, and run lilo")
 	}
-	for line := range strings.Lines(b.c.Files[liloConf].Text) {
-		key, _, _ := strings.Cut(line, "=")
-		if strings.EqualFold(strings.TrimSpace(key), "password") {
-			b.concern(ConcernPassword, ledger.Blocker, liloConf, "the guest's lilo.conf holds a password, which would stand in the plan", "take it out of the file for the migration")
-			return false
-		}
+	if passwordOption.MatchString(b.c.Files[liloConf].Text) {
+		b.concern(ConcernPassword, ledger.Blocker, liloConf, "the guest's lilo.conf holds a password, which would stand in the plan", "take it out of the file for the migration")
+		return false
 	}
 	return true
 }
+
+// passwordOption finds password= anywhere on a line that isn't in a comment: a
+// line may have several options, and a file of the real LILO's need not be one
+// that package conf can parse. In a string it is found as well, for a password
+// among kernel parameters is one.
+var passwordOption = regexp.MustCompile(`(?im)^(?:(?:[^#\n]|"[^"\n]*")*[\s"])?password"?\s*=`)
 
 // oldLoader names what booted the guest until now.
 func (b *builder) oldLoader() string {
@@ -85,7 +94,7 @@ func (b *builder) bootName(root layout.Move) string {
 const timeout = 20
 
 // liloText is the guest's lilo.conf.
-func (b *builder) liloText(root layout.Move, images imageNames) string {
+func (b *builder) liloText(root layout.Move, names imageNames, images []choice) string {
 	var out strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
 	rest, mode := b.cmdline()
@@ -95,7 +104,7 @@ func (b *builder) liloText(root layout.Move, images imageNames) string {
 		line("boot=%s", boot)
 	}
 	line("map=%s", liloMap)
-	line("default=Linux")
+	line("default=%s", DefaultLabel)
 	line("prompt")
 	line("timeout=%d", timeout)
 	if s := b.serial(); s != "" {
@@ -106,12 +115,12 @@ func (b *builder) liloText(root layout.Move, images imageNames) string {
 	if rest != "" {
 		line("append=%s", quote(rest))
 	}
-	for _, im := range []struct{ label, suffix string }{{"Linux", ""}, {"LinuxOLD", ".old"}} {
+	for _, im := range images {
 		line("")
-		line("image=%s%s", images.kernel, im.suffix)
+		line("image=%s%s", names.kernel, im.suffix)
 		line("\tlabel=%s", im.label)
-		if b.hasInitrd(images) {
-			line("\tinitrd=%s%s", images.initrd, im.suffix)
+		if im.initrd {
+			line("\tinitrd=%s%s", names.initrd, im.suffix)
 		}
 		line("\toptional")
 	}
@@ -296,11 +305,23 @@ func (b *builder) ownConf(text string, root layout.Move) string {
 }
 
 // defaultKernel tells where another kernel boots by default than until now.
-func (b *builder) defaultKernel(images imageNames) {
-	was, now := version(b.c.Image), version(b.c.Links[images.kernel].Target)
-	if b.c.Links[images.kernel].Missing || was == "" || now == "" || was == now {
+func (b *builder) defaultKernel(names imageNames, first choice) {
+	was, now := version(b.c.Image), first.kernel
+	if was == "" || now == "" || was == now || b.unfit[was] != "" {
 		return
 	}
-	b.concern(ConcernKernel, ledger.Warning, "", fmt.Sprintf("until now the guest boots %s by default; %s leads to %s", was, images.kernel, now),
+	b.concern(ConcernKernel, ledger.Warning, "", fmt.Sprintf("until now the guest boots %s by default; %s leads to %s", was, names.kernel, now),
 		"see that this one starts it (the boot proof shows), or make the link lead to the other and run lilo")
+}
+
+// withoutInitrd tells of kernels that have no initrd while others have: a
+// packaged one that takes their place needs its initrd= in lilo.conf.
+func (b *builder) withoutInitrd(images []choice) {
+	for _, im := range images {
+		if im.initrd || len(b.g.Initrds) == 0 {
+			continue
+		}
+		b.concern(ConcernInitrd, ledger.Warning, im.kernel, "the kernel that "+im.label+" boots has no initrd, while others of the guest have one",
+			"without one Linux finds no root on LVM: make one in the guest; else, once a kernel with an initrd takes its place, give "+im.label+" an initrd= in "+liloConf+" and run lilo")
+	}
 }
