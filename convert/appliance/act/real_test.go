@@ -91,6 +91,7 @@ func TestDebian(t *testing.T) {
 	fstab := string(read(t, before, "etc/fstab"))
 	c := guest.Conversion{
 		Mounts:  []guest.Mount{{Device: "disk:scsi0:0#1", At: "/", Content: "ext4"}},
+		Checks:  []guest.Mount{{Device: "disk:scsi0:0#2", At: "swap", Content: "swap"}},
 		Install: []string{"lvm2"},
 		Remove:  []string{"grub-pc", "grub-pc-bin", "grub2-common", "grub-common"},
 		Edits: []guest.Edit{
