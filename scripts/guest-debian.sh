@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: scripts/guest-debian.sh [NAME]...
 #
-# Builds Debian guests that demo and tests migrate (default: debian), two at a
+# Builds Debian guests that demo and tests migrate (default: debian), a few at a
 # time, and prints their directories:
 #
 #   debian         Debian 12, MBR, ext4 root and swap in partitions, no LVM
@@ -109,18 +109,17 @@ need mmdebstrap busybox mkswap sfdisk modprobe cpio gzip zstd lvm losetup qemu-s
 kernel=$("$here/kernel.sh")
 root_key=$(digest "$here/debian-root.sh")
 guests=$*
+at_once=$(($(nproc) + 1)) # one waits for the network, now and then
 while [ $# -gt 0 ]; do
-	guest "$1" &
-	first=$!
-	second=
-	shift
-	if [ $# -gt 0 ]; then
-		guest "$1" &
-		second=$!
+	pids=''
+	for name; do
+		[ "$(echo "$pids" | wc -w)" -lt "$at_once" ] || break
+		guest "$name" &
+		pids="$pids $!"
 		shift
-	fi
+	done
 	failed=
-	for pid in $first $second; do
+	for pid in $pids; do
 		wait "$pid" || failed=1
 	done
 	[ -z "$failed" ] || exit 1
