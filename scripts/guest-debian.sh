@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: scripts/guest-debian.sh [NAME]...
+# Usage: scripts/guest-debian.sh [NAME]... | all
 #
 # Builds Debian guests that demo and tests migrate (default: debian), a few at a
 # time, and prints their directories:
@@ -96,6 +96,7 @@ guest() (
 )
 
 [ $# -gt 0 ] || set -- debian
+[ "$*" != all ] || set -- debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi
 for name; do
 	case $name in
 	*/* | -*) ;;

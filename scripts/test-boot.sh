@@ -19,7 +19,7 @@ case ${1-} in
 	;;
 esac
 [ "$(id -u)" = 0 ] || die 'run it as root: it uses libvirt and loop devices'
-"$here/guest-debian.sh" debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi >/dev/null
+"$here/guest-debian.sh" all >/dev/null
 "$here/kernel-update.sh" >/dev/null
 "$here/libvirtd.sh"
 ESXODUS_NEED_TOOLS=1 ESXODUS_PROOFS=1
