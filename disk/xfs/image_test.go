@@ -71,8 +71,25 @@ func mount(tb testing.TB, path string, use func(dir string)) {
 	needMount(tb)
 	dir := tb.TempDir()
 	run(tb, "mount", "-t", "xfs", "-o", "loop", path, dir)
-	defer run(tb, "umount", dir)
+	defer unmount(tb, path, dir)
 	use(dir)
+}
+
+// unmount returns when the kernel has let go of the image. A program that
+// began in a mount namespace of its own while this was mounted, as whoever
+// builds a guest on this machine does, has it mounted until it ends.
+func unmount(tb testing.TB, path, dir string) {
+	tb.Helper()
+	run(tb, "umount", dir)
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command(tool(tb, "losetup"), "-j", path).CombinedOutput()
+		if err == nil && len(out) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			tb.Fatalf("%s is still mounted somewhere: losetup: %s (%v)", path, out, err)
+		}
+	}
 }
 
 // needMount fails or skips the test where XFS can't be mounted at all.
@@ -95,7 +112,7 @@ func mounts(tb testing.TB, path string) bool {
 	if exec.Command("mount", "-t", "xfs", "-o", "loop", path, dir).Run() != nil {
 		return false
 	}
-	run(tb, "umount", dir)
+	unmount(tb, path, dir)
 	return true
 }
 
