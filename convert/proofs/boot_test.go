@@ -86,10 +86,11 @@ func wholeSystem(t *testing.T, m *machine.Machine, before []string) {
 	t.Helper()
 	m.RunFor("systemctl is-system-running --wait", 5*time.Minute)
 	for unit := range strings.FieldsSeq(m.Must("systemctl --no-pager --plain --no-legend list-units --failed | cut -d' ' -f1")) {
-		if !slices.Contains(before, unit) {
-			why, _ := m.Run("systemctl --no-pager status " + unit + " | cat; journalctl -b --no-pager -p err | tail -n 20")
-			t.Errorf("%s failed, and didn't before the conversion:\n%s", unit, why)
+		if slices.Contains(before, unit) || lostRace(t, m, unit) {
+			continue
 		}
+		why, _ := m.Run("systemctl --no-pager status " + unit + " | cat; journalctl -b --no-pager -p err | tail -n 20")
+		t.Errorf("%s failed, and didn't before the conversion:\n%s", unit, why)
 	}
 	m.Must("findmnt --verify --tab-file /etc/fstab >&2 && swapon --noheadings --show=NAME | grep -q .")
 	if out := m.Must("findmnt -n -o SOURCE,TARGET --fstab -t noswap --evaluate | sort; echo; findmnt -n -o SOURCE /"); !strings.Contains(out, "/dev/mapper/") {
@@ -102,6 +103,19 @@ func wholeSystem(t *testing.T, m *machine.Machine, before []string) {
 	if out := m.Must("dd if=/dev/$(lsblk -ndo NAME | grep -m 1 '^[sv]da') bs=1 skip=446 count=64 2>/dev/null | tr -d '\\0' | wc -c"); out != "0" {
 		t.Errorf("%s bytes of the partition table's place aren't zero", out)
 	}
+}
+
+// lostRace knows a failure that Debian 13 has at some boots, on ESXi as well:
+// nothing makes lvm2-monitor wait for /run/lock, in which LVM takes its lock. It
+// is that one if the journal says so, and once the system is up it works.
+func lostRace(t *testing.T, m *machine.Machine, unit string) bool {
+	t.Helper()
+	const evidence = "/run/lock/lvm/P_global:aux: open failed: No such file or directory"
+	if unit != "lvm2-monitor.service" {
+		return false
+	}
+	_, status := m.Run("journalctl -b --no-pager -u " + unit + " | grep -qF '" + evidence + "' && systemctl restart " + unit)
+	return status == 0
 }
 
 // vmTools looks at a guest that had Debian's packages of VMware's tools and of
