@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/adapt"
 	"esxodus/convert/host"
 	"esxodus/convert/lilo"
 	"esxodus/convert/lilo/conf"
@@ -104,7 +105,7 @@ func (a *act) convertGuest(ctx context.Context) (result any, err error) {
 	if err != nil {
 		return nil, keep(errors.Join(err, a.forgetGuest()))
 	}
-	return result, os.RemoveAll(a.scratchDir())
+	return result, keep(os.RemoveAll(a.scratchDir()))
 }
 
 // forgetGuest removes all of a guest's conversion that isn't merged.
@@ -187,27 +188,35 @@ func (a *act) verifyBoot(ctx context.Context) (report *lilo.Report, err error) {
 }
 
 // bootsDefault holds the image that the loader starts by itself against the one
-// that the planned lilo.conf wants: lilo leaves out images whose files are
-// missing, takes another as the default, and says so only in its output.
+// that is meant to: lilo leaves out images whose files are missing, takes
+// another as the default, and says so only in its output.
 func bootsDefault(c *guest.Conversion, label string) error {
-	i := slices.IndexFunc(c.Edits, func(e guest.Edit) bool { return e.Path == conf.DefaultFile })
-	if i < 0 {
-		return nil // the plan leaves the guest's as it is
-	}
-	cfg, err := conf.Parse(conf.DefaultFile, []byte(c.Edits[i].New))
-	if err != nil {
-		return fmt.Errorf("the planned %w", err)
-	}
-	want := &cfg.Images[0]
-	if cfg.Default != "" {
-		want = cfg.Find(cfg.Default)
-	}
-	if want == nil || want.Label == label {
-		return nil
+	want, err := defaultImage(c)
+	if err != nil || want.Label == label {
+		return err
 	}
 	files := want.Kernel
 	if want.Initrd != "" {
 		files += " or " + want.Initrd
 	}
 	return fmt.Errorf("%s would boot by default in place of %s, which lilo left out: see in the guest that %s leads to a file that is there and can be read, on the file system of /boot, then plan again", label, want.Label, files)
+}
+
+// defaultImage is the image that boots by default by the planned lilo.conf. A
+// plan without one leaves the guest's, which is the same text then.
+func defaultImage(c *guest.Conversion) (conf.Image, error) {
+	for _, e := range slices.Backward(c.Edits) { // of several edits of a file the last one counts
+		if e.Path != conf.DefaultFile {
+			continue
+		}
+		cfg, err := conf.Parse(conf.DefaultFile, []byte(e.New))
+		if err != nil {
+			return conf.Image{}, fmt.Errorf("the planned %w", err)
+		}
+		if im := cfg.Find(cfg.Default); im != nil {
+			return *im, nil
+		}
+		return cfg.Images[0], nil
+	}
+	return conf.Image{Label: adapt.DefaultLabel, Kernel: "what image= of that label in " + conf.DefaultFile + " names"}, nil
 }

@@ -79,7 +79,8 @@ func TestVerifyBoot(t *testing.T) {
 		{"the default left out, by its alias", fmt.Sprintf(text, "1"), []string{"LinuxOLD"}, otherLeft},
 		{"the first one left out", strings.Replace(text, "default=%s\n", "", 1), []string{"LinuxOLD"}, otherLeft},
 		{"no image", "default=Linux\n", []string{"Linux"}, "the planned /etc/lilo.conf: no image= line"},
-		{"no planned lilo.conf", "", []string{"LinuxOLD"}, ""},
+		{"no planned lilo.conf", "", []string{"Linux"}, ""},
+		{"no planned lilo.conf, the default left out", "", []string{"LinuxOLD"}, "LinuxOLD would boot by default in place of Linux"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk")

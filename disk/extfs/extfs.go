@@ -23,6 +23,7 @@ import (
 	"io"
 
 	"esxodus/disk/internal/fsview"
+	"esxodus/disk/internal/readat"
 )
 
 // ErrFormat is wrapped by errors that say that the bytes make no sense or use
@@ -73,7 +74,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	if size < superOffset+1024 {
 		return nil, fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
 	}
-	if err := fsview.ReadFull(r, b, superOffset); err != nil {
+	if err := readat.Full(r, b, superOffset); err != nil {
 		return nil, fmt.Errorf("superblock: %w", err)
 	}
 	f, err := parseSuper(b)
@@ -183,7 +184,7 @@ func (f *FS) block(number, at, n int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: block %d of %d", ErrFormat, number, f.blocks)
 	}
 	b := make([]byte, n)
-	if err := fsview.ReadFull(f.r, b, number*f.blockSize+at); err != nil {
+	if err := readat.Full(f.r, b, number*f.blockSize+at); err != nil {
 		return nil, fmt.Errorf("block %d: %w", number, err)
 	}
 	return b, nil

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"esxodus/disk/internal/fsview"
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -41,7 +41,7 @@ func (f *FS) inode(number int64) (inode, error) {
 		return inode{}, fmt.Errorf("%w: inode %d in group %d of %d", ErrFormat, number, group, f.groups())
 	}
 	desc := make([]byte, f.descSize)
-	if err := fsview.ReadFull(f.r, desc, f.descriptorAt(group)); err != nil {
+	if err := readat.Full(f.r, desc, f.descriptorAt(group)); err != nil {
 		return inode{}, fmt.Errorf("descriptor of group %d: %w", group, err)
 	}
 	le := binary.LittleEndian
@@ -184,7 +184,7 @@ func (f *FS) readAt(in inode, p []byte, off int64) (int, error) {
 			clear(part)
 		} else if block < 0 || block+run > f.blocks {
 			return done, fmt.Errorf("%w: inode %d: blocks %d to %d of %d", ErrFormat, in.number, block, block+run, f.blocks)
-		} else if err := fsview.ReadFull(f.r, part, block*f.blockSize+skip); err != nil {
+		} else if err := readat.Full(f.r, part, block*f.blockSize+skip); err != nil {
 			return done, fmt.Errorf("inode %d: %w", in.number, err)
 		}
 		done += len(part)

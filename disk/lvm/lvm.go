@@ -14,9 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 	"esxodus/disk/part"
 )
 
@@ -90,7 +90,7 @@ func readLabel(img disk.Image) (PV, error) {
 	if img.Size() < int64(len(head)) {
 		return PV{}, fmt.Errorf("%w: no label in %d bytes", ErrFormat, img.Size())
 	}
-	if err := readFull(img, head, 0); err != nil {
+	if err := readat.Full(img, head, 0); err != nil {
 		return PV{}, fmt.Errorf("lvm label: %w", err)
 	}
 	for s := range 4 {
@@ -156,7 +156,7 @@ func readArea(img disk.Image, a Area) ([]byte, error) {
 		return nil, fmt.Errorf("%w: metadata area of %d bytes at %d leaves the volume of %d", ErrFormat, a.Length, a.Offset, img.Size())
 	}
 	h := make([]byte, mdaHeader)
-	if err := readFull(img, h, a.Offset); err != nil {
+	if err := readat.Full(img, h, a.Offset); err != nil {
 		return nil, fmt.Errorf("metadata area at %d: %w", a.Offset, err)
 	}
 	if string(h[4:20]) != " LVM2 x[5A%r0N*>" || crc(h[4:]) != le.Uint32(h) {
@@ -173,10 +173,10 @@ func readArea(img disk.Image, a Area) ([]byte, error) {
 	}
 	text := make([]byte, size)
 	first := min(size, length-off)
-	if err := readFull(img, text[:first], a.Offset+int64(off)); err != nil {
+	if err := readat.Full(img, text[:first], a.Offset+int64(off)); err != nil {
 		return nil, fmt.Errorf("metadata text: %w", err)
 	}
-	if err := readFull(img, text[first:], a.Offset+mdaHeader); err != nil {
+	if err := readat.Full(img, text[first:], a.Offset+mdaHeader); err != nil {
 		return nil, fmt.Errorf("metadata text, wrapped: %w", err)
 	}
 	if crc(text) != sum {
@@ -192,14 +192,3 @@ func crc(b []byte) uint32 {
 }
 
 func clamp(n uint64) int64 { return int64(min(n, 1<<62)) } //nolint:gosec // clamped
-
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
-}

@@ -17,6 +17,8 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/fat12"
 	"github.com/diskfs/go-diskfs/filesystem/fat16"
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
+
+	"esxodus/disk/internal/readat"
 )
 
 // What [FAT] accepts: a table of 1 GiB at 4 KiB per cluster and 32 bits needs
@@ -84,7 +86,7 @@ func (f fatBoot) check(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("fat: root directory in cluster %d; only 2 can be read here", f.rootCluster)
 	}
 	b := make([]byte, table)
-	if err := readAt(r, b, f.fatStart()); err != nil {
+	if err := readat.Full(r, b, f.fatStart()); err != nil {
 		return fmt.Errorf("fat: allocation table: %w", err)
 	}
 	return f.checkChains(b)

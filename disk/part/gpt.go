@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -71,7 +72,7 @@ func (t *Table) describe(errs []error) {
 
 func readGPTAt(img disk.Image, lba, ss int64) (Table, error) {
 	b := make([]byte, sector)
-	if err := readAt(img, b, lba*ss); errors.Is(err, io.ErrUnexpectedEOF) || lba < 1 {
+	if err := readat.Full(img, b, lba*ss); errors.Is(err, io.ErrUnexpectedEOF) || lba < 1 {
 		return Table{}, fmt.Errorf("%w: the disk has no sector %d", ErrFormat, lba)
 	} else if err != nil {
 		return Table{}, fmt.Errorf("gpt header at sector %d: %w", lba, err)

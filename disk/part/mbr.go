@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -161,7 +162,7 @@ func readLogical(img disk.Image, container slot) ([]Entry, error) {
 // The first record of an empty container may be blank.
 func readEBR(img disk.Image, at int64) ([]slot, error) {
 	b := make([]byte, sector)
-	if err := readAt(img, b, at*sector); errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := readat.Full(img, b, at*sector); errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("%w extended partition: its boot record at sector %d lies behind the end of the disk", ErrFormat, at)
 	} else if err != nil {
 		return nil, fmt.Errorf("extended boot record at sector %d: %w", at, err)

@@ -20,6 +20,7 @@ import (
 	"slices"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 )
 
 // ErrFormat is wrapped by every error that says that the bytes were read but
@@ -77,7 +78,7 @@ func Read(img disk.Image) (Table, error) {
 	if img.Size() < sector {
 		return Table{Kind: KindNone, SectorSize: sector}, nil
 	}
-	if err := readAt(img, s0, 0); err != nil {
+	if err := readat.Full(img, s0, 0); err != nil {
 		return Table{}, fmt.Errorf("sector 0: %w", err)
 	}
 	m := parseMBR(s0)
@@ -138,18 +139,6 @@ func (t Table) check(size int64) error {
 	return nil
 }
 
-// readAt fills b or fails. The end of the image within b is an error.
-func readAt(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
-}
-
 // readSome reads what there is of [off, off+n) within size. Past the end it is
 // shorter, or empty.
 func readSome(r io.ReaderAt, off, n, size int64) ([]byte, error) {
@@ -157,5 +146,5 @@ func readSome(r io.ReaderAt, off, n, size int64) ([]byte, error) {
 		return nil, nil
 	}
 	b := make([]byte, min(n, size-off))
-	return b, readAt(r, b, off)
+	return b, readat.Full(r, b, off)
 }

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/google/uuid"
+
+	"esxodus/disk/internal/readat"
 )
 
 // Content is what a range of bytes holds, by its signature. The names of types
@@ -52,7 +54,7 @@ func (p *peek) at(off, n int64) []byte {
 		return p.head[off : off+n]
 	}
 	b := make([]byte, n)
-	if p.err = readAt(p.r, b, off); p.err != nil {
+	if p.err = readat.Full(p.r, b, off); p.err != nil {
 		return nil
 	}
 	return b

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"esxodus/disk/internal/fsview"
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -50,7 +51,7 @@ func (f *FS) Node(number uint64) (fsview.Node, error) {
 	}
 	at := block*f.blockSize + int64(number&(1<<f.perBits-1))*f.inodeSize //nolint:gosec // perBits is at most 8
 	b := make([]byte, f.inodeSize)
-	if err := fsview.ReadFull(f.r, b, at); err != nil {
+	if err := readat.Full(f.r, b, at); err != nil {
 		return nil, fmt.Errorf("inode %d: %w", number, err)
 	}
 	in, err := f.parseInode(b, number)
@@ -141,7 +142,7 @@ func (in *inode) ReadAt(p []byte, off int64) (int, error) {
 		part := p[done : int64(done)+rest]
 		if s.empty {
 			clear(part)
-		} else if err := fsview.ReadFull(f.r, part, s.block*f.blockSize+skip); err != nil {
+		} else if err := readat.Full(f.r, part, s.block*f.blockSize+skip); err != nil {
 			return done, fmt.Errorf("inode %d: %w", in.number, err)
 		}
 		done += len(part)

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"esxodus/disk/internal/fsview"
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -52,7 +52,7 @@ func (l *ring) read(at, n int64) ([]byte, error) {
 	for done := int64(0); done < n; {
 		from := ((at+done)%l.sectors + l.sectors) % l.sectors
 		part := min(n-done, l.sectors-from)
-		if err := fsview.ReadFull(l.f.r, b[done*sector:(done+part)*sector], l.start+from*sector); err != nil {
+		if err := readat.Full(l.f.r, b[done*sector:(done+part)*sector], l.start+from*sector); err != nil {
 			return nil, err
 		}
 		done += part

@@ -31,6 +31,7 @@ import (
 	"math/bits"
 
 	"esxodus/disk/internal/fsview"
+	"esxodus/disk/internal/readat"
 )
 
 // ErrFormat is wrapped by errors that say that the bytes make no sense or use
@@ -87,7 +88,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	if size < superSize {
 		return nil, fmt.Errorf("%w: %d bytes are too few", ErrFormat, size)
 	}
-	if err := fsview.ReadFull(r, b, 0); err != nil {
+	if err := readat.Full(r, b, 0); err != nil {
 		return nil, fmt.Errorf("superblock: %w", err)
 	}
 	f, root, err := parseSuper(b)
@@ -99,7 +100,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	}
 	if f.version == 5 {
 		b = make([]byte, binary.BigEndian.Uint16(b[102:])) // the whole sector
-		if err := fsview.ReadFull(r, b, 0); err != nil {
+		if err := readat.Full(r, b, 0); err != nil {
 			return nil, fmt.Errorf("superblock: %w", err)
 		}
 		if err := checkSum(b, 224); err != nil {
@@ -241,7 +242,7 @@ func checkSum(b []byte, at int) error {
 // caller has checked.
 func (f *FS) bytes(block, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	if err := fsview.ReadFull(f.r, b, block*f.blockSize); err != nil {
+	if err := readat.Full(f.r, b, block*f.blockSize); err != nil {
 		return nil, fmt.Errorf("block %d: %w", block, err)
 	}
 	return b, nil
