@@ -43,6 +43,11 @@ configure_root() {
 	sed -i 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=1/
 		s/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"/' root/etc/default/grub
 	echo "RESUME=$resume" >root/etc/initramfs-tools/conf.d/resume
+	# A processor that is emulated on a machine that has other work is slow, not
+	# broken: systemd's 90 s for a device to appear aren't enough then.
+	mkdir root/etc/systemd/system.conf.d
+	printf '[Manager]\nDefaultDeviceTimeoutSec=15min\nDefaultTimeoutStartSec=15min\n' \
+		>root/etc/systemd/system.conf.d/emulation.conf
 }
 
 # lvm_archive makes the initrd archive lvm.cpio.gz with the guest's own LVM.
@@ -135,7 +140,7 @@ prove() {
 	p_all=
 	p_cpus=$((3 - $(echo "$proofs" | wc -w)))
 	for p_way in $proofs; do
-		set -- --poweroff --cpus "$p_cpus" --firmware "$firmware" --timeout 600 \
+		set -- --poweroff --cpus "$p_cpus" --firmware "$firmware" --timeout 1200 \
 			--bus "${p_way%:*}" --nic "${p_way#*:}" --log "${p_way%:*}.log"
 		for p_disk in $disks; do
 			set -- "$@" --disk "$built/$p_disk-flat.vmdk"

@@ -54,6 +54,7 @@ wanted() {
 		test                 | swtpm-tools            | the same
 		test                 | xfsprogs               | file systems to recognise
 		test                 | dosfstools             | the same
+		test                 | attr                   | extended attributes of files to compare
 		test                 | btrfs-progs            | the same
 		test                 | ntfs-3g                | the same
 		test                 | mtools                 | the same

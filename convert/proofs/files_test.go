@@ -1,7 +1,7 @@
 package proofs
 
 import (
-	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -63,7 +63,7 @@ func mountsOf(t *testing.T, l layout.Layout) []manifest.Mount {
 		if at == "" {
 			at = "/not-mounted/" + m.UUID
 		}
-		mounts = append(mounts, manifest.Mount{Device: "UUID=" + strings.TrimPrefix(m.UUID, "UUID="), At: at})
+		mounts = append(mounts, manifest.Mount{UUID: m.UUID, At: at})
 	}
 	if !slices.ContainsFunc(mounts, func(m manifest.Mount) bool { return m.At == "/" }) {
 		t.Fatalf("no root among the plan's moves: %+v", l.Moves)
@@ -117,7 +117,7 @@ func edited(t *testing.T, c *guest.Conversion, before, after manifest.Manifest) 
 				t.Errorf("%s = %+v, want a link to %s", e.Path, is, e.New)
 			}
 		default:
-			if want := digest(e.New); is.Type != tree.File || is.MD5 != want {
+			if want := digest(e.New); is.Type != tree.File || is.SHA256 != want {
 				t.Errorf("%s = %+v, want the content of the plan's edit (%s):\n%s", e.Path, is, want, e.New)
 			}
 			if existed && (is.Mode != was.Mode || is.UID != was.UID || is.GID != was.GID) {
@@ -156,7 +156,7 @@ func find(m manifest.Manifest, path string) (tree.Entry, bool) {
 }
 
 func digest(text string) string {
-	sum := md5.Sum([]byte(text))
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 
