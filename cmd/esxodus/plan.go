@@ -42,6 +42,9 @@ network's units, and which VMs are in it.`,
 			if err != nil {
 				return err
 			}
+			if err := unsaved(c.String("o")); err != nil {
+				return err
+			}
 			p, e, err := makePlan(c.Context, c, t, c.Args().Slice())
 			if err != nil {
 				return err
@@ -136,7 +139,22 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
+	if err := unsaved(file); err != nil {
+		return err
+	}
 	return os.WriteFile(file, b, 0o600)
+}
+
+// unsaved refuses a file that is there already: it may have been edited. What
+// is no file of its own, such as /dev/stdout, may be written to.
+func unsaved(file string) error {
+	if info, err := os.Lstat(file); file == "" || err != nil || !info.Mode().IsRegular() {
+		return nil // writing says what is wrong
+	}
+	return &exitError{
+		code: exitUsage, err: fmt.Errorf("-o %s: the file exists", file),
+		hint: "a plan that may have been edited is never overwritten: move it away, or save to another file",
+	}
 }
 
 // writeUnits writes networkd units to a directory for review. A file that is

@@ -161,6 +161,9 @@ func TestConcernTexts(t *testing.T) {
 			vm.DiskEnableUUID = true
 			o.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: "a filter hides sda"}
 		}, "warning: a filter hides sda, and the domain's disks will be sda, sdb", ""},
+		{"no bus's names", ConcernDiskNames, func(_ *inventory.VM, o *Options) {
+			o.OnlyDisks = guest.OnlyDisks{Prefix: "disk/", Reason: "a filter hides both"}
+		}, "warning: a filter hides both, and the domain's disks will be", ""},
 		{"ESXi's own NUMA keys", ConcernNUMA, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"numa.autosize.cookie": "1"} }, "", ""},
 	}
 	for _, tt := range tests {

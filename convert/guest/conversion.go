@@ -43,7 +43,7 @@ type Conversion struct {
 // OnlyDisks says that a guest finds disks of one kind of name alone, which is
 // to say on some buses. The zero value is for one that finds any.
 type OnlyDisks struct {
-	Prefix string `json:"prefix"` // "sd" or "vd"
+	Prefix string `json:"prefix"` // "sd" or "vd"; "disk/" for names in directories of /dev/disk, which no bus keeps
 	Reason string `json:"reason"` // what in the guest says so
 }
 

@@ -55,7 +55,8 @@ func (b *builder) lvmFilter() {
 }
 
 // OnlyDisks says what a guest that stays as it is allows its disks to be
-// called: a filter may take the partitions of SCSI disks alone.
+// called: a filter may take the partitions of SCSI disks alone, or no name
+// that any bus gives.
 func OnlyDisks(g guest.Guest) guest.OnlyDisks {
 	filters := lvmFilters(g.Config)
 	for _, group := range g.Groups {
@@ -68,8 +69,13 @@ func OnlyDisks(g guest.Guest) guest.OnlyDisks {
 			if pv.Partition > 0 {
 				name += strconv.Itoa(pv.Partition)
 			}
-			if f := hiding(filters, "/dev/vd"+name); f != nil && hiding(filters, "/dev/sd"+name) == nil {
+			f := hiding(filters, "/dev/vd"+name)
+			switch {
+			case f == nil:
+			case hiding(filters, "/dev/sd"+name) == nil:
 				return onlySD(f)
+			default:
+				return guest.OnlyDisks{Prefix: "disk/", Reason: clean(f.String()) + ": LVM takes neither virtio-blk's names nor SCSI's, but such as /dev/disk/by-id/…, which change"}
 			}
 		}
 	}

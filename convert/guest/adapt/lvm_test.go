@@ -112,7 +112,7 @@ func TestOnlyDisks(t *testing.T) {
 		{"overridden", `devices { filter = [ "a|^/dev/sda5$|", "r|.*|" ] }`, `devices { filter = [ "a|.*|" ] }`, on("scsi0:0", 5), ""},
 		{"a whole disk", `devices { filter = [ "a|^/dev/sdb$|", "r|.*|" ] }`, "", on("scsi0:1", 0), "sd"},
 		{"both kinds", `devices { filter = [ "a|^/dev/[sv]da|", "r|.*|" ] }`, "", on("scsi0:0", 5), ""},
-		{"neither", `devices { filter = [ "a|^/dev/disk/by-id/|", "r|.*|" ] }`, "", on("scsi0:0", 5), ""},
+		{"neither", `devices { filter = [ "a|^/dev/disk/by-id/|", "r|.*|" ] }`, "", on("scsi0:0", 5), "disk/"},
 		{"no LVM", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "", nil, ""},
 		{"no disk of the VM", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "", on("", 0), ""},
 	}
