@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,17 +73,26 @@ func newLabWithout(t *testing.T, o esxi.Options) *lab {
 // uniqueName is a name that no test, of this run or another, has.
 func uniqueName(prefix string) string { return prefix + "-" + strings.ToLower(rand.Text()[:8]) }
 
-// startHost starts the host, or starts it again on the port that it had.
+// startHost starts the host, or starts it again on the port that it had. That
+// is below those that the kernel gives to connections: while the host was away
+// one of them could take it.
 func (l *lab) startHost() {
 	l.t.Helper()
-	if l.host != nil {
-		l.opts.Addr = strings.TrimPrefix(l.host.URL(), "https://")
+	again := l.host != nil
+	for try := 0; ; try++ {
+		if !again {
+			l.opts.Addr = fmt.Sprintf("127.0.0.1:%d", 12000+mathrand.IntN(20000))
+		}
+		h, err := esxi.Start(context.Background(), l.opts)
+		if err == nil {
+			l.host = h
+			return
+		}
+		const most = 20
+		if again || try == most || !errors.Is(err, syscall.EADDRINUSE) {
+			l.t.Fatal(err)
+		}
 	}
-	h, err := esxi.Start(context.Background(), l.opts)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.host = h
 }
 
 func (l *lab) storage() string      { return filepath.Join(l.dir, "disks") }

@@ -17,7 +17,7 @@ import (
 
 // TestBoots boots every guest from its new layout: LILO starts it, it has the
 // whole system up, its swap, its file systems, and its network under the name
-// and with the address that it had.
+// and with the address that it had. Two of them grow, and boot again.
 func TestBoots(t *testing.T) {
 	t.Parallel()
 	buses := []machine.Bus{machine.VirtioBlk, machine.VirtioSCSI}
@@ -35,6 +35,9 @@ func TestBoots(t *testing.T) {
 			}
 			network(t, m)
 			bootMap(t, m)
+			if name == "debian" || name == "debian-lvm" { // one on each bus
+				grow(t, s, m, bus)
+			}
 			m.PowerOff(3 * time.Minute)
 		})
 	}
