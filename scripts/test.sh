@@ -13,15 +13,18 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 
 # labs runs the tests that need device-mapper, in two labs at a time: that of
-# lilo takes as long as the others together.
+# lilo takes almost as long as the others together.
 labs() {
 	l_log=$(mktemp) l_failed=''
 	"$here/lab" test ./cmd/lilo --timeout 1800 --disk 600M --disk 600M -run TestLab >"$l_log" 2>&1 &
+	l_lilo=$!
+	trap 'kill "$l_lilo" 2>/dev/null || :; rm -f "$l_log"' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
 	"$here/lab" test ./convert/host --timeout 1800 -run TestLVM || l_failed=1
 	"$here/lab" test ./cmd/esxodus --timeout 1800 --memory 2048 -run TestLVM || l_failed=1
-	wait $! || l_failed=1
+	wait "$l_lilo" || l_failed=1
 	cat "$l_log"
-	rm "$l_log"
 	[ -z "$l_failed" ]
 }
 

@@ -35,7 +35,7 @@ dropped, with the reason), what to know before cutover, and the domain's XML
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
 network's units, and which VMs are in it.`,
 		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
-			&cli.StringFlag{Name: "o", Usage: "save the plan to `FILE` as YAML, for esxodus batch"},
+			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
 			wantJSON, err := asJSON(c)
@@ -145,10 +145,10 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 	return os.WriteFile(file, b, 0o600)
 }
 
-// unsaved refuses a file that is there already: it may have been edited. What
-// is no file of its own, such as /dev/stdout, may be written to.
+// unsaved refuses a file that is there already, under this name or behind a
+// link: it may have been edited. A pipe or a terminal may be written to.
 func unsaved(file string) error {
-	if info, err := os.Lstat(file); file == "" || err != nil || !info.Mode().IsRegular() {
+	if info, err := os.Stat(file); file == "" || err != nil || !info.Mode().IsRegular() {
 		return nil // writing says what is wrong
 	}
 	return &exitError{

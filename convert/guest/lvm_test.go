@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/disk/disktest"
+	"esxodus/fixtures"
 )
 
 // lvmDisk is the Debian installer's layout: /boot on a primary partition, LVM
@@ -30,16 +30,7 @@ func lvmDisk(t *testing.T, rootFS ...string) string {
 	const pvOffset = 34 * mib // as sfdisk aligns it
 	loop := strings.TrimSpace(run(t, "", "losetup", "--show", "-f", "-o", strconv.Itoa(pvOffset), path))
 	defer run(t, "", "losetup", "-d", loop)
-	conf := fmt.Sprintf(`devices { dir="/dev" scan=["/dev"] use_devicesfile=0 filter=["a|^%[1]s$|","r|.*|"] global_filter=["a|^%[1]s$|","r|.*|"] hints="none"
- obtain_device_list_from_udev=0 external_device_info_source="none" }
-backup { backup=0 archive=0 }
-activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
-global { event_activation=0 use_lvmpolld=0 use_lvmlockd=0 system_id_source="none" locking_dir=%[2]q }
-log { syslog=0 }
-`, loop, filepath.Join(dir, "lock"))
-	if err := os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fixtures.LVM(t, dir, filepath.Join(dir, "lock"), loop)
 	t.Setenv("LVM_SYSTEM_DIR", dir)
 	t.Setenv("LVM_SUPPRESS_FD_WARNINGS", "1")
 	run(t, "", "pvcreate", "-y", "-q", "--driverloaded", "n", loop)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"esxodus/fixtures"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -239,15 +240,7 @@ func loopGroup(t *testing.T) (loop, vg string) {
 	}
 	loop = strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", loop).Run() })
-	config := fmt.Sprintf(`devices { scan=["/dev"] use_devicesfile=0 filter=["a|^%[1]s$|","r|.*|"] global_filter=["a|^%[1]s$|","r|.*|"] hints="none" obtain_device_list_from_udev=0 external_device_info_source="none" }
-backup { backup=0 archive=0 }
-activation { udev_sync=0 udev_rules=0 monitoring=0 }
-global { event_activation=0 use_lvmpolld=0 system_id_source="none" locking_dir="%[2]s/lock" }
-log { syslog=0 }
-`, loop, dir)
-	if err := os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fixtures.LVM(t, dir, filepath.Join(dir, "lock"), loop)
 	t.Setenv("LVM_SYSTEM_DIR", dir)
 	vg = fmt.Sprintf("esxodus-test%d", os.Getpid())
 	for _, argv := range [][]string{{"pvcreate", "--yes", loop}, {"vgcreate", vg, loop}} {

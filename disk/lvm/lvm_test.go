@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/disk"
+	"esxodus/fixtures"
 )
 
 const mib = 1 << 20
@@ -52,7 +53,6 @@ func newLab(t *testing.T, sizes ...int64) *lab {
 		t.Skip("needs root for loop devices")
 	}
 	l := &lab{t: t, dir: t.TempDir()}
-	var filter []string
 	for i, size := range sizes {
 		path := filepath.Join(l.dir, fmt.Sprintf("pv%d.img", i))
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -64,19 +64,8 @@ func newLab(t *testing.T, sizes ...int64) *lab {
 		loop := strings.TrimSpace(l.run("losetup", "--show", "-f", path))
 		t.Cleanup(func() { l.run("losetup", "-d", loop) })
 		l.loops, l.files = append(l.loops, loop), append(l.files, path)
-		filter = append(filter, fmt.Sprintf("%q", "a|^"+loop+"$|"))
 	}
-	f := strings.Join(append(filter, `"r|.*|"`), ",")
-	conf := fmt.Sprintf(`devices { dir="/dev" scan=["/dev"] use_devicesfile=0 filter=[%s] global_filter=[%s] scan_lvs=1 hints="none"
- obtain_device_list_from_udev=0 external_device_info_source="none" multipath_component_detection=0 md_component_detection=0 }
-backup { backup=0 archive=0 }
-activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
-global { event_activation=0 use_lvmpolld=0 use_lvmlockd=0 system_id_source="none" locking_dir=%q }
-log { syslog=0 }
-`, f, f, filepath.Join(l.dir, "lock"))
-	if err := os.WriteFile(filepath.Join(l.dir, "lvm.conf"), []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fixtures.LVM(t, l.dir, filepath.Join(l.dir, "lock"), l.loops...)
 	return l
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"esxodus/fixtures"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,16 +53,7 @@ func newLVM(t *testing.T) *lvm {
 		t.Cleanup(func() { r.Close() })
 		*root = r
 	}
-	config := fmt.Sprintf(`devices { dir="/dev" scan=["/dev"] use_devicesfile=0 filter=["a|^%s$|","r|.*|"] global_filter=["a|^%s$|","r|.*|"]
-  hints="none" obtain_device_list_from_udev=0 external_device_info_source="none" multipath_component_detection=0 md_component_detection=0 }
-backup { backup=0 archive=0 }
-activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
-global { event_activation=0 use_lvmpolld=0 use_lvmlockd=0 system_id_source="none" locking_dir="%s/run/lock/lvm" }
-log { syslog=0 }
-`, l.device, l.device, dir)
-	if err := os.WriteFile(dir+"/lvm.conf", []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fixtures.LVM(t, dir, dir+"/run/lock/lvm", l.device)
 	l.env = append(os.Environ(), "LVM_SYSTEM_DIR="+dir, "LVM_SUPPRESS_FD_WARNINGS=1")
 	l.command(t, "pvcreate", "-y", l.device)
 	l.command(t, "vgcreate", "vg", l.device)
