@@ -96,7 +96,8 @@ grub_script() {
 }
 
 # install_grub COMMAND runs grub-install as COMMAND and update-grub in a virtual
-# machine with the guest's disks.
+# machine with the guest's disks. It may be a long time coming where all other
+# work goes first.
 install_grub() {
 	initrd initrd.img "$kernel" vmw_pvscsi sd_mod dm_mod ext4 xfs vfat nls_cp437 nls_ascii
 	if [ -e root/usr/sbin/lvm ]; then
@@ -108,7 +109,7 @@ install_grub() {
 		set -- "$@" -drive "if=none,id=$g_disk,format=raw,cache=unsafe,file=$g_disk-flat.vmdk" \
 			-device "scsi-hd,bus=hba.0,drive=$g_disk"
 	done
-	timeout 1200 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m 512 -nodefaults -no-reboot \
+	timeout 3600 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m 512 -nodefaults -no-reboot \
 		-display none -nic none -serial file:grub.log "$@" -kernel "$kernel/vmlinux" -initrd initrd.img \
 		-append "console=ttyS0 quiet panic=-1 root=UUID=$(uuid 1) rootfstype=$root_type rw \
 modules=dm_mod,vfat,nls_cp437,nls_ascii,ext4 init=/sbin/install-grub" || say "QEMU ended with status $?"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: scripts/guest-debian.sh [NAME]... | all
+# Usage: scripts/guest-debian.sh [--disks] [NAME]... | all
 #
 # Builds Debian guests that demo and tests migrate (default: debian), a few at a
 # time, and prints their directories:
@@ -25,7 +25,9 @@
 #   vm.json          the virtual machine around it, for fixtures/esxi
 #
 # A guest is published only when it has booted to its login on the controllers
-# that ESXi presents. Needs root, for the ownership of the files; and loop
+# that ESXi presents. With --disks it ends before that: building may be slow, but
+# Debian's initrd gives up on its root after 30 s, so a boot can't be left to
+# whatever processor time other work leaves. Needs root, for the ownership of the files; and loop
 # devices, for all but debian and debian-uefi.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -91,11 +93,17 @@ guest() (
 	key=$(digest "$here/guest-build.sh" "$here/guest-disk.sh" "$here/debian-root.sh" "$here/initrd.sh" \
 		"$here/kernel.sh" "$here/guests/$name.sh")
 	cached "disks/$name" "$key" build_disks
+	[ "$kind" = guests ] || return 0
 	built=$(readlink -f "$cache/disks/$name")
 	cached "proofs/$name" "$key" prove
 	cached "guests/$name" "$key$(digest "$here/guest-debian.sh" "$here/vmdk.sh")" wrap
 )
 
+kind=guests
+[ "${1-}" != --disks ] || {
+	kind=disks
+	shift
+}
 [ $# -gt 0 ] || set -- debian
 [ "$*" != all ] || set -- debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi
 for name; do
@@ -127,5 +135,5 @@ while [ $# -gt 0 ]; do
 	[ -z "$failed" ] || exit 1
 done
 for name in $guests; do
-	readlink -f "$cache/guests/$name"
+	readlink -f "$cache/$kind/$name"
 done
