@@ -67,7 +67,7 @@ initrd() {
 		until dev=$(findfs "$root" 2>/dev/null) && mount -t "$type" -o $mode "$dev" /root; do
 			[ ! -x /bin/lvm ] || lvm vgchange --sysinit -qq -ay
 			n=$((n + 1))
-			[ $n -lt 100 ] || { echo "initrd: no $root"; cat /proc/partitions; exec sh; }
+			[ $n -lt 3000 ] || { echo "initrd: no $root"; cat /proc/partitions; exec sh; }
 			sleep 0.1
 		done
 		mount --move /dev /root/dev
