@@ -19,6 +19,10 @@ make_root() {
 	inside root linux-update-symlinks install "$m_version" "/boot/vmlinuz-$m_version" >/dev/null
 }
 
+# more_files puts what else a guest has into root/; guests/NAME.sh may define its
+# own.
+more_files() { :; }
+
 # configure_root gives it its name, address and file systems.
 configure_root() {
 	echo "$name" >root/etc/hostname
@@ -48,6 +52,7 @@ configure_root() {
 	mkdir root/etc/systemd/system.conf.d
 	printf '[Manager]\nDefaultDeviceTimeoutSec=15min\nDefaultTimeoutStartSec=15min\n' \
 		>root/etc/systemd/system.conf.d/emulation.conf
+	more_files
 }
 
 # lvm_archive makes the initrd archive lvm.cpio.gz with the guest's own LVM.

@@ -25,6 +25,7 @@ type Config struct {
 	Arch     string              // dpkg's own architecture: amd64
 	Codename string              // of the release: bookworm
 	Status   []byte              // all of dpkg's records; nil where lvm2 is installed
+	Tools    Tools               // VMware's own, not open-vm-tools
 }
 
 // File is a regular file.
@@ -116,6 +117,7 @@ func (l *look) config() {
 	c.Boot = l.tree.list("boot")
 	c.Cmdline, c.Image = l.defaultBoot()
 	c.Guarded = l.guarded()
+	c.Tools = l.tools()
 	l.packages(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
 		if b, ok := l.read(name, maxFile); ok {

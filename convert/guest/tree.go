@@ -143,7 +143,7 @@ func (t tree) readFile(name string, limit int64) ([]byte, error) {
 	return b, errors.Join(err, f.Close())
 }
 
-// list returns the names in a directory, sorted; nil when there is none.
+// list returns the names in a directory, sorted; nil when it can't be read.
 func (t tree) list(name string) []string {
 	real, info, err := t.resolve(name)
 	if err != nil || !info.IsDir() {
@@ -154,7 +154,7 @@ func (t tree) list(name string) []string {
 	if err != nil {
 		return nil
 	}
-	var names []string
+	names := []string{}
 	for _, e := range es[:min(len(es), maxEntries)] {
 		names = append(names, e.Name())
 	}

@@ -30,8 +30,11 @@ func TestBoots(t *testing.T) {
 			}
 			m := boot(t, s, machine.Config{Bus: bus, Agent: true})
 			wholeSystem(t, m, failedBefore(t, name))
-			if name == "debian-lvm" {
+			switch name {
+			case "debian-lvm":
 				vmTools(t, m)
+			case "debian-xfs":
+				vmwareTools(t, m)
 			}
 			network(t, m)
 			bootMap(t, m)
@@ -130,6 +133,18 @@ func vmTools(t *testing.T, m *machine.Machine) {
 	}
 	if out, status := m.Run("systemctl is-active qemu-guest-agent"); status != 0 {
 		t.Errorf("qemu-guest-agent is %s:\n%s", out, m.Must("systemctl --no-pager status qemu-guest-agent | cat"))
+	}
+}
+
+// vmwareTools looks at a guest that had VMware's own: what their installer
+// recorded is gone, but not what was edited since or is VMware's by the record
+// alone; nor is anything else.
+func vmwareTools(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	out := m.Must("find / -xdev '(' -iname '*vmware*' -o -iname '*vmtools*' -o -path '*/vmware-tools/*' -o -name '*vmhgfs*' -o -name xorg.conf ')' -not -path '/usr/lib/modules/*' -not -path '/usr/share/*' | sort")
+	want := "/etc/X11/xorg.conf\n/etc/vmware-tools\n/etc/vmware-tools/tools.conf"
+	if out != want {
+		t.Errorf("of VMware's tools there is\n%s\nwant\n%s", out, want)
 	}
 }
 

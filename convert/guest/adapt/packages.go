@@ -202,14 +202,37 @@ func (b *builder) removeRPM() {
 	}
 }
 
-// vmwareTools tells what to do about VMware's own tools, whose uninstaller
-// expects to run in the system that it changes.
+// How many paths one command gets, and how many a concern names.
+const (
+	argMany  = 200
+	argShown = 5
+)
+
+// vmwareTools removes VMware's own tools by their installer's record. Their
+// uninstaller isn't run: it expects to run in the system that it changes, and
+// puts old versions of configuration files back.
 func (b *builder) vmwareTools() {
-	advice := "they don't start here; remove /etc/vmware-tools and their services by hand"
-	if b.has("/usr/bin/vmware-uninstall-tools.pl", "/usr/lib/vmware-tools/bin/vmware-uninstall-tools.pl") {
-		advice = "they don't start here; run vmware-uninstall-tools.pl in the guest, before the migration or after it"
+	goes, stays := b.c.Tools.Goes, b.c.Tools.Stays
+	for some := range slices.Chunk(goes, argMany) {
+		b.command(append([]string{"rm", "-rf", "--one-file-system", "--"}, some...)...)
 	}
-	b.concern(ConcernTools, ledger.Warning, "", "VMware's own tools are installed, not open-vm-tools", advice)
+	for _, name := range goes {
+		b.touch("files of VMware's own tools", literal(name))
+	}
+	if len(goes) > 0 {
+		b.entry("guest.vmwareTools", "installed by VMware's installer", "", "there is no VMware any more; their kernel modules stay in /lib/modules, and nothing loads them")
+	}
+	switch {
+	case len(goes) == 0:
+		advice := "they don't start here; remove /etc/vmware-tools and their services by hand"
+		if b.has("/usr/bin/vmware-uninstall-tools.pl", "/usr/lib/vmware-tools/bin/vmware-uninstall-tools.pl") {
+			advice = "they don't start here; run vmware-uninstall-tools.pl in the guest, before the migration or after it"
+		}
+		b.concern(ConcernTools, ledger.Warning, "", "VMware's own tools are installed, not open-vm-tools, and the record of their files can't be used", advice)
+	case len(stays) > 0:
+		b.concern(ConcernTools, ledger.Note, "", fmt.Sprintf("%d file(s) of VMware's own tools stay, being edited since or not theirs by name: %s", len(stays), strings.Join(stays[:min(len(stays), argShown)], ", ")),
+			"nothing starts them; remove what you don't need")
+	}
 }
 
 // keepsLilo reports whether the guest's own LILO stays in charge.

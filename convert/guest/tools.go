@@ -1,0 +1,151 @@
+package guest
+
+import (
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Tools is what VMware's own installer, the one in a tar archive, put into a
+// guest by the record that it keeps there.
+type Tools struct {
+	Goes  []string // files, links, and with a / at the end directories in which all is the installer's
+	Stays []string // what is in the record and stays: edited since, or by its name not VMware's own
+}
+
+// toolsRecord is the installer's record; see [parseTools].
+const toolsRecord = "etc/vmware-tools/locations"
+
+// vmwares matches paths that are VMware's by their names. The installer also
+// records files that it only replaced, X's configuration among them.
+var vmwares = regexp.MustCompile(`(?i)vmware|vmtools|vmhgfs|vmblock|vmguestlib|/vm-support`)
+
+// edited marks a recorded file that its user changed and asked to keep.
+const edited = -1
+
+// toolsFiles is what a record says is installed.
+type toolsFiles struct {
+	files map[string]int64 // when each was written, in seconds since 1970; 0 unknown, or edited
+	dirs  map[string]bool  // directories that the installer made
+}
+
+// parseTools reads the installer's record: a log of lines "file PATH [TIME]",
+// "modified PATH" and "directory PATH", which later lines take back with
+// remove_file and remove_directory. Answers to its questions are in it, too
+// (vmware-install.pl of VMware Tools 10.0.5, db_load).
+func parseTools(b []byte) toolsFiles {
+	t := toolsFiles{files: map[string]int64{}, dirs: map[string]bool{}}
+	for line := range strings.Lines(string(b)) {
+		verb, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		var when int64
+		if at := strings.LastIndexByte(name, ' '); verb == "file" && at > 0 {
+			if n, err := strconv.ParseUint(name[at+1:], 10, 62); err == nil {
+				name, when = name[:at], int64(n)
+			}
+		}
+		if !path.IsAbs(name) || path.Clean(name) != name || name == "/" {
+			continue
+		}
+		switch verb {
+		case "file":
+			t.files[name] = when
+		case "modified":
+			if _, ok := t.files[name]; ok {
+				t.files[name] = edited
+			}
+		case "remove_file":
+			delete(t.files, name)
+		case "directory":
+			t.dirs[name] = true
+		case "remove_directory":
+			delete(t.dirs, name)
+		}
+	}
+	return t
+}
+
+// tools finds out what of VMware's own tools can go. What the installer didn't
+// record, or what was edited since, can't.
+func (l *look) tools() Tools {
+	b, err := l.tree.readFile(toolsRecord, maxFile)
+	if err != nil {
+		return Tools{}
+	}
+	t, goes := parseTools(b), map[string]bool{}
+	var out Tools
+	for name, when := range t.files {
+		switch real, info := l.recorded(name); {
+		case info == nil || info.IsDir() || strings.HasPrefix(real, "/lib/modules/") || strings.HasPrefix(real, "/usr/lib/modules/"):
+		case !vmwares.MatchString(real) || info.Mode().IsRegular() && when != 0 && info.ModTime().Unix() != when:
+			out.Stays = append(out.Stays, clean(real))
+		default:
+			goes[real] = true
+		}
+	}
+	for _, name := range l.toolsLinks() {
+		goes["/"+name] = true
+	}
+	whole := l.emptied(t.dirs, goes)
+	for name := range goes {
+		if !goes[path.Dir(name)] {
+			out.Goes = append(out.Goes, name+whole[name])
+		}
+	}
+	slices.Sort(out.Goes)
+	slices.Sort(out.Stays)
+	return out
+}
+
+// recorded returns where a path of the record really is, and what is there: nil
+// for nothing. A link is itself.
+func (l *look) recorded(name string) (string, fs.FileInfo) {
+	dir, _, err := l.tree.resolve(path.Dir(name)[1:])
+	if err != nil {
+		return "", nil
+	}
+	real := path.Join(dir, path.Base(name))
+	info, err := l.tree.lstat(real)
+	if err != nil {
+		return "", nil
+	}
+	return "/" + real, info
+}
+
+// emptied adds to what goes those of the directories that nothing would be left
+// in, and returns "/" for each of them.
+func (l *look) emptied(dirs, goes map[string]bool) map[string]string {
+	var made []string
+	whole := map[string]string{}
+	for name := range dirs {
+		if real, info := l.recorded(name); info != nil && info.IsDir() && vmwares.MatchString(real) {
+			made = append(made, real)
+		}
+	}
+	slices.SortFunc(made, func(a, b string) int { return strings.Count(b, "/") - strings.Count(a, "/") })
+	for _, dir := range made {
+		names := l.tree.list(dir[1:])
+		left := func(n string) bool { return !goes[path.Join(dir, n)] }
+		if names != nil && len(names) < maxEntries && !slices.ContainsFunc(names, left) {
+			goes[dir], whole[dir] = true, "/"
+		}
+	}
+	return whole
+}
+
+// toolsLinks lists what starts the tools and isn't in the record, as the
+// system's own programs made it.
+func (l *look) toolsLinks() []string {
+	out := l.tree.glob("etc/systemd/system", "vmware-tools*.service")
+	for _, dir := range l.tree.glob("etc/systemd/system", "*.wants") {
+		out = append(out, l.tree.glob(dir, "vmware-tools*.service")...)
+	}
+	for _, parent := range []string{"etc", "etc/rc.d"} {
+		for _, dir := range l.tree.glob(parent, "rc?.d") {
+			out = append(out, l.tree.glob(dir, "[SK][0-9][0-9]vmware-tools*")...)
+		}
+	}
+	return out
+}
