@@ -46,7 +46,7 @@ func TestTools(t *testing.T) {
 		"usr/lib/vmware-tools/bin/a": "x", "usr/lib/vmware-tools/bin/b.LINK": "a",
 		"etc/vmware-tools/tools.conf": "mine", "etc/vmware-tools/statechange.subr": "x",
 		"etc/init.d/vmware-tools": "x", "etc/rc2.d/S20vmware-tools.LINK": "../init.d/vmware-tools", "etc/rc2.d/S20vmwarex.LINK": "../init.d/x",
-		"etc/rc.d/rc3.d/K01vmware-tools.LINK": "../init.d/vmware-tools",
+		"etc/rc.d/rc3.d/K01vmware-tools.LINK":                  "../init.d/vmware-tools",
 		"etc/systemd/system/x.wants/vmware-tools.service.LINK": "/etc/systemd/system/vmware-tools.service", "etc/systemd/system/vmware-tools.service": "x",
 		"usr/share/doc/vmware-tools/README": "x", "usr/share/doc/vmware-tools/own": "not in the record",
 		"etc/real/99-vmware.rules": "x", "etc/rules.LINK": "real", "bin/bash": "x", "etc/X11/xorg.conf": "x", "etc/X11/vmware.old": "x",
