@@ -184,13 +184,22 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 	return a.journal.step(i, EventDone, result)
 }
 
-// live returns an error if the run was committed or rolled back.
+// live returns an error if the run was committed or rolled back, or if a commit
+// has begun.
 func (j *Journal) live(verb string) error {
 	last := j.records[len(j.records)-1]
-	if last.Event != EventEnd {
-		return nil
+	switch {
+	case last.Event == EventEnd:
+		return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
+	case j.committing():
+		return fmt.Errorf("%s: a commit has begun, so there is nothing to %s: run `esxodus commit %s` to its end", j.Job().VM.Name, verb, j.Job().VM.Name)
 	}
-	return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
+	return nil
+}
+
+// committing reports whether a commit has begun.
+func (j *Journal) committing() bool {
+	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
 }
 
 // Rollback undoes every step that was begun, last first, and ends the run. It
@@ -258,15 +267,28 @@ func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 }
 
 // Commit accepts the domain: its volumes lose the mark by which a rollback
-// would know them, and the run ends. All steps must be done.
+// would know them, and the run ends. All steps must be done. Once it has begun
+// it can only be repeated until it succeeds, not taken back.
 func Commit(ctx context.Context, j *Journal, e Effects) error {
-	job := j.Job()
-	s := summary(j.records)
-	if s.Phase != PhaseReady {
+	s := j.State()
+	if s.Phase != PhaseReady && s.Phase != PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
-			job.VM.Name, s.Phase, s.Done, s.Steps)
+			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}
-	states := j.steps()
+	if !j.committing() {
+		if err := j.add(Record{Event: EventCommit}); err != nil {
+			return err
+		}
+	}
+	if err := release(ctx, j, e); err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	return j.add(Record{Event: EventEnd, Outcome: Committed})
+}
+
+// release takes the run's mark off its volumes, which may be done again.
+func release(ctx context.Context, j *Journal, e Effects) error {
+	job, states := j.Job(), j.steps()
 	for i, step := range job.VM.Steps {
 		d, ok := job.VM.disk(step.Disk)
 		if step.Kind != StepCreate || !ok {
@@ -280,5 +302,5 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 			return err
 		}
 	}
-	return j.add(Record{Event: EventEnd, Outcome: Committed})
+	return nil
 }

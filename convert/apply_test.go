@@ -189,6 +189,10 @@ func (s tickingStorage) Create(ctx context.Context, v host.Volume, run string, c
 	return errors.Join(err, s.w.tick("created"))
 }
 
+func (s tickingStorage) Release(ctx context.Context, v host.Volume, run string, id host.Identity) error {
+	return errors.Join(s.Storage.Release(ctx, v, run, id), s.w.tick("released"))
+}
+
 type virtOf struct{ w *world }
 
 func (v virtOf) Facts(context.Context) (TargetFacts, error) {
@@ -330,6 +334,47 @@ func TestApply(t *testing.T) {
 	}
 	if _, err := os.Stat(j.Job().VM.Disks[0].Volume.Path); err != nil {
 		t.Errorf("a committed volume is gone: %v", err)
+	}
+}
+
+// TestCommitCut: a commit that ends half-way can't be rolled back, which would
+// remove only those volumes that still have their mark; it can be run again.
+func TestCommitCut(t *testing.T) {
+	w := newWorld(t)
+	if err, crashed := w.apply(t.Context(), w.create()); err != nil || crashed {
+		t.Fatalf("Apply = %v, crashed %v", err, crashed)
+	}
+	j := w.open()
+	w.tick = func(what string) error {
+		if what == "released" {
+			return errors.New("no link to the disks")
+		}
+		return nil
+	}
+	if err := Commit(t.Context(), j, w.effects()); !errors.Is(err, ErrStopped) {
+		t.Errorf("Commit = %v; want %v", err, ErrStopped)
+	}
+	w.tick = func(string) error { return nil }
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = w.open()
+	if s := j.State(); s.Phase != PhaseCommitting || s.Ways() != "`esxodus commit web`" {
+		t.Errorf("phase = %s, ways on %s; want %s and commit", s.Phase, s.Ways(), PhaseCommitting)
+	}
+	for verb, f := range map[string]func(context.Context, *Journal, Effects) error{"roll back": Rollback, "resume": Apply} {
+		if err := f(t.Context(), j, w.effects()); err == nil || !strings.Contains(err.Error(), "a commit has begun") {
+			t.Errorf("%s after half a commit = %v; want a refusal", verb, err)
+		}
+	}
+	if _, err := w.state().Create(j.Job(), "next"); err == nil || !strings.Contains(err.Error(), "esxodus commit web") {
+		t.Errorf("Create = %v; want to be sent to commit", err)
+	}
+	if err := Commit(t.Context(), j, w.effects()); err != nil || j.State().Phase != PhaseCommitted {
+		t.Errorf("Commit again = %v, phase %s; want nil, %s", err, j.State().Phase, PhaseCommitted)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

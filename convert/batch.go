@@ -1,8 +1,10 @@
 package convert
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -81,10 +83,10 @@ func migrate(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) (did 
 	s, err := dir.State(job.VM.Name)
 	var j *Journal
 	switch {
-	case err == nil && s.Phase != PhaseRolledBack && !sameRun(s.job, job):
-		return DidRefuse, fmt.Errorf("a migration of another VM to the domain %s is %s (%q from %s to %s): commit it, or roll it back",
-			s.Name, s.Phase, s.VM, s.Host, s.job.Target.Storage)
-	case err == nil && (s.Phase == PhaseReady || s.Phase == PhaseCommitted):
+	case err == nil && !s.ended() && !samePlan(s.job, job):
+		return DidRefuse, fmt.Errorf("a migration by another plan to the domain %s is %s (%q from %s to %s): use %s",
+			s.Name, s.Phase, s.VM, s.Host, s.job.Target.Storage, s.Ways())
+	case err == nil && (s.Phase == PhaseReady || s.Phase == PhaseCommitting || s.Phase == PhaseCommitted && sameRun(s.job, job)):
 		return DidPass, nil
 	case err == nil && s.Phase == PhaseUnfinished:
 		did = DidResume
@@ -101,6 +103,14 @@ func migrate(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) (did 
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
 	return did, Apply(ctx, j, e)
+}
+
+// samePlan reports whether a run on record carries out what a plan's part says,
+// all of it: what was shown is what is done.
+func samePlan(a, b *VMJob) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // sameRun reports whether a run on record is of the same VM to the same place

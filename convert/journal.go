@@ -27,6 +27,7 @@ const (
 	EventDone    Event = "done"    // a step's effect is complete and on stable storage
 	EventStopped Event = "stopped" // the run ended early; what was done stays, for resume
 	EventUndone  Event = "undone"  // a step's effect is gone
+	EventCommit  Event = "commit"  // the admin has accepted: marks are being dropped, and nothing can be undone
 	EventEnd     Event = "end"     // nothing is left to do; Outcome says how it ended
 )
 
@@ -78,8 +79,8 @@ var ErrBusy = errors.New("another esxodus is at work on this VM")
 // createJournal starts the journal of a new run in dir, which is made. It
 // fails if dir holds a journal already.
 func createJournal(dir string, job *VMJob, run string) (*Journal, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
+	if err := makePassable(dir); err != nil {
+		return nil, err
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
@@ -224,6 +225,9 @@ func (j *Journal) Job() *VMJob { return j.records[0].Plan }
 
 // Run returns the run's id, which marks what it makes on the target.
 func (j *Journal) Run() string { return j.records[0].Run }
+
+// State says what has become of the run.
+func (j *Journal) State() State { return summary(j.records) }
 
 // Path returns the path of a file of this run in its state directory.
 func (j *Journal) Path(name string) string { return filepath.Join(j.dir, name) }

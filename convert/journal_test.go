@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"esxodus/inventory"
 )
 
@@ -191,19 +193,35 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestBatchOfOthers: a run on record of another host's VM is not taken for the
-// plan's.
+// TestBatchOfOthers: a run on record that carries out anything but what the plan
+// shows is not taken for the plan's; one that was committed is in nobody's way.
 func TestBatchOfOthers(t *testing.T) {
 	w := newWorld(t)
-	if err, _ := w.apply(t.Context(), w.create()); err != nil {
+	j := w.create()
+	if err, _ := w.apply(t.Context(), j); err != nil {
 		t.Fatal(err)
 	}
-	p := w.planAny()
-	p.Source.Host = "esx2"
-	p.VMs[0].Source.InstanceUUID = "520d0000-0000-0000-0000-00000000000f"
-	got := Batch(t.Context(), p, w.state(), w.effects(), 1)
-	if got[0].Did != DidRefuse || !strings.Contains(got[0].Error, "another VM") {
-		t.Errorf("Batch = %+v, want it refused", got)
+	other, changed := w.planAny(), w.planAny()
+	other.Source.Host = "esx2"
+	other.VMs[0].Source.InstanceUUID = "520d0000-0000-0000-0000-00000000000f"
+	changed.Source, changed.VMs[0] = j.Job().Source, j.Job().VM
+	changed.VMs[0].Domain.XML += "<!-- edited -->"
+	for name, p := range map[string]*Plan{"another VM": other, "an edited plan": changed} {
+		got := Batch(t.Context(), p, w.state(), w.effects(), 1)
+		if got[0].Did != DidRefuse || !strings.Contains(got[0].Error, "another plan") || !strings.Contains(got[0].Error, "`esxodus commit web` or `esxodus rollback web`") {
+			t.Errorf("Batch with %s = %+v, want it refused", name, got)
+		}
+	}
+	j = w.open()
+	if err := errors.Join(Commit(t.Context(), j, w.effects()), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := Batch(t.Context(), changed, w.state(), w.effects(), 1); got[0].Did != DidPass || got[0].Error != "" {
+		t.Errorf("Batch after the commit = %+v, want it passed over", got)
+	}
+	got := Batch(t.Context(), other, w.state(), w.effects(), 1)
+	if got[0].Did == DidPass || strings.Contains(got[0].Error, "another plan") {
+		t.Errorf("Batch of another VM after the commit = %+v, want a run of its own", got)
 	}
 }
 
@@ -219,4 +237,20 @@ func (w *world) planAny() *Plan {
 		w.t.Fatal(err)
 	}
 	return p
+}
+
+// TestUmask: QEMU's user gets through to a run's overlays whatever the umask is.
+func TestUmask(t *testing.T) {
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	w := newWorld(t)
+	j := w.create()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(j.Path(proofDirName)); dir != w.dir; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o711 {
+			t.Errorf("%s: %v, %v; want mode 711", dir, info.Mode(), err)
+		}
+	}
 }

@@ -36,6 +36,9 @@ func (a *act) boot(ctx context.Context) (proof string, err error) {
 		}
 		bases[i] = d.Volume.Path
 	}
+	if err := host.CheckOverlays(a.proofDir()); err != nil {
+		return "", err
+	}
 	overlays, err := host.Overlays(ctx, a.Tool, a.proofDir(), bases)
 	if err != nil {
 		return "", err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"esxodus/convert/host"
@@ -37,12 +38,36 @@ type Phase string
 
 // The phases of a run.
 const (
-	PhaseUnfinished Phase = "unfinished"  // running, stopped or killed: resume or rollback
-	PhaseUndoing    Phase = "half undone" // a rollback did not end: rollback again
-	PhaseReady      Phase = "ready"       // all steps done: commit or rollback
+	PhaseUnfinished Phase = "unfinished"     // running, stopped or killed: resume or rollback
+	PhaseUndoing    Phase = "half undone"    // a rollback did not end: rollback again
+	PhaseReady      Phase = "ready"          // all steps done: commit or rollback
+	PhaseCommitting Phase = "half committed" // a commit did not end: commit again
 	PhaseCommitted  Phase = "committed"
 	PhaseRolledBack Phase = "rolled back"
 )
+
+// ended reports whether nothing is left to do.
+func (s State) ended() bool { return s.Phase == PhaseCommitted || s.Phase == PhaseRolledBack }
+
+// Ways names the commands that a run which hasn't ended can go on with.
+func (s State) Ways() string {
+	verbs := []string{"resume", "rollback"}
+	switch s.Phase {
+	case PhaseReady:
+		verbs = []string{"commit", "rollback"}
+	case PhaseUndoing:
+		verbs = []string{"rollback"}
+	case PhaseCommitting:
+		verbs = []string{"commit"}
+	case PhaseUnfinished:
+	case PhaseCommitted, PhaseRolledBack:
+		return ""
+	}
+	for i, v := range verbs {
+		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
+	}
+	return strings.Join(verbs, " or ")
+}
 
 // stepState is how far one step got.
 type stepState struct {
@@ -71,7 +96,7 @@ func replay(records []Record) []stepState {
 			s.done, s.result = true, r
 		case EventUndone:
 			*s = stepState{}
-		case EventPlan, EventStopped, EventEnd:
+		case EventPlan, EventStopped, EventCommit, EventEnd:
 		}
 	}
 	return out
@@ -104,6 +129,8 @@ func summary(records []Record) State {
 			s.Error = r.Error
 		case EventBegin:
 			s.Phase, s.Error = PhaseUnfinished, ""
+		case EventCommit:
+			s.Phase = PhaseCommitting
 		case EventEnd:
 			s.Phase, s.Error = Phase(r.Outcome), ""
 		case EventPlan, EventClaim, EventDone:
@@ -196,9 +223,9 @@ func (d StateDir) Create(job *VMJob, run string) (*Journal, error) {
 	case errors.Is(err, ErrNoRun), errors.Is(err, errEmpty):
 	case err != nil:
 		return nil, err
-	case s.Phase != PhaseCommitted && s.Phase != PhaseRolledBack:
-		return nil, fmt.Errorf("%s: a migration is %s since %s: use `esxodus resume %s` or `esxodus rollback %s`",
-			name, s.Phase, s.Updated.Format(time.RFC3339), name, name)
+	case !s.ended():
+		return nil, fmt.Errorf("%s: a migration is %s since %s: use %s",
+			name, s.Phase, s.Updated.Format(time.RFC3339), s.Ways())
 	default:
 		if err := d.archiveRun(name, s.Run); err != nil {
 			return nil, err
@@ -216,11 +243,34 @@ func (d StateDir) passable(job *VMJob) error {
 	if !slices.ContainsFunc(job.VM.Steps, func(s Step) bool { return s.Kind == StepProve }) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Join(string(d), "vms"), 0o755); err != nil {
-		return fmt.Errorf("state directory: %w", err)
+	if err := makePassable(filepath.Join(string(d), "vms")); err != nil {
+		return err
 	}
 	if err := host.CheckOverlays(filepath.Join(d.dir(job.VM.Name), proofDirName)); err != nil {
 		return fmt.Errorf("the boot proof keeps its %w (--state), or leave the proof out with --no-proof", err)
+	}
+	return nil
+}
+
+// makePassable makes a directory, and parents that it lacks, open to those who
+// only pass, as QEMU's user does, whatever the umask. One that is there stays as
+// it is.
+func makePassable(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := makePassable(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o711)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
 	}
 	return nil
 }

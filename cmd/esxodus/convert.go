@@ -83,15 +83,15 @@ func start(ctx context.Context, dir convert.StateDir, job *convert.VMJob, e *eff
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	return waysOn(convert.Apply(ctx, j, e.Effects), job.VM.Name)
+	return waysOn(convert.Apply(ctx, j, e.Effects), j)
 }
 
 // waysOn adds to the error of a run that stopped what can be done with it.
-func waysOn(err error, name string) error {
+func waysOn(err error, j *convert.Journal) error {
 	if !errors.Is(err, convert.ErrStopped) {
 		return err
 	}
-	return withHint(err, fmt.Sprintf("`esxodus resume %s` goes on where it stopped, `esxodus rollback %s` removes what it made", name, name))
+	return withHint(err, "use "+j.State().Ways())
 }
 
 // refuse turns a VM's blockers into the preflight error.

@@ -74,6 +74,7 @@ func commitCmd(t terminal) *cli.Command {
 		Name:  "commit",
 		Usage: "accept a finished migration; it can't be rolled back after",
 		Description: `Drops what a rollback would need. The domain and its volumes stay as they are.
+A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
 take it out of ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
@@ -127,7 +128,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close(ctx)) }()
-	return waysOn(act(ctx, j, e.Effects), name)
+	return waysOn(act(ctx, j, e.Effects), j)
 }
 
 // runEffects wires the effects of a run that is on record. The source, and

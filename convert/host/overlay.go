@@ -31,9 +31,6 @@ func Overlays(ctx context.Context, tool Runner, dir string, bases []string) (pat
 	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask
 		return nil, err
 	}
-	if d := Unpassable(dir); d != "" {
-		return nil, fmt.Errorf("overlays in %s: QEMU, which runs as a user of its own, cannot pass %s: chmod o+x %s, or choose another directory", dir, d, d)
-	}
 	for i, base := range bases {
 		if !filepath.IsAbs(base) || len(base) > maxBacking {
 			return nil, fmt.Errorf("overlay over %q: want an absolute path of at most %d bytes", base, maxBacking)
@@ -61,8 +58,9 @@ const maxSocket = 107
 // console goes.
 func OverlayConsole(dir string) string { return filepath.Join(dir, overlaySocket) }
 
-// CheckOverlays says, before there are any, why QEMU could not use overlays in
-// dir: a directory that its user can't pass, or a path too long for a socket.
+// CheckOverlays says, before there are any, why the QEMU of a domain could not
+// use overlays in dir: a directory that its user can't pass, or a path too long
+// for a socket. An appliance's runs as esxodus does.
 func CheckOverlays(dir string) error {
 	if bar := Unpassable(filepath.Dir(dir)); bar != "" {
 		return fmt.Errorf("overlays in %s: QEMU, which runs as a user of its own, can't pass %s: chmod o+x %s, or choose another directory", dir, bar, bar)

@@ -50,6 +50,8 @@ func next(s convert.State) string {
 		return fmt.Sprintf("esxodus resume %s, or esxodus rollback %s", s.Name, s.Name)
 	case convert.PhaseUndoing:
 		return "esxodus rollback " + s.Name
+	case convert.PhaseCommitting:
+		return "esxodus commit " + s.Name
 	case convert.PhaseCommitted, convert.PhaseRolledBack:
 	}
 	return ""
