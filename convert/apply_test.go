@@ -696,3 +696,44 @@ func TestShutdown(t *testing.T) {
 		t.Error("the source was not powered on again")
 	}
 }
+
+// TestShutdownOfChanged: a guest that runs, and whose VM isn't as planned any
+// more, is refused before it is shut down for nothing.
+func TestShutdownOfChanged(t *testing.T) {
+	for name, change := range map[string]func(*inventory.VM){
+		"memory":          func(vm *inventory.VM) { vm.Memory.SizeMiB *= 2 },
+		"one more NIC":    func(vm *inventory.VM) { vm.NICs = append(vm.NICs, vm.NICs[0]) },
+		"another network": func(vm *inventory.VM) { vm.NICs[0].PortGroup = "Management Network" },
+		"another disk":    func(vm *inventory.VM) { vm.Disks[1].Path = "[ds] web/other.vmdk" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.host.VMs[0].Power = inventory.PoweredOn
+			o := w.options()
+			o.Shutdown = "ssh"
+			facts, err := Gather(t.Context(), w.effects(), Source{}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := New(facts, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j, err := w.state().Create(p.Job(0), NewRun())
+			if err != nil {
+				t.Fatal(err)
+			}
+			vm := w.vm()
+			vm.Power = inventory.PoweredOn
+			change(&vm)
+			w.host.VMs = []inventory.VM{vm}
+			if err, _ := w.apply(t.Context(), j); err == nil || !strings.Contains(err.Error(), "has changed since the plan") {
+				t.Errorf("Apply = %v, want a refusal", err)
+			}
+			if on, asked := w.power["7"]; asked {
+				t.Errorf("the source was touched: on is %v", on)
+			}
+			w.checkGone()
+		})
+	}
+}

@@ -76,35 +76,58 @@ func (a *act) begun(kind Kind) bool {
 
 // unchanged tells what of a VM is no longer as planned, so that a plan made
 // on Monday doesn't copy Tuesday's other disk. A VM that the plan itself shut
-// down has a newer change version and content ID; its disks must still be the
-// same files of the same size.
+// down has a newer change version and content ID; its hardware must still be
+// the same.
 func unchanged(planned, now *inventory.VM) error {
 	if now.Power != inventory.PoweredOff {
 		return fmt.Errorf("%q is %s: its disks change under the copy; shut it down (or plan with --shutdown)", now.Name, now.Power)
 	}
-	differs := func(what string, was, is any) error {
-		return fmt.Errorf("%q has changed since the plan: %s was %v and is %v; plan anew", now.Name, what, was, is)
+	if planned.Power == inventory.PoweredOff && now.ChangeVersion != planned.ChangeVersion {
+		return differs(now, "change version", planned.ChangeVersion, now.ChangeVersion)
 	}
-	wasOff := planned.Power == inventory.PoweredOff
-	switch {
-	case now.InstanceUUID != planned.InstanceUUID:
-		return differs("instance UUID", planned.InstanceUUID, now.InstanceUUID)
-	case wasOff && now.ChangeVersion != planned.ChangeVersion:
-		return differs("change version", planned.ChangeVersion, now.ChangeVersion)
-	case len(now.Disks) != len(planned.Disks):
-		return differs("the number of disks", len(planned.Disks), len(now.Disks))
-	case len(now.Snapshots) != len(planned.Snapshots):
-		return differs("the number of snapshots", len(planned.Snapshots), len(now.Snapshots))
+	if err := sameHardware(planned, now); err != nil {
+		return err
 	}
 	for i, d := range planned.Disks {
+		if n := now.Disks[i]; planned.Power == inventory.PoweredOff && n.ContentID != d.ContentID {
+			return differs(now, "the content ID of "+d.Address(), d.ContentID, n.ContentID)
+		}
+	}
+	return nil
+}
+
+func differs(now *inventory.VM, what string, was, is any) error {
+	return fmt.Errorf("%q has changed since the plan: %s was %v and is %v; plan anew", now.Name, what, was, is)
+}
+
+// sameHardware compares what the domain is made of, and what is copied. It
+// holds whether the VM is on or off.
+func sameHardware(planned, now *inventory.VM) error {
+	type part struct {
+		what    string
+		was, is any
+	}
+	parts := []part{
+		{"instance UUID", planned.InstanceUUID, now.InstanceUUID},
+		{"the number of processors", planned.CPU.Count, now.CPU.Count},
+		{"the memory in MiB", planned.Memory.SizeMiB, now.Memory.SizeMiB},
+		{"the firmware", planned.Firmware, now.Firmware},
+		{"the number of disks", len(planned.Disks), len(now.Disks)},
+		{"the number of snapshots", len(planned.Snapshots), len(now.Snapshots)},
+		{"the number of NICs", len(planned.NICs), len(now.NICs)},
+	}
+	for i, d := range planned.Disks[:min(len(planned.Disks), len(now.Disks))] {
 		n := now.Disks[i]
-		switch {
-		case n.Path != d.Path:
-			return differs("the file of "+d.Address(), d.Path, n.Path)
-		case n.Capacity != d.Capacity:
-			return differs("the size of "+d.Address(), d.Capacity, n.Capacity)
-		case wasOff && n.ContentID != d.ContentID:
-			return differs("the content ID of "+d.Address(), d.ContentID, n.ContentID)
+		parts = append(parts, part{"the file of " + d.Address(), d.Path, n.Path}, part{"the size of " + d.Address(), d.Capacity, n.Capacity})
+	}
+	for i, c := range planned.NICs[:min(len(planned.NICs), len(now.NICs))] {
+		n, name := now.NICs[i], fmt.Sprintf("ethernet%d", c.Index)
+		parts = append(parts, part{"the model of " + name, c.Model, n.Model}, part{"the MAC address of " + name, c.MAC, n.MAC},
+			part{"the network of " + name, c.PortGroup + c.Distributed, n.PortGroup + n.Distributed})
+	}
+	for _, p := range parts {
+		if p.was != p.is {
+			return differs(now, p.what, p.was, p.is)
 		}
 	}
 	return nil

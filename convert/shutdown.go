@@ -36,8 +36,15 @@ const wasOff = "was off already"
 // undoing it waits for nothing.
 func (a *act) shutdown(ctx context.Context, i int, step Step) (any, error) {
 	if h, err := a.Host.Inventory(ctx); err == nil && !a.journal.asked(i) {
-		if vm, err := h.Find(a.job.VM.Source.ID); err == nil && vm.Power == inventory.PoweredOff {
+		vm, err := h.Find(a.job.VM.Source.ID)
+		if err == nil && vm.Power == inventory.PoweredOff {
 			return wasOff, nil
+		}
+		if err == nil {
+			err = sameHardware(&a.job.VM.Source, vm) // or the guest would be shut down for nothing
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	if err := a.journal.step(i, EventClaim, nil); err != nil {

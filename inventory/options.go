@@ -16,6 +16,9 @@ var (
 	ethernetSlot  = regexp.MustCompile(`^ethernet([0-9]{1,3})\.pcislotnumber$`)
 	bootOrderNIC  = regexp.MustCompile(`^ethernet([0-9]{1,3})$`)
 	bootOrderDisk = regexp.MustCompile(`^(scsi|sata|ide|nvme)([0-9]{1,3}):([0-9]{1,3})$`)
+	// secret matches keys whose values are nobody's business: what guestinfo
+	// hands to the guest, the console's password and its like.
+	secret = regexp.MustCompile(`^guestinfo\.|passw|secret|^remotedisplay\.vnc\.key$|^encryption\.|keysafe`)
 	// bookkeeping is what ESXi writes for itself and reads back: it says
 	// nothing of the machine that the guest sees.
 	bookkeeping = regexp.MustCompile(`^(` + strings.Join([]string{
@@ -49,7 +52,7 @@ func (vm *VM) SetOptions(options map[string]string) {
 }
 
 func (vm *VM) setExtra(key, value string) {
-	if strings.HasPrefix(key, "guestinfo.") {
+	if secret.MatchString(key) {
 		value = fmt.Sprintf("(%d bytes)", len(value))
 	}
 	if vm.Extra == nil {

@@ -16,7 +16,7 @@ func TestSetOptions(t *testing.T) {
 	vm.SetOptions(map[string]string{
 		"BIOS.bootOrder": "allow:cd,HDD,ethernet10,floppy,usb", "bios.hddOrder": "scsi0:10, scsi0:0, nonsense", "bios.bootDelay": "-3",
 		"ethernet0.pciSlotNumber": "192", "ethernet10.pciSlotNumber": "1184", "ethernet11.pciSlotNumber": "1", "nvram": "web.nvram",
-		"guestinfo.userdata": "secret", "GuestInfo.X": "secret", "disk.enableUUID": "true", "vm.genid": "x", "vm.genidX": "1",
+		"guestinfo.userdata": "secret", "GuestInfo.X": "secret", "RemoteDisplay.vnc.password": "hunter2", "RemoteDisplay.vnc.key": "AAECAw", "RemoteDisplay.vnc.port": "5901", "disk.enableUUID": "true", "vm.genid": "x", "vm.genidX": "1",
 		"sched.swap.derivedName": "/vmfs/x", "vmware.tools.internalversion": "1", "isolation.tools.copy.disable": "TRUE", "svga.present": "TRUE",
 		"cpuid.80000001.edx.amd": "----:0---", "cpuid.1.eax": "----:----",
 	})
@@ -25,7 +25,7 @@ func TestSetOptions(t *testing.T) {
 		Disks: vm.Disks, NICs: []NIC{{Key: 4000, PCISlot: 192}, {Key: 4010, Index: 10, PCISlot: 256}},
 		BootOrder: []string{"cdrom", "disk:2010", "disk:2000", "ethernet:4010", "floppy", "usb"}, HDDOrder: []string{"scsi0:10", "scsi0:0"},
 		Extra: map[string]string{
-			"guestinfo.userdata": "(6 bytes)", "guestinfo.x": "(6 bytes)", "isolation.tools.copy.disable": "TRUE", "cpuid.80000001.edx.amd": "----:0---",
+			"guestinfo.userdata": "(6 bytes)", "guestinfo.x": "(6 bytes)", "remotedisplay.vnc.password": "(7 bytes)", "remotedisplay.vnc.key": "(6 bytes)", "remotedisplay.vnc.port": "5901", "isolation.tools.copy.disable": "TRUE", "cpuid.80000001.edx.amd": "----:0---",
 		},
 	}
 	if diff := cmp.Diff(want, vm); diff != "" {

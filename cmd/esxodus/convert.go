@@ -53,7 +53,7 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close(ctx)) }()
+	defer e.Close(ctx)
 	if err := report.Plan(t.err, p); err != nil {
 		return err
 	}

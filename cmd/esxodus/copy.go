@@ -163,12 +163,12 @@ func openSource(ctx context.Context, c *cli.Context, t terminal, src string) (di
 	if err != nil {
 		return nil, nil, err
 	}
-	logout := func() error { return client.Close(context.WithoutCancel(ctx)) }
 	img, closeImage, err := openRemote(ctx, client, path)
 	if err != nil {
-		return nil, nil, errors.Join(err, logout())
+		logout(ctx, cfg.Log, client)
+		return nil, nil, err
 	}
-	return img, func() error { return errors.Join(closeImage(), logout()) }, nil
+	return img, func() error { defer logout(ctx, cfg.Log, client); return closeImage() }, nil
 }
 
 // remoteSource tells whether SRC is on an ESXi host: a datastore path (the

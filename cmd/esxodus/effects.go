@@ -24,8 +24,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func urlUser(name string) *url.Userinfo { return url.User(name) }
-
 // sourceURL is the source's address as plans and journals keep it: with the
 // user, without the password.
 func sourceURL(cfg esxi.Config) string {
@@ -71,9 +69,19 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	}, nil
 }
 
-// Close ends the connections that were made.
-func (e *effects) Close(ctx context.Context) error {
-	return errors.Join(e.source.Close(context.WithoutCancel(ctx)), e.virt.Close())
+// Close ends the connections that were made. What was done through them is done:
+// one that doesn't end well is no failure of the command.
+func (e *effects) Close(ctx context.Context) {
+	if err := errors.Join(e.source.Close(context.WithoutCancel(ctx)), e.virt.Close()); err != nil {
+		e.Log.WarnContext(ctx, "a connection did not end well", "error", err)
+	}
+}
+
+// logout ends a session. One that the host doesn't hear of expires by itself.
+func logout(ctx context.Context, log *slog.Logger, client *esxi.Client) {
+	if err := client.Close(context.WithoutCancel(ctx)); err != nil {
+		log.WarnContext(ctx, "the session on the host stays until it expires", "error", err)
+	}
 }
 
 // source is the ESXi host as package convert sees it: connected on first use.

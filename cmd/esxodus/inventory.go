@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,12 +61,12 @@ func readInventory(c *cli.Context, t terminal) (*inventory.Host, error) {
 	return readHost(c.Context, c, t)
 }
 
-func readHost(ctx context.Context, c *cli.Context, t terminal) (_ *inventory.Host, err error) {
-	client, _, err := dial(ctx, c, t)
+func readHost(ctx context.Context, c *cli.Context, t terminal) (*inventory.Host, error) {
+	client, cfg, err := dial(ctx, c, t)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, client.Close(context.WithoutCancel(ctx))) }()
+	defer logout(ctx, cfg.Log, client)
 	return client.Inventory(ctx)
 }
 

@@ -49,7 +49,8 @@ network's units, and which VMs are in it.`,
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(e.Close(c.Context), savePlan(c, p)); err != nil {
+			e.Close(c.Context)
+			if err := savePlan(c, p); err != nil {
 				return err
 			}
 			if wantJSON {
@@ -78,11 +79,13 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*c
 	src := convert.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
 	facts, err := convert.Gather(ctx, e.Effects, src, o)
 	if err != nil {
-		return nil, nil, errors.Join(err, e.Close(ctx))
+		e.Close(ctx)
+		return nil, nil, err
 	}
 	p, err := convert.New(facts, o)
 	if err != nil {
-		return nil, nil, errors.Join(err, e.Close(ctx))
+		e.Close(ctx)
+		return nil, nil, err
 	}
 	return p, e, nil
 }

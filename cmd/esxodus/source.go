@@ -34,25 +34,12 @@ func logger(c *cli.Context, t terminal) *slog.Logger {
 // govc's environment, then a question. address, where not empty, is what a
 // journal or plan says.
 func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, error) {
-	cfg, found, err := esxi.FromEnv(t.getenv)
-	if err != nil {
-		return cfg, usageErr(err)
-	}
 	if flag := c.String("esxi"); flag != "" {
 		address = flag
 	}
-	if address != "" {
-		u, password, err := esxi.ParseURL(address)
-		if err != nil {
-			return cfg, usageErr(fmt.Errorf("--esxi: %w", err))
-		}
-		if name := t.getenv("GOVC_USERNAME"); name != "" && u.User == nil {
-			u.User = urlUser(name)
-		}
-		if password != "" {
-			cfg.Password = password
-		}
-		cfg.URL, found = u, true
+	cfg, found, err := esxi.FromEnv(t.getenv, address)
+	if err != nil {
+		return cfg, usageErr(err)
 	}
 	if !found {
 		return cfg, &exitError{

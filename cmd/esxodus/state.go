@@ -127,7 +127,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close(ctx)) }()
+	defer e.Close(ctx)
 	return waysOn(act(ctx, j, e.Effects), j)
 }
 
@@ -139,13 +139,19 @@ func runEffects(c *cli.Context, t terminal, job *convert.VMJob) (*effects, error
 		return nil, err
 	}
 	e.source.config = sync.OnceValues(func() (esxi.Config, error) {
-		cfg, err := sourceConfig(c, t, job.Source.URL)
-		if cfg.Thumbprint == "" {
-			cfg.Thumbprint = job.Source.Thumbprint
-		}
-		return cfg, err
+		return recordedSource(c, t, job.Source)
 	})
 	return e, nil
+}
+
+// recordedSource is how to reach the host of a plan or journal. The certificate
+// that it was made with counts before one of govc's known hosts.
+func recordedSource(c *cli.Context, t terminal, src convert.Source) (esxi.Config, error) {
+	cfg, err := sourceConfig(c, t, src.URL)
+	if c.String("thumbprint") == "" && src.Thumbprint != "" {
+		cfg.Thumbprint = src.Thumbprint
+	}
+	return cfg, err
 }
 
 func batchCmd(t terminal) *cli.Command {
@@ -189,18 +195,15 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 	if err := confirm(c, t, fmt.Sprintf("Convert these %d VMs now?", len(p.VMs))); err != nil {
 		return err
 	}
-	cfg, err := sourceConfig(c, t, p.Source.URL)
+	cfg, err := recordedSource(c, t, p.Source)
 	if err != nil {
 		return err
-	}
-	if cfg.Thumbprint == "" {
-		cfg.Thumbprint = p.Source.Thumbprint
 	}
 	e, err := newEffects(c, t, cfg, p.Target.Storage, p.Target.Libvirt)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close(ctx)) }()
+	defer e.Close(ctx)
 	dir, err := stateDir(c)
 	if err != nil {
 		return err

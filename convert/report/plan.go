@@ -172,12 +172,11 @@ func quoteEmpty(s string) string {
 }
 
 func networking(p *page, n *network.Plan) {
-	if len(n.Units) == 0 {
-		return
+	if len(n.Units) > 0 {
+		p.line("")
+		p.line("systemd-networkd units that the interfaces stand on (--units DIR writes them)")
+		units(p, n.Units)
 	}
-	p.line("")
-	p.line("systemd-networkd units that the interfaces stand on (--units DIR writes them)")
-	units(p, n.Units)
 	if len(n.Optional) > 0 {
 		p.line("")
 		p.line("optional: a macvlan for this host, to reach its own domains (DIR/optional)")

@@ -3,6 +3,7 @@ package esxi
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -135,11 +136,12 @@ func parseHost(s string) (*url.URL, error) {
 }
 
 // FromEnv reads the variables that govc users have set: GOVC_URL,
-// GOVC_USERNAME and GOVC_PASSWORD (both before what the URL says),
+// GOVC_USERNAME and GOVC_PASSWORD (both before what GOVC_URL says),
 // GOVC_INSECURE, and GOVC_TLS_KNOWN_HOSTS (files of "host:port thumbprint"
-// lines). It returns false when GOVC_URL is not set; the rest is filled in
-// even then.
-func FromEnv(getenv func(string) string) (Config, bool, error) {
+// lines). An address, where not empty, is taken in place of GOVC_URL's: of the
+// latter the password then counts for the same host only. FromEnv returns false
+// when no address is known; the rest is filled in even then.
+func FromEnv(getenv func(string) string, address string) (Config, bool, error) {
 	cfg := Config{Password: Secret(getenv("GOVC_PASSWORD"))}
 	if v := getenv("GOVC_INSECURE"); v != "" {
 		insecure, err := strconv.ParseBool(v)
@@ -148,26 +150,48 @@ func FromEnv(getenv func(string) string) (Config, bool, error) {
 		}
 		cfg.Insecure = insecure
 	}
-	address := getenv("GOVC_URL")
-	if address == "" {
-		return cfg, false, nil
+	if err := cfg.setAddress(getenv, address); err != nil || cfg.URL == nil {
+		return cfg, false, err
 	}
-	u, password, err := ParseURL(address)
-	if err != nil {
-		return Config{}, false, fmt.Errorf("GOVC_URL: %w", err)
-	}
-	if cfg.Password == "" {
-		cfg.Password = password
-	}
-	if name := getenv("GOVC_USERNAME"); name != "" {
-		u.User = url.User(name)
-	}
-	cfg.URL = u
-	cfg.Thumbprint, err = knownHost(getenv("GOVC_TLS_KNOWN_HOSTS"), u)
-	if err != nil {
+	var err error
+	if cfg.Thumbprint, err = knownHost(getenv("GOVC_TLS_KNOWN_HOSTS"), cfg.URL); err != nil {
 		return Config{}, false, fmt.Errorf("GOVC_TLS_KNOWN_HOSTS: %w", err)
 	}
 	return cfg, true, nil
+}
+
+// setAddress fills in URL, nil where there is none, and the password that comes
+// with it.
+func (cfg *Config) setAddress(getenv func(string) string, address string) error {
+	var env, given *url.URL
+	var envPassword, password Secret
+	var err error
+	if v := getenv("GOVC_URL"); v != "" {
+		if env, envPassword, err = ParseURL(v); err != nil {
+			return fmt.Errorf("GOVC_URL: %w", err)
+		}
+		if name := getenv("GOVC_USERNAME"); name != "" {
+			env.User = url.User(name)
+		}
+	}
+	if address == "" {
+		cfg.URL, cfg.Password = env, cmp.Or(cfg.Password, envPassword)
+		return nil
+	}
+	if given, password, err = ParseURL(address); err != nil {
+		return fmt.Errorf("--esxi: %w", err)
+	}
+	if env == nil || !strings.EqualFold(env.Host, given.Host) {
+		env, envPassword = &url.URL{}, ""
+	}
+	if name := getenv("GOVC_USERNAME"); given.User == nil && name != "" {
+		given.User = url.User(name)
+	}
+	if given.User == nil {
+		given.User = env.User
+	}
+	cfg.URL, cfg.Password = given, cmp.Or(password, cfg.Password, envPassword)
+	return nil
 }
 
 // knownHost returns the thumbprint that the files in list (separated as in

@@ -135,6 +135,7 @@ func TestFromEnv(t *testing.T) {
 	tests := []struct {
 		name string
 		env  map[string]string
+		addr string
 		want string // user@host password insecure pin
 		err  string
 	}{
@@ -150,13 +151,26 @@ func TestFromEnv(t *testing.T) {
 			name: "known hosts", env: map[string]string{"GOVC_URL": "esx1", "GOVC_TLS_KNOWN_HOSTS": "/does/not/exist:" + known},
 			want: "https://esx1/sdk  false " + pin,
 		},
+		{
+			name: "another host's password and pin don't count", addr: "https://root@esx2",
+			env: map[string]string{"GOVC_URL": "https://me:pw@esx1", "GOVC_TLS_KNOWN_HOSTS": known}, want: "https://root@esx2/sdk  false ",
+		},
+		{
+			name: "the same host's do", addr: "ESX1",
+			env: map[string]string{"GOVC_URL": "https://me:pw@esx1", "GOVC_TLS_KNOWN_HOSTS": known}, want: "https://me@ESX1/sdk pw false " + pin,
+		},
+		{
+			name: "an address alone", addr: "https://root:own@esx1",
+			env: map[string]string{"GOVC_USERNAME": "you", "GOVC_PASSWORD": "x", "GOVC_TLS_KNOWN_HOSTS": known}, want: "https://root@esx1/sdk own false " + pin,
+		},
+		{name: "a bad address", addr: "ftp://x", err: "--esxi: scheme"},
 		{name: "SHA-1", env: map[string]string{"GOVC_URL": "old", "GOVC_TLS_KNOWN_HOSTS": known}, err: "known_hosts:3: thumbprint has 40 hex digits"},
 		{name: "bad insecure", env: map[string]string{"GOVC_INSECURE": "maybe"}, err: `GOVC_INSECURE="maybe"`},
 		{name: "bad URL", env: map[string]string{"GOVC_URL": "http://me:sesame@x"}, err: "GOVC_URL: scheme"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg, ok, err := FromEnv(func(k string) string { return tt.env[k] })
+			cfg, ok, err := FromEnv(func(k string) string { return tt.env[k] }, tt.addr)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("FromEnv error = %v; want %q", err, tt.err)
