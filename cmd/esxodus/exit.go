@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"syscall"
 
 	"esxodus/convert"
+	"esxodus/convert/report"
 	"esxodus/inventory/esxi"
 )
 
@@ -59,9 +61,14 @@ func exitCode(err error) int {
 
 // complain prints an error and its hints once, on stderr.
 func complain(w io.Writer, err error) {
-	fmt.Fprintf(w, "esxodus: %v\n", err)
+	show := func(prefix, text string) {
+		for line := range strings.Lines(prefix + text + "\n") {
+			fmt.Fprintln(w, report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
+		}
+	}
+	show("esxodus: ", err.Error())
 	for _, h := range hints(err) {
-		fmt.Fprintf(w, "hint: %s\n", h)
+		show("hint: ", h)
 	}
 }
 

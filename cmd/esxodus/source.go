@@ -15,6 +15,7 @@ import (
 	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -85,28 +86,43 @@ func askPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
 	if user == "" {
 		user = "root"
 	}
-	fmt.Fprintf(t.err, "Password of %s on %s: ", user, cfg.URL.Host)
-	secret, err := readHidden(c.Context, int(t.in.Fd()))
+	prompt := func() { fmt.Fprintf(t.err, "Password of %s on %s: ", user, cfg.URL.Host) }
+	secret, err := readHidden(c.Context, int(t.in.Fd()), prompt)
 	fmt.Fprintln(t.err)
 	cfg.Password = secret
 	return err
 }
 
-// readHidden reads a line from a terminal that doesn't show it. Interrupted,
-// it leaves the terminal as it was.
-func readHidden(ctx context.Context, fd int) (esxi.Secret, error) {
+// readHidden reads a line from a terminal that doesn't show it, from before the
+// prompt on. It leaves the terminal as it was, also when it is interrupted.
+func readHidden(ctx context.Context, fd int, prompt func()) (esxi.Secret, error) {
 	was, err := term.GetState(fd)
+	if err == nil {
+		err = hide(fd)
+	}
 	if err != nil {
 		return "", fmt.Errorf("terminal: %w", err)
 	}
+	defer func() { _ = term.Restore(fd, was) }() // it has gone away if that can't be done
+	prompt()
 	b, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
 	switch {
 	case ctx.Err() != nil:
-		return "", errors.Join(err, term.Restore(fd, was))
+		return "", err
 	case errors.Is(err, io.EOF) || err == nil && len(b) == 0:
 		return "", usagef("no password given")
 	}
 	return esxi.Secret(b), err
+}
+
+// hide turns a terminal's echo off.
+func hide(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Lflag &^= unix.ECHO
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
 // await returns what a read that can't be interrupted returns, or ctx's cause

@@ -219,14 +219,15 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 
 // batchError is the error that gives a batch its exit code.
 func batchError(ctx context.Context, results []convert.Result) error {
-	failed := 0
+	failed, left := 0, false
 	for _, r := range results {
 		if r.Error != "" {
 			failed++
 		}
+		left = left || r.Phase == convert.PhaseUnfinished || r.Phase == convert.PhaseUndoing
 	}
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !left: // changes are undone
 		return context.Cause(ctx)
 	case failed > 0:
 		return &exitError{
