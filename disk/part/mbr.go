@@ -31,7 +31,9 @@ type slot struct {
 	start, count uint32
 }
 
-func (s slot) used() bool     { return s.typ != 0 && s.count != 0 }
+// used reports whether Linux sees a partition here. As it does, that looks at
+// the length only: type 0 with a length is a partition (/dev/sda1).
+func (s slot) used() bool     { return s.count != 0 }
 func (s slot) extended() bool { return s.typ == 0x05 || s.typ == 0x0f || s.typ == 0x85 }
 
 // parseMBR decodes 512 bytes. A boot sector of FAT or NTFS ends in 55 AA too,
@@ -74,8 +76,10 @@ func (m mbr) protective() bool {
 	return slices.ContainsFunc(m.slots[:], func(s slot) bool { return s.typ == typeProtective && s.count != 0 })
 }
 
+// hybrid reports whether the MBR beside a GPT lists partitions of its own. Of
+// type 0 they are none to the firmware, and Linux reads the GPT only.
 func (m mbr) hybrid() bool {
-	return slices.ContainsFunc(m.slots[:], func(s slot) bool { return s.used() && s.typ != typeProtective })
+	return slices.ContainsFunc(m.slots[:], func(s slot) bool { return s.used() && s.typ != 0 && s.typ != typeProtective })
 }
 
 func (s slot) entry(number int, base int64) Entry {
@@ -113,66 +117,103 @@ func (t *Table) addMBR(img disk.Image, m mbr) error {
 	return err
 }
 
-// readLogical follows the chain of extended boot records in the container. In
-// each, the first slot is a logical partition, counted from that record, and
-// the second the next record, counted from the container's start. A record is
-// visited once only, so that a chain that bites its tail ends.
+// readLogical follows the chain of extended boot records in the container, as
+// Linux does (block/partitions/msdos.c). In each, the first slot is a logical
+// partition, counted from that record, and the second the next record, counted
+// from the container's start; but either may come first, and slots 3 and 4 may
+// hold logical partitions too (see [ebr.logical]). A record is visited once
+// only, so that a chain that bites its tail ends.
 func readLogical(img disk.Image, container slot) ([]Entry, error) {
 	var es []Entry
-	first := int64(container.start)
-	last := first + int64(container.count)
+	c := sectors{int64(container.start), int64(container.start) + int64(container.count)}
 	seen := map[int64]bool{}
-	for at := first; ; {
-		if seen[at] {
-			return es, fmt.Errorf("%w extended partition: the chain of logical partitions returns to sector %d", ErrFormat, at)
+	for r := (ebr{sectors: c}); ; {
+		if seen[r.first] {
+			return es, fmt.Errorf("%w extended partition: the chain of logical partitions returns to sector %d", ErrFormat, r.first)
 		}
-		seen[at] = true
-		slots, err := readEBR(img, at)
-		if err != nil {
+		seen[r.first] = true
+		if err := r.read(img); err != nil {
 			return es, err
 		}
-		next := int64(0)
-		for _, s := range slots {
-			switch {
-			case !s.used():
-			case s.extended():
-				next = first + int64(s.start)
-			case len(es) == maxLogical:
+		for _, s := range r.logical(c) {
+			if len(es) == maxLogical {
 				return es, fmt.Errorf("%w extended partition: more than %d logical partitions", ErrFormat, maxLogical)
-			default:
-				e := s.entry(5+len(es), at)
-				e.Logical = true
-				es = append(es, e)
-				if e.Offset <= at*sector || e.Offset+e.Length > last*sector {
-					return es, fmt.Errorf("%w extended partition: logical %v leaves its container, sectors %d to %d", ErrFormat, e, first, last)
-				}
+			}
+			e := s.entry(5+len(es), r.first)
+			e.Logical = true
+			es = append(es, e)
+			if e.Offset <= r.first*sector || e.Offset+e.Length > c.end*sector {
+				return es, fmt.Errorf("%w extended partition: logical %v leaves its container, sectors %d to %d", ErrFormat, e, c.first, c.end)
 			}
 		}
-		if next == 0 {
-			return es, nil
+		next, ok, err := r.next(c)
+		if err != nil || !ok {
+			return es, err
 		}
-		if next < first || next >= last {
-			return es, fmt.Errorf("%w extended partition: the record at sector %d points to sector %d outside of it", ErrFormat, at, next)
-		}
-		at = next
+		r = ebr{sectors: next}
 	}
 }
 
-// readEBR reads the first two slots of the extended boot record at a sector.
-// The first record of an empty container may be blank.
-func readEBR(img disk.Image, at int64) ([]slot, error) {
+// sectors is a run of sectors of the disk: [first, end).
+type sectors struct{ first, end int64 }
+
+// ebr is an extended boot record: the first of the sectors that the link to it,
+// or for the first one the container, has.
+type ebr struct {
+	sectors
+	slots [4]slot
+}
+
+// read reads the record's slots.
+func (r *ebr) read(img disk.Image) error {
 	b := make([]byte, sector)
-	if err := readat.Full(img, b, at*sector); errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("%w extended partition: its boot record at sector %d lies behind the end of the disk", ErrFormat, at)
+	if err := readat.Full(img, b, r.first*sector); errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w extended partition: its boot record at sector %d lies behind the end of the disk", ErrFormat, r.first)
 	} else if err != nil {
-		return nil, fmt.Errorf("extended boot record at sector %d: %w", at, err)
+		return fmt.Errorf("extended boot record at sector %d: %w", r.first, err)
 	}
 	if b[510] != 0x55 || b[511] != 0xaa {
-		return nil, fmt.Errorf("%w extended partition: no boot record at sector %d", ErrFormat, at)
+		return fmt.Errorf("%w extended partition: no boot record at sector %d", ErrFormat, r.first)
 	}
-	slots, ok := parseSlots(b)
-	if !ok {
-		return nil, fmt.Errorf("%w extended partition: the boot record at sector %d has impossible flags", ErrFormat, at)
+	var ok bool
+	if r.slots, ok = parseSlots(b); !ok {
+		return fmt.Errorf("%w extended partition: the boot record at sector %d has impossible flags", ErrFormat, r.first)
 	}
-	return slots[:2], nil
+	return nil
+}
+
+// logical lists the slots that are partitions. Slots 3 and 4 may hold garbage:
+// as Linux does, those are passed over that leave the record's own sectors or
+// the container c.
+func (r *ebr) logical(c sectors) []slot {
+	var out []slot
+	for i, s := range r.slots {
+		end := r.first + int64(s.start) + int64(s.count)
+		if s.used() && !s.extended() && (i < 2 || end <= min(r.end, c.end)) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// next is where the record's link leads; ok is false at the end of the chain.
+// Of two links Linux follows the first: what lies behind the other one can't be
+// known to be nothing, so that is an error, as a link out of the container c is.
+func (r *ebr) next(c sectors) (next sectors, ok bool, err error) {
+	for _, s := range r.slots {
+		if !s.used() || !s.extended() {
+			continue
+		}
+		if ok {
+			return next, false, fmt.Errorf("%w extended partition: the record at sector %d links to two others, at sectors %d and %d",
+				ErrFormat, r.first, next.first, c.first+int64(s.start))
+		}
+		ok = true
+		next.first = c.first + int64(s.start)
+		next.end = next.first + int64(s.count)
+	}
+	if ok && next.first >= c.end {
+		return next, false, fmt.Errorf("%w extended partition: the record at sector %d points to sector %d outside of it", ErrFormat, r.first, next.first)
+	}
+	return next, ok, nil
 }

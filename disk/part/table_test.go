@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"strconv"
@@ -239,6 +240,14 @@ func TestReadHostile(t *testing.T) {
 			"logical out of its container", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 10, 200})}),
 			"malformed extended partition: logical partition 5 (type 83, bytes 56320 to 158720) leaves its container, sectors 100 to 200",
 		},
+		{
+			"two links", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 5, 10, 10}, [4]uint32{}, [4]uint32{0, 5, 20, 10}), 110: mbrBytes()}),
+			"malformed extended partition: the record at sector 100 links to two others, at sectors 110 and 120",
+		},
+		{
+			"no type, past the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 100, 10}, [4]uint32{0, 0, 2000, 100})}),
+			"malformed partition table: partition 2 (type 00, bytes 1024000 to 1075200) leaves the disk of 1048576 bytes",
+		},
 		{"logical overlap", at(mib, map[int][]byte{
 			0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 1, 50}, [4]uint32{0, 5, 10, 50}), 110: mbrBytes([4]uint32{0, 0x83, 1, 5}),
 		}), "malformed partition table: partition 6 (type 83, bytes 56832 to 59392) overlaps partition 5 (type 83, bytes 51712 to 77312)"},
@@ -260,6 +269,52 @@ func TestReadHostile(t *testing.T) {
 			t.Errorf("Read: %v; want %s", err, want)
 		}
 	})
+}
+
+// TestReadOdd has tables that no tool makes and Linux reads: what it calls a
+// partition is one here, too (block/partitions/msdos.c).
+func TestReadOdd(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		sectors map[int][]byte
+		want    []string // number, first sector, length in sectors, type
+	}{
+		{"no type", map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 100, 10}, [4]uint32{0, 0, 200, 10}, [4]uint32{0, 0x83, 300, 0})}, []string{"1 100+10 83", "2 200+10 00"}},
+		{"no types at all", map[int][]byte{0: mbrBytes([4]uint32{}, [4]uint32{0, 0, 200, 10})}, []string{"2 200+10 00"}},
+		{"logical without type", map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0, 10, 20})}, []string{"1 100+100 05", "5 110+20 00"}},
+		{"four in a record", map[int][]byte{
+			0:   mbrBytes([4]uint32{0, 5, 100, 100}),
+			100: mbrBytes([4]uint32{0, 0x83, 10, 10}, [4]uint32{0, 5, 50, 50}, [4]uint32{0, 0x82, 20, 10}, [4]uint32{0, 0x83, 30, 10}),
+			150: mbrBytes([4]uint32{0, 0x83, 1, 40}, [4]uint32{}, [4]uint32{0, 0x83, 41, 10}, [4]uint32{0, 0x83, 41, 9}),
+		}, []string{"1 100+100 05", "5 110+10 83", "6 120+10 82", "7 130+10 83", "8 151+40 83", "9 191+9 83"}},
+		{"garbage in slot 3", map[int][]byte{
+			0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 10, 10}, [4]uint32{}, [4]uint32{0, 0x20, 0x6f727245, 0x65746f67}),
+		}, []string{"1 100+100 05", "5 110+10 83"}},
+		{"the link first", map[int][]byte{
+			0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 5, 50, 50}), 150: mbrBytes([4]uint32{0, 0x83, 1, 10}),
+		}, []string{"1 100+100 05", "5 151+10 83"}},
+		{"a link in slot 4", map[int][]byte{
+			0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{}, [4]uint32{}, [4]uint32{}, [4]uint32{0, 15, 50, 50}), 150: mbrBytes([4]uint32{0, 0x83, 1, 10}),
+		}, []string{"1 100+100 05", "5 151+10 83"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := make([]byte, mib)
+			for s, data := range tt.sectors {
+				copy(b[s*512:], data)
+			}
+			table, err := Read(newMemory(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range table.Entries {
+				got = append(got, fmt.Sprintf("%d %d+%d %s", e.Number, e.Offset/512, e.Length/512, e.Type))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("partitions (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestReadNoTable(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 
 func mbrTypeName(t byte) string {
 	return map[byte]string{
-		0x01: "FAT12", 0x04: "FAT16 up to 32 MiB", 0x05: "extended", 0x06: "FAT16", 0x07: "NTFS, exFAT or HPFS",
+		0x00: "no type", 0x01: "FAT12", 0x04: "FAT16 up to 32 MiB", 0x05: "extended", 0x06: "FAT16", 0x07: "NTFS, exFAT or HPFS",
 		0x0b: "FAT32", 0x0c: "FAT32 (LBA)", 0x0e: "FAT16 (LBA)", 0x0f: "extended (LBA)",
 		0x11: "hidden FAT12", 0x12: "vendor diagnostics", 0x17: "hidden NTFS", 0x1b: "hidden FAT32", 0x1c: "hidden FAT32 (LBA)",
 		0x27: "Windows recovery", 0x42: "Windows dynamic disk", 0x63: "GNU HURD or UNIX SysV", 0x80: "old Minix",
