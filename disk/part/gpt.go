@@ -27,11 +27,10 @@ const (
 // gptHeader is the part of a GPT header (UEFI 2.10, table 5.5) that is used.
 // Numbers are sectors of the table's size.
 type gptHeader struct {
-	backupLBA, firstUsable, lastUsable int64
-	diskGUID                           string
-	arrayLBA                           int64
-	count, size                        int
-	arrayCRC                           uint32
+	diskGUID    string
+	arrayLBA    int64
+	count, size int
+	arrayCRC    uint32
 }
 
 // readGPT tries the primary header with sectors of 512 and 4096 bytes, then
@@ -130,24 +129,11 @@ func parseGPTHeader(b []byte, lba int64) (gptHeader, error) {
 		return gptHeader{}, bad("%d entries of %d bytes", count, size)
 	}
 	const maxLBA = 1 << 50 // far above any disk; keeps the products in range
-	h := gptHeader{diskGUID: guid(b[56:72]), count: int(count), size: int(size), arrayCRC: le.Uint32(b[88:])}
-	for _, f := range []struct {
-		name string
-		at   int
-		to   *int64
-	}{
-		{"backup header", 32, &h.backupLBA},
-		{"first usable", 40, &h.firstUsable},
-		{"last usable", 48, &h.lastUsable},
-		{"entries", 72, &h.arrayLBA},
-	} {
-		v := le.Uint64(b[f.at:])
-		if v > maxLBA {
-			return gptHeader{}, bad("%s at sector %d", f.name, v)
-		}
-		*f.to = int64(v)
+	array := le.Uint64(b[72:])
+	if array > maxLBA {
+		return gptHeader{}, bad("entries at sector %d", array)
 	}
-	return h, nil
+	return gptHeader{diskGUID: guid(b[56:72]), arrayLBA: int64(array), count: int(count), size: int(size), arrayCRC: le.Uint32(b[88:])}, nil
 }
 
 // parseGPTEntry decodes one entry. ok is false for an unused one.
