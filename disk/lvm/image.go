@@ -31,8 +31,9 @@ func (vg VG) Pieces(name string) ([]Piece, error) {
 		return nil, fmt.Errorf("logical volume %s/%s is not linear but %s", vg.Name, name, strings.Join(lv.Types(), ", "))
 	}
 	var ps []Piece
+	members := vg.members()
 	for _, s := range lv.Segments {
-		m := vg.PVs[slices.IndexFunc(vg.PVs, func(m Member) bool { return m.Name == s.Stripes[0].PV })]
+		m := members[s.Stripes[0].PV]
 		if vg.ExtentSize > 0 && m.PECount > (maxBytes-m.PEStart)/vg.ExtentSize {
 			return nil, fmt.Errorf("%w: physical volume %s has %d extents of %d bytes", ErrFormat, m.Name, m.PECount, vg.ExtentSize)
 		}

@@ -41,11 +41,7 @@ type PV struct {
 	UUID     string // in LVM's groups
 	Size     int64  // bytes
 	Label    int    // the sector that holds the label, 0 to 3
-	Data     []Area // Length 0 means up to the end
 	Metadata []Area // none where metadata is kept on other PVs only
-	// Bootloader is the area that LVM leaves to boot loaders; Length 0 if there
-	// is none.
-	Bootloader Area
 	// Text is the metadata of the volume group in its newest readable form,
 	// VG what it says. Both are empty for a PV without a group or without a
 	// metadata area.
@@ -102,9 +98,9 @@ func readLabel(img disk.Image) (PV, error) {
 	return PV{}, fmt.Errorf("%w: no label in sectors 0 to 3", ErrFormat)
 }
 
-// parseLabel decodes the label sector: label header, PV header, lists of data
-// and metadata areas that each end with zeros, and the extension with the list
-// of boot loader areas.
+// parseLabel decodes the label sector: label header, PV header, and lists of
+// data and metadata areas that each end with zeros. Where data begins the
+// group's metadata says, and the extension behind the lists is of no use here.
 func parseLabel(b []byte, number int) (PV, error) {
 	le := binary.LittleEndian
 	if crc(b[20:]) != le.Uint32(b[16:]) {
@@ -116,18 +112,12 @@ func parseLabel(b []byte, number int) (PV, error) {
 	}
 	h := b[at:]
 	pv := PV{UUID: part.LVMUUID(h[:32]), Size: clamp(le.Uint64(h[32:])), Label: number}
-	h = h[40:]
-	var err error
-	if pv.Data, h, err = parseAreas(h); err != nil {
+	_, h, err := parseAreas(h[40:])
+	if err != nil {
 		return PV{}, fmt.Errorf("label in sector %d: data areas: %w", number, err)
 	}
-	if pv.Metadata, h, err = parseAreas(h); err != nil {
+	if pv.Metadata, _, err = parseAreas(h); err != nil {
 		return PV{}, fmt.Errorf("label in sector %d: metadata areas: %w", number, err)
-	}
-	if len(h) >= 8 && le.Uint32(h) > 0 { // the extension's version
-		if boot, _, err := parseAreas(h[8:]); err == nil && len(boot) > 0 {
-			pv.Bootloader = boot[0]
-		}
 	}
 	return pv, nil
 }

@@ -159,10 +159,10 @@ func TestAgainstLVM(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := l.report("pvs", "-o", "pv_uuid,pe_start,pv_ba_start,pv_ba_size,dev_size,vg_uuid,vg_seqno,vg_extent_size", l.loops[i]).Report[0].PV[0]
+		want := l.report("pvs", "-o", "pv_uuid,pe_start,dev_size,vg_uuid,vg_seqno,vg_extent_size", l.loops[i]).Report[0].PV[0]
 		m := pv.VG.PVs[i]
 		got := map[string]string{
-			"pv_uuid": pv.UUID, "pe_start": fmt.Sprint(m.PEStart), "pv_ba_start": fmt.Sprint(pv.Bootloader.Offset), "pv_ba_size": fmt.Sprint(pv.Bootloader.Length),
+			"pv_uuid": pv.UUID, "pe_start": fmt.Sprint(m.PEStart),
 			"dev_size": fmt.Sprint(pv.Size), "vg_uuid": pv.VG.UUID, "vg_seqno": fmt.Sprint(pv.VG.Seqno), "vg_extent_size": fmt.Sprint(pv.VG.ExtentSize),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -371,6 +371,46 @@ cow_store = "before"
 	}
 }
 
+// TestParseLarge has groups at the limits, which are read without work that
+// grows with more than their size, and beyond them.
+func TestParseLarge(t *testing.T) {
+	group := func(pvs, lvs, segments int) []byte {
+		var b strings.Builder
+		b.WriteString("vg0 {\nextent_size = 8192\nphysical_volumes {\n")
+		for i := range pvs {
+			fmt.Fprintf(&b, "pv%d { pe_count = 1000000 }\n", i)
+		}
+		b.WriteString("}\nlogical_volumes {\n")
+		for i := range lvs {
+			fmt.Fprintf(&b, "lv%d {\n", i)
+			for j := range segments {
+				fmt.Fprintf(&b, "segment%d { start_extent = %d extent_count = 1 type = \"striped\" stripes = [ \"pv%d\", %d ] }\n", j, j, pvs-1, j)
+			}
+			b.WriteString("}\n")
+		}
+		b.WriteString("}\n}\n")
+		return []byte(b.String())
+	}
+	vg, err := ParseMetadata(group(maxPVs, 1, 20_000))
+	if err != nil || len(vg.PVs) != maxPVs || vg.LVs[0].Extents() != 20_000 {
+		t.Errorf("ParseMetadata: %v, %d physical volumes; want all %d, and 20000 segments", err, len(vg.PVs), maxPVs)
+	}
+	if ps, err := vg.Pieces("lv0"); err != nil || len(ps) != 20_000 {
+		t.Errorf("Pieces: %d, %v; want 20000", len(ps), err)
+	}
+	if vg, err = ParseMetadata(group(1, maxLVs, 1)); err != nil || len(vg.LVs) != maxLVs {
+		t.Errorf("ParseMetadata: %v, %d logical volumes; want all %d", err, len(vg.LVs), maxLVs)
+	}
+	for text, want := range map[string]string{
+		string(group(maxPVs+1, 0, 0)): "malformed lvm metadata: vg vg0: 1025 physical volumes, where at most 1024 are read",
+		string(group(1, maxLVs+1, 1)): "malformed lvm metadata: vg vg0: 4097 logical volumes, where at most 4096 are read",
+	} {
+		if _, err := ParseMetadata([]byte(text)); err == nil || err.Error() != want || !errors.Is(err, ErrFormat) {
+			t.Errorf("ParseMetadata: %v; want %s", err, want)
+		}
+	}
+}
+
 func FuzzLVMMetadata(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte(strings.Repeat("a{", 20)))
@@ -409,8 +449,8 @@ func FuzzLVMLabel(f *testing.F) {
 		b = bytes.Clone(b[:512])
 		sum := crc(b[20:])
 		b[16], b[17], b[18], b[19] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
-		if pv, err := parseLabel(b, 1); err == nil && (len(pv.Data) > maxAreas || len(pv.Metadata) > maxAreas) {
-			t.Errorf("%d and %d areas", len(pv.Data), len(pv.Metadata))
+		if pv, err := parseLabel(b, 1); err == nil && len(pv.Metadata) > maxAreas {
+			t.Errorf("%d areas", len(pv.Metadata))
 		}
 	})
 }

@@ -75,12 +75,14 @@ func (l LV) Visible() bool { return slices.Contains(l.Status, "VISIBLE") }
 // "linear".
 func (l LV) Types() []string {
 	var ts []string
+	seen := map[string]bool{}
 	for _, s := range l.Segments {
 		t := s.Type
 		if s.Linear() {
 			t = "linear"
 		}
-		if !slices.Contains(ts, t) {
+		if !seen[t] {
+			seen[t] = true
 			ts = append(ts, t)
 		}
 	}
@@ -92,6 +94,10 @@ const (
 	maxExtentSize = 1 << 40
 	maxExtents    = 1 << 32
 	maxBytes      = 1 << 62
+	// What a group may have: far more than the VM has disks, or an admin makes
+	// volumes, and few enough for work that grows with the product of both.
+	maxPVs = 1024
+	maxLVs = 4096
 )
 
 // ParseMetadata reads the text of a volume group, as in a metadata area or a
@@ -119,25 +125,39 @@ func readVG(name string, g *node) (VG, error) {
 		return VG{}, fmt.Errorf("%w: vg %s: extent_size %d sectors", ErrFormat, name, sectors)
 	}
 	vg.ExtentSize = sectors * sector
-	if pvs := g.group("physical_volumes"); pvs != nil {
-		for _, k := range pvs.order {
-			m, err := readMember(k, pvs.group(k))
-			if err != nil {
-				return VG{}, fmt.Errorf("vg %s: %w", name, err)
-			}
-			vg.PVs = append(vg.PVs, m)
-		}
+	pvs, lvs := g.section("physical_volumes"), g.section("logical_volumes")
+	if n := len(pvs.order); n > maxPVs {
+		return VG{}, fmt.Errorf("%w: vg %s: %d physical volumes, where at most %d are read", ErrFormat, name, n, maxPVs)
 	}
-	if lvs := g.group("logical_volumes"); lvs != nil {
-		for _, k := range lvs.order {
-			lv, err := vg.readLV(k, lvs.group(k))
-			if err != nil {
-				return VG{}, fmt.Errorf("vg %s: %w", name, err)
-			}
-			vg.LVs = append(vg.LVs, lv)
+	if n := len(lvs.order); n > maxLVs {
+		return VG{}, fmt.Errorf("%w: vg %s: %d logical volumes, where at most %d are read", ErrFormat, name, n, maxLVs)
+	}
+	for _, k := range pvs.order {
+		m, err := readMember(k, pvs.group(k))
+		if err != nil {
+			return VG{}, fmt.Errorf("vg %s: %w", name, err)
 		}
+		vg.PVs = append(vg.PVs, m)
+	}
+	members := vg.members()
+	for _, k := range lvs.order {
+		lv, err := readLV(k, lvs.group(k), members, vg.ExtentSize)
+		if err != nil {
+			return VG{}, fmt.Errorf("vg %s: %w", name, err)
+		}
+		vg.LVs = append(vg.LVs, lv)
 	}
 	return vg, nil
+}
+
+// members are the group's physical volumes by the names that segments call
+// them.
+func (vg VG) members() map[string]*Member {
+	out := make(map[string]*Member, len(vg.PVs))
+	for i := range vg.PVs {
+		out[vg.PVs[i].Name] = &vg.PVs[i]
+	}
+	return out
 }
 
 func readMember(name string, g *node) (Member, error) {
@@ -154,7 +174,9 @@ func readMember(name string, g *node) (Member, error) {
 	}, nil
 }
 
-func (vg VG) readLV(name string, g *node) (LV, error) {
+// readLV reads a logical volume of a group with these members and extents of
+// that many bytes.
+func readLV(name string, g *node, members map[string]*Member, extentSize int64) (LV, error) {
 	if g == nil {
 		return LV{}, fmt.Errorf("%w: logical volume %s is no section", ErrFormat, name)
 	}
@@ -164,7 +186,7 @@ func (vg VG) readLV(name string, g *node) (LV, error) {
 		if s == nil || !strings.HasPrefix(k, "segment") {
 			continue
 		}
-		seg, err := vg.readSegment(s)
+		seg, err := readSegment(s, members)
 		if err != nil {
 			return LV{}, fmt.Errorf("logical volume %s, %s: %w", name, k, err)
 		}
@@ -178,13 +200,13 @@ func (vg VG) readLV(name string, g *node) (LV, error) {
 		}
 		next += s.Count
 	}
-	if next > maxBytes/vg.ExtentSize {
-		return LV{}, fmt.Errorf("%w: logical volume %s: %d extents of %d bytes", ErrFormat, name, next, vg.ExtentSize)
+	if next > maxBytes/extentSize {
+		return LV{}, fmt.Errorf("%w: logical volume %s: %d extents of %d bytes", ErrFormat, name, next, extentSize)
 	}
 	return lv, nil
 }
 
-func (vg VG) readSegment(g *node) (Segment, error) {
+func readSegment(g *node, members map[string]*Member) (Segment, error) {
 	s := Segment{Start: g.number("start_extent"), Count: g.number("extent_count"), Type: g.text("type")}
 	if s.Start < 0 || s.Start > maxExtents || s.Count <= 0 || s.Count > maxExtents {
 		return Segment{}, fmt.Errorf("%w: %d extents from %d", ErrFormat, s.Count, s.Start)
@@ -199,12 +221,12 @@ func (vg VG) readSegment(g *node) (Segment, error) {
 	for i := 0; i+1 < len(list); i += 2 {
 		pv, ok1 := list[i].(string)
 		pe, ok2 := list[i+1].(int64)
-		m := slices.IndexFunc(vg.PVs, func(m Member) bool { return m.Name == pv })
-		if !ok1 || !ok2 || m < 0 {
+		m := members[pv]
+		if !ok1 || !ok2 || m == nil {
 			return Segment{}, fmt.Errorf("%w: stripe on %v at %v", ErrFormat, list[i], list[i+1])
 		}
-		if pe < 0 || pe >= vg.PVs[m].PECount || (len(list) == 2 && s.Count > vg.PVs[m].PECount-pe) {
-			return Segment{}, fmt.Errorf("%w: %d extents from %d on %s, which has %d", ErrFormat, s.Count, pe, pv, vg.PVs[m].PECount)
+		if pe < 0 || pe >= m.PECount || (len(list) == 2 && s.Count > m.PECount-pe) {
+			return Segment{}, fmt.Errorf("%w: %d extents from %d on %s, which has %d", ErrFormat, s.Count, pe, pv, m.PECount)
 		}
 		s.Stripes = append(s.Stripes, Stripe{PV: pv, PE: pe})
 	}

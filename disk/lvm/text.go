@@ -32,6 +32,14 @@ func (n *node) group(key string) *node {
 	return g
 }
 
+// section is a group that may be missing: it is empty then.
+func (n *node) section(key string) *node {
+	if g := n.group(key); g != nil {
+		return g
+	}
+	return &node{}
+}
+
 func (n *node) text(key string) string {
 	s, _ := n.values[key].(string)
 	return s
