@@ -146,3 +146,35 @@ func TestDamage(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadable has a sector among stage 2's that the disk can't read: the copy
+// in the map is taken.
+func TestUnreadable(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		bus    string
+		sector int
+	}{
+		{"first sector", "virtio-blk", Stage2Sector},
+		{"last sector of its code", "virtio-blk", Stage2Sector + 3},
+		{"on virtio-scsi", "virtio-scsi", Stage2Sector + 1},
+		{"on AHCI", "ahci", Stage2Sector + 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d, m := bootable(t)
+			d.install(t, m, true)
+			vm := hardware{bus: tt.bus, bad: tt.sector}.boot(t, d.save(t))
+			vm.expect("LILO ")
+			vm.starts(d, m, autoLinux)
+		})
+	}
+	t.Run("in a kernel", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		d.install(t, m, true)
+		vm := hardware{bad: int(m.Images[0].Kernel.Runs[3].LBA) + 7}.boot(t, d.save(t))
+		vm.expect("Its kernel can't be read: disk error ")
+		vm.starts(d, m, autoOld)
+	})
+}

@@ -40,6 +40,17 @@ type hardware struct {
 	vga    bool
 	com2   bool // the console is COM2
 	locked bool // the disk can't be written
+	bad    int  // a sector that can't be read
+}
+
+// drive describes the disk in a file.
+func (h *hardware) drive(disk string) string {
+	disk = strings.ReplaceAll(disk, ",", ",,")
+	s := fmt.Sprintf("if=none,id=d0,format=raw,cache=unsafe,readonly=%s", map[bool]string{true: "on", false: "off"}[h.locked])
+	if h.bad == 0 {
+		return s + ",file=" + disk
+	}
+	return s + fmt.Sprintf(",file.driver=blkdebug,file.image.driver=file,file.image.filename=%s,file.inject-error.0.event=read_aio,file.inject-error.0.sector=%d", disk, h.bad)
 }
 
 func (h *hardware) args() []string {
@@ -71,7 +82,7 @@ func (h hardware) boot(tb testing.TB, disk string) *machine {
 		"-accel", "tcg", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=c0,signal=off",
 		"-monitor", "unix:" + strings.ReplaceAll(m.monitor, ",", ",,") + ",server=on,wait=off",
-		"-drive", fmt.Sprintf("if=none,id=d0,format=raw,cache=unsafe,readonly=%s,file=%s", map[bool]string{true: "on", false: "off"}[h.locked], strings.ReplaceAll(disk, ",", ",,")),
+		"-drive", h.drive(disk),
 	}, h.args()...)...)
 	in, err := m.cmd.StdinPipe()
 	if err != nil {

@@ -70,6 +70,7 @@ load:	mov	word [dap.offset], STAGE2
 	movsd
 	mov	bp, si
 	mov	si, dap
+	mov	word [si + 2], 1	; a failure may have made it 0
 	mov	ah, 0x42
 	mov	dl, [boot_drive]
 	push	bp
@@ -130,7 +131,7 @@ putc:	pusha
 
 align 4, db 0
 dap:	db	16, 0
-	dw	1			; sectors
+	dw	0			; sectors
 .offset: dw	0
 	dw	0			; segment
 .lba:	dq	0
