@@ -271,8 +271,25 @@ func TestTime(t *testing.T) {
 		d.install(t, m, true)
 		vm := hardware{}.boot(t, d.save(t))
 		vm.expect("Password of Linux: ")
-		vm.expect("That isn't the password.\nboot: ")
+		vm.expect("No password was typed in time.\nboot: ")
 		vm.send("LinuxOLD\r")
 		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
+	})
+	t.Run("a key ends the password's timeout", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		m.Timeout = 40
+		p, err := NewPassword("open sesame", strings.NewReader("0123456789abcdef"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Images[0].Password = p
+		d.install(t, m, true)
+		vm := hardware{}.boot(t, d.save(t))
+		vm.expect("Password of Linux: ")
+		vm.send("o")
+		time.Sleep(5 * time.Second)
+		vm.send("pen sesame\r")
+		vm.starts(d, m, autoLinux)
 	})
 }
