@@ -19,11 +19,16 @@ func TestDamage(t *testing.T) {
 		}
 		return le.Uint64(mapFile[index[lba]*SectorSize+ref:])
 	}
+	// entry changes the first image's descriptor.
+	entry := func(d *testDisk, _ *Menu, b []byte, _ []uint64) {
+		flip(d, binary.LittleEndian.Uint64(b[headerImageAt:]), 60)
+	}
 	for _, tt := range []struct {
-		name string
-		harm func(d *testDisk, m *Menu, mapFile []byte, lbas []uint64)
-		want []string // on the console, in order
-		line string   // of the kernel that is started, if any
+		name   string
+		change func(m *Menu)
+		harm   func(d *testDisk, m *Menu, mapFile []byte, lbas []uint64)
+		want   []string // on the console, in order
+		line   string   // of the kernel that is started, if any
 	}{
 		{
 			name: "kernel",
@@ -67,11 +72,34 @@ func TestDamage(t *testing.T) {
 			line: autoOld,
 		},
 		{
-			name: "image's entry",
+			name: "default image's entry",
+			harm: entry,
+			want: []string{"The boot map's entry of an image isn't where lilo left it: sector ", "Booting the next image instead. Run lilo there.", "Loading LinuxOLD"},
+			line: autoOld,
+		},
+		{
+			name:   "default image's entry, and nobody at the prompt",
+			change: func(m *Menu) { m.Prompt, m.Timeout = true, 10 },
+			harm:   entry,
+			want:   []string{"The boot map's entry of an image", "\nboot: ", "Booting the next image instead. Run lilo there."},
+			line:   autoOld,
+		},
+		{
+			name:   "default image's entry, which is the last one",
+			change: func(m *Menu) { m.Images[0], m.Images[1], m.Default = m.Images[1], m.Images[0], 1 },
 			harm: func(d *testDisk, _ *Menu, b []byte, _ []uint64) {
-				flip(d, binary.LittleEndian.Uint64(b[headerImageAt:]), 60)
+				flip(d, binary.LittleEndian.Uint64(b[headerImageAt+8:]), 60)
 			},
-			want: []string{"The boot map's entry of an image isn't where lilo left it: sector ", "\nboot: "},
+			want: []string{"The boot map's entry of an image", "Booting the next image instead. Run lilo there."},
+			line: autoOld,
+		},
+		{
+			name: "all entries",
+			harm: func(d *testDisk, m *Menu, b []byte, lbas []uint64) {
+				entry(d, m, b, lbas)
+				flip(d, binary.LittleEndian.Uint64(b[headerImageAt+8:]), 60)
+			},
+			want: []string{"The boot map's entry of an image", "The boot map's entry of an image", "No image is left. Start a rescue system", "\nboot: "},
 		},
 		{
 			name: "everything",
@@ -129,6 +157,9 @@ func TestDamage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			d, m := bootable(t)
+			if tt.change != nil {
+				tt.change(m)
+			}
 			b, lbas := d.install(t, m, true)
 			tt.harm(d, m, b, lbas)
 			if _, err := Verify(t.Context(), bytes.NewReader(d.bytes), int64(len(d.bytes))); err == nil && tt.name != "behind the initrd's last byte" {
