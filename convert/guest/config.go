@@ -9,7 +9,8 @@ import (
 )
 
 // Config is what of a guest's files its conversion is made from. Paths are
-// absolute in the guest. Texts are as the guest has them: nothing is cleaned.
+// absolute in the guest. Texts are as the guest has them, but for passwords, which
+// [Mask] has hidden: nothing is cleaned.
 type Config struct {
 	Files    map[string]File     // configuration, by path
 	Links    map[string]Link     // links to kernels and initrds that are there, and masks of services
@@ -26,6 +27,8 @@ type Config struct {
 	Codename string              // of the release: bookworm
 	Status   []byte              // all of dpkg's records; nil where lvm2 is installed
 	Tools    Tools               // VMware's own, not open-vm-tools
+
+	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
 }
 
 // File is a regular file.
@@ -59,8 +62,8 @@ func Unescape(s string) string { return unescape(s) }
 // configFiles are what conversions edit or are decided by.
 func configFiles() []string {
 	return []string{
-		"etc/fstab", "etc/crypttab", "etc/default/grub", "etc/kernel-img.conf", "etc/lilo.conf", "etc/selinux/config",
-		"etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/resume", "etc/lvm/devices/system.devices", "etc/lvm/lvm.conf", "etc/lvm/lvmlocal.conf",
+		"etc/fstab", "etc/crypttab", "etc/kernel-img.conf", "etc/lilo.conf", "etc/selinux/config", "etc/apt/preferences.d/esxodus-boot",
+		"etc/lvm/devices/system.devices", "etc/lvm/lvm.conf", "etc/lvm/lvmlocal.conf",
 	}
 }
 
@@ -76,12 +79,11 @@ func SystemDirs() []string {
 // probes are paths whose presence decides something.
 func probes() []string {
 	return []string{
-		"usr/sbin/lvm", "sbin/lvm", "usr/sbin/lilo", "sbin/lilo", "boot/map", "boot/grub", "boot/grub2", "boot/grub/grub.cfg",
+		"usr/sbin/lvm", "sbin/lvm", "usr/sbin/lilo", "sbin/lilo", "boot/map", "boot/grub", "boot/grub/grub.cfg",
 		"usr/bin/systemctl", "bin/systemctl", "usr/lib/systemd/system/qemu-guest-agent.service", "lib/systemd/system/qemu-guest-agent.service", "usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link",
-		"usr/bin/dracut", "sbin/dracut", "usr/lib/kernel/install.d", "etc/kernel/postinst.d", "usr/sbin/setfiles", "sbin/setfiles",
-		"usr/sbin/update-initramfs", "usr/bin/vmware-uninstall-tools.pl", "usr/lib/vmware-tools/bin/vmware-uninstall-tools.pl",
+		"usr/bin/dracut", "sbin/dracut", "usr/sbin/setfiles", "sbin/setfiles", "usr/bin/apt-get", "usr/bin/debconf-set-selections",
+		"usr/bin/vmware-uninstall-tools.pl", "usr/lib/vmware-tools/bin/vmware-uninstall-tools.pl",
 		"usr/bin/vmtoolsd", "usr/bin/vmware-user-suid-wrapper", "usr/lib/sysimage/rpm", "var/lib/rpm",
-		"usr/share/grub/default/grub", "lib/udev/rules.d/69-lvm.rules", "usr/lib/udev/rules.d/69-lvm.rules",
 	}
 }
 
@@ -91,7 +93,7 @@ func (l *look) config() {
 		return
 	}
 	c := Config{Files: map[string]File{}, Links: map[string]Link{}, Has: map[string]bool{}, Dirs: map[string]string{}, Owned: map[string][]string{}}
-	for _, name := range configFiles() {
+	for _, name := range slices.Concat(configFiles(), l.tree.resumeFiles(), l.tree.unitFiles()) {
 		l.capture(&c, name)
 	}
 	for _, name := range l.tree.glob("etc/systemd/network", "*.link") {
@@ -115,9 +117,10 @@ func (l *look) config() {
 		}
 	}
 	c.Boot = l.tree.list("boot")
-	c.Cmdline, c.Image = l.defaultBoot()
+	c.Cmdline, c.Image = l.guest.Config.Cmdline, l.guest.Config.Image
 	c.Guarded = l.guarded()
 	c.Tools = l.tools()
+	c.NICDrivers = l.nicDrivers()
 	l.packages(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
 		if b, ok := l.read(name, maxFile); ok {
@@ -132,7 +135,8 @@ func (l *look) capture(c *Config, name string) {
 	if err == nil {
 		var b []byte
 		if b, err = l.tree.readFile(real, maxFile); err == nil {
-			c.Files["/"+name] = File{Path: "/" + real, Text: string(b)}
+			text, _ := Mask(string(b)) // it goes into the plan
+			c.Files["/"+name] = File{Path: "/" + real, Text: text}
 			return
 		}
 	}
@@ -153,26 +157,6 @@ func (l *look) links(c *Config, name string) {
 	c.Links["/"+name] = link
 }
 
-// defaultBoot is what the default boot entry says, uncut.
-func (l *look) defaultBoot() (cmdline, image string) {
-	env := map[string]string{}
-	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
-		if b, ok := l.read(name, maxFstab); ok {
-			env = grubenv(b)
-			break
-		}
-	}
-	entries, def := l.bootEntries(env)
-	if e, ok := defaultEntry(entries, def, env); ok {
-		return e.cmdline, e.image
-	}
-	if b, ok := l.read("etc/default/grub", maxFstab); ok {
-		a := assignments(b)
-		return strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]), ""
-	}
-	return "", ""
-}
-
 // guarded reports whether a configuration of GRUB sets a password.
 func (l *look) guarded() bool {
 	for _, name := range []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub2/user.cfg", "boot/grub/menu.lst", "boot/grub/grub.conf"} {
@@ -186,16 +170,9 @@ func (l *look) guarded() bool {
 	return false
 }
 
-// leaves reports whether a package is one that a conversion may remove.
-func leaves(name string) bool {
-	return name == "os-prober" || slices.ContainsFunc([]string{"grub", "shim-", "open-vm-tools", "systemd-boot"}, func(prefix string) bool {
-		return strings.HasPrefix(name, prefix)
-	})
-}
-
 func ofInterest(name string) bool {
 	switch name {
-	case "lilo", "lvm2", "initramfs-tools", "dracut", "qemu-guest-agent", "udev":
+	case "lvm2", "initramfs-tools", "dracut", "qemu-guest-agent", "udev":
 		return true
 	}
 	return leaves(name) || strings.HasPrefix(name, "linux-image-")

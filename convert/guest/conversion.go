@@ -55,7 +55,8 @@ type Mount struct {
 }
 
 // Edit is a change of one file of the guest. Its texts may be of any bytes:
-// what is no UTF-8 is written to JSON as base64.
+// what is no UTF-8 is written to JSON as base64. Passwords in them are masked,
+// see [Mask]; the file keeps its own.
 type Edit struct {
 	Path   string `json:"path"`             // absolute, in the guest
 	Reason string `json:"reason"`           // for people

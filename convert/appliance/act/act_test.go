@@ -243,6 +243,28 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestApplyMasked: the guest's passwords are in the file that is edited, and not
+// in the plan.
+func TestApplyMasked(t *testing.T) {
+	f, c := newFake(), whole()
+	text := "//nas/a /a cifs pass=one 0 0\n/dev/sda1 / ext4 defaults 0 1\n//nas/b /b cifs password=two,ro 0 0\n"
+	f.tree["etc/fstab"].Data = []byte(text)
+	old, _ := guest.Mask(text)
+	changed := strings.Replace(old, "/dev/sda1", "/dev/vg/root", 1)
+	c.Edits = []guest.Edit{{Path: "/etc/fstab", Old: old, New: changed}, {Path: "/etc/fstab", Old: changed, New: "# new\n" + changed}}
+	if _, err := Apply(t.Context(), f, f.tree, c, wholeInput()); err != nil {
+		t.Fatal(err)
+	}
+	want := "# new\n" + strings.Replace(text, "/dev/sda1", "/dev/vg/root", 1)
+	if got := string(f.tree["etc/fstab"].Data); got != want || strings.Contains(changed, "one") {
+		t.Errorf("fstab = %q, want %q", got, want)
+	}
+	f.tree["etc/fstab"].Data = []byte(strings.Replace(text, "one", "", 1))
+	if _, err := Apply(t.Context(), f, f.tree, c, wholeInput()); err == nil || !strings.Contains(err.Error(), "changed since the plan was made") {
+		t.Errorf("Apply to a file with a password less = %v, want a refusal", err)
+	}
+}
+
 // TestApplyRefuses holds what is found out before the first change.
 func TestApplyRefuses(t *testing.T) {
 	tests := []struct {

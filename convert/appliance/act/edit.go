@@ -75,6 +75,12 @@ func (r *run) lookFor(ctx context.Context, e guest.Edit) (state, error) {
 // errChanged is what a guest is that isn't as the plan found it.
 var errChanged = errors.New("changed since the plan was made: plan again")
 
+// same compares a text of the plan, whose passwords may be masked, with a file.
+func same(plan, content string) bool {
+	masked, _ := guest.Mask(content)
+	return content == plan || masked == plan
+}
+
 // fits says whether an edit can be made where a path is s.
 func fits(e guest.Edit, s state) error {
 	switch {
@@ -88,7 +94,7 @@ func fits(e guest.Edit, s state) error {
 		return fmt.Errorf("%s is no symbolic link to %s any more: %w", e.Path, e.Old, errChanged)
 	case !e.Link && s.real == "":
 		return fmt.Errorf("%s is a symbolic link to %s, which is not there: %w", e.Path, s.target, errChanged)
-	case !e.Link && s.content != e.Old:
+	case !e.Link && !same(e.Old, s.content):
 		return fmt.Errorf("%s: %w", e.Path, errChanged)
 	}
 	return nil
@@ -154,14 +160,15 @@ func (r *run) edit(ctx context.Context) error {
 		if err := fits(e, s); err != nil {
 			return fmt.Errorf("after packages were installed and removed: %w", err)
 		}
-		if err := r.make(ctx, e); err != nil {
+		if err := r.make(ctx, e, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *run) make(ctx context.Context, e guest.Edit) error {
+// make makes an edit where a path is s.
+func (r *run) make(ctx context.Context, e guest.Edit, s state) error {
 	if e.Remove {
 		return r.Remove(ctx, e.Path)
 	}
@@ -177,7 +184,15 @@ func (r *run) make(ctx context.Context, e guest.Edit) error {
 	if mode == 0 {
 		mode = 0o644
 	}
-	_, err := r.WriteFile(ctx, e.Path, []byte(e.New), mode)
+	text := e.New
+	if !e.Make {
+		_, passwords := guest.Mask(s.content)
+		var err error
+		if text, err = guest.Unmask(text, passwords); err != nil {
+			return fmt.Errorf("%s: %w: %w", e.Path, err, errChanged)
+		}
+	}
+	_, err := r.WriteFile(ctx, e.Path, []byte(text), mode)
 	return err
 }
 
@@ -188,7 +203,7 @@ func (r *run) isDone(ctx context.Context, e guest.Edit) error {
 		return err
 	}
 	want := done(e)
-	if s.exists != want.exists || e.Link && s.target != want.target || !e.Link && s.content != want.content {
+	if s.exists != want.exists || e.Link && s.target != want.target || !e.Link && !same(want.content, s.content) {
 		return fmt.Errorf("%s is not as the plan says: something that ran in the guest has changed it", e.Path)
 	}
 	return nil
