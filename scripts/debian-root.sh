@@ -57,6 +57,11 @@ make_root_archive() {
 		--essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" &&
 			printf "COMPRESS=zstd\nCOMPRESSLEVEL=1\n" >"$1/etc/initramfs-tools/conf.d/compress"' \
 		--customize-hook='echo root:esxodus | chroot "$1" chpasswd' \
+		--customize-hook='
+			# Debian has 30 s for the root to appear; an emulated processor may need more.
+			cd "$1/etc/initramfs-tools/scripts/init-premount"
+			printf "%s\n" "#!/bin/sh" "[ \"\$1\" = prereqs ] || udevadm settle --timeout=900" >emulation
+			chmod 755 emulation' \
 		--customize-hook='"$out/hook"' \
 		--customize-hook='
 			# How this machine reaches its archives is no business of the guest.

@@ -16,8 +16,8 @@
 # Each is as the installer would leave it on ESXi, but without documentation and
 # recommended packages: GRUB installed by its own grub-install, an initrd with
 # every driver, sshd, a static address on ens192 in /etc/network/interfaces,
-# consoles on the screen and on ttyS0. But systemd waits longer than it does
-# there, as emulation is slow. Log in as root with the password "esxodus".
+# consoles on the screen and on ttyS0. But kernel, initrd and systemd wait longer
+# than they do there, as emulation is slow. Log in as root with the password "esxodus".
 # scripts/guests/NAME.sh says what is in each.
 #
 #   NAME.vmdk        descriptor, as ESXi writes it

@@ -54,7 +54,7 @@ config() {
 		prompt
 		timeout=5
 		serial=0,115200n8
-		append="console=ttyS0 panic=-1 map=$1"
+		append="console=ttyS0 panic=-1 no_timer_check map=$1"
 		image=/mnt/vmlinuz
 		    label=Linux
 		    initrd=/mnt/initrd.img
@@ -113,7 +113,7 @@ timeout 300 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 
 	-chardev "file,id=output,path=$out/output" -device virtserialport,chardev=output,name=output \
 	-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,name=status \
 	-kernel "$kernel/vmlinux" -initrd "$lab/initrd.img" \
-	-append 'console=ttyS0 quiet panic=-1 root=LABEL=lab-root rw init=/sbin/lab-init' \
+	-append 'console=ttyS0 quiet panic=-1 no_timer_check root=LABEL=lab-root rw init=/sbin/lab-init' \
 	-drive "if=none,id=root,format=raw,snapshot=on,file=$lab/root.img" -device virtio-blk-pci,drive=root,serial=root \
 	-drive "if=none,id=payload,format=raw,cache=unsafe,file=$work/payload.img" -device virtio-blk-pci,drive=payload,serial=payload \
 	-blockdev "driver=file,node-name=disk,filename=$out/disk" -blockdev "driver=file,node-name=log,filename=$out/log" \
