@@ -129,7 +129,7 @@ func TestInterruptedBatch(t *testing.T) {
 	t.Parallel()
 	vms := []string{uniqueName("b1"), uniqueName("b2"), uniqueName("b3")}
 	l := newBatch(t, vms...)
-	l.host.Faults().Slow(8 << 20)
+	l.hold(vms[1])
 	p := l.start(l.batch("--parallel", "1")...)
 	p.until("the second VM", func() bool {
 		s, err := convert.StateDir(l.state()).State(vms[1])

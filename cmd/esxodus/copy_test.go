@@ -116,11 +116,12 @@ func TestCopyRemovesItsTarget(t *testing.T) {
 	gone("a failure")
 	l.host.Faults().Clear()
 
-	l.host.Faults().Slow(1 << 20)
+	l.hold(l.vm)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		served := l.served()
 		p := l.start(args...)
 		p.until("the target", func() bool { _, err := os.Stat(dst); return err == nil })
-		time.Sleep(100 * time.Millisecond)
+		p.until("some of the copy", func() bool { return l.served() > served })
 		p.signal(sig)
 		if r := p.want(exitInterrupted); !strings.Contains(r.err, "is removed again") {
 			t.Errorf("%v: stderr:\n%s", sig, r.err)
@@ -198,8 +199,8 @@ func TestCopyRate(t *testing.T) {
 	args := append([]string{"copy", "[datastore1] " + l.vm + "/small.vmdk", "r.raw"}, l.login()...)
 	begin := time.Now()
 	l.run(exitDone, append(args, "--rate", "8M")...)
-	if took := time.Since(begin); took < 2*time.Second || took > 20*time.Second {
-		t.Errorf("24 MiB at 8 MiB/s took %v", took)
+	if took := time.Since(begin); took < 2*time.Second {
+		t.Errorf("24 MiB at 8 MiB/s took %v: want 3 s, or more on a busy machine", took)
 	}
 	l.check(os.Remove(filepath.Join(l.dir, "r.raw")))
 	for _, rate := range []string{"8X", "-1", "0", "fast", "99999999999999999999"} {

@@ -73,6 +73,10 @@ func newLabWithout(t *testing.T, o esxi.Options) *lab {
 // uniqueName is a name that no test, of this run or another, has.
 func uniqueName(prefix string) string { return prefix + "-" + strings.ToLower(rand.Text()[:8]) }
 
+// ports are those that the hosts of this process have had: one that is away for
+// a while finds its own free again.
+var ports sync.Map
+
 // startHost starts the host, or starts it again on the port that it had. That
 // is below those that the kernel gives to connections: while the host was away
 // one of them could take it.
@@ -81,7 +85,11 @@ func (l *lab) startHost() {
 	again := l.host != nil
 	for try := 0; ; try++ {
 		if !again {
-			l.opts.Addr = fmt.Sprintf("127.0.0.1:%d", 12000+mathrand.IntN(20000))
+			port := 12000 + mathrand.IntN(20000)
+			if _, had := ports.LoadOrStore(port, true); had {
+				continue
+			}
+			l.opts.Addr = fmt.Sprintf("127.0.0.1:%d", port)
 		}
 		h, err := esxi.Start(context.Background(), l.opts)
 		if err == nil {
@@ -89,7 +97,7 @@ func (l *lab) startHost() {
 			return
 		}
 		const most = 20
-		if again || try == most || !errors.Is(err, syscall.EADDRINUSE) {
+		if again || try >= most || !errors.Is(err, syscall.EADDRINUSE) {
 			l.t.Fatal(err)
 		}
 	}
@@ -106,6 +114,22 @@ func (l *lab) flat() string { return "[datastore1] " + l.vm + "/small-flat.vmdk"
 
 // served is how many bytes of the small guest's disk the host has sent.
 func (l *lab) served() int64 { return l.host.Stats().FileBytes[l.flat()] }
+
+// hold keeps a copy of a small guest in mid-way: of the last of its blocks next
+// to nothing comes, for twenty minutes, or five with [shortStall]. Once the faults
+// are cleared it goes on within the program's --stall.
+func (l *lab) hold(vm string) {
+	const block = 4 << 20
+	// Each try brings just enough for the program not to give up. The disk's end
+	// is left alone: a plan looks for tables there.
+	l.host.Faults().Add(esxi.Fault{
+		Kind: esxi.Stall, Path: "[datastore1] " + vm + "/small-flat.vmdk",
+		After: 64 << 10, From: fixtures.SmallDisk - block, To: fixtures.SmallDisk - block/4,
+	})
+}
+
+// shortStall are the flags with which a copy that was held goes on soon.
+func shortStall() []string { return []string{"--stall", "5s"} }
 
 // login are the flags that lead to the host.
 func (l *lab) login() []string {
@@ -189,7 +213,7 @@ func (p *process) wait() result {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(8 * time.Minute): // an emulated guest on a busy machine
+	case <-time.After(20 * time.Minute): // an emulated guest on a busy machine
 		p.t.Fatalf("%q does not end; its stderr:\n%s", p.cmd.Args, p.err.String())
 	}
 	r := result{code: p.cmd.ProcessState.ExitCode(), out: p.out.String(), err: p.err.String()}
@@ -220,7 +244,7 @@ func (p *process) kill() {
 // until waits until ok holds; the process must live on till then.
 func (p *process) until(what string, ok func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(200 * time.Microsecond) {
+	for deadline := time.Now().Add(15 * time.Minute); !ok(); time.Sleep(200 * time.Microsecond) {
 		select {
 		case <-p.done:
 			if !ok() {

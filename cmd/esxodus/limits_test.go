@@ -123,9 +123,9 @@ func TestSecret(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, esxi.Options{})
 	secret := []byte(l.host.Password())
-	l.host.Faults().Slow(4 << 20)
+	l.hold(l.vm)
 	l.host.SetPower(l.vm, true)
-	p := l.start(l.convert(slices.Concat(l.ssh(), []string{"--shutdown", "ssh", "--verbose", "--no-proof"})...)...)
+	p := l.start(l.convert(slices.Concat(l.ssh(), shortStall(), []string{"--shutdown", "ssh", "--verbose", "--no-proof"})...)...)
 	p.until("the copy", func() bool { return slices.Contains(l.events(), "begin copy") })
 	for _, file := range []string{"cmdline", "environ"} {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
@@ -134,6 +134,7 @@ func TestSecret(t *testing.T) {
 			t.Errorf("the password is in /proc/PID/%s", file)
 		}
 	}
+	l.host.Faults().Clear()
 	r := p.want(exitDone)
 	if !strings.Contains(r.err, "level=") {
 		t.Error("--verbose logs nothing")

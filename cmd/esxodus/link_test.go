@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"esxodus/convert"
 	"esxodus/fixtures"
@@ -52,7 +51,7 @@ func TestBadLink(t *testing.T) {
 			}
 			l := newLab(t, esxi.Options{})
 			tt.spoil(l)
-			r := l.run(exitDone, l.convert("--no-proof", "--stall", "1s")...)
+			r := l.run(exitDone, l.convert(append(shortStall(), "--no-proof")...)...)
 			if tt.kind != "" && l.host.Faults().Hits(tt.kind) == 0 {
 				t.Error("the fault hit nothing")
 			}
@@ -139,15 +138,16 @@ func TestHostDies(t *testing.T) {
 	web := httptest.NewTLSServer(nil)
 	web.Close()
 	l := newLab(t, esxi.Options{TLS: &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}})
-	l.host.Faults().Slow(1 << 20)
+	l.hold(l.vm)
 	p := l.start(l.convert("--no-proof")...)
 	p.until("the copy", func() bool { return l.lines() >= 7 })
-	time.Sleep(time.Second)
+	served := l.served()
+	p.until("some of it", func() bool { return l.served() > served })
 	if err := l.host.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r := p.want(exitStopped)
-	for _, want := range []string{"stopped; nothing is lost", "gave up after", "hint: `esxodus resume " + l.vm} {
+	for _, want := range []string{"stopped; nothing is lost", "gave up after", "hint: use `esxodus resume " + l.vm} {
 		if !strings.Contains(r.err, want) {
 			t.Errorf("stderr does not contain %q:\n%s", want, r.err)
 		}
@@ -182,8 +182,8 @@ func TestPoweredOnBehindOurBack(t *testing.T) {
 	t.Run("in mid-copy", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t, esxi.Options{})
-		l.host.Faults().Slow(2 << 20)
-		p := l.start(l.convert("--no-proof")...)
+		l.hold(l.vm)
+		p := l.start(l.convert(append(shortStall(), "--no-proof")...)...)
 		p.until("the copy", func() bool { return l.lines() >= 7 })
 		l.host.SetPower(l.vm, true)
 		r := p.wait()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func startLibvirtd(t *testing.T) {
 	}
 	tool(t, "virtlogd", "-d")
 	tool(t, "libvirtd", "-d")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
 		if _, ok := virsh("list"); ok {
@@ -127,12 +128,25 @@ func TestLVMKill(t *testing.T) {
 		if err := os.RemoveAll(filepath.Dir(l.journal())); err != nil { // of the round before
 			t.Fatal(err)
 		}
-		p := l.start(args("--no-proof", "--rate", "8M")...)
+		inCopy := after == "claim create" || after == "begin copy"
+		if inCopy {
+			l.hold(l.vm)
+		}
+		served := l.served()
+		p := l.start(args("--no-proof")...)
 		p.until(after, func() bool { return slices.Contains(l.events(), after) })
 		if after == "begin copy" {
-			time.Sleep(time.Second)
+			p.until("some of the copy", func() bool { return l.served() > served+1<<20 })
 		}
-		p.kill()
+		p.signal(syscall.SIGKILL)
+		if r := p.wait(); r.signal != syscall.SIGKILL {
+			// What comes after the copy takes no time.
+			if inCopy || r.code != exitDone {
+				t.Fatalf("it ended with code %d before it was killed after %q; stderr:\n%s", r.code, after, r.err)
+			}
+			t.Logf("done before it was killed after %q", after)
+		}
+		l.host.Faults().Clear()
 		l.run(exitDone, l.again("resume")...)
 		l.sameDisk(l.flat(), device)
 		if s := l.status(); s.Phase != convert.PhaseReady {

@@ -147,6 +147,7 @@ func TestInterruptedShutdown(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, esxi.Options{ShutdownDelay: 2 * time.Second})
 			l.host.SetPower(l.vm, true)
+			l.hold(l.vm)
 			p := l.start(l.convert(slices.Concat(l.ssh(), []string{"--shutdown", "ssh", "--no-proof"})...)...)
 			p.until("the shutdown", func() bool {
 				return slices.ContainsFunc(l.host.Stats().SSHCommands, func(c string) bool { return strings.Contains(c, "power.shutdown") })

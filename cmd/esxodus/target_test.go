@@ -197,8 +197,8 @@ func (l *lab) define(name, uuid string) {
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	lab := newLab(t, esxi.Options{})
-	lab.host.Faults().Slow(2 << 20)
-	p := lab.start(lab.convert("--no-proof")...)
+	lab.hold(lab.vm)
+	p := lab.start(lab.convert(append(shortStall(), "--no-proof")...)...)
 	p.until("the copy", func() bool { return lab.lines() >= 7 })
 	for _, command := range []string{"resume", "rollback"} {
 		r := lab.run(exitFailed, lab.again(command)...)
