@@ -67,11 +67,29 @@ func (l *lab) sit(cmd *exec.Cmd) *person {
 // sees waits for text on the screen.
 func (p *person) sees(text string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(p.screen.String(), text); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(p.screen.String(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("%q does not appear; the screen:\n%s", text, tail(p.screen.String()))
 		}
 	}
+}
+
+// asks waits for a prompt at which the terminal doesn't show what is typed.
+func (p *person) asks(prompt string) {
+	p.t.Helper()
+	p.sees(prompt)
+	if p.echoes() {
+		p.t.Errorf("the terminal shows what is typed at %q", prompt)
+	}
+}
+
+func (p *person) echoes() bool {
+	p.t.Helper()
+	tio, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return tio.Lflag&unix.ECHO != 0
 }
 
 func (p *person) types(text string) {
@@ -117,7 +135,7 @@ func TestAtATerminal(t *testing.T) {
 	var out buffer
 	cmd.Stdout = &out
 	p := l.sit(cmd)
-	p.sees("Password of root on 127.0.0.1:")
+	p.asks("Password of root on 127.0.0.1:")
 	p.types(l.host.Password() + "\n")
 	p.sees(`Convert "` + l.vm + `" now? [y/N] `)
 	p.types("y\n")
@@ -181,7 +199,7 @@ func TestCtrlC(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, esxi.Options{})
-			l.host.Faults().Slow(2 << 20)
+			l.hold(l.vm)
 			args := l.convert("--no-proof")
 			if where == "password" {
 				args = withoutFile(args)
@@ -197,11 +215,17 @@ func TestCtrlC(t *testing.T) {
 			}
 			cmd := l.command(args...)
 			p := l.sit(cmd)
-			p.sees(map[string]string{"password": "Password of", "question": "[y/N] ", "copy": "copy scsi0:0"}[where])
-			time.Sleep(50 * time.Millisecond)
+			switch where {
+			case "password":
+				p.asks("Password of")
+			case "question":
+				p.sees("[y/N] ")
+			case "copy":
+				p.sees("copy scsi0:0")
+			}
+			time.Sleep(50 * time.Millisecond) // it reads by then; if not, it is interrupted earlier
 			p.types("\x03")
-			slave := p.slave
-			deadline := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+			deadline := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
 			err := cmd.Wait()
 			if !deadline.Stop() {
 				t.Fatalf("Ctrl-C at the %s does not end it; the screen:\n%s", where, tail(p.screen.String()))
@@ -209,8 +233,8 @@ func TestCtrlC(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
 				t.Errorf("exit code %d (%v); the screen:\n%s", code, err, tail(p.screen.String()))
 			}
-			if tio, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil || tio.Lflag&unix.ECHO == 0 {
-				t.Errorf("the terminal does not echo any more (%v)", err)
+			if !p.echoes() {
+				t.Error("the terminal does not echo any more")
 			}
 			l.noDisks()
 		})
