@@ -138,6 +138,9 @@ func forgetLeftover(t *testing.T, name string) {
 	_, rest, _ := strings.Cut(xml, "<source file='"+filepath.Join(os.TempDir(), "esx"))
 	path, _, cut := strings.Cut(rest, "'")
 	if _, err := os.Stat(filepath.Join(os.TempDir(), "esx"+path)); !cut || err == nil || !strings.Contains(xml, "esxodus") {
+		if fixtures.Strict() {
+			t.Fatalf("a domain %s exists here, which this test needs the name of", name)
+		}
 		t.Skipf("a domain %s exists here, which this test needs the name of", name)
 	}
 	_, _ = virsh("undefine", "--nvram", name)
