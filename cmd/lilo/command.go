@@ -195,7 +195,10 @@ func (c *command) query(sys *install.System) error {
 	for i := range in.Menu.Images {
 		c.describe(&in.Menu.Images[i], i == in.Menu.Default)
 	}
-	if in.Menu.OneShot != "" {
+	switch {
+	case in.Menu.OneShotTyped:
+		fmt.Fprintf(c.out, "Next boot, as it was locked at the prompt: %s\n", in.Menu.OneShot)
+	case in.Menu.OneShot != "":
 		fmt.Fprintf(c.out, "Next boot, once: %s\n", in.Menu.OneShot)
 	}
 	return nil

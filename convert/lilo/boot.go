@@ -58,7 +58,8 @@ func MapHeader(sector []byte) (lba uint64, ok bool) {
 }
 
 // SetOneShot returns the sector OneShotIndex of a map with another line in it,
-// which is empty to erase it. header is the map file's first sector.
+// which is root's, and empty to erase the one before. header is the map file's
+// first sector.
 func SetOneShot(header []byte, line string) ([SectorSize]byte, error) {
 	var b [SectorSize]byte
 	if err := checkLine("one-shot command line", line); err != nil {
@@ -68,16 +69,19 @@ func SetOneShot(header []byte, line string) ([SectorSize]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	copy(b[:], oneShotMagic)
-	putText(b[oneShotAt:], line)
+	putOneShot(b[:], line, false)
 	seal(b[:], id)
 	return b, nil
 }
 
 // mapID returns the id of the map that the header belongs to.
 func mapID(header []byte) (uint32, error) {
-	if len(header) < SectorSize || string(header[:len(headerMagic)]) != headerMagic {
+	const number = len(headerMagic) - 1
+	switch {
+	case len(header) < SectorSize || string(header[:number]) != headerMagic[:number]:
 		return 0, fmt.Errorf("%w: no header; run lilo", ErrMap)
+	case header[number] != headerMagic[number]:
+		return 0, fmt.Errorf("%w: it is for another version of the loader; run lilo", ErrMap)
 	}
 	id := binary.LittleEndian.Uint32(header[headerIDAt:])
 	if !sealed(header[:SectorSize], id) {

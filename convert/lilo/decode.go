@@ -123,7 +123,7 @@ func decodeMap(header []byte, sector func(uint64, []byte) error) (*decoded, erro
 	m.Prompt = le.Uint16(header[headerFlagsAt:])&flagPrompt != 0
 	m.Serial = decodeSerial(header[headerSerialAt:])
 	var err error
-	if m.OneShot, err = d.oneShot(le.Uint64(header[headerOneShotAt:])); err != nil {
+	if err := d.oneShot(le.Uint64(header[headerOneShotAt:])); err != nil {
 		return nil, fmt.Errorf("one-shot command line: %w", err)
 	}
 	if m.Message, err = d.text(header[headerMessageAt:], MaxMessage); err != nil {
@@ -215,12 +215,15 @@ func (d *decoder) text(ref []byte, limit int) ([]byte, error) {
 	return b[:size], nil
 }
 
-func (d *decoder) oneShot(lba uint64) (string, error) {
+func (d *decoder) oneShot(lba uint64) error {
 	b, err := d.read(lba, oneShotMagic)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return decodeText(b[oneShotAt:])
+	m := &d.menu
+	m.OneShot, err = decodeText(b[oneShotAt:])
+	m.OneShotTyped = m.OneShot != "" && binary.LittleEndian.Uint16(b[oneShotFlagsAt:])&oneShotRoot == 0
+	return err
 }
 
 func decodeText(b []byte) (string, error) {

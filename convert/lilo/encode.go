@@ -95,8 +95,7 @@ func Encode(m *Menu, lbas []uint64, open Open) ([]byte, error) {
 	}
 	e := &encoder{lbas: lbas, buf: make([]byte, want*SectorSize)}
 	header := e.sector(true)
-	copy(e.sector(true), oneShotMagic)
-	putText(e.at(OneShotIndex)[oneShotAt:], m.OneShot)
+	putOneShot(e.sector(true), m.OneShot, m.OneShotTyped)
 	copy(e.take(Stage2Sectors), Stage2())
 	e.header(header, m)
 	e.zero = e.lba()
@@ -197,6 +196,15 @@ func putStream(ref []byte, list uint64, size int64, sum uint32) {
 func putText(b []byte, s string) {
 	binary.LittleEndian.PutUint16(b, uint16(len(s)))
 	copy(b[2:], s)
+}
+
+// putOneShot writes a one-shot sector but for its sum.
+func putOneShot(b []byte, line string, typed bool) {
+	copy(b, oneShotMagic)
+	putText(b[oneShotAt:], line)
+	if line != "" && !typed {
+		binary.LittleEndian.PutUint16(b[oneShotFlagsAt:], oneShotRoot)
+	}
 }
 
 func (e *encoder) header(b []byte, m *Menu) {

@@ -32,25 +32,25 @@ const (
 
 const (
 	bootMagic  = "LILO"
-	bootFormat = 0x101
+	bootFormat = 0x102
 )
 
 // Offsets in the header.
 const (
-	headerMagic     = "LILOMAP1"
-	headerIDAt      = 8  // u32
-	headerImagesAt  = 12 // u16
-	headerDefaultAt = 14 // u16
-	headerFlagsAt   = 16 // u16
-	headerSectorsAt = 18 // u32: of the whole map
-	headerTimeoutAt = 24 // u16, tenths
-	headerDelayAt   = 26 // u16, tenths
-	headerSerialAt  = 28 // u8 port or 255, u8 line control, u16 divisor
-	headerOneShotAt = 32 // u64
-	headerSelfAt    = 40 // u32: first sector of the map's own list; u32: sectors of it
-	headerMessageAt = 48 // stream
-	headerOverlayAt = 64 // stream
-	headerImageAt   = 80 // 32 u64
+	headerMagic     = "LILOMAP2" // the digit is the format's number
+	headerIDAt      = 8          // u32
+	headerImagesAt  = 12         // u16
+	headerDefaultAt = 14         // u16
+	headerFlagsAt   = 16         // u16
+	headerSectorsAt = 18         // u32: of the whole map
+	headerTimeoutAt = 24         // u16, tenths
+	headerDelayAt   = 26         // u16, tenths
+	headerSerialAt  = 28         // u8 port or 255, u8 line control, u16 divisor
+	headerOneShotAt = 32         // u64
+	headerSelfAt    = 40         // u32: first sector of the map's own list; u32: sectors of it
+	headerMessageAt = 48         // stream
+	headerOverlayAt = 64         // stream
+	headerImageAt   = 80         // 32 u64
 
 	flagPrompt = 1
 )
@@ -85,10 +85,13 @@ const (
 	imageLock       = 16
 )
 
-// Offsets in the one-shot sector: length, text, NUL.
+// Offsets in the one-shot sector.
 const (
-	oneShotMagic = "ONCE"
-	oneShotAt    = 4
+	oneShotMagic   = "ONCE"
+	oneShotFlagsAt = 4 // u16
+	oneShotAt      = 6 // u16 length, text, NUL
+
+	oneShotRoot = 1 // root left the line, and no password is asked for
 )
 
 // Offsets in a list sector.

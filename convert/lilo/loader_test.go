@@ -2,9 +2,11 @@ package lilo
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"esxodus/fixtures"
@@ -73,7 +75,7 @@ func TestSetOneShot(t *testing.T) {
 		}
 		copy(b[OneShotIndex*SectorSize:], sector[:])
 		got, err := Decode(b)
-		if err != nil || got.OneShot != line {
+		if err != nil || got.OneShot != line || got.OneShotTyped {
 			t.Errorf("after SetOneShot(%q): %v, %v", line, got, err)
 		}
 	}
@@ -81,6 +83,11 @@ func TestSetOneShot(t *testing.T) {
 		if _, err := SetOneShot(b[:SectorSize], line); err == nil {
 			t.Errorf("SetOneShot(%q): no error", line)
 		}
+	}
+	older := bytes.Clone(b[:SectorSize])
+	older[len(headerMagic)-1]--
+	if _, err := SetOneShot(older, "Linux"); !errors.Is(err, ErrMap) || !strings.Contains(err.Error(), "another version of the loader") {
+		t.Errorf("SetOneShot of an older map: %v", err)
 	}
 	b[200]++
 	if _, err := SetOneShot(b[:SectorSize], "Linux"); err == nil {

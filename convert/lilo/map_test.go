@@ -136,7 +136,9 @@ func TestEncodeDecode(t *testing.T) {
 	d := newTestDisk(4096)
 	full := testMenu(t, d)
 	small := &Menu{Images: []Image{{Label: "x", Kernel: d.file("k", bzImage(1, 2000), 9)}}}
-	for _, m := range []*Menu{full, small} {
+	typed := testMenu(t, d)
+	typed.OneShotTyped = true
+	for _, m := range []*Menu{full, typed, small} {
 		b, _ := d.install(t, m, true)
 		got, err := Decode(b)
 		if err != nil {

@@ -79,7 +79,8 @@ type Image struct {
 	SingleKey bool
 	// Lock makes what was typed the one-shot line of all later boots.
 	Lock bool
-	// Fallback becomes the one-shot line when this image is booted; empty for none.
+	// Fallback becomes the one-shot line, as root's, when this image is booted;
+	// empty for none.
 	Fallback string
 }
 
@@ -95,8 +96,11 @@ type Menu struct {
 	Serial         *Serial
 	Message        []byte // shown before the prompt
 	// OneShot is the line that the next boot takes as if it had been typed,
-	// once; empty for none.
+	// once, unless a key is pressed in the time of Delay; empty for none.
 	OneShot string
+	// OneShotTyped says that it was typed at the prompt (Lock), so that passwords
+	// are asked for; for a line that root left they aren't.
+	OneShotTyped bool
 }
 
 // Serial is a console besides the screen.

@@ -2,11 +2,12 @@ package lilo
 
 import (
 	"os"
+	"strings"
 	"testing"
 )
 
-// oneShot returns the one-shot line on the disk.
-func oneShot(tb testing.TB, disk string, lbas []uint64) string {
+// menuOf returns the menu of the map on the disk.
+func menuOf(tb testing.TB, disk string, lbas []uint64) *Menu {
 	tb.Helper()
 	f, err := os.Open(disk)
 	if err != nil {
@@ -23,7 +24,7 @@ func oneShot(tb testing.TB, disk string, lbas []uint64) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return m.OneShot
+	return m
 }
 
 // TestOneShot boots the same disk several times.
@@ -34,6 +35,7 @@ func TestOneShot(t *testing.T) {
 		change func(m *Menu)
 		want   []string // command lines of the boots
 		left   string   // the one-shot line after each
+		typed  bool     // and whether it was typed
 	}{
 		{
 			name:   "once",
@@ -57,6 +59,32 @@ func TestOneShot(t *testing.T) {
 			change: func(m *Menu) { m.OneShot = "LinuxOLD lock 1" },
 			want:   []string{"BOOT_IMAGE=LinuxOLD root=/dev/old 1", "BOOT_IMAGE=LinuxOLD root=/dev/old 1"},
 			left:   "LinuxOLD lock 1",
+		},
+		{
+			name:   "lock of a line that was typed",
+			change: func(m *Menu) { m.OneShot, m.OneShotTyped, m.Images[1].Lock = "LinuxOLD 1", true, true },
+			want:   []string{"BOOT_IMAGE=LinuxOLD root=/dev/old 1", "BOOT_IMAGE=LinuxOLD root=/dev/old 1"},
+			left:   "LinuxOLD 1",
+			typed:  true,
+		},
+		{
+			name: "lock of root's line, no password",
+			change: func(m *Menu) {
+				m.OneShot, m.Images[1].Lock = "LinuxOLD 1", true
+				m.Images[1].Password = &Password{Rounds: 1}
+			},
+			want: []string{"BOOT_IMAGE=LinuxOLD root=/dev/old 1", "BOOT_IMAGE=LinuxOLD root=/dev/old 1"},
+			left: "LinuxOLD 1",
+		},
+		{
+			name: "fallback is root's, no password",
+			change: func(m *Menu) {
+				m.Prompt, m.Timeout = true, 10
+				m.Images[0].Fallback = "LinuxOLD panic"
+				m.Images[1].Password = &Password{Rounds: 1}
+			},
+			want: []string{autoLinux, "BOOT_IMAGE=LinuxOLD root=/dev/old panic"},
+			left: "LinuxOLD panic",
 		},
 		{
 			name:   "fallback",
@@ -90,11 +118,11 @@ func TestOneShot(t *testing.T) {
 				vm.starts(d, m, want)
 				vm.stop()
 				left := tt.left
-				if tt.name == "fallback" && i == 1 {
+				if m.Images[0].Fallback != "" && i == 1 {
 					left = "" // LinuxOLD has none
 				}
-				if got := oneShot(t, disk, lbas); got != left {
-					t.Errorf("after boot %d the line is %q; want %q", i+1, got, left)
+				if got := menuOf(t, disk, lbas); got.OneShot != left || got.OneShotTyped != tt.typed {
+					t.Errorf("after boot %d the line is %q, typed: %v; want %q, %v", i+1, got.OneShot, got.OneShotTyped, left, tt.typed)
 				}
 			}
 		})
@@ -112,4 +140,80 @@ func TestOneShotOfALockedDisk(t *testing.T) {
 	vm.expect("The one-shot command line isn't used, or it would be for ever: it can't be written: disk error ")
 	vm.expect("The command line for the next boot can't be written: disk error ")
 	vm.starts(d, m, autoLinux)
+}
+
+// TestLock types a line that is locked. At later boots its password is asked
+// for, and a key leads out of it for good.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	d, m := bootable(t)
+	p, err := NewPassword("open sesame", strings.NewReader("0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Prompt, m.Images[1].Password, m.Images[1].Restricted = true, p, true
+	_, lbas := d.install(t, m, true)
+	disk := d.save(t)
+	const line, want = "LinuxOLD lock init=/bin/sh", "BOOT_IMAGE=LinuxOLD root=/dev/old init=/bin/sh"
+	boot := func(line, want string, do func(vm *machine)) {
+		t.Helper()
+		vm := hardware{}.boot(t, disk)
+		do(vm)
+		vm.starts(d, m, want)
+		vm.stop()
+		if got := menuOf(t, disk, lbas); got.OneShot != line || got.OneShotTyped != (line != "") {
+			t.Errorf("the line is %q, typed: %v; want %q", got.OneShot, got.OneShotTyped, line)
+		}
+	}
+	boot(line, want, func(vm *machine) {
+		vm.expect("boot: ")
+		vm.send(line + "\r")
+		vm.expect("Password of LinuxOLD: ")
+		vm.send("open sesame\r")
+	})
+	boot(line, want, func(vm *machine) {
+		vm.expect("\nLocked: " + line)
+		vm.expect("\nPassword of LinuxOLD: ")
+		vm.send("open sesame\r")
+	})
+	boot("", linux, func(vm *machine) {
+		vm.expect("\nLocked: " + line)
+		vm.expect("\nPassword of LinuxOLD: ")
+		vm.send("sesame\r")
+		vm.expect("That isn't the password.\nboot: ")
+		vm.send("\r")
+	})
+}
+
+// TestOutOfALine presses a key in the time that is given for it before a line
+// is used that was left there, by whomever.
+func TestOutOfALine(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		typed bool
+		says  string
+		press func(vm *machine)
+	}{
+		{"locked", true, "Locked: ", func(vm *machine) { vm.send(" ") }},
+		{"root's", false, "Once: ", func(vm *machine) { vm.send(" ") }},
+		{"Shift", true, "Locked: ", func(vm *machine) { vm.ask("sendkey shift 20000") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d, m := bootable(t)
+			m.Delay, m.OneShot, m.OneShotTyped, m.Images[1].Lock = 600, "LinuxOLD panic", tt.typed, true
+			_, lbas := d.install(t, m, true)
+			disk := d.save(t)
+			vm := hardware{}.boot(t, disk)
+			vm.expect(tt.says + "LinuxOLD panic")
+			tt.press(vm)
+			vm.expect("\nboot: ")
+			vm.send("\r")
+			vm.starts(d, m, linux)
+			vm.stop()
+			if got := menuOf(t, disk, lbas); got.OneShot != "" {
+				t.Errorf("the line is still %q", got.OneShot)
+			}
+		})
+	}
 }

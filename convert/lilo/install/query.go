@@ -85,25 +85,25 @@ func query(sys *System, path string) (_ *Installed, err error) {
 		return nil, err
 	}
 	header, ok := lilo.MapHeader(sector)
-	// The loader writes to the one-shot sector past the file system.
-	if menu.OneShot, err = mf.oneShot(disk, content); err != nil {
+	if menu, err = mf.onDisk(disk, content); err != nil {
 		return nil, err
 	}
 	return &Installed{Path: path, Disk: mf.disk.String(), Live: ok && header == mf.runs[0].lba, Menu: menu, file: mf}, nil
 }
 
-// oneShot reads the one-shot line as it is on the disk.
-func (mf *mapped) oneShot(disk *direct, content []byte) (string, error) {
+// onDisk decodes a map with the one-shot line as it is on the disk: the loader
+// writes there past the file system.
+func (mf *mapped) onDisk(disk *direct, content []byte) (*lilo.Menu, error) {
 	sector, err := disk.read(mf.sectors()[lilo.OneShotIndex], 1)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	copy(content[lilo.OneShotIndex*lilo.SectorSize:], sector)
 	menu, err := lilo.Decode(content)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", mf.path, err)
+		return nil, fmt.Errorf("%s: %w", mf.path, err)
 	}
-	return menu.OneShot, nil
+	return menu, nil
 }
 
 // SetOneShot makes line, a label and options, what the next boot takes, once;

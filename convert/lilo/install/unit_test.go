@@ -375,7 +375,7 @@ func FuzzExamine(f *testing.F) {
 
 func TestMapHeader(t *testing.T) {
 	lbas := []uint64{9999, 2, 3, 4, 5, 6, 7, 8}
-	boot, err := lilo.BootSector(append([]byte("LILOMAP1"), make([]byte, 8*512-8)...), lbas, true)
+	boot, err := lilo.BootSector(append([]byte("LILOMAP2"), make([]byte, 8*512-8)...), lbas, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func TestMapHeader(t *testing.T) {
 // TestBackup is of where an old boot sector is kept, and when.
 func TestBackup(t *testing.T) {
 	old := bytes.Repeat([]byte("old boot"), 64)
-	ours, err := lilo.BootSector(append([]byte("LILOMAP1"), make([]byte, 8*512-8)...), []uint64{9999, 2, 3, 4, 5, 6, 7, 8}, true)
+	ours, err := lilo.BootSector(append([]byte("LILOMAP2"), make([]byte, 8*512-8)...), []uint64{9999, 2, 3, 4, 5, 6, 7, 8}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

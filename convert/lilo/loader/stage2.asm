@@ -419,7 +419,7 @@ main:	mov	di, variables
 	jc	lost
 	cmp	dword [header], "LILO"
 	jne	lost
-	cmp	dword [header + 4], "MAP1"
+	cmp	dword [header + 4], "MAP2"
 	jne	lost
 	call	a20
 	jc	old
