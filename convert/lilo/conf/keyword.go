@@ -70,23 +70,26 @@ func keywords() map[string]keyword {
 			words[name] = keyword{fate: f, where: where, value: value, why: why}
 		}
 	}
-	add(ignored, global, never, "", "lba32", "compact", "large-memory", "static-bios-codes", "bios-passes-dl",
-		"nodevcache", "ignore-table", "unattended", "noraid", "nokbd", "suppress-boot-time-bios-data", "el-torito-bootable-cd")
+	add(ignored, global, never, "", "lba32", "compact", "large-memory", "static-bios-codes",
+		"nodevcache", "ignore-table", "unattended", "noraid", "suppress-boot-time-bios-data", "el-torito-bootable-cd")
 	add(ignored, global, always, "", "install", "menu-title", "menu-scheme")
+	add(ignored, global, maybe, "", "bios-passes-dl")
 
 	add(warned, global, never, noGeometry, "linear", "geometric", "fix-table")
 	add(warned, global, always, noGeometry, "disktab", "sectors", "heads", "cylinders", "partition", "start", "max-partitions")
 	add(warned, global, never, noDrives, "inaccessible")
 	add(warned, global, never, "the loader needs memory above 1 MiB, as any kernel does", "small-memory")
 	add(warned, global, always, noPictures, "bitmap", "bmp-colors", "bmp-table", "bmp-timer")
-	add(warned, global, never, noPictures, "bmp-retain")
+	add(warned, both, never, noPictures, "bmp-retain")
 	add(warned, global, always, "no image is left out in a virtual machine: default= is what boots", "vmdefault")
 	add(warned, image, never, "no image is left out in a virtual machine", "vmdisable", "vmwarn")
+	add(warned, global, always, "nobody looks for a keyboard: default= is what boots", "nokbdefault")
+	add(warned, image, never, "no image is left out for want of a keyboard", "nokbdisable")
 	add(warned, global, always, "the keyboard is as the BIOS has it", "keytable")
 	add(warned, both, always, "kernels take their RAM disk from initrd=", "ramdisk")
 
-	add(refused, both, maybe, noChain, "other", "loader", "table", "change", "change-rules", "reset", "set", "normal",
-		"hidden", "activate", "deactivate", "map-drive", "to", "boot-as", "master-boot", "unsafe")
+	add(refused, both, maybe, noChain, "other", "loader", "table", "change", "change-rules", "reset", "set", "type", "normal",
+		"hidden", "automatic", "activate", "deactivate", "map-drive", "to", "boot-as", "master-boot", "unsafe")
 	add(refused, both, maybe, "the disk with the boot sector is one disk, no RAID array", "raid-extra-boot")
 	add(refused, both, maybe, "an image is a file; a range of a device can't be checked", "range")
 	return words

@@ -76,6 +76,7 @@ func TestKeywords(t *testing.T) {
 		{"menu-scheme", "menu-scheme=wb", ignored, before},
 		{"static-bios-codes", "static-bios-codes", ignored, before},
 		{"bios-passes-dl", "bios-passes-dl", ignored, before},
+		{"bios-passes-dl", "bios-passes-dl=unknown", ignored, before},
 		{"nodevcache", "nodevcache", ignored, before},
 		{"ignore-table", "ignore-table", ignored, before},
 		{"unattended", "unattended", ignored, before},
@@ -88,7 +89,10 @@ func TestKeywords(t *testing.T) {
 		{"bmp-table", "bmp-table=1,2", warned, before},
 		{"bmp-timer", "bmp-timer=1,2", warned, before},
 		{"bmp-retain", "bmp-retain", warned, before},
+		{"bmp-retain", "bmp-retain", warned, within},
 		{"vmdefault", "vmdefault=a", warned, before},
+		{"nokbdefault", "nokbdefault=a", warned, before},
+		{"nokbdisable", "nokbdisable", warned, within},
 		{"disk", "disk=/dev/sda", warned, before},
 		{"bios", "bios=0x80", warned, before},
 		{"inaccessible", "inaccessible", warned, before},
@@ -136,5 +140,44 @@ func TestKeywords(t *testing.T) {
 	}
 	if _, err := Parse("f", []byte("\nno-such-keyword=1\n")); err == nil || err.Error() != `f:2: unknown keyword "no-such-keyword"` {
 		t.Errorf("an unknown keyword: %v; want an error with its line", err)
+	}
+}
+
+// TestKeywordsOfLILO holds that each keyword of LILO 24, by the tables of its
+// cfg.c, is known where it may stand there, with a value if it has one there;
+// and that there are no others.
+func TestKeywordsOfLILO(t *testing.T) {
+	known := map[string]bool{}
+	for _, tt := range []struct {
+		where int
+		value bool
+		words string
+	}{
+		{global, true, "append backup bios-passes-dl bitmap bmp-colors bmp-table bmp-timer boot boot-as default delay disk disktab fallback " +
+			"force-backup initrd install keytable loader map menu-scheme menu-title message nokbdefault password raid-extra-boot ramdisk root " +
+			"serial timeout verbose vga vmdefault"},
+		{global, false, "bmp-retain change-rules compact el-torito-bootable-cd fix-table geometric ignore-table large-memory lba32 linear lock " +
+			"mandatory master-boot nodevcache noraid nowarn optional prompt read-only read-write restricted single-key small-memory " +
+			"static-bios-codes suppress-boot-time-bios-data unattended"},
+		{image, true, "addappend alias append fallback initrd label literal password ramdisk range root vga"},
+		{image, false, "bmp-retain bypass lock mandatory nokbdisable optional read-only read-write restricted single-key vmdisable vmwarn"},
+		// In sections of other systems, of disks, partitions and changes.
+		{both, true, "other boot-as loader map-drive to table type hidden normal set"},
+		{both, false, "change unsafe master-boot reset automatic activate deactivate"},
+		{global, true, "bios cylinders heads max-partitions sectors partition start"},
+		{global, false, "inaccessible"},
+	} {
+		for _, word := range strings.Fields(tt.words) {
+			known[word] = true
+			k, ok := keywords()[word]
+			if !ok || k.where&tt.where != tt.where || tt.value && k.value == never || !tt.value && k.value == always {
+				t.Errorf("%s: %+v, known: %v; want it in %d, with a value: %v", word, k, ok, tt.where, tt.value)
+			}
+		}
+	}
+	for word := range keywords() {
+		if !known[word] {
+			t.Errorf("%s is no keyword of LILO's", word)
+		}
 	}
 }
