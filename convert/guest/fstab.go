@@ -71,48 +71,8 @@ func unstableName(s string) string {
 		}
 		return ""
 	}
-	if _, _, ok := splitDiskName(name); ok {
+	if kernelName.MatchString(name) {
 		return "/dev/" + name
 	}
 	return ""
-}
-
-// splitDiskName takes a kernel's disk name apart: sdb3 is disk 1, partition 3;
-// nvme0n1p2 is disk 0, partition 2. Partition 0 is the whole disk.
-func splitDiskName(name string) (disk, partition int, ok bool) {
-	if rest, ok := strings.CutPrefix(name, "nvme"); ok {
-		ctrl, rest, _ := strings.Cut(rest, "n")
-		ns, p, hasPart := strings.Cut(rest, "p")
-		d, err1 := strconv.Atoi(ctrl)
-		_, err2 := strconv.Atoi(ns)
-		if hasPart {
-			var err error
-			if partition, err = strconv.Atoi(p); err != nil {
-				return 0, 0, false
-			}
-		}
-		return d, partition, err1 == nil && err2 == nil && d >= 0 && partition >= 0
-	}
-	for _, prefix := range []string{"sd", "hd", "vd", "xvd"} {
-		rest, ok := strings.CutPrefix(name, prefix)
-		if !ok {
-			continue
-		}
-		letters := strings.TrimRight(rest, "0123456789")
-		if letters == "" || len(letters) > 3 || strings.Trim(letters, "abcdefghijklmnopqrstuvwxyz") != "" {
-			return 0, 0, false
-		}
-		for _, c := range letters {
-			disk = disk*26 + int(c-'a') + 1
-		}
-		if digits := rest[len(letters):]; digits != "" {
-			p, err := strconv.Atoi(digits)
-			if err != nil {
-				return 0, 0, false
-			}
-			partition = p
-		}
-		return disk - 1, partition, true
-	}
-	return 0, 0, false
 }

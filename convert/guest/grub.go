@@ -6,29 +6,44 @@ import (
 	"strings"
 )
 
-// bootEntry is an entry of a boot loader's menu that boots Linux.
+// bootEntry is an entry of a boot loader's menu.
 type bootEntry struct {
 	index   string // its place in the menu: "0", "1>2"
 	title   string
 	id      string // --id, or a BLS file's name
 	image   string // the kernel, in the loader's words
 	cmdline string
+	other   string // the command by which it starts something that isn't Linux: "chainloader +1"
 }
 
-// parseGrubCfg reads the entries and the default of a grub.cfg of GRUB 2. Only
-// what matters here is understood: menuentry, submenu, linux, and set
-// default=. Conditions are not evaluated.
+// parseGrubCfg reads the entries that boot Linux and the default of a grub.cfg
+// of GRUB 2. Only what matters here is understood: menuentry, submenu, linux,
+// what starts other systems, and set default=. Conditions are not evaluated.
 func parseGrubCfg(b []byte) (entries []bootEntry, def string) {
+	p := readGrubCfg(b)
+	return p.entries, p.def
+}
+
+func readGrubCfg(b []byte) grubParser {
 	p := grubParser{counts: []int{0}}
 	for _, line := range lines(b) {
 		p.line(line)
 	}
-	return p.entries, p.def
+	return p
+}
+
+// startsOther reports whether a command of GRUB 2 starts what isn't Linux. A
+// hypervisor that Linux runs on counts: LILO can't start it.
+func startsOther(command string) bool {
+	return slices.Contains([]string{
+		"chainloader", "multiboot", "multiboot2", "ntldr", "freedos", "kfreebsd", "kopenbsd", "knetbsd", "xnu_kernel", "xnu_kernel64", "plan9",
+	}, command)
 }
 
 // grubParser keeps where in nested menus a line stands.
 type grubParser struct {
-	entries []bootEntry
+	entries []bootEntry // that boot Linux
+	others  []bootEntry // that start something else
 	def     string
 	counts  []int    // entries seen so far, per level of menu
 	open    []string // blocks that are open: "menu", "entry" or "other"
@@ -40,16 +55,42 @@ func (p *grubParser) line(line string) {
 	if len(words) == 0 {
 		return
 	}
-	block := strings.HasSuffix(line, "{")
+	menu := words[0] == "menuentry" || words[0] == "submenu"
+	if at := slices.Index(words, "{"); menu && at > 0 {
+		p.menu(words[0], words[1:at])
+		words = words[at+1:] // what stands on the same line
+	} else if menu {
+		p.menu(words[0], words[1:])
+		return
+	}
+	for len(words) > 0 {
+		var command []string
+		command, words = cutCommand(words)
+		if len(command) > 0 {
+			p.command(command)
+		}
+	}
+}
+
+// cutCommand cuts words behind the first command, which ends at a semicolon.
+func cutCommand(words []string) (command, rest []string) {
+	if at := slices.Index(words, ";"); at >= 0 {
+		return words[:at], words[at+1:]
+	}
+	return words, nil
+}
+
+func (p *grubParser) command(words []string) {
+	inside := slices.Contains(p.open, "entry")
 	switch first := words[0]; {
-	case first == "menuentry" || first == "submenu":
-		p.menu(first, words[1:])
 	case first == "}":
 		p.closeBlock()
-	case block:
+	case words[len(words)-1] == "{":
 		p.open = append(p.open, "other")
-	case strings.HasPrefix(first, "linux") && len(words) > 1 && slices.Contains(p.open, "entry") && p.entry.cmdline == "":
+	case strings.HasPrefix(first, "linux") && len(words) > 1 && inside && p.entry.cmdline == "":
 		p.entry.image, p.entry.cmdline = words[1], kernelWords(words[2:])
+	case startsOther(first) && inside && p.entry.other == "":
+		p.entry.other = strings.Join(words, " ")
 	case first == "set" && len(words) > 1:
 		if v, ok := strings.CutPrefix(words[1], "default="); ok && v != "" && (p.def == "" || !strings.Contains(v, "$")) {
 			p.def = v
@@ -97,15 +138,23 @@ func (p *grubParser) closeBlock() {
 	case kind == "entry" && p.entry.cmdline != "":
 		p.entries = append(p.entries, p.entry)
 		p.entry = bootEntry{}
+	case kind == "entry" && p.entry.other != "":
+		p.others = append(p.others, p.entry)
+		p.entry = bootEntry{}
 	}
 }
 
-// shellWords splits a line into words as the shell does, without expanding.
+// shellWords splits a line into words as the shell does, without expanding. A
+// semicolon outside of quotes is a word.
 func shellWords(line string) []string {
 	var words []string
 	for line = strings.TrimLeft(line, " \t"); line != ""; line = strings.TrimLeft(line, " \t") {
 		n := wordEnd(line)
-		words = append(words, unquote(line[:n]))
+		if line[0] == ';' {
+			words = append(words, ";")
+		} else {
+			words = append(words, unquote(line[:n]))
+		}
 		line = line[n:]
 	}
 	return words
@@ -132,8 +181,12 @@ func kernelWords(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// wordEnd is where the first word ends: at a blank outside of quotes.
+// wordEnd is where the first word ends: at a blank or a semicolon outside of
+// quotes.
 func wordEnd(s string) int {
+	if strings.HasPrefix(s, ";") {
+		return 1
+	}
 	quote := byte(0)
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -143,7 +196,7 @@ func wordEnd(s string) int {
 			quote = c
 		case c == quote:
 			quote = 0
-		case quote == 0 && (c == ' ' || c == '\t'):
+		case quote == 0 && (c == ' ' || c == '\t' || c == ';'):
 			return i
 		}
 	}
@@ -165,6 +218,8 @@ func parseGrubLegacy(b []byte) (entries []bootEntry, def string) {
 		case key == "kernel" && len(entries) > 0:
 			image, args, _ := strings.Cut(rest, " ")
 			entries[len(entries)-1].image, entries[len(entries)-1].cmdline = image, strings.TrimSpace(args)
+		case key == "chainloader" && len(entries) > 0:
+			entries[len(entries)-1].other = key + " " + rest
 		}
 	}
 	return entries, def
@@ -182,6 +237,8 @@ func parseBLS(id string, b []byte, env map[string]string) bootEntry {
 			e.title = rest
 		case "linux":
 			e.image = rest
+		case "efi":
+			e.other = key + " " + rest
 		case "options":
 			rest = strings.ReplaceAll(rest, "$kernelopts", env["kernelopts"])
 			rest = strings.ReplaceAll(rest, "$tuned_params", env["tuned_params"])

@@ -43,7 +43,15 @@ type Guest struct {
 	OpenVMTools bool     `json:"openVMTools,omitempty"`
 	VMwareTools bool     `json:"vmwareTools,omitempty"` // VMware's own, not open-vm-tools
 	Notes       []string `json:"notes,omitempty"`       // what could not be read, and why
-	Config      Config   `json:"-"`                     // what its conversion is made from
+	// Claims are what the guest itself takes for its root, where that isn't Root.
+	Claims []Claim `json:"claims,omitempty"`
+	// OtherSystems are the titles of boot menu entries that start another system
+	// than that on Root, at most 16.
+	OtherSystems []string `json:"otherSystems,omitempty"`
+	// OtherBoots are volumes that hold a boot loader's configuration and are
+	// mounted nowhere.
+	OtherBoots []string `json:"otherBoots,omitempty"`
+	Config     Config   `json:"-"` // what its conversion is made from
 }
 
 // DiskLayout is one disk's partition table and what its partitions hold.
@@ -96,7 +104,14 @@ type Volume struct {
 	// Suspended: swap that holds a hibernated system.
 	Suspended bool   `json:"suspended,omitempty"`
 	Mount     string `json:"mount,omitempty"`
+	// ID is the device mapper's identifier: "LVM-" and the UUIDs of group and
+	// volume without hyphens.
+	ID string `json:"id,omitempty"`
 }
+
+// Link is udev's name of a volume by its identifier, which Ubuntu's installer
+// writes into fstab.
+func (v *Volume) Link() string { return "/dev/disk/by-id/dm-uuid-" + v.ID }
 
 // Readiness says whether something is so.
 type Readiness string

@@ -36,9 +36,11 @@ func Look(ctx context.Context, disks []Source) (Guest, error) {
 		l.disk(i, d.Address, part.Cached(g))
 	}
 	l.groups()
+	l.index()
 	l.findRoot()
 	l.inspect()
 	l.config()
+	l.starts()
 	l.system()
 	l.finish()
 	for i, g := range l.guards {
@@ -54,8 +56,12 @@ type look struct {
 	guest   Guest
 	guards  []*guarded
 	volumes []*volume
+	named   map[string][]*volume // by canonical specs
 	pvs     []physical
 	tree    tree
+
+	root      *volume  // nil where none was found
+	rootSpecs []string // what its fstab mounts at /
 }
 
 // volume is something that may hold a file system.
@@ -76,6 +82,13 @@ func (v *volume) setMount(at string) {
 	} else {
 		v.lv.Mount = at
 	}
+}
+
+func (v *volume) mount() string {
+	if v.part != nil {
+		return v.part.Mount
+	}
+	return v.lv.Mount
 }
 
 // physical is a physical volume of LVM and where it was found.
@@ -222,7 +235,10 @@ func (l *look) group(vg lvm.VG, pvs map[string]disk.Image) []*volume {
 		if !lv.Visible() {
 			continue
 		}
-		v := Volume{Group: clean(vg.Name), Name: clean(lv.Name), Length: lv.Extents() * vg.ExtentSize, Kind: clean(strings.Join(lv.Types(), ","))}
+		v := Volume{
+			Group: clean(vg.Name), Name: clean(lv.Name), Length: lv.Extents() * vg.ExtentSize, Kind: clean(strings.Join(lv.Types(), ",")),
+			ID: clean("LVM-" + strings.ReplaceAll(vg.UUID+lv.UUID, "-", "")),
+		}
 		var open *volume
 		if lv.Linear() {
 			v.PVs = onPVs(vg, lv)
@@ -242,12 +258,15 @@ func (l *look) group(vg lvm.VG, pvs map[string]disk.Image) []*volume {
 
 // onPVs lists the physical volumes of a linear logical volume, each once.
 func onPVs(vg lvm.VG, lv lvm.LV) []string {
+	left := map[string]string{} // UUIDs by the metadata's own names
+	for _, m := range vg.PVs {
+		left[m.Name] = clean(m.UUID)
+	}
 	var ids []string
 	for _, s := range lv.Segments {
-		for _, m := range vg.PVs {
-			if m.Name == s.Stripes[0].PV && !slices.Contains(ids, clean(m.UUID)) {
-				ids = append(ids, clean(m.UUID))
-			}
+		if id, ok := left[s.Stripes[0].PV]; ok {
+			ids = append(ids, id)
+			delete(left, s.Stripes[0].PV)
 		}
 	}
 	return ids

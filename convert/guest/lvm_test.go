@@ -82,7 +82,10 @@ func TestLookLVM(t *testing.T) {
 		if i != 1 {
 			g.Volumes[i].UUID = ""
 		}
-		g.Volumes[i].PVs = nil
+		if len(g.Volumes[i].ID) != len("LVM-")+64 {
+			t.Errorf("the identifier of %s is %s", g.Volumes[i].Name, g.Volumes[i].ID)
+		}
+		g.Volumes[i].PVs, g.Volumes[i].ID = nil, ""
 	}
 	wantVolumes := []Volume{
 		{Group: "web-vg", Name: "root", Length: 160 * mib, Kind: "linear", Content: "ext4", Mount: "/"},

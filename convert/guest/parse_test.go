@@ -40,15 +40,58 @@ func TestUnstableName(t *testing.T) {
 	}
 }
 
-func TestSplitDiskName(t *testing.T) {
-	for in, want := range map[string][2]int{"sda": {0, 0}, "sdb3": {1, 3}, "sdaa1": {26, 1}, "nvme1n1p3": {1, 3}, "vdz": {25, 0}, "hdc2": {2, 2}} {
-		if d, p, ok := splitDiskName(in); !ok || d != want[0] || p != want[1] {
-			t.Errorf("splitDiskName(%q) = %d, %d, %v; want %v", in, d, p, ok, want)
+// TestDiskNames has VMs' disks in the VM's order, with the names that Linux
+// gives them, and their second partitions.
+func TestDiskNames(t *testing.T) {
+	for _, tt := range []struct{ disks, want string }{
+		{"scsi0:0", "/dev/sda /dev/sda2"},
+		{"scsi0:0 scsi0:3 scsi1:0", "/dev/sda /dev/sda2, /dev/sdb /dev/sdb2, /dev/sdc /dev/sdc2"},
+		{"sata0:0 sata0:1", "/dev/sda /dev/sda2, /dev/sdb /dev/sdb2"},
+		{"ide0:0 ide1:0", "/dev/sda /dev/sda2 /dev/hda /dev/hda2, /dev/sdb /dev/sdb2 /dev/hdc /dev/hdc2"},
+		{"nvme0:0", "/dev/nvme0n1 /dev/nvme0n1p2"},
+		{"scsi0:0 nvme0:0", "/dev/sda /dev/sda2, /dev/nvme0n1 /dev/nvme0n1p2"},
+		{"nvme0:0 nvme0:1 nvme1:0", "/dev/nvme0n1 /dev/nvme0n1p2, /dev/nvme0n2 /dev/nvme0n2p2, /dev/nvme1n1 /dev/nvme1n1p2"},
+		{"nvme0:0 nvme0:2", "/dev/nvme0n1 /dev/nvme0n1p2, "},
+		{"nvme1:0", ""},
+		{"sata0:0 scsi0:0 nvme0:0", ", , /dev/nvme0n1 /dev/nvme0n1p2"},
+		{"ide0:1 scsi0:0", "/dev/hdb /dev/hdb2, "},
+	} {
+		var disks []DiskLayout
+		for a := range strings.FieldsSeq(tt.disks) {
+			disks = append(disks, DiskLayout{Address: a})
+		}
+		var got []string
+		for _, names := range DiskNames(disks) {
+			var all []string
+			for _, n := range names {
+				all = append(all, PartitionName(n, 0), PartitionName(n, 2))
+				if unstableName(PartitionName(n, 2)) == "" || partitionNumber(PartitionName(n, 2)) != 2 || partitionNumber(n) != 0 {
+					t.Errorf("%s isn't known by its form", PartitionName(n, 2))
+				}
+			}
+			got = append(got, strings.Join(all, " "))
+		}
+		if s := strings.Join(got, ", "); s != tt.want {
+			t.Errorf("the disks %s are %q; want %q", tt.disks, s, tt.want)
 		}
 	}
-	for _, in := range []string{"", "sd1", "sda-1", "nvme", "nvme0", "nvme0n1px", "loop0", "sdA"} {
-		if d, p, ok := splitDiskName(in); ok {
-			t.Errorf("splitDiskName(%q) = %d, %d; want none", in, d, p)
+	for n, want := range map[int]string{0: "a", 25: "z", 26: "aa", 27: "ab", 26 + 26*26: "aaa"} {
+		if got := letters(n); got != want {
+			t.Errorf("letters(%d) = %s; want %s", n, got, want)
+		}
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	for in, want := range map[string]string{
+		"/dev/disk/by-uuid/AB-1": "UUID=ab-1", `uuid="AB-1"`: "UUID=ab-1", "LABEL=Root": "LABEL=Root",
+		`/dev/disk/by-label/my\x20data\x2f`: "LABEL=my data/", "PARTLABEL=EFI System": "PARTLABEL=EFI System", `/dev/disk/by-partlabel/EFI\x20System`: "PARTLABEL=EFI System",
+		"/dev/disk/by-partuuid/CAFE-01": "PARTUUID=cafe-01", "/dev/vg-0/a-b": "/dev/mapper/vg--0-a--b", "/dev/mapper/vg--0-a--b": "/dev/mapper/vg--0-a--b",
+		"/dev/disk/by-id/dm-name-vg-root": "/dev/mapper/vg-root", "/dev/disk/by-id/dm-uuid-LVM-Ab": "/dev/disk/by-id/dm-uuid-LVM-Ab",
+		"/dev/sda1": "/dev/sda1", "": "", "/dev/": "/dev/", "host:/x=y": "host:/x=y",
+	} {
+		if got := Canonical(in); got != want {
+			t.Errorf("Canonical(%q) = %q; want %q", in, got, want)
 		}
 	}
 }
@@ -128,8 +171,8 @@ menuentry 'Windows' {
 		{"saved title", grub2, "", map[string]string{"saved_entry": "B (1)"}, bQuoted},
 		{"saved id below a menu", grub2, "", map[string]string{"saved_entry": "more>c"}, "arg=c"},
 		{"number", grub2, "2>1", nil, "arg=d"},
-		{"nothing saved", grub2, "", nil, bQuoted},
-		{"unknown", grub2, "zzz", nil, bQuoted},
+		{"nothing saved", grub2, "", nil, "arg=a"},
+		{"unknown", grub2, "zzz", nil, "arg=a"},
 		{"empty", "", "0", nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,6 +185,13 @@ menuentry 'Windows' {
 				t.Errorf("cmdline = %q; want %q (entries %+v, default %q)", got.cmdline, tt.want, entries, def)
 			}
 		})
+	}
+	var others []string
+	for _, e := range readGrubCfg([]byte(grub2)).others {
+		others = append(others, e.title+": "+e.other)
+	}
+	if want := []string{"Windows: chainloader +1"}; !slices.Equal(others, want) {
+		t.Errorf("other systems: %q; want %q", others, want)
 	}
 	e := parseBLS("id", []byte("title Fedora (6.1)\nversion 6.1\nlinux /vmlinuz-6.1\noptions $kernelopts quiet\n"), map[string]string{"kernelopts": "root=/dev/mapper/x ro"})
 	if want := (bootEntry{id: "id", title: "Fedora (6.1)", image: "/vmlinuz-6.1", cmdline: "root=/dev/mapper/x ro quiet"}); e != want {
@@ -263,6 +313,9 @@ func FuzzBoot(f *testing.F) {
 			if e, ok := defaultEntry(append(es, more...), d, env); ok {
 				consoles(e.cmdline)
 			}
+		}
+		for _, e := range slices.Concat(readGrubCfg(b).others, parseLilo(b)) {
+			small(t, b, e.title, e.other, rootSpec(e.cmdline))
 		}
 		parseBLS("x", b, env)
 		assignments(b)

@@ -46,7 +46,7 @@ func (l *look) findRoot() {
 		l.note("several volumes look like a root: %s; the first is taken", strings.Join(names, ", "))
 		l.guest.OtherRoots = names[1:]
 	}
-	l.guest.Root = root.where
+	l.root, l.guest.Root = root, root.where
 	l.tree.mounts["."] = root.files
 	l.fstab()
 	root.setMount("/")
@@ -141,6 +141,9 @@ func (l *look) fstab() {
 		if n := unstableName(m.spec); n != "" {
 			l.guest.DiskNames = append(l.guest.DiskNames, n)
 		}
+		if m.mount == "/" {
+			l.rootSpecs = append(l.rootSpecs, m.spec)
+		}
 		v := l.bySpec(m.spec)
 		if v == nil {
 			continue
@@ -153,85 +156,42 @@ func (l *look) fstab() {
 	}
 }
 
-// bySpec finds the volume that a line of fstab means, nil if none is certain.
-func (l *look) bySpec(spec string) *volume {
-	key, value, ok := strings.Cut(spec, "=")
-	if !ok || strings.HasPrefix(spec, "/") {
-		return l.byDevice(spec)
-	}
-	return l.only(func(v *volume) bool {
-		switch strings.ToUpper(key) {
-		case "UUID":
-			return v.content.UUID != "" && strings.EqualFold(v.content.UUID, value)
-		case "LABEL":
-			return v.content.Label != "" && v.content.Label == value
-		case "PARTUUID":
-			return v.part != nil && v.part.Number > 0 && strings.EqualFold(l.partUUID(v), value)
-		case "PARTLABEL":
-			return v.part != nil && v.part.Name != "" && v.part.Name == value
-		}
-		return false
-	})
-}
-
-// partUUID is what udev calls a partition: its GUID, or for MBR the disk's
-// identifier and the number.
-func (l *look) partUUID(v *volume) string {
-	if v.part.GUID != "" {
-		return v.part.GUID
-	}
-	const hex = "0123456789abcdef"
-	n := v.part.Number
-	return l.guest.Disks[v.disk].TableID + "-" + string(hex[n>>4&15]) + string(hex[n&15])
-}
-
-// byDevice finds a volume by a name in /dev.
-func (l *look) byDevice(spec string) *volume {
-	for prefix, key := range map[string]string{
-		"/dev/disk/by-uuid/": "UUID", "/dev/disk/by-label/": "LABEL",
-		"/dev/disk/by-partuuid/": "PARTUUID", "/dev/disk/by-partlabel/": "PARTLABEL",
-	} {
-		if value, ok := strings.CutPrefix(spec, prefix); ok {
-			return l.bySpec(key + "=" + value)
-		}
-	}
-	if name, ok := strings.CutPrefix(spec, "/dev/mapper/"); ok {
-		return l.only(func(v *volume) bool { return v.lv != nil && mapperName(v.lv.Group, v.lv.Name) == name })
-	}
-	name, ok := strings.CutPrefix(spec, "/dev/")
-	if !ok {
-		return nil
-	}
-	if group, lv, ok := strings.Cut(name, "/"); ok {
-		return l.only(func(v *volume) bool { return v.lv != nil && v.lv.Group == group && v.lv.Name == lv })
-	}
-	d, p, ok := splitDiskName(name)
-	if !ok {
-		return nil
-	}
-	return l.only(func(v *volume) bool { return v.part != nil && v.disk == d && v.partition == p })
-}
-
-// only returns the one volume that matches; two that do are none.
-func (l *look) only(match func(*volume) bool) *volume {
-	var found *volume
+// index notes the names by which the guest's tables may call each volume.
+func (l *look) index() {
+	l.named = map[string][]*volume{}
+	disks := DiskNames(l.guest.Disks)
 	for _, v := range l.volumes {
-		if !match(v) {
-			continue
+		var names []string
+		if v.part != nil {
+			for _, d := range disks[v.disk] {
+				names = append(names, PartitionName(d, v.partition))
+			}
+			names = append(names, TableNames(&l.guest.Disks[v.disk], v.part)...)
+		} else {
+			names = append(names, "/dev/mapper/"+MapperName(v.lv.Group, v.lv.Name), v.lv.Link())
 		}
-		if found != nil {
-			return nil
+		if v.content.UUID != "" {
+			names = append(names, "UUID="+v.content.UUID)
 		}
-		found = v
+		if v.content.Label != "" {
+			names = append(names, "LABEL="+v.content.Label)
+		}
+		for _, n := range names {
+			n = Canonical(n)
+			if have := l.named[n]; len(have) == 0 || have[len(have)-1] != v {
+				l.named[n] = append(have, v)
+			}
+		}
 	}
-	return found
 }
 
-// mapperName is the device mapper's name of a logical volume, with hyphens
-// doubled.
-func mapperName(group, lv string) string {
-	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
-	return double(group) + "-" + double(lv)
+// bySpec finds the volume that a line of fstab means, nil if none is certain:
+// a name that two volumes have is no one's.
+func (l *look) bySpec(spec string) *volume {
+	if vs := l.named[Canonical(spec)]; len(vs) == 1 {
+		return vs[0]
+	}
+	return nil
 }
 
 // efi lists the loaders on EFI system partitions.
