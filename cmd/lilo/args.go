@@ -14,17 +14,20 @@ type options struct {
 	action  action
 	verbose int
 	quiet   bool // -w: no warnings
+	loud    bool // -w+: warnings in spite of nowarn
 	test    bool
 	config  string // "" for the default
 	mapPath string // "" for that of the configuration
 	root    string // "" for no chroot
 	boot    string
+	backup  string // "" for that of the configuration
+	force   bool   // the file of backup is overwritten
 	deflt   string // label
 	delay   int    // tenths, -1 for that of the configuration
 	bus     install.Bus
 	line    string // of -R
 	label   string // of -I
-	detail  string // of -I
+	detail  string // of -I: letters, "" for i
 }
 
 // action is what lilo does.
@@ -109,11 +112,18 @@ func (a *args) letter(c byte, rest string) (used bool, err error) {
 	if done := a.flag(c); done {
 		return false, nil
 	}
-	if c == 'v' {
-		return a.verbosity(rest), nil
-	}
-	if c == 'R' || c == 'I' {
-		return true, a.words(c, rest)
+	switch c {
+	case 'v':
+		return a.verbosity(rest)
+	case 'w':
+		a.o.loud = rest == "+"
+		a.o.quiet = !a.o.loud
+		return a.o.loud, nil
+	case 'R':
+		a.oneShot(rest)
+		return true, nil
+	case 'I':
+		return true, a.identify(rest)
 	}
 	if why := refused(c); why != "" {
 		return false, fmt.Errorf("-%c: %s", c, why)
@@ -135,6 +145,9 @@ func (a *args) letter(c byte, rest string) (used bool, err error) {
 		if val != "fix" && val != "ignore" {
 			return true, fmt.Errorf("-P %s: want fix or ignore", val)
 		}
+	case 's', 'S':
+		a.o.force = c == 'S'
+		fallthrough
 	default:
 		*to = val
 	}
@@ -152,8 +165,6 @@ func (a *args) flag(c byte) bool {
 		a.o.action = doVersion
 	case 'h':
 		a.o.action = doHelp
-	case 'w':
-		a.o.quiet = true
 	case 'L', 'l', 'c', 'g': // lba32, linear, compact, geometric
 	default:
 		return false
@@ -174,6 +185,8 @@ func (a *args) target(c byte) *string {
 		return &a.o.boot
 	case 'D':
 		return &a.o.deflt
+	case 's', 'S':
+		return &a.o.backup
 	}
 	return nil
 }
@@ -186,39 +199,47 @@ func refused(c byte) string {
 			"to go back, restore the disk from a backup (esxodus rollback, before it was committed)"
 	case 'A', 'M':
 		return "there is no partition table here to activate something in, and no master boot record but LILO's"
-	case 'E', 'T', 'X', 'x', 'f', 'i', 'k', 'p', 's', 'S', 'z', 'Z', 'B', 'F', 'H':
-		return "this option of the old LILO is about disks with partitions or about pictures, and isn't there"
+	case 'E', 'T', 'X', 'x', 'f', 'i', 'p', 'z', 'Z', 'B', 'F', 'H':
+		return "this option of the old LILO is about disks with partitions, RAID, pictures or files of its own, and isn't there"
 	}
 	return ""
 }
 
-// verbosity reads -v, also as -v3.
-func (a *args) verbosity(rest string) (used bool) {
+// verbosity reads -v, also as -v3 and -v 3.
+func (a *args) verbosity(rest string) (used bool, err error) {
 	if n, err := strconv.Atoi(rest); err == nil && n >= 0 {
 		a.o.verbose = n
-		return true
+		return true, nil
+	}
+	if rest == "" && len(a.left) > 0 && a.left[0] != "" && a.left[0][0] >= '0' && a.left[0][0] <= '9' {
+		val := a.left[0]
+		a.left = a.left[1:]
+		if a.o.verbose, err = strconv.Atoi(val); err != nil {
+			return true, fmt.Errorf("-v %s: want a number", val)
+		}
+		return true, nil
 	}
 	a.o.verbose++
-	return false
+	return false, nil
 }
 
-// words reads -R with all that follows, and -I with its one or two words.
-func (a *args) words(c byte, rest string) error {
+// oneShot reads -R with all that follows.
+func (a *args) oneShot(rest string) {
 	all := a.left
 	if rest != "" {
 		all = append([]string{rest}, all...)
 	}
-	a.left = nil
-	if c == 'R' {
-		a.o.action, a.o.line = doOneShot, strings.TrimSpace(strings.Join(all, " "))
-		return nil
+	a.o.action, a.o.line, a.left = doOneShot, strings.TrimSpace(strings.Join(all, " ")), nil
+}
+
+// identify reads -I with its label and, if that is no option, a word of letters.
+func (a *args) identify(rest string) (err error) {
+	a.o.action = doIdentify
+	if a.o.label, err = a.argument("-I", rest); err != nil {
+		return err
 	}
-	if len(all) == 0 || len(all) > 2 {
-		return fmt.Errorf("-I needs a label, and may have one of the letters k, i, r, a and D after it")
-	}
-	a.o.action, a.o.label = doIdentify, all[0]
-	if len(all) == 2 {
-		a.o.detail = all[1]
+	if len(a.left) > 0 && !strings.HasPrefix(a.left[0], "-") {
+		a.o.detail, a.left = a.left[0], a.left[1:]
 	}
 	return nil
 }

@@ -19,6 +19,16 @@ func TestParseArgs(t *testing.T) {
 		{"-t -v -v", options{test: true, verbose: 2, delay: -1}},
 		{"-tvv", options{test: true, verbose: 2, delay: -1}},
 		{"-v3", options{verbose: 3, delay: -1}},
+		{"-v 3 -t", options{verbose: 3, test: true, delay: -1}},
+		{"-tv 0", options{test: true, delay: -1}},
+		{"-v -v 2 -v", options{verbose: 3, delay: -1}},
+		{"-w", options{quiet: true, delay: -1}},
+		{"-w+", options{loud: true, delay: -1}},
+		{"-w -tw+", options{loud: true, test: true, delay: -1}},
+		{"-w+ -w", options{quiet: true, delay: -1}},
+		{"-s /old", options{backup: "/old", delay: -1}},
+		{"-S/old", options{backup: "/old", force: true, delay: -1}},
+		{"-S /old -s /new", options{backup: "/new", delay: -1}},
 		{"-C /x -m /y -r /z -b /dev/vda -D a -d 30", options{config: "/x", mapPath: "/y", root: "/z", boot: "/dev/vda", deflt: "a", delay: 30}},
 		{"-C/x -m/y -r/z -b/dev/vda -Da -d30", options{config: "/x", mapPath: "/y", root: "/z", boot: "/dev/vda", deflt: "a", delay: 30}},
 		{"-q", options{action: doQuery, delay: -1}},
@@ -27,6 +37,8 @@ func TestParseArgs(t *testing.T) {
 		{"-w -R Linux -v single x=y", options{action: doOneShot, quiet: true, line: "Linux -v single x=y", delay: -1}},
 		{"-I Linux", options{action: doIdentify, label: "Linux", delay: -1}},
 		{"-I Linux i", options{action: doIdentify, label: "Linux", detail: "i", delay: -1}},
+		{"-I Linux ir -C /x", options{action: doIdentify, label: "Linux", detail: "ir", config: "/x", delay: -1}},
+		{"-ILinux -v", options{action: doIdentify, label: "Linux", verbose: 1, delay: -1}},
 		{"-P fix -P ignore -L -c", options{delay: -1}},
 		{"--bus scsi", options{bus: install.SCSI, delay: -1}},
 		{"--bus=virtio -V", options{bus: install.Virtio, action: doVersion, delay: -1}},
@@ -52,8 +64,13 @@ func TestBadArgs(t *testing.T) {
 		"-A":          "-A: there is no partition table",
 		"-T help":     "-T: this option of the old LILO",
 		"-Y":          "unknown option -Y",
-		"-I":          "-I needs a label",
-		"-I a b c":    "-I needs a label",
+		"-I":          "-I needs an argument",
+		"-I a b c":    `unexpected argument "c"`,
+		"-I a k":      "-I a k: want letters of i (kernel), r (initrd), R (root), a (append) and D (default label); there is no keyboard table, k",
+		"-I a iq":     "-I a iq: want letters of i (kernel)",
+		"-v 3x":       "-v 3x: want a number",
+		"-w+t":        "unknown option -+",
+		"-s":          "-s needs an argument",
 		"--bus":       "--bus needs an argument",
 		"--bus usb":   `bus "usb": want virtio, scsi, ata or nvme`,
 		"--verbose":   "unknown option --verbose",
@@ -71,7 +88,8 @@ func TestBadArgs(t *testing.T) {
 func TestIdentify(t *testing.T) {
 	conf := configure(t, t.TempDir(), "default=b\nroot=/dev/mapper/vg-root", "image=/a\nlabel=a\ninitrd=/i\nimage=/b\nlabel=b\nalias=x\nappend=q")
 	for args, want := range map[string]string{
-		"a": "/a\n", "A k": "/a\n", "a i": "/i\n", "x r": "/dev/mapper/vg-root\n", "b a": "q\n", "a D": "b\n",
+		"a": "/a\n", "A i": "/a\n", "a r": "/i\n", "x R": "/dev/mapper/vg-root\n", "b a": "q\n", "a D": "b\n",
+		"nix D": "b\n", "a Rir": "/a\n/i\n/dev/mapper/vg-root\n", "b r": "No initial ramdisk specified\n",
 	} {
 		var out, stderr bytes.Buffer
 		code := run(t.Context(), append([]string{"-C", conf, "-I"}, strings.Fields(args)...), &out, &stderr)

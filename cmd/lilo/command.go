@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (c *command) note(level int, format string, args ...any) {
 }
 
 func (c *command) warn(format string, args ...any) {
-	if !c.opts.quiet && (c.conf == nil || !c.conf.NoWarn) {
+	if c.opts.loud || !c.opts.quiet && (c.conf == nil || !c.conf.NoWarn) {
 		fmt.Fprintf(c.err, "Warning: "+format+"\n", args...)
 	}
 }
@@ -107,6 +108,9 @@ func (c *command) read() error {
 	}
 	if c.opts.delay >= 0 {
 		cfg.Delay = c.opts.delay
+	}
+	if c.opts.backup != "" {
+		cfg.Backup, cfg.ForceBackup = c.opts.backup, c.opts.force
 	}
 	for _, w := range cfg.Warnings {
 		c.warn("%s:%d: %s", name, w.Line, w.Text)
@@ -245,12 +249,17 @@ func (c *command) oneShot(sys *install.System) error {
 	return install.SetOneShot(sys, in, c.opts.line)
 }
 
-// identify prints a part of what the configuration says of an image.
+// identify prints parts of what the configuration says of an image, in LILO's
+// words and order, or with D the label of the default, whatever the image.
 func (c *command) identify() error {
+	letters := cmp.Or(c.opts.detail, "i")
+	if bad := strings.Trim(letters, "irRaD"); bad != "" {
+		return fmt.Errorf("-I %s %s: want letters of i (kernel), r (initrd), R (root), a (append) and D (default label); there is no keyboard table, k", c.opts.label, letters)
+	}
 	if err := c.read(); err != nil {
 		return err
 	}
-	if c.opts.detail == "D" {
+	if strings.Contains(letters, "D") {
 		fmt.Fprintln(c.out, c.defaultLabel())
 		return nil
 	}
@@ -258,17 +267,15 @@ func (c *command) identify() error {
 	if im == nil {
 		return fmt.Errorf("no image of %s is labelled %s", c.conf.File, c.opts.label)
 	}
-	switch c.opts.detail {
-	case "", "k":
-		fmt.Fprintln(c.out, im.Kernel)
-	case "i":
-		fmt.Fprintln(c.out, im.Initrd)
-	case "r":
-		fmt.Fprintln(c.out, im.Root)
-	case "a":
-		fmt.Fprintln(c.out, im.Append)
-	default:
-		return fmt.Errorf("-I %s %s: want one of the letters k (kernel), i (initrd), r (root), a (append) and D (default label)", c.opts.label, c.opts.detail)
+	for _, part := range []struct{ letter, value string }{
+		{"i", im.Kernel},
+		{"r", cmp.Or(im.Initrd, "No initial ramdisk specified")},
+		{"a", cmp.Or(im.Append, "No append= was specified")},
+		{"R", cmp.Or(im.Root, "No root specified")},
+	} {
+		if strings.Contains(letters, part.letter) {
+			fmt.Fprintln(c.out, part.value)
+		}
 	}
 	return nil
 }
@@ -292,23 +299,26 @@ func (c *command) version() {
 const usage = `Usage: lilo [OPTION]...
        lilo -q [-v]
        lilo -R [LABEL [ARGUMENT]...]
-       lilo -I LABEL [k|i|r|a|D]
+       lilo -I LABEL [i|r|R|a|D]
 
 Writes the boot sector and the map of what /etc/lilo.conf says. See lilo(8).
 
   -t           try it, and write nothing
-  -v           say more; may be repeated, or -v3
+  -v           say more; may be repeated, or -v 3
   -q           list what is in the map; * is the default
   -R LABEL...  what the next boot takes, once; without a label, nothing
   -D LABEL     this image is the default
-  -I LABEL     print the path of an image's kernel
+  -I LABEL     print the path of an image's kernel, or its initrd (r), root (R),
+               append (a), or the label of the default (D)
   -C FILE      read this configuration
   -m FILE      write, or read, this map
   -b DEVICE    insist on this boot disk
   -d TENTHS    delay before the default boots
   -r DIR       chroot there first
+  -s FILE, -S FILE
+               keep a boot sector that isn't LILO's there; -S: over another file
   -P fix|ignore  accepted: there is no partition table
-  -w           no warnings
+  -w, -w+      no warnings; or all of them, whatever the configuration says
   -V           print the version
   -h           print this
   --bus virtio|scsi|ata|nvme
