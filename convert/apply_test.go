@@ -737,3 +737,43 @@ func TestShutdownOfChanged(t *testing.T) {
 		})
 	}
 }
+
+// TestStateUnknown: LVM that gives no answer for a moment costs no copy.
+func TestStateUnknown(t *testing.T) {
+	w := newWorld(t)
+	j := w.create()
+	e := w.effects()
+	var away error
+	created := 0
+	w.tick = func(what string) error {
+		if what == "created" {
+			if created++; created == 2 {
+				away = errors.New("no answer")
+			}
+		}
+		return nil
+	}
+	e.Storage = statelessStorage{e.Storage, &away}
+	err := Apply(t.Context(), j, e)
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("Apply = %v, want it stopped", err)
+	}
+	away = nil
+	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.checkDone()
+}
+
+// statelessStorage can't say what its volumes are while err is set.
+type statelessStorage struct {
+	host.Storage
+	err *error
+}
+
+func (s statelessStorage) State(ctx context.Context, v host.Volume, run string, id host.Identity) (host.State, error) {
+	if *s.err != nil {
+		return host.Foreign, *s.err
+	}
+	return s.Storage.State(ctx, v, run, id)
+}

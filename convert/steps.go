@@ -206,7 +206,7 @@ func (a *act) ours(ctx context.Context, d *Disk) error {
 	}
 	state, err := a.Storage.State(ctx, d.Volume, a.journal.Run(), id)
 	if err != nil {
-		return err
+		return keep(err)
 	}
 	if state != host.Ours {
 		return keep(fmt.Errorf("%s is %s, not the one that this run made: it stays as it is; roll back", d.Volume, state))

@@ -89,7 +89,7 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	// show its file system, array or volume group to the host until the
 	// copy comes by. LVM wipes before udev looks. --yes is its answer to
 	// whether it shall; it is the only question that lvcreate has left.
-	_, err = l.Tool.Run(ctx, "lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "y", "--zero", "y", "--wipesignatures", "y",
+	_, err = l.run(ctx, "lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "y", "--zero", "y", "--wipesignatures", "y",
 		"--addtag", tag(run), "--extents", strconv.FormatInt(n, 10), "--name", v.LV, l.VG)
 	if err != nil {
 		return fmt.Errorf("logical volume %s of %d bytes: %w", v, n*vg.Extent, err)
@@ -122,7 +122,7 @@ func (l LVM) Activate(ctx context.Context, v Volume) error {
 	if err := l.owns(v); err != nil {
 		return err
 	}
-	if _, err := l.Tool.Run(ctx, "lvchange", "--yes", "--quiet", "--activate", "y", "--ignoreactivationskip", v.String()); err != nil {
+	if _, err := l.run(ctx, "lvchange", "--yes", "--quiet", "--activate", "y", "--ignoreactivationskip", v.String()); err != nil {
 		return fmt.Errorf("activating %s: %w", v, err)
 	}
 	return l.awaitNode(ctx, v)
@@ -141,7 +141,7 @@ func (l LVM) Remove(ctx context.Context, v Volume, run string, id Identity) erro
 		return nil
 	}
 	// LVM compares the tag again, under its lock.
-	_, err = l.Tool.Run(ctx, "lvremove", "--yes", "--quiet", "--force", "--select", "lv_tags={"+tag(run)+"}", v.String())
+	_, err = l.run(ctx, "lvremove", "--yes", "--quiet", "--force", "--select", "lv_tags={"+tag(run)+"}", v.String())
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", v, err)
 	}
@@ -157,7 +157,7 @@ func (l LVM) Release(ctx context.Context, v Volume, run string, id Identity) err
 	if err != nil || state != Ours {
 		return err
 	}
-	if _, err := l.Tool.Run(ctx, "lvchange", "--quiet", "--deltag", tag(run), v.String()); err != nil {
+	if _, err := l.run(ctx, "lvchange", "--quiet", "--deltag", tag(run), v.String()); err != nil {
 		return fmt.Errorf("taking the tag off %s: %w", v, err)
 	}
 	return nil
@@ -185,7 +185,7 @@ func (l LVM) awaitNode(ctx context.Context, v Volume) error {
 		}
 		if left < nodeTimeout/2 && !asked {
 			asked = true
-			if _, err := l.Tool.Run(ctx, "vgmknodes", v.String()); err != nil {
+			if _, err := l.run(ctx, "vgmknodes", v.String()); err != nil {
 				return fmt.Errorf("device node of %s: %w", v, err)
 			}
 		}

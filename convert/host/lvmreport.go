@@ -31,7 +31,7 @@ type report struct {
 
 // rows runs a reporting command and returns its rows.
 func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[string]string, error) {
-	out, err := l.Tool.Run(ctx, command, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields, l.VG)
+	out, err := l.run(ctx, command, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields, l.VG)
 	if err != nil {
 		return nil, err
 	}

@@ -28,25 +28,34 @@ const (
 // layout's groups: of a new group from nothing, of an existing one from what
 // the source has there, which source reads (the disk at an address). It works
 // on loop devices over memory, of which as much is taken as the heads are long,
-// with a configuration of its own that knows no other device; the host's LVM, groups of the same names, and
-// device-mapper have no part in it. What the tools made is read back and must
+// with a configuration of its own that knows no other device; device-mapper has no
+// part in it, nor have the host's groups. While the devices are there the host's
+// LVM sees them, though: no esxodus asks it for a group then. What the tools made is read back and must
 // be what the layout says; of an existing group, what they found must be too.
 //
 // It returns by disk address the file in dir that holds the head, as long as
 // the layout says and on stable storage, with sectors 0 and 2 to 7 zero. Heads
 // that are there are made anew; anything that an earlier call left is removed.
 func Templates(ctx context.Context, tool Tool, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) (heads map[string]string, err error) {
-	t := &templates{dir: dir, loops: map[string]*loop{}, source: source}
+	t := &templates{dir: dir, files: map[string]*os.File{}, loops: map[string]*loop{}, source: source}
 	if err := t.clear(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.close(), t.clear()) }()
 	for _, g := range groups {
 		for _, pv := range g.PVs {
-			if err := t.add(ctx, pv); err != nil {
+			if err := t.add(pv); err != nil {
 				return nil, fmt.Errorf("template of %s: %w", pv.Disk, err)
 			}
 		}
+	}
+	release, err := lockLVM(ctx, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.close()); release() }()
+	if err := t.attach(ctx); err != nil {
+		return nil, err
 	}
 	conf, err := t.configure()
 	if err != nil {
@@ -75,7 +84,8 @@ type templates struct {
 	dir    string
 	source func(string) (io.ReaderAt, error)
 	lvm    lvmTool
-	loops  map[string]*loop // by disk address
+	files  map[string]*os.File // in memory, until they are loop devices
+	loops  map[string]*loop    // by disk address
 }
 
 // file is a path in dir for a disk. Addresses are words of esxodus: "scsi0:0".
@@ -106,33 +116,46 @@ func (t *templates) clear() error {
 	return nil
 }
 
+// close may be called again.
 func (t *templates) close() error {
 	var errs []error
 	for _, l := range t.loops {
 		errs = append(errs, l.Close())
 	}
+	for _, f := range t.files {
+		errs = append(errs, f.Close())
+	}
+	clear(t.loops)
+	clear(t.files)
 	return errors.Join(errs...)
 }
 
-// add makes the block device of a physical volume, with the source's head on
-// it where there is one.
-func (t *templates) add(ctx context.Context, pv layout.PV) (err error) {
-	if pv.Start < bootRoom || pv.Start > pv.Size || t.loops[pv.Disk] != nil {
+// add makes what a physical volume will be, with the source's head on it where
+// there is one.
+func (t *templates) add(pv layout.PV) error {
+	if pv.Start < bootRoom || pv.Start > pv.Size || t.files[pv.Disk] != nil {
 		return fmt.Errorf("extents from byte %d on, of %d: no room for a head", pv.Start, pv.Size)
 	}
 	f, err := memory(t.file(pv.Disk, headSuffix), pv.Size)
 	if err != nil {
 		return err
 	}
-	if !pv.New {
-		err = t.copyHead(f, pv)
+	t.files[pv.Disk] = f
+	if pv.New {
+		return nil
 	}
-	if err == nil {
-		t.loops[pv.Disk], err = openLoop(ctx, f)
-	}
-	if err != nil {
-		delete(t.loops, pv.Disk)
-		return errors.Join(err, f.Close())
+	return t.copyHead(f, pv)
+}
+
+// attach makes block devices of the files.
+func (t *templates) attach(ctx context.Context) error {
+	for address, f := range t.files {
+		l, err := openLoop(ctx, f)
+		if err != nil {
+			return fmt.Errorf("template of %s: %w", address, err)
+		}
+		t.loops[address] = l
+		delete(t.files, address)
 	}
 	return nil
 }
