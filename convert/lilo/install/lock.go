@@ -3,6 +3,7 @@ package install
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ const lockPoll = 50 * time.Millisecond
 // groupLock is LVM's lock of a volume group, as held by us.
 type groupLock struct {
 	root *os.Root
+	top  string // root's path
 	name string
 	file *os.File // nil until it is ours
 	made []string // directories that weren't there
@@ -46,41 +48,61 @@ type groupLock struct {
 // lockGroup takes the lock of a volume group; waiting is told what it waits
 // for. The caller releases it.
 func (s *System) lockGroup(ctx context.Context, group string, waiting func(string)) (*groupLock, error) {
-	root, dir, err := s.lockRoot()
+	text, err := os.ReadFile(lvmConfig)
+	if err != nil {
+		text = nil // LVM's own defaults
+	}
+	l, dir, err := s.lockPlace(text)
 	if err != nil {
 		return nil, err
 	}
-	l := &groupLock{root: root}
 	if err := l.mkdir(dir); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
-	w := waiter{sys: s, root: root, what: "LVM's lock of " + group, waiting: waiting}
+	w := waiter{sys: s, root: l.root, what: "LVM's lock of " + group, waiting: waiting}
 	l.name = path.Join(dir, "V_"+group)
 	if l.file, err = w.exclusive(ctx, l.name); err != nil {
-		return nil, errors.Join(fmt.Errorf("LVM's lock of %s, /run/%s: %w", group, l.name, err), l.release())
+		return nil, errors.Join(fmt.Errorf("LVM's lock of %s, %s: %w", group, path.Join(l.top, l.name), err), l.release())
 	}
 	return l, nil
 }
 
-// lockRoot returns where LVM keeps its locks, as its configuration says.
-func (s *System) lockRoot() (*os.Root, string, error) {
-	dir := ""
-	if text, err := os.ReadFile(lvmConfig); err == nil {
-		dir = lockingDir(text)
-	}
-	if below, ok := strings.CutPrefix(dir, "/run/"); dir == "" || ok {
-		if s.Run == nil { // a system from before 2012
-			root, err := os.OpenRoot("/")
-			return root, "var/lock/lvm", err
-		}
+// lockPlace returns a lock that isn't taken yet, and the directory below its
+// root where LVM keeps its locks, as the text of its configuration says.
+func (s *System) lockPlace(config []byte) (*groupLock, string, error) {
+	dir := settled(cmp.Or(lockingDir(config), "/run/"+lockDirectory), os.Readlink)
+	below, ok := strings.CutPrefix(dir, "/run/")
+	switch {
+	case ok && s.Run != nil:
 		root, err := s.Run.OpenRoot(".")
-		if !ok {
-			below = lockDirectory
-		}
-		return root, below, err
+		return &groupLock{root: root, top: "/run"}, below, err
+	case ok: // a system from before 2012
+		dir = "/var/lock/lvm"
 	}
 	root, err := os.OpenRoot("/")
-	return root, strings.TrimPrefix(path.Clean(dir), "/"), err
+	return &groupLock{root: root, top: "/"}, strings.TrimPrefix(dir, "/"), err
+}
+
+// settled resolves the links to /run that /var/lock and /var/run are: an os.Root
+// doesn't follow them where they are absolute, as in Debian, and the /run that
+// they mean is that of before any chroot.
+func settled(dir string, readlink func(string) (string, error)) string {
+	dir = path.Clean(dir)
+	for _, name := range []string{"/var/lock", "/var/run"} {
+		below, ok := strings.CutPrefix(dir+"/", name+"/")
+		if !ok {
+			continue
+		}
+		to, err := readlink(name)
+		if err != nil {
+			continue // a directory
+		}
+		if !path.IsAbs(to) {
+			to = path.Join(path.Dir(name), to)
+		}
+		dir = path.Join(to, below)
+	}
+	return dir
 }
 
 // lockingDir finds locking_dir in an lvm.conf, "" where it isn't set.

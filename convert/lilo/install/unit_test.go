@@ -489,6 +489,65 @@ func TestLockingDir(t *testing.T) {
 	}
 }
 
+func TestSettled(t *testing.T) {
+	debian := map[string]string{"/var/lock": "/run/lock", "/var/run": "/run"}
+	fedora := map[string]string{"/var/lock": "../run/lock", "/var/run": "../run"}
+	for _, tt := range []struct {
+		links     map[string]string
+		dir, want string
+	}{
+		{debian, "/var/lock/lvm", "/run/lock/lvm"},
+		{debian, "/var/lock/lvm/", "/run/lock/lvm"},
+		{debian, "/var/lock", "/run/lock"},
+		{debian, "/var/run/lvm", "/run/lvm"},
+		{fedora, "/var/lock/lvm", "/run/lock/lvm"},
+		{fedora, "/var/run/lvm", "/run/lvm"},
+		{map[string]string{"/var/lock": "/var/run/lock", "/var/run": "/run"}, "/var/lock/lvm", "/run/lock/lvm"},
+		{map[string]string{"/var/lock": "/srv/lock"}, "/var/lock/lvm", "/srv/lock/lvm"},
+		{nil, "/var/lock/lvm", "/var/lock/lvm"},
+		{debian, "/run/lock/lvm", "/run/lock/lvm"},
+		{debian, "/var/locks/lvm", "/var/locks/lvm"},
+		{debian, "/etc/lvm/../lock", "/etc/lock"},
+	} {
+		got := settled(tt.dir, func(name string) (string, error) {
+			if to, ok := tt.links[name]; ok {
+				return to, nil
+			}
+			return "", os.ErrInvalid
+		})
+		if got != tt.want {
+			t.Errorf("settled(%s) with the links %v = %s; want %s", tt.dir, tt.links, got, tt.want)
+		}
+	}
+}
+
+// TestLockPlace has the configuration name Debian's absolute link, in which
+// nothing could be made.
+func TestLockPlace(t *testing.T) {
+	if _, err := os.Readlink("/var/lock"); err != nil {
+		t.Skip("/var/lock is no link here")
+	}
+	dir := t.TempDir()
+	runRoot, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runRoot.Close()
+	l, below, err := (&System{Run: runRoot}).lockPlace([]byte("global {\n\tlocking_dir = \"/var/lock/lvm\"\n}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.mkdir(below); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir + "/lock/lvm"); err != nil {
+		t.Error(err)
+	}
+	if err := l.release(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	runRoot, err := os.OpenRoot(dir)
