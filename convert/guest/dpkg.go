@@ -16,6 +16,19 @@ type Package struct {
 	Protected bool
 }
 
+// LoaderPackage reports whether a package is of a boot loader that has no work
+// on a disk without partitions.
+func LoaderPackage(name string) bool {
+	return name == "os-prober" || name == "lilo" || slices.ContainsFunc([]string{"grub", "shim-", "systemd-boot"}, func(prefix string) bool {
+		return strings.HasPrefix(name, prefix)
+	})
+}
+
+// leaves reports whether a package is one that a conversion may remove.
+func leaves(name string) bool {
+	return LoaderPackage(name) || strings.HasPrefix(name, "open-vm-tools")
+}
+
 // maxPackages bounds what is read of dpkg's records.
 const maxPackages = 100_000
 

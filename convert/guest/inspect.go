@@ -74,8 +74,23 @@ func (l *look) hostname() {
 	}
 }
 
-// bootLoader finds the default entry's command line.
+// bootLoader finds what the default boot entry says.
 func (l *look) bootLoader() {
+	cmdline, image := l.defaultBoot()
+	l.guest.Config.Cmdline, l.guest.Config.Image = cmdline, image
+	l.guest.Cmdline = clean(cmdline)
+	l.guest.Consoles = consoles(l.guest.Cmdline)
+	for w := range strings.FieldsSeq(l.guest.Cmdline) {
+		for _, key := range []string{"root=", "resume="} {
+			if v, ok := strings.CutPrefix(w, key); ok {
+				l.guest.DiskNames = append(l.guest.DiskNames, unstableName(v))
+			}
+		}
+	}
+}
+
+// defaultBoot returns the default entry's kernel and its command line, uncut.
+func (l *look) defaultBoot() (cmdline, image string) {
 	env := map[string]string{}
 	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
 		if b, ok := l.read(name, maxFstab); ok {
@@ -85,19 +100,13 @@ func (l *look) bootLoader() {
 	}
 	entries, def := l.bootEntries(env)
 	if e, ok := defaultEntry(entries, def, env); ok {
-		l.guest.Cmdline = clean(e.cmdline)
-	} else if b, ok := l.read("etc/default/grub", maxFstab); ok {
+		return e.cmdline, e.image
+	}
+	if b, ok := l.read("etc/default/grub", maxFstab); ok {
 		a := assignments(b)
-		l.guest.Cmdline = clean(strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]))
+		return strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]), ""
 	}
-	l.guest.Consoles = consoles(l.guest.Cmdline)
-	for w := range strings.FieldsSeq(l.guest.Cmdline) {
-		for _, key := range []string{"root=", "resume="} {
-			if v, ok := strings.CutPrefix(w, key); ok {
-				l.guest.DiskNames = append(l.guest.DiskNames, unstableName(v))
-			}
-		}
-	}
+	return "", ""
 }
 
 // grubenv reads the variables of a GRUB environment block, which are not
@@ -142,28 +151,6 @@ func (l *look) bootEntries(env map[string]string) (entries []bootEntry, def stri
 		}
 	}
 	return nil, ""
-}
-
-// unstableNames looks for names of disks in configuration other than fstab.
-func (l *look) unstableNames() {
-	for _, line := range l.configLines("etc/crypttab") {
-		if f := strings.Fields(line); len(f) > 1 {
-			l.guest.DiskNames = append(l.guest.DiskNames, unstableName(f[1]))
-		}
-	}
-	if b, ok := l.read("etc/initramfs-tools/conf.d/resume", maxFstab); ok {
-		l.guest.DiskNames = append(l.guest.DiskNames, unstableName(assignments(b)["RESUME"]))
-	}
-	for _, name := range []string{"boot/grub/device.map", "boot/grub2/device.map"} {
-		for _, line := range l.configLines(name) {
-			if f := strings.Fields(line); len(f) > 1 {
-				l.guest.DiskNames = append(l.guest.DiskNames, unstableName(f[1]))
-			}
-		}
-	}
-	if l.tree.exists("etc/lvm/devices/system.devices") {
-		l.note("/etc/lvm/devices/system.devices lists the disks that LVM may use by names of their old bus: LVM will not find them on a new one")
-	}
 }
 
 func (l *look) configLines(name string) []string {
