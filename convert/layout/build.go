@@ -22,9 +22,9 @@ func (b *builder) set(s *set) {
 			b.l.Disks[i] = keptDisk(&b.Guest.Disks[i], "")
 		}
 	case len(s.reasons) > 0:
-		b.l.Reasons = append(b.l.Reasons, s.reasons...)
+		b.l.Because(s.reasons...)
 		for _, i := range s.disks {
-			b.l.Disks[i] = keptDisk(&b.Guest.Disks[i], s.reasons[0])
+			b.l.Disks[i] = keptDisk(&b.Guest.Disks[i], s.reasons[0].String())
 		}
 	case len(s.groups) == 0 && len(movable(&b.Guest.Disks[s.disks[0]])) == 0: // nothing to move
 		b.l.Disks[s.disks[0]] = keptDisk(&b.Guest.Disks[s.disks[0]], "")
@@ -41,7 +41,7 @@ func (b *builder) set(s *set) {
 func (b *builder) newGroup(i int) {
 	d := &b.Guest.Disks[i]
 	name := groupName(b.Guest.Hostname, b.Name, b.names)
-	b.names = append(b.names, name)
+	b.names[name] = true
 	g := Group{Name: name, ExtentSize: newExtent}
 	b.l.Groups = append(b.l.Groups, g)
 	b.place(&b.l.Groups[len(b.l.Groups)-1], i, PV{UUID: pvUUID(b.Seed, d.Address), Disk: d.Address, Start: newStart, New: true}, nil)
@@ -175,16 +175,16 @@ func oldData(pv PV, extent int64, fresh []run) []Range {
 	return out
 }
 
-// taken lists the names of a group's volumes, the hidden ones included.
-func (b *builder) taken(g *Group) []string {
-	var out []string
+// taken are the names of a group's volumes, the hidden ones included.
+func (b *builder) taken(g *Group) map[string]bool {
+	out := map[string]bool{}
 	for _, v := range g.Volumes {
-		out = append(out, v.Name)
+		out[v.Name] = true
 	}
 	for _, old := range b.Guest.Groups {
 		if old.UUID == g.UUID && g.UUID != "" {
 			for _, lv := range old.LVs {
-				out = append(out, lv.Name)
+				out[lv.Name] = true
 			}
 		}
 	}

@@ -31,12 +31,36 @@ const (
 type Layout struct {
 	Kind    Kind     `json:"kind"`              // lvm or plain if any disk changes, else keep
 	Reasons []string `json:"reasons,omitempty"` // why it, or a disk, is not what was asked for, or not lvm
+	Curable []string `json:"curable,omitempty"` // those of the reasons that say what ends them
 	Refused bool     `json:"refused,omitempty"` // lvm or plain was asked for and can't be had, for the reasons
 	Notes   []string `json:"notes,omitempty"`   // what should be known and stops nothing
 	Disks   []Disk   `json:"disks"`             // in the VM's order; empty where nothing is known of them
 	Groups  []Group  `json:"groups,omitempty"`  // volume groups that LVM's tools make or change
 	Moves   []Move   `json:"moves,omitempty"`   // of every partition and logical volume with content
 	Boot    *Boot    `json:"boot,omitempty"`    // nil where the disk keeps its boot loader
+}
+
+// Reason is what speaks against a change.
+type Reason struct {
+	Why  string
+	Cure string // what ends it, "" where nothing does
+}
+
+func (r Reason) String() string {
+	if r.Cure == "" {
+		return r.Why
+	}
+	return r.Why + ": " + r.Cure
+}
+
+// Because adds reasons to the layout's.
+func (l *Layout) Because(reasons ...Reason) {
+	for _, r := range reasons {
+		l.Reasons = append(l.Reasons, r.String())
+		if r.Cure != "" {
+			l.Curable = append(l.Curable, r.String())
+		}
+	}
 }
 
 // Disk is one disk of a layout. Sizes and offsets are bytes.
@@ -135,6 +159,30 @@ type Boot struct {
 // High reports whether blocks of /boot may lie beyond sector 2^32, which a BIOS
 // reads on virtio-blk and not on virtio-scsi (SeaBIOS 1.16).
 func (b *Boot) High() bool { return b.End > 1<<32*sector }
+
+// HighBoot says why a layout whose /boot is high is none for a disk on
+// virtio-scsi, and what brings /boot down.
+func (l *Layout) HighBoot() Reason {
+	what, cure := "the file system", "give /boot a partition of its own below 2 TiB in the guest"
+	if l.Boot.Volume != "" {
+		what = l.Boot.Volume
+	}
+	for _, g := range l.Groups {
+		for _, v := range g.Volumes {
+			switch {
+			case g.Name+"/"+v.Name != l.Boot.Volume:
+			case !v.New:
+				cure = "give /boot a volume of its own below 2 TiB in the guest, or pvmove it there"
+			case g.UUID != "":
+				cure = fmt.Sprintf("the volume group %s has no room for it there, which lvreduce or a pvmove of low extents makes", g.Name)
+			}
+		}
+	}
+	return Reason{
+		Why:  fmt.Sprintf("%s, which holds /boot, would reach beyond sector 2^32 (2 TiB) of %s, where a BIOS reads no disk on virtio-scsi", what, l.Boot.Disk),
+		Cure: cure,
+	}
+}
 
 // check says where a layout contradicts itself, which only impossible facts
 // can make it do.

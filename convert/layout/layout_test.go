@@ -3,6 +3,7 @@ package layout
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -259,6 +260,11 @@ func TestNewShapes(t *testing.T) {
 			q.Type, q.TypeName, q.Content, q.Mount = part.TypeBIOSBoot, "BIOS boot", "", ""
 			return g
 		}()}, []string{"scsi0:0 lvm grown 0", "web-vg/root on scsi0:0 at 1 MiB", "BIOS boot stays behind: it is GRUB's own space, and LILO needs none"}},
+		{"a file system in GRUB's space", Request{Guest: func() guest.Guest {
+			g := partitions()
+			g.Disks[0].Partitions[1].Type, g.Disks[0].Partitions[1].Content, g.Disks[0].Partitions[1].Mount = part.TypeBIOSBoot, "ext4", ""
+			return g
+		}()}, []string{"scsi0:0 lvm grown 1", "web-vg/root on scsi0:0 at 1 MiB", "web-vg/part2 on scsi0:0 at 9217 MiB"}},
 		{"free extents low on the disk", Request{Guest: func() guest.Guest {
 			g := installer()
 			g.Groups[0].LVs = []guest.GroupLV{linear("root", uuid, 130, 1000)}
@@ -315,6 +321,29 @@ func summary(l Layout) []string {
 		out = append(out, s)
 	}
 	return out
+}
+
+// TestKernelNames: the names that vanish are those of the disk's class.
+func TestKernelNames(t *testing.T) {
+	for _, tt := range []struct{ first, second, want string }{
+		{"scsi0:0", "nvme0:0", "/dev/sda1, /dev/sda2, /dev/nvme0n1p2"},
+		{"sata0:0", "scsi0:0", ""},
+		{"nvme0:0", "nvme0:1", "/dev/nvme0n1p1, /dev/nvme0n1p2, /dev/nvme0n2p2"},
+		{"ide0:0", "ide1:0", "/dev/sda1, /dev/hda1, /dev/sda2, /dev/hda2, /dev/sdb2, /dev/hdc2"},
+	} {
+		g := addDisk(partitions(), guest.Partition{Number: 2, Offset: mib, Length: mib, Content: "xfs"})
+		g.Disks[0].TableID, g.Disks[0].Address, g.Disks[1].Address = "", tt.first, tt.second
+		g.Root = tt.first + " partition 1"
+		for _, kind := range []Kind{LVM, Keep} {
+			var names []string
+			for _, m := range New(Request{Guest: g, Kind: kind}).Moves {
+				names = append(names, m.Names...)
+			}
+			if got := strings.Join(names, ", "); got != tt.want {
+				t.Errorf("%s and %s, %s: the names are %s; want %s", tt.first, tt.second, kind, got, tt.want)
+			}
+		}
+	}
 }
 
 func num(n int64) string { return strconv.FormatInt(n/mib, 10) }

@@ -14,7 +14,7 @@ type set struct {
 	disks   []int // indices, ascending
 	groups  []*guest.Group
 	system  bool     // it holds the root or /boot
-	reasons []string // against a change
+	reasons []Reason // against a change
 }
 
 // lvm is the layout that makes each partitioned disk one physical volume.
@@ -29,7 +29,7 @@ func (p *planner) lvm() Layout {
 		}
 	}
 	if len(reasons) == 0 && !p.partitioned(p.bootDisk()) {
-		reasons = []string{fmt.Sprintf("%s, which holds /boot, has no partitions already", p.Guest.Disks[p.bootDisk()].Address)}
+		reasons = []Reason{{Why: fmt.Sprintf("%s, which holds /boot, has no partitions already", p.Guest.Disks[p.bootDisk()].Address)}}
 	}
 	if len(reasons) > 0 {
 		return p.keep(reasons)
@@ -61,12 +61,16 @@ func (p *planner) disksOf(s *site) []int {
 		return []int{s.disk}
 	}
 	var out []int
+	seen := map[string]bool{}
 	for _, seg := range s.lv.Segments {
 		for _, a := range seg.Areas {
-			for _, pv := range s.group.PVs {
-				if i := p.diskIndex(pv.Disk); pv.UUID == a.PV && i >= 0 && !slices.Contains(out, i) {
-					out = append(out, i)
-				}
+			pv := p.members[s.group][a.PV]
+			if pv == nil || seen[a.PV] {
+				continue
+			}
+			seen[a.PV] = true
+			if i := p.diskIndex(pv.Disk); i >= 0 && !slices.Contains(out, i) {
+				out = append(out, i)
 			}
 		}
 	}
@@ -146,11 +150,11 @@ func (p *planner) makeSet(of []int, id int) set {
 
 // ofSet lists what speaks against changing a set. Disks without partitions,
 // and groups that lie on such only, are none of its business.
-func (p *planner) ofSet(s *set) []string {
+func (p *planner) ofSet(s *set) []Reason {
 	if !slices.ContainsFunc(s.disks, p.partitioned) {
 		return nil
 	}
-	var out []string
+	var out []Reason
 	for _, i := range s.disks {
 		out = append(out, p.ofDisk(i)...)
 	}
@@ -163,8 +167,8 @@ func (p *planner) ofSet(s *set) []string {
 
 // ofNewVolumes lists what keeps a group from taking in the partitions beside
 // its physical volumes.
-func (p *planner) ofNewVolumes(s *set, g *guest.Group) []string {
-	var out []string
+func (p *planner) ofNewVolumes(s *set, g *guest.Group) []Reason {
+	var out []Reason
 	visible, added := int64(0), int64(0)
 	for _, lv := range g.LVs {
 		if lv.Visible {
@@ -180,15 +184,20 @@ func (p *planner) ofNewVolumes(s *set, g *guest.Group) []string {
 		}
 		added += n
 		if pv := &g.PVs[at]; !slices.Contains(pv.Status, "ALLOCATABLE") {
-			out = append(out, fmt.Sprintf("volume group %s: physical volume %s may not be allocated from (pvchange --allocatable y), and %s's other partitions need room there",
-				g.Name, pv.UUID, d.Address))
+			out = append(out, Reason{
+				Why:  fmt.Sprintf("volume group %s: physical volume %s may not be allocated from, and %s's other partitions need room there", g.Name, pv.UUID, d.Address),
+				Cure: "pvchange --allocatable y in the guest",
+			})
 		}
 	}
 	if added > 0 && len(device(g.Name+"/part100")) > maxDevice {
-		out = append(out, fmt.Sprintf("volume group %s: its name leaves no room for those of new volumes (vgrename)", g.Name))
+		out = append(out, Reason{fmt.Sprintf("volume group %s: its name leaves no room for those of new volumes", g.Name), "vgrename in the guest"})
 	}
 	if added > 0 && g.MaxLVs > 0 && visible+added > g.MaxLVs {
-		out = append(out, fmt.Sprintf("volume group %s may have %d logical volumes, and %d would be needed (vgchange --maxlogicalvolumes 0)", g.Name, g.MaxLVs, visible+added))
+		out = append(out, Reason{
+			fmt.Sprintf("volume group %s may have %d logical volumes, and %d would be needed", g.Name, g.MaxLVs, visible+added),
+			"vgchange --maxlogicalvolumes 0 in the guest",
+		})
 	}
 	return out
 }

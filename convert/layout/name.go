@@ -6,16 +6,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"esxodus/convert/guest"
 )
 
-// device is the device mapper's name of "group/volume": hyphens are doubled.
+// device is the path of "group/volume" by the device mapper's name.
 func device(place string) string {
 	group, lv, ok := strings.Cut(place, "/")
 	if !ok {
 		return ""
 	}
-	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
-	return "/dev/mapper/" + double(group) + "-" + double(lv)
+	return "/dev/mapper/" + guest.MapperName(group, lv)
 }
 
 const (
@@ -50,7 +51,7 @@ func word(s string) string {
 
 // groupName is a name for a new volume group, after the guest's host name or
 // the domain's: "web-vg", as Debian's installer has it, or "web-vg2".
-func groupName(host, domain string, taken []string) string {
+func groupName(host, domain string, taken map[string]bool) string {
 	host, _, _ = strings.Cut(host, ".")
 	base := word(host)
 	if base == "" || base == "localhost" {
@@ -64,7 +65,7 @@ func groupName(host, domain string, taken []string) string {
 
 // volumeName is a name for a new logical volume of a group, after its mount
 // point: "root", "boot", "var-log", "swap", or else "part5".
-func volumeName(group, mount string, partition int, taken []string) string {
+func volumeName(group, mount string, partition int, taken map[string]bool) string {
 	base := word(strings.TrimPrefix(mount, "/"))
 	if mount == "/" {
 		base = "root"
@@ -89,9 +90,9 @@ func reserved(name string) bool {
 }
 
 // unique appends the first number from 2 on that makes a name new.
-func unique(base string, taken []string) string {
+func unique(base string, taken map[string]bool) string {
 	name := base
-	for i := 2; slices.Contains(taken, name); i++ {
+	for i := 2; taken[name]; i++ {
 		name = fmt.Sprintf("%s%d", base, i)
 	}
 	return name

@@ -3,7 +3,6 @@ package layout
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"esxodus/convert/guest"
 )
@@ -23,7 +22,9 @@ type Request struct {
 	Name  string // the domain's
 	Seed  string // the instance's UUID: new physical volumes' identifiers derive from it
 	Guest guest.Guest
-	UEFI  bool // the VM boots through UEFI
+	// Unseen is why nothing is known of the disks, where that is so and known.
+	Unseen Reason
+	UEFI   bool // the VM boots through UEFI
 	// SecureBoot and TPM: the VM has it, so that the guest may be bound to it.
 	SecureBoot, TPM bool
 	// Fixed are addresses of disks that must stay as they are, with the reason
@@ -47,7 +48,7 @@ func New(r Request) Layout {
 		l = p.lvm()
 	}
 	if err := l.check(r.Guest.Disks); err != nil {
-		return p.keep([]string{err.Error()})
+		return p.keep([]Reason{{Why: err.Error()}})
 	}
 	l.Notes = p.notes()
 	return l
@@ -57,8 +58,11 @@ func New(r Request) Layout {
 type planner struct {
 	Request
 	sites      []site
-	root, boot *site    // boot is what holds /boot, the root's if it has no site of its own
-	names      []string // of volume groups, those that are to be made included
+	root, boot *site           // boot is what holds /boot, the root's if it has no site of its own
+	names      map[string]bool // of volume groups, those that are to be made included
+	diskNames  [][]string      // what the guest's kernel calls its disks
+	// members are the groups' physical volumes by UUID, the first of each.
+	members map[*guest.Group]map[string]*guest.GroupPV
 }
 
 // site is where something lies on the source: a partition, a whole disk or a
@@ -70,6 +74,7 @@ type site struct {
 	label   string
 	uuid    string
 	dirty   bool
+	cut     bool // the content says that it is larger than its space
 	asleep  bool // swap that holds a hibernated system
 
 	disk   int // index; -1 of a logical volume
@@ -82,6 +87,7 @@ type site struct {
 // gather lists the sites and finds root and /boot among them.
 func (p *planner) gather() {
 	g := &p.Guest
+	p.diskNames = guest.DiskNames(g.Disks)
 	for i := range g.Disks {
 		for j := range g.Disks[i].Partitions {
 			q := &g.Disks[i].Partitions[j]
@@ -90,16 +96,11 @@ func (p *planner) gather() {
 			}
 			p.sites = append(p.sites, site{
 				where: partWhere(&g.Disks[i], q), content: q.Content, mount: q.Mount, label: q.Label, uuid: q.UUID,
-				dirty: q.Dirty, asleep: q.Suspended, disk: i, part: q, length: q.Length,
+				dirty: q.Dirty, cut: q.Cut, asleep: q.Suspended, disk: i, part: q, length: q.Length,
 			})
 		}
 	}
-	for i := range g.Groups {
-		p.names = append(p.names, g.Groups[i].Name)
-		for j := range g.Groups[i].LVs {
-			p.addLV(&g.Groups[i], &g.Groups[i].LVs[j])
-		}
-	}
+	p.gatherGroups()
 	for i := range p.sites {
 		s := &p.sites[i]
 		if s.where == g.Root && g.Root != "" && p.root == nil {
@@ -114,17 +115,35 @@ func (p *planner) gather() {
 	}
 }
 
-func (p *planner) addLV(g *guest.Group, lv *guest.GroupLV) {
-	if !lv.Visible {
-		return
+// gatherGroups lists the visible logical volumes.
+func (p *planner) gatherGroups() {
+	p.names, p.members = map[string]bool{}, map[*guest.Group]map[string]*guest.GroupPV{}
+	held := map[string]*guest.Volume{} // what volumes hold
+	for i := range p.Guest.Volumes {
+		v := &p.Guest.Volumes[i]
+		held[v.Group+"/"+v.Name] = v
 	}
-	s := site{where: g.Name + "/" + lv.Name, disk: -1, group: g, lv: lv, length: lv.Extents() * g.ExtentSize}
-	for _, v := range p.Guest.Volumes {
-		if v.Group == g.Name && v.Name == lv.Name {
-			s.content, s.mount, s.label, s.uuid, s.dirty, s.asleep = v.Content, v.Mount, v.Label, v.UUID, v.Dirty, v.Suspended
+	for i := range p.Guest.Groups {
+		g := &p.Guest.Groups[i]
+		p.names[g.Name] = true
+		p.members[g] = map[string]*guest.GroupPV{}
+		for j := range g.PVs {
+			if id := g.PVs[j].UUID; p.members[g][id] == nil {
+				p.members[g][id] = &g.PVs[j]
+			}
+		}
+		for j := range g.LVs {
+			lv := &g.LVs[j]
+			if !lv.Visible {
+				continue
+			}
+			s := site{where: g.Name + "/" + lv.Name, disk: -1, group: g, lv: lv, length: lv.Extents() * g.ExtentSize}
+			if v := held[s.where]; v != nil {
+				s.content, s.mount, s.label, s.uuid, s.dirty, s.cut, s.asleep = v.Content, v.Mount, v.Label, v.UUID, v.Dirty, v.Cut, v.Suspended
+			}
+			p.sites = append(p.sites, s)
 		}
 	}
-	p.sites = append(p.sites, s)
 }
 
 // partWhere names a partition as a look does.
@@ -136,11 +155,12 @@ func partWhere(d *guest.DiskLayout, q *guest.Partition) string {
 }
 
 // keep is the layout that changes nothing.
-func (p *planner) keep(reasons []string) Layout {
+func (p *planner) keep(reasons []Reason) Layout {
 	l := Layout{
-		Kind: Keep, Reasons: reasons, Notes: p.notes(),
+		Kind: Keep, Notes: p.notes(),
 		Refused: len(reasons) > 0 && (p.Kind == LVM || p.Kind == Plain),
 	}
+	l.Because(reasons...)
 	for i := range p.Guest.Disks {
 		l.Disks = append(l.Disks, keptDisk(&p.Guest.Disks[i], ""))
 	}
@@ -166,7 +186,7 @@ func (l *Layout) addKept(p *planner, s *site) {
 	}
 	m.To, m.ToDisk, m.ToOffset = m.From, m.FromDisk, m.FromOffset
 	if s.part != nil {
-		m.Names = kernelNames(p.Guest.Disks[s.disk].Address, s.disk, s.part.Number)
+		m.Names = p.kernelNames(s)
 	}
 	l.Moves = append(l.Moves, m)
 }
@@ -178,79 +198,25 @@ func (p *planner) move(s *site) (Move, bool) {
 	if s.part != nil {
 		d := &p.Guest.Disks[s.disk]
 		m.FromDisk, m.FromOffset = d.Address, s.part.Offset
-		m.Names = append(kernelNames(d.Address, s.disk, s.part.Number), partNames(d, s.part)...)
+		m.Names = append(p.kernelNames(s), guest.TableNames(d, s.part)...)
 		return m, s.content != "lvm2" && s.content != ""
 	}
 	if len(s.lv.Segments) > 0 && len(s.lv.Segments[0].Areas) == 1 {
 		a := s.lv.Segments[0].Areas[0]
-		for _, pv := range s.group.PVs {
-			if pv.UUID == a.PV && pv.Disk != "" {
-				m.FromDisk, m.FromOffset = pv.Disk, pv.Offset+pv.Start+a.PE*s.group.ExtentSize
-			}
+		if pv := p.members[s.group][a.PV]; pv != nil && pv.Disk != "" {
+			m.FromDisk, m.FromOffset = pv.Disk, pv.Offset+pv.Start+a.PE*s.group.ExtentSize
 		}
 	}
 	return m, true
 }
 
-// kernelNames are the names that a kernel gives a partition by its disk's
-// place in the VM.
-func kernelNames(address string, disk, number int) []string {
-	suffix := ""
-	if number > 0 {
-		suffix = fmt.Sprint(number)
-	}
-	letters := ""
-	for n := disk + 1; n > 0; n = (n - 1) / 26 {
-		letters = string(rune('a'+(n-1)%26)) + letters
-	}
-	names := []string{"/dev/sd" + letters + suffix}
-	switch {
-	case strings.HasPrefix(address, "ide"):
-		names = append(names, "/dev/hd"+letters+suffix)
-	case strings.HasPrefix(address, "nvme"):
-		if suffix != "" {
-			suffix = "p" + suffix
-		}
-		names = append(names, fmt.Sprintf("/dev/nvme%dn1%s", disk, suffix))
-	}
-	return names
-}
-
-// partNames are the names that a partition has by its table.
-func partNames(d *guest.DiskLayout, q *guest.Partition) []string {
-	if q.Number == 0 {
-		return nil
-	}
-	id := q.GUID
-	if id == "" && d.TableID != "" {
-		id = fmt.Sprintf("%s-%02x", d.TableID, q.Number)
-	}
+// kernelNames are the names that the guest's kernel gives a partition.
+func (p *planner) kernelNames(s *site) []string {
 	var names []string
-	if id != "" {
-		low := strings.ToLower(id)
-		names = append(names, "PARTUUID="+low, "/dev/disk/by-partuuid/"+low)
-		if id != low {
-			names = append(names, "PARTUUID="+id)
-		}
-	}
-	if q.Name != "" {
-		names = append(names, "PARTLABEL="+q.Name, "/dev/disk/by-partlabel/"+udevName(q.Name))
+	for _, d := range p.diskNames[s.disk] {
+		names = append(names, guest.PartitionName(d, s.part.Number))
 	}
 	return names
-}
-
-// udevName is a label as udev writes it in a link's name.
-func udevName(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r > 0x7f || strings.ContainsRune("#+-.:=@_", r)
-		if ok {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "\\x%02x", r)
-		}
-	}
-	return b.String()
 }
 
 // notes say what stops nothing and should be known.

@@ -13,21 +13,21 @@ func (p *planner) plain() Layout {
 		return p.keep(reasons)
 	}
 	if p.root.part == nil || p.root.part.Number == 0 {
-		return p.keep(append(reasons, fmt.Sprintf("its root is on %s: plain is for a root in a partition", p.root.where)))
+		return p.keep(append(reasons, Reason{Why: fmt.Sprintf("its root is on %s: plain is for a root in a partition", p.root.where)}))
 	}
 	i := p.root.disk
 	d := &p.Guest.Disks[i]
 	reasons = append(reasons, p.ofDisk(i)...)
 	if p.root.content != "ext4" {
-		reasons = append(reasons, fmt.Sprintf("its root on %s holds %s: plain is for ext4", p.root.where, content(p.root)))
+		reasons = append(reasons, Reason{Why: fmt.Sprintf("its root on %s holds %s: plain is for ext4", p.root.where, content(p.root))})
 	}
 	for j := range d.Partitions {
 		if q := &d.Partitions[j]; q != p.root.part && notPlain(q) == "" {
-			reasons = append(reasons, fmt.Sprintf("%s has no place beside the root: plain is for a root that holds everything", partWhere(d, q)))
+			reasons = append(reasons, Reason{Why: fmt.Sprintf("%s has no place beside the root: plain is for a root that holds everything", partWhere(d, q))})
 		}
 	}
 	if p.boot != p.root && p.boot.disk != i {
-		reasons = append(reasons, fmt.Sprintf("its /boot is on %s: plain is for a root that holds everything", p.boot.where))
+		reasons = append(reasons, Reason{Why: fmt.Sprintf("its /boot is on %s: plain is for a root that holds everything", p.boot.where)})
 	}
 	if len(reasons) > 0 {
 		return p.keep(reasons)

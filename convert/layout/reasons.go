@@ -9,37 +9,79 @@ import (
 	"esxodus/disk/part"
 )
 
+// reasons gathers what speaks against a change of something, which each of
+// them begins with.
+type reasons struct {
+	of  string
+	all []Reason
+}
+
+// add adds a reason that nothing ends, if bad.
+func (r *reasons) add(bad bool, format string, args ...any) {
+	if bad {
+		r.all = append(r.all, Reason{Why: r.of + fmt.Sprintf(format, args...)})
+	}
+}
+
+// curable adds a reason that cure ends, if bad.
+func (r *reasons) curable(bad bool, cure, format string, args ...any) {
+	if bad {
+		r.all = append(r.all, Reason{Why: r.of + fmt.Sprintf(format, args...), Cure: cure})
+	}
+}
+
 // system lists what speaks against a change of a guest, whatever lies on which
 // of its disks.
-func (p *planner) system() []string {
-	var out []string
-	add := func(bad bool, format string, args ...any) {
-		if bad {
-			out = append(out, fmt.Sprintf(format, args...))
-		}
-	}
+func (p *planner) system() []Reason {
+	var r reasons
 	g := &p.Guest
-	if len(g.Disks) == 0 {
-		return []string{"what its disks hold is not known"}
+	switch {
+	case len(g.Disks) == 0 && p.Unseen.Why != "":
+		return []Reason{p.Unseen}
+	case len(g.Disks) == 0:
+		return []Reason{{Why: "what its disks hold is not known"}}
+	case g.OS != "linux":
+		return []Reason{{Why: fmt.Sprintf("its system is %s: LILO boots Linux only", orUnknown(g.OS))}}
 	}
-	if g.OS != "linux" {
-		return []string{fmt.Sprintf("its system is %s: LILO boots Linux only", orUnknown(g.OS))}
-	}
-	add(p.root == nil, "no root file system was found that esxodus can read")
-	add(p.root != nil && !bootable(p.root.content), "its root on %s holds %s, which can't be converted: ext2, ext3, ext4 and XFS can", where(p.root), content(p.root))
-	add(p.boot != p.root && !bootable(p.boot.content), "its /boot on %s holds %s, which LILO can't read: ext2, ext3, ext4 and XFS it can", where(p.boot), content(p.boot))
-	add(p.root != nil && len(g.Kernels) == 0, "no kernel was found in its /boot: LILO would have nothing to boot")
-	add(len(g.OtherRoots) > 0, "several volumes look like a root: %s and %s: which of them boots can't be known", g.Root, strings.Join(g.OtherRoots, ", "))
-	add(p.SecureBoot, "it boots with Secure Boot, which LILO can't")
-	add(p.TPM, "it has a TPM: keys in it may be bound to how the guest boots now")
+	r.add(p.root == nil, "no root file system was found that esxodus can read")
+	r.add(p.root != nil && !bootable(p.root.content), "its root on %s holds %s, which can't be converted: ext2, ext3, ext4 and XFS can", where(p.root), content(p.root))
+	r.add(p.boot != p.root && !bootable(p.boot.content), "its /boot on %s holds %s, which LILO can't read: ext2, ext3, ext4 and XFS it can", where(p.boot), content(p.boot))
+	r.add(p.root != nil && len(g.Kernels) == 0, "no kernel was found in its /boot: LILO would have nothing to boot")
+	r.add(len(g.OtherRoots) > 0, "several volumes look like a root: %s and %s: which of them boots can't be known", g.Root, strings.Join(g.OtherRoots, ", "))
+	p.otherSystems(&r)
+	r.add(p.SecureBoot, "it boots with Secure Boot, which LILO can't")
+	r.add(p.TPM, "it has a TPM: keys in it may be bound to how the guest boots now")
 	for _, s := range p.sites {
-		add(s.asleep, "%s holds a hibernated system: start the VM and shut it down", s.where)
+		r.curable(s.asleep, "start the VM and shut it down", "%s holds a hibernated system", s.where)
 	}
 	for _, f := range g.EFILoaders {
-		add(strings.HasPrefix(strings.ToLower(f), "efi/microsoft/"), "Windows boots from its EFI system partition too (%s)", f)
+		r.add(strings.HasPrefix(strings.ToLower(f), "efi/microsoft/"), "Windows boots from its EFI system partition too (%s)", f)
 	}
-	add(p.root != nil && p.Kind != LVM && p.Kind != Plain && !p.proven(), "%s was not tried yet without partitions: --layout lvm does it all the same", orUnknown(g.PrettyName, g.Distro))
-	return out
+	r.curable(p.root != nil && p.Kind != LVM && p.Kind != Plain && !p.proven(), "--layout lvm does it all the same", "%s was not tried yet without partitions", orUnknown(g.PrettyName, g.Distro))
+	return r.all
+}
+
+// otherSystems adds what says that the guest starts another root than the one
+// that could be read, or another one as well.
+func (p *planner) otherSystems(r *reasons) {
+	g := &p.Guest
+	for _, c := range g.Claims {
+		what := c.Spec
+		if c.Volume != "" {
+			what += " (" + c.Volume + ")"
+		}
+		r.add(c.By == guest.ByLoader, "its boot loader starts %s, and that isn't the root that could be read (%s)", what, g.Root)
+		r.add(c.By != guest.ByLoader, "its %s has %s as the root, and that isn't the one that could be read (%s)", c.By, what, g.Root)
+	}
+	const most = 3
+	titles := strings.Join(g.OtherSystems[:min(len(g.OtherSystems), most)], ", ")
+	if n := len(g.OtherSystems) - most; n > 0 {
+		titles += fmt.Sprintf(" and %d more", n)
+	}
+	r.curable(titles != "", "if they are gone, update-grub in the guest takes them off", "its boot menu starts other systems, too, which LILO wouldn't (%s)", titles)
+	for _, v := range g.OtherBoots {
+		r.curable(true, "give it its place in the guest's fstab, or remove that from it", "%s holds a boot loader's configuration and is mounted nowhere, so that which one boots can't be known", v)
+	}
 }
 
 // proven reports whether the guest is of the family that this was tried with.
@@ -78,18 +120,13 @@ func orUnknown(words ...string) string {
 }
 
 // ofDisk lists what speaks against a change of a disk.
-func (p *planner) ofDisk(i int) []string {
+func (p *planner) ofDisk(i int) []Reason {
 	d := &p.Guest.Disks[i]
-	var out []string
-	add := func(bad bool, format string, args ...any) {
-		if bad {
-			out = append(out, d.Address+": "+fmt.Sprintf(format, args...))
-		}
-	}
-	add(p.Fixed[d.Address] != "", "%s", p.Fixed[d.Address])
-	add(d.Problem != "", "its partition table makes no sense: %s", d.Problem)
-	add(d.SectorSize != 0 && d.SectorSize != sector, "it has sectors of %d bytes, which no BIOS boots", d.SectorSize)
-	add(d.Hybrid, "it has two partition tables, GPT and MBR, that differ")
+	r := reasons{of: d.Address + ": "}
+	r.add(p.Fixed[d.Address] != "", "%s", p.Fixed[d.Address])
+	r.add(d.Problem != "", "its partition table makes no sense: %s", d.Problem)
+	r.add(d.SectorSize != 0 && d.SectorSize != sector, "it has sectors of %d bytes, which no BIOS boots", d.SectorSize)
+	r.add(d.Hybrid, "it has two partition tables, GPT and MBR, that differ")
 	containers, pvs := 0, 0
 	for j := range d.Partitions {
 		q := &d.Partitions[j]
@@ -101,12 +138,12 @@ func (p *planner) ofDisk(i int) []string {
 			pvs++
 		}
 		if s := p.ofPartition(d, q); s != "" {
-			out = append(out, s)
+			r.all = append(r.all, Reason{Why: s})
 		}
 	}
-	add(containers > 1, "it has %d extended partitions, of which only one can be looked into", containers)
-	add(pvs > 1, "it has %d physical volumes, and a disk without partitions can be only one: move the extents of one away (pvmove) and remove it (vgreduce)", pvs)
-	return out
+	r.add(containers > 1, "it has %d extended partitions, of which only one can be looked into", containers)
+	r.curable(pvs > 1, "move the extents of one away (pvmove) and remove it (vgreduce)", "it has %d physical volumes, and a disk without partitions can be only one", pvs)
+	return r.all
 }
 
 // ofPartition says why a partition can't become a logical volume, "" where it
@@ -154,14 +191,15 @@ func brackets(s string) string {
 // leftOut says why a partition is not needed without partitions, "" where it
 // is.
 func leftOut(q *guest.Partition) string {
-	// Elsewhere in the tree the guest has data on it, whatever its type says.
+	// Elsewhere in the tree, or with other content, the guest has data on it,
+	// whatever its type says.
 	esp := (q.Type == part.TypeESP || q.Type == part.MBRTypeESP) && slices.Contains([]string{"", "/efi", "/boot/efi"}, strings.ToLower(q.Mount))
 	switch {
 	case q.Mount == "/" || q.Mount == "/boot":
 		return ""
 	case esp && (q.Content == "vfat" || q.Content == ""):
 		return "the target boots by BIOS and needs no EFI system partition"
-	case q.Type == part.TypeBIOSBoot:
+	case q.Type == part.TypeBIOSBoot && q.Mount == "" && q.Content == "":
 		return "it is GRUB's own space, and LILO needs none"
 	}
 	return ""
@@ -182,13 +220,8 @@ func (p *planner) member(address string, number int) (*guest.Group, *guest.Group
 }
 
 // ofGroup lists what speaks against a change of a volume group.
-func (p *planner) ofGroup(g *guest.Group) []string {
-	var out []string
-	add := func(bad bool, format string, args ...any) {
-		if bad {
-			out = append(out, fmt.Sprintf("volume group %s ", g.Name)+fmt.Sprintf(format, args...))
-		}
-	}
+func (p *planner) ofGroup(g *guest.Group) []Reason {
+	r := reasons{of: fmt.Sprintf("volume group %s ", g.Name)}
 	is := func(status string) bool { return slices.Contains(g.Status, status) }
 	same := 0
 	for _, n := range p.Guest.Groups {
@@ -196,34 +229,45 @@ func (p *planner) ofGroup(g *guest.Group) []string {
 			same++
 		}
 	}
-	add(!validName(g.Name), "has a name that LVM doesn't take")
-	add(!lvmUUID.MatchString(g.UUID), "has no UUID of LVM's form")
-	add(same > 1, "is there %d times under this name", same)
-	add(is("EXPORTED"), "is exported: vgimport in the guest makes it usable")
-	add(is("CLUSTERED") || g.LockType != "", "is shared with other machines (%s)", orUnknown(g.LockType, "clustered"))
-	add(g.SystemID != "", "belongs to the system ID %s: take that off in the guest (vgchange --systemid \"\" %s)", g.SystemID, g.Name)
-	add(!is("WRITE"), "is read-only")
-	add(!is("RESIZEABLE"), "is not resizeable (vgchange --resizeable y)")
-	add(g.ExtentSize <= 0 || g.ExtentSize%sector != 0, "has extents of %d bytes", g.ExtentSize)
+	r.add(!validName(g.Name), "has a name that LVM doesn't take")
+	r.add(!lvmUUID.MatchString(g.UUID), "has no UUID of LVM's form")
+	r.add(same > 1, "is there %d times under this name", same)
+	r.curable(is("EXPORTED"), "vgimport in the guest makes it usable", "is exported")
+	r.add(is("CLUSTERED") || g.LockType != "", "is shared with other machines (%s)", orUnknown(g.LockType, "clustered"))
+	r.curable(g.SystemID != "", fmt.Sprintf("take that off in the guest (vgchange --systemid \"\" %s)", g.Name), "belongs to the system ID %s", g.SystemID)
+	r.add(!is("WRITE"), "is read-only")
+	r.curable(!is("RESIZEABLE"), "vgchange --resizeable y in the guest", "is not resizeable")
+	r.add(g.ExtentSize <= 0 || g.ExtentSize%sector != 0, "has extents of %d bytes", g.ExtentSize)
+	r.add(len(p.members[g]) != len(g.PVs), "has physical volumes of the same UUID")
 	for i := range g.PVs {
-		if s := ofPV(g, &g.PVs[i]); s != "" {
-			out = append(out, fmt.Sprintf("volume group %s: physical volume %s %s", g.Name, g.PVs[i].UUID, s))
+		if s := ofPV(g, &g.PVs[i]); s.Why != "" {
+			r.all = append(r.all, Reason{fmt.Sprintf("volume group %s: physical volume %s %s", g.Name, g.PVs[i].UUID, s.Why), s.Cure})
 		}
 	}
-	for _, lv := range g.LVs {
-		add(!validName(lv.Name), "has a logical volume of the name %q", lv.Name)
-		add(!fits(g, &lv), "has a logical volume %s that leaves its physical volumes", lv.Name)
-		add(strings.HasPrefix(lv.Name, "pvmove"), "is in the middle of a pvmove: let it end, or abort it (pvmove --abort)")
+	for i := range g.LVs {
+		lv := &g.LVs[i]
+		r.add(!validName(lv.Name), "has a logical volume of the name %q", lv.Name)
+		r.add(!p.fits(g, lv), "has a logical volume %s that leaves its physical volumes", lv.Name)
+		r.curable(strings.HasPrefix(lv.Name, "pvmove"), "let it end, or abort it (pvmove --abort)", "is in the middle of a pvmove")
 	}
-	return append(out, p.ofBootVolume(g)...)
+	return slices.Concat(r.all, p.ofVolumes(g), p.ofBootVolume(g))
+}
+
+// ofVolumes says which logical volumes hold more than they have room for.
+func (p *planner) ofVolumes(g *guest.Group) []Reason {
+	var r reasons
+	for _, s := range p.sites {
+		r.add(s.group == g && s.cut, "%s: its %s says that it is larger than the logical volume", s.where, s.content)
+	}
+	return r.all
 }
 
 // fits reports whether a volume's extents are there.
-func fits(g *guest.Group, lv *guest.GroupLV) bool {
+func (p *planner) fits(g *guest.Group, lv *guest.GroupLV) bool {
 	for _, s := range lv.Segments {
 		for _, a := range s.Areas {
-			i := slices.IndexFunc(g.PVs, func(pv guest.GroupPV) bool { return pv.UUID == a.PV })
-			if n := s.Count / int64(len(s.Areas)); i < 0 || n <= 0 || a.PE < 0 || n > g.PVs[i].Extents-a.PE {
+			pv := p.members[g][a.PV]
+			if n := s.Count / int64(len(s.Areas)); pv == nil || n <= 0 || a.PE < 0 || n > pv.Extents-a.PE {
 				return false
 			}
 		}
@@ -232,56 +276,50 @@ func fits(g *guest.Group, lv *guest.GroupLV) bool {
 }
 
 // ofPV says why a physical volume can't become a whole disk.
-func ofPV(g *guest.Group, pv *guest.GroupPV) string {
+func ofPV(g *guest.Group, pv *guest.GroupPV) Reason {
+	why := func(format string, args ...any) Reason { return Reason{Why: fmt.Sprintf(format, args...)} }
 	switch {
 	case pv.Disk == "":
-		return "is on no disk of the VM"
+		return why("is on no disk of the VM")
 	case slices.Contains(pv.Flags, "MISSING"):
-		return "was missing once and is marked so (vgextend --restoremissing)"
+		return Reason{"was missing once and is marked so", "vgextend --restoremissing in the guest"}
 	case pv.Copies > 1:
-		return fmt.Sprintf("is there %d times", pv.Copies)
+		return why("is there %d times", pv.Copies)
 	case !lvmUUID.MatchString(pv.UUID):
-		return "has no UUID of LVM's form"
+		return why("has no UUID of LVM's form")
 	case pv.Label != 1:
-		return fmt.Sprintf("has its label in sector %d, which boot code needs: only in sector 1 it can stay", pv.Label)
+		return why("has its label in sector %d, which boot code needs: only in sector 1 it can stay", pv.Label)
 	case pv.Start < 4096 || pv.Start > maxHead || pv.Start%sector != 0:
-		return fmt.Sprintf("begins its extents at byte %d", pv.Start)
+		return why("begins its extents at byte %d", pv.Start)
 	case pv.Extents < 0 || g.ExtentSize > 0 && pv.Extents > (pv.Length-pv.Start)/g.ExtentSize:
-		return fmt.Sprintf("has %d extents of %d bytes, for which its %d bytes have no room", pv.Extents, g.ExtentSize, pv.Length)
+		return why("has %d extents of %d bytes, for which its %d bytes have no room", pv.Extents, g.ExtentSize, pv.Length)
 	}
 	for _, a := range pv.Metadata {
 		if a.Offset < 4096 {
-			return fmt.Sprintf("has metadata at byte %d, where boot code goes", a.Offset)
+			return why("has metadata at byte %d, where boot code goes", a.Offset)
 		}
 		if a.Offset > pv.Start-a.Length {
-			return "has metadata behind its extents (--pvmetadatacopies 2): that can't be moved along"
+			return why("has metadata behind its extents (--pvmetadatacopies 2): that can't be moved along")
 		}
 	}
-	return ""
+	return Reason{}
 }
 
 // ofBootVolume lists why /boot's logical volume can't be read by LILO.
-func (p *planner) ofBootVolume(g *guest.Group) []string {
+func (p *planner) ofBootVolume(g *guest.Group) []Reason {
 	b := p.boot
 	if b == nil || b.group != g {
 		return nil
 	}
-	var out []string
+	r := reasons{of: b.where + ", which holds /boot, "}
 	if !b.lv.Linear() {
-		return []string{fmt.Sprintf("%s, which holds /boot, is %s: LILO reads linear logical volumes only", b.where, strings.Join(b.lv.Types, ", "))}
+		r.add(true, "is %s: LILO reads linear logical volumes only", strings.Join(b.lv.Types, ", "))
+		return r.all
 	}
 	first := b.lv.Segments[0].Areas[0].PV
-	for _, s := range b.lv.Segments {
-		if s.Areas[0].PV != first {
-			out = append(out, fmt.Sprintf("%s, which holds /boot, lies on several disks, and LILO reads one: pvmove it in the guest onto one, or give /boot a volume of its own", b.where))
-			break
-		}
-	}
-	for _, lv := range g.LVs {
-		if lv.Origin == b.lv.Name {
-			out = append(out, fmt.Sprintf("%s, which holds /boot, has a snapshot: remove it (lvremove)", b.where))
-			break
-		}
-	}
-	return out
+	spread := slices.ContainsFunc(b.lv.Segments, func(s guest.LVSegment) bool { return s.Areas[0].PV != first })
+	r.curable(spread, "pvmove it in the guest onto one, or give /boot a volume of its own", "lies on several disks, and LILO reads one")
+	copied := slices.ContainsFunc(g.LVs, func(lv guest.GroupLV) bool { return lv.Origin == b.lv.Name })
+	r.curable(copied, "remove it in the guest (lvremove)", "has a snapshot")
+	return r.all
 }

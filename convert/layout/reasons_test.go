@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -31,6 +32,19 @@ func TestReasons(t *testing.T) {
 		}, "its /boot on scsi0:0 partition 2 holds vfat, which LILO can't read: ext2, ext3, ext4 and XFS it can"},
 		{"no kernel", partitions, func(g *guest.Guest, _ *Request) { g.Kernels = nil }, "no kernel was found in its /boot: LILO would have nothing to boot"},
 		{"several roots", partitions, func(g *guest.Guest, _ *Request) { g.OtherRoots = []string{"scsi0:0 partition 3"} }, "several volumes look like a root: scsi0:0 partition 1 and scsi0:0 partition 3: which of them boots can't be known"},
+		{"another root by the loader", partitions, func(g *guest.Guest, _ *Request) {
+			g.Claims = []guest.Claim{{By: guest.ByLoader, Spec: "/dev/mapper/vg-root"}}
+		}, "its boot loader starts /dev/mapper/vg-root, and that isn't the root that could be read (scsi0:0 partition 1)"},
+		{"another root by fstab", partitions, func(g *guest.Guest, _ *Request) {
+			g.Claims = []guest.Claim{{By: guest.ByFstab, Spec: "UUID=x", Volume: "scsi0:0 partition 2"}}
+		}, "its fstab has UUID=x (scsi0:0 partition 2) as the root, and that isn't the one that could be read (scsi0:0 partition 1)"},
+		{"other systems", partitions, func(g *guest.Guest, _ *Request) {
+			g.OtherSystems = []string{"Windows 10", "Arch", "BSD", "Hurd", "DOS"}
+		}, "its boot menu starts other systems, too, which LILO wouldn't (Windows 10, Arch, BSD and 2 more): if they are gone, update-grub in the guest takes them off"},
+		{"another boot loader", partitions, func(g *guest.Guest, _ *Request) { g.OtherBoots = []string{"scsi0:0 partition 2"} }, "scsi0:0 partition 2 holds a boot loader's configuration and is mounted nowhere, so that which one boots can't be known: give it its place in the guest's fstab, or remove that from it"},
+		{"unseen", partitions, func(g *guest.Guest, r *Request) {
+			*g, r.Unseen = guest.Guest{}, Reason{"it is running", "shut it down"}
+		}, "it is running: shut it down"},
 		{"Secure Boot", partitions, func(_ *guest.Guest, r *Request) { r.UEFI, r.SecureBoot = true, true }, "it boots with Secure Boot, which LILO can't"},
 		{"TPM", partitions, func(_ *guest.Guest, r *Request) { r.TPM = true }, "it has a TPM: keys in it may be bound to how the guest boots now"},
 		{"hibernated", partitions, func(g *guest.Guest, _ *Request) { second(g).Suspended = true }, "scsi0:0 partition 2 holds a hibernated system: start the VM and shut it down"},
@@ -45,6 +59,13 @@ func TestReasons(t *testing.T) {
 			g.Disks[0].Partitions = append(g.Disks[0].Partitions, guest.Partition{Number: 3, Container: true})
 		}, "scsi0:0: it has 2 extended partitions, of which only one can be looked into"},
 		{"cut file system", partitions, func(g *guest.Guest, _ *Request) { first(g).Cut = true }, "scsi0:0 partition 1: its ext4 says that it is larger than the partition"},
+		{"cut volume", installer, func(g *guest.Guest, _ *Request) { g.Volumes[1].Cut = true }, "g-vg/swap_1: its swap says that it is larger than the logical volume"},
+		{"GRUB's space mounted", partitions, func(g *guest.Guest, _ *Request) {
+			second(g).Type, second(g).TypeName, second(g).Content, second(g).Mount = part.TypeBIOSBoot, "BIOS boot", "", "/data"
+		}, "scsi0:0 partition 2 (type " + part.TypeBIOSBoot + ", BIOS boot) holds nothing that is known, and may hold something all the same"},
+		{"GRUB's space with a RAID's part", partitions, func(g *guest.Guest, _ *Request) {
+			second(g).Type, second(g).Content, second(g).Mount = part.TypeBIOSBoot, "md", ""
+		}, "scsi0:0 partition 2 is part of a RAID array of Linux (md)"},
 		{"dynamic disk", partitions, func(g *guest.Guest, _ *Request) { second(g).Type = part.MBRTypeLDM }, "scsi0:0 partition 2 is part of a Windows dynamic disk"},
 		{"nothing known for data", partitions, func(g *guest.Guest, _ *Request) {
 			second(g).Type, second(g).Content, second(g).Mount = part.MBRTypeESP, "", "/data"
@@ -78,17 +99,18 @@ func TestReasons(t *testing.T) {
 		{"shared", installer, func(g *guest.Guest, _ *Request) { vg(g).LockType = "sanlock" }, "volume group g-vg is shared with other machines (sanlock)"},
 		{"system ID", installer, func(g *guest.Guest, _ *Request) { vg(g).SystemID = "web" }, "volume group g-vg belongs to the system ID web: take that off in the guest (vgchange --systemid \"\" g-vg)"},
 		{"read-only group", installer, func(g *guest.Guest, _ *Request) { vg(g).Status = []string{"RESIZEABLE", "READ"} }, "volume group g-vg is read-only"},
-		{"not resizeable", installer, func(g *guest.Guest, _ *Request) { vg(g).Status = []string{"READ", "WRITE"} }, "volume group g-vg is not resizeable (vgchange --resizeable y)"},
+		{"not resizeable", installer, func(g *guest.Guest, _ *Request) { vg(g).Status = []string{"READ", "WRITE"} }, "volume group g-vg is not resizeable: vgchange --resizeable y in the guest"},
 		{"missing PV", installer, func(g *guest.Guest, _ *Request) {
 			vg(g).PVs = append(vg(g).PVs, guest.GroupPV{UUID: two})
 		}, "volume group g-vg: physical volume " + two + " is on no disk of the VM"},
-		{"PV marked missing", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Flags = []string{"MISSING"} }, "volume group g-vg: physical volume " + uuid + " was missing once and is marked so (vgextend --restoremissing)"},
+		{"PV marked missing", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Flags = []string{"MISSING"} }, "volume group g-vg: physical volume " + uuid + " was missing once and is marked so: vgextend --restoremissing in the guest"},
 		{"duplicate PV", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Copies = 2 }, "volume group g-vg: physical volume " + uuid + " is there 2 times"},
 		{"hostile UUID", installer, func(g *guest.Guest, _ *Request) {
 			vg(g).PVs[0].UUID = "x"
 			vg(g).LVs = []guest.GroupLV{linear("root", "x", 0, 10)}
 		}, "volume group g-vg: physical volume x has no UUID of LVM's form"},
 		{"label in sector 0", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Label = 0 }, "volume group g-vg: physical volume " + uuid + " has its label in sector 0, which boot code needs: only in sector 1 it can stay"},
+		{"two of one UUID", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs = append(vg(g).PVs, vg(g).PVs[0]) }, "volume group g-vg has physical volumes of the same UUID"},
 		{"early metadata", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Metadata[0].Offset = 2048 }, "volume group g-vg: physical volume " + uuid + " has metadata at byte 2048, where boot code goes"},
 		{"second metadata", installer, func(g *guest.Guest, _ *Request) {
 			vg(g).PVs[0].Metadata = append(vg(g).PVs[0].Metadata, guest.Metadata{Offset: 4630 * mib, Length: mib})
@@ -110,9 +132,9 @@ func TestReasons(t *testing.T) {
 		{"snapshot of boot", installer, func(g *guest.Guest, _ *Request) {
 			first(g).Mount = ""
 			vg(g).LVs = append(vg(g).LVs, guest.GroupLV{Name: "snapshot0", Types: []string{"snapshot"}, Origin: "root"})
-		}, "g-vg/root, which holds /boot, has a snapshot: remove it (lvremove)"},
-		{"no allocation", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Status = nil }, "volume group g-vg: physical volume " + uuid + " may not be allocated from (pvchange --allocatable y), and scsi0:0's other partitions need room there"},
-		{"volumes limited", installer, func(g *guest.Guest, _ *Request) { vg(g).MaxLVs = 2 }, "volume group g-vg may have 2 logical volumes, and 3 would be needed (vgchange --maxlogicalvolumes 0)"},
+		}, "g-vg/root, which holds /boot, has a snapshot: remove it in the guest (lvremove)"},
+		{"no allocation", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Status = nil }, "volume group g-vg: physical volume " + uuid + " may not be allocated from, and scsi0:0's other partitions need room there: pvchange --allocatable y in the guest"},
+		{"volumes limited", installer, func(g *guest.Guest, _ *Request) { vg(g).MaxLVs = 2 }, "volume group g-vg may have 2 logical volumes, and 3 would be needed: vgchange --maxlogicalvolumes 0 in the guest"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,6 +154,49 @@ func TestReasons(t *testing.T) {
 				t.Errorf("New of an explicit keep = %s, refused %v, %q", l.Kind, l.Refused, l.Reasons)
 			}
 		})
+	}
+}
+
+// TestCurable: what the reasons say is to be done is told apart from what
+// nothing can be done about.
+func TestCurable(t *testing.T) {
+	g := installer()
+	g.Groups[0].Status = append(g.Groups[0].Status, "EXPORTED", "CLUSTERED")
+	l := New(Request{Guest: g, Kind: LVM})
+	want := []string{"volume group g-vg is exported: vgimport in the guest makes it usable"}
+	if diff := cmp.Diff(want, l.Curable); diff != "" || len(l.Reasons) != 2 {
+		t.Errorf("reasons %q, curable (-want +got):\n%s", l.Reasons, diff)
+	}
+}
+
+// TestLarge has a group at the limits of what is read of one, and as many
+// partitions as a table can have, in time that grows with their number.
+func TestLarge(t *testing.T) {
+	g := installer()
+	v := &g.Groups[0]
+	v.LVs[0].Segments = nil
+	v.PVs[0].Extents, v.ExtentSize = 1<<20, 4096
+	for i := range int64(100_000) {
+		v.LVs[0].Segments = append(v.LVs[0].Segments, guest.LVSegment{Start: i, Count: 1, Areas: []guest.LVArea{{PV: uuid, PE: i}}})
+	}
+	v.LVs = v.LVs[:1]
+	for i := range 4095 {
+		v.LVs = append(v.LVs, linear(fmt.Sprint("lv", i), uuid, 100_000+int64(i), 1))
+		g.Volumes = append(g.Volumes, guest.Volume{Group: "g-vg", Name: fmt.Sprint("lv", i), Content: "xfs"})
+	}
+	for i := range 1023 { // before the group's own, so that none is its last
+		v.PVs = append([]guest.GroupPV{{UUID: fmt.Sprintf("%06d-bbbb-cccc-dddd-eeee-ffff-gggggg", i)}}, v.PVs...)
+	}
+	if l := New(Request{Guest: g}); l.Kind != Keep || len(l.Reasons) != 1023 {
+		t.Errorf("New = %s because of %d; want keep because of 1023 physical volumes", l.Kind, len(l.Reasons))
+	}
+	v.PVs = v.PVs[1023:]
+	g.Disks[0].Partitions = g.Disks[0].Partitions[:3]
+	for i := range 1000 {
+		g.Disks[0].Partitions = append(g.Disks[0].Partitions, guest.Partition{Number: 6 + i, Offset: 5119 * mib, Length: 512, Content: "swap", Mount: "swap"})
+	}
+	if l := New(Request{Guest: g}); l.Kind != LVM || len(l.Moves) != 1001+4096 {
+		t.Errorf("New = %s, %d moves, because %.200q; want lvm of all", l.Kind, len(l.Moves), l.Reasons)
 	}
 }
 
@@ -201,7 +266,7 @@ func TestNames(t *testing.T) {
 		{strings.Repeat("a-", 60), "", strings.Repeat("a-", 19) + "a-vg"},
 		{"taken", "", "taken-vg3"},
 	} {
-		got := groupName(tt.host, tt.domain, []string{"taken-vg", "taken-vg2"})
+		got := groupName(tt.host, tt.domain, map[string]bool{"taken-vg": true, "taken-vg2": true})
 		if got != tt.want || !validName(got) {
 			t.Errorf("groupName(%q, %q) = %q; want %q", tt.host, tt.domain, got, tt.want)
 		}
@@ -220,7 +285,7 @@ func TestNames(t *testing.T) {
 		{long, "/var/lib/docker", "part5"},
 		{"g", "/..", "part5"},
 	} {
-		got := volumeName(tt.group, tt.mount, 5, []string{"swap"})
+		got := volumeName(tt.group, tt.mount, 5, map[string]bool{"swap": true})
 		if got != tt.want || !validName(got) || reserved(got) {
 			t.Errorf("volumeName(%q, %q) = %q; want %q", tt.group, tt.mount, got, tt.want)
 		}
