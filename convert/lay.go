@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
@@ -24,19 +26,20 @@ type GuestFacts struct {
 }
 
 // lay lays out a VM's disks. Where nothing is known of them, or the guest
-// can't be converted on this host, they are kept.
+// can't be converted on this host or started from its new layout, they are
+// kept.
 func (f *Facts) lay(vm *inventory.VM, o Options) layout.Layout {
 	r := layout.Request{
-		Kind: o.Layout, Name: vm.Name, Seed: vm.InstanceUUID, Guest: f.Guests[vm.ID],
+		Kind: o.Layout, Name: vm.Name, Seed: vm.InstanceUUID, Guest: f.Guests[vm.ID], Unseen: f.unseen(vm),
 		UEFI: vm.Firmware == inventory.EFI, SecureBoot: vm.SecureBoot, TPM: vm.TPM,
 	}
 	r.Fixed = shared(vm)
 	l := layout.New(r)
-	if why := f.Convertible[vm.ID].Missing; why != "" && l.Kind != layout.Keep {
+	if why := f.unfit(vm, l, o); why.Why != "" {
 		r.Kind = layout.Keep
 		l = layout.New(r)
-		l.Reasons = append(l.Reasons, why)
-		l.Refused = o.Layout == layout.LVM || o.Layout == layout.Plain
+		l.Because(why)
+		l.Refused = asked(o.Layout)
 	}
 	if len(l.Disks) == len(vm.Disks) {
 		return l
@@ -48,6 +51,65 @@ func (f *Facts) lay(vm *inventory.VM, o Options) layout.Layout {
 		})
 	}
 	return l
+}
+
+// asked reports whether a new layout is asked for by its name.
+func asked(kind layout.Kind) bool { return kind == layout.LVM || kind == layout.Plain }
+
+// unseen says why nothing is known of a VM's disks.
+func (f *Facts) unseen(vm *inventory.VM) layout.Reason {
+	switch u, cs := f.Unread[vm.ID], formatConcerns(vm); {
+	case vm.Power == inventory.PoweredOn:
+		return layout.Reason{Why: "it is running, and its disks can't be read while it runs", Cure: "shut it down, then plan again for the new layout"}
+	case vm.Power == inventory.Suspended:
+		return layout.Reason{Why: "it is suspended, and its disks can't be read until it is off", Cure: "resume it and shut it down, then plan again for the new layout"}
+	case len(cs) > 0:
+		return layout.Reason{Why: cs[0].Subject + ": " + cs[0].Evidence, Cure: cs[0].Advice}
+	case u != nil:
+		return layout.Reason{Why: "a disk can't be opened: " + u.Error()}
+	}
+	return layout.Reason{}
+}
+
+// unfit says why a new layout is none for a VM after all: its Why is "" where
+// nothing is known that speaks against it. What can't be had though it was
+// asked for by its name a blocker tells, where the plan shows more of it.
+func (f *Facts) unfit(vm *inventory.VM, l layout.Layout, o Options) layout.Reason {
+	if l.Kind == layout.Keep {
+		return layout.Reason{}
+	}
+	if why := f.Convertible[vm.ID].Missing; why != "" {
+		return layout.Reason{Why: why}
+	}
+	if asked(o.Layout) || l.Boot == nil || !l.Boot.High() {
+		return layout.Reason{}
+	}
+	v := VMPlan{Source: *vm, Guest: f.Guests[vm.ID], Layout: l}
+	if v.foreseenBus(f.Host) != "scsi" {
+		return layout.Reason{}
+	}
+	return l.HighBoot()
+}
+
+// foreseenBus is what lilo will call the bus of the disk with the loader. Where
+// no domain can be made of the VM, which is told elsewhere, it is "".
+func (v *VMPlan) foreseenBus(h *inventory.Host) string {
+	conv, _, _ := v.conversion()
+	v.Conversion = &conv
+	o := domain.Options{
+		Name: domain.Name(v.Source.Name), VirtType: "kvm", Guest: v.converted(&conv), OnlyDisks: v.onlyDisks(),
+		BIOS: v.Layout.Boot.UEFI, BootDisk: v.Layout.Boot.Disk,
+	}
+	for _, d := range v.Source.Disks {
+		at := "/" + d.Address() // any path that is its own
+		v.Disks = append(v.Disks, Disk{Address: d.Address(), Volume: host.Volume{Path: at}})
+		o.Disks = append(o.Disks, domain.Disk{Address: d.Address(), Path: at, Size: d.Capacity})
+	}
+	dom, err := domain.New(&v.Source, h, o)
+	if err != nil {
+		return ""
+	}
+	return v.bootBus(dom.Domain)
 }
 
 // shared are the disks that other VMs may read, with the reason: they stay as
@@ -196,16 +258,11 @@ func (v *VMPlan) highBoot(dom *libvirtxml.Domain) {
 	if v.bootBus(dom) != "scsi" || !v.Layout.Boot.High() {
 		return
 	}
-	address := v.Layout.Boot.Disk
-	what := "the file system"
-	if v.Layout.Boot.Volume != "" {
-		what = v.Layout.Boot.Volume
-	}
+	address, why := v.Layout.Boot.Disk, v.Layout.HighBoot()
 	v.Concerns = append(v.Concerns, ledger.Concern{
-		ID: ConcernHighBoot, Severity: ledger.Blocker, Subject: address,
-		Evidence: fmt.Sprintf("%s, which holds /boot, reaches beyond sector 2^32 (2 TiB) of the disk, and a BIOS reads no virtio-scsi disk there", what),
-		Advice: fmt.Sprintf("change what keeps the disk from virtio-blk (the reason of disks[%s].class in the ledger), "+
-			"give /boot a volume of its own below 2 TiB, or give --layout keep", address),
+		ID: ConcernHighBoot, Severity: ledger.Blocker, Subject: address, Evidence: why.Why,
+		Advice: fmt.Sprintf("%s; or change what keeps the disk from virtio-blk (the reason of disks[%s].class in the ledger); "+
+			"or leave --layout out: the disks then stay as they are", why.Cure, address),
 	})
 }
 
@@ -231,10 +288,14 @@ func (v *VMPlan) layoutConcerns() {
 	if !v.Layout.Refused {
 		return
 	}
+	const keep = "leave --layout out (or give --layout keep): the disks then stay as they are"
 	for _, why := range v.Layout.Reasons {
+		advice := keep
+		if slices.Contains(v.Layout.Curable, why) {
+			advice = "do that, and plan again; or " + keep
+		}
 		v.Concerns = append(v.Concerns, ledger.Concern{
-			ID: ConcernLayout, Severity: ledger.Blocker, Evidence: "the guest can't have the layout that was asked for: " + why,
-			Advice: "leave --layout out (or give --layout keep): the disks then stay as they are",
+			ID: ConcernLayout, Severity: ledger.Blocker, Evidence: "the guest can't have the layout that was asked for: " + why, Advice: advice,
 		})
 	}
 }

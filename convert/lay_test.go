@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -227,30 +228,118 @@ func diskOn(bus, path string) libvirtxml.DomainDisk {
 	}
 }
 
-// TestHighBootOfPlan: a plan whose /boot lies beyond what a BIOS reads on
-// virtio-scsi is blocked; on virtio-blk it isn't.
+// TestHighBootOfPlan: a /boot beyond what a BIOS reads on virtio-scsi keeps the
+// layout, with the reason; where the new one was asked for, the plan is blocked.
+// On virtio-blk it is none.
 func TestHighBootOfPlan(t *testing.T) {
 	const size = 3 << 40
-	for _, uuids := range []bool{false, true} {
-		w := newWorld(t)
-		vm := &w.host.VMs[0]
-		vm.Disks[0].Capacity, vm.DiskEnableUUID = size, uuids
-		g := debianOf(vm)
+	root := func(g *guest.Guest) { // holds /boot, and is new
 		g.Disks[0].Table, g.Disks[0].Partitions[0].Length = "gpt", size-2<<20
-		p, err := New(Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}, w.options())
-		if err != nil {
-			t.Fatal(err)
+	}
+	full := func(g *guest.Guest) { // a group that has no room for /boot but at its end
+		const pv, vg = "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg", "gggggg-bbbb-cccc-dddd-eeee-ffff-gggggg"
+		g.Disks[0].Table, g.Root = "gpt", "vg/root"
+		g.Disks[0].Partitions = []guest.Partition{
+			{Number: 1, Offset: 1 << 20, Length: 512 << 20, Content: "ext2", UUID: "b007", Mount: "/boot"},
+			{Number: 2, Offset: 513 << 20, Length: size - 514<<20, Content: "lvm2", UUID: pv},
 		}
-		v := p.VMs[0]
-		if v.Layout.Boot == nil || !v.Layout.Boot.High() {
-			t.Fatalf("boot = %+v because %q, want it high", v.Layout.Boot, v.Layout.Reasons)
-		}
-		high := slices.ContainsFunc(v.Concerns, func(c ledger.Concern) bool {
-			return c.ID == ConcernHighBoot && c.Severity == ledger.Blocker && c.Subject == "scsi0:0"
+		extents := int64(size-514<<20)/(4<<20) - 1
+		g.Groups = []guest.Group{{
+			Name: "vg", UUID: vg, ExtentSize: 4 << 20, Status: []string{"RESIZEABLE", "READ", "WRITE"},
+			PVs: []guest.GroupPV{{
+				UUID: pv, Disk: "scsi0:0", Partition: 2, Offset: 513 << 20, Length: size - 514<<20, Start: 1 << 20, Extents: extents,
+				Status: []string{"ALLOCATABLE"}, Label: 1, Copies: 1,
+			}},
+			LVs: []guest.GroupLV{{Name: "root", Visible: true, Types: []string{"linear"}, Segments: []guest.LVSegment{{Count: extents, Areas: []guest.LVArea{{PV: pv}}}}}},
+		}}
+		g.Volumes = []guest.Volume{{Group: "vg", Name: "root", Content: "ext4", UUID: "d0c1", Mount: "/"}}
+	}
+	tests := []struct {
+		name  string
+		guest func(*guest.Guest)
+		asked layout.Kind
+		uuids bool // which keep the disk from virtio-blk
+		kind  layout.Kind
+		block bool
+		says  string
+	}{
+		{"on virtio-blk", root, layout.Auto, false, layout.LVM, false, ""},
+		{"on virtio-scsi", root, layout.Auto, true, layout.Keep, false, "give /boot a partition of its own"},
+		{"on virtio-scsi, by default", root, "", true, layout.Keep, false, "give /boot a partition of its own"},
+		{"on virtio-scsi, asked for", root, layout.LVM, true, layout.LVM, true, "give /boot a partition of its own"},
+		{"on virtio-scsi, plain", root, layout.Plain, true, layout.Plain, true, "give /boot a partition of its own"},
+		{"a full group", full, layout.Auto, true, layout.Keep, false, "the volume group vg has no room for it there, which lvreduce or a pvmove of low extents makes"},
+		{"a full group, asked for", full, layout.LVM, true, layout.LVM, true, "the volume group vg has no room for it there, which lvreduce or a pvmove of low extents makes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			vm := &w.host.VMs[0]
+			vm.Disks[0].Capacity, vm.DiskEnableUUID = size, tt.uuids
+			g := debianOf(vm)
+			tt.guest(&g)
+			o := w.options()
+			o.Layout = tt.asked
+			f := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+			p, err := New(f, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := p.VMs[0]
+			if v.Layout.Kind != tt.kind || v.Layout.Refused {
+				t.Fatalf("layout = %s, refused %v, because %q; want %s", v.Layout.Kind, v.Layout.Refused, v.Layout.Reasons, tt.kind)
+			}
+			var told []string
+			for _, c := range v.Concerns {
+				if c.ID == ConcernHighBoot && c.Severity == ledger.Blocker && c.Subject == "scsi0:0" {
+					told = append(told, c.Evidence+": "+c.Advice)
+				}
+			}
+			if (len(told) > 0) != tt.block || ledger.Blocked(v.Concerns) != tt.block {
+				t.Errorf("concerns %+v; want %s: %v", v.Concerns, ConcernHighBoot, tt.block)
+			}
+			if told = append(told, v.Layout.Reasons...); !strings.Contains(strings.Join(told, "\n"), tt.says) {
+				t.Errorf("the plan says %q; want %q in it", told, tt.says)
+			}
 		})
-		if high != uuids {
-			t.Errorf("disk.EnableUUID %v: concerns %+v, want %s: %v", uuids, v.Concerns, ConcernHighBoot, uuids)
-		}
+	}
+}
+
+// TestUnseenDisks: a layout that can't be planned since the disks can't be read
+// is told by the true reason, and what to do about it.
+func TestUnseenDisks(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*inventory.VM, *Facts)
+		reason string
+		advice string // begins
+	}{
+		{"running", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.PoweredOn }, "it is running, and its disks can't be read while it runs: shut it down, then plan again for the new layout", "do that, and plan again; or leave --layout out"},
+		{"suspended", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.Suspended }, "it is suspended, and its disks can't be read until it is off: resume it and shut it down, then plan again for the new layout", "do that"},
+		{"snapshots", func(vm *inventory.VM, _ *Facts) { vm.Disks[0].Parents = []string{"[ds] web/web.vmdk"} }, "scsi0:0: the disk is a chain of 2 links (snapshots): [ds] web/web.vmdk: delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan anew", "do that"},
+		{"unreadable", func(vm *inventory.VM, f *Facts) {
+			f.Unread = map[string]*unreadError{vm.ID: {"scsi0:1", errors.New("403 Forbidden")}}
+		}, "a disk can't be opened: scsi0:1: 403 Forbidden", "leave --layout out"},
+		{"nobody knows", func(*inventory.VM, *Facts) {}, "what its disks hold is not known", "leave --layout out"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			vm := &w.host.VMs[0]
+			f := Facts{Host: &w.host}
+			tt.change(vm, &f)
+			for _, kind := range []layout.Kind{layout.Auto, layout.LVM} {
+				l := f.lay(vm, Options{Layout: kind})
+				if len(l.Reasons) != 1 || l.Reasons[0] != tt.reason || l.Refused != (kind == layout.LVM) {
+					t.Errorf("lay for %s: refused %v, because %q; want %q", kind, l.Refused, l.Reasons, tt.reason)
+				}
+				v := VMPlan{Source: *vm, Layout: l}
+				v.layoutConcerns()
+				if kind == layout.LVM && !strings.HasPrefix(v.Concerns[0].Advice, tt.advice) {
+					t.Errorf("the advice is %q; want it to begin %q", v.Concerns[0].Advice, tt.advice)
+				}
+			}
+		})
 	}
 }
 
