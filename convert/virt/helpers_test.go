@@ -56,7 +56,7 @@ func startDaemons(t *testing.T) (c *Conn, err error) {
 			t.Logf("%s -d: %v: %s", d, err, out)
 		}
 	}
-	for range 50 {
+	for range 600 {
 		if c, err = Connect(t.Context(), SystemURI); err == nil {
 			return c, nil
 		}
@@ -145,10 +145,11 @@ func proofXML(name, run, overlay string) string {
 </domain>`, name, uuid.NewString(), run, overlay, host.OverlayConsole(filepath.Dir(overlay)))
 }
 
-// request is one with times for guests that take a second.
+// request is one for guests that take a second, on a machine that has time for
+// them.
 func (g guest) request(t *testing.T) ProofRequest {
 	t.Helper()
-	return ProofRequest{XML: g.xml, Timeout: 40 * time.Second, Quiet: 20 * time.Second, Shutdown: 300 * time.Millisecond, Line: func(s string) { t.Log(s) }}
+	return ProofRequest{XML: g.xml, Timeout: 5 * time.Minute, Quiet: 20 * time.Second, Shutdown: 300 * time.Millisecond, Line: func(s string) { t.Log(s) }}
 }
 
 // gone checks that nothing is left of the guest in libvirt and no QEMU has its
@@ -156,7 +157,7 @@ func (g guest) request(t *testing.T) ProofRequest {
 func (g guest) gone(t *testing.T, c *Conn) {
 	t.Helper()
 	var left string
-	for range 50 {
+	for range 600 {
 		left = ""
 		if _, ok, err := c.Lookup(context.WithoutCancel(t.Context()), g.name); err != nil || ok {
 			left = fmt.Sprintf("domain: %v, %v", ok, err)
