@@ -51,7 +51,7 @@ func TestProcess(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := p.Stop(10 * time.Second); err != nil {
+		if err := p.Stop(time.Minute); err != nil {
 			t.Errorf("Stop = %v; want none", err)
 		}
 	}
@@ -79,15 +79,16 @@ func TestProcessStop(t *testing.T) {
 		name, script, err string
 		grace             time.Duration
 	}{
-		{"ends with its input", "cat", "", time.Minute},
-		{"fails", "read x; exit 3", "sh: exit status 3", time.Minute},
-		{"waits for a child", "sleep 1000; echo clean >$A; exit 0", "sh: its children were killed, as it did not end", 300 * time.Millisecond},
+		{"ends with its input", "echo; cat", "", time.Minute},
+		{"fails", "echo; read x; exit 3", "sh: exit status 3", time.Minute},
+		{"waits for a child", "sleep 1000 & echo; wait; echo clean >$A; exit 0", "sh: its children were killed, as it did not end", 300 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t)
 			clean := filepath.Join(t.TempDir(), "clean")
 			p := start(t, tt.script, "A="+clean)
+			line(t, p)
 			time.Sleep(100 * time.Millisecond) // it is where it waits
 			err := p.Stop(tt.grace)
 			if got := message(err); got != tt.err {
