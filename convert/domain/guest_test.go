@@ -188,7 +188,7 @@ func boot(t *testing.T, dir string, dom *libvirtxml.Domain, kernel, initrd, opti
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(virsh, "-c", "qemu:///embed?root="+dir, fmt.Sprintf("create --validate %[1]s; event --domain %[2]s --event lifecycle --loop --timeout 120; destroy %[2]s", path, p.Name))
+	cmd := exec.Command(virsh, "-c", "qemu:///embed?root="+dir, fmt.Sprintf("create --validate %[1]s; event --domain %[2]s --event lifecycle --loop --timeout 1200; destroy %[2]s", path, p.Name))
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -203,7 +203,7 @@ func boot(t *testing.T, dir string, dom *libvirtxml.Domain, kernel, initrd, opti
 // nothing is left running.
 func watch(t *testing.T, console string, cmd *exec.Cmd, ended chan error, said *bytes.Buffer) string {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for {
 		out, _ := os.ReadFile(console)
 		done := bytes.Contains(out, []byte("SEEN end"))
@@ -214,7 +214,7 @@ func watch(t *testing.T, console string, cmd *exec.Cmd, ended chan error, said *
 			_ = cmd.Process.Signal(os.Interrupt) // ends the event loop; destroy follows
 			select {
 			case <-ended:
-			case <-time.After(20 * time.Second):
+			case <-time.After(2 * time.Minute):
 				_ = cmd.Process.Kill()
 				<-ended
 			}

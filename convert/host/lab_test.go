@@ -336,7 +336,7 @@ func killHelper(t *testing.T, v Volume, verb string, after time.Duration) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(5 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < 5*time.Minute; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(begun); err == nil {
 			break
 		}
@@ -355,7 +355,7 @@ func killHelper(t *testing.T, v Volume, verb string, after time.Duration) {
 		}
 	}
 	for _, pid := range left {
-		for start := time.Now(); unix.Kill(pid, 0) == nil && time.Since(start) < 20*time.Second; {
+		for start := time.Now(); unix.Kill(pid, 0) == nil && time.Since(start) < 5*time.Minute; {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

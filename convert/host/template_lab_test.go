@@ -74,7 +74,7 @@ func TestLVMTemplate(t *testing.T) {
 	}
 	loop := strings.TrimSpace(run(t, "losetup", "--find", "--show", pv))
 	defer run(t, "losetup", "--detach", loop)
-	for range 100 {
+	for range 600 {
 		if active() {
 			run(t, "vgchange", "--activate", "n", "guest-old")
 			return

@@ -169,7 +169,7 @@ func TestTemplateKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for attached(t, dir) == "" && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
