@@ -32,8 +32,8 @@ func TestReadAtFaults(t *testing.T) {
 	const size = 1 << 20
 	data := content(size)
 	s := newSim(t, nil)
-	s.cfg.Stall = 300 * time.Millisecond
 	c := dialSim(t, s)
+	c.cfg.Stall = time.Second
 	only := func(n int32, fault http.HandlerFunc) func(w http.ResponseWriter, r *http.Request) bool {
 		var count atomic.Int32
 		return func(w http.ResponseWriter, r *http.Request) bool {
@@ -258,7 +258,6 @@ func TestPasswordChanged(t *testing.T) {
 
 func TestReadAtCancel(t *testing.T) {
 	s := newSim(t, nil)
-	s.cfg.Stall = time.Minute
 	c := dialSim(t, s)
 	started := make(chan struct{}, 1)
 	s.setFolder(serve(content(4096), func(_ http.ResponseWriter, r *http.Request) bool {

@@ -41,7 +41,7 @@ func hostConfig(tb testing.TB, h *fixture.Host) Config {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return Config{URL: u, Password: Secret(h.Password()), Thumbprint: h.Thumbprint(), Stall: 5 * time.Second}
+	return Config{URL: u, Password: Secret(h.Password()), Thumbprint: h.Thumbprint(), Stall: patience}
 }
 
 func dialHost(tb testing.TB, h *fixture.Host) *Client {
@@ -194,9 +194,7 @@ func TestFreeLicence(t *testing.T) {
 // sessions end.
 func TestFixtureDisks(t *testing.T) {
 	h := startHost(t, fixture.Options{Builtin: true})
-	cfg := hostConfig(t, h)
-	cfg.Stall = 300 * time.Millisecond
-	c, err := Dial(t.Context(), cfg)
+	c, err := Dial(t.Context(), hostConfig(t, h))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +204,7 @@ func TestFixtureDisks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.cfg.Stall = time.Second
 	for _, f := range []fixture.Fault{
 		{Kind: fixture.Cut, Skip: 3, Count: 3, After: 1000},
 		{Kind: fixture.Stall, Skip: 9, Count: 2, After: 5000},

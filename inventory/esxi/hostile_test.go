@@ -37,7 +37,7 @@ func liar(t *testing.T, answer func(w http.ResponseWriter, method, body string))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{URL: u, Password: "x", Insecure: true, Stall: 300 * time.Millisecond}
+	return Config{URL: u, Password: "x", Insecure: true, Stall: patience}
 }
 
 func envelope(w io.Writer, body string) {
@@ -136,6 +136,9 @@ func TestLyingHost(t *testing.T) {
 			})
 			c, err := Dial(t.Context(), cfg)
 			if err == nil {
+				if errors.Is(tt.want, ErrStalled) {
+					c.cfg.Stall = 300 * time.Millisecond
+				}
 				c.retry = backoff{tries: 1, first: time.Millisecond, busy: time.Millisecond, most: time.Millisecond, poll: time.Millisecond}
 				_, err = c.Inventory(t.Context())
 				_ = c.Close(t.Context())
@@ -153,15 +156,14 @@ func TestLyingHost(t *testing.T) {
 // TestSlowSOAP: one stalled or failed call is made again.
 func TestSlowSOAP(t *testing.T) {
 	h := startHost(t, fixture.Options{Builtin: true})
-	cfg := hostConfig(t, h)
-	cfg.Stall = 500 * time.Millisecond
-	c, err := Dial(t.Context(), cfg)
+	c, err := Dial(t.Context(), hostConfig(t, h))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close(t.Context())
 	c.retry = quick
-	h.Faults().SOAPStall("RetrievePropertiesEx", 10*time.Second, 1, 1)
+	c.cfg.Stall = time.Second
+	h.Faults().SOAPStall("RetrievePropertiesEx", 0, 1, 1)
 	h.Faults().SOAPStatus("RetrievePropertiesEx", http.StatusServiceUnavailable, 3, 1)
 	if got, err := c.Inventory(t.Context()); err != nil || len(got.VMs) < 12 {
 		t.Errorf("Inventory with a stalled and a refused call = %v", err)

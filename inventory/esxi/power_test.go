@@ -68,9 +68,12 @@ func TestShutdownTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.power(t, h.VMs[0].ID, types.VirtualMachinePowerStatePoweredOn)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	err = c.bring(ctx, h.VMs[0].ID, inventory.PoweredOff, "shut down", func() error { return nil })
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	err = c.bring(ctx, h.VMs[0].ID, inventory.PoweredOff, "shut down", func() error {
+		time.AfterFunc(100*time.Millisecond, func() { cancel(context.DeadlineExceeded) })
+		return nil
+	})
 	if !errors.Is(err, ErrStillOn) || !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("bring = %v; want %v", err, ErrStillOn)
 	}

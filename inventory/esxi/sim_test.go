@@ -23,6 +23,10 @@ const (
 	simPassword = `p@ss:w/o'rd %41`
 )
 
+// patience is a Stall that no host here exceeds. Handshakes and logins have to
+// come within it as well: a test of stalls shortens it after them.
+const patience = 5 * time.Minute
+
 // sim is govmomi's simulator with a /folder of our own, for the faults that
 // only a test inside this package can time.
 type sim struct {
@@ -77,7 +81,7 @@ func newSimOf(tb testing.TB, model *simulator.Model, mutate func(*simulator.Mode
 	}
 	u.User = url.User(simUser)
 	s.url = u
-	s.cfg = Config{URL: u, Password: simPassword, Insecure: true, Stall: 2 * time.Second}
+	s.cfg = Config{URL: u, Password: simPassword, Insecure: true, Stall: patience}
 	return s
 }
 
