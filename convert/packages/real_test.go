@@ -60,7 +60,7 @@ func TestMirror(t *testing.T) {
 	r := Resolver{Tool: host.Tool{}, TempDir: temp}
 	set, err := r.Resolve(t.Context(), g, "lvm2")
 	if errors.Is(err, ErrNoSource) {
-		t.Skip(err)
+		fixtures.Missing(t, err.Error())
 	}
 	if err != nil {
 		t.Fatal(err)
