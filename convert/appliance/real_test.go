@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -64,14 +65,8 @@ func launched(t *testing.T, temp string) (*Appliance, string) {
 // directories are removed.
 func gone(t *testing.T, disk, temp, sock string) {
 	t.Helper()
-	args, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range args {
-		if b, err := os.ReadFile(name); err == nil && bytes.Contains(b, []byte(filepath.Base(filepath.Dir(filepath.Dir(disk))))) {
-			t.Errorf("a process is left: %s %.300q", name, b)
-		}
+	for _, p := range users(disk) {
+		t.Errorf("a process is left: %.300q", p)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("files are left: %v, %v", left, err)
@@ -79,6 +74,18 @@ func gone(t *testing.T, disk, temp, sock string) {
 	if _, err := os.Stat(sock); sock != "" && !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s is left: %v", sock, err)
 	}
+}
+
+// users are the command lines of the processes that were given files of the
+// directory that a disk's is in.
+func users(disk string) (all []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range files {
+		if b, err := os.ReadFile(name); err == nil && bytes.Contains(b, []byte(filepath.Base(filepath.Dir(filepath.Dir(disk))))) {
+			all = append(all, name+" "+string(b))
+		}
+	}
+	return all
 }
 
 // TestAppliance does everything in one appliance, as its launch takes long.
@@ -463,13 +470,22 @@ func TestCancel(t *testing.T) {
 	temp := t.TempDir()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the admin pressed Ctrl-C")
-	time.AfterFunc(3*time.Second, func() { cancel(why) })
-	start := time.Now()
+	start := make(chan time.Time, 1)
+	go func() {
+		for range 3000 { // five minutes
+			if slices.ContainsFunc(users(disk), func(p string) bool { return strings.Contains(p, "qemu-system") }) {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		start <- time.Now()
+		cancel(why)
+	}()
 	a, err := Start(ctx, host.Tool{}, []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}, Options{TempDir: temp})
 	if a != nil || !errors.Is(err, why) {
 		t.Errorf("Start = %v; want %v", err, why)
 	}
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(<-start); took > 3*time.Minute {
 		t.Errorf("it took %v to end", took)
 	}
 	gone(t, disk, temp, "")
