@@ -220,7 +220,7 @@ func (b *builder) resumeSpec(spec string) string {
 		return ""
 	case m != nil && vanishes:
 		return stable(m)
-	case m == nil && guest.UnstableName(spec) != "":
+	case m == nil && (vanishes || guest.UnstableName(spec) != ""):
 		return ""
 	}
 	return spec

@@ -12,10 +12,57 @@ import (
 type places struct {
 	moves []layout.Move
 	disks []guest.DiskLayout
+	// old are the moves by the names that they had on the source, new by those
+	// that last; both canonical. A name may have several.
+	old, lasting map[string][]*layout.Move
+	// bearers is how many of the source's partitions a table's name has.
+	bearers map[string]int
 }
 
 func newPlaces(in Input) places {
-	return places{moves: in.Layout.Moves, disks: in.Guest.Disks}
+	p := places{
+		moves: in.Layout.Moves, disks: in.Guest.Disks,
+		old: map[string][]*layout.Move{}, lasting: map[string][]*layout.Move{}, bearers: map[string]int{},
+	}
+	links := map[string]string{} // udev's of logical volumes
+	for i := range in.Guest.Volumes {
+		if v := &in.Guest.Volumes[i]; v.ID != "" {
+			links[v.Group+"/"+v.Name] = v.Link()
+		}
+	}
+	for i := range p.moves {
+		m := &p.moves[i]
+		addNames(p.old, m, m.Names...)
+		addNames(p.lasting, m, m.Device(), links[m.From])
+		if m.UUID != "" {
+			addNames(p.lasting, m, "UUID="+m.UUID)
+		}
+		if m.Label != "" {
+			addNames(p.lasting, m, "LABEL="+m.Label)
+		}
+	}
+	for i := range p.disks {
+		for j := range p.disks[i].Partitions {
+			names := map[string]bool{}
+			for _, n := range guest.TableNames(&p.disks[i], &p.disks[i].Partitions[j]) {
+				names[guest.Canonical(n)] = true
+			}
+			for n := range names {
+				p.bearers[n]++
+			}
+		}
+	}
+	return p
+}
+
+// addNames adds a move under each of its names, once.
+func addNames(to map[string][]*layout.Move, m *layout.Move, names ...string) {
+	for _, n := range names {
+		n = guest.Canonical(n)
+		if n != "" && !slices.Contains(to[n], m) {
+			to[n] = append(to[n], m)
+		}
+	}
 }
 
 // only returns the one move that matches; two that do are none.
@@ -34,19 +81,20 @@ func (p places) only(match func(*layout.Move) bool) *layout.Move {
 }
 
 // find returns the file system that a spec means, nil where none is certain,
-// and whether the spec vanishes.
+// and whether the spec vanishes. A name that two have is no one's: a cloned disk
+// has the partition table of the other.
 func (p places) find(spec string) (m *layout.Move, vanishes bool) {
-	want := canonical(spec)
-	for i := range p.moves {
-		if slices.ContainsFunc(p.moves[i].Names, func(n string) bool { return canonical(n) == want }) {
-			return &p.moves[i], true
+	want := guest.Canonical(spec)
+	if old := p.old[want]; len(old) > 0 {
+		if len(old) > 1 || p.bearers[want] > 1 {
+			return nil, true
 		}
+		return old[0], true
 	}
-	return p.only(func(m *layout.Move) bool {
-		return m.UUID != "" && want == canonical("UUID="+m.UUID) ||
-			m.Label != "" && want == "LABEL="+m.Label ||
-			m.Device() != "" && want == m.Device()
-	}), false
+	if lasting := p.lasting[want]; len(lasting) == 1 {
+		return lasting[0], false
+	}
+	return nil, false
 }
 
 // stable is the name that a file system has for good: that of its logical
@@ -82,30 +130,4 @@ func (p places) foretold(mount string) string {
 		}
 	}
 	return found
-}
-
-// canonical brings the ways to write one spec into one.
-func canonical(spec string) string {
-	for _, by := range [][2]string{
-		{"/dev/disk/by-uuid/", "UUID="},
-		{"/dev/disk/by-label/", "LABEL="},
-		{"/dev/disk/by-partuuid/", "PARTUUID="},
-		{"/dev/disk/by-partlabel/", "PARTLABEL="},
-	} {
-		if value, ok := strings.CutPrefix(spec, by[0]); ok {
-			spec = by[1] + value
-		}
-	}
-	if key, value, ok := strings.Cut(spec, "="); ok && !strings.Contains(key, "/") {
-		value = strings.Trim(value, `"`)
-		if key = strings.ToUpper(key); strings.HasSuffix(key, "UUID") {
-			value = strings.ToLower(value)
-		}
-		return key + "=" + value
-	}
-	name, ok := strings.CutPrefix(spec, "/dev/")
-	if group, lv, both := strings.Cut(name, "/"); ok && both && group != "mapper" && group != "disk" && !strings.Contains(lv, "/") {
-		return layout.Move{To: name}.Device()
-	}
-	return spec
 }

@@ -98,11 +98,20 @@ func FuzzQuote(f *testing.F) {
 }
 
 func TestPlaces(t *testing.T) {
-	p := places{moves: []layout.Move{
+	disk := func(number int) guest.DiskLayout {
+		return guest.DiskLayout{TableID: "c10e", Partitions: []guest.Partition{{Number: 1}, {Number: number}}}
+	}
+	p := newPlaces(Input{Guest: guest.Guest{
+		Disks:   []guest.DiskLayout{disk(2), disk(3)}, // the second a clone, kept as it is
+		Volumes: []guest.Volume{{Group: "vg", Name: "var", ID: "LVM-Ab"}},
+	}, Layout: layout.Layout{Moves: []layout.Move{
 		{UUID: "AAAA-1", Label: "root", From: "scsi0:0 partition 1", To: "g-x/r-y", Names: []string{"/dev/sda1", "PARTUUID=CAFE-01", "PARTLABEL=EFI System"}},
 		{UUID: "twice", Label: "l", From: "a", To: "b"},
 		{UUID: "twice", From: "c", To: "d"},
-	}}
+		{UUID: "c1", From: "scsi0:0 partition 1", To: "vg/a", Names: []string{"/dev/sdb1", "PARTUUID=c10e-01", "PARTLABEL=both"}},
+		{UUID: "c2", From: "scsi0:0 partition 2", To: "vg/b", Names: []string{"/dev/sdb2", "PARTUUID=c10e-02", "PARTLABEL=both"}},
+		{UUID: "v", From: "vg/var", To: "vg/var"},
+	}}})
 	for _, tt := range []struct {
 		spec     string
 		found    bool
@@ -121,6 +130,15 @@ func TestPlaces(t *testing.T) {
 		{"LABEL=root", true, false},
 		{"LABEL=Root", false, false},
 		{"UUID=twice", false, false},
+		{"PARTUUID=c10e-01", false, true}, // another disk has it, too
+		{"PARTUUID=c10e-02", true, true},
+		{"PARTUUID=c10e-03", false, false},
+		{"PARTLABEL=both", false, true},
+		{"/dev/disk/by-partlabel/both", false, true},
+		{"/dev/sdb1", true, true},
+		{"/dev/disk/by-id/dm-uuid-LVM-Ab", true, false},
+		{"/dev/disk/by-id/dm-name-vg-var", true, false},
+		{`/dev/disk/by-partlabel/EFI\x20System`, true, true},
 		{"/dev/mapper/g--x-r--y", true, false},
 		{"/dev/g-x/r-y", true, false},
 		{"", false, false},
@@ -129,6 +147,59 @@ func TestPlaces(t *testing.T) {
 		m, vanishes := p.find(tt.spec)
 		if (m != nil) != tt.found || vanishes != tt.vanishes {
 			t.Errorf("find(%q) = %v, %v; want %v, %v", tt.spec, m, vanishes, tt.found, tt.vanishes)
+		}
+	}
+}
+
+// TestTwoClasses has a guest with disks of two classes, whose fstab names the
+// second disk's file system by the kernel's name.
+func TestTwoClasses(t *testing.T) {
+	for _, tt := range []struct{ second, spec, mount, want, concern string }{
+		{"nvme0:0", "/dev/nvme0n1p2", "/srv", "/dev/mapper/web--vg2-srv /srv xfs", ""},
+		{"nvme0:0", "/dev/nvme1n1p2", "/srv", "/dev/nvme1n1p2 /srv xfs", "warning: /etc/fstab names /dev/nvme1n1p2, and which file system that is isn't certain"},
+		{"scsi0:1", "/dev/sdb2", "/srv", "/dev/mapper/web--vg2-srv /srv xfs", ""},
+		{"sata0:0", "/dev/sdb2", "/srv", "/dev/sdb2 /srv xfs", "warning: /etc/fstab names /dev/sdb2, and which file system that is isn't certain"},
+		{"sata0:0", "/dev/sdb2", "/var", "/dev/sdb2 /var xfs", "blocker: /etc/fstab names /dev/sdb2, and which file system that is isn't certain"},
+	} {
+		const mib = 1 << 20
+		g := guest.Guest{
+			OS: "linux", Distro: "debian", Hostname: "web", Root: "scsi0:0 partition 1", Kernels: []string{"6.1"},
+			Disks: []guest.DiskLayout{
+				{Address: "scsi0:0", Size: 64 * mib, Table: "gpt", Partitions: []guest.Partition{
+					{Number: 1, Offset: mib, Length: mib, Content: "ext4", UUID: "a", Mount: "/"}, {Number: 2, Offset: 2 * mib, Length: mib, Content: "ext4", UUID: "b"},
+				}},
+				{Address: tt.second, Size: 64 * mib, Table: "gpt", Partitions: []guest.Partition{{Number: 2, Offset: mib, Length: mib, Content: "xfs", UUID: "c"}}},
+			},
+			Config: guest.Config{
+				Files:    map[string]guest.File{"/etc/fstab": {Path: "/etc/fstab", Text: "UUID=a / ext4\n" + tt.spec + " " + tt.mount + " xfs\n"}},
+				Packages: []guest.Package{{Name: "initramfs-tools"}, {Name: "lvm2"}},
+			},
+		}
+		if tt.concern == "" {
+			g.Disks[1].Partitions[0].Mount = tt.mount // as a look finds it
+		}
+		l := layout.New(layout.Request{Guest: g})
+		if l.Kind != layout.LVM {
+			t.Fatalf("layout %s because %q", l.Kind, l.Reasons)
+		}
+		c, _, concerns := New(Input{Guest: g, Layout: l})
+		text := g.Config.Files["/etc/fstab"].Text
+		for _, e := range c.Edits {
+			if e.Path == "/etc/fstab" {
+				text = e.New
+			}
+		}
+		if !strings.HasSuffix(text, "\n"+tt.want+"\n") {
+			t.Errorf("%s of %s: fstab becomes %q; want it to end in %q", tt.spec, tt.second, text, tt.want)
+		}
+		told := ""
+		for _, e := range concerns {
+			if e.ID == ConcernTable {
+				told += string(e.Severity) + ": " + e.Evidence
+			}
+		}
+		if told != tt.concern {
+			t.Errorf("%s of %s: concern %q; want %q", tt.spec, tt.second, told, tt.concern)
 		}
 	}
 }
