@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"esxodus/convert/layout"
 	"esxodus/fixtures"
@@ -41,7 +40,7 @@ func TestBoots(t *testing.T) {
 			if name == "debian" || name == "debian-lvm" { // one on each bus
 				grow(t, s, m, bus)
 			}
-			m.PowerOff(3 * time.Minute)
+			m.PowerOff(machine.BootPatience)
 		})
 	}
 }
@@ -62,7 +61,7 @@ func TestPlain(t *testing.T) {
 	bootMap(t, m)
 	m.Reboot("Loading Linux")
 	m.Login("root", "esxodus")
-	m.PowerOff(3 * time.Minute)
+	m.PowerOff(machine.BootPatience)
 }
 
 // failedBefore lists the units that failed when the guest booted on what ESXi
@@ -90,7 +89,7 @@ func failedBefore(t *testing.T, guest string) []string {
 // and no unit failed but those that did before.
 func wholeSystem(t *testing.T, m *machine.Machine, before []string) {
 	t.Helper()
-	m.RunFor("systemctl is-system-running --wait", 5*time.Minute)
+	m.RunFor("systemctl is-system-running --wait", machine.BootPatience)
 	for unit := range strings.FieldsSeq(m.Must("systemctl --no-pager --plain --no-legend list-units --failed | cut -d' ' -f1")) {
 		if slices.Contains(before, unit) || lostRace(t, m, unit) {
 			continue
@@ -163,7 +162,7 @@ func network(t *testing.T, m *machine.Machine) {
 		t.Errorf("ens192 hasn't %s:\n%s", address[1], out)
 		return
 	}
-	if out, status := m.Run(fmt.Sprintf("ping -c 2 -W 10 -I ens192 %s", gateway[1])); status != 0 {
+	if out, status := m.Run(fmt.Sprintf("ping -c 2 -W 60 -I ens192 %s", gateway[1])); status != 0 {
 		t.Errorf("nothing comes back from %s: %s", gateway[1], out)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"esxodus/fixtures/machine"
 )
@@ -34,15 +33,15 @@ printf "$new" | dd of=/dev/vda bs=1 seek=%[1]d conv=notrunc,fsync status=none`, 
 	}
 	m.Must("sync")
 	m.Reset()
-	m.Expect("Loading Linux", time.Minute)
-	m.Expect("has changed since lilo ran (wrong sum).", time.Minute)
-	m.Expect("Booting the next image instead. Run lilo there.", time.Minute)
-	m.Expect("Loading LinuxOLD", time.Minute)
+	m.Expect("Loading Linux", machine.BootPatience)
+	m.Expect("has changed since lilo ran (wrong sum).", machine.BootPatience)
+	m.Expect("Booting the next image instead. Run lilo there.", machine.BootPatience)
+	m.Expect("Loading LinuxOLD", machine.BootPatience)
 	m.Login("root", "esxodus")
 	if out := m.Must("cat /proc/cmdline"); !strings.Contains(out, "BOOT_IMAGE=LinuxOLD ") {
 		t.Errorf("command line = %q, want BOOT_IMAGE=LinuxOLD", out)
 	}
-	m.PowerOff(3 * time.Minute)
+	m.PowerOff(machine.BootPatience)
 }
 
 // second gives the guest a second kernel: a copy of the first, in blocks of its

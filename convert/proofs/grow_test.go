@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"esxodus/fixtures/machine"
 )
@@ -28,7 +27,7 @@ func grow(t *testing.T, s *subject, m *machine.Machine, bus machine.Bus) {
 	m.Must("for i in $(seq 30); do [ $(blockdev --getsize64 " + disk + ") = " + strconv.FormatInt(size, 10) + " ] && exit; sleep 1; done; exit 1")
 	m.Must("pvresize " + disk)
 	root := m.Must("findmnt -n -o SOURCE /")
-	if out, status := m.RunFor("lvextend -r -l +100%FREE "+root, 5*time.Minute); status != 0 {
+	if out, status := m.RunFor("lvextend -r -l +100%FREE "+root, machine.BootPatience); status != 0 {
 		t.Fatalf("lvextend: status %d: %s", status, out)
 	}
 	if got := rootSize(t, m); got < had+more*9/10 {

@@ -314,9 +314,9 @@ func boot(t *testing.T, s *subject, c machine.Config) *machine.Machine {
 	}
 	m := machine.New(t, c)
 	m.Start()
-	m.Expect("LILO", time.Minute)
-	m.Expect("boot: ", time.Minute)
-	m.Expect("Loading Linux", time.Minute)
+	m.Expect("LILO", machine.BootPatience)
+	m.Expect("boot: ", machine.BootPatience)
+	m.Expect("Loading Linux", machine.BootPatience)
 	m.Login("root", "esxodus")
 	return m
 }
