@@ -56,11 +56,14 @@ type Guests interface {
 	// Templates makes the heads of the physical volumes of groups, as
 	// host.Templates says.
 	Templates(ctx context.Context, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) error
+	// Fetch gets packages into a directory; what is there isn't fetched again.
+	Fetch(ctx context.Context, set packages.Set, dir string) error
 	// Convert carries the job's conversion out on overlays over its volumes,
-	// in the order of the disks, and returns what is worth a journal's line.
-	// dir is an empty directory for what it needs on the way, which is removed
-	// afterwards; report is told what is being done.
-	Convert(ctx context.Context, job *VMJob, dir string, overlays []string, report func(doing string)) (any, error)
+	// in the order of the disks, with the packages in a directory of Fetch's,
+	// and returns what is worth a journal's line. dir is an empty directory for
+	// what it needs on the way, which is removed afterwards; report is told what
+	// is being done.
+	Convert(ctx context.Context, job *VMJob, packages, dir string, overlays []string, report func(doing string)) (any, error)
 }
 
 // Progress is told how far a step is. Begin announces work on total bytes and

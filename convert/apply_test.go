@@ -291,12 +291,19 @@ func (w *world) checkDone() {
 		w.t.Errorf("domains = %v, proofs = %d; want one domain and a proof", w.defined, w.proofs)
 	}
 	w.checkTidy()
+	w.noneLeft("packages")
 }
 
 // checkTidy verifies that nothing of a guest's conversion is left.
 func (w *world) checkTidy() {
 	w.t.Helper()
-	for _, what := range []string{"guest", "scratch"} {
+	w.noneLeft("guest", "scratch")
+}
+
+// noneLeft verifies that there are no such directories in the state of a VM.
+func (w *world) noneLeft(names ...string) {
+	w.t.Helper()
+	for _, what := range names {
 		if left, err := filepath.Glob(filepath.Join(w.dir, "state", "vms", "*", what)); err != nil || len(left) > 0 {
 			w.t.Errorf("%q are left (%v)", left, err)
 		}
@@ -314,6 +321,7 @@ func (w *world) checkGone() {
 		w.t.Errorf("left: files %v, domains %v; want none", entries, w.defined)
 	}
 	w.checkTidy()
+	w.noneLeft("packages")
 }
 
 func TestApply(t *testing.T) {

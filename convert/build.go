@@ -203,7 +203,7 @@ func (v *VMPlan) addDisk(d inventory.Disk, vol host.Volume, f Facts) {
 // steps lists what carrying out the VM's part comes to, in words that a dry
 // run shows.
 func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
-	var out []Step
+	out := v.packagesStep()
 	if vm.Power == inventory.PoweredOn && o.Shutdown != "" {
 		road := shutdownRoad(o.Shutdown, f.Host.License)
 		out = append(out, Step{Kind: StepShutdown, Road: road, Text: fmt.Sprintf(

@@ -68,7 +68,7 @@ func (v *VMPlan) check(storage Storage) error {
 			if !ok {
 				return fmt.Errorf("steps[%d]: no disk %q", i, s.Disk)
 			}
-		case StepShutdown, StepTemplate, StepRecheck, StepGuest, StepMerge, StepDefine, StepProve:
+		case StepPackages, StepShutdown, StepTemplate, StepRecheck, StepGuest, StepMerge, StepDefine, StepProve:
 		default:
 			return fmt.Errorf("steps[%d]: unknown kind %q: was the plan made by a newer esxodus?", i, s.Kind)
 		}

@@ -328,6 +328,18 @@ func (v *VMPlan) templateStep() []Step {
 	return []Step{{Kind: StepTemplate, Text: "with LVM's own tools, on a template: " + strings.Join(texts, "; ")}}
 }
 
+// packagesStep gets what the guest lacks.
+func (v *VMPlan) packagesStep() []Step {
+	var size int64
+	for _, p := range v.Packages.Packages {
+		size += p.Size
+	}
+	if v.Conversion == nil || size == 0 {
+		return nil
+	}
+	return []Step{{Kind: StepPackages, Text: fmt.Sprintf("get the guest's %d new package(s), %d bytes, and check their hashes", len(v.Packages.Packages), size)}}
+}
+
 // guestSteps are the steps that convert the guest, where it is converted.
 func (v *VMPlan) guestSteps() []Step {
 	if v.Conversion == nil {

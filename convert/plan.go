@@ -98,6 +98,7 @@ type Kind string
 
 // The kinds of step.
 const (
+	StepPackages Kind = "packages" // get what the guest lacks, before anything is touched
 	StepShutdown Kind = "shutdown" // shut the source VM down
 	StepCreate   Kind = "create"   // make a volume
 	StepTemplate Kind = "template" // have LVM make the heads of the physical volumes

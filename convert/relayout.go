@@ -100,13 +100,24 @@ func (a *act) convertGuest(ctx context.Context) (result any, err error) {
 	}
 	if err = os.Mkdir(a.scratchDir(), 0o755); err == nil {
 		report := func(doing string) { a.Progress.Step(a.job.VM.Name, "guest: "+doing) }
-		result, err = a.Guests.Convert(ctx, a.job, a.scratchDir(), overlays, report)
+		result, err = a.Guests.Convert(ctx, a.job, a.packagesDir(), a.scratchDir(), overlays, report)
 	}
 	if err != nil {
 		return nil, keep(errors.Join(err, a.forgetGuest()))
 	}
-	return result, keep(os.RemoveAll(a.scratchDir()))
+	return result, keep(errors.Join(os.RemoveAll(a.scratchDir()), os.RemoveAll(a.packagesDir())))
 }
+
+// fetch gets the packages that the guest lacks: a mirror that has other ones by
+// now is found out before the VM is shut down and copied.
+func (a *act) fetch(ctx context.Context) error {
+	if err := os.MkdirAll(a.packagesDir(), 0o700); err != nil {
+		return err
+	}
+	return a.Guests.Fetch(ctx, a.job.VM.Packages, a.packagesDir())
+}
+
+func (a *act) packagesDir() string { return a.journal.Path("packages") }
 
 // forgetGuest removes all of a guest's conversion that isn't merged.
 func (a *act) forgetGuest() error {

@@ -52,6 +52,7 @@ func (w *world) relay(p *Plan, f Facts, o Options) {
 	v.Layout.Groups = []layout.Group{{Name: "vg", UUID: "u", PVs: []layout.PV{{UUID: "pv", Disk: d.Address}}}}
 	v.Layout.Boot = &layout.Boot{Disk: d.Address}
 	v.Conversion = &guest.Conversion{Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
+	v.Packages.Packages = []packages.Package{{Name: "lvm2", Size: 1}}
 	v.Steps = steps(&w.host.VMs[0], v, f, o)
 	if err := p.Check(); err != nil {
 		w.t.Fatal(err)
@@ -81,6 +82,18 @@ func (g guestsOf) Packages(context.Context, guest.Guest, []string) (packages.Set
 	return packages.Set{}, nil
 }
 
+func (g guestsOf) Fetch(_ context.Context, set packages.Set, dir string) error {
+	if err := g.w.tick("fetch"); err != nil {
+		return err
+	}
+	for _, p := range set.Packages {
+		if err := os.WriteFile(filepath.Join(dir, p.Name), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Templates makes heads of 0xAA, having read the source as LVM's tools would
 // be given it.
 func (g guestsOf) Templates(_ context.Context, dir string, groups []layout.Group, source func(string) (io.ReaderAt, error)) error {
@@ -104,8 +117,11 @@ func (g guestsOf) Templates(_ context.Context, dir string, groups []layout.Group
 	return g.w.tick("templates")
 }
 
-func (g guestsOf) Convert(_ context.Context, job *VMJob, dir string, overlays []string, report func(string)) (any, error) {
+func (g guestsOf) Convert(_ context.Context, job *VMJob, got, dir string, overlays []string, report func(string)) (any, error) {
 	report("converting")
+	if _, err := os.Stat(filepath.Join(got, "lvm2")); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,9 @@ func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, erro
 			return nil, fmt.Errorf("the plan has no disk %q", step.Disk)
 		}
 		return a.actOnDisk(ctx, i, step, s, d)
+	case StepPackages:
+		a.Progress.Step(a.job.VM.Name, step.Text)
+		return nil, a.fetch(ctx)
 	case StepShutdown:
 		a.Progress.Step(a.job.VM.Name, step.Text)
 		return a.shutdown(ctx, i, step)
@@ -69,6 +72,8 @@ func (a *act) actOnDisk(ctx context.Context, i int, step Step, s stepState, d *D
 // undo takes a step's effect back, whole or partial.
 func (a *act) undo(ctx context.Context, step Step, s stepState) error {
 	switch step.Kind {
+	case StepPackages:
+		return os.RemoveAll(a.packagesDir())
 	case StepShutdown:
 		return a.powerOn(ctx, step, s)
 	case StepCreate:

@@ -71,9 +71,15 @@ func (g *guests) Templates(ctx context.Context, dir string, groups []layout.Grou
 	return err
 }
 
+// Fetch implements convert.Guests.
+func (g *guests) Fetch(ctx context.Context, set packages.Set, dir string) error {
+	_, err := packages.Fetch(ctx, g.tool, dir, set)
+	return err
+}
+
 // Convert implements convert.Guests.
-func (g *guests) Convert(ctx context.Context, job *convert.VMJob, dir string, overlays []string, report func(string)) (any, error) {
-	in, err := g.input(ctx, job, dir)
+func (g *guests) Convert(ctx context.Context, job *convert.VMJob, packages, dir string, overlays []string, report func(string)) (any, error) {
+	in, err := g.input(ctx, job, packages)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +92,7 @@ func (g *guests) Convert(ctx context.Context, job *convert.VMJob, dir string, ov
 	return act.Run(ctx, g.tool, disks, o, *job.VM.Conversion, in)
 }
 
-// input gathers what goes into the guest.
+// input gathers what goes into the guest, its packages from a directory.
 func (g *guests) input(ctx context.Context, job *convert.VMJob, dir string) (in act.Input, err error) {
 	in = act.Input{Programs: make(map[string][]byte), Overlay: initrd.Build, Unpacked: job.VM.Packages.Unpacked}
 	for _, p := range job.VM.Conversion.Programs {
@@ -96,10 +102,6 @@ func (g *guests) input(ctx context.Context, job *convert.VMJob, dir string) (in 
 	}
 	if len(job.VM.Packages.Packages) == 0 {
 		return in, nil
-	}
-	dir = filepath.Join(dir, "packages")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return in, err
 	}
 	in.Packages, err = packages.Fetch(ctx, g.tool, dir, job.VM.Packages)
 	return in, err

@@ -292,7 +292,8 @@ func parseURIs(out string) (map[string]debFile, error) {
 
 // Fetch gets the files of a set into a directory that exists and returns their
 // paths in order; a package that is a file on this host stays where it is.
-// Each is exactly what the plan says, by its hash. Downloads are made by apt's
+// Each is exactly what the plan says, by its hash; what an earlier Fetch left in
+// the directory isn't fetched again. Downloads are made by apt's
 // own program, by the way that this host reaches its mirrors.
 func Fetch(ctx context.Context, tool Runner, dir string, set Set) (paths []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, fetchLimit, fmt.Errorf("packages: not fetched within %v", fetchLimit))
@@ -304,6 +305,10 @@ func Fetch(ctx context.Context, tool Runner, dir string, set Set) (paths []strin
 		local := p.From
 		if !filepath.IsAbs(p.From) {
 			local = filepath.Join(dir, strconv.Itoa(i)+".deb")
+			if hash, _, err := hashFile(ctx, local); err == nil && hash == p.SHA256 {
+				paths = append(paths, local)
+				continue
+			}
 			if err := download(ctx, tool, p, local); err != nil {
 				return nil, err
 			}

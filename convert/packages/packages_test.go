@@ -322,4 +322,18 @@ func TestFetch(t *testing.T) {
 			}
 		})
 	}
+	away := runner(func([]string) (string, error) { return "", errors.New("the mirror is away") })
+	again := t.TempDir()
+	set := Set{Packages: []Package{{Name: "a", From: "http://m/a.deb", SHA256: content}}}
+	for _, tool := range []runner{tool, away} {
+		if _, err := Fetch(t.Context(), tool, again, set); err != nil {
+			t.Errorf("Fetch of what was fetched = %v", err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(again, "0.deb"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Fetch(t.Context(), away, again, set); err == nil {
+		t.Error("Fetch took half a file for a package")
+	}
 }
