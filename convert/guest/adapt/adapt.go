@@ -36,6 +36,7 @@ const (
 	ConcernPassword = "guest.password" // the boot loader's password
 	ConcernLVM      = "guest.lvm"      // an lvm.conf that hides the disks
 	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
+	ConcernNIC      = "guest.nic"      // network configuration that asks for VMware's driver
 )
 
 // Input is what a conversion is computed from.
@@ -57,6 +58,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 		return guest.Conversion{}, nil, b.concerns
 	}
 	b.tables()
+	b.units()
 	b.resume()
 	b.nicLinks()
 	b.packages()

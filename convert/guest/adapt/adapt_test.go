@@ -195,7 +195,7 @@ func TestNew(t *testing.T) {
 func checkLilo(t *testing.T, conv guest.Conversion) {
 	t.Helper()
 	for _, e := range conv.Edits {
-		if e.Path != liloConf || conv.OwnLoader != "" {
+		if e.Path != liloConf || e.Remove || conv.OwnLoader != "" {
 			continue
 		}
 		c, err := conf.Parse(liloConf, []byte(e.New))

@@ -61,30 +61,24 @@ func (b *builder) installLVM() {
 	b.touch("manual pages of lvm2 and of what it needs", "/usr/share/man/man?/*")
 }
 
-// loaderPackage reports whether a package is of a boot loader that has no work
-// any more.
-func loaderPackage(name string) bool {
-	return name == "os-prober" || slices.ContainsFunc([]string{"grub", "shim-", "systemd-boot"}, func(p string) bool { return strings.HasPrefix(name, p) })
-}
-
 // removeDpkg removes boot loaders and VMware's agents, but nothing that another
 // package needs.
 func (b *builder) removeDpkg() {
 	var loaders, tools []string
 	for _, p := range b.c.Packages {
 		switch {
-		case loaderPackage(p.Name) && b.in.Layout.Boot != nil && !b.ownLilo:
+		case guest.LoaderPackage(p.Name) && b.in.Layout.Boot != nil && !b.ownLilo:
 			loaders = append(loaders, p.Name)
 		case strings.HasPrefix(p.Name, "open-vm-tools"):
 			tools = append(tools, p.Name)
-		case p.Name == "lilo" && b.in.Layout.Boot != nil && !b.ownLilo:
-			loaders = append(loaders, p.Name)
 		}
 	}
 	kept := b.remove(loaders, "the disk has another boot loader")
 	if len(kept) > 0 {
 		b.divert()
+		b.disarm(kept)
 	}
+	b.pinLoaders(kept)
 	b.remove(tools, "there is no VMware any more")
 	if len(tools) > 0 {
 		b.touch("links to services of open-vm-tools, and its settings", "/etc/systemd/system/*/open-vm-tools.service", "/etc/systemd/system/*/vgauth.service", "/etc/systemd/system/vmtoolsd.service",
@@ -202,20 +196,15 @@ func (b *builder) removeRPM() {
 	}
 }
 
-// How many paths one command gets, and how many a concern names.
-const (
-	argMany  = 200
-	argShown = 5
-)
+// argShown is how many paths a concern names.
+const argShown = 5
 
 // vmwareTools removes VMware's own tools by their installer's record. Their
 // uninstaller isn't run: it expects to run in the system that it changes, and
 // puts old versions of configuration files back.
 func (b *builder) vmwareTools() {
 	goes, stays := b.c.Tools.Goes, b.c.Tools.Stays
-	for some := range slices.Chunk(goes, argMany) {
-		b.command(append([]string{"rm", "-rf", "--one-file-system", "--"}, some...)...)
-	}
+	b.commands([]string{"rm", "-rf", "--one-file-system", "--"}, goes)
 	for _, name := range goes {
 		b.touch("files of VMware's own tools", literal(name))
 	}

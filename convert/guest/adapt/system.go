@@ -43,6 +43,7 @@ func Names(g guest.Guest, nics []inventory.NIC) []Named {
 // nicLinks keeps the names of NICs. Path= keeps VLANs and bridges out, which
 // have a NIC's address, but no place on a bus.
 func (b *builder) nicLinks() {
+	b.concerns = append(b.concerns, NICDrivers(b.g)...)
 	for _, n := range Names(b.g, b.in.NICs) {
 		e := guest.Edit{
 			Path: "/etc/systemd/network/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,
@@ -56,6 +57,20 @@ func (b *builder) nicLinks() {
 		b.out.Edits = append(b.out.Edits, e)
 		b.entry("guest.nic["+n.Name+"]", n.Name, n.Name, "bound to "+n.MAC+", for its place on the bus has changed")
 	}
+}
+
+// NICDrivers tells of network configuration, of any guest, that takes NICs by a
+// driver that they won't have.
+func NICDrivers(g guest.Guest) []ledger.Concern {
+	var out []ledger.Concern
+	for _, m := range g.Config.NICDrivers {
+		out = append(out, ledger.Concern{
+			ID: ConcernNIC, Severity: ledger.Warning, Subject: clean(m.File),
+			Evidence: clean(fmt.Sprintf("%s takes NICs whose driver is %s, which is VMware's; a virtio NIC's is virtio_net", m.File, m.Pattern)),
+			Advice:   "have it take them by their MAC address, or by either driver, in the guest before the migration; else they stay without an address",
+		})
+	}
+	return out
 }
 
 const agentUnit = "qemu-guest-agent.service"
@@ -82,24 +97,25 @@ func (b *builder) labels() {
 	if conf["SELINUX"] == "" || conf["SELINUX"] == "disabled" || policy == "" || strings.ContainsAny(policy, "/ ") || !b.has("/usr/sbin/setfiles", "/sbin/setfiles") {
 		return
 	}
-	argv := []string{"setfiles", "-F", path.Join("/etc/selinux", policy, "contexts/files/file_contexts")}
+	var files []string
 	for _, e := range b.out.Edits {
 		if !e.Remove {
-			argv = append(argv, e.Path)
+			files = append(files, e.Path)
 		}
 	}
 	for _, p := range b.out.Programs {
-		argv = append(argv, p.Path)
+		files = append(files, p.Path)
 	}
 	for _, i := range b.g.Initrds {
-		argv = append(argv, i.Path)
+		files = append(files, i.Path)
 	}
-	b.command(argv...)
+	b.commands([]string{"setfiles", "-F", path.Join("/etc/selinux", policy, "contexts/files/file_contexts")}, files)
 }
 
 // records are the files that package managers and the tools of a conversion
 // write besides, and the directories that are made.
 func (b *builder) records() {
+	b.outlive()
 	for _, e := range b.out.Edits {
 		if e.Make && !e.Link {
 			b.touch("directories of files that come", above(e.Path)...)
