@@ -142,9 +142,7 @@ func (a *Appliance) Command(ctx context.Context, argv ...string) (string, error)
 	if len(argv) == 0 {
 		return "", fmt.Errorf("no program to run in the guest")
 	}
-	env := "env -i HOME=/root TERM=dumb LC_ALL=C SHELL=/bin/sh DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
-	// libguestfs would end the output at the first NUL.
-	out, err := a.call(ctx, runLimit, "sh", "{ "+env+shellWords(argv)+" </dev/null; printf '\\n"+status+"%d' $?; } 2>&1 | tr -d '\\000'")
+	out, err := a.call(ctx, runLimit, "sh", commandScript(argv))
 	if err != nil {
 		return "", fmt.Errorf("%s in the guest: %w", argv[0], err)
 	}
@@ -156,6 +154,13 @@ func (a *Appliance) Command(ctx context.Context, argv ...string) (string, error)
 		return out, &CommandError{Argv: argv, Code: code, Out: tail(out, 2000)}
 	}
 	return out, nil
+}
+
+// commandScript is the shell's script that runs a program as Command does.
+func commandScript(argv []string) string {
+	env := "env -i HOME=/root TERM=dumb LC_ALL=C SHELL=/bin/sh DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
+	// libguestfs would end the output at the first NUL.
+	return "{ " + env + shellWords(argv) + " </dev/null; printf '\\n" + status + "%d' $?; } 2>&1 | tr -d '\\000'"
 }
 
 // Cover lays something over a path of the guest until Unmount: nothing of the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -317,6 +318,22 @@ func testSpecial(t *testing.T, a *Appliance) {
 	if _, err := a.FS(ctx).ReadFile("srv/huge"); err == nil || !strings.Contains(err.Error(), "1099511627776 bytes are more than is read") {
 		t.Errorf("reading a huge file = %v", err)
 	}
+	// Of an open one what is asked for is read, and no more.
+	f, err := a.FS(ctx).Open("srv/huge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, ok := f.(io.ReaderAt)
+	b := []byte("full")
+	if !ok {
+		t.Fatalf("%T is read from its start only", f)
+	}
+	if n, err := r.ReadAt(b, 1<<39); n != 4 || err != nil || string(b) != "\x00\x00\x00\x00" {
+		t.Errorf("reading in a huge file = %d, %v, %q; want zeros", n, err, b)
+	}
+	if n, err := r.ReadAt(b, 1<<40-2); n != 2 || !errors.Is(err, io.EOF) {
+		t.Errorf("reading at the end of a huge file = %d, %v; want 2 bytes and its end", n, err)
+	}
 }
 
 func testCommands(t *testing.T, a *Appliance) {
@@ -382,10 +399,9 @@ func testAppend(t *testing.T, a *Appliance) {
 	if err := a.Symlink(ctx, "initrd", "/srv/initrd.img"); err != nil {
 		t.Fatal(err)
 	}
-	want := make([]byte, 512, 1024)
-	copy(want, "abc")
+	want := []byte("abc")
 	for _, add := range []string{"second", strings.Repeat("third", 200)} {
-		if err := a.Append(ctx, "/srv/initrd.img", []byte(add), 512); err != nil {
+		if err := a.Append(ctx, "/srv/initrd.img", []byte(add)); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, add...)
@@ -393,12 +409,11 @@ func testAppend(t *testing.T, a *Appliance) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("after appending %.10q: %d bytes, %v; want %d", add, len(got), err, len(want))
 		}
-		want = append(want, make([]byte, 511-(len(want)+511)%512)...)
 	}
 	if info, err := a.FS(ctx).Lstat("srv/initrd"); err != nil || info.Mode() != 0o600 {
 		t.Errorf("mode after appending: %v, %v; want 0600", info.Mode(), err)
 	}
-	if err := a.Append(ctx, "/srv/hostile", []byte("x"), 512); err == nil {
+	if err := a.Append(ctx, "/srv/hostile", []byte("x")); err == nil {
 		t.Error("a directory can be appended to")
 	}
 }

@@ -39,10 +39,9 @@ func (a *Appliance) WriteFile(ctx context.Context, name string, content []byte, 
 	return real, nil
 }
 
-// Append adds content to the end of a file of the guest that exists, which is
-// filled up with zeros to a multiple of align before; by a new file and a
-// rename, as WriteFile.
-func (a *Appliance) Append(ctx context.Context, name string, content []byte, align int64) error {
+// Append adds content to the end of a file of the guest that exists, by a new
+// file and a rename, as WriteFile.
+func (a *Appliance) Append(ctx context.Context, name string, content []byte) error {
 	real, err := a.RealPath(ctx, name)
 	if err != nil {
 		return fmt.Errorf("appending to %s: %w", name, err)
@@ -54,15 +53,11 @@ func (a *Appliance) Append(ctx context.Context, name string, content []byte, ali
 	if !st.Mode().IsRegular() {
 		return fmt.Errorf("appending to %s: no regular file but %v", name, st.Mode().Type())
 	}
-	size := (st.Size() + align - 1) / align * align
 	err = a.replace(ctx, real, true, st.Mode(), func(temp string) error {
 		if _, err := a.call(ctx, copyLimit, "cp", real, temp); err != nil {
 			return err
 		}
-		if _, err := a.call(ctx, quick, "truncate-size", temp, strconv.FormatInt(size, 10)); err != nil {
-			return err
-		}
-		return a.upload(ctx, content, temp, size)
+		return a.upload(ctx, content, temp, st.Size())
 	})
 	if err != nil {
 		return fmt.Errorf("appending to %s: %w", name, err)

@@ -12,10 +12,11 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 )
 
-// MaxFile bounds files that are read of a guest, in bytes.
+// MaxFile bounds files that are read whole, in bytes.
 const MaxFile = 256 << 20
 
 // FS is the guest's tree as it is mounted, for reading. Names are relative to
@@ -116,7 +117,8 @@ func (f FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// Open implements [fs.FS]. A file of more than [MaxFile] bytes is refused.
+// Open implements [fs.FS]. Of a file what is asked for is read; it is an
+// [io.ReaderAt], too.
 func (f FS) Open(name string) (fs.File, error) {
 	info, err := f.Stat(name)
 	if err != nil {
@@ -129,35 +131,45 @@ func (f FS) Open(name string) (fs.File, error) {
 		}
 		return &openDir{info: info, entries: entries}, nil
 	}
-	b, err := f.read(name, info, MaxFile)
-	if err != nil {
-		return nil, err
+	if !info.Mode().IsRegular() {
+		return nil, unreadable(name, fmt.Errorf("no regular file but %v", info.Mode().Type()))
 	}
-	return &openFile{info: info, Reader: bytes.NewReader(b)}, nil
+	o := &openFile{fsys: f, name: name, info: info}
+	o.SectionReader = io.NewSectionReader(&o.pieces, 0, info.Size())
+	o.pieces = pieces{size: info.Size(), fetch: o.fetch}
+	return o, nil
 }
 
-// ReadFile implements [fs.ReadFileFS], with Open's limit.
+func unreadable(name string, err error) error {
+	return &fs.PathError{Op: "read", Path: name, Err: err}
+}
+
+// ReadFile implements [fs.ReadFileFS]. A file of more than [MaxFile] bytes is
+// refused.
 func (f FS) ReadFile(name string) ([]byte, error) {
 	info, err := f.Stat(name)
 	if err != nil {
 		return nil, err
 	}
-	return f.read(name, info, MaxFile)
+	if !info.Mode().IsRegular() {
+		return nil, unreadable(name, fmt.Errorf("no regular file but %v", info.Mode().Type()))
+	}
+	if info.Size() > MaxFile {
+		return nil, unreadable(name, fmt.Errorf("%d bytes are more than is read, %d", info.Size(), MaxFile))
+	}
+	b, err := f.download("download", name)
+	if err != nil {
+		return nil, unreadable(name, err)
+	}
+	return b, nil
 }
 
-// read reads a file by way of the host's private directory: what is printed
-// can hold no NUL.
-func (f FS) read(name string, info fs.FileInfo, limit int64) ([]byte, error) {
-	bad := func(err error) error { return &fs.PathError{Op: "read", Path: name, Err: err} }
-	if !info.Mode().IsRegular() {
-		return nil, bad(fmt.Errorf("no regular file but %v", info.Mode().Type()))
-	}
-	if info.Size() > limit {
-		return nil, bad(fmt.Errorf("%d bytes are more than is read, %d", info.Size(), limit))
-	}
+// download reads a file, or a part of it, by way of the host's private
+// directory: what is printed can hold no NUL.
+func (f FS) download(call, name string, more ...string) ([]byte, error) {
 	local := filepath.Join(f.a.dir, "out")
-	if _, err := f.a.call(f.ctx, copyLimit, "download", "/"+name, local); err != nil {
-		return nil, bad(err)
+	if _, err := f.a.call(f.ctx, copyLimit, call, append([]string{"/" + name, local}, more...)...); err != nil {
+		return nil, err
 	}
 	b, err := os.ReadFile(local)
 	return b, errors.Join(err, os.Remove(local))
@@ -238,14 +250,27 @@ func linuxMode(mode fs.FileMode) int64 {
 	return m
 }
 
-// openFile is a file of the guest, as it was when it was opened.
+// openFile is a regular file of the guest. What it is read from must not change
+// meanwhile.
 type openFile struct {
-	*bytes.Reader
-	info fs.FileInfo
+	*io.SectionReader
+	pieces pieces
+	fsys   FS
+	name   string
+	info   fs.FileInfo
 }
 
 func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *openFile) Close() error               { return nil }
+
+// fetch reads a part of the file.
+func (f *openFile) fetch(off, length int64) ([]byte, error) {
+	b, err := f.fsys.download("download-offset", f.name, strconv.FormatInt(off, 10), strconv.FormatInt(length, 10))
+	if err != nil {
+		return nil, unreadable(f.name, err)
+	}
+	return b, nil
+}
 
 // openDir is a directory of the guest, as it was when it was opened.
 type openDir struct {

@@ -32,8 +32,8 @@ type Machine interface {
 	// WriteFile replaces or makes a file, all or nothing; written is the path
 	// at the end of symbolic links.
 	WriteFile(ctx context.Context, name string, content []byte, mode fs.FileMode) (written string, err error)
-	// Append fills a file up with zeros to a multiple of align, and adds to it.
-	Append(ctx context.Context, name string, content []byte, align int64) error
+	// Append adds to a file that exists.
+	Append(ctx context.Context, name string, content []byte) error
 	Symlink(ctx context.Context, target, name string) error
 	Remove(ctx context.Context, name string) error
 	MkdirAll(ctx context.Context, name string) error
@@ -59,7 +59,7 @@ type Input struct {
 	Unpacked int64             // bytes that they take when installed
 	Programs map[string][]byte // contents by the source of a [guest.Program]
 	// Overlay builds what is appended to an initrd, from the guest's tree
-	// with the packages in it.
+	// with the packages in it: all that comes after the initrd's last byte.
 	Overlay func(root fs.ReadLinkFS, o guest.Overlay) ([]byte, error)
 	// Report is told what is being done, for people; nil for nobody.
 	Report func(doing string)
@@ -294,9 +294,7 @@ func (r *run) overlays(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("for %s: %w", o.Initrd, err)
 		}
-		// The kernel wants the next archive at a multiple of 4, and only
-		// zeros before it.
-		if err := r.Append(ctx, o.Initrd, b, 512); err != nil {
+		if err := r.Append(ctx, o.Initrd, b); err != nil {
 			return err
 		}
 	}

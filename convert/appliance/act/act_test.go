@@ -92,8 +92,8 @@ func (f *fake) WriteFile(ctx context.Context, name string, content []byte, mode 
 	return real, nil
 }
 
-func (f *fake) Append(_ context.Context, name string, content []byte, align int64) error {
-	f.did("append %s %q %d", name, content, align)
+func (f *fake) Append(_ context.Context, name string, content []byte) error {
+	f.did("append %s %q", name, content)
 	return nil
 }
 
@@ -223,7 +223,7 @@ func TestApply(t *testing.T) {
 		`write /srv/real "changed" 640`,
 		`write /etc/fstab "newer fstab\n" 644`,
 		`write /usr/sbin/lilo "\x7fELF" 755`,
-		`append /boot/initrd.img-6.1 "cpio of 6.1" 512`,
+		`append /boot/initrd.img-6.1 "cpio of 6.1"`,
 		"run restorecon -v /etc/lilo.conf",
 		"run /usr/sbin/lilo -v",
 		"remove /usr/sbin/policy-rc.d",

@@ -27,32 +27,49 @@ const (
 	maxTotal = 256 << 20
 )
 
-// Build makes the archive for one initrd, gzip compressed. root is the guest's
-// tree, whose links may lead anywhere: they are followed inside of it. The same
-// tree and overlay give the same bytes.
+// Build makes all that is appended to one initrd of the guest, from its last
+// byte on. root is the guest's tree, whose links may lead anywhere: they are
+// followed inside of it. The same tree and overlay give the same bytes.
 func Build(root fs.ReadLinkFS, o guest.Overlay) ([]byte, error) {
 	b := &builder{tree: tree{root: root, links: map[string]string{}}, files: map[string]file{}}
 	if err := b.fill(o); err != nil {
 		return nil, fmt.Errorf("addition to %s: %w", o.Initrd, err)
 	}
-	var out bytes.Buffer
+	added, err := b.pack(o.Initrd)
+	if err != nil {
+		return nil, fmt.Errorf("addition to %s: %w", o.Initrd, err)
+	}
+	return added, nil
+}
+
+// pack writes the archive, in the form that fits to the end of an initrd.
+func (b *builder) pack(initrd string) ([]byte, error) {
+	f, size, err := b.tree.open(initrd)
+	if err != nil {
+		return nil, err
+	}
+	isLZ4, err := endsInLZ4(f, size)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	var plain, out bytes.Buffer
+	if isLZ4 {
+		err := writeCPIO(&plain, b.files)
+		writeLZ4(&out, plain.Bytes())
+		return out.Bytes(), err
+	}
+	out.Write(make([]byte, (align-size%align)%align))
 	z, err := gzip.NewWriterLevel(&out, gzip.DefaultCompression)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(writeCPIO(z, b.files), z.Close()); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	err = errors.Join(writeCPIO(z, b.files), z.Close())
+	return out.Bytes(), err
 }
 
-// Padding is how many zeros belong between an initrd of that many bytes and
-// what is appended to it: archives begin at multiples of 4 bytes (Linux,
-// Documentation/driver-api/early-userspace/buffer-format.rst); 512 is what
-// cpio itself pads to.
-func Padding(size int64) int64 {
-	return (512 - size%512) % 512
-}
+// align is what an initrd is filled up to with zeros. Archives begin at
+// multiples of 4 bytes; 512 is what cpio itself pads to.
+const align = 512
 
 // file is a regular file of the archive.
 type file struct {

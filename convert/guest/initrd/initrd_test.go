@@ -46,7 +46,7 @@ func run(tb testing.TB, stdin []byte, argv ...string) string {
 
 func unzip(tb testing.TB, b []byte) []byte {
 	tb.Helper()
-	z, err := gzip.NewReader(bytes.NewReader(b))
+	z, err := gzip.NewReader(bytes.NewReader(bytes.TrimLeft(b, "\x00")))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -82,6 +82,7 @@ func guestTree() fstest.MapFS {
 		"usr/lib/modules/6.1/kernel/small.ko.xz":  text("xz"),
 		"usr/lib/x86_64-linux-gnu/liblzma.so.5":   text("lzma"),
 		"usr/lib/modules/6.1/kernel/bad.ko":       text("bad"),
+		"boot/initrd.img-6.1":                     text("\x1f\x8b of gzip"),
 	}
 }
 
@@ -108,6 +109,9 @@ func TestBuild(t *testing.T) {
 		if err := os.Symlink("usr/"+d, filepath.Join(dir, d)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if zeros := len(got) - len(bytes.TrimLeft(got, "\x00")); zeros != 512-len("\x1f\x8b of gzip") {
+		t.Errorf("%d zeros come first; want as many as fill the initrd up to 512 bytes", zeros)
 	}
 	archive := unzip(t, got)
 	list := run(t, archive, "cpio", "-tv", "--quiet")
@@ -164,6 +168,7 @@ func TestBuildRefuses(t *testing.T) {
 		{name: "no modules", o: guest.Overlay{Kernel: "6.0", Modules: []string{"dm_mod"}}, want: "addition to i: lstat usr/lib/modules/6.0: file does not exist"},
 		{name: "no module built in", o: guest.Overlay{Kernel: "6.2", Modules: []string{"virtio_pci", "dm_mod"}}, want: "addition to i: /lib/modules/6.2 has no module dm_mod"},
 		{name: "an odd kernel", o: guest.Overlay{Kernel: "6'1", Modules: []string{"bad"}}, want: `addition to i: "6'1" can't be the version of a kernel`},
+		{name: "no initrd", want: "addition to i: lstat i: file does not exist"},
 		{name: "a name with a zero", o: guest.Overlay{Texts: []guest.Edit{{Path: "/a\x00b"}}}, want: `addition to i: "a\x00b" can't be the name of a file in an initrd`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -181,11 +186,11 @@ func TestBuildRefuses(t *testing.T) {
 // TestBuildBuiltin: a kernel without modules, but with a list of what is built
 // into it, needs none.
 func TestBuildBuiltin(t *testing.T) {
-	with, err := Build(guestTree(), guest.Overlay{Kernel: "6.2", Modules: []string{"virtio_pci"}})
+	with, err := Build(guestTree(), guest.Overlay{Initrd: "/boot/initrd.img-6.1", Kernel: "6.2", Modules: []string{"virtio_pci"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	without, err := Build(guestTree(), guest.Overlay{Kernel: "6.2"})
+	without, err := Build(guestTree(), guest.Overlay{Initrd: "/boot/initrd.img-6.1", Kernel: "6.2"})
 	if err != nil || !bytes.Equal(with, without) {
 		t.Errorf("Build with a module that is built in: %d bytes; want %d, %v", len(with), len(without), err)
 	}
@@ -206,7 +211,7 @@ func TestLibraries(t *testing.T) {
 	if program == "" || !ok {
 		fixtures.Missing(t, "a program to try it with")
 	}
-	b, err := Build(root, guest.Overlay{Files: []string{program}})
+	b, err := Build(root, guest.Overlay{Initrd: program, Files: []string{program}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,14 +255,6 @@ func unzipMkdirs(tb testing.TB, dir string, b []byte) []byte {
 		}
 	}
 	return unzip(tb, b)
-}
-
-func TestPadding(t *testing.T) {
-	for size, want := range map[int64]int64{0: 0, 1: 511, 511: 1, 512: 0, 513: 511, 37023361: 383} {
-		if got := Padding(size); got != want || (size+got)%4 != 0 {
-			t.Errorf("Padding(%d) = %d; want %d", size, got, want)
-		}
-	}
 }
 
 // TestNeeded holds what is read of segments against Go's reader of sections.

@@ -41,8 +41,14 @@ func (t tree) link(name string) (string, error) {
 	return target, nil
 }
 
-// read reads a regular file of the guest.
-func (t tree) read(name string) (_ []byte, mode fs.FileMode, err error) {
+// regular is a file that is open, at any place of which can be read.
+type regular interface {
+	fs.File
+	io.ReaderAt
+}
+
+// open opens a regular file of the guest.
+func (t tree) open(name string) (_ regular, size int64, err error) {
 	real, err := t.resolve(name)
 	if err != nil {
 		return nil, 0, err
@@ -51,15 +57,30 @@ func (t tree) read(name string) (_ []byte, mode fs.FileMode, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
-	switch {
-	case err != nil:
+	r, ok := f.(regular)
+	if err == nil && (!ok || !info.Mode().IsRegular()) {
+		err = fmt.Errorf("%s is no regular file but %v", name, info.Mode().Type())
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return r, info.Size(), nil
+}
+
+// read reads a regular file of the guest.
+func (t tree) read(name string) (_ []byte, mode fs.FileMode, err error) {
+	f, size, err := t.open(name)
+	if err != nil {
 		return nil, 0, err
-	case !info.Mode().IsRegular():
-		return nil, 0, fmt.Errorf("%s is no regular file but %v", name, info.Mode().Type())
-	case info.Size() > maxFile:
-		return nil, 0, fmt.Errorf("%s: %d bytes are more than is taken into an initrd, %d", name, info.Size(), maxFile)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if size > maxFile {
+		return nil, 0, fmt.Errorf("%s: %d bytes are more than is taken into an initrd, %d", name, size, maxFile)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
