@@ -107,7 +107,7 @@ mke2fs -q -t ext4 -O ^has_journal -d "$work/payload" "$work/payload.img"
 rm -f "$out/disk" "$out/log"
 truncate -s 512M "$out/disk"
 : >"$out/log"
-timeout 300 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 -smp 2 \
+timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 -smp 2 \
 	-nodefaults -no-reboot -display none -nic none -serial "file:$out/console" \
 	-device virtio-rng-pci -device virtio-serial-pci \
 	-chardev "file,id=output,path=$out/output" -device virtserialport,chardev=output,name=output \

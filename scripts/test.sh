@@ -16,13 +16,13 @@ cd "$here/.."
 # lilo takes almost as long as the others together.
 labs() {
 	l_log=$(mktemp) l_failed=''
-	"$here/lab" test ./cmd/lilo --timeout 1800 --disk 600M --disk 600M -run TestLab >"$l_log" 2>&1 &
+	"$here/lab" test ./cmd/lilo --timeout 5400 --disk 600M --disk 600M -run TestLab >"$l_log" 2>&1 &
 	l_lilo=$!
 	trap 'kill "$l_lilo" 2>/dev/null || :; rm -f "$l_log"' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
-	"$here/lab" test ./convert/host --timeout 1800 -run TestLVM || l_failed=1
-	"$here/lab" test ./cmd/esxodus --timeout 1800 --memory 2048 -run TestLVM || l_failed=1
+	"$here/lab" test ./convert/host --timeout 5400 -run TestLVM || l_failed=1
+	"$here/lab" test ./cmd/esxodus --timeout 5400 --memory 2048 -run TestLVM || l_failed=1
 	wait "$l_lilo" || l_failed=1
 	cat "$l_log"
 	[ -z "$l_failed" ]
@@ -68,7 +68,7 @@ trap 'exit 143' TERM HUP
 "$go" vet -tags libvirt_dlopen ./...
 setsid "$here/test.sh" labs >"$log" 2>&1 &
 labs=$!
-"$go" test -count=1 -timeout 30m -tags libvirt_dlopen ./... || failed=1
+"$go" test -count=1 -timeout 2h -tags libvirt_dlopen ./... || failed=1
 say 'waiting for the tests in the lab'
 wait "$labs" || failed=1
 labs=
