@@ -242,7 +242,7 @@ func TestRestart(t *testing.T) {
 	vm := hardware{}.boot(t, d.save(t))
 	vm.expect("Press a key to restart.\n")
 	vm.send(" ")
-	for deadline := time.After(time.Minute); !vm.ended(); {
+	for deadline := time.After(10 * time.Minute); !vm.ended(); {
 		select {
 		case <-vm.more:
 		case <-deadline:

@@ -213,12 +213,12 @@ func TestTime(t *testing.T) {
 	t.Run("a key ends the timeout", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
-		m.Prompt, m.Timeout = true, 40
+		m.Prompt, m.Timeout = true, 100
 		d.install(t, m, true)
 		vm := hardware{}.boot(t, d.save(t))
 		vm.expect("boot: ")
 		vm.send("L")
-		time.Sleep(5 * time.Second)
+		time.Sleep(11 * time.Second)
 		vm.send("inuxOLD\r")
 		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
 	})
@@ -278,7 +278,7 @@ func TestTime(t *testing.T) {
 	t.Run("a key ends the password's timeout", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
-		m.Timeout = 40
+		m.Timeout = 100
 		p, err := NewPassword("open sesame", strings.NewReader("0123456789abcdef"))
 		if err != nil {
 			t.Fatal(err)
@@ -288,7 +288,7 @@ func TestTime(t *testing.T) {
 		vm := hardware{}.boot(t, d.save(t))
 		vm.expect("Password of Linux: ")
 		vm.send("o")
-		time.Sleep(5 * time.Second)
+		time.Sleep(11 * time.Second)
 		vm.send("pen sesame\r")
 		vm.starts(d, m, autoLinux)
 	})

@@ -76,7 +76,7 @@ func (h *hardware) args() []string {
 func (h hardware) boot(tb testing.TB, disk string) *machine {
 	tb.Helper()
 	qemu := fixtures.Tool(tb, "qemu-system-x86_64")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	m := &machine{tb: tb, more: make(chan struct{}, 1), monitor: filepath.Join(tb.TempDir(), "monitor")}
 	m.cmd = exec.CommandContext(ctx, qemu, append([]string{
 		"-accel", "tcg", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
@@ -139,7 +139,7 @@ func (m *machine) console() string {
 // and returns what was between.
 func (m *machine) expect(text string) string {
 	m.tb.Helper()
-	timeout := time.After(2 * time.Minute) // machines here are emulated, and many at once
+	timeout := time.After(10 * time.Minute) // machines here are emulated, and many at once
 	for {
 		m.mu.Lock()
 		rest := string(m.out[m.seen:])

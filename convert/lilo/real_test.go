@@ -25,7 +25,7 @@ func (m *machine) ask(line string) string {
 		m.tb.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	r := bufio.NewReader(conn)
 	prompt := func() string {
 		var b []byte
@@ -71,7 +71,7 @@ func TestScreenAndKeyboard(t *testing.T) {
 	wait := func(text string) {
 		t.Helper()
 		var got string
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if _, err := os.Stat(vm.monitor); err != nil {
 				continue
 			}

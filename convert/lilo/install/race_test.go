@@ -91,9 +91,9 @@ func (l *lvm) start(t *testing.T, argv ...string) func() error {
 func (l *lvm) slow(t *testing.T, tag string) func() error {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
-	wait := l.start(t, "strace", "-f", "-o", trace, "-e", "trace=io_submit", "-e", "inject=io_submit:delay_enter=2000000:when=3",
+	wait := l.start(t, "strace", "-f", "-o", trace, "-e", "trace=io_submit", "-e", "inject=io_submit:delay_enter=5000000:when=3",
 		"vgchange", "--addtag", tag, "vg")
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for {
 		if b, _ := os.ReadFile(trace); bytes.Count(b, []byte("io_submit(")) == 3 {
 			if !bytes.Contains(b[bytes.LastIndex(b, []byte("io_submit(")):], []byte("PWRITE")) {
