@@ -1,5 +1,7 @@
 package adapt
 
+import "slices"
+
 // maxArgs is how many bytes the arguments of one command come to at most, as
 // they are written down for the appliance: it takes lines of 8000, with what it
 // adds to them.
@@ -15,7 +17,7 @@ func (b *builder) commands(program, files []string) {
 			}
 			n++
 		}
-		b.command(append(program[:len(program):len(program)], files[:n]...)...)
+		b.command(slices.Concat(program, files[:n])...)
 		files = files[n:]
 	}
 }

@@ -139,11 +139,10 @@ func (w *walker) blocks() {
 			w.giveUp()
 			return
 		}
-		n := int64(binary.LittleEndian.Uint32(head))
-		switch {
-		case n == magicLZ4:
+		switch n := int64(binary.LittleEndian.Uint32(head)); n {
+		case magicLZ4:
 			w.at += 4
-		case n == 0:
+		case 0:
 			return // zeros follow
 		default:
 			w.at += 4 + n
