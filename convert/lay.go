@@ -167,14 +167,17 @@ func askPackages(ctx context.Context, guests Guests, v *VMPlan) GuestFacts {
 			return GuestFacts{Missing: c.Evidence + " (" + c.Advice + ")"}
 		}
 	}
-	if len(conv.Install) == 0 {
-		return GuestFacts{}
+	var facts GuestFacts
+	if len(conv.Install) > 0 {
+		var err error
+		if facts.Packages, err = guests.Packages(ctx, v.Guest, conv.Install); err != nil {
+			return GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
+		}
 	}
-	found, err := guests.Packages(ctx, v.Guest, conv.Install)
-	if err != nil {
-		return GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
+	if err := v.Guest.Room(&conv, facts.Packages.Unpacked); err != nil {
+		return GuestFacts{Missing: err.Error()}
 	}
-	return GuestFacts{Packages: found}
+	return facts
 }
 
 // planGuest plans the guest's conversion, and returns the guest as it will be.

@@ -367,3 +367,26 @@ func TestKeptDisks(t *testing.T) {
 		}
 	}
 }
+
+// TestNoRoom: a guest without room for its conversion keeps its layout, with
+// the reason, before anything is copied.
+func TestNoRoom(t *testing.T) {
+	w := newWorld(t)
+	vm := &w.host.VMs[0]
+	for free, want := range map[int64]layout.Kind{1 << 20: layout.Keep, 1 << 30: layout.LVM} {
+		g := debianOf(vm)
+		g.Config.Free = map[string]int64{"/": free}
+		facts := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+		if err := facts.askGuests(t.Context(), guestsOf{w}, []*inventory.VM{vm}, w.options()); err != nil {
+			t.Fatal(err)
+		}
+		p, err := New(facts, w.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := p.VMs[0].Layout
+		if l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
+			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
+		}
+	}
+}

@@ -27,6 +27,8 @@ type Config struct {
 	Codename string              // of the release: bookworm
 	Status   []byte              // all of dpkg's records; nil where lvm2 is installed
 	Tools    Tools               // VMware's own, not open-vm-tools
+	Free     map[string]int64    // bytes, by mount point, of file systems that were unmounted cleanly
+	Initrds  map[string]int64    // sizes in bytes, by path
 
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
 }
@@ -114,6 +116,12 @@ func (l *look) config() {
 	for _, dir := range SystemDirs() {
 		if real, _, err := l.tree.resolve(dir[1:]); err == nil && "/"+real != dir {
 			c.Dirs[dir] = "/" + real
+		}
+	}
+	c.Free, c.Initrds = l.tree.free(), map[string]int64{}
+	for _, i := range l.guest.Initrds {
+		if _, info, err := l.tree.resolve(i.Path[1:]); err == nil {
+			c.Initrds[i.Path] = info.Size()
 		}
 	}
 	c.Boot = l.tree.list("boot")

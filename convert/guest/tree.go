@@ -29,6 +29,22 @@ type tree struct {
 	mounts map[string]fs.ReadLinkFS // "." is the root
 }
 
+// free is how many bytes each file system has left, by its mount point. What
+// wasn't unmounted doesn't know.
+func (t tree) free() map[string]int64 {
+	out := map[string]int64{}
+	for at, fsys := range t.mounts {
+		f, ok := fsys.(interface {
+			fileSystem
+			Free() int64
+		})
+		if ok && !f.NeedsRecovery() {
+			out[path.Join("/", at)] = f.Free()
+		}
+	}
+	return out
+}
+
 // find returns the file system that holds a name, and the name in it. ok is
 // false when no file system is mounted there.
 func (t tree) find(name string) (fsys fs.ReadLinkFS, rel string, ok bool) {

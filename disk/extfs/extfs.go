@@ -65,6 +65,7 @@ type FS struct {
 	inodeSize int64
 	descSize  int64
 	firstMeta int64 // first meta block group
+	free      int64 // blocks that any user may take
 	incompat  uint32
 }
 
@@ -109,10 +110,13 @@ func parseSuper(b []byte) (*FS, error) {
 	} else {
 		f.incompat = 0
 	}
+	f.free = int64(le.Uint32(b[12:])) - int64(le.Uint32(b[8:])) // less those that are reserved
 	if f.incompat&incompat64Bit != 0 {
 		f.blocks |= int64(le.Uint32(b[336:])) << 32
+		f.free += (int64(le.Uint32(b[344:])) - int64(le.Uint32(b[340:]))) << 32
 		f.descSize = int64(le.Uint16(b[254:]))
 	}
+	f.free = min(max(f.free, 0), max(f.blocks, 0))
 	return f, f.check()
 }
 
@@ -135,6 +139,10 @@ func (f *FS) check() error {
 }
 
 func (f *FS) groups() int64 { return (f.blocks - f.firstData + f.blocksPer - 1) / f.blocksPer }
+
+// Free is how many bytes can be written to files, as the superblock has it: of
+// a file system that was not unmounted that may be out of date.
+func (f *FS) Free() int64 { return f.free * f.blockSize }
 
 // NeedsRecovery reports whether the journal holds changes that are not yet in
 // place.

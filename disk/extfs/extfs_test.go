@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -310,4 +312,33 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("%d bytes read of an image of %d", c.bytes, len(b))
 		}
 	})
+}
+
+// TestFree holds what is free against dumpe2fs.
+func TestFree(t *testing.T) {
+	number := func(text, name string) int64 {
+		m := regexp.MustCompile(`(?m)^` + name + `: +(\d+)$`).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("dumpe2fs prints no %q: %s", name, text)
+		}
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for name, argv := range map[string][]string{
+		"ext4, 64 bits": {"-t", "ext4", "-O", "64bit"},
+		"ext2, 1 KiB":   {"-t", "ext2", "-b", "1024", "-m", "10"},
+		"none reserved": {"-t", "ext4", "-m", "0"},
+	} {
+		path := filepath.Join(t.TempDir(), "fs")
+		run(t, append(append([]string{"mke2fs", "-q", "-F", "-d", tree(t)}, argv...), path, "64m")...)
+		fsys, _, _ := openImage(t, path)
+		text := run(t, "dumpe2fs", "-h", path)
+		want := (number(text, "Free blocks") - number(text, "Reserved block count")) * number(text, "Block size")
+		if got := fsys.Free(); got != want || want <= 0 {
+			t.Errorf("%s: Free = %d, want %d", name, got, want)
+		}
+	}
 }

@@ -78,6 +78,7 @@ type FS struct {
 	logStart  uint64 // block number; 0 is another device
 	logBlocks int64
 	uuid      [16]byte // that metadata is stamped with
+	free      int64    // blocks
 	dirty     bool
 }
 
@@ -135,6 +136,7 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 	if err := f.setBlocks(be.Uint64(b[8:]), int64(be.Uint32(b[88:]))); err != nil {
 		return nil, 0, err
 	}
+	f.free = int64(min(be.Uint64(b[144:]), uint64(f.blocks))) //nolint:gosec // bounded
 	switch {
 	case f.version == 5:
 		incompat := be.Uint32(b[216:])
@@ -185,6 +187,10 @@ func (f *FS) setBlocks(blocks uint64, groups int64) error {
 	f.blocks = int64(blocks)
 	return nil
 }
+
+// Free is how many bytes can be written to files, as the superblock has it: of
+// a file system that was not unmounted that may be out of date.
+func (f *FS) Free() int64 { return f.free * f.blockSize }
 
 // NeedsRecovery reports whether the log may hold changes that are not yet in
 // place: the file system was not unmounted. It is true when the log lies on

@@ -3,6 +3,7 @@ package xfs
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -199,4 +200,20 @@ func nodeOf(tb testing.TB, info fs.FileInfo) *inode {
 		tb.Fatalf("%s is no inode", info.Name())
 	}
 	return in
+}
+
+// TestFree holds what is free against xfs_db.
+func TestFree(t *testing.T) {
+	path := mkfs(t, 384*mib, "-p", disktest.XFSProto(t, plainTree(t, 10, 1)))
+	fsys, _, _ := openImage(t, path)
+	var blocks, size int64
+	for field, to := range map[string]*int64{"fdblocks": &blocks, "blocksize": &size} {
+		text := run(t, "xfs_db", "-r", "-c", "sb 0", "-c", "print "+field, path)
+		if _, err := fmt.Sscanf(text, field+" = %d", to); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	if got, want := fsys.Free(), blocks*size; got != want || want <= 0 {
+		t.Errorf("Free = %d, want %d", got, want)
+	}
 }

@@ -203,17 +203,27 @@ func (r *run) mount(ctx context.Context) error {
 	return nil
 }
 
-// margin is what must be left free on each file system, in bytes, and a guess
-// at the size of what is appended to an initrd, which is built later.
-const (
-	margin    = 8 << 20
-	overlaid  = 24 << 20
-	minInodes = 200
-)
+// minInodes is how many files must be free to be made, on each file system that
+// is written to.
+const minInodes = 200
 
 // space finds out before anything is changed whether all of it will fit.
 func (r *run) space(ctx context.Context) error {
-	need, err := r.needs(ctx)
+	need, err := r.c.Needs(guest.Sizes{
+		Unpacked: r.in.Unpacked,
+		Program:  func(p guest.Program) int64 { return int64(len(r.in.Programs[p.Source])) },
+		Initrd: func(path string) (string, int64, error) {
+			real, err := r.RealPath(ctx, path)
+			if err != nil {
+				return "", 0, err
+			}
+			st, err := r.tree.Lstat(rel(real))
+			if err != nil {
+				return "", 0, err
+			}
+			return real, st.Size(), nil
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -225,57 +235,14 @@ func (r *run) space(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if want := need[m.At] + margin; free < want {
-			return fmt.Errorf("%s of the guest has %d MiB free, and %d MiB are needed: make room in the guest, then plan again", m.At, free>>20, (want+1<<20-1)>>20)
+		if err := guest.Short(m.At, free, need[m.At]); err != nil {
+			return err
 		}
 		if inodes >= 0 && inodes < minInodes {
 			return fmt.Errorf("%s of the guest has room for %d more files, and %d are needed: make room in the guest, then plan again", m.At, inodes, minInodes)
 		}
 	}
 	return nil
-}
-
-// needs adds up, for each mount, the bytes that will be written to it.
-func (r *run) needs(ctx context.Context) (map[string]int64, error) {
-	need := map[string]int64{}
-	if len(r.in.Packages) > 0 {
-		need["/"] += r.in.Unpacked
-	}
-	for _, e := range r.c.Edits {
-		need[r.mountOf(e.Path)] += int64(len(e.New)) + 4096
-	}
-	for _, p := range r.c.Programs {
-		need[r.mountOf(p.Path)] += int64(len(r.in.Programs[p.Source])) + 4096
-	}
-	largest := map[string]int64{} // there are two of an initrd for a moment
-	for _, o := range r.c.Overlays {
-		real, err := r.RealPath(ctx, o.Initrd)
-		if err != nil {
-			return nil, err
-		}
-		st, err := r.tree.Lstat(rel(real))
-		if err != nil {
-			return nil, err
-		}
-		at := r.mountOf(real)
-		need[at] += overlaid
-		largest[at] = max(largest[at], st.Size())
-	}
-	for at, size := range largest {
-		need[at] += size
-	}
-	return need, nil
-}
-
-// mountOf is the mount that holds a path.
-func (r *run) mountOf(name string) string {
-	best := "/"
-	for _, m := range r.c.Mounts {
-		if (name == m.At || strings.HasPrefix(name, m.At+"/")) && len(m.At) > len(best) {
-			best = m.At
-		}
-	}
-	return best
 }
 
 // rel is an absolute path as a name of io/fs.

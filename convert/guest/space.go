@@ -1,0 +1,103 @@
+package guest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// What a conversion needs besides what it writes: Margin stays free on each
+// file system that it writes to, Overlaid is a guess at the size of what is
+// appended to an initrd, which is built later; both in bytes.
+const (
+	Margin   = 8 << 20
+	Overlaid = 24 << 20
+)
+
+// page is what a file takes more than its content, in bytes.
+const page = 4096
+
+// Sizes says how large things are that a conversion writes, in bytes.
+type Sizes struct {
+	Unpacked int64 // of the packages, when they are installed
+	Program  func(Program) int64
+	// Initrd returns where an initrd really is, and its size.
+	Initrd func(path string) (real string, size int64, err error)
+}
+
+// Needs adds up, for each mount, the bytes that will be written to it.
+func (c *Conversion) Needs(s Sizes) (map[string]int64, error) {
+	need := map[string]int64{}
+	if s.Unpacked > 0 {
+		need["/"] += s.Unpacked
+	}
+	for _, e := range c.Edits {
+		need[c.mountOf(e.Path)] += int64(len(e.New)) + page
+	}
+	for _, p := range c.Programs {
+		need[c.mountOf(p.Path)] += s.Program(p) + page
+	}
+	largest := map[string]int64{} // there are two of an initrd for a moment
+	for _, o := range c.Overlays {
+		real, size, err := s.Initrd(o.Initrd)
+		if err != nil {
+			return nil, err
+		}
+		at := c.mountOf(real)
+		need[at] += Overlaid
+		largest[at] = max(largest[at], size)
+	}
+	for at, size := range largest {
+		need[at] += size
+	}
+	return need, nil
+}
+
+// Short says what a file system that is mounted at a place lacks, nil if
+// nothing.
+func Short(at string, free, need int64) error {
+	if want := need + Margin; need > 0 && free < want {
+		return fmt.Errorf("%s of the guest has %d MiB free, and %d MiB are needed: make room in the guest, then plan again", at, free>>20, (want+1<<20-1)>>20)
+	}
+	return nil
+}
+
+// mountOf is the mount that holds a path.
+func (c *Conversion) mountOf(name string) string {
+	best := "/"
+	for _, m := range c.Mounts {
+		if (name == m.At || strings.HasPrefix(name, m.At+"/")) && len(m.At) > len(best) {
+			best = m.At
+		}
+	}
+	return best
+}
+
+// lilo is about what the program takes, in bytes.
+const lilo = 4 << 20
+
+// Room says, before anything is copied, which of the guest's file systems has
+// too little room for a conversion, nil if none is known to. The appliance looks
+// again.
+func (g *Guest) Room(c *Conversion, unpacked int64) error {
+	need, err := c.Needs(Sizes{
+		Unpacked: unpacked,
+		Program: func(p Program) int64 {
+			if p.Source == "lilo" {
+				return lilo
+			}
+			return page
+		},
+		Initrd: func(path string) (string, int64, error) { return path, g.Config.Initrds[path], nil },
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range c.Mounts {
+		if free, ok := g.Config.Free[m.At]; ok {
+			if err := Short(m.At, free, need[m.At]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package guest
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRoom(t *testing.T) {
+	c := Conversion{
+		Mounts:   []Mount{{At: "/"}, {At: "/boot"}},
+		Edits:    []Edit{{Path: "/etc/fstab", New: "x"}, {Path: "/boots/x", New: "y"}},
+		Programs: []Program{{Path: "/usr/sbin/lilo", Source: "lilo"}},
+		Overlays: []Overlay{{Initrd: "/boot/initrd.img-2"}, {Initrd: "/boot/initrd.img-1"}},
+	}
+	const mib = 1 << 20
+	boot := int64(2*Overlaid + 40*mib + Margin) // the larger initrd twice, for a moment
+	root := int64(5*mib + 4*mib + 3*page + 2 + Margin)
+	for _, tt := range []struct {
+		name string
+		free map[string]int64
+		err  string
+	}{
+		{"enough", map[string]int64{"/": root, "/boot": boot}, ""},
+		{"not known", nil, ""},
+		{"root", map[string]int64{"/": root - 1, "/boot": boot}, "/ of the guest has 17 MiB free, and 18 MiB are needed: make room in the guest"},
+		{"boot", map[string]int64{"/": root, "/boot": boot - 1}, "/boot of the guest has 95 MiB free, and 96 MiB are needed: make room in the guest"},
+	} {
+		g := Guest{Config: Config{Free: tt.free, Initrds: map[string]int64{"/boot/initrd.img-1": 30 * mib, "/boot/initrd.img-2": 40 * mib}}}
+		err := g.Room(&c, 5*mib)
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%s: Room = %v, want %q", tt.name, err, tt.err)
+		}
+	}
+}
