@@ -9,7 +9,9 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,7 +100,8 @@ func unpack(tb testing.TB, name string, edit map[string]string) string {
 	}
 	maps.Copy(files, edit)
 	dir := tb.TempDir()
-	for name, data := range files {
+	for _, name := range unpackOrder(files) {
+		data := files[name]
 		if data == "-" {
 			continue
 		}
@@ -116,6 +119,25 @@ func unpack(tb testing.TB, name string, edit map[string]string) string {
 		}
 	}
 	return dir
+}
+
+// unpackOrder lists files before the links, which may lead to them, and last
+// what lies beyond a link: bin/x where bin is one.
+func unpackOrder(files map[string]string) []string {
+	rank := func(name string) int {
+		for at := path.Dir(name); at != "."; at = path.Dir(at) {
+			if _, ok := files[at+".LINK"]; ok {
+				return 2
+			}
+		}
+		if strings.HasSuffix(name, ".LINK") {
+			return 1
+		}
+		return 0
+	}
+	names := slices.Sorted(maps.Keys(files))
+	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	return names
 }
 
 // fill puts the output of a mkfs into a part of a disk. @FS and @SIZE in argv
