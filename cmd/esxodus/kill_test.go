@@ -209,6 +209,9 @@ func TestKillInMidProof(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, esxi.Options{})
+			if way == "rollback" {
+				l.neverUp()
+			}
 			p := l.start(l.convert()...)
 			p.until("the proof's domain", func() bool {
 				return l.lines() >= 15 && len(l.domains(l.vm+"-proof-")) == 1
