@@ -37,8 +37,17 @@ func (c *command) note(level int, format string, args ...any) {
 
 func (c *command) warn(format string, args ...any) {
 	if c.opts.loud || !c.opts.quiet && (c.conf == nil || !c.conf.NoWarn) {
-		fmt.Fprintf(c.err, "Warning: "+format+"\n", args...)
+		c.alert(format, args...)
 	}
+}
+
+// alert is a warning that -w and nowarn don't silence.
+func (c *command) alert(format string, args ...any) {
+	fmt.Fprintf(c.err, "Warning: "+format+"\n", args...)
+}
+
+func (c *command) log() install.Log {
+	return install.Log{Note: c.note, Warn: c.warn, Alert: c.alert}
 }
 
 func (c *command) run(ctx context.Context) error {
@@ -113,7 +122,11 @@ func (c *command) read() error {
 		cfg.Backup, cfg.ForceBackup = c.opts.backup, c.opts.force
 	}
 	for _, w := range cfg.Warnings {
-		c.warn("%s:%d: %s", name, w.Line, w.Text)
+		say := c.warn
+		if w.Loud {
+			say = c.alert
+		}
+		say("%s:%d: %s", name, w.Line, w.Text)
 	}
 	return nil
 }
@@ -124,7 +137,7 @@ func (c *command) install(ctx context.Context, sys *install.System) error {
 	}
 	res, err := install.Install(ctx, sys, install.Options{
 		Config: c.conf, Boot: c.opts.boot, Default: c.opts.deflt, Bus: c.opts.bus, Test: c.opts.test,
-		LockWait: lockWait, Log: install.Log{Note: c.note, Warn: c.warn},
+		LockWait: lockWait, Log: c.log(),
 	})
 	if err != nil {
 		return err
@@ -193,7 +206,7 @@ func (c *command) query(sys *install.System) error {
 	}
 	defer in.Close() //nolint:errcheck // only read
 	if !in.Live {
-		c.warn("the boot sector of %s doesn't refer to %s: run lilo", in.Disk, in.Path)
+		c.alert("the boot sector of %s doesn't refer to %s: run lilo", in.Disk, in.Path)
 	}
 	c.note(1, "%s on %s%s", in.Path, in.Disk, timing(in.Menu))
 	for i := range in.Menu.Images {
@@ -318,7 +331,8 @@ Writes the boot sector and the map of what /etc/lilo.conf says. See lilo(8).
   -s FILE, -S FILE
                keep a boot sector that isn't LILO's there; -S: over another file
   -P fix|ignore  accepted: there is no partition table
-  -w, -w+      no warnings; or all of them, whatever the configuration says
+  -w, -w+      no warnings, but of what boots or waits otherwise than asked for;
+               or all of them, whatever the configuration says
   -V           print the version
   -h           print this
   --bus virtio|scsi|ata|nvme

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -128,6 +129,75 @@ func TestBackup(t *testing.T) {
 		}
 	}
 	bootable(t, device)
+}
+
+// TestBackupOptions has the command line say where the boot sector of something
+// else goes, whatever the configuration says.
+func TestBackupOptions(t *testing.T) {
+	device, _ := loopDisk(t, "64M")
+	dir := mounted(t, device, "ext4")
+	furnish(t, dir)
+	conf := configure(t, dir, "force-backup="+dir+"/other", "image="+dir+"/vmlinuz\nlabel=Linux\ninitrd="+dir+"/initrd.img")
+	for _, tt := range []struct {
+		option string
+		sector byte
+		want   byte // in the file after it
+	}{{"-s", 'a', 'a'}, {"-s", 'b', 'a'}, {"-S", 'c', 'c'}} {
+		overwriteSector(t, device, append(bytes.Repeat([]byte{tt.sector}, 440), make([]byte, 72)...))
+		mustLilo(t, "-C", conf, tt.option, dir+"/kept")
+		if got, err := os.ReadFile(dir + "/kept"); err != nil || len(got) != 512 || got[0] != tt.want {
+			t.Errorf("after lilo %s with a sector of %c: %.3q, %v; want %c", tt.option, tt.sector, got, err, tt.want)
+		}
+	}
+	if _, err := os.Stat(dir + "/other"); err == nil {
+		t.Error("force-backup= counted")
+	}
+	bootable(t, device)
+}
+
+// TestNoWarn has warnings that are wanted by nobody, and such as nothing
+// silences.
+func TestNoWarn(t *testing.T) {
+	device, _ := loopDisk(t, "64M")
+	dir := mounted(t, device, "ext4")
+	furnish(t, dir)
+	linux := "image=" + dir + "/vmlinuz\nlabel=Linux\ninitrd=" + dir + "/initrd.img\n"
+	gone := "image=" + dir + "/nix\nlabel=gone\n"
+	const stale = "Warning: boot=/dev/nix is stale"
+	for _, tt := range []struct {
+		name, global, sections string
+		args                   []string
+		want                   []string // lines of stderr, each by its beginning
+	}{
+		{"said", "boot=/dev/nix", linux, nil, []string{stale}},
+		{"silenced", "boot=/dev/nix\nnowarn", linux, nil, nil},
+		{"silenced by -w", "boot=/dev/nix", linux, []string{"-w"}, nil},
+		{"said in spite of nowarn", "boot=/dev/nix\nnowarn", linux, []string{"-w+"}, []string{stale}},
+		{"an image left out", "nowarn", linux + gone, []string{"-w"}, []string{"Warning: image gone (DIR/nix, line 9) is left out: open DIR/nix: no such file or directory"}},
+		{"an optional image", "", linux + gone + "optional", nil, nil},
+		{
+			"the default left out", "nowarn\ndefault=gone", linux + gone, nil,
+			[]string{"Warning: image gone ", "Warning: the default image gone is not there: Linux is the default now"},
+		},
+		{"no such default", "nowarn\ndefault=nosuch", linux, nil, []string{"Warning: DIR/lilo.conf:6: default=nosuch: no image has this label, so the first one boots; there are Linux"}},
+		{"fallback", "nowarn", linux + "alias=other\nfallback=\"OTHER single\"", nil, nil},
+		{"no such fallback", "nowarn", linux + "fallback=\"nosuch single\"", nil, []string{"Warning: image Linux (line 6): fallback=nosuch single: no image has this label, so the default boots after it"}},
+		{
+			"fallback left out", "nowarn", linux + "fallback=gone\n" + gone + "optional", nil,
+			[]string{"Warning: image Linux (line 6): fallback=gone: that image is left out, so the default boots after it"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := mustLilo(t, append([]string{"-C", configure(t, dir, tt.global, tt.sections)}, tt.args...)...)
+			lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(r.err, dir, "DIR")), "\n")
+			if r.err == "" {
+				lines = nil
+			}
+			if !slices.EqualFunc(lines, tt.want, strings.HasPrefix) {
+				t.Errorf("lilo said %q; want %q", lines, tt.want)
+			}
+		})
+	}
 }
 
 // TestFileSystems has those from which nothing can be booted.

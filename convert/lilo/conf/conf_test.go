@@ -161,12 +161,12 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Warning{
-		{1, "linear is ignored: disks are addressed by sector numbers only"},
-		{2, "bitmap is ignored: there are no pictures: the menu is text"},
-		{3, "disk is ignored: the loader boots from the disk that it is on, whatever number the BIOS gives it"},
-		{3, "bios is ignored: the loader boots from the disk that it is on, whatever number the BIOS gives it"},
-		{4, "vmdefault is ignored: no image is left out in a virtual machine: default= is what boots"},
-		{5, "default=gone: no image has this label, so the first one boots; there are vmlinuz-6.1.0-1"},
+		{Line: 1, Text: "linear is ignored: disks are addressed by sector numbers only"},
+		{Line: 2, Text: "bitmap is ignored: there are no pictures: the menu is text"},
+		{Line: 3, Text: "disk is ignored: the loader boots from the disk that it is on, whatever number the BIOS gives it"},
+		{Line: 3, Text: "bios is ignored: the loader boots from the disk that it is on, whatever number the BIOS gives it"},
+		{Line: 4, Text: "vmdefault is ignored: no image is left out in a virtual machine: default= is what boots"},
+		{5, "default=gone: no image has this label, so the first one boots; there are vmlinuz-6.1.0-1", true},
 	}
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)

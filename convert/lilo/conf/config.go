@@ -285,7 +285,7 @@ func (p *parser) names(c *Config) error {
 			names[i] = c.Images[i].Label
 		}
 		slices.Sort(names)
-		p.warn(c.DefaultLine, "default=%s: no image has this label, so the first one boots; there are %s", c.Default, strings.Join(names, ", "))
+		p.alert(c.DefaultLine, "default=%s: no image has this label, so the first one boots; there are %s", c.Default, strings.Join(names, ", "))
 	}
 	return nil
 }

@@ -28,4 +28,5 @@ func (e *Error) Error() string {
 type Warning struct {
 	Line int
 	Text string
+	Loud bool // nowarn doesn't silence it: something else boots than was asked for
 }

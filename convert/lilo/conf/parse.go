@@ -61,6 +61,11 @@ func (p *parser) warn(line int, format string, args ...any) {
 	p.warnings = append(p.warnings, Warning{Line: line, Text: fmt.Sprintf(format, args...)})
 }
 
+// alert is a warning that nowarn doesn't silence.
+func (p *parser) alert(line int, format string, args ...any) {
+	p.warnings = append(p.warnings, Warning{Line: line, Text: fmt.Sprintf(format, args...), Loud: true})
+}
+
 // option reads one option, and returns false at the end of the file.
 func (p *parser) option() (bool, error) {
 	word, err := p.lex.next(false)

@@ -31,10 +31,13 @@ type Options struct {
 	Log      Log
 }
 
-// Log takes what people read. Neither function may be nil.
+// Log takes what people read. No function may be nil.
 type Log struct {
 	Note func(level int, format string, args ...any) // from that many -v on
 	Warn func(format string, args ...any)
+	// Alert takes warnings that nothing may silence: something else boots than was
+	// asked for, or lilo stands still.
+	Alert func(format string, args ...any)
 }
 
 // Result is what was installed, or would have been.
@@ -130,7 +133,7 @@ func (in *installer) alone(ctx context.Context, dir *os.File) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, in.o.LockWait, fmt.Errorf("not free within %v", in.o.LockWait))
 	defer cancel()
-	w := waiter{sys: in.sys, what: "another lilo", waiting: func(s string) { in.o.Log.Warn("%s", s) }}
+	w := waiter{sys: in.sys, what: "another lilo", waiting: func(s string) { in.o.Log.Alert("%s", s) }}
 	if err := w.wait(ctx, dir); err != nil {
 		return fmt.Errorf("%s, where another lilo writes its map: %w", dir.Name(), err)
 	}
@@ -181,7 +184,7 @@ func (in *installer) leaveOut(im *conf.Image, err error) {
 		in.o.Log.Note(1, "Skipping %s: %v", im.Label, err)
 		return
 	}
-	in.o.Log.Warn("image %s (%s, line %d) is left out: %v", im.Label, im.Kernel, im.Line, err)
+	in.o.Log.Alert("image %s (%s, line %d) is left out: %v", im.Label, im.Kernel, im.Line, err)
 }
 
 // candidate maps an image's files.

@@ -46,6 +46,7 @@ func (in *installer) menu() (*lilo.Menu, Result, error) {
 		return nil, Result{}, err
 	}
 	res.Images[menu.Default].Default = true
+	in.checkFallbacks(menu)
 	in.checkSecrets()
 	return menu, res, nil
 }
@@ -135,9 +136,25 @@ func (in *installer) defaultImage(menu *lilo.Menu) (int, error) {
 	}
 	// A default that isn't in the configuration has been warned of.
 	if im := in.cfg.Find(name); im != nil && (!im.Optional || in.cfg.Default != "") {
-		in.o.Log.Warn("the default image %s is not there: %s is the default now", name, menu.Images[0].Label)
+		in.o.Log.Alert("the default image %s is not there: %s is the default now", name, menu.Images[0].Label)
 	}
 	return 0, nil
+}
+
+// checkFallbacks warns of fallbacks that no image is there for: the loader takes
+// the default then.
+func (in *installer) checkFallbacks(menu *lilo.Menu) {
+	for _, img := range menu.Images {
+		words := strings.Fields(img.Fallback)
+		if len(words) == 0 || known(menu, words[0]) {
+			continue
+		}
+		why := "no image has this label"
+		if in.cfg.Find(words[0]) != nil {
+			why = "that image is left out"
+		}
+		in.o.Log.Alert("image %s (line %d): fallback=%s: %s, so the default boots after it", img.Label, in.cfg.Find(img.Label).Line, img.Fallback, why)
+	}
 }
 
 // message reads what is shown before the prompt. A menu without it is better

@@ -57,7 +57,7 @@ func (in *installer) writeBoot(ctx context.Context, boot []byte) (switched bool,
 func (in *installer) writeLocked(ctx context.Context, disk *direct, boot []byte) (switched bool, err error) {
 	wait, cancel := context.WithTimeoutCause(ctx, in.o.LockWait, fmt.Errorf("not free within %v", in.o.LockWait))
 	defer cancel()
-	lock, err := in.sys.lockGroup(wait, in.dirVol.group, func(s string) { in.o.Log.Warn("%s", s) })
+	lock, err := in.sys.lockGroup(wait, in.dirVol.group, func(s string) { in.o.Log.Alert("%s", s) })
 	if err != nil {
 		return false, err
 	}
