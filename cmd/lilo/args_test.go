@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"esxodus/convert/lilo/install"
 )
@@ -100,6 +102,27 @@ func TestIdentify(t *testing.T) {
 	var out, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"-C", conf, "-I", "nix"}, &out, &stderr); code != exitError {
 		t.Errorf("lilo -I nix: exit status %d, %q", code, &out)
+	}
+}
+
+// TestNoFile has a configuration that is no file, and would be waited for.
+func TestNoFile(t *testing.T) {
+	fifo := t.TempDir() + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{fifo: fifo + ": it is no regular file: p", "/dev/null": "/dev/null: it is no regular file: Dc"} {
+		var out, stderr bytes.Buffer
+		ended := make(chan int, 1)
+		go func() { ended <- run(t.Context(), []string{"-C", name, "-I", "x"}, &out, &stderr) }()
+		select {
+		case code := <-ended:
+			if code != exitError || !strings.HasPrefix(stderr.String(), "Fatal: "+want) {
+				t.Errorf("lilo -C %s: exit status %d, %q; want %q", name, code, &stderr, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("lilo -C %s waits", name)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (c *command) run(ctx context.Context) error {
 	case doQuery:
 		return c.query(sys)
 	case doOneShot:
-		return c.oneShot(sys)
+		return c.oneShot(ctx, sys)
 	case doIdentify:
 		return c.identify()
 	}
@@ -97,12 +97,7 @@ func (c *command) read() error {
 	if name == "" {
 		name = conf.DefaultFile
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	text, err := io.ReadAll(io.LimitReader(f, conf.MaxSize+1))
+	text, err := install.ReadFile(name, conf.MaxSize+1)
 	if err != nil {
 		return err
 	}
@@ -245,21 +240,18 @@ func (c *command) describe(img *lilo.Image, deflt bool) {
 }
 
 // oneShot sets or erases what the next boot takes.
-func (c *command) oneShot(sys *install.System) error {
+func (c *command) oneShot(ctx context.Context, sys *install.System) error {
 	path, err := c.mapPath()
 	if err != nil {
 		return err
 	}
-	in, err := install.Query(sys, path)
-	if err != nil {
-		return err
-	}
-	defer in.Close() //nolint:errcheck // what was written has been flushed
-	if c.opts.test {
+	err = install.SetOneShot(ctx, sys, install.OneShot{
+		Map: path, Line: c.opts.line, Test: c.opts.test, LockWait: lockWait, Log: c.log(),
+	})
+	if err == nil && c.opts.test {
 		fmt.Fprintln(c.out, "The map file has *NOT* been altered.")
-		return nil
 	}
-	return install.SetOneShot(sys, in, c.opts.line)
+	return err
 }
 
 // identify prints parts of what the configuration says of an image, in LILO's

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // loopDisk makes a disk of a file.
@@ -198,6 +200,53 @@ func TestNoWarn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOneShotAlone sets the one-shot line while another lilo writes its map.
+func TestOneShotAlone(t *testing.T) {
+	device, _ := loopDisk(t, "64M")
+	dir := mounted(t, device, "ext4")
+	conf := furnish(t, dir)
+	mustLilo(t, "-C", conf)
+	other, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	mustLilo(t, "-C", conf, "-q")
+	mustLilo(t, "-C", conf, "-t", "-R", "Linux")
+	if r := runLilo(t, "-C", conf, "-t", "-R", "nix"); r.code != exitError || !strings.Contains(r.err, "-R nix: no image has this label") {
+		t.Errorf("lilo -t -R nix: %+v", r)
+	}
+	said := &watched{text: "Warning: waiting for another lilo, held by process ", seen: make(chan struct{})}
+	cmd := liloCommand(t.Context(), "-C", conf, "-w", "-R", "Linux", "single")
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-said.seen:
+	case err := <-ended:
+		t.Fatalf("lilo -R ended (%v) and said %q; want it to wait for the other one", err, said)
+	}
+	if r := mustLilo(t, "-C", conf, "-q"); r.out != "Linux  *\n" {
+		t.Errorf("lilo -q while lilo -R waits: %q", r.out)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatalf("lilo -R: %v: %s", err, said)
+	}
+	if r := mustLilo(t, "-C", conf, "-q"); r.out != "Linux  *\nNext boot, once: Linux single\n" {
+		t.Errorf("lilo -q after lilo -R: %q", r.out)
+	}
+	bootable(t, device)
 }
 
 // TestFileSystems has those from which nothing can be booted.

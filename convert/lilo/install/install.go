@@ -70,8 +70,10 @@ func Install(ctx context.Context, sys *System, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("directory of the map: %w", err)
 	}
 	defer dir.Close() //nolint:errcheck // only read
-	if err := in.alone(ctx, dir); err != nil {
-		return Result{}, err
+	if !o.Test {
+		if err := sys.alone(ctx, dir, o.LockWait, o.Log); err != nil {
+			return Result{}, err
+		}
 	}
 	if err := in.collect(dir); err != nil {
 		return Result{}, err
@@ -126,14 +128,12 @@ func (in *installer) close() {
 	}
 }
 
-// alone makes sure that no other lilo writes to the map's directory.
-func (in *installer) alone(ctx context.Context, dir *os.File) error {
-	if in.o.Test {
-		return nil
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, in.o.LockWait, fmt.Errorf("not free within %v", in.o.LockWait))
+// alone makes sure that no other lilo writes to the map's directory until that
+// is closed.
+func (s *System) alone(ctx context.Context, dir *os.File, limit time.Duration, log Log) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not free within %v", limit))
 	defer cancel()
-	w := waiter{sys: in.sys, what: "another lilo", waiting: func(s string) { in.o.Log.Alert("%s", s) }}
+	w := waiter{sys: s, what: "another lilo", waiting: func(text string) { log.Alert("%s", text) }}
 	if err := w.wait(ctx, dir); err != nil {
 		return fmt.Errorf("%s, where another lilo writes its map: %w", dir.Name(), err)
 	}

@@ -163,13 +163,7 @@ func (in *installer) message() []byte {
 	if in.cfg.Message == "" {
 		return nil
 	}
-	f, err := os.Open(in.cfg.Message)
-	if err != nil {
-		in.o.Log.Warn("message=: %v", err)
-		return nil
-	}
-	defer f.Close() //nolint:errcheck // only read
-	text, err := io.ReadAll(io.LimitReader(f, lilo.MaxMessage+1))
+	text, err := ReadFile(in.cfg.Message, lilo.MaxMessage+1)
 	if err == nil && len(text) > lilo.MaxMessage {
 		err = fmt.Errorf("%s is longer than the %d bytes that the loader takes", in.cfg.Message, lilo.MaxMessage)
 	}

@@ -2,12 +2,15 @@ package install
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"esxodus/convert/lilo"
 )
@@ -106,30 +109,59 @@ func (mf *mapped) onDisk(disk *direct, content []byte) (*lilo.Menu, error) {
 	return menu, nil
 }
 
-// SetOneShot makes line, a label and options, what the next boot takes, once;
-// "" takes it back. It changes one sector of the map in place.
-func SetOneShot(sys *System, in *Installed, line string) error {
-	if !in.Live {
-		return fmt.Errorf("%s: the boot sector of %s doesn't refer to it: run lilo first", in.Path, in.Disk)
+// OneShot says what the next boot is to take, once.
+type OneShot struct {
+	Map      string // path
+	Line     string // label and options; "" takes back what is there
+	Test     bool   // write nothing
+	LockWait time.Duration
+	Log      Log
+}
+
+// SetOneShot changes one sector of the map in place, and keeps other runs of
+// lilo away meanwhile, which might put another map there.
+func SetOneShot(ctx context.Context, sys *System, o OneShot) (err error) {
+	dir, err := os.Open(filepath.Dir(o.Map))
+	if err != nil {
+		return fmt.Errorf("directory of the map: %w", err)
 	}
-	if line != "" {
-		label := strings.Fields(line + " .")[0]
-		if !known(in.Menu, label) {
-			return fmt.Errorf("-R %s: no image has this label; lilo -q lists them", label)
+	defer dir.Close() //nolint:errcheck // only read
+	if !o.Test {
+		if err := sys.alone(ctx, dir, o.LockWait, o.Log); err != nil {
+			return err
 		}
 	}
-	header := make([]byte, lilo.SectorSize)
-	if _, err := in.file.file.ReadAt(header, 0); err != nil {
-		return fmt.Errorf("%s: %w", in.Path, err)
-	}
-	sector, err := lilo.SetOneShot(header, line)
+	in, err := Query(sys, o.Map)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	sector, err := in.oneShot(o.Line)
+	if err != nil || o.Test {
 		return err
 	}
 	if err := overwrite(in.Path, lilo.OneShotIndex*lilo.SectorSize, sector[:]); err != nil {
 		return fmt.Errorf("%s: %w", in.Path, err)
 	}
 	return in.landed(sys, sector[:])
+}
+
+// oneShot makes the sector with the line for this map.
+func (i *Installed) oneShot(line string) (sector [lilo.SectorSize]byte, err error) {
+	if !i.Live {
+		return sector, fmt.Errorf("%s: the boot sector of %s doesn't refer to it: run lilo first", i.Path, i.Disk)
+	}
+	if line != "" {
+		label := strings.Fields(line + " .")[0]
+		if !known(i.Menu, label) {
+			return sector, fmt.Errorf("-R %s: no image has this label; lilo -q lists them", label)
+		}
+	}
+	header := make([]byte, lilo.SectorSize)
+	if _, err := i.file.file.ReadAt(header, 0); err != nil {
+		return sector, fmt.Errorf("%s: %w", i.Path, err)
+	}
+	return lilo.SetOneShot(header, line)
 }
 
 func known(m *lilo.Menu, label string) bool {

@@ -3,6 +3,7 @@ package install
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -49,6 +50,25 @@ func (s *System) Close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ReadFile returns at most limit bytes of a regular file, from its start.
+// Whatever else has the name isn't waited for: a FIFO or a terminal might have
+// nothing to say for ever.
+func ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: it is no regular file: %s", name, fi.Mode().Type())
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // device is a block device's number.

@@ -475,6 +475,44 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// TestMessage has messages that can't be shown: the menu is made without.
+func TestMessage(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mkfifo(dir+"/fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int{"text": 5, "longest": lilo.MaxMessage, "longer": lilo.MaxMessage + 1} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		want int // bytes
+		said string
+	}{
+		{"text", 5, ""},
+		{"longest", lilo.MaxMessage, ""},
+		{"longer", 0, "message=: DIR/longer is longer than the 65535 bytes that the loader takes"},
+		{"fifo", 0, "message=: DIR/fifo: it is no regular file: p---------"},
+		{".", 0, "message=: DIR: it is no regular file: d---------"},
+		{"none", 0, "message=: open DIR/none: no such file or directory"},
+	} {
+		var said string
+		in := &installer{cfg: &conf.Config{Message: filepath.Join(dir, tt.name)}, o: Options{Log: Log{Warn: func(format string, args ...any) { said += fmt.Sprintf(format, args...) }}}}
+		got := make(chan []byte, 1)
+		go func() { got <- in.message() }()
+		select {
+		case text := <-got:
+			if len(text) != tt.want || strings.ReplaceAll(said, dir, "DIR") != tt.said {
+				t.Errorf("%s: a message of %d bytes, and %q; want %d and %q", tt.name, len(text), said, tt.want, tt.said)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s is waited for", tt.name)
+		}
+	}
+}
+
 func TestLockingDir(t *testing.T) {
 	for in, want := range map[string]string{
 		"global {\n\tlocking_dir = \"/run/lock/lvm\"\n}": "/run/lock/lvm",
