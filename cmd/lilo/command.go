@@ -330,5 +330,6 @@ Writes the boot sector and the map of what /etc/lilo.conf says. See lilo(8).
   --bus virtio|scsi|ata|nvme
                the bus on which the disk will boot, if not the present one
 
-Exit status: 0 if all is well, 1 on an error: what booted before still boots.
+Exit status: 0 if all is well, 1 on an error. The loader always has a whole map,
+the old one or the new one: see lilo(8) for what boots by it.
 `

@@ -21,11 +21,11 @@
 // # The map
 //
 // All numbers are little-endian; format.go has the offsets. In the file's order
-// the sectors are: header; one-shot command line; stage 2 (6); the rest of the
-// loader, its overlay, with its list; the message with its list; for each image a
-// descriptor, its command line with list, the lists of kernel and initrd; at the
-// end the list of the map's own sectors, by which the file can be decoded
-// without the disk.
+// the sectors are: header; one-shot command line, and who left it; stage 2 (6);
+// the rest of the loader, its overlay, with its list; the message with its list;
+// for each image a descriptor, its command line with list, the lists of kernel
+// and initrd; at the end the list of the map's own sectors, by which the file
+// can be decoded without the disk.
 //
 // Header, one-shot, descriptors and lists end in a sum over their first 508
 // bytes that starts from the map's id, so that a sector of an older map isn't

@@ -60,8 +60,8 @@ type Added struct {
 
 // Install makes the map of a configuration and the boot sector for it. Images
 // that are missing, or that the loader couldn't read, are left out with a
-// warning; it is an error if none is left. Whatever the error, what was
-// bootable is so still.
+// warning; it is an error if none is left. Whatever the error, the boot sector
+// refers to a whole map: the old one, or from when it was written the new one.
 func Install(ctx context.Context, sys *System, o Options) (Result, error) {
 	in := &installer{sys: sys, o: o, cfg: o.Config, mapper: newMapper(sys, o.Bus), files: map[string]*mapped{}}
 	defer in.close()
