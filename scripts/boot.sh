@@ -14,7 +14,7 @@
 #                   udev calls it ens192
 #   --expect TEXT   what the console must show (default: login:)
 #   --poweroff      then press the power button: the guest must shut down too
-#   --timeout N     seconds for all this (default: 180)
+#   --timeout N     seconds for all this (default: 900)
 #   --memory MIB    (default: 1024)
 #   --cpus N        (default: 2)
 #   --log FILE      keep the console's output there
@@ -22,7 +22,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-bus=pvscsi nic=vmxnet3 firmware=bios expect=login: timeout=180 memory=1024 cpus=2
+bus=pvscsi nic=vmxnet3 firmware=bios expect=login: timeout=900 memory=1024 cpus=2
 disks='' log='' poweroff=''
 newline='
 '
