@@ -167,7 +167,7 @@ func TestKeywordsOfLILO(t *testing.T) {
 		{global, true, "bios cylinders heads max-partitions sectors partition start"},
 		{global, false, "inaccessible"},
 	} {
-		for _, word := range strings.Fields(tt.words) {
+		for word := range strings.FieldsSeq(tt.words) {
 			known[word] = true
 			k, ok := keywords()[word]
 			if !ok || k.where&tt.where != tt.where || tt.value && k.value == never || !tt.value && k.value == always {

@@ -74,8 +74,7 @@ func query(sys *System, path string) (_ *Installed, err error) {
 	if err != nil {
 		return nil, err
 	}
-	menu, err := lilo.Decode(content)
-	if err != nil {
+	if _, err := lilo.Decode(content); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	disk, err := sys.direct(mf.disk, os.O_RDONLY)
@@ -88,7 +87,8 @@ func query(sys *System, path string) (_ *Installed, err error) {
 		return nil, err
 	}
 	header, ok := lilo.MapHeader(sector)
-	if menu, err = mf.onDisk(disk, content); err != nil {
+	menu, err := mf.onDisk(disk, content)
+	if err != nil {
 		return nil, err
 	}
 	return &Installed{Path: path, Disk: mf.disk.String(), Live: ok && header == mf.runs[0].lba, Menu: menu, file: mf}, nil
