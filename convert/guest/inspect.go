@@ -91,13 +91,7 @@ func (l *look) bootLoader() {
 
 // defaultBoot returns the default entry's kernel and its command line, uncut.
 func (l *look) defaultBoot() (cmdline, image string) {
-	env := map[string]string{}
-	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
-		if b, ok := l.read(name, maxFstab); ok {
-			env = grubenv(b)
-			break
-		}
-	}
+	env := l.grubEnv()
 	entries, def := l.bootEntries(env)
 	if e, ok := defaultEntry(entries, def, env); ok {
 		return e.cmdline, e.image
@@ -107,6 +101,17 @@ func (l *look) defaultBoot() (cmdline, image string) {
 		return strings.TrimSpace(a["GRUB_CMDLINE_LINUX"] + " " + a["GRUB_CMDLINE_LINUX_DEFAULT"]), ""
 	}
 	return "", ""
+}
+
+// grubEnv reads the guest's GRUB environment block; it is empty where there is
+// none.
+func (l *look) grubEnv() map[string]string {
+	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
+		if b, ok := l.read(name, maxFstab); ok {
+			return grubenv(b)
+		}
+	}
+	return nil
 }
 
 // grubenv reads the variables of a GRUB environment block, which are not

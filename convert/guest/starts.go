@@ -131,20 +131,13 @@ func rootSpec(cmdline string) string {
 // menu lists the boot loader's menu: entries boot Linux, others don't. It is
 // GRUB's, or LILO's where there is none of GRUB.
 func (l *look) menu() (entries, others []bootEntry) {
-	env := map[string]string{}
-	for _, name := range []string{"boot/grub/grubenv", "boot/grub2/grubenv"} {
-		if b, ok := l.read(name, maxFstab); ok {
-			env = grubenv(b)
-			break
-		}
-	}
 	for _, name := range []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg"} {
 		if b, ok := l.read(name, maxFile); ok {
 			others = readGrubCfg(b).others
 			break
 		}
 	}
-	all, _ := l.bootEntries(env)
+	all, _ := l.bootEntries(l.grubEnv())
 	if len(all)+len(others) == 0 {
 		b, _ := l.read("etc/lilo.conf", maxFstab)
 		all = parseLilo(b)
