@@ -42,7 +42,7 @@ more_files() {
 		echo "# of VMware's tools: $t_file" >"root$t_file"
 	done
 	ln -s "$t_lib/bin64/appLoader" root/usr/sbin/vmtoolsd
-	printf '%s\n' '#!/bin/sh' '### BEGIN INIT INFO' '# Provides: vmware-tools' '# Required-Start: $local_fs' '# Required-Stop:' \
+	printf '%s\n' '#!/bin/sh' '### BEGIN INIT INFO' '# Provides: vmware-tools' '# Required-Start:' '# Required-Stop:' \
 		'# Default-Start: 2 3 4 5' '# Default-Stop: 0 6' '# Short-Description: VMware Tools' '### END INIT INFO' >root/etc/init.d/vmware-tools
 	chmod 755 root/etc/init.d/vmware-tools
 	for t_level in 2 3 4 5; do
