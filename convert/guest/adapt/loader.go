@@ -110,7 +110,7 @@ func (b *builder) liloText(root layout.Move, names imageNames, images []choice) 
 	if s := b.serial(); s != "" {
 		line("serial=%s", s)
 	}
-	line("root=%s", quote(stable(&root)))
+	line("root=%s", quote(b.places.stable(&root)))
 	line("%s", mode)
 	if rest != "" {
 		line("append=%s", quote(rest))
@@ -219,7 +219,7 @@ func (b *builder) resumeSpec(spec string) string {
 	case m != nil && m.To == "":
 		return ""
 	case m != nil && vanishes:
-		return stable(m)
+		return b.places.stable(m)
 	case m == nil && (vanishes || guest.UnstableName(spec) != ""):
 		return ""
 	}
@@ -289,9 +289,9 @@ func (b *builder) ownConf(text string, root layout.Move) string {
 		case k == "boot":
 			to = b.bootName(root)
 		case k == "root" && (guest.UnstableName(name) != "" || strings.HasPrefix(name, "PART")):
-			to = stable(&root)
+			to = b.places.stable(&root)
 			if m, _ := b.places.find(name); m != nil {
-				to = stable(m)
+				to = b.places.stable(m)
 			}
 		}
 		if to == "" || strings.HasPrefix(strings.TrimSpace(line), "#") {

@@ -15,18 +15,21 @@ type places struct {
 	// old are the moves by the names that they had on the source, new by those
 	// that last; both canonical. A name may have several.
 	old, lasting map[string][]*layout.Move
-	// bearers is how many of the source's partitions a table's name has.
-	bearers map[string]int
+	// bearers is how many of the source's partitions a table's name has, and
+	// twins how many of its file systems a UUID.
+	bearers, twins map[string]int
 }
 
 func newPlaces(in Input) places {
 	p := places{
 		moves: in.Layout.Moves, disks: in.Guest.Disks,
-		old: map[string][]*layout.Move{}, lasting: map[string][]*layout.Move{}, bearers: map[string]int{},
+		old: map[string][]*layout.Move{}, lasting: map[string][]*layout.Move{}, bearers: map[string]int{}, twins: map[string]int{},
 	}
 	links := map[string]string{} // udev's of logical volumes
 	for i := range in.Guest.Volumes {
-		if v := &in.Guest.Volumes[i]; v.ID != "" {
+		v := &in.Guest.Volumes[i]
+		p.twins[strings.ToLower(v.UUID)]++
+		if v.ID != "" {
 			links[v.Group+"/"+v.Name] = v.Link()
 		}
 	}
@@ -43,6 +46,7 @@ func newPlaces(in Input) places {
 	}
 	for i := range p.disks {
 		for j := range p.disks[i].Partitions {
+			p.twins[strings.ToLower(p.disks[i].Partitions[j].UUID)]++
 			names := map[string]bool{}
 			for _, n := range guest.TableNames(&p.disks[i], &p.disks[i].Partitions[j]) {
 				names[guest.Canonical(n)] = true
@@ -98,12 +102,21 @@ func (p places) find(spec string) (m *layout.Move, vanishes bool) {
 }
 
 // stable is the name that a file system has for good: that of its logical
-// volume, else its UUID; "" where it has neither.
-func stable(m *layout.Move) string {
+// volume, else its UUID; "" where it has neither, or another one, a clone of it,
+// has the same.
+func (p places) stable(m *layout.Move) string {
 	if d := m.Device(); d != "" {
 		return d
 	}
-	return byUUID(m.UUID)
+	return p.alone(m.UUID)
+}
+
+// alone is a spec by a UUID that no other file system has; "" for any other.
+func (p places) alone(uuid string) string {
+	if p.twins[strings.ToLower(uuid)] > 1 {
+		return ""
+	}
+	return byUUID(uuid)
 }
 
 // byUUID is a spec by a file system's UUID; "" for what is none.
@@ -126,7 +139,7 @@ func (p places) foretold(mount string) string {
 			if found != "" {
 				return ""
 			}
-			found = byUUID(part.UUID)
+			found = p.alone(part.UUID)
 		}
 	}
 	return found

@@ -71,7 +71,7 @@ func (b *builder) resumePlace(old string) string {
 	case m != nil && !vanishes && m.Device() == old:
 		return ""
 	case m != nil && m.To != "":
-		return cmp.Or(stable(m), "none")
+		return cmp.Or(b.places.stable(m), "none")
 	}
 	swap, _ := b.swap()
 	return cmp.Or(swap, "none")
@@ -88,7 +88,7 @@ func (b *builder) swap() (name string, moved bool) {
 		}
 		moved = moved || m.From != m.To
 		if m.To != "" {
-			names = append(names, stable(m))
+			names = append(names, b.places.stable(m))
 		}
 	}
 	if len(names) != 1 {

@@ -115,7 +115,7 @@ func (b *builder) judge(table, spec, mount string) verdict {
 	case m == nil || !vanishes:
 		return verdict{}
 	}
-	name := stable(m)
+	name := b.places.stable(m)
 	if name == "" {
 		b.unknownSpec(table, spec, mount)
 		return verdict{}
@@ -155,11 +155,15 @@ func (b *builder) mounts() {
 		}
 		at := path.Clean("/" + guest.Unescape(f[1]))
 		m, _ := b.places.find(unquoted(f[0]))
-		if m == nil || at == "/" || applianceName(m.To) == "" {
+		if at == "/" {
 			continue
 		}
 		holds := slices.ContainsFunc(needed, func(p string) bool { return p == at || strings.HasPrefix(p, at+"/") })
 		switch noauto := len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto"); {
+		case m == nil || applianceName(m.To) == "":
+			if holds && f[2] != "swap" {
+				b.unmounted(at)
+			}
 		case f[2] == "swap" || !holds:
 			listed[m] = listed[m] || !noauto
 		case !slices.ContainsFunc(more, func(o guest.Mount) bool { return o.At == at }):
@@ -171,6 +175,19 @@ func (b *builder) mounts() {
 	b.checks(listed)
 }
 
+// unmounted tells of a place that the conversion needs, and where a file system
+// of the guest's disks is mounted that it has no name for.
+func (b *builder) unmounted(at string) {
+	known := slices.ContainsFunc(b.g.Volumes, func(v guest.Volume) bool { return v.Mount == at })
+	for _, d := range b.g.Disks {
+		known = known || slices.ContainsFunc(d.Partitions, func(p guest.Partition) bool { return p.Mount == at })
+	}
+	if known {
+		b.concern(ConcernTable, ledger.Blocker, at, "the conversion changes files in "+at+", and which file system that is isn't certain on the target",
+			"name it in the guest's /etc/fstab by its UUID, which no other may have (blkid shows them), or migrate the disks as they are with --layout keep")
+	}
+}
+
 // checks lists the file systems that are checked without being mounted: those
 // that fstab lists and those that have another place now.
 func (b *builder) checks(listed map[*layout.Move]bool) {
@@ -178,7 +195,7 @@ func (b *builder) checks(listed map[*layout.Move]bool) {
 		m := &b.places.moves[i]
 		device := applianceName(m.To)
 		mounted := slices.ContainsFunc(b.out.Mounts, func(o guest.Mount) bool { return o.Device == device })
-		if device != "" && m.Content != "" && !mounted && (listed[m] || m.To != m.From) {
+		if _, kept := keptPartition(m.To); device != "" && !kept && m.Content != "" && !mounted && (listed[m] || m.To != m.From) {
 			b.out.Checks = append(b.out.Checks, guest.Mount{Device: device, At: clean(m.Mount), Content: m.Content})
 		}
 	}
@@ -222,9 +239,12 @@ func fixed(pattern string) string {
 }
 
 // applianceName is the device of a place in the appliance: "vg0/root" is
-// /dev/vg0/root, a disk's address a whole disk. Of a kept disk's partitions
-// there is none.
+// /dev/vg0/root, a disk's address a whole disk, "scsi0:1 partition 2" a partition
+// of a disk that is kept.
 func applianceName(place string) string {
+	if name, ok := keptPartition(place); ok {
+		return name
+	}
 	switch {
 	case place == "" || strings.Contains(place, " "):
 		return ""
@@ -232,4 +252,10 @@ func applianceName(place string) string {
 		return "/dev/" + place
 	}
 	return "disk:" + place
+}
+
+// keptPartition names a partition of a disk that is kept.
+func keptPartition(place string) (device string, ok bool) {
+	disk, number, ok := strings.Cut(place, " partition ")
+	return "disk:" + disk + "#" + number, ok
 }

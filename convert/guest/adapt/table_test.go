@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/conf"
 )
 
@@ -277,5 +279,53 @@ func TestMounts(t *testing.T) {
 				t.Errorf("checks (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestKept: what the conversion needs of a disk that is kept is mounted from
+// there, and what it can't find stops it.
+func TestKept(t *testing.T) {
+	fstab := "UUID=aa / ext4 defaults 0 1\nUUID=bb /var ext4 defaults 0 2\nUUID=cc /srv ext4 defaults 0 2\ntmpfs /tmp tmpfs defaults 0 0\n"
+	moves := []layout.Move{
+		{Content: "ext4", Mount: "/", UUID: "aa", From: "scsi0:0 partition 1", To: "vg/root"},
+		{Content: "ext4", Mount: "/var", UUID: "bb", From: "scsi0:1 partition 2", To: "scsi0:1 partition 2"},
+		{Content: "ext4", Mount: "/srv", UUID: "cc", From: "scsi0:1 partition 3", To: "scsi0:1 partition 3"},
+	}
+	disks := []guest.DiskLayout{
+		{Address: "scsi0:0", Partitions: []guest.Partition{{Number: 1, UUID: "aa", Mount: "/"}}},
+		{Address: "scsi0:1", Partitions: []guest.Partition{{Number: 2, UUID: "bb", Mount: "/var"}, {Number: 3, UUID: "cc", Mount: "/srv"}}},
+	}
+	in := Input{
+		Guest:  guest.Guest{Root: "scsi0:0 partition 1", Disks: disks, Config: guest.Config{Files: map[string]guest.File{"/etc/fstab": {Text: fstab}}}},
+		Layout: layout.Layout{Kind: layout.LVM, Moves: moves},
+	}
+	b := &builder{in: in, g: in.Guest, c: in.Guest.Config, places: newPlaces(in)}
+	b.mounts()
+	want := []guest.Mount{{Device: "/dev/vg/root", At: "/", Content: "ext4"}, {Device: "disk:scsi0:1#2", At: "/var", Content: "ext4"}}
+	if diff := cmp.Diff(want, b.out.Mounts); diff != "" || len(b.out.Checks) > 0 || len(b.concerns) > 0 {
+		t.Errorf("mounts (-want +got):\n%s\nchecks %v, concerns %v; want none", diff, b.out.Checks, b.concerns)
+	}
+	in.Layout.Moves = moves[:1]
+	b = &builder{in: in, g: in.Guest, c: in.Guest.Config, places: newPlaces(in)}
+	b.mounts()
+	if len(b.concerns) != 1 || b.concerns[0].Severity != ledger.Blocker || b.concerns[0].Subject != "/var" {
+		t.Errorf("without a place for /var: %+v; want a blocker about it alone", b.concerns)
+	}
+}
+
+// TestTwins: a name isn't replaced by a UUID that a clone has as well.
+func TestTwins(t *testing.T) {
+	for uuids, want := range map[[2]string]string{{"Aa", "bb"}: "UUID=Aa", {"Aa", "aA"}: ""} {
+		disks := make([]guest.DiskLayout, 2)
+		for i, uuid := range uuids {
+			disks[i] = guest.DiskLayout{Table: "none", Partitions: []guest.Partition{{Content: "ext4", UUID: uuid, Mount: fmt.Sprint("/", i)}}}
+		}
+		p := newPlaces(Input{Guest: guest.Guest{Disks: disks}})
+		if got := p.stable(&layout.Move{UUID: uuids[0], To: "scsi0:0", From: "scsi0:0"}); got != want {
+			t.Errorf("stable beside %s = %q, want %q", uuids[1], got, want)
+		}
+		if got := p.foretold("/0"); got != want {
+			t.Errorf("foretold beside %s = %q, want %q", uuids[1], got, want)
+		}
 	}
 }
