@@ -551,25 +551,32 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
+// createRunning begins the run of a VM that is on, and that the run shuts down.
+func (w *world) createRunning() *Journal {
+	w.t.Helper()
+	w.host.VMs[0].Power = inventory.PoweredOn
+	o := w.options()
+	o.Shutdown = "ssh"
+	facts, err := Gather(w.t.Context(), w.effects(), Source{}, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := New(facts, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	j, err := w.state().Create(p.Job(0), NewRun())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
 // TestRestarted: a VM that the run shut down, and that was started and stopped
 // again before the resume, is not finished as if nothing had been.
 func TestRestarted(t *testing.T) {
 	w := newWorld(t)
-	w.host.VMs[0].Power = inventory.PoweredOn
-	o := w.options()
-	o.Shutdown = "ssh"
-	facts, err := Gather(t.Context(), w.effects(), Source{}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := New(facts, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := w.state().Create(p.Job(0), NewRun())
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := w.createRunning()
 	w.tick = func(what string) error {
 		if what == "read" {
 			return errRead
@@ -582,7 +589,7 @@ func TestRestarted(t *testing.T) {
 	w.tick = func(string) error { return nil }
 	w.host.VMs[0].Disks = slices.Clone(w.host.VMs[0].Disks)
 	w.host.VMs[0].Disks[0].ContentID = "beef"
-	err, _ = w.apply(t.Context(), w.open())
+	err, _ := w.apply(t.Context(), w.open())
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "was started or changed") {
 		t.Errorf("resume of a VM that ran in between = %v", err)
 	}
@@ -716,21 +723,7 @@ func TestShutdownOfChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.host.VMs[0].Power = inventory.PoweredOn
-			o := w.options()
-			o.Shutdown = "ssh"
-			facts, err := Gather(t.Context(), w.effects(), Source{}, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := New(facts, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			j, err := w.state().Create(p.Job(0), NewRun())
-			if err != nil {
-				t.Fatal(err)
-			}
+			j := w.createRunning()
 			vm := w.vm()
 			vm.Power = inventory.PoweredOn
 			change(&vm)

@@ -164,14 +164,8 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	if err != nil {
 		return v, err
 	}
-	opts := domain.Options{
-		Name: v.Name, HostMHz: f.Host.CPUMHz, VirtType: p.Target.VirtType, Network: p.Network,
-		Guest: converted,
-	}
-	if lay.Boot != nil {
-		opts.BIOS, opts.BootDisk = lay.Boot.UEFI, lay.Boot.Disk
-	}
-	opts.OnlyDisks = v.onlyDisks()
+	opts := v.domainOptions(f.Host, converted)
+	opts.VirtType, opts.Network = p.Target.VirtType, p.Network
 	for i, d := range vm.Disks {
 		v.addDisk(d, vols[i], f)
 		opts.Disks = append(opts.Disks, domain.Disk{
@@ -190,6 +184,15 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
 	v.Concerns = append(v.Concerns, concerns(vm, &v, f, o)...)
 	v.Steps = steps(vm, &v, f, o)
 	return v, nil
+}
+
+// domainOptions are those of a domain's that the plan of the guest decides.
+func (v *VMPlan) domainOptions(h *inventory.Host, converted guest.Guest) domain.Options {
+	o := domain.Options{Name: v.Name, HostMHz: h.CPUMHz, Guest: converted, OnlyDisks: v.onlyDisks()}
+	if boot := v.Layout.Boot; boot != nil {
+		o.BIOS, o.BootDisk = boot.UEFI, boot.Disk
+	}
+	return o
 }
 
 // addDisk plans one disk's volume.

@@ -96,10 +96,9 @@ func (f *Facts) unfit(vm *inventory.VM, l layout.Layout, o Options) layout.Reaso
 func (v *VMPlan) foreseenBus(h *inventory.Host) string {
 	conv, _, _ := v.conversion()
 	v.Conversion = &conv
-	o := domain.Options{
-		Name: domain.Name(v.Source.Name), VirtType: "kvm", Guest: v.converted(&conv), OnlyDisks: v.onlyDisks(),
-		BIOS: v.Layout.Boot.UEFI, BootDisk: v.Layout.Boot.Disk,
-	}
+	v.Name = domain.Name(v.Source.Name)
+	o := v.domainOptions(h, v.converted(&conv))
+	o.VirtType = "kvm"
 	for _, d := range v.Source.Disks {
 		at := "/" + d.Address() // any path that is its own
 		v.Disks = append(v.Disks, Disk{Address: d.Address(), Volume: host.Volume{Path: at}})
