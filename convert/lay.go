@@ -183,6 +183,7 @@ func askPackages(ctx context.Context, guests Guests, v *VMPlan) GuestFacts {
 func (v *VMPlan) planGuest(f *Facts) guest.Guest {
 	v.layoutConcerns()
 	if !v.relaid() {
+		v.Concerns = append(v.Concerns, adapt.NICDrivers(v.Guest)...)
 		return v.Guest
 	}
 	conv, entries, concerns := v.conversion()

@@ -182,7 +182,7 @@ func (b *builder) cmdline() (rest, mode string) {
 			} else {
 				dropped = append(dropped, w)
 			}
-		case key == "rd.lvm.lv" && b.family.dracut:
+		case b.family.dracut && (key == "rd.lvm.lv" || key == "rd_NO_LVM" || w == "rd.lvm=0" || w == "rd.lvm=no"): // see activate
 		default:
 			keep = append(keep, w)
 		}
