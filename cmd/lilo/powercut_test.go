@@ -330,11 +330,11 @@ func (p *past) boot(t *testing.T, dir string) {
 		count int
 		want  string
 	}{
-		{"before anything", 0, "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 map=old"},
-		{"before sector 0", sector0, "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 map=old"},
-		{"after sector 0", sector0 + 1, "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 map=new"},
-		{"with a one-shot line", p.marks["oneshot"], "BOOT_IMAGE=LinuxOLD console=ttyS0 panic=-1 map=new one=shot"},
-		{"at the end", len(p.window), "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 map=new"},
+		{"before anything", 0, "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 no_timer_check map=old"},
+		{"before sector 0", sector0, "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 no_timer_check map=old"},
+		{"after sector 0", sector0 + 1, "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 no_timer_check map=new"},
+		{"with a one-shot line", p.marks["oneshot"], "BOOT_IMAGE=LinuxOLD console=ttyS0 panic=-1 no_timer_check map=new one=shot"},
+		{"at the end", len(p.window), "auto BOOT_IMAGE=Linux console=ttyS0 panic=-1 no_timer_check map=new"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			disk := filepath.Join(dir, "cut")
@@ -354,7 +354,7 @@ func (p *past) boot(t *testing.T, dir string) {
 func bootDisk(t *testing.T, disk, bus, want string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), script("boot.sh"), disk, "--bus", bus, "--nic", "none",
-		"--memory", "512", "--timeout", "240", "--expect", want).CombinedOutput()
+		"--memory", "512", "--timeout", "1200", "--expect", want).CombinedOutput()
 	if err != nil {
 		t.Fatalf("boot.sh: %v\n%s", err, out)
 	}
