@@ -28,6 +28,8 @@ make_disks() {
 	layout debian-two-vg volumes debian-two:2 debian-two_1:1
 	mv root/boot boot
 	mkdir root/boot
+	# Either disk may be the kernel's sda: GRUB goes where /boot is.
+	sed -i "s|/dev/sda|\"\$(blkid -U $(uuid 2) \| tr -d 0-9)\"|" root/sbin/install-grub
 	# shellcheck disable=SC2046 # two words
 	ext ext4 boot.img "$(size $(partition debian-two 1))" "$(uuid 2)" boot
 	into_partition boot.img debian-two 1
