@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: scripts/guest-debian.sh [--disks] [NAME]... | all
+# Usage: scripts/guest-debian.sh [NAME]... | all
 #
 # Builds Debian guests that demo and tests migrate (default: debian), a few at a
 # time, and prints their directories:
@@ -13,11 +13,12 @@
 #   debian-two     Debian 12, a volume group over two disks, root on both
 #   debian-uefi    Debian 12, GPT, UEFI, ext4 root and swap in partitions
 #
-# Each is as the installer would leave it on ESXi, but without documentation and
-# recommended packages: GRUB installed by its own grub-install, an initrd with
-# every driver, sshd, a static address on ens192 in /etc/network/interfaces,
-# consoles on the screen and on ttyS0. But kernel, initrd and systemd wait longer
-# than they do there, as emulation is slow. Log in as root with the password "esxodus".
+# Each is as the installer would leave it on ESXi, but without documentation,
+# recommended packages and drivers of other hardware: GRUB installed by its own
+# grub-install, an initrd with every driver that is left, sshd, a static address
+# on ens192 in /etc/network/interfaces, consoles on the screen and on ttyS0. But
+# kernel, initrd and systemd wait longer than they do there, as emulation is slow,
+# and mitigations are off. Log in as root with the password "esxodus".
 # scripts/guests/NAME.sh says what is in each.
 #
 #   NAME.vmdk        descriptor, as ESXi writes it
@@ -25,10 +26,8 @@
 #   vm.json          the virtual machine around it, for fixtures/esxi
 #
 # A guest is published only when it has booted to its login on the controllers
-# that ESXi presents. With --disks it ends before that: building may be slow, but
-# Debian's initrd gives up on its root after 30 s, so a boot can't be left to
-# whatever processor time other work leaves. Needs root, for the ownership of the files; and loop
-# devices, for all but debian and debian-uefi.
+# that ESXi presents. Needs root, for the ownership of the files; and loop devices,
+# for all but debian and debian-uefi.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -93,17 +92,11 @@ guest() (
 	key=$(digest "$here/guest-build.sh" "$here/guest-disk.sh" "$here/debian-root.sh" "$here/initrd.sh" \
 		"$here/kernel.sh" "$here/guests/$name.sh")
 	cached "disks/$name" "$key" build_disks
-	[ "$kind" = guests ] || return 0
 	built=$(readlink -f "$cache/disks/$name")
 	cached "proofs/$name" "$key" prove
 	cached "guests/$name" "$key$(digest "$here/guest-debian.sh" "$here/vmdk.sh")" wrap
 )
 
-kind=guests
-[ "${1-}" != --disks ] || {
-	kind=disks
-	shift
-}
 [ $# -gt 0 ] || set -- debian
 [ "$*" != all ] || set -- debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi
 for name; do
@@ -135,5 +128,5 @@ while [ $# -gt 0 ]; do
 	[ -z "$failed" ] || exit 1
 done
 for name in $guests; do
-	readlink -f "$cache/$kind/$name"
+	readlink -f "$cache/guests/$name"
 done

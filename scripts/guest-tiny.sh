@@ -97,7 +97,7 @@ make_root() {
 make_disk() {
 	mkdir -p root/boot/grub
 	cat >root/boot/grub/grub.cfg <<-END
-		linux /boot/vmlinuz root=UUID=$root_uuid ro console=tty0 console=ttyS0,115200 quiet no_timer_check
+		linux /boot/vmlinuz root=UUID=$root_uuid ro console=tty0 console=ttyS0,115200 quiet no_timer_check mitigations=off
 		initrd /boot/initrd.img
 		boot
 	END

@@ -67,11 +67,11 @@ config() {
 device=/dev/vgt/boot
 if [ "$fs" = plain ]; then
 	device=$disk
-	mkfs.ext4 -q -b 4096 "$disk" 120000 # not up to the marks
+	mkfs.ext4 -q -b 4096 "$disk" 32000 # not up to the marks
 else
 	pvcreate -qy "$disk"
 	vgcreate -qy vgt "$disk"
-	lvcreate -qy -L 440m -n boot vgt
+	lvcreate -qy -l 100%FREE -n boot vgt
 	mkfs -t "$fs" "$device"
 fi
 mount "$device" /mnt
@@ -105,7 +105,9 @@ END
 truncate -s 128M "$work/payload.img"
 mke2fs -q -t ext4 -O ^has_journal -d "$work/payload" "$work/payload.img"
 rm -f "$out/disk" "$out/log"
-truncate -s 512M "$out/disk"
+size=128M
+[ "$fs" != xfs ] || size=384M # mkfs.xfs makes none below 300
+truncate -s "$size" "$out/disk"
 : >"$out/log"
 timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 -smp 2 \
 	-nodefaults -no-reboot -display none -nic none -serial "file:$out/console" \
@@ -113,7 +115,7 @@ timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m
 	-chardev "file,id=output,path=$out/output" -device virtserialport,chardev=output,name=output \
 	-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,name=status \
 	-kernel "$kernel/vmlinux" -initrd "$lab/initrd.img" \
-	-append 'console=ttyS0 quiet panic=-1 no_timer_check root=LABEL=lab-root rw init=/sbin/lab-init' \
+	-append 'console=ttyS0 quiet panic=-1 no_timer_check mitigations=off root=LABEL=lab-root rw init=/sbin/lab-init' \
 	-drive "if=none,id=root,format=raw,snapshot=on,file=$lab/root.img" -device virtio-blk-pci,drive=root,serial=root \
 	-drive "if=none,id=payload,format=raw,cache=unsafe,file=$work/payload.img" -device virtio-blk-pci,drive=payload,serial=payload \
 	-blockdev "driver=file,node-name=disk,filename=$out/disk" -blockdev "driver=file,node-name=log,filename=$out/log" \

@@ -12,25 +12,39 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 cd "$here/.."
 
+# lab PACKAGE ARG... runs a package's tests in a lab. A test that hangs is ended
+# from within, with all stacks shown, before the lab is.
+lab() {
+	l_package=$1
+	shift
+	l_start=$(date +%s)
+	"$here/lab" test "$l_package" --timeout 3000 "$@" -timeout 40m || return 1
+	say "lab: $l_package: $(($(date +%s) - l_start)) s"
+}
+
 # labs runs the tests that need device-mapper, in two labs at a time: that of
 # lilo takes almost as long as the others together.
 labs() {
 	l_log=$(mktemp) l_failed=''
-	"$here/lab" test ./cmd/lilo --timeout 5400 --disk 600M --disk 600M -run TestLab >"$l_log" 2>&1 &
+	lab ./cmd/lilo --disk 600M --disk 600M -run TestLab >"$l_log" 2>&1 &
 	l_lilo=$!
-	trap 'kill "$l_lilo" 2>/dev/null || :; rm -f "$l_log"' EXIT
+	trap 'kill "$l_lilo" 2>/dev/null || :; cat "$l_log"; rm -f "$l_log"' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
-	"$here/lab" test ./convert/host --timeout 5400 -run TestLVM || l_failed=1
-	"$here/lab" test ./cmd/esxodus --timeout 5400 --memory 2048 -run TestLVM || l_failed=1
+	lab ./convert/host -run TestLVM || l_failed=1
+	lab ./cmd/esxodus --memory 2048 -run TestLVM || l_failed=1
 	wait "$l_lilo" || l_failed=1
-	cat "$l_log"
 	[ -z "$l_failed" ]
 }
 
 # shellcheck disable=SC2317 # called by the trap
 finish() {
-	[ -z "$labs" ] || kill -- "-$labs" 2>/dev/null || :
+	if [ -n "$labs" ]; then
+		kill -- "-$labs" 2>/dev/null || :
+		wait "$labs" || :
+		say 'the tests in the lab were not at their end; so far they said:'
+		cat "$log" >&2
+	fi
 	rm -f "$log"
 }
 
@@ -65,7 +79,6 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-"$go" vet -tags libvirt_dlopen ./...
 setsid "$here/test.sh" labs >"$log" 2>&1 &
 labs=$!
 "$go" test -count=1 -timeout 2h -tags libvirt_dlopen ./... || failed=1
