@@ -133,18 +133,14 @@ golang() {
 	"$here/go.sh" --check >/dev/null
 }
 
-# install_lint compiles it without optimization, all but the standard library,
-# which the project's own build has need of too: that saves a minute more than the
-# slower linter costs.
 install_lint() {
 	mkdir bin
-	GOBIN=$PWD/bin GOFLAGS='' "$here/go.sh" install '-gcflags=all=-N -l' -gcflags=std= \
-		-ldflags='-s -w' "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$lint_version"
+	GOBIN=$PWD/bin GOFLAGS='' "$here/go.sh" install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$lint_version"
 }
 
 linter() {
 	[ "$target" = lint ] || return 0
-	cached golangci-lint "$lint_version-N" install_lint
+	cached golangci-lint "$lint_version" install_lint
 }
 
 daemon() {

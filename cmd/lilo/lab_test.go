@@ -472,19 +472,7 @@ func TestLabLock(t *testing.T) {
 	conf := furnish(t, dir)
 	mustLilo(t, "-C", conf)
 	release := holdLock(t, "/run/lock/lvm/V_vgt")
-	said := &watched{text: fmt.Sprintf("waiting for LVM's lock of vgt, held by process %d ", os.Getpid()), seen: make(chan struct{})}
-	cmd := liloCommand(t.Context(), "-C", conf)
-	cmd.Stderr = said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-said.seen:
-	case err := <-ended:
-		t.Fatalf("lilo ended (%v) and said %q; want it to wait for the lock, and to say so", err, said)
-	}
+	said, ended := waitingLilo(t, fmt.Sprintf("waiting for LVM's lock of vgt, held by process %d ", os.Getpid()), "-C", conf)
 	select {
 	case err := <-ended:
 		t.Fatalf("lilo ended (%v) while the lock was held; it said %q", err, said)
@@ -533,6 +521,26 @@ func holdLock(t *testing.T, path string) (release func()) {
 	release = func() { _ = f.Close() }
 	t.Cleanup(release) // or LVM would wait for it when the disks are wiped
 	return release
+}
+
+// waitingLilo starts a lilo that has to wait for something, and to say so; ended
+// tells how it ended.
+func waitingLilo(t *testing.T, text string, args ...string) (said *watched, ended <-chan error) {
+	t.Helper()
+	said = &watched{text: text, seen: make(chan struct{})}
+	cmd := liloCommand(t.Context(), args...)
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := make(chan error, 1)
+	go func() { end <- cmd.Wait() }()
+	select {
+	case <-said.seen:
+	case err := <-end:
+		t.Fatalf("lilo %q ended (%v) and said %q; want it to wait and to say %q", args, err, said, text)
+	}
+	return said, end
 }
 
 // watched is what lilo says: seen is closed once the text is in it.

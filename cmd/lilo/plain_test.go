@@ -221,19 +221,7 @@ func TestOneShotAlone(t *testing.T) {
 	if r := runLilo(t, "-C", conf, "-t", "-R", "nix"); r.code != exitError || !strings.Contains(r.err, "-R nix: no image has this label") {
 		t.Errorf("lilo -t -R nix: %+v", r)
 	}
-	said := &watched{text: "Warning: waiting for another lilo, held by process ", seen: make(chan struct{})}
-	cmd := liloCommand(t.Context(), "-C", conf, "-w", "-R", "Linux", "single")
-	cmd.Stderr = said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-said.seen:
-	case err := <-ended:
-		t.Fatalf("lilo -R ended (%v) and said %q; want it to wait for the other one", err, said)
-	}
+	said, ended := waitingLilo(t, "Warning: waiting for another lilo, held by process ", "-C", conf, "-w", "-R", "Linux", "single")
 	if r := mustLilo(t, "-C", conf, "-q"); r.out != "Linux  *\n" {
 		t.Errorf("lilo -q while lilo -R waits: %q", r.out)
 	}

@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
+
+	"esxodus/disk/lvm"
 )
 
 // LVM makes volumes as linear logical volumes of a volume group. The run's id
@@ -208,37 +208,19 @@ func (l LVM) owns(v Volume) error {
 // tag is the LVM tag of what a run made.
 func tag(run string) string { return "esxodus_" + run }
 
-var lvmName = regexp.MustCompile(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`)
-
 func checkVG(name string) error {
-	if !lvmName.MatchString(name) || name == "." || name == ".." || len(name) > 127 {
+	if !lvm.ValidName(name) {
 		return fmt.Errorf("volume group %q: want letters, digits and _ + . - (not first)", name)
 	}
 	return nil
 }
 
-// checkLV keeps to lvm(8), "Valid names".
 func checkLV(name string) error {
-	if !lvmName.MatchString(name) || name == "." || name == ".." || len(name) > maxName {
+	if !lvm.ValidName(name) || len(name) > maxName {
 		return fmt.Errorf("logical volume %q: want up to %d letters, digits and _ + . - (not first)", name, maxName)
 	}
-	for _, p := range []string{"snapshot", "pvmove"} {
-		if strings.HasPrefix(name, p) {
-			return fmt.Errorf("logical volume %q: LVM keeps names that begin with %s for itself", name, p)
-		}
-	}
-	for _, s := range reserved() {
-		if strings.Contains(name, s) {
-			return fmt.Errorf("logical volume %q: LVM keeps names with %s for itself", name, s)
-		}
+	if part := lvm.Reserved(name); part != "" {
+		return fmt.Errorf("logical volume %q: LVM keeps names with %s for itself", name, part)
 	}
 	return nil
-}
-
-// reserved lists what may stand nowhere in a logical volume's name.
-func reserved() []string {
-	return []string{
-		"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare",
-		"_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
+	"esxodus/disk/lvm"
 	"esxodus/disk/part"
 )
 
@@ -398,7 +399,7 @@ func verifyGroup(t *testing.T, l Layout, g Group) {
 	t.Helper()
 	names := map[string]bool{}
 	for _, v := range g.Volumes {
-		if names[v.Name] || !validName(v.Name) || reserved(v.Name) {
+		if names[v.Name] || !lvm.ValidName(v.Name) || lvm.Reserved(v.Name) != "" {
 			t.Errorf("%s: name %q", g.Name, v.Name)
 		}
 		names[v.Name] = true

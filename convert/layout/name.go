@@ -4,10 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/disk/lvm"
 )
 
 // device is the path of "group/volume" by the device mapper's name.
@@ -28,16 +28,9 @@ const (
 )
 
 var (
-	lvmName = regexp.MustCompile(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`)
 	lvmUUID = regexp.MustCompile(`^[0-9A-Za-z!#]{6}(-[0-9A-Za-z!#]{4}){5}-[0-9A-Za-z!#]{6}$`)
 	foreign = regexp.MustCompile(`[^A-Za-z0-9_+.]+`)
 )
-
-// validName reports whether LVM takes a name (lvm(8), "Valid names"), of a
-// volume or of a group.
-func validName(s string) bool {
-	return lvmName.MatchString(s) && s != "." && s != ".." && len(s) <= 127
-}
 
 // word makes a word for a name out of what a guest wrote: runs of what LVM
 // doesn't take become one hyphen each. It may be empty.
@@ -70,23 +63,10 @@ func volumeName(group, mount string, partition int, taken map[string]bool) strin
 	if mount == "/" {
 		base = "root"
 	}
-	if base == "" || reserved(base) || len(device(group+"/"+base)) > maxDevice {
+	if base == "" || lvm.Reserved(base) != "" || len(device(group+"/"+base)) > maxDevice {
 		base = fmt.Sprintf("part%d", partition)
 	}
 	return unique(base, taken)
-}
-
-// reserved reports whether LVM keeps a logical volume's name for itself.
-func reserved(name string) bool {
-	for _, p := range []string{"snapshot", "pvmove"} {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	return slices.ContainsFunc([]string{
-		"_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare",
-		"_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
-	}, func(s string) bool { return strings.Contains(name, s) })
 }
 
 // unique appends the first number from 2 on that makes a name new.

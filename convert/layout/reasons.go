@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/disk/lvm"
 	"esxodus/disk/part"
 )
 
@@ -229,7 +230,7 @@ func (p *planner) ofGroup(g *guest.Group) []Reason {
 			same++
 		}
 	}
-	r.add(!validName(g.Name), "has a name that LVM doesn't take")
+	r.add(!lvm.ValidName(g.Name), "has a name that LVM doesn't take")
 	r.add(!lvmUUID.MatchString(g.UUID), "has no UUID of LVM's form")
 	r.add(same > 1, "is there %d times under this name", same)
 	r.curable(is("EXPORTED"), "vgimport in the guest makes it usable", "is exported")
@@ -246,7 +247,7 @@ func (p *planner) ofGroup(g *guest.Group) []Reason {
 	}
 	for i := range g.LVs {
 		lv := &g.LVs[i]
-		r.add(!validName(lv.Name), "has a logical volume of the name %q", lv.Name)
+		r.add(!lvm.ValidName(lv.Name), "has a logical volume of the name %q", lv.Name)
 		r.add(!p.fits(g, lv), "has a logical volume %s that leaves its physical volumes", lv.Name)
 		r.curable(strings.HasPrefix(lv.Name, "pvmove"), "let it end, or abort it (pvmove --abort)", "is in the middle of a pvmove")
 	}

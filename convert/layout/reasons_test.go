@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
+	"esxodus/disk/lvm"
 	"esxodus/disk/part"
 )
 
@@ -267,7 +268,7 @@ func TestNames(t *testing.T) {
 		{"taken", "", "taken-vg3"},
 	} {
 		got := groupName(tt.host, tt.domain, map[string]bool{"taken-vg": true, "taken-vg2": true})
-		if got != tt.want || !validName(got) {
+		if got != tt.want || !lvm.ValidName(got) {
 			t.Errorf("groupName(%q, %q) = %q; want %q", tt.host, tt.domain, got, tt.want)
 		}
 	}
@@ -286,7 +287,7 @@ func TestNames(t *testing.T) {
 		{"g", "/..", "part5"},
 	} {
 		got := volumeName(tt.group, tt.mount, 5, map[string]bool{"swap": true})
-		if got != tt.want || !validName(got) || reserved(got) {
+		if got != tt.want || !lvm.ValidName(got) || lvm.Reserved(got) != "" {
 			t.Errorf("volumeName(%q, %q) = %q; want %q", tt.group, tt.mount, got, tt.want)
 		}
 	}

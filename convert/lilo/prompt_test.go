@@ -261,35 +261,34 @@ func TestTime(t *testing.T) {
 	})
 	t.Run("password in time", func(t *testing.T) {
 		t.Parallel()
-		d, m := bootable(t)
-		m.Timeout = 40
-		p, err := NewPassword("x", strings.NewReader("0123456789abcdef"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Images[0].Password = p
-		d.install(t, m, true)
-		vm := hardware{}.boot(t, d.save(t))
-		vm.expect("Password of Linux: ")
+		d, m, vm := asksPassword(t, "x", 40)
 		vm.expect("No password was typed in time.\nboot: ")
 		vm.send("LinuxOLD\r")
 		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
 	})
 	t.Run("a key ends the password's timeout", func(t *testing.T) {
 		t.Parallel()
-		d, m := bootable(t)
-		m.Timeout = 100
-		p, err := NewPassword("open sesame", strings.NewReader("0123456789abcdef"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Images[0].Password = p
-		d.install(t, m, true)
-		vm := hardware{}.boot(t, d.save(t))
-		vm.expect("Password of Linux: ")
+		d, m, vm := asksPassword(t, "open sesame", 100)
 		vm.send("o")
 		time.Sleep(11 * time.Second)
 		vm.send("pen sesame\r")
 		vm.starts(d, m, autoLinux)
 	})
+}
+
+// asksPassword boots a menu whose default image wants a password, to where it
+// asks for it.
+func asksPassword(t *testing.T, password string, timeout int) (*testDisk, *Menu, *machine) {
+	t.Helper()
+	d, m := bootable(t)
+	m.Timeout = timeout
+	p, err := NewPassword(password, strings.NewReader("0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Images[0].Password = p
+	d.install(t, m, true)
+	vm := hardware{}.boot(t, d.save(t))
+	vm.expect("Password of Linux: ")
+	return d, m, vm
 }
