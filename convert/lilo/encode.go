@@ -309,8 +309,9 @@ func (e *encoder) kernel(b []byte, img *Image, open Open) (err error) {
 	if s.Size >= f.Size {
 		return fmt.Errorf("%w: %d bytes are less than its setup code", ErrKernel, f.Size)
 	}
-	if n := len(img.Label) + len("auto BOOT_IMAGE= ") + len(img.Cmdline); n > int(s.CmdlineMax) {
-		return fmt.Errorf("command line of %d bytes with BOOT_IMAGE=: this kernel takes %d", n, s.CmdlineMax)
+	room := min(int(s.CmdlineMax), MaxCmdline) // the loader has no more
+	if n := len(img.Label) + len("auto BOOT_IMAGE= ") + len(img.Cmdline); n > room {
+		return fmt.Errorf("command line of %d bytes with BOOT_IMAGE=: this kernel takes %d", n, room)
 	}
 	rest, err := sumReader(io.MultiReader(bytes.NewReader(head[s.Size:]), r), f.Size-s.Size)
 	if err != nil {

@@ -129,6 +129,24 @@ func TestOneShot(t *testing.T) {
 	}
 }
 
+// TestFallbackOfTheNext has an image damaged: the one that boots instead has its
+// own fallback.
+func TestFallbackOfTheNext(t *testing.T) {
+	t.Parallel()
+	d, m := bootable(t)
+	m.Images[0].Fallback, m.Images[1].Fallback = "LinuxOLD", "Linux panic"
+	_, lbas := d.install(t, m, true)
+	d.bytes[(m.Images[0].Kernel.Runs[3].LBA+7)*SectorSize] ^= 1
+	disk := d.save(t)
+	vm := hardware{}.boot(t, disk)
+	vm.expect("Booting the next image instead.")
+	vm.starts(d, m, autoOld)
+	vm.stop()
+	if got := menuOf(t, disk, lbas); got.OneShot != "Linux panic" || got.OneShotTyped {
+		t.Errorf("the line is %q, typed: %v; want LinuxOLD's fallback, of root's making", got.OneShot, got.OneShotTyped)
+	}
+}
+
 // TestOneShotOfALockedDisk can't erase the line, so it must not be used: it
 // would be used for ever.
 func TestOneShotOfALockedDisk(t *testing.T) {

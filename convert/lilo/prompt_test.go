@@ -247,6 +247,32 @@ func TestTime(t *testing.T) {
 		vm.send("LinuxOLD\r")
 		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
 	})
+	t.Run("Enter as CR LF during the delay", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		m.Delay = 300
+		d.install(t, m, true)
+		vm := hardware{}.boot(t, d.save(t))
+		vm.expect("LILO ")
+		vm.send("\r\n")
+		vm.expect("boot: ")
+		vm.send("LinuxOLD\r")
+		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
+	})
+	t.Run("CR LF and CR NUL end no timeout but their own", func(t *testing.T) {
+		t.Parallel()
+		d, m := bootable(t)
+		m.Prompt, m.Timeout = true, 300
+		d.install(t, m, true)
+		vm := hardware{}.boot(t, d.save(t))
+		for _, enter := range []string{"\r\n", "\r\x00"} {
+			vm.expect("boot: ")
+			vm.send("Windows" + enter)
+			vm.expect("No image is called Windows.")
+		}
+		vm.expect("boot: ")
+		vm.starts(d, m, autoLinux)
+	})
 	t.Run("Shift during the delay", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)

@@ -107,8 +107,7 @@ idle:	sti
 	mov	eax, [0x46c]
 	sub	eax, [clock]
 	jae	.today
-	xor	eax, eax		; midnight: the clock starts at 0
-	mov	[clock], eax
+	add	eax, 0x1800b0		; midnight: the clock starts at 0
 .today:	cmp	[limit], eax
 	jbe	.over
 .go:	clc
@@ -342,10 +341,10 @@ dot:	add	[progress], ax
 	test	byte [progress + 1], 0x10
 	jz	.done
 	and	word [progress], 0xfff
-	push	ax
+	pushad				; a screen's BIOS may use all of them
 	mov	al, '.'
 	call	putc
-	pop	ax
+	popad
 .done:	ret
 
 ; unreal makes all of 4 GiB addressable by 32-bit registers, with interrupts
@@ -437,6 +436,8 @@ lost:	say	10, "The boot map "
 	call	why
 	say	10, "It was moved or damaged. Start a rescue system, mount the root file", 10, "system (and /boot) below /mnt and run: lilo -v -r /mnt", 10
 restart:
+	call	poll			; those that were pressed before don't count
+	jnz	restart
 	say	"Press a key to restart.", 10
 	xor	ax, ax
 	call	start_clock
