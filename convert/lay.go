@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/convert/appliance"
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
@@ -77,6 +78,9 @@ func (f *Facts) unseen(vm *inventory.VM) layout.Reason {
 func (f *Facts) unfit(vm *inventory.VM, l layout.Layout, o Options) layout.Reason {
 	if l.Kind == layout.Keep {
 		return layout.Reason{}
+	}
+	if n := len(vm.Disks); n > appliance.MaxDisks {
+		return layout.Reason{Why: fmt.Sprintf("it has %d disks, and the appliance in which guests are converted takes %d", n, appliance.MaxDisks)}
 	}
 	if why := f.Convertible[vm.ID].Missing; why != "" {
 		return layout.Reason{Why: why}
@@ -189,9 +193,27 @@ func (v *VMPlan) planGuest(f *Facts) guest.Guest {
 	conv, entries, concerns := v.conversion()
 	v.Conversion = &conv
 	v.Packages = f.Convertible[v.Source.ID].Packages
+	v.touchPackages()
 	v.Ledger = append(v.Ledger, entries...)
 	v.Concerns = append(v.Concerns, concerns...)
 	return v.converted(&conv)
+}
+
+// touchPackages lists files of the packages that none of the conversion's own
+// patterns covers: an upgrade of what was there already, say. apt tells no more
+// of them than their names; which files they have dpkg's list in the guest says.
+func (v *VMPlan) touchPackages() {
+	for _, p := range v.Packages.Packages {
+		doc := "/usr/share/doc/" + p.Name + "/"
+		if slices.ContainsFunc(v.Conversion.Touches, func(t guest.Touch) bool { return t.Match(doc + "copyright") }) {
+			continue
+		}
+		for _, pattern := range []string{doc, "/var/lib/dpkg/info/" + p.Name + ".*", "/var/lib/dpkg/info/" + p.Name + ":*"} {
+			v.Conversion.Touches = append(v.Conversion.Touches, guest.Touch{
+				Pattern: pattern, Reason: "files of " + p.Name + ": also all that dpkg -L " + p.Name + " lists",
+			})
+		}
+	}
 }
 
 // conversion computes what changes inside the guest.
@@ -340,7 +362,7 @@ func (v *VMPlan) packagesStep() []Step {
 	if v.Conversion == nil || size == 0 {
 		return nil
 	}
-	return []Step{{Kind: StepPackages, Text: fmt.Sprintf("get the guest's %d new package(s), %d bytes, and check their hashes", len(v.Packages.Packages), size)}}
+	return []Step{{Kind: StepPackages, Text: fmt.Sprintf("get the guest's %d package(s), %d bytes, and check their hashes", len(v.Packages.Packages), size)}}
 }
 
 // guestSteps are the steps that convert the guest, where it is converted.

@@ -8,11 +8,13 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"esxodus/convert/appliance"
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/install"
+	"esxodus/convert/packages"
 	"esxodus/inventory"
 )
 
@@ -388,5 +390,57 @@ func TestNoRoom(t *testing.T) {
 		if l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
 			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
 		}
+	}
+}
+
+// TestManyDisks: a guest with more disks than the appliance takes keeps its
+// layout, with the reason; where a new one was asked for, that is a blocker.
+func TestManyDisks(t *testing.T) {
+	for _, kind := range []layout.Kind{layout.Auto, layout.LVM} {
+		w := newWorld(t)
+		vm := &w.host.VMs[0]
+		g := debianOf(vm)
+		f := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}
+		for n := len(vm.Disks); n <= appliance.MaxDisks; n++ {
+			if l := f.lay(vm, Options{Layout: kind}); l.Kind != layout.LVM {
+				t.Fatalf("%s, %d disks: layout %s because %q; want lvm", kind, n, l.Kind, l.Reasons)
+			}
+			d := vm.Disks[1]
+			d.Bus, d.Unit = 1+n/15, n%15
+			vm.Disks = append(vm.Disks, d)
+			g.Disks = append(g.Disks, guest.DiskLayout{Address: d.Address(), Size: d.Capacity, Table: "none"})
+			f.Guests[vm.ID] = g
+		}
+		l := f.lay(vm, Options{Layout: kind})
+		want := "it has 26 disks, and the appliance in which guests are converted takes 25"
+		if l.Kind != layout.Keep || !slices.Contains(l.Reasons, want) || l.Refused != (kind == layout.LVM) || len(l.Disks) != len(vm.Disks) {
+			t.Errorf("%s: layout %s of %d disks, refused %v, because %q; want it kept: %s", kind, l.Kind, len(l.Disks), l.Refused, l.Reasons, want)
+		}
+	}
+}
+
+// TestTouchPackages: files of packages that come are told, also of those that
+// the patterns for lvm2 don't cover; dpkg's list names the rest of these.
+func TestTouchPackages(t *testing.T) {
+	w := newWorld(t)
+	vm := &w.host.VMs[0]
+	g := debianOf(vm)
+	g.Config.Packages = g.Config.Packages[:1] // no lvm2
+	set := packages.Set{Packages: []packages.Package{{Name: "libudev1", Version: "252.2", Old: "252.1", Size: 1}, {Name: "lvm2", Version: "2.03.16-2", Size: 1}}}
+	v := VMPlan{Source: *vm, Guest: g, Layout: layout.New(layout.Request{Name: vm.Name, Seed: "seed", Guest: g})}
+	v.planGuest(&Facts{Host: &w.host, Convertible: map[string]GuestFacts{vm.ID: {Packages: set}}})
+	var got []string
+	for _, touch := range v.Conversion.Touches {
+		if touch.Reason == "files of libudev1: also all that dpkg -L libudev1 lists" {
+			got = append(got, touch.Pattern)
+		} else if strings.HasPrefix(touch.Reason, "files of lvm2:") {
+			t.Errorf("lvm2 is told twice: %+v", touch)
+		}
+	}
+	if want := []string{"/usr/share/doc/libudev1/", "/var/lib/dpkg/info/libudev1.*", "/var/lib/dpkg/info/libudev1:*"}; !slices.Equal(got, want) {
+		t.Errorf("touches of libudev1 are %q; want %q", got, want)
+	}
+	if got := v.packagesStep(); len(got) != 1 || got[0].Text != "get the guest's 2 package(s), 2 bytes, and check their hashes" {
+		t.Errorf("packagesStep = %+v", got)
 	}
 }

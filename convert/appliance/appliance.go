@@ -99,9 +99,13 @@ func Start(ctx context.Context, tool Starter, disks []Disk, o Options) (*Applian
 	return a, nil
 }
 
+// MaxDisks is how many disks an appliance takes: each has a letter for its
+// label.
+const MaxDisks = 25
+
 func checkDisks(disks []Disk) error {
-	if len(disks) == 0 || len(disks) > 25 {
-		return fmt.Errorf("appliance: %d disks: want 1 to 25", len(disks))
+	if len(disks) == 0 || len(disks) > MaxDisks {
+		return fmt.Errorf("appliance: %d disks: want 1 to %d", len(disks), MaxDisks)
 	}
 	for _, d := range disks {
 		if !filepath.IsAbs(d.Path) {

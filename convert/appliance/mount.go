@@ -59,26 +59,15 @@ func (a *Appliance) Unmount(ctx context.Context) error {
 
 // FSCheck checks a file system that isn't mounted, without repairing it; a
 // journal is replayed first. content is its type as the plan has it: ext2,
-// ext3, ext4, xfs, vfat, swap. Any other is an error.
+// ext3, ext4, xfs, vfat, swap. Any other is an error. What a check finds, or
+// that it fails, is a [*CheckError].
 func (a *Appliance) FSCheck(ctx context.Context, device, content string) error {
 	dev, err := a.Device(device)
 	if err != nil {
 		return err
 	}
-	var check string
-	q := shellQuote(dev)
-	switch content {
-	case "ext2", "ext3", "ext4":
-		check = "if dumpe2fs -h " + q + " 2>/dev/null | grep -q needs_recovery; then e2fsck -p -E journal_only " + q +
-			" || [ $? -lt 4 ] || exit; fi; e2fsck -fn " + q
-	case "xfs":
-		// Only a mount replays its log.
-		check = "mkdir -p /tmp/replay && mount -t xfs -o nouuid " + q + " /tmp/replay && umount /tmp/replay && xfs_repair -n " + q
-	case "vfat":
-		check = "fsck.vfat -n " + q
-	case "swap":
-		check = "[ \"$(blkid -p -o value -s TYPE " + q + ")\" = swap ]"
-	default:
+	check := checkScript(dev, content)
+	if check == "" {
 		return fmt.Errorf("file system on %s: no check is known for %q", device, content)
 	}
 	out, code, err := a.inside(ctx, fsckLimit, check)
@@ -86,9 +75,50 @@ func (a *Appliance) FSCheck(ctx context.Context, device, content string) error {
 		return fmt.Errorf("checking %s: %w", device, err)
 	}
 	if code != 0 {
-		return fmt.Errorf("%s on %s is damaged, as its check says (status %d): %s", content, device, code, tail(out, 2000))
+		return &CheckError{Device: device, Content: content, Code: code, Out: tail(out, 2000)}
 	}
 	return nil
+}
+
+// checkScript is the shell's script that checks a file system as FSCheck does,
+// "" where no check is known.
+func checkScript(dev, content string) string {
+	q := shellQuote(dev)
+	switch content {
+	case "ext2", "ext3", "ext4":
+		return "if dumpe2fs -h " + q + " 2>/dev/null | grep -q needs_recovery; then e2fsck -p -E journal_only " + q +
+			"; c=$?; [ $c -lt 4 ] || exit $c; fi; e2fsck -fn " + q
+	case "xfs":
+		// Only a mount replays its log.
+		return "mkdir -p /tmp/replay && mount -t xfs -o nouuid " + q + " /tmp/replay && umount /tmp/replay && xfs_repair -n " + q
+	case "vfat":
+		return "fsck.vfat -n " + q
+	case "swap":
+		return "[ \"$(blkid -p -o value -s TYPE " + q + ")\" = swap ]"
+	}
+	return ""
+}
+
+// CheckError is a file system whose check found damage, or failed.
+type CheckError struct {
+	Device  string
+	Content string // the file system's type
+	Code    int    // exit status
+	Out     string // the end of what was printed
+}
+
+// notChecked is the least status by which a check says nothing of the file
+// system: e2fsck has 8 for what kept it from working (fsck(8)), mount 32, and
+// the shell 128 and more for a program that was killed. Less is damage: 4 of
+// e2fsck, 1 of xfs_repair -n and fsck.vfat -n.
+const notChecked = 8
+
+// Error gives the check's status and last words.
+func (e *CheckError) Error() string {
+	if e.Code >= notChecked {
+		return fmt.Sprintf("%s on %s: its check did not end (status %d): %s", e.Content, e.Device, e.Code, e.Out)
+	}
+	return fmt.Sprintf("%s on %s is damaged, as its check says (status %d): %s", e.Content, e.Device, e.Code, e.Out)
 }
 
 // status ends the output of what runs in the appliance, before its exit status.

@@ -15,12 +15,14 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/appliance"
 	"esxodus/convert/guest"
 )
 
 // Machine is a running appliance; [appliance.Appliance] is one.
 type Machine interface {
-	// FSCheck checks a file system that isn't mounted.
+	// FSCheck checks a file system that isn't mounted; what is wrong with it is
+	// an [*appliance.CheckError].
 	FSCheck(ctx context.Context, device, content string) error
 	// Mount mounts a file system in the guest's tree; Unmount, all of it.
 	Mount(ctx context.Context, device, at string) error
@@ -39,7 +41,8 @@ type Machine interface {
 	MkdirAll(ctx context.Context, name string) error
 	// Upload copies a file of the host into the guest's tree.
 	Upload(ctx context.Context, local, to string) error
-	// Command runs a program of the guest in its tree and returns its output.
+	// Command runs a program of the guest in its tree and returns its output; its
+	// failure is an [*appliance.CommandError].
 	Command(ctx context.Context, argv ...string) (string, error)
 	// Cover hides a file behind a script, or a directory behind an empty one,
 	// until Uncover: nothing of it reaches the disk.
@@ -102,7 +105,7 @@ func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Inp
 		do   func(context.Context) error
 	}{
 		{"checking the plan", r.checkInput},
-		{"checking file systems", r.fsck},
+		{"checking file systems", r.fsckSource},
 		{"mounting", r.mount},
 		{"comparing with the plan", r.compare},
 		{"looking for space", r.space},
@@ -186,6 +189,16 @@ func (r *run) fsck(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// fsckSource checks file systems as they came from the source. What is wrong
+// with them there can only be mended there.
+func (r *run) fsckSource(ctx context.Context) error {
+	err := r.fsck(ctx)
+	if _, ok := errors.AsType[*appliance.CheckError](err); ok {
+		return fmt.Errorf("%w: start the VM where it was, have the file system checked there (fsck), shut it down, then plan again; or plan with --layout keep", err)
+	}
+	return err
 }
 
 func (r *run) mount(ctx context.Context) error {

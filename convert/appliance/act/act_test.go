@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"esxodus/convert/appliance"
 	"esxodus/convert/guest"
 )
 
@@ -280,6 +281,9 @@ func TestApplyRefuses(t *testing.T) {
 		{"damaged", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.fsck = map[string]error{"/dev/vg/boot": errors.New("damaged")}
 		}, "guest: checking file systems: damaged"},
+		{"damaged, as its check says", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.fsck = map[string]error{"/dev/vg/boot": &appliance.CheckError{Device: "/dev/vg/boot", Content: "ext2", Code: 4, Out: "bad"}}
+		}, "guest: checking file systems: ext2 on /dev/vg/boot is damaged, as its check says (status 4): bad: start the VM where it was, have the file system checked there (fsck), shut it down, then plan again; or plan with --layout keep"},
 		{"changed", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.tree["etc/fstab"].Data = []byte("old fstab\nmore\n")
 		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
@@ -371,10 +375,10 @@ func TestApplyFails(t *testing.T) {
 		}, "guest: writing the boot map: lilo: no"},
 		{"damaged afterwards", func(f *fake, argv []string) (string, error) {
 			if argv[0] == "restorecon" {
-				f.fsck = map[string]error{"/dev/vg/root": errors.New("damaged")}
+				f.fsck = map[string]error{"/dev/vg/root": &appliance.CheckError{Device: "/dev/vg/root", Content: "ext4", Code: 4, Out: "bad"}}
 			}
 			return "", nil
-		}, "guest: checking file systems again: damaged"},
+		}, "guest: checking file systems again: ext4 on /dev/vg/root is damaged, as its check says (status 4): bad"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -401,6 +405,46 @@ func TestApplyTolerates(t *testing.T) {
 	}
 	if _, err := Apply(t.Context(), f, f.tree, whole(), wholeInput()); err != nil {
 		t.Errorf("Apply = %v; want success", err)
+	}
+}
+
+// On a guest of the RPM family packages go by rpm. What it refuses to remove
+// stays; dpkg's refusal, and an rpm that was killed, end the conversion.
+func TestApplyRPM(t *testing.T) {
+	tests := []struct {
+		name string
+		dpkg bool
+		err  error
+		note string
+		want string
+	}{
+		{"removed", false, nil, "", ""},
+		{
+			"needed", false, &appliance.CommandError{Argv: []string{"rpm", "-e", "open-vm-tools"}, Code: 1, Out: "error: Failed dependencies"},
+			"open-vm-tools stay, remove them in the guest: rpm -e open-vm-tools in the guest: exit status 1: error: Failed dependencies", "",
+		},
+		{"killed", false, &appliance.CommandError{Argv: []string{"rpm"}, Code: 137, Out: "Killed"}, "", "guest: removing packages: rpm in the guest: exit status 137: Killed"},
+		{"appliance gone", false, errors.New("no answer"), "", "guest: removing packages: no answer"},
+		{"dpkg", true, &appliance.CommandError{Argv: []string{"dpkg"}, Code: 1, Out: "no"}, "", "guest: removing packages: dpkg in the guest: exit status 1: no"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFake()
+			if !tt.dpkg {
+				delete(f.tree, dpkgStatus)
+			}
+			f.command = func(*fake, []string) (string, error) { return "", tt.err }
+			got, err := Apply(t.Context(), f, f.tree, guest.Conversion{Mounts: whole().Mounts, Remove: []string{"open-vm-tools"}}, Input{})
+			if (err == nil) != (tt.want == "") || err != nil && err.Error() != tt.want {
+				t.Errorf("Apply = %v; want %s", err, tt.want)
+			}
+			if slices.Contains(f.log, "run rpm -e open-vm-tools") == tt.dpkg {
+				t.Errorf("done: %q; want rpm -e: %v", f.log, !tt.dpkg)
+			}
+			if notes := strings.Join(got.Notes, "\n"); notes != tt.note {
+				t.Errorf("notes %q; want %q", notes, tt.note)
+			}
+		})
 	}
 }
 
@@ -491,19 +535,6 @@ func TestApplyChecks(t *testing.T) {
 				t.Errorf("notes %q; want %q", got.Notes, tt.notes)
 			}
 		})
-	}
-}
-
-// On a guest of the RPM family packages go by rpm.
-func TestApplyRPM(t *testing.T) {
-	f := newFake()
-	delete(f.tree, "var/lib/dpkg/status")
-	c := guest.Conversion{Mounts: whole().Mounts, Remove: []string{"open-vm-tools"}}
-	if _, err := Apply(t.Context(), f, f.tree, c, Input{}); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Contains(f.log, "run rpm -e open-vm-tools") {
-		t.Errorf("done: %q; want rpm -e", f.log)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"esxodus/convert/appliance"
 )
 
 // Programs of the guest that package managers' scripts call, and that must do
@@ -105,6 +107,10 @@ func (r *run) coverIfThere(ctx context.Context, name, script string) error {
 	return r.cover(ctx, name, script)
 }
 
+// killed is the least exit status of a program that a signal ended, in whatever
+// state.
+const killed = 128
+
 // dpkg is dpkg with options that keep it from asking.
 func dpkg(args ...string) []string {
 	return append([]string{"dpkg", "--force-confold", "--force-confdef", "--force-unsafe-io"}, args...)
@@ -128,7 +134,9 @@ func (r *run) install(ctx context.Context) error {
 	return err
 }
 
-// remove removes packages with their configuration.
+// remove removes packages with their configuration. Of rpm's the plan doesn't
+// know whether they are there, or needed by others (its database isn't read):
+// those that rpm refuses to remove stay, which does no harm.
 func (r *run) remove(ctx context.Context) error {
 	if len(r.c.Remove) == 0 {
 		return nil
@@ -138,6 +146,10 @@ func (r *run) remove(ctx context.Context) error {
 		argv = []string{"rpm", "-e"}
 	}
 	_, err := r.Command(ctx, append(argv, r.c.Remove...)...)
+	if refused, ok := errors.AsType[*appliance.CommandError](err); ok && !r.debian && refused.Code < killed {
+		r.note("%s stay, remove them in the guest: %v", strings.Join(r.c.Remove, ", "), err)
+		return nil
+	}
 	return err
 }
 
