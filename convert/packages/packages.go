@@ -266,6 +266,10 @@ func parseURIs(out string) (map[string]debFile, error) {
 		if len(f) == 0 {
 			continue
 		}
+		from := strings.Trim(f[0], "'")
+		if err := noSecret(from); err != nil { // before any error that quotes the line
+			return nil, err
+		}
 		if len(f) != 4 {
 			return nil, fmt.Errorf("apt-get: %.200q is not understood", line)
 		}
@@ -285,9 +289,25 @@ func parseURIs(out string) (map[string]debFile, error) {
 		if len(parts) != 3 {
 			return nil, fmt.Errorf("apt-get: file %.200q: want NAME_VERSION_ARCH.deb", name)
 		}
-		files[parts[0]+"_"+parts[1]] = debFile{from: strings.Trim(f[0], "'"), size: size, sha256: hash}
+		files[parts[0]+"_"+parts[1]] = debFile{from: from, size: size, sha256: hash}
 	}
 	return files, nil
+}
+
+// noSecret refuses an address with a password in it, as a line of sources.list
+// may have it: the address gets into the plan, which is shown, and into argv.
+// What apt finds in auth.conf stays out of addresses. The error has nothing of
+// the password.
+func noSecret(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("apt-get: an address of a package is not understood: %s", hint)
+	}
+	if u.User != nil {
+		return fmt.Errorf("this host's source of packages on %s has a user's name or password in its address, which would get into the plan: "+
+			"put it into a file in /etc/apt/auth.conf.d instead (apt_auth.conf(5)), or %s", u.Host, hint)
+	}
+	return nil
 }
 
 // Fetch gets the files of a set into a directory that exists and returns their

@@ -54,6 +54,10 @@ func message(err error) string {
 	return err.Error()
 }
 
+// withSecret is what is said of an address with a password: nothing of it.
+const withSecret = "this host's source of packages on m.example has a user's name or password in its address, which would get into the plan: " +
+	"put it into a file in /etc/apt/auth.conf.d instead (apt_auth.conf(5)), or give the packages with --packages DIR"
+
 func TestParseURIs(t *testing.T) {
 	tests := []struct {
 		name, in string
@@ -66,6 +70,10 @@ func TestParseURIs(t *testing.T) {
 		{"size", "'http://m/x.deb' x_1_amd64.deb y SHA256:" + sum, nil, `apt-get: size of "x_1_amd64.deb": strconv.ParseInt: parsing "y": invalid syntax`},
 		{"name", "'http://m/x.deb' x.deb 1 SHA256:" + sum, nil, `apt-get: file "x.deb": want NAME_VERSION_ARCH.deb`},
 		{"nothing", "\n", map[string]debFile{}, ""},
+		{"password", "'https://user:s%40cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, withSecret},
+		{"password, no hash", "'https://user:s%40cret@m.example/x.deb' x_1_amd64.deb 1\n", nil, withSecret},
+		{"token", "'https://s3cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, withSecret},
+		{"password that is no URI's", "'https://user:s%cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, "apt-get: an address of a package is not understood: give the packages with --packages DIR"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -101,7 +101,11 @@ func conversion(p *page, v *convert.VMPlan) {
 		return
 	}
 	for _, k := range v.Packages.Packages {
-		p.wrapped("  install  ", fmt.Sprintf("%s %s, %s (%s)", k.Name, k.Version, Bytes(k.Size), k.From))
+		version := k.Version
+		if k.Old != "" {
+			version += " in place of " + k.Old
+		}
+		p.wrapped("  install  ", fmt.Sprintf("%s %s, %s (%s)", k.Name, version, Bytes(k.Size), k.From))
 	}
 	if len(c.Remove) > 0 {
 		p.wrapped("  remove   ", strings.Join(c.Remove, ", "))

@@ -90,7 +90,7 @@ func planOf(name, qualifies string, g guest.Guest) convert.VMPlan {
 	v.Ledger, v.Concerns = entries, concerns
 	if len(conv.Mounts) > 0 {
 		v.Conversion = &conv
-		v.Packages = packages.Set{Packages: []packages.Package{{Name: "lvm2", Version: "2.03.16-2", Size: 1200 << 10, From: "/packages/lvm2" + evil + ".deb"}}}
+		v.Packages = packages.Set{Packages: []packages.Package{{Name: "lvm2", Version: "2.03.16-2", Size: 1200 << 10, From: "/packages/lvm2" + evil + ".deb"}, {Name: "dmsetup", Version: "2:1.02.185-2", Old: "2:1.02.175-2" + evil, Size: 80 << 10, From: "http://m/dmsetup.deb"}}}
 	}
 	return v
 }
@@ -148,6 +148,7 @@ func TestLayoutShows(t *testing.T) {
 		"edit /etc/lilo.conf",
 		"remove grub-pc, open-vm-tools",
 		`install lvm2 2.03.16-2, 1.2 MiB (/packages/lvm2\u001b[2J\u202e\u009b1m\u000d.deb)`,
+		`install dmsetup 2:1.02.185-2 in place of 2:1.02.175-2\u001b[2J\u202e\u009b1m\u000d, 80 KiB (http://m/dmsetup.deb)`,
 		`layout several volumes look like a root: scsi0:0 partition 2 and scsi0:9 partition 1\u001b[2J`,
 		"layout scsi0:0 partition 3 is encrypted with LUKS: what it holds can't be seen from outside",
 	} {
