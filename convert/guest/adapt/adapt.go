@@ -91,6 +91,7 @@ type builder struct {
 	newResume string            // RESUME= of the initrds, "" where it stays
 	nicFiles  []guest.Edit      // .link files
 	ownLilo   bool              // the guest's own LILO stays in charge
+	starts    []string          // kernels that LILO has, the default first
 }
 
 // family is how a guest manages packages and makes initrds.

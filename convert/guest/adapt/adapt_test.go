@@ -261,6 +261,58 @@ func TestInstalledLVM(t *testing.T) {
 	}
 }
 
+// TestNo64Bits: where the kernel that runs after the migration can't run the
+// lilo that goes into the guest, it doesn't go there.
+func TestNo64Bits(t *testing.T) {
+	for _, tt := range []struct{ name, arch, want string }{
+		{"debian-mbr.txtar", "amd64", ""},
+		{"debian-mbr.txtar", "i386", "the guest's system is i386, "},
+		{"own-lilo.txtar", "i386", ""},
+	} {
+		a := archive(t, tt.name)
+		for i, f := range a.Files {
+			if f.Name == "tree/var/lib/dpkg/status" {
+				a.Files[i].Data = fmt.Appendf(slices.Clip(f.Data), "\nPackage: dpkg\nStatus: install ok installed\nVersion: 1\nArchitecture: %s\n", tt.arch)
+			}
+		}
+		c, _, concerns := New(input(t, a))
+		got := ""
+		for _, c := range concerns {
+			if c.Severity == ledger.Blocker && strings.Contains(c.Advice, "--layout keep") {
+				got += c.Evidence
+			}
+		}
+		if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) || (len(c.Loader) > 0) != (tt.want == "") {
+			t.Errorf("%s of %s: refused for %q, loader %q; want %q", tt.name, tt.arch, got, c.Loader, tt.want)
+		}
+	}
+	b := &builder{g: guest.Guest{Kernels: []string{"2.6.32-754.el6.i686"}}}
+	if b.runsLilo() || len(b.concerns) != 1 {
+		t.Errorf("an RPM guest of 32 bits: %+v, want a blocker", b.concerns)
+	}
+}
+
+// TestManyKernels: of many kernels' initrds those are adapted that LILO starts.
+func TestManyKernels(t *testing.T) {
+	a := archive(t, "debian-mbr.txtar")
+	for i := range 2 * maxOverlays {
+		v := fmt.Sprintf("6.2.0-%d-amd64", i)
+		for _, name := range []string{"tree/boot/vmlinuz-" + v, "tree/boot/initrd.img-" + v} {
+			a.Files = append(a.Files, txtar.File{Name: name})
+		}
+		a.Files = append(a.Files, txtar.File{Name: "tree/usr/lib/modules/" + v + "/modules.dep", Data: []byte("dm-mod.ko:\nvirtio_blk.ko:\nvirtio_pci.ko:\n")})
+	}
+	c, _, concerns := New(input(t, a))
+	var got []string
+	for _, o := range c.Overlays {
+		got = append(got, o.Kernel)
+	}
+	want := []string{"6.1.0-18-amd64", "6.2.0-15-amd64", "6.2.0-14-amd64"} // the default, LinuxOLD, and the newest
+	if len(got) != maxOverlays || !slices.Equal(got[:3], want) {
+		t.Errorf("initrds of %q are adapted, want %d, first %q: %+v", got, maxOverlays, want, concerns)
+	}
+}
+
 func TestPasswords(t *testing.T) {
 	for _, tt := range []struct {
 		text string

@@ -12,7 +12,7 @@ import (
 )
 
 // maxOverlays bounds how many initrds are changed; kernels beyond that are
-// too old to be anyone's second choice.
+// neither in the boot menu nor young enough to be anyone's second choice.
 const maxOverlays = 8
 
 // initrds has each initrd find the root on its new disk.
@@ -22,7 +22,7 @@ func (b *builder) initrds() {
 		return
 	}
 	done := 0
-	for _, i := range slices.Backward(b.g.Initrds) {
+	for _, i := range b.byUse() {
 		if b.unfit[i.Kernel] != "" {
 			continue
 		}
@@ -51,6 +51,22 @@ func (b *builder) initrds() {
 	if len(b.g.Initrds) == 0 {
 		b.concern(ConcernInitrd, ledger.Warning, "", "no kernel of the guest has an initrd", "its kernel must have virtio and, for LVM, device-mapper built in; the boot proof shows whether it starts")
 	}
+}
+
+// byUse lists the initrds, first those of kernels that the loader starts, then
+// the others, newest first.
+func (b *builder) byUse() []guest.Initrd {
+	starts := append(slices.Clone(b.starts), b.defaultVersion())
+	rank := func(i guest.Initrd) int {
+		if n := slices.Index(starts, i.Kernel); n >= 0 {
+			return n
+		}
+		return len(starts)
+	}
+	all := slices.Clone(b.g.Initrds)
+	slices.Reverse(all)
+	slices.SortStableFunc(all, func(x, y guest.Initrd) int { return rank(x) - rank(y) })
+	return all
 }
 
 // needsLVM reports whether initrds may lack LVM: it wasn't installed, or the root

@@ -137,12 +137,11 @@ func (b *builder) links(names imageNames, images []choice) {
 			b.unlink(names.kernel+im.suffix, old.Target)
 			continue
 		}
-		initrd := b.initrdOf(im.kernel)
-		if have := b.c.Links[names.initrd+im.suffix]; b.leads(names.initrd+im.suffix) && (!im.made || path.Base(have.Target) == path.Base(initrd)) {
-			continue
-		}
-		if initrd != "" {
-			b.link(names.initrd+im.suffix, initrd)
+		// LILO takes what two links lead to as a pair: one to another kernel's
+		// initrd is changed.
+		name, initrd := names.initrd+im.suffix, b.initrdOf(im.kernel)
+		if initrd != "" && (!b.leads(name) || path.Base(b.c.Links[name].Target) != path.Base(initrd)) {
+			b.link(name, initrd)
 		}
 	}
 }

@@ -29,12 +29,18 @@ func (b *builder) loader() {
 		b.keepLilo()
 		return
 	}
+	if !b.runsLilo() {
+		return
+	}
 	root := b.rootMove()
 	if root == nil {
 		return // told by mounts
 	}
 	names := b.images()
 	images := b.choose(names)
+	for _, im := range images {
+		b.starts = append(b.starts, im.kernel)
+	}
 	b.links(names, images)
 	b.change(liloConf, b.liloText(*root, names, images), "what the boot loader starts, and how")
 	b.kernelImgConf()
@@ -44,6 +50,21 @@ func (b *builder) loader() {
 	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
 	b.defaultKernel(names, images[0])
 	b.withoutInitrd(images)
+}
+
+// runsLilo refuses a guest of 32 bits: its kernel, which boots the guest after
+// the migration, can't run the lilo that goes into it.
+func (b *builder) runsLilo() bool {
+	arch := b.c.Arch
+	if arch == "" && strings.Contains(b.defaultVersion(), ".i686") { // as RPM's kernels are called
+		arch = "i686"
+	}
+	if arch == "" || arch == "amd64" {
+		return true
+	}
+	b.concern(ConcernFamily, ledger.Blocker, "", "the guest's system is "+arch+", and the lilo that goes into it needs a 64-bit x86 kernel to run again after updates",
+		"migrate the disk as it is with --layout keep")
+	return false
 }
 
 // passwords reports whether the plan can hold the change of lilo.conf: it never
