@@ -134,7 +134,7 @@ func (l *look) initramfsTools() verdict {
 	confs := append([]string{"etc/initramfs-tools/initramfs.conf"}, l.tree.glob("usr/share/initramfs-tools/conf.d", "*")...)
 	confs = append(confs, l.tree.glob("etc/initramfs-tools/conf.d", "*")...)
 	modules, from := "", ""
-	for _, name := range confs {
+	for _, name := range few(confs) {
 		b, _ := l.read(name, maxFile)
 		if m := assignments(b)["MODULES"]; m != "" {
 			modules, from = m, name
@@ -167,7 +167,7 @@ func (l *look) dracut() verdict {
 	confs = append(confs, "etc/dracut.conf")
 	confs = append(confs, l.tree.glob("etc/dracut.conf.d", "*.conf")...)
 	settings, from := map[string]string{}, ""
-	for _, name := range confs {
+	for _, name := range few(confs) {
 		b, ok := l.read(name, maxFile)
 		if !ok {
 			continue

@@ -4,8 +4,11 @@ import (
 	"strings"
 )
 
-// maxNaming bounds how many files of one kind are looked at for names of disks.
-const maxNaming = 200
+// maxFew bounds how many configuration files of one kind are read.
+const maxFew = 200
+
+// few are the first of many names of files.
+func few(names []string) []string { return names[:min(len(names), maxFew)] }
 
 // resumeFiles lists what initramfs-tools reads its settings from, RESUME= among
 // them, in its order: of several assignments the last one counts.
@@ -31,7 +34,7 @@ func (t tree) unitFiles() []string {
 // /dev/null is masked.
 func (t tree) regular(names []string) []string {
 	var out []string
-	for _, name := range names[:min(len(names), maxNaming)] {
+	for _, name := range few(names) {
 		if _, info, err := t.resolve(name); err == nil && info.Mode().IsRegular() {
 			out = append(out, name)
 		}

@@ -141,7 +141,7 @@ func (l *look) bootEntries(env map[string]string) (entries []bootEntry, def stri
 	if len(entries) == 0 {
 		files := l.tree.glob("boot/loader/entries", "*.conf")
 		slices.SortFunc(files, func(a, b string) int { return compareVersions(b, a) })
-		for _, f := range files {
+		for _, f := range few(files) {
 			if b, ok := l.read(f, maxFstab); ok && !strings.Contains(f, "rescue") {
 				entries = append(entries, parseBLS(strings.TrimSuffix(path.Base(f), ".conf"), b, env))
 			}
@@ -168,7 +168,7 @@ func (l *look) nics() {
 	var n nics
 	n.add(l.interfaces())
 	for _, dir := range []string{"lib/netplan", "etc/netplan", "run/netplan"} {
-		for _, name := range l.tree.glob(dir, "*.yaml") {
+		for _, name := range few(l.tree.glob(dir, "*.yaml")) {
 			b, ok := l.read(name, maxFile)
 			if !ok {
 				continue
@@ -190,7 +190,7 @@ func (l *look) nics() {
 }
 
 func (l *look) each(n *nics, dir, pattern string, parse func(string, []byte) nics) {
-	for _, name := range l.tree.glob(dir, pattern) {
+	for _, name := range few(l.tree.glob(dir, pattern)) {
 		if strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.Contains(name, ".dpkg-") || strings.Contains(name, ".rpm") {
 			continue
 		}
@@ -205,6 +205,7 @@ const maxIncludes = 64
 // interfaces reads /etc/network/interfaces and what it sources.
 func (l *look) interfaces() nics {
 	var n nics
+	patterns := 0
 	todo, seen := []string{"etc/network/interfaces"}, map[string]bool{}
 	for len(todo) > 0 && len(seen) < maxIncludes {
 		name := todo[0]
@@ -220,6 +221,9 @@ func (l *look) interfaces() nics {
 		more := parseInterfaces(b)
 		n.add(more)
 		for _, s := range more.source {
+			if patterns++; patterns > maxFew { // each lists a directory
+				break
+			}
 			if !path.IsAbs(s) {
 				s = path.Join(path.Dir("/"+name), s)
 			}

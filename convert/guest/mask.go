@@ -6,12 +6,23 @@ import (
 	"strconv"
 )
 
-// password matches the value of a password: in fstab's mount options
-// (mount.cifs(8)) and in lilo.conf.
-var password = regexp.MustCompile(`(?i)(\bpass(?:word|wd)?2?\s*=\s*"?)([^,\s"#]+)`)
+// What stands before a password: its name, as in fstab's mount options
+// (mount.cifs(8), mount.ceph(8)) and in lilo.conf; or a user, as in
+// ftp://user:password@host and curlftpfs#user:password@host. What is taken for a
+// user has no character that ends a password or follows its name: so a masked
+// text has its passwords where the text has them.
+const (
+	named   = `(\b(?:pass(?:word|wd)?2?|secret)\s*=\s*"?)`
+	inUser  = `(\w(?:#|://)[^\s:/@#"=,]*:)`
+	numbers = `\(hidden:([0-9]+)\)`
+)
+
+// password matches a password with what stands around it. A # is part of it, as
+// a comment of fstab fills a whole line.
+var password = regexp.MustCompile(`(?i)` + named + `([^,\s"]+)|` + inUser + `([^\s/"]+)(@)`)
 
 // masked matches what stands for one in a masked text.
-var masked = regexp.MustCompile(`(?i)(\bpass(?:word|wd)?2?\s*=\s*"?)\(hidden:([0-9]+)\)`)
+var masked = regexp.MustCompile(`(?i)` + named + numbers + `|` + inUser + numbers + `(@)`)
 
 // Mask puts "(hidden:N)" in the place of a text's N-th password, so that the
 // text can be kept in a plan, and returns the passwords. What is masked already
@@ -19,8 +30,8 @@ var masked = regexp.MustCompile(`(?i)(\bpass(?:word|wd)?2?\s*=\s*"?)\(hidden:([0
 func Mask(text string) (masked string, passwords []string) {
 	masked = password.ReplaceAllStringFunc(text, func(s string) string {
 		m := password.FindStringSubmatch(s)
-		passwords = append(passwords, m[2])
-		return fmt.Sprintf("%s(hidden:%d)", m[1], len(passwords))
+		passwords = append(passwords, m[2]+m[4])
+		return fmt.Sprintf("%s(hidden:%d)%s", m[1]+m[3], len(passwords), m[5])
 	})
 	return masked, passwords
 }
@@ -31,12 +42,12 @@ func Unmask(text string, passwords []string) (string, error) {
 	var err error
 	out := masked.ReplaceAllStringFunc(text, func(s string) string {
 		m := masked.FindStringSubmatch(s)
-		n, e := strconv.Atoi(m[2])
+		n, e := strconv.Atoi(m[2] + m[4])
 		if e != nil || n < 1 || n > len(passwords) {
-			err = fmt.Errorf("password %s of a text that has %d", m[2], len(passwords))
+			err = fmt.Errorf("password %s of a text that has %d", m[2]+m[4], len(passwords))
 			return s
 		}
-		return m[1] + passwords[n-1]
+		return m[1] + m[3] + passwords[n-1] + m[5]
 	})
 	return out, err
 }

@@ -2,9 +2,11 @@ package guest
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -255,6 +257,45 @@ func TestInittab(t *testing.T) {
 		if got := inittabSerial(in); got != want {
 			t.Errorf("inittabSerial(%q) = %q; want %q", in, got, want)
 		}
+	}
+}
+
+// TestHostileLines: what a guest may write in 1 MiB is read at once.
+func TestHostileLines(t *testing.T) {
+	start := time.Now()
+	if got := lines(bytes.Repeat([]byte("\\\n"), maxFile/2)); len(got) > 0 {
+		t.Errorf("%d lines of blanks", len(got))
+	}
+	if got := lines([]byte("a\\\nb\nc\\\n")); !slices.Equal(got, []string{"a b", "c"}) {
+		t.Errorf("lines = %q, want them joined", got)
+	}
+	if got := assignments(bytes.Repeat([]byte("A+=xxxx\n"), maxFile/8))["A"]; len(got) != maxFile/2 {
+		t.Errorf("A has %d bytes, want %d", len(got), maxFile/2)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+// TestHostileNICs: of a directory full of configuration a part is read.
+func TestHostileNICs(t *testing.T) {
+	for _, form := range [][2]string{
+		{"etc/netplan/%d.yaml", "network: {ethernets: {eth%d: {}}}"},
+		{"etc/systemd/network/%d.network", "[Match]\nName=eth%d\n"},
+		{"etc/sysconfig/network-scripts/ifcfg-%d", "DEVICE=eth%d\n"},
+	} {
+		files := map[string]string{}
+		for i := range maxFew + 50 {
+			files[fmt.Sprintf(form[0], i)] = fmt.Sprintf(form[1], i)
+		}
+		l := lookAt(files)
+		if l.nics(); len(l.guest.Interfaces) != maxFew {
+			t.Errorf("%s: %d files are read, want %d", form[0], len(l.guest.Interfaces), maxFew)
+		}
+	}
+	l := lookAt(map[string]string{"etc/network/interfaces": strings.Repeat("source /x/*\n", maxFew) + "source /y\n", "y": "auto eth1\n"})
+	if got := l.interfaces(); len(got.names) > 0 {
+		t.Errorf("interfaces = %q, want the pattern after %d others left out", got.names, maxFew)
 	}
 }
 

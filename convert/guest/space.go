@@ -46,10 +46,30 @@ func (c *Conversion) Needs(s Sizes) (map[string]int64, error) {
 		need[at] += Overlaid
 		largest[at] = max(largest[at], size)
 	}
+	for _, argv := range c.Commands {
+		name := remade(argv)
+		if name == "" {
+			continue
+		}
+		real, size, err := s.Initrd(name)
+		if err != nil {
+			return nil, err
+		}
+		need[c.mountOf(real)] += size + Overlaid // drivers of all machines are more than those of one
+	}
 	for at, size := range largest {
 		need[at] += size
 	}
 	return need, nil
+}
+
+// remade is the initrd that a command of package adapt makes anew, "" where it
+// makes none: dracut's arguments end in initrd and kernel.
+func remade(argv []string) string {
+	if len(argv) < 3 || argv[0] != "dracut" {
+		return ""
+	}
+	return argv[len(argv)-2]
 }
 
 // Short says what a file system that is mounted at a place lacks, nil if

@@ -10,6 +10,7 @@ func TestRoom(t *testing.T) {
 		Mounts:   []Mount{{At: "/"}, {At: "/boot"}},
 		Edits:    []Edit{{Path: "/etc/fstab", New: "x"}, {Path: "/boots/x", New: "y"}},
 		Programs: []Program{{Path: "/usr/sbin/lilo", Source: "lilo"}},
+		Commands: [][]string{{"rm", "-rf", "/boot/grub"}, {"dracut"}},
 		Overlays: []Overlay{{Initrd: "/boot/initrd.img-2"}, {Initrd: "/boot/initrd.img-1"}},
 	}
 	const mib = 1 << 20
@@ -30,5 +31,27 @@ func TestRoom(t *testing.T) {
 		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 			t.Errorf("%s: Room = %v, want %q", tt.name, err, tt.err)
 		}
+	}
+}
+
+// TestRoomDracut: dracut makes each initrd anew, and larger.
+func TestRoomDracut(t *testing.T) {
+	const mib = 1 << 20
+	c := Conversion{
+		Mounts: []Mount{{At: "/"}, {At: "/boot"}},
+		Commands: [][]string{
+			{"dracut", "--force", "--no-hostonly", "--include", "/etc/x", "/etc/x", "/boot/initramfs-1.img", "1"},
+			{"dracut", "--force", "--no-hostonly", "/boot/initramfs-2.img", "2"},
+			{"setfiles", "-F", "/etc/selinux/x", "/boot/initramfs-2.img"},
+		},
+	}
+	boot := int64(30*mib + 40*mib + 2*Overlaid + Margin)
+	g := Guest{Config: Config{Free: map[string]int64{"/": 0, "/boot": boot}, Initrds: map[string]int64{"/boot/initramfs-1.img": 30 * mib, "/boot/initramfs-2.img": 40 * mib}}}
+	if err := g.Room(&c, 0); err != nil {
+		t.Errorf("Room = %v, want enough", err)
+	}
+	g.Config.Free["/boot"]--
+	if err := g.Room(&c, 0); err == nil || !strings.Contains(err.Error(), "/boot of the guest has 125 MiB free, and 126 MiB are needed") {
+		t.Errorf("Room = %v, want a MiB more for /boot", err)
 	}
 }

@@ -39,20 +39,21 @@ func set(names []string) []string {
 // the next.
 func lines(b []byte) []string {
 	var out []string
-	joined := ""
+	var joined strings.Builder
 	for line := range strings.Lines(string(b)) {
 		line = strings.TrimRight(line, "\r\n")
 		if head, ok := strings.CutSuffix(line, `\`); ok {
-			joined += head + " "
+			joined.WriteString(head + " ")
 			continue
 		}
-		line = strings.TrimSpace(joined + line)
-		joined = ""
+		joined.WriteString(line)
+		line = strings.TrimSpace(joined.String())
+		joined.Reset()
 		if line != "" && line[0] != '#' {
 			out = append(out, line)
 		}
 	}
-	if line := strings.TrimSpace(joined); line != "" && line[0] != '#' {
+	if line := strings.TrimSpace(joined.String()); line != "" && line[0] != '#' {
 		out = append(out, line)
 	}
 	return out
@@ -62,7 +63,7 @@ func lines(b []byte) []string {
 // os-release, /etc/default/grub and ifcfg files are. The last one counts, but
 // KEY+=value adds. Nothing is expanded.
 func assignments(b []byte) map[string]string {
-	out := map[string]string{}
+	values := map[string][]byte{} // which += makes longer in place
 	for _, line := range lines(b) {
 		key, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
 		if !ok {
@@ -72,11 +73,14 @@ func assignments(b []byte) map[string]string {
 		if key == "" || strings.ContainsAny(key, " \t'\"") {
 			continue
 		}
-		value = unquote(strings.TrimSpace(value))
-		if add {
-			value = out[key] + value
+		if !add {
+			values[key] = nil
 		}
-		out[key] = value
+		values[key] = append(values[key], unquote(strings.TrimSpace(value))...)
+	}
+	out := make(map[string]string, len(values))
+	for key, value := range values {
+		out[key] = string(value)
 	}
 	return out
 }

@@ -157,8 +157,10 @@ func lvmAssigned(text string) map[string][]string {
 	return filters
 }
 
-// lvmTokens are what an lvm.conf is made of: comments, strings, words, signs.
-var lvmTokens = regexp.MustCompile(`^(?:\s+|#[^\n]*|"(?:\\.|[^"\\])*"|'[^']*'|[^\s#"'=\[\],{}]+|.)`)
+// lvmTokens are what an lvm.conf is made of: comments, strings, words, signs. A
+// string without an end goes to the text's: were each of its quotes a sign, each
+// would be looked for an end of.
+var lvmTokens = regexp.MustCompile(`(?s)^(?:\s+|#[^\n]*|"(?:\\.|[^"\\])*(?:"|\\?$)|'[^']*(?:'|$)|[^\s#"'=\[\],{}]+|.)`)
 
 // lvmToken returns the first token that is neither blank nor a comment, and
 // what is behind it.

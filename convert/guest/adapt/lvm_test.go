@@ -1,8 +1,10 @@
 package adapt
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
@@ -56,6 +58,23 @@ func TestLVMFilter(t *testing.T) {
 				t.Errorf("without LVM: %+v", b.concerns)
 			}
 		})
+	}
+}
+
+// TestHostileLVM: 1 MiB of quotes is read at once.
+func TestHostileLVM(t *testing.T) {
+	start := time.Now()
+	const half = 1 << 19
+	for _, text := range []string{`"` + strings.Repeat(`\"`, half), `"` + strings.Repeat(`\"`, half) + `\`, `"` + strings.Repeat("\\\"\\\n", half/2)} {
+		if got := lvmAssigned(text + " filter = 1"); len(got) > 0 {
+			t.Errorf("%q, want nothing in a string without an end", got)
+		}
+	}
+	if got := lvmAssigned(`a = "x\"y" b = 'z' filter = 'r|.*|`)["filter"]; !slices.Equal(got, []string{"r|.*|"}) {
+		t.Errorf("filter = %q, want what is after other strings", got)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %v", d)
 	}
 }
 
