@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,7 +142,19 @@ func (g guestsOf) Convert(_ context.Context, job *VMJob, got, dir string, overla
 			return nil, fmt.Errorf("overlay %d is over %s", i, base)
 		}
 	}
-	return nil, g.w.tick("converted")
+	return map[string][]string{"notes": {"vda1 is not checked"}}, g.w.tick("converted")
+}
+
+// TestNotes: what a conversion says beyond the plan is told.
+func TestNotes(t *testing.T) {
+	w := newRelaid(t)
+	j := w.create()
+	if err, _ := w.apply(t.Context(), j); err != nil {
+		t.Fatal(err)
+	}
+	if s := summary(j.records); !slices.Equal(s.Notes, []string{"vda1 is not checked"}) {
+		t.Errorf("notes = %q, want the conversion's", s.Notes)
+	}
 }
 
 func must(b []byte, err error) []byte {

@@ -28,6 +28,7 @@ type State struct {
 	Step    string    `json:"step,omitempty"`  // the step that was last begun and isn't done
 	Error   string    `json:"error,omitempty"` // what stopped it
 	Proof   string    `json:"proof,omitempty"` // which boot proof was had
+	Notes   []string  `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
 	Running bool      `json:"running"`         // a process holds the lock
 
 	job *VMJob
@@ -102,6 +103,17 @@ func replay(records []Record) []stepState {
 	return out
 }
 
+// show takes from a step's result what people want to know of it, if it is there.
+func (s *State) show(kind Kind, result *Record) {
+	switch {
+	case result == nil:
+	case kind == StepProve:
+		_ = json.Unmarshal(result.Data, &s.Proof)
+	case kind == StepGuest:
+		_ = json.Unmarshal(result.Data, &struct{ Notes *[]string }{&s.Notes})
+	}
+}
+
 // summary condenses a journal's records.
 func summary(records []Record) State {
 	job := records[0].Plan
@@ -114,9 +126,7 @@ func summary(records []Record) State {
 		switch {
 		case st.done:
 			s.Done++
-			if job.VM.Steps[i].Kind == StepProve && st.result != nil {
-				_ = json.Unmarshal(st.result.Data, &s.Proof) // for show alone
-			}
+			s.show(job.VM.Steps[i].Kind, st.result)
 		case st.begun:
 			s.Step = job.VM.Steps[i].Text
 		}

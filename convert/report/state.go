@@ -25,6 +25,9 @@ func States(w io.Writer, states []convert.State) error {
 		if s.Proof != "" {
 			p.wrapped("  proof: ", s.Proof)
 		}
+		for _, n := range s.Notes {
+			p.wrapped("  note: ", n)
+		}
 		if s.Step != "" && !s.Running {
 			p.wrapped("  left at: ", s.Step)
 		}
