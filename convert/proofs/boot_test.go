@@ -16,7 +16,8 @@ import (
 
 // TestBoots boots every guest from its new layout: LILO starts it, it has the
 // whole system up, its swap, its file systems, and its network under the name
-// and with the address that it had. Two of them grow, and boot again.
+// and with the address that it had. Two of them grow, and boot again; one gets a
+// new kernel.
 func TestBoots(t *testing.T) {
 	t.Parallel()
 	buses := []machine.Bus{machine.VirtioBlk, machine.VirtioSCSI}
@@ -27,7 +28,11 @@ func TestBoots(t *testing.T) {
 			if s.plan.Layout.Kind != layout.LVM {
 				t.Fatalf("layout = %s (%s), want lvm", s.plan.Layout.Kind, strings.Join(s.plan.Layout.Reasons, "; "))
 			}
-			m := boot(t, s, machine.Config{Bus: bus, Agent: true})
+			config := machine.Config{Bus: bus, Agent: true}
+			if name == upgraded {
+				config.CPUs, config.CDs = 2, []string{filepath.Join(kernelUpdate(t), "kernel-update.iso")}
+			}
+			m := boot(t, s, config)
 			wholeSystem(t, m, failedBefore(t, name))
 			switch name {
 			case "debian-lvm":
@@ -39,6 +44,9 @@ func TestBoots(t *testing.T) {
 			bootMap(t, m)
 			if name == "debian" || name == "debian-lvm" { // one on each bus
 				grow(t, s, m, bus)
+			}
+			if name == upgraded {
+				upgrade(t, m)
 			}
 			m.PowerOff(machine.BootPatience)
 		})
