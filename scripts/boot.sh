@@ -16,13 +16,13 @@
 #   --poweroff      then press the power button: the guest must shut down too
 #   --timeout N     seconds for all this (default: 900)
 #   --memory MIB    (default: 1024)
-#   --cpus N        (default: 2)
+#   --cpus N        (default: 1)
 #   --log FILE      keep the console's output there
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-bus=pvscsi nic=vmxnet3 firmware=bios expect=login: timeout=900 memory=1024 cpus=2
+bus=pvscsi nic=vmxnet3 firmware=bios expect=login: timeout=900 memory=1024 cpus=1
 disks='' log='' poweroff=''
 newline='
 '

@@ -143,12 +143,11 @@ build_disks() {
 }
 
 # prove boots the guest from its own disks, all ways at once, and leaves what the
-# consoles showed in the current directory. With one processor each: several
-# guests are proven at a time, and two emulated ones wait for each other.
+# consoles showed in the current directory.
 prove() {
 	p_all=
 	for p_way in $proofs; do
-		set -- --poweroff --cpus 1 --firmware "$firmware" --timeout 1200 \
+		set -- --poweroff --firmware "$firmware" --timeout 1200 \
 			--bus "${p_way%:*}" --nic "${p_way#*:}" --log "${p_way%:*}.log"
 		for p_disk in $disks; do
 			set -- "$@" --disk "$built/$p_disk-flat.vmdk"

@@ -55,7 +55,7 @@ vm_json() {
 	"guestId": "debian12_64Guest",
 	"hardwareVersion": 19,
 	"firmware": "$firmware",
-	"cpus": 2,
+	"cpus": 1,
 	"memoryMiB": 1024,
 	"controllers": {$j_scsi},
 	"disks": [$j_disks],

@@ -109,7 +109,7 @@ size=128M
 [ "$fs" != xfs ] || size=384M # mkfs.xfs makes none below 300
 truncate -s "$size" "$out/disk"
 : >"$out/log"
-timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 -smp 2 \
+timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 \
 	-nodefaults -no-reboot -display none -nic none -serial "file:$out/console" \
 	-device virtio-rng-pci -device virtio-serial-pci \
 	-chardev "file,id=output,path=$out/output" -device virtserialport,chardev=output,name=output \
@@ -124,7 +124,7 @@ timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m
 	tail -n 20 "$out/qemu" "$out/console" >&2
 	die 'the virtual machine failed'
 }
-status=$(cat "$work/status" 2>/dev/null || :)
+status=$(sed -n 2p "$work/status" 2>/dev/null || :)
 [ "$status" = 0 ] || {
 	tail -n 30 "$out/qemu" "$out/console" "$out/output" >&2
 	die "the commands in the virtual machine failed with status ${status:-none: it died}"

@@ -64,23 +64,24 @@ ESXODUS_NEED_TOOLS=1
 export ESXODUS_NEED_TOOLS
 
 [ "$(id -u)" = 0 ] || die 'run it as root: it uses libvirt, loop devices and network namespaces'
+
+# The labs need no guest. Neither these tests nor those of the labs keep the
+# processors busy all the time, and what builds guests does least: side by side
+# they take a quarter less than one after the other.
+labs='' failed=''
+log=$(mktemp)
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+setsid "$here/test.sh" labs >"$log" 2>&1 &
+labs=$!
+
 "$here/guest-tiny.sh" >/dev/null
 "$here/guest-debian.sh" >/dev/null
 appliance
 ESXODUS_VIRT_TYPE=$("$here/kvm-works")
 export ESXODUS_VIRT_TYPE
 say "guests run on $ESXODUS_VIRT_TYPE"
-
-# Neither these tests nor those of the labs keep the processors busy all the time:
-# side by side they take a quarter less than one after the other.
-labs='' failed=''
-log=$(mktemp)
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-setsid "$here/test.sh" labs >"$log" 2>&1 &
-labs=$!
 # Without vet, which make lint runs with all its checks.
 "$go" test -count=1 -vet=off -timeout 2h -tags libvirt_dlopen ./... || failed=1
 say 'waiting for the tests in the lab'

@@ -30,6 +30,7 @@ func TestPowerCut(t *testing.T) {
 	command := buildLilo(t)
 	for _, fs := range []string{"ext4", "xfs", "ext2", "plain"} {
 		t.Run(fs, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			need(t, "qemu-system-x86_64", "mke2fs", "mmdebstrap")
 			out, err := exec.CommandContext(t.Context(), script("powercut.sh"), dir, command, fs).CombinedOutput()

@@ -54,7 +54,7 @@ func launched(t *testing.T, temp string) (*Appliance, string) {
 		t.Fatal(err)
 	}
 	disks := []Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}, {Name: "scsi0:1", Path: second, Format: "raw"}}
-	a, err := Start(t.Context(), host.Tool{}, disks, Options{CPUs: 2, TempDir: temp})
+	a, err := Start(t.Context(), host.Tool{}, disks, Options{TempDir: temp})
 	if err != nil {
 		t.Fatal(err)
 	}

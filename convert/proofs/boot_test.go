@@ -30,7 +30,7 @@ func TestBoots(t *testing.T) {
 			}
 			config := machine.Config{Bus: bus, Agent: true}
 			if name == upgraded {
-				config.CPUs, config.CDs = 2, []string{filepath.Join(kernelUpdate(t), "kernel-update.iso")}
+				config.CDs = []string{filepath.Join(kernelUpdate(t), "kernel-update.iso")}
 			}
 			m := boot(t, s, config)
 			wholeSystem(t, m, failedBefore(t, name))

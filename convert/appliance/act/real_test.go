@@ -118,7 +118,7 @@ func TestDebian(t *testing.T) {
 		},
 	}
 	disks := []appliance.Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}
-	got, err := Run(t.Context(), host.Tool{}, disks, appliance.Options{CPUs: 2, TempDir: t.TempDir()}, c, in)
+	got, err := Run(t.Context(), host.Tool{}, disks, appliance.Options{TempDir: t.TempDir()}, c, in)
 	if err != nil {
 		t.Fatal(err)
 	}
