@@ -27,12 +27,12 @@ demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domai
 	@scripts/demo.sh
 
 .PHONY: test
-test: ## all tests, on the real tools (some 20 minutes on a new machine)
+test: ## all tests, on the real tools (some 30 minutes on a new machine)
 	@scripts/setup.sh test
 	@scripts/test.sh
 
 .PHONY: test-boot
-test-boot: ## proofs on guests that booted: each layout, upgrades, growth (another 20)
+test-boot: ## proofs on guests that booted: each layout, upgrades, growth (another 30)
 	@scripts/setup.sh test
 	@scripts/test-boot.sh
 
