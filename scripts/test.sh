@@ -18,7 +18,7 @@ lab() {
 	l_package=$1
 	shift
 	l_start=$(date +%s)
-	"$here/lab" test "$l_package" --timeout 3000 "$@" -timeout 40m || return 1
+	"$here/lab" test "$l_package" --timeout 1800 "$@" -timeout 25m || return 1
 	say "lab: $l_package: $(($(date +%s) - l_start)) s"
 }
 
