@@ -235,30 +235,20 @@ func TestTime(t *testing.T) {
 			t.Errorf("booted in %v; want a delay of 1.5 s", took)
 		}
 	})
-	t.Run("a key during the delay", func(t *testing.T) {
-		t.Parallel()
-		d, m := bootable(t)
-		m.Delay = 300
-		d.install(t, m, true)
-		vm := hardware{}.boot(t, d.save(t))
-		vm.expect("LILO ")
-		vm.send(" ")
-		vm.expect("boot: ")
-		vm.send("LinuxOLD\r")
-		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
-	})
-	t.Run("Enter as CR LF during the delay", func(t *testing.T) {
-		t.Parallel()
-		d, m := bootable(t)
-		m.Delay = 300
-		d.install(t, m, true)
-		vm := hardware{}.boot(t, d.save(t))
-		vm.expect("LILO ")
-		vm.send("\r\n")
-		vm.expect("boot: ")
-		vm.send("LinuxOLD\r")
-		vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
-	})
+	for name, keys := range map[string]string{"a key": " ", "Enter as CR LF": "\r\n"} {
+		t.Run(name+" during the delay", func(t *testing.T) {
+			t.Parallel()
+			d, m := bootable(t)
+			m.Delay = 300
+			d.install(t, m, true)
+			vm := hardware{}.boot(t, d.save(t))
+			vm.expect("LILO ")
+			vm.send(keys)
+			vm.expect("boot: ")
+			vm.send("LinuxOLD\r")
+			vm.starts(d, m, "BOOT_IMAGE=LinuxOLD root=/dev/old")
+		})
+	}
 	t.Run("CR LF and CR NUL end no timeout but their own", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
