@@ -33,7 +33,8 @@ inside() {
 # drivers: with all of the kernel's, building one takes as long as all the rest,
 # and each boot unpacks 90 MB more.
 left_out() {
-	cat <<-'END' | sed 's|^\([+-]\)|\1*/lib/modules/*/kernel/|; s|^+|path-include=|; s|^-|path-exclude=|'
+	# dpkg keeps all directories that an include with a wildcard at its head may match.
+	cat <<-'END' | sed 's|^\([+-]\)\(.*\)|\1/lib/modules/*/kernel/\2\n\1/usr/lib/modules/*/kernel/\2|' | sed 's|^+|path-include=|; s|^-|path-exclude=|'
 		path-exclude=/usr/share/doc/*
 		path-include=/usr/share/doc/*/copyright
 		path-exclude=/usr/share/man/*
