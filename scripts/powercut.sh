@@ -109,7 +109,7 @@ size=128M
 [ "$fs" != xfs ] || size=384M # mkfs.xfs makes none below 300
 truncate -s "$size" "$out/disk"
 : >"$out/log"
-timeout 1800 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 \
+timeout 900 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 \
 	-nodefaults -no-reboot -display none -nic none -serial "file:$out/console" \
 	-device virtio-rng-pci -device virtio-serial-pci \
 	-chardev "file,id=output,path=$out/output" -device virtserialport,chardev=output,name=output \
