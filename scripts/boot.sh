@@ -114,7 +114,7 @@ qemu=
 # shellcheck disable=SC2317 # called by the trap
 finish() {
 	if [ -n "$qemu" ]; then
-		kill -9 "$qemu" 2>/dev/null || :
+		kill "$qemu" 2>/dev/null || :
 		wait "$qemu" 2>/dev/null || :
 	fi
 	rm -rf "$work"
@@ -133,9 +133,9 @@ fi
 [ -n "$log" ] || log=$work/console
 : >"$log"
 mkfifo "$work/monitor"
-qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m "$memory" -smp "$cpus" \
+"$here/emulate" --up "$log" "$expect" --log "$work/qemu" -- -machine q35 -m "$memory" -smp "$cpus" \
 	-nodefaults -no-reboot -display none -vga std -monitor stdio -serial "file:$log" \
-	"$@" <"$work/monitor" >"$work/qemu" 2>&1 &
+	"$@" <"$work/monitor" &
 qemu=$!
 exec 3>"$work/monitor"
 

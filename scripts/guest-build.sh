@@ -116,7 +116,7 @@ install_grub() {
 		set -- "$@" -drive "if=none,id=$g_disk,format=raw,cache=unsafe,file=$g_disk-flat.vmdk" \
 			-device "scsi-hd,bus=hba.0,drive=$g_disk"
 	done
-	timeout 3600 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -m 512 -nodefaults -no-reboot \
+	"$here/emulate" --up grub.log 'GRUB is installed' -- -machine q35 -m 512 -nodefaults -no-reboot \
 		-display none -nic none -serial file:grub.log "$@" -kernel "$kernel/vmlinux" -initrd initrd.img \
 		-append "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off root=UUID=$(uuid 1) rootfstype=$root_type rw \
 modules=dm_mod,vfat,nls_cp437,nls_ascii,ext4 init=/sbin/install-grub" || say "QEMU ended with status $?"

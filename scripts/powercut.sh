@@ -109,7 +109,7 @@ size=128M
 [ "$fs" != xfs ] || size=384M # mkfs.xfs makes none below 300
 truncate -s "$size" "$out/disk"
 : >"$out/log"
-timeout 900 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 1024 \
+timeout 1800 "$here/emulate" --up "$work/status" up --log "$out/qemu" -- -machine q35 -cpu max -m 1024 \
 	-nodefaults -no-reboot -display none -nic none -serial "file:$out/console" \
 	-device virtio-rng-pci -device virtio-serial-pci \
 	-chardev "file,id=output,path=$out/output" -device virtserialport,chardev=output,name=output \
@@ -120,7 +120,7 @@ timeout 900 qemu-system-x86_64 -accel tcg,thread=multi -machine q35 -cpu max -m 
 	-drive "if=none,id=payload,format=raw,cache=unsafe,file=$work/payload.img" -device virtio-blk-pci,drive=payload,serial=payload \
 	-blockdev "driver=file,node-name=disk,filename=$out/disk" -blockdev "driver=file,node-name=log,filename=$out/log" \
 	-blockdev driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size=512 \
-	-device virtio-blk-pci,drive=logged,serial=blank1,write-cache=on </dev/null >"$out/qemu" 2>&1 || {
+	-device virtio-blk-pci,drive=logged,serial=blank1,write-cache=on </dev/null || {
 	tail -n 20 "$out/qemu" "$out/console" >&2
 	die 'the virtual machine failed'
 }
