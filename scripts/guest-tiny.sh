@@ -130,7 +130,6 @@ make_guest() {
 	rm -rf root part.img core.img early.cfg
 	vmdk_descriptor tiny lsilogic
 	cp "$here/guest-tiny.json" vm.json
-	"$here/boot.sh" tiny-flat.vmdk --memory 256 --poweroff
 }
 
 case ${1-} in
