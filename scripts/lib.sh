@@ -104,7 +104,9 @@ apt_options() {
 }
 
 # debian TARGET ARG... runs mmdebstrap with the arguments ARG for $release, with
-# the machine's own sources. The current directory takes two scratch files.
+# the machine's own sources. The current directory takes two scratch files. The
+# system's own tools come first: mmdebstrap starts Python once per package, and a
+# version manager's stand-in for it takes longer than all the rest.
 debian() {
 	d_target=$1
 	shift
@@ -112,7 +114,7 @@ debian() {
 	apt_options >apt.conf
 	set -- --quiet --architectures=amd64 --aptopt="$PWD/apt.conf" "$@" "$release" "$d_target"
 	[ ! -s sources.list ] || set -- "$@" sources.list
-	mmdebstrap "$@"
+	PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH mmdebstrap "$@"
 	rm -f sources.list apt.conf
 }
 
@@ -155,4 +157,24 @@ renamed_guest() {
 	mkdir -p "$work/guests/$2"
 	ln -s "$cache/guests/$1"/*.vmdk "$work/guests/$2/"
 	sed "s/\"name\": *\"$1\"/\"name\": \"$2\"/" "$cache/guests/$1/vm.json" >"$work/guests/$2/vm.json"
+}
+
+# tests_environment sets what go test's environment must have: the tests then fail
+# for want of a tool instead of being skipped.
+tests_environment() {
+	appliance
+	ESXODUS_NEED_TOOLS=1
+	ESXODUS_VIRT_TYPE=$("$here/kvm-works")
+	export ESXODUS_NEED_TOOLS ESXODUS_VIRT_TYPE
+	say "guests run on $ESXODUS_VIRT_TYPE"
+}
+
+# packages ARG... tells whether one of go test's arguments is a package.
+packages() {
+	for p_arg; do
+		case $p_arg in
+		./*) return 0 ;;
+		esac
+	done
+	return 1
 }
