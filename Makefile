@@ -26,20 +26,24 @@ demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domai
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
+# The ladder of tests. ARGS go to go test: make test-boot ARGS="--guest debian -run 'TestBoots/debian on'"
+
 .PHONY: test
-test: ## all tests, on the real tools (some 30 minutes on a new machine)
+test: ## all packages on the real tools, whole migrations of small guests
+	@scripts/test.sh $(ARGS)
+
+.PHONY: test-lab
+test-lab: ## what needs device-mapper, in virtual machines; and power cuts
 	@scripts/setup.sh test
-	@scripts/test.sh
+	@scripts/test-lab.sh $(ARGS)
 
 .PHONY: test-boot
-test-boot: ## proofs on guests that booted: each layout, upgrades, growth (another 30)
+test-boot: ## proofs on Debian guests that booted: each layout, upgrades, growth
 	@scripts/setup.sh test
-	@scripts/test-boot.sh
+	@scripts/test-boot.sh $(ARGS)
 
-.PHONY: test-fast
-test-fast: ## the tests that need no guest and no lab
-	@scripts/setup.sh build
-	$(GO) test -short -tags $(TAGS) ./...
+.PHONY: test-all
+test-all: test test-lab test-boot ## all three, about an hour
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml, shellcheck, gofumpt and go mod tidy

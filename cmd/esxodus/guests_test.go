@@ -16,18 +16,12 @@ import (
 // root, and sees it come up.
 func TestTinyGuest(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("boots Linux under emulation")
-	}
 	migrateGuest(t, "tiny")
 }
 
 // TestDebianGuest migrates Debian 12 as ESXi hosts have it.
 func TestDebianGuest(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("boots Debian under emulation")
-	}
 	migrateGuest(t, "debian")
 }
 

@@ -24,9 +24,7 @@ import (
 // of them the loader must come to a whole map, the old one or the new one. Some
 // are really booted.
 func TestPowerCut(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
+	fixtures.Rung(t, "lab")
 	command := buildLilo(t)
 	for _, fs := range []string{"ext4", "xfs", "ext2", "plain"} {
 		t.Run(fs, func(t *testing.T) {

@@ -25,9 +25,6 @@ import (
 // nothing changes, in a directory with a name that needs quoting.
 func overlay(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("launches a virtual machine")
-	}
 	for _, env := range fixtures.Appliance(t) {
 		name, value, _ := strings.Cut(env, "=")
 		t.Setenv(name, value)

@@ -124,9 +124,7 @@ func converted(t *testing.T, guest string) *subject {
 func convertedTo(t *testing.T, guest string, kind layout.Kind) *subject {
 	t.Helper()
 	t.Parallel()
-	if os.Getenv("ESXODUS_PROOFS") == "" {
-		t.Skip("converts a guest and boots it under emulation, which takes long: run scripts/test-boot.sh")
-	}
+	fixtures.Rung(t, "boot")
 	if os.Getuid() != 0 {
 		fixtures.Missing(t, "root")
 	}

@@ -74,9 +74,6 @@ func lvm2(t *testing.T, status []byte) ([]string, int64) {
 // TestDebian carries a conversion out in the Debian guest, and looks at what
 // that left on its disk.
 func TestDebian(t *testing.T) {
-	if testing.Short() {
-		t.Skip("launches a virtual machine")
-	}
 	for _, env := range fixtures.Appliance(t) {
 		name, value, _ := strings.Cut(env, "=")
 		t.Setenv(name, value)

@@ -1,0 +1,67 @@
+#!/bin/sh
+# Usage: scripts/test-lab.sh [LAB]... [ARGUMENT]...
+#
+# Runs the tests that need device-mapper or a disk that logs its writes, in
+# virtual machines of their own (scripts/lab). The labs, all by default:
+#
+#   lvm       volume groups, on their own and as the target of migrations
+#   lilo      the boot map's installer on LVM
+#   powercut  the same, with the power cut at each of its writes
+#
+# ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
+# what it needs.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+cd "$here/.."
+
+# lab PACKAGE OPTION... -- ARGUMENT... runs a package's tests in a lab. A test that
+# hangs is ended from within, with all stacks shown, before the lab is.
+lab() {
+	l_package=$1
+	shift
+	l_start=$(date +%s)
+	"$here/lab" test "$l_package" --timeout 1800 "$@" -timeout 25m || return 1
+	say "$l_package: $(($(date +%s) - l_start)) s"
+}
+
+# one LAB ARGUMENT... runs one of the labs.
+one() {
+	o_lab=$1
+	shift
+	case $o_lab in
+	lvm)
+		lab ./convert/host -run TestLVM "$@" && lab ./cmd/esxodus --memory 2048 -run TestLVM "$@"
+		;;
+	lilo) lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@" ;;
+	powercut)
+		tests_environment
+		ESXODUS_TESTS=lab "$here/go.sh" test -count=1 -vet=off -timeout 40m -run TestPowerCut "$@" ./cmd/lilo
+		;;
+	esac
+}
+
+labs=
+while [ $# -gt 0 ]; do
+	case $1 in
+	lvm | lilo | powercut) labs="$labs $1" ;;
+	-h | --help)
+		usage
+		exit 0
+		;;
+	-*) break ;;
+	*)
+		usage >&2
+		exit 64
+		;;
+	esac
+	shift
+done
+[ "$(id -u)" = 0 ] || die 'run it as root: it makes the system of a virtual machine'
+say 'about 4 minutes a lab; 3 more on a new machine'
+failed=
+# One after the other: the fewer machines are emulated at a time, the fewer go wrong.
+for one in ${labs:-lvm lilo powercut}; do
+	one "$one" "$@" || failed="$failed $one"
+done
+[ -z "$failed" ] || die "failed:$failed; see above"
