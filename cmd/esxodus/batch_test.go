@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"esxodus/convert"
 	"esxodus/fixtures"
@@ -51,8 +50,9 @@ func results(t *testing.T, r result) map[string]convert.Result {
 	return out
 }
 
-// TestBatch migrates four VMs, two at a time. One stops half-way: the others
-// are done all the same, and a second run does only what is left.
+// TestBatch migrates four VMs, two at a time: the first two are held until both are
+// in their copies. One stops half-way: the others are done all the same, and a
+// second run does only what is left.
 func TestBatch(t *testing.T) {
 	t.Parallel()
 	var vms []string
@@ -62,29 +62,18 @@ func TestBatch(t *testing.T) {
 	slices.Sort(vms)
 	bad := vms[1]
 	l := newBatch(t, vms...)
-	l.host.Faults().Slow(4 << 20)
-	l.host.Faults().Add(esxi.Fault{Kind: esxi.Changed, Path: bad + "/small-flat.vmdk", From: 16 << 20, To: 24 << 20})
-
-	p := l.start(l.batch()...)
-	most := 0
-	p.until("the end", func() bool {
-		running := 0
-		for _, s := range l.states() {
-			if s.Running {
-				running++
-			}
-		}
-		most = max(most, running)
-		time.Sleep(20 * time.Millisecond)
-		select {
-		case <-p.done:
-			return true
-		default:
-			return false
-		}
+	spoiled := esxi.Fault{Kind: esxi.Changed, Path: bad + "/small-flat.vmdk", From: 16 << 20, To: 24 << 20}
+	for _, vm := range vms[:2] {
+		l.hold(vm)
+	}
+	p := l.start(l.batch(shortStall()...)...)
+	p.until("two copies", func() bool {
+		return len(l.states()) == 2 && !slices.ContainsFunc(l.states(), func(s convert.State) bool { return s.Done < 2 })
 	})
+	l.host.Faults().Clear()
+	l.host.Faults().Add(spoiled)
 	r := p.want(exitSome)
-	if most != 2 {
+	if most := l.atOnce(vms); most != 2 {
 		t.Errorf("%d VMs were under way at a time, want 2", most)
 	}
 	if !strings.Contains(r.err, "1 of 4 VMs failed") || !strings.Contains(r.err, "run the same command again") {
@@ -112,6 +101,25 @@ func TestBatch(t *testing.T) {
 		l.sameDisk(file, filepath.Join(l.storage(), vm+"_scsi0-0"))
 	}
 	l.untouched()
+}
+
+// atOnce is how many of the runs were under way at a time, by their journals.
+func (l *lab) atOnce(vms []string) (most int) {
+	l.t.Helper()
+	var runs [][]convert.Record
+	for _, vm := range vms {
+		runs = append(runs, l.records(vm))
+	}
+	for _, one := range runs {
+		n := 0
+		for _, other := range runs {
+			if begin, end := other[0].Time, other[len(other)-1].Time; !one[0].Time.Before(begin) && one[0].Time.Before(end) {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
 }
 
 func (l *lab) states() []convert.State {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"esxodus/convert"
+	"esxodus/convert/virt"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -277,15 +278,13 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// events are the journal's records in short: "plan", "begin copy".
-func (l *lab) events() []string {
-	f, err := os.Open(l.journal())
+// records reads the journal of a VM's run, as far as it has come.
+func (l *lab) records(vm string) (out []convert.Record) {
+	f, err := os.Open(filepath.Join(l.state(), "vms", vm, "journal"))
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = f.Close() }()
-	var out []string
-	var steps []convert.Step
 	r := bufio.NewReader(f)
 	for {
 		line, err := r.ReadBytes('\n')
@@ -297,6 +296,14 @@ func (l *lab) events() []string {
 			l.t.Errorf("journal line %d: %v", len(out)+1, err)
 			return out
 		}
+		out = append(out, rec)
+	}
+}
+
+// events are the journal's records in short: "plan", "begin copy".
+func (l *lab) events() (out []string) {
+	var steps []convert.Step
+	for _, rec := range l.records(l.vm) {
 		text := string(rec.Event)
 		if rec.Plan != nil {
 			steps = rec.Plan.VM.Steps
@@ -306,6 +313,7 @@ func (l *lab) events() []string {
 		}
 		out = append(out, text)
 	}
+	return out
 }
 
 // lines counts the journal's lines, cheaply: it is asked thousands of times.
@@ -323,22 +331,38 @@ func virsh(args ...string) (out string, ok bool) {
 	return string(b), err == nil
 }
 
+// libvirtd is a connection that all tests share: hundreds of times they ask which
+// domains there are, and virsh takes a process for each answer.
+var libvirtd = sync.OnceValues(func() (*virt.Conn, error) {
+	return virt.Connect(context.Background(), virt.SystemURI)
+})
+
 // domains lists the domains, running or not, whose name begins with prefix.
 func (l *lab) domains(prefix string) []string {
 	l.t.Helper()
-	out, ok := virsh("list", "--all", "--name")
-	if !ok {
-		l.t.Fatal("virsh list: no answer")
+	conn, err := libvirtd()
+	l.check(err)
+	all, err := conn.Domains(context.Background())
+	l.check(err)
+	var names []string
+	for _, d := range all {
+		if strings.HasPrefix(d.Name, prefix) {
+			names = append(names, d.Name)
+		}
 	}
-	return slices.DeleteFunc(strings.Fields(out), func(n string) bool { return !strings.HasPrefix(n, prefix) })
+	return names
 }
 
 // forget removes a domain of this test's that may be left.
 func (l *lab) forget(name string) {
-	for _, proof := range l.domains(name + "-proof-") {
-		_, _ = virsh("destroy", proof)
+	for _, left := range l.domains(name) {
+		switch {
+		case left == name:
+			_, _ = virsh("undefine", "--nvram", name)
+		case strings.HasPrefix(left, name+"-proof-"):
+			_, _ = virsh("destroy", left)
+		}
 	}
-	_, _ = virsh("undefine", "--nvram", name)
 }
 
 // states asks `status` for the VM's run.

@@ -159,7 +159,7 @@ func TestInterruptedShutdown(t *testing.T) {
 			} else if r.code != exitInterrupted {
 				t.Errorf("exit code %d:\n%s", r.code, tail(r.err))
 			}
-			time.Sleep(3 * time.Second) // the guest's own shutdown, had it not been waited for
+			l.host.Settle() // the guest's own shutdown, had it not been waited for
 			if got := l.host.Power(l.vm); got != "poweredOn" {
 				t.Errorf("the VM is %s at the end", got)
 			}

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,7 +175,7 @@ func TestLostUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait = l.start(t, "vgchange", "--addtag", "c", "vg")
-	time.Sleep(time.Second)
+	awaitWaiter(t, lock)
 	l.sector(t, sector('3'))
 	if err := lock.release(); err != nil {
 		t.Fatal(err)
@@ -185,6 +187,40 @@ func TestLostUpdate(t *testing.T) {
 		t.Errorf("sector 0 has % x…; want 3s: LVM came second", got[:8])
 	}
 	l.command(t, "vgck", "vg")
+}
+
+// awaitWaiter waits until another process waits for a lock that is held, by the
+// kernel's own list: "1: -> FLOCK  ADVISORY  WRITE 12 00:19:34 0 EOF".
+func awaitWaiter(t *testing.T, lock *groupLock) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) >= 7 && f[1] == "->" && f[2] == "FLOCK" && slices.Contains(lockFiles(t, lock), f[6]) {
+				return
+			}
+		}
+	}
+	t.Fatal("nobody comes to wait for the lock")
+}
+
+// lockFiles names the files of a lock as /proc/locks does.
+func lockFiles(t *testing.T, lock *groupLock) (ids []string) {
+	t.Helper()
+	for _, name := range []string{lock.name, lock.name + ":aux"} {
+		info, err := lock.root.Stat(name)
+		if err != nil {
+			continue
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			ids = append(ids, fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino))
+		}
+	}
+	return ids
 }
 
 // need skips a test for which a tool is missing, or fails it where it must run.

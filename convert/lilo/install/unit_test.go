@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -607,7 +608,11 @@ func TestLock(t *testing.T) {
 	}
 
 	var said []string
-	say := func(s string) { said = append(said, s) }
+	ctx, cancel := context.WithCancelCause(t.Context())
+	say := func(s string) {
+		said = append(said, s)
+		cancel(errors.New("time is up"))
+	}
 	l, err := sys.lockGroup(t.Context(), "vg", say)
 	if err != nil {
 		t.Fatal(err)
@@ -624,8 +629,6 @@ func TestLock(t *testing.T) {
 		t.Error("the file :aux was left behind")
 	}
 
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, fmt.Errorf("time is up"))
-	defer cancel()
 	if _, err := sys.lockGroup(ctx, "vg", say); err == nil || !strings.Contains(err.Error(), "time is up") {
 		t.Errorf("a second lock: %v", err)
 	}
@@ -657,12 +660,12 @@ func TestLockRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan *os.File)
+	got, waits := make(chan *os.File), make(chan struct{})
 	go func() {
-		f, _ := (&waiter{sys: &System{}, root: root}).exclusive(t.Context(), "V_vg")
+		f, _ := (&waiter{sys: &System{}, root: root, waiting: func(string) { close(waits) }}).exclusive(t.Context(), "V_vg")
 		got <- f
 	}()
-	time.Sleep(4 * lockPoll)
+	<-waits // it has the file open, which now goes away
 	dropLock(root, "V_vg", first)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
