@@ -245,7 +245,7 @@ func (p *process) kill() {
 // until waits until ok holds; the process must live on till then.
 func (p *process) until(what string, ok func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(15 * time.Minute); !ok(); time.Sleep(200 * time.Microsecond) {
+	for deadline := time.Now().Add(15 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		select {
 		case <-p.done:
 			if !ok() {

@@ -23,7 +23,8 @@ type machine struct {
 	tb      testing.TB
 	in      io.WriteCloser
 	cmd     *exec.Cmd
-	monitor string
+	monitor string // path of its socket
+	gdb     string // the same of QEMU's debugger
 
 	mu   sync.Mutex
 	out  []byte
@@ -77,11 +78,12 @@ func (h hardware) boot(tb testing.TB, disk string) *machine {
 	tb.Helper()
 	qemu := fixtures.Tool(tb, "qemu-system-x86_64")
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
-	m := &machine{tb: tb, more: make(chan struct{}, 1), monitor: filepath.Join(tb.TempDir(), "monitor")}
+	m := &machine{tb: tb, more: make(chan struct{}, 1), monitor: filepath.Join(tb.TempDir(), "monitor"), gdb: filepath.Join(tb.TempDir(), "gdb")}
 	m.cmd = exec.CommandContext(ctx, qemu, append([]string{
 		"-accel", "tcg", "-nodefaults", "-nic", "none", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=c0,signal=off",
 		"-monitor", "unix:" + strings.ReplaceAll(m.monitor, ",", ",,") + ",server=on,wait=off",
+		"-gdb", "unix:" + strings.ReplaceAll(m.gdb, ",", ",,") + ",server=on,wait=off",
 		"-drive", h.drive(disk),
 	}, h.args()...)...)
 	in, err := m.cmd.StdinPipe()
