@@ -23,7 +23,6 @@ build: ## build bin/esxodus, and bin/lilo, which it puts into guests
 
 .PHONY: demo
 demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domain
-	@scripts/setup.sh demo
 	@scripts/demo.sh
 
 # The ladder of tests. ARGS go to go test: make test-boot ARGS="--guest debian -run 'TestBoots/debian on'"

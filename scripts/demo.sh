@@ -6,8 +6,8 @@
 # this machine's libvirt: from partitions and GRUB to LVM on the whole disk and
 # LILO. Then it shows what the disk is now, and a boot from its new loader. The
 # domain stays for a look; a second run rolls it back first. Everything is kept
-# under /var/lib/esxodus-demo, where QEMU's own user can read it.
-# scripts/setup.sh demo installs what it needs.
+# under /var/lib/esxodus-demo, where QEMU's own user can read it. It sets up all
+# that it needs (scripts/setup.sh demo).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -34,7 +34,15 @@ show() {
 	tr -d '\r' <"$work/console" | sed -n '1,12p;/login:/p' | cut -c1-100
 }
 
+# programs makes the programs.
+programs() {
+	"$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
+	CGO_ENABLED=0 "$here/go.sh" build -trimpath -ldflags '-s -w' -o bin/lilo ./cmd/lilo
+	CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim
+}
+
 cleanup() {
+	[ -z "$builder" ] || kill "$builder" 2>/dev/null || :
 	[ -z "$esxi" ] || kill "$esxi" 2>/dev/null || :
 	rm -rf "$work"
 }
@@ -48,16 +56,24 @@ case ${1-} in
 esac
 [ "$(id -u)" = 0 ] || die 'run it as root: it defines a domain in qemu:///system'
 begun=$(date +%s)
-esxi=
+say 'about 2 minutes; 5 on a new machine with two cores, most of them for packages, compiling and a Debian guest'
+esxi='' builder=
 work=$(mktemp -d)
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-"$here/guest-debian.sh"
+# The compiler wants processors, apt and the guest the disk: they hardly disturb
+# each other.
+"$here/setup.sh" build
+programs &
+builder=$!
+"$here/setup.sh" demo
+"$here/guest-debian.sh" >/dev/null
 appliance
-"$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
-CGO_ENABLED=0 "$here/go.sh" build -trimpath -ldflags '-s -w' -o bin/lilo ./cmd/lilo
+say 'building the programs'
+wait "$builder" || die 'the programs could not be built: see above'
+builder=
 virt=$("$here/kvm-works")
 renamed_guest debian "$name"
 esxi_host --password-file "$work/password"

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Usage: scripts/setup.sh [build | demo | test | bench | lint]
+# Usage: scripts/setup.sh [build | demo | test | bench | lint | packages]
 #
 # Brings a bare Debian 12 or Ubuntu machine to where `make build`, `make demo`,
 # `make test` (default), `make bench-convert` (bench) or `make lint` can run: packages through apt-get, Go
 # where the machine's is too old, and for demo and test a running libvirtd. It
 # says what it installs and why. On a machine that has it all it changes nothing.
+# "packages" changes nothing either: it names those that all but build need.
 #
 # Only root installs. Anyone else is told what is missing (exit status 1).
 set -eu
@@ -155,6 +156,10 @@ daemon() {
 target=${1-test}
 case $target in
 build | demo | test | bench | lint) ;;
+packages)
+	wanted | sed -n '/^build/d; s/^[^|]*| *\([^ ]*\) .*/\1/p' | sort -u
+	exit
+	;;
 *)
 	usage
 	exit 64
