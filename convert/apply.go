@@ -105,6 +105,9 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.live("resume"); err != nil {
 		return err
 	}
+	if err := j.sound(); err != nil {
+		return err
+	}
 	err := advance(ctx, j, e)
 	if err == nil {
 		return nil
@@ -185,6 +188,14 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 		return err
 	}
 	return a.journal.step(i, EventDone, result)
+}
+
+// sound compares the plan that is on record with what New makes.
+func (j *Journal) sound() error {
+	if err := j.Job().check(); err != nil {
+		return fmt.Errorf("%w: %s, line 1: the plan is not one that esxodus made: %w", ErrStopped, j.Path(journalName), err)
+	}
+	return nil
 }
 
 // live returns an error if the run was committed or rolled back, or if a commit
@@ -277,6 +288,9 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 	if s.Phase != PhaseReady && s.Phase != PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
+	}
+	if err := j.sound(); err != nil {
+		return err
 	}
 	if !j.committing() {
 		if err := j.add(Record{Event: EventCommit}); err != nil {

@@ -47,7 +47,7 @@ func TestJournalTornLine(t *testing.T) {
 		if len(j.records) != 1 {
 			t.Errorf("cut at %d: %d records, want 1", cut, len(j.records))
 		}
-		if err := errors.Join(j.step(0, EventDone, nil), j.Close()); err != nil {
+		if err := errors.Join(j.step(0, EventBegin, nil), j.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.state().State("web"); err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/domain"
 	"esxodus/convert/host"
 )
 
@@ -84,23 +85,27 @@ func replay(records []Record) []stepState {
 	out := make([]stepState, len(records[0].Plan.VM.Steps))
 	for i := range records {
 		r := &records[i]
-		if r.Step == nil || *r.Step < 0 || *r.Step >= len(out) {
+		if r.Step == nil {
 			continue
 		}
-		s := &out[*r.Step]
-		switch r.Event {
-		case EventBegin:
-			s.begun, s.done = true, false
-		case EventClaim:
-			s.claim = r
-		case EventDone:
-			s.done, s.result = true, r
-		case EventUndone:
-			*s = stepState{}
-		case EventPlan, EventStopped, EventCommit, EventEnd:
-		}
+		out[*r.Step].take(r)
 	}
 	return out
+}
+
+// take is what a record of the step's makes of it.
+func (s *stepState) take(r *Record) {
+	switch r.Event {
+	case EventBegin:
+		s.begun, s.done = true, false
+	case EventClaim:
+		s.claim = r
+	case EventDone:
+		s.done, s.result = true, r
+	case EventUndone:
+		*s = stepState{}
+	case EventPlan, EventStopped, EventCommit, EventEnd:
+	}
 }
 
 // show takes from a step's result what people want to know of it, if it is there.
@@ -175,7 +180,7 @@ func (d StateDir) List() ([]State, error) {
 	var errs []error
 	for _, e := range entries {
 		s, err := d.State(e.Name())
-		if errors.Is(err, errEmpty) {
+		if errors.Is(err, errEmpty) || errors.Is(err, ErrNoRun) {
 			continue // nothing was done
 		}
 		if err != nil {
@@ -201,27 +206,33 @@ func (d StateDir) State(name string) (State, error) {
 	}
 	defer func() { _ = f.Close() }() // read only
 	records, _, err := readRecords(f)
-	if err != nil {
+	if errors.Is(err, errEmpty) {
 		return State{}, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if err != nil {
+		return State{}, err
 	}
 	s := summary(records)
 	s.Running = locked(d.dir(name))
 	return s, nil
 }
 
-// Find returns the name of the run whose domain or source VM is called key.
+// Find returns the name of the run whose domain or source VM is called key. A
+// domain's journal is found by its directory, whatever is in it.
 func (d StateDir) Find(key string) (string, error) {
-	states, err := d.List()
-	for _, s := range states {
-		if s.Name == key {
-			return s.Name, nil
+	if domain.Name(key) == key {
+		if _, err := d.State(key); !errors.Is(err, ErrNoRun) && !errors.Is(err, errEmpty) {
+			return key, nil
 		}
 	}
-	i := slices.IndexFunc(states, func(s State) bool { return s.VM == key })
-	if i >= 0 {
+	states, err := d.List()
+	if i := slices.IndexFunc(states, func(s State) bool { return s.VM == key }); i >= 0 {
 		return states[i].Name, nil
 	}
-	return "", errors.Join(fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d), err)
+	if err != nil { // it may be one of those
+		return "", fmt.Errorf("%s: no migration of that name among those in %s that can be read: %w", key, d, err)
+	}
+	return "", fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d)
 }
 
 // Create starts the journal of a new run. An ended run of the same name is

@@ -126,7 +126,7 @@ func (s stepState) identity() (id host.Identity, err error) {
 		return id, nil
 	}
 	if err := json.Unmarshal(s.claim.Data, &id); err != nil {
-		return id, fmt.Errorf("journal: claim record: %w", err)
+		return id, fmt.Errorf("a claim that names nothing: %w", err)
 	}
 	return id, nil
 }

@@ -46,10 +46,11 @@ func withHint(err error, hint string) error {
 
 func exitCode(err error) int {
 	var e *exitError
+	var d *convert.DamagedError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, convert.ErrStopped):
+	case errors.Is(err, convert.ErrStopped), errors.As(err, &d):
 		return exitStopped
 	case errors.As(err, &e):
 		return e.code
@@ -80,6 +81,9 @@ func hints(err error) []string {
 		if e.hint != "" && !slices.Contains(out, e.hint) {
 			out = append(out, e.hint)
 		}
+	}
+	if d, ok := errors.AsType[*convert.DamagedError](err); ok {
+		out = append(out, d.Advice())
 	}
 	for _, h := range []struct {
 		is   error

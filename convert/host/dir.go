@@ -172,7 +172,7 @@ func describe(path string) (string, error) {
 // Create makes the file under a temporary name that holds the run's id and
 // gives it its own name once it is claimed; see [Storage].
 func (d Dir) Create(ctx context.Context, v Volume, run string, claim func(Identity) error) (err error) {
-	if err := errors.Join(context.Cause(ctx), d.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(context.Cause(ctx), d.owns(v), CheckRun(run)); err != nil {
 		return err
 	}
 	temp := tempPath(v, run)
@@ -248,7 +248,7 @@ func publish(temp, path string) error {
 
 // State compares the file with what was claimed; see [Storage].
 func (d Dir) State(ctx context.Context, v Volume, run string, id Identity) (State, error) {
-	if err := errors.Join(context.Cause(ctx), d.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(context.Cause(ctx), d.owns(v), CheckRun(run)); err != nil {
 		return "", err
 	}
 	fi, err := os.Lstat(v.Path)

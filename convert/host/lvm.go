@@ -63,7 +63,7 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 
 // Create makes the logical volume and waits for its device; see [Storage].
 func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identity) error) error {
-	if err := errors.Join(l.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(l.owns(v), CheckRun(run)); err != nil {
 		return err
 	}
 	vg, err := l.group(ctx)
@@ -99,7 +99,7 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 
 // State looks for the run's tag; see [Storage].
 func (l LVM) State(ctx context.Context, v Volume, run string, _ Identity) (State, error) {
-	if err := errors.Join(l.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(l.owns(v), CheckRun(run)); err != nil {
 		return "", err
 	}
 	lvs, err := l.volumes(ctx)

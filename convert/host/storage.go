@@ -122,8 +122,9 @@ const maxName = 100
 
 var runPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
-// checkRun guards what run ids are put into: file names and LVM tags.
-func checkRun(run string) error {
+// CheckRun says what is wrong with a run id, which is put into file names and LVM
+// tags.
+func CheckRun(run string) error {
 	if !runPattern.MatchString(run) {
 		return fmt.Errorf("run id %q: want up to 64 letters, digits and _ . -", run)
 	}
