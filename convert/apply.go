@@ -108,11 +108,12 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.sound(); err != nil {
 		return err
 	}
-	err := advance(ctx, j, e)
+	a := &act{Effects: e, job: j.Job(), journal: j}
+	err := a.advance(ctx)
 	if err == nil {
 		return nil
 	}
-	if resumable(ctx, err) {
+	if !a.undoes(ctx, err) {
 		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), j.add(Record{Event: EventStopped, Error: err.Error()}))
 	}
 	if rec := j.add(Record{Event: EventStopped, Error: err.Error()}); rec != nil {
@@ -124,11 +125,13 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	return fmt.Errorf("%w; %w", err, ErrUndone)
 }
 
-// resumable tells failures that time or a person can mend without losing what
-// was copied (a lost link, a proof that failed) from those to undo.
-func resumable(ctx context.Context, err error) bool {
+// undoes reports whether an error undoes the run: an interrupt does, a failure of
+// the target's storage, and what fails before anything is copied. All else leaves
+// what was copied for a resume, also what nobody thought of.
+func (a *act) undoes(ctx context.Context, err error) bool {
 	_, kept := errors.AsType[*keepError](err)
-	return kept && ctx.Err() == nil
+	_, target := errors.AsType[*targetError](err)
+	return ctx.Err() != nil || !kept && (target || !a.begun(StepCopy))
 }
 
 // keepError marks an error after which the run's work is kept.
@@ -146,9 +149,12 @@ func keep(err error) error {
 }
 
 // advance does the steps that aren't done.
-func advance(ctx context.Context, j *Journal, e Effects) error {
-	a := &act{Effects: e, job: j.Job(), journal: j}
-	states := j.steps()
+func (a *act) advance(ctx context.Context) error {
+	if err := a.sweep(); err != nil {
+		return err
+	}
+	states := a.journal.steps()
+	a.forgetLost(states)
 	for i, step := range a.job.VM.Steps {
 		again := step.Kind == StepRecheck && a.copiesAfter(i, states)
 		if states[i].done && !again {
@@ -223,14 +229,22 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 		return err
 	}
 	if err := undoAll(ctx, j, e); err != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return stopped(err)
 	}
-	return j.add(Record{Event: EventEnd, Outcome: RolledBack})
+	return stopped(j.add(Record{Event: EventEnd, Outcome: RolledBack}))
+}
+
+// stopped marks the error of what can be repeated and has to be.
+func stopped(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrStopped, err)
 }
 
 func undoAll(ctx context.Context, j *Journal, e Effects) error {
 	a := &act{Effects: e, job: j.Job(), journal: j}
-	if err := a.unused(ctx); err != nil {
+	if err := errors.Join(a.unused(ctx), a.sweep()); err != nil {
 		return err
 	}
 	states := j.steps()
@@ -294,18 +308,21 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 	}
 	if !j.committing() {
 		if err := j.add(Record{Event: EventCommit}); err != nil {
-			return err
+			return stopped(err)
 		}
 	}
 	if err := release(ctx, j, e); err != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return stopped(err)
 	}
-	return j.add(Record{Event: EventEnd, Outcome: Committed})
+	return stopped(j.add(Record{Event: EventEnd, Outcome: Committed}))
 }
 
 // release takes the run's mark off its volumes, which may be done again.
 func release(ctx context.Context, j *Journal, e Effects) error {
 	job, states := j.Job(), j.steps()
+	if err := (&act{job: job, journal: j}).sweep(); err != nil {
+		return err
+	}
 	for i, step := range job.VM.Steps {
 		d, ok := job.VM.disk(step.Disk)
 		if step.Kind != StepCreate || !ok {

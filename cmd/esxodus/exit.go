@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"syscall"
@@ -85,6 +86,9 @@ func hints(err error) []string {
 	if d, ok := errors.AsType[*convert.DamagedError](err); ok {
 		out = append(out, d.Advice())
 	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		out = append(out, fullHint(err))
+	}
 	for _, h := range []struct {
 		is   error
 		text string
@@ -95,7 +99,6 @@ func hints(err error) []string {
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
 		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
-		{syscall.ENOSPC, "the target is full: make room there, or choose another --storage, and begin again"},
 		{convert.ErrBusy, "`esxodus status` shows what runs"},
 	} {
 		if errors.Is(err, h.is) {
@@ -103,4 +106,35 @@ func hints(err error) []string {
 		}
 	}
 	return out
+}
+
+// fullHint names the file system that is full: it may be the target's, that of
+// --state, or the one that a plan is saved to.
+func fullHint(err error) string {
+	where := "the target"
+	if path := fullPath(err); path != "" {
+		where = "the file system of " + path
+	}
+	if errors.Is(err, convert.ErrUndone) {
+		return where + " is full: make room there, or choose another --storage, and begin again"
+	}
+	return where + " is full: make room there first"
+}
+
+// fullPath finds the file, anywhere in an error, that there was no room for.
+func fullPath(err error) string {
+	if p, ok := err.(*fs.PathError); ok && (errors.Is(p.Err, syscall.ENOSPC) || errors.Is(p.Err, syscall.EDQUOT)) { //nolint:errorlint // the tree is walked here
+		return p.Path
+	}
+	switch e := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		return fullPath(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if path := fullPath(inner); path != "" {
+				return path
+			}
+		}
+	}
+	return ""
 }
