@@ -85,6 +85,7 @@ type Effects struct {
 	Log      *slog.Logger
 	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
 	Rate     *disk.Rate // nil for no limit
+	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`
@@ -183,7 +184,11 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if err := a.journal.step(i, EventBegin, nil); err != nil {
+	place, err := a.place(ctx, step, s)
+	if err != nil {
+		return err
+	}
+	if err := a.journal.step(i, EventBegin, place); err != nil {
 		return err
 	}
 	result, err := a.act(ctx, i, step, s)
@@ -247,6 +252,9 @@ func undoAll(ctx context.Context, j *Journal, e Effects) error {
 	if err := errors.Join(a.unused(ctx), a.sweep()); err != nil {
 		return err
 	}
+	if err := a.known(ctx); err != nil && !e.Lost {
+		return err
+	}
 	states := j.steps()
 	for i, s := range slices.Backward(states) {
 		if !s.begun {
@@ -285,6 +293,15 @@ func (a *act) unused(ctx context.Context) error {
 	return nil
 }
 
+// known makes sure, before anything is undone or accepted, that the storage can
+// say what has become of each volume.
+func (a *act) known(ctx context.Context) error {
+	return a.journal.eachVolume(func(v host.Volume, id host.Identity) error {
+		_, err := a.Storage.State(ctx, v, a.journal.Run(), id)
+		return err
+	})
+}
+
 func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
@@ -306,6 +323,9 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.sound(); err != nil {
 		return err
 	}
+	if err := (&act{Effects: e, job: j.Job(), journal: j}).known(ctx); err != nil {
+		return stopped(err)
+	}
 	if !j.committing() {
 		if err := j.add(Record{Event: EventCommit}); err != nil {
 			return stopped(err)
@@ -319,20 +339,26 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 
 // release takes the run's mark off its volumes, which may be done again.
 func release(ctx context.Context, j *Journal, e Effects) error {
-	job, states := j.Job(), j.steps()
-	if err := (&act{job: job, journal: j}).sweep(); err != nil {
+	if err := (&act{job: j.Job(), journal: j}).sweep(); err != nil {
 		return err
 	}
-	for i, step := range job.VM.Steps {
-		d, ok := job.VM.disk(step.Disk)
-		if step.Kind != StepCreate || !ok {
+	return j.eachVolume(func(v host.Volume, id host.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) })
+}
+
+// eachVolume calls do with each volume that the run has begun to make, and what
+// it claimed of it.
+func (j *Journal) eachVolume(do func(host.Volume, host.Identity) error) error {
+	job := j.Job()
+	for i, s := range j.steps() {
+		d, ok := job.VM.disk(job.VM.Steps[i].Disk)
+		if job.VM.Steps[i].Kind != StepCreate || !ok || !s.begun {
 			continue
 		}
-		id, err := states[i].identity()
-		if err != nil {
-			return err
+		id, err := s.identity()
+		if err == nil {
+			err = do(d.Volume, id)
 		}
-		if err := e.Storage.Release(ctx, d.Volume, j.Run(), id); err != nil {
+		if err != nil {
 			return err
 		}
 	}

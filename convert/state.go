@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,13 +27,15 @@ type State struct {
 	Done    int       `json:"done"`  // steps
 	Steps   int       `json:"steps"` // in all
 	Phase   Phase     `json:"phase"`
-	Step    string    `json:"step,omitempty"`  // the step that was last begun and isn't done
-	Error   string    `json:"error,omitempty"` // what stopped it
-	Proof   string    `json:"proof,omitempty"` // which boot proof was had
-	Notes   []string  `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
-	Running bool      `json:"running"`         // a process holds the lock
+	Step    string    `json:"step,omitempty"`    // the step that was last begun and isn't done
+	Error   string    `json:"error,omitempty"`   // what stopped it
+	Proof   string    `json:"proof,omitempty"`   // which boot proof was had
+	Notes   []string  `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
+	Running bool      `json:"running"`           // a process holds the lock
+	Volumes []string  `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
 
-	job *VMJob
+	job     *VMJob
+	records []Record
 }
 
 // Phase is a run's state in a word or two.
@@ -74,6 +77,7 @@ func (s State) Ways() string {
 // stepState is how far one step got.
 type stepState struct {
 	begun, done bool
+	place       *Record // the begin that says where the step makes something
 	claim       *Record
 	result      *Record
 }
@@ -98,6 +102,9 @@ func (s *stepState) take(r *Record) {
 	switch r.Event {
 	case EventBegin:
 		s.begun, s.done = true, false
+		if len(r.Data) > 0 {
+			s.place = r
+		}
 	case EventClaim:
 		s.claim = r
 	case EventDone:
@@ -125,7 +132,7 @@ func summary(records []Record) State {
 	s := State{
 		Name: job.VM.Name, VM: job.VM.Source.Name, Host: job.Source.Host, Run: records[0].Run,
 		Started: records[0].Time, Updated: records[len(records)-1].Time,
-		Steps: len(job.VM.Steps), Phase: PhaseUnfinished, job: job,
+		Steps: len(job.VM.Steps), Phase: PhaseUnfinished, job: job, records: records,
 	}
 	for i, st := range replay(records) {
 		switch {
@@ -155,6 +162,48 @@ func summary(records []Record) State {
 		s.Phase = PhaseReady
 	}
 	return s
+}
+
+// lookTimeout is how long a storage may take to say what is there.
+const lookTimeout = 10 * time.Second
+
+// Look asks the target's storage for the volumes of a run that hasn't ended, and
+// notes what is wrong with them.
+func (s *State) Look(ctx context.Context, open func(storage string) (Storage, error)) error {
+	if s.ended() || s.Running {
+		return nil
+	}
+	storage, err := open(s.job.Target.Storage)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("%s gives no answer", storage))
+	defer cancel()
+	j := &Journal{records: s.records}
+	return j.eachVolume(func(v host.Volume, id host.Identity) error {
+		found := make(chan string, 1)
+		go func() { // a file system that is away may never answer
+			what, err := storage.State(ctx, v, j.Run(), id)
+			switch {
+			case err != nil:
+				found <- err.Error()
+			case what == host.Ours || s.Phase == PhaseCommitting && what == host.Foreign:
+				found <- ""
+			default:
+				found <- fmt.Sprintf("%s is %s, not as this run made it", v, what)
+			}
+		}()
+		wrong := ""
+		select {
+		case wrong = <-found:
+		case <-ctx.Done():
+			wrong = context.Cause(ctx).Error()
+		}
+		if wrong != "" {
+			s.Volumes = append(s.Volumes, wrong)
+		}
+		return nil
+	})
 }
 
 // StateDir is the directory that holds a directory for each VM.

@@ -117,15 +117,31 @@ func (a *act) create(ctx context.Context, i int, s stepState, d *Disk) error {
 	})
 }
 
-// identity returns what the step claimed before it created something.
+// identity returns what the step claimed before it created something, and where
+// it began to.
 func (s stepState) identity() (id host.Identity, err error) {
-	if s.claim == nil {
-		return id, nil
-	}
-	if err := json.Unmarshal(s.claim.Data, &id); err != nil {
-		return id, fmt.Errorf("a claim that names nothing: %w", err)
+	for _, r := range []*Record{s.place, s.claim} {
+		if r == nil {
+			continue
+		}
+		if err := json.Unmarshal(r.Data, &id); err != nil {
+			return id, fmt.Errorf("a claim that names nothing: %w", err)
+		}
 	}
 	return id, nil
+}
+
+// place is what the record of a step's begin says of where it makes something:
+// the first that began knows, and an older esxodus didn't say.
+func (a *act) place(ctx context.Context, step Step, s stepState) (any, error) {
+	if step.Kind != StepCreate || s.claim != nil {
+		return nil, nil //nolint:nilnil // there is nothing to say
+	}
+	id, err := s.identity()
+	if err == nil && id.Place == "" {
+		id.Place, err = a.Storage.Place(ctx)
+	}
+	return id, err
 }
 
 func (a *act) remove(ctx context.Context, step Step, s stepState) error {
@@ -137,7 +153,12 @@ func (a *act) remove(ctx context.Context, step Step, s stepState) error {
 	if err != nil {
 		return err
 	}
-	return a.Storage.Remove(ctx, d.Volume, a.journal.Run(), id)
+	err = a.Storage.Remove(ctx, d.Volume, a.journal.Run(), id)
+	if p, ok := errors.AsType[*host.PlaceError](err); ok && a.Lost {
+		a.Progress.Step(a.job.VM.Name, fmt.Sprintf("take %s for lost: %s", d.Volume, p.Why))
+		return nil
+	}
+	return err
 }
 
 func (a *act) digestPath(address string) string {

@@ -28,6 +28,9 @@ func States(w io.Writer, states []convert.State) error {
 		for _, n := range s.Notes {
 			p.wrapped("  note: ", n)
 		}
+		for _, v := range s.Volumes {
+			p.wrapped("  volumes: ", v)
+		}
 		if s.Step != "" && !s.Running {
 			p.wrapped("  left at: ", s.Step)
 		}
