@@ -121,8 +121,14 @@ func (l LVM) State(ctx context.Context, v Volume, run string, id Identity) (Stat
 
 // Place is the volume group's UUID; see [Storage].
 func (l LVM) Place(ctx context.Context) (string, error) {
-	vg, err := l.group(ctx)
-	return vg.UUID, err
+	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_uuid")
+	if err == nil && (len(rows) != 1 || rows[0]["vg_name"] != l.VG || rows[0]["vg_uuid"] == "") {
+		err = fmt.Errorf("vgs reports %d groups of that name, or none with a UUID", len(rows))
+	}
+	if err != nil {
+		return "", fmt.Errorf("volume group %s: %w", l.VG, err)
+	}
+	return rows[0]["vg_uuid"], nil
 }
 
 // here is an error if the volume group isn't the one in which v was made.

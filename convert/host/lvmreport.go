@@ -11,7 +11,6 @@ import (
 
 // group is what we ask of a volume group. Sizes are in bytes.
 type group struct {
-	UUID               string
 	Extent, Free, Size int64
 }
 
@@ -55,7 +54,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 	if err := checkVG(l.VG); err != nil {
 		return group{}, err
 	}
-	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_uuid,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
+	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
 	if unseen(err) {
 		return group{}, fmt.Errorf("this host has no volume group %s: vgs lists those it has (%w)", l.VG, err)
 	}
@@ -76,7 +75,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 	if n[0] <= 0 || n[1] < 0 || n[2] < n[1] || n[2] > most/n[0] {
 		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
 	}
-	return group{UUID: rows[0]["vg_uuid"], Extent: n[0], Free: n[1] * n[0], Size: n[2] * n[0]}, nil
+	return group{Extent: n[0], Free: n[1] * n[0], Size: n[2] * n[0]}, nil
 }
 
 // unseen reports whether LVM says that there is no such volume group.
