@@ -96,6 +96,10 @@ var ErrStopped = errors.New("stopped; nothing is lost")
 // is undone.
 var ErrUndone = errors.New("everything this run had made is removed again")
 
+// ErrAlready means that a run was committed, or rolled back, by an earlier call:
+// there is nothing left to do, and nothing wrong.
+var ErrAlready = errors.New("that was done already")
+
 // undoTimeout bounds the undoing of one step after an interrupt.
 const undoTimeout = 2 * time.Minute
 
@@ -222,6 +226,14 @@ func (j *Journal) live(verb string) error {
 	return nil
 }
 
+// already is ErrAlready if the run has ended in that way.
+func (j *Journal) already(verb string, how Outcome) error {
+	if last := j.records[len(j.records)-1]; last.Event == EventEnd && last.Outcome == how {
+		return fmt.Errorf("%s: nothing is left to %s: %w", j.Job().VM.Name, verb, ErrAlready)
+	}
+	return nil
+}
+
 // committing reports whether a commit has begun.
 func (j *Journal) committing() bool {
 	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
@@ -230,6 +242,9 @@ func (j *Journal) committing() bool {
 // Rollback undoes every step that was begun, last first, and ends the run. It
 // may be repeated until it succeeds.
 func Rollback(ctx context.Context, j *Journal, e Effects) error {
+	if err := j.already("roll back", RolledBack); err != nil {
+		return err
+	}
 	if err := j.live("roll back"); err != nil {
 		return err
 	}
@@ -315,6 +330,9 @@ func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 // would know them, and the run ends. All steps must be done. Once it has begun
 // it can only be repeated until it succeeds, not taken back.
 func Commit(ctx context.Context, j *Journal, e Effects) error {
+	if err := j.already("commit", Committed); err != nil {
+		return err
+	}
 	s := j.State()
 	if s.Phase != PhaseReady && s.Phase != PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",

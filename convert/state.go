@@ -54,24 +54,36 @@ const (
 // ended reports whether nothing is left to do.
 func (s State) ended() bool { return s.Phase == PhaseCommitted || s.Phase == PhaseRolledBack }
 
-// Ways names the commands that a run which hasn't ended can go on with.
-func (s State) Ways() string {
-	verbs := []string{"resume", "rollback"}
+// Commands lists the commands that a run which hasn't ended can go on with, in
+// backquotes.
+func (s State) Commands() []string {
+	var verbs []string
 	switch s.Phase {
+	case PhaseUnfinished:
+		verbs = []string{"resume", "rollback"}
 	case PhaseReady:
 		verbs = []string{"commit", "rollback"}
 	case PhaseUndoing:
 		verbs = []string{"rollback"}
 	case PhaseCommitting:
 		verbs = []string{"commit"}
-	case PhaseUnfinished:
 	case PhaseCommitted, PhaseRolledBack:
-		return ""
 	}
 	for i, v := range verbs {
 		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
 	}
-	return strings.Join(verbs, " or ")
+	return verbs
+}
+
+// Ways is the commands in a sentence.
+func (s State) Ways() string { return strings.Join(s.Commands(), " or ") }
+
+// Start is the command that starts the domain of a run that is ready.
+func (s State) Start() string {
+	if s.job == nil || s.job.Target.Libvirt == "qemu:///system" {
+		return "virsh start " + s.Name
+	}
+	return "virsh -c " + host.ShellQuote(s.job.Target.Libvirt) + " start " + s.Name
 }
 
 // stepState is how far one step got.

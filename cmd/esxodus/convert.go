@@ -151,5 +151,5 @@ func printOne(t terminal, s convert.State, wantJSON bool) error {
 	if wantJSON {
 		return printJSON(t.out, s)
 	}
-	return report.States(t.out, []convert.State{s})
+	return report.States(t.out, []convert.State{s}, t.advice.complete)
 }

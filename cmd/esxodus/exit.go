@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ const (
 	exitPreflight   = 4   // a VM can't be converted as it is
 	exitStopped     = 5   // stopped half-way, nothing lost: resume or rollback
 	exitUsage       = 64  // the command line is wrong
+	exitBusy        = 75  // another esxodus is at work on the VM; nothing was changed (sysexits' EX_TEMPFAIL)
 	exitInterrupted = 130 // interrupted; changes undone
 )
 
@@ -51,6 +51,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, convert.ErrBusy):
+		return exitBusy
 	case errors.Is(err, convert.ErrStopped), errors.As(err, &d):
 		return exitStopped
 	case errors.As(err, &e):
@@ -62,10 +64,10 @@ func exitCode(err error) int {
 }
 
 // complain prints an error and its hints once, on stderr.
-func complain(w io.Writer, err error) {
+func complain(t terminal, err error) {
 	show := func(prefix, text string) {
-		for line := range strings.Lines(prefix + text + "\n") {
-			fmt.Fprintln(w, report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
+		for line := range strings.Lines(prefix + t.advice.complete(text) + "\n") {
+			fmt.Fprintln(t.err, report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
 		}
 	}
 	show("esxodus: ", err.Error())
@@ -99,7 +101,7 @@ func hints(err error) []string {
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
 		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
-		{convert.ErrBusy, "`esxodus status` shows what runs"},
+		{convert.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},
 	} {
 		if errors.Is(err, h.is) {
 			out = append(out, h.text)

@@ -53,7 +53,7 @@ func printStates(c *cli.Context, t terminal, dir convert.StateDir, wantJSON bool
 		}
 		return errors.Join(printJSON(t.out, states), err)
 	}
-	return errors.Join(report.States(t.out, states), err)
+	return errors.Join(report.States(t.out, states, t.advice.complete), err)
 }
 
 // look has a state say whether its volumes are there.
@@ -127,7 +127,12 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 		if err != nil {
 			return err
 		}
-		if err := onRun(c.Context, c, t, dir, name, act); err != nil {
+		err = onRun(c.Context, c, t, dir, name, act)
+		if errors.Is(err, convert.ErrAlready) {
+			fmt.Fprintln(t.err, report.Clean(err.Error()))
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 		return printState(c, t, name, wantJSON)
@@ -231,6 +236,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 		return err
 	}
 	results := convert.Batch(ctx, p, dir, e.Effects, c.Int("parallel"))
+	for i := range results {
+		results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
+	}
 	if wantJSON {
 		err = printJSON(t.out, results)
 	} else {
