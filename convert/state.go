@@ -282,7 +282,7 @@ func (d StateDir) State(name string) (State, error) {
 // domain's journal is found by its directory, whatever is in it.
 func (d StateDir) Find(key string) (string, error) {
 	if domain.Name(key) == key {
-		if _, err := d.State(key); !errors.Is(err, ErrNoRun) && !errors.Is(err, errEmpty) {
+		if _, err := d.State(key); !errors.Is(err, ErrNoRun) {
 			return key, nil
 		}
 	}

@@ -53,6 +53,9 @@ func printStates(c *cli.Context, t terminal, dir convert.StateDir, wantJSON bool
 		}
 		return errors.Join(printJSON(t.out, states), err)
 	}
+	if len(states) == 0 && err != nil { // there are some, and they can't be read
+		return err
+	}
 	return errors.Join(report.States(t.out, states, t.advice.complete), err)
 }
 

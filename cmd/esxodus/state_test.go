@@ -82,7 +82,7 @@ func TestFullState(t *testing.T) {
 	l.check(f.Close())
 	l.host.Faults().Clear()
 	r := p.want(exitStopped)
-	for _, want := range []string{"no space left on device", "hint: the file system of " + l.state(), "esxodus resume " + l.vm + " --state " + l.state()} {
+	for _, want := range []string{"no space left on device", "hint: the file system of " + l.state(), "esxodus resume " + l.vm, " --state " + l.state() + "`"} {
 		if !strings.Contains(r.err, want) {
 			t.Errorf("stderr does not contain %q:\n%s", want, tail(r.err))
 		}
