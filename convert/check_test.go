@@ -193,7 +193,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"a volume that no range fills", func(v *VMPlan) {
 			g := &v.Layout.Groups[0]
 			g.Volumes = append(g.Volumes, layout.Volume{Name: "more", New: true, Segments: []layout.Segment{{PV: g.PVs[0].UUID, PE: 1, Count: 1}}})
-		}, "has none"},
+		}, "have none"},
 		{"no head", func(v *VMPlan) { v.Layout.Disks[0].Head = 0 }, "doesn't fit"},
 		{"extents of no size", func(v *VMPlan) { v.Layout.Groups[0].ExtentSize = 0 }, "doesn't fit"},
 		{"a layout that nobody knows", func(v *VMPlan) { v.Layout.Kind, v.Layout.Disks[0].Kind = "raid", "raid" }, `unknown kind "raid"`},

@@ -125,7 +125,7 @@ func checkPV(g *layout.Group, pv *layout.PV, lay *layout.Disk, d *Disk) error {
 	if !fits {
 		return fmt.Errorf("physical volume %s, %+v with extents of %d, doesn't fit the disk's %d bytes behind a head of %d", pv.UUID, *pv, g.ExtentSize, lay.Size, lay.Head)
 	}
-	used := int64(0) // ranges that a new volume accounts for
+	fresh := 0 // segments of new volumes
 	for _, lv := range g.Volumes {
 		for _, s := range lv.Segments {
 			if s.PV != pv.UUID {
@@ -134,28 +134,39 @@ func checkPV(g *layout.Group, pv *layout.PV, lay *layout.Disk, d *Disk) error {
 			if s.PE < 0 || s.Count <= 0 || s.PE > pv.Extents-s.Count {
 				return fmt.Errorf("volume %s: extents %d+%d of %d", lv.Name, s.PE, s.Count, pv.Extents)
 			}
-			at, n := pv.Start+s.PE*g.ExtentSize, s.Count*g.ExtentSize
-			if !lv.New && !covered(lay.Ranges, at, n, pv.Source) {
+			if !filled(g, pv, lay.Ranges, s, lv.New) {
 				return fmt.Errorf("ranges: the extents %d+%d of %s have none", s.PE, s.Count, lv.Name)
 			}
-			if !lv.New {
-				continue
-			}
-			used++
-			if !slices.ContainsFunc(lay.Ranges, func(r layout.Range) bool { return r.Target == at && r.Length > n-g.ExtentSize && r.Length <= n }) {
-				return fmt.Errorf("ranges: what %s holds has none", lv.Name)
+			if lv.New {
+				fresh++
 			}
 		}
 	}
-	for i, r := range lay.Ranges {
-		if r.Source-r.Target != pv.Source || pv.New {
-			used--
+	return nobodys(pv, lay.Ranges, fresh)
+}
+
+// nobodys is an error if a physical volume has more ranges than its old extents
+// and segments of new volumes account for.
+func nobodys(pv *layout.PV, ranges []layout.Range, fresh int) error {
+	for i, r := range ranges {
+		if pv.New || r.Source-r.Target != pv.Source {
+			fresh--
 		}
-		if used < 0 {
+		if fresh < 0 {
 			return fmt.Errorf("ranges[%d]: %+v is no volume's", i, r)
 		}
 	}
 	return nil
+}
+
+// filled reports whether ranges fill a segment of a volume: an old one from where
+// its extents are on the source, a new one up to its last extent.
+func filled(g *layout.Group, pv *layout.PV, ranges []layout.Range, s layout.Segment, fresh bool) bool {
+	at, n := pv.Start+s.PE*g.ExtentSize, s.Count*g.ExtentSize
+	if !fresh {
+		return covered(ranges, at, n, pv.Source)
+	}
+	return slices.ContainsFunc(ranges, func(r layout.Range) bool { return r.Target == at && r.Length > n-g.ExtentSize && r.Length <= n })
 }
 
 // covered reports whether ranges, which ascend, take all of n bytes of the

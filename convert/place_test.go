@@ -90,7 +90,7 @@ func TestUnmountedResume(t *testing.T) {
 				}
 				panic(crash{})
 			}
-			w.apply(t.Context(), j) //nolint:errcheck // it ends somehow
+			_, _ = w.apply(t.Context(), j) // it ends somehow
 			w.tick = func(string) error { return nil }
 			disks, aside := w.storage(), w.storage()+"-aside"
 			if err := errors.Join(os.Rename(disks, aside), os.Mkdir(disks, 0o755)); err != nil {

@@ -205,7 +205,7 @@ func (s *State) Look(ctx context.Context, open func(storage string) (Storage, er
 				found <- fmt.Sprintf("%s is %s, not as this run made it", v, what)
 			}
 		}()
-		wrong := ""
+		var wrong string
 		select {
 		case wrong = <-found:
 		case <-ctx.Done():

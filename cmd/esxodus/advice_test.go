@@ -24,8 +24,10 @@ func TestAdvice(t *testing.T) {
 		{"a space and a quote", "status --state|/srv/it's here", "`esxodus commit web`", `'/srv/it'\''s here'`},
 		{"no name", "rollback web --state /e", "`esxodus status` shows", "`esxodus status --state /e` shows"},
 		{"only what it takes", "resume web --state /e --password-file pw --ssh-key k --rate 1M --insecure", "`esxodus commit web`", "`esxodus commit web --state /e`"},
-		{"all that it takes", "resume web --password-file pw --esxi https://root@esx1 --rate 1M --insecure --connections 2 --stall 40s", "`esxodus resume web`",
-			"`esxodus resume web --esxi https://root@esx1 --password-file pw --insecure --stall 40s --connections 2 --rate 1M`"},
+		{
+			"all that it takes", "resume web --password-file pw --esxi https://root@esx1 --rate 1M --insecure --connections 2 --stall 40s", "`esxodus resume web`",
+			"`esxodus resume web --esxi https://root@esx1 --password-file pw --insecure --stall 40s --connections 2 --rate 1M`",
+		},
 		{"what the journal has", "convert web --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus resume web`", "`esxodus resume web --state /e`"},
 		{"no command", "status --state /e", "`esxodus frobnicate web`, `virsh list`", "`esxodus frobnicate web`, `virsh list`"},
 	}

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"esxodus/convert"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
+
+	"sigs.k8s.io/yaml"
 )
 
 // mounted mounts something on a directory of the lab's, until the test ends or
@@ -133,5 +136,59 @@ func TestDamagedRun(t *testing.T) {
 	l.run(exitDone, "commit", l.vm)
 	if r := l.run(exitDone, "commit", l.vm); !strings.Contains(r.err, "that was done already") || !strings.Contains(r.out, "committed") {
 		t.Errorf("a second commit says:\n%s%s", r.out, r.err)
+	}
+}
+
+// TestPlanThatLies has a saved plan that lacks what it must have: it is refused
+// by name before anything is shown or made, not "converted, ready".
+func TestPlanThatLies(t *testing.T) {
+	t.Parallel()
+	vm := uniqueName("p")
+	l := newBatch(t, vm)
+	text, err := os.ReadFile(filepath.Join(l.dir, "plan.yaml"))
+	l.check(err)
+	without := func(kind string) func(map[string]any) {
+		return func(v map[string]any) {
+			steps, ok := v["steps"].([]any)
+			if !ok {
+				t.Fatalf("steps are %T", v["steps"])
+			}
+			v["steps"] = slices.DeleteFunc(steps, func(s any) bool { return s.(map[string]any)["kind"] == kind })
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(vm map[string]any)
+		want   string
+	}{
+		"no steps":  {func(v map[string]any) { v["steps"] = []any{} }, "steps: 0 of them"},
+		"no copy":   {without("copy"), "where the plan calls for copy scsi0:0"},
+		"no verify": {without("verify"), "where the plan calls for verify scsi0:0"},
+		"no ranges": {func(v map[string]any) {
+			v["layout"].(map[string]any)["disks"].([]any)[0].(map[string]any)["ranges"] = []any{}
+		}, "layout of scsi0:0: ranges"},
+		"no disks":                     {func(v map[string]any) { v["disks"] = []any{} }, "disks: 0 of them"},
+		"a proof that nobody declined": {func(v map[string]any) { delete(v, "noProof") }, "the plan calls for prove next"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var plan map[string]any
+			if err := yaml.Unmarshal(text, &plan); err != nil {
+				t.Fatal(err)
+			}
+			tt.change(plan["vms"].([]any)[0].(map[string]any))
+			edited, err := yaml.Marshal(plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "plan.yaml")
+			if err := os.WriteFile(file, edited, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := l.start("batch", file, "--yes", "--password-file", l.passwordFile()).wait()
+			if r.code != exitFailed || !strings.Contains(r.err, tt.want) || r.out != "" || strings.Contains(r.err, "plan: 1 VM") {
+				t.Errorf("exit code %d; want it refused with %q; stdout:\n%s\nstderr:\n%s", r.code, tt.want, r.out, tail(r.err))
+			}
+			l.noDisks()
+		})
 	}
 }
