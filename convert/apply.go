@@ -155,7 +155,7 @@ func keep(err error) error {
 
 // advance does the steps that aren't done.
 func (a *act) advance(ctx context.Context) error {
-	if err := a.sweep(); err != nil {
+	if err := errors.Join(a.sweep(), keep(a.known(ctx))); err != nil {
 		return err
 	}
 	states := a.journal.steps()
@@ -308,8 +308,8 @@ func (a *act) unused(ctx context.Context) error {
 	return nil
 }
 
-// known makes sure, before anything is undone or accepted, that the storage can
-// say what has become of each volume.
+// known makes sure, before anything is done, undone or accepted, that the storage
+// can say what has become of each volume.
 func (a *act) known(ctx context.Context) error {
 	return a.journal.eachVolume(func(v host.Volume, id host.Identity) error {
 		_, err := a.Storage.State(ctx, v, a.journal.Run(), id)

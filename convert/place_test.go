@@ -44,7 +44,7 @@ func TestUnmounted(t *testing.T) {
 				}
 			}
 			j := w.open()
-			for verb, act := range map[string]func(context.Context, *Journal, Effects) error{"rollback": Rollback, "commit": Commit} {
+			for verb, act := range map[string]func(context.Context, *Journal, Effects) error{"rollback": Rollback, "commit": Commit, "resume": Apply} {
 				var p *host.PlaceError
 				if err := act(t.Context(), j, e); !errors.Is(err, ErrStopped) || !errors.As(err, &p) || !strings.Contains(err.Error(), "mount again") {
 					t.Errorf("%s = %v; want it stopped, and what to do", verb, err)

@@ -201,3 +201,18 @@ func TestEditedJournal(t *testing.T) {
 		})
 	}
 }
+
+// TestStart: the command that starts the domain asks the libvirt that has it.
+func TestStart(t *testing.T) {
+	t.Parallel()
+	for uri, want := range map[string]string{
+		"qemu:///system":  "virsh start web",
+		"qemu:///session": "virsh -c qemu:///session start web",
+		"qemu+unix:///system?socket=/a b&mode=direct": "virsh -c 'qemu+unix:///system?socket=/a b&mode=direct' start web",
+	} {
+		s := State{Name: "web", job: &VMJob{Target: Target{Libvirt: uri}}}
+		if got := s.Start(); got != want {
+			t.Errorf("Start = %q; want %q", got, want)
+		}
+	}
+}

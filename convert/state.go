@@ -171,7 +171,7 @@ func summary(records []Record) State {
 		}
 	}
 	if s.Phase == PhaseUnfinished && s.Done == s.Steps {
-		s.Phase = PhaseReady
+		s.Phase, s.Error = PhaseReady, "" // what stopped a resume with nothing left to do
 	}
 	return s
 }

@@ -44,7 +44,7 @@ func TestUnmountedTarget(t *testing.T) {
 	l.run(exitDone, l.convert("--no-proof")...)
 	must(t, "umount", l.storage())
 	unmounted = true
-	for _, args := range [][]string{l.again("rollback"), {"commit", l.vm}} {
+	for _, args := range [][]string{l.again("rollback"), {"commit", l.vm}, l.again("resume")} {
 		r := l.run(exitStopped, args...)
 		for _, want := range []string{"can't be known", l.storage() + " is not the directory", "mount again", "hint: use `esxodus commit " + l.vm} {
 			if !strings.Contains(r.err, want) {
