@@ -54,8 +54,9 @@ func (a *advice) note(c *cli.Context) error {
 	return nil
 }
 
-// commandPattern is a command in backquotes, with or without a domain's name.
-var commandPattern = regexp.MustCompile("`esxodus ([a-z]+)( [A-Za-z0-9._+-]+)?`")
+// commandPattern is a command in backquotes, with or without a domain's name and
+// flags of its own.
+var commandPattern = regexp.MustCompile("`esxodus ([a-z]+)(?: [A-Za-z0-9._+=-]+)*`")
 
 // complete gives the commands in a text the flags that they take and this
 // command was given.

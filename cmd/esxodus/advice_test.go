@@ -29,6 +29,7 @@ func TestAdvice(t *testing.T) {
 			"`esxodus resume web --esxi https://root@esx1 --password-file pw --insecure --stall 40s --connections 2 --rate 1M`",
 		},
 		{"what the journal has", "convert web --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus resume web`", "`esxodus resume web --state /e`"},
+		{"a flag of its own", "resume web --state /e", "`esxodus rollback --lost web`", "`esxodus rollback --lost web --state /e`"},
 		{"no command", "status --state /e", "`esxodus frobnicate web`, `virsh list`", "`esxodus frobnicate web`, `virsh list`"},
 	}
 	for _, tt := range tests {
