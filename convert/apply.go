@@ -85,6 +85,7 @@ type Effects struct {
 	Log      *slog.Logger
 	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
 	Rate     *disk.Rate // nil for no limit
+	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`
@@ -94,6 +95,10 @@ var ErrStopped = errors.New("stopped; nothing is lost")
 // ErrUndone means that a run failed or was interrupted and everything it did
 // is undone.
 var ErrUndone = errors.New("everything this run had made is removed again")
+
+// ErrAlready means that a run was committed, or rolled back, by an earlier call:
+// there is nothing left to do, and nothing wrong.
+var ErrAlready = errors.New("that was done already")
 
 // undoTimeout bounds the undoing of one step after an interrupt.
 const undoTimeout = 2 * time.Minute
@@ -105,11 +110,15 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.live("resume"); err != nil {
 		return err
 	}
-	err := advance(ctx, j, e)
+	if err := j.sound(); err != nil {
+		return err
+	}
+	a := &act{Effects: e, job: j.Job(), journal: j}
+	err := a.advance(ctx)
 	if err == nil {
 		return nil
 	}
-	if resumable(ctx, err) {
+	if !a.undoes(ctx, err) {
 		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), j.add(Record{Event: EventStopped, Error: err.Error()}))
 	}
 	if rec := j.add(Record{Event: EventStopped, Error: err.Error()}); rec != nil {
@@ -121,11 +130,13 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	return fmt.Errorf("%w; %w", err, ErrUndone)
 }
 
-// resumable tells failures that time or a person can mend without losing what
-// was copied (a lost link, a proof that failed) from those to undo.
-func resumable(ctx context.Context, err error) bool {
+// undoes reports whether an error undoes the run: an interrupt does, a failure of
+// the target's storage, and what fails before anything is copied. All else leaves
+// what was copied for a resume, also what nobody thought of.
+func (a *act) undoes(ctx context.Context, err error) bool {
 	_, kept := errors.AsType[*keepError](err)
-	return kept && ctx.Err() == nil
+	_, target := errors.AsType[*targetError](err)
+	return ctx.Err() != nil || !kept && (target || !a.begun(StepCopy))
 }
 
 // keepError marks an error after which the run's work is kept.
@@ -143,9 +154,12 @@ func keep(err error) error {
 }
 
 // advance does the steps that aren't done.
-func advance(ctx context.Context, j *Journal, e Effects) error {
-	a := &act{Effects: e, job: j.Job(), journal: j}
-	states := j.steps()
+func (a *act) advance(ctx context.Context) error {
+	if err := errors.Join(a.sweep(), keep(a.known(ctx))); err != nil {
+		return err
+	}
+	states := a.journal.steps()
+	a.forgetLost(states)
 	for i, step := range a.job.VM.Steps {
 		again := step.Kind == StepRecheck && a.copiesAfter(i, states)
 		if states[i].done && !again {
@@ -174,7 +188,11 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if err := a.journal.step(i, EventBegin, nil); err != nil {
+	place, err := a.place(ctx, step, s)
+	if err != nil {
+		return err
+	}
+	if err := a.journal.step(i, EventBegin, place); err != nil {
 		return err
 	}
 	result, err := a.act(ctx, i, step, s)
@@ -185,6 +203,14 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 		return err
 	}
 	return a.journal.step(i, EventDone, result)
+}
+
+// sound compares the plan that is on record with what New makes.
+func (j *Journal) sound() error {
+	if err := j.Job().check(); err != nil {
+		return fmt.Errorf("%w: %s, line 1: the plan is not one that esxodus made: %w", ErrStopped, j.Path(journalName), err)
+	}
+	return nil
 }
 
 // live returns an error if the run was committed or rolled back, or if a commit
@@ -200,6 +226,14 @@ func (j *Journal) live(verb string) error {
 	return nil
 }
 
+// already is ErrAlready if the run has ended in that way.
+func (j *Journal) already(verb string, how Outcome) error {
+	if last := j.records[len(j.records)-1]; last.Event == EventEnd && last.Outcome == how {
+		return fmt.Errorf("%s: nothing is left to %s: %w", j.Job().VM.Name, verb, ErrAlready)
+	}
+	return nil
+}
+
 // committing reports whether a commit has begun.
 func (j *Journal) committing() bool {
 	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
@@ -208,18 +242,32 @@ func (j *Journal) committing() bool {
 // Rollback undoes every step that was begun, last first, and ends the run. It
 // may be repeated until it succeeds.
 func Rollback(ctx context.Context, j *Journal, e Effects) error {
+	if err := j.already("roll back", RolledBack); err != nil {
+		return err
+	}
 	if err := j.live("roll back"); err != nil {
 		return err
 	}
 	if err := undoAll(ctx, j, e); err != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return stopped(err)
 	}
-	return j.add(Record{Event: EventEnd, Outcome: RolledBack})
+	return stopped(j.add(Record{Event: EventEnd, Outcome: RolledBack}))
+}
+
+// stopped marks the error of what can be repeated and has to be.
+func stopped(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrStopped, err)
 }
 
 func undoAll(ctx context.Context, j *Journal, e Effects) error {
 	a := &act{Effects: e, job: j.Job(), journal: j}
-	if err := a.unused(ctx); err != nil {
+	if err := errors.Join(a.unused(ctx), a.sweep()); err != nil {
+		return err
+	}
+	if err := a.known(ctx); err != nil && !e.Lost {
 		return err
 	}
 	states := j.steps()
@@ -260,6 +308,15 @@ func (a *act) unused(ctx context.Context) error {
 	return nil
 }
 
+// known makes sure, before anything is done, undone or accepted, that the storage
+// can say what has become of each volume.
+func (a *act) known(ctx context.Context) error {
+	return a.journal.eachVolume(func(v host.Volume, id host.Identity) error {
+		_, err := a.Storage.State(ctx, v, a.journal.Run(), id)
+		return err
+	})
+}
+
 func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
@@ -273,35 +330,53 @@ func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 // would know them, and the run ends. All steps must be done. Once it has begun
 // it can only be repeated until it succeeds, not taken back.
 func Commit(ctx context.Context, j *Journal, e Effects) error {
+	if err := j.already("commit", Committed); err != nil {
+		return err
+	}
 	s := j.State()
 	if s.Phase != PhaseReady && s.Phase != PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}
+	if err := j.sound(); err != nil {
+		return err
+	}
+	if err := (&act{Effects: e, job: j.Job(), journal: j}).known(ctx); err != nil {
+		return stopped(err)
+	}
 	if !j.committing() {
 		if err := j.add(Record{Event: EventCommit}); err != nil {
-			return err
+			return stopped(err)
 		}
 	}
 	if err := release(ctx, j, e); err != nil {
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return stopped(err)
 	}
-	return j.add(Record{Event: EventEnd, Outcome: Committed})
+	return stopped(j.add(Record{Event: EventEnd, Outcome: Committed}))
 }
 
 // release takes the run's mark off its volumes, which may be done again.
 func release(ctx context.Context, j *Journal, e Effects) error {
-	job, states := j.Job(), j.steps()
-	for i, step := range job.VM.Steps {
-		d, ok := job.VM.disk(step.Disk)
-		if step.Kind != StepCreate || !ok {
+	if err := (&act{job: j.Job(), journal: j}).sweep(); err != nil {
+		return err
+	}
+	return j.eachVolume(func(v host.Volume, id host.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) })
+}
+
+// eachVolume calls do with each volume that the run has begun to make, and what
+// it claimed of it.
+func (j *Journal) eachVolume(do func(host.Volume, host.Identity) error) error {
+	job := j.Job()
+	for i, s := range j.steps() {
+		d, ok := job.VM.disk(job.VM.Steps[i].Disk)
+		if job.VM.Steps[i].Kind != StepCreate || !ok || !s.begun {
 			continue
 		}
-		id, err := states[i].identity()
-		if err != nil {
-			return err
+		id, err := s.identity()
+		if err == nil {
+			err = do(d.Volume, id)
 		}
-		if err := e.Storage.Release(ctx, d.Volume, j.Run(), id); err != nil {
+		if err != nil {
 			return err
 		}
 	}

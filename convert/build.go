@@ -152,7 +152,7 @@ func (f *Facts) volume(v host.Volume) host.VolumeFacts {
 }
 
 func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
-	v := VMPlan{Name: domain.Name(vm.Name), Source: *vm, Guest: f.Guests[vm.ID]}
+	v := VMPlan{Name: domain.Name(vm.Name), Source: *vm, Guest: f.Guests[vm.ID], NoProof: o.NoProof}
 	storage, err := host.ParseStorage(o.Storage, host.Tool{})
 	if err != nil {
 		return v, err

@@ -1,12 +1,9 @@
 package convert
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,9 +49,6 @@ type Record struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 	Plan    *VMJob          `json:"plan,omitempty"`
 }
-
-// maxJournal bounds what is read back: a plan of one VM is some 100 KiB.
-const maxJournal = 64 << 20
 
 // Journal is a VM's record of what has been done, on stable storage: one JSON
 // object a line, appended and fsynced, never rewritten. It holds no secret.
@@ -140,8 +134,11 @@ func (j *Journal) load() error {
 	}
 	j.file = f
 	records, good, err := readRecords(f)
-	if err != nil {
+	if errors.Is(err, errEmpty) {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err != nil {
+		return err
 	}
 	j.records = records
 	if err := f.Truncate(good); err != nil {
@@ -150,38 +147,11 @@ func (j *Journal) load() error {
 	return nil
 }
 
-// errEmpty means that a crash came before the plan record was whole, so that
-// nothing was done.
-var errEmpty = errors.New("the journal holds no plan: nothing was done under it")
+// add appends one record and returns once it is on stable storage. What keeps it
+// from doing so says nothing against the run's work.
+func (j *Journal) add(rec Record) error { return keep(j.write(rec)) }
 
-// readRecords returns the complete records of r and the length of what they
-// take.
-func readRecords(r io.Reader) (records []Record, good int64, err error) {
-	br := bufio.NewReader(io.LimitReader(r, maxJournal))
-	for {
-		line, err := br.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		var rec Record
-		dec := json.NewDecoder(bytes.NewReader(line))
-		if err := dec.Decode(&rec); err != nil {
-			return nil, 0, fmt.Errorf("line %d: %w", len(records)+1, err)
-		}
-		records = append(records, rec)
-		good += int64(len(line))
-	}
-	if len(records) == 0 || records[0].Event != EventPlan || records[0].Plan == nil {
-		return nil, 0, errEmpty
-	}
-	return records, good, nil
-}
-
-// add appends one record and returns once it is on stable storage.
-func (j *Journal) add(rec Record) error {
+func (j *Journal) write(rec Record) error {
 	rec.Time = j.now().UTC().Truncate(time.Millisecond)
 	line, err := json.Marshal(rec)
 	if err != nil {

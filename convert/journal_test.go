@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -47,7 +48,7 @@ func TestJournalTornLine(t *testing.T) {
 		if len(j.records) != 1 {
 			t.Errorf("cut at %d: %d records, want 1", cut, len(j.records))
 		}
-		if err := errors.Join(j.step(0, EventDone, nil), j.Close()); err != nil {
+		if err := errors.Join(j.step(0, EventBegin, nil), j.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.state().State("web"); err != nil {
@@ -251,6 +252,32 @@ func TestUmask(t *testing.T) {
 	for dir := filepath.Dir(j.Path(proofDirName)); dir != w.dir; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o711 {
 			t.Errorf("%s: %v, %v; want mode 711", dir, info.Mode(), err)
+		}
+	}
+}
+
+// TestRepeated: a commit and a rollback that are repeated after they ended say
+// so, and add nothing to the journal.
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(context.Context, *Journal, Effects) error{"commit": Commit, "rollback": Rollback} {
+		w := newWorld(t)
+		if err, _ := w.apply(t.Context(), w.create()); err != nil {
+			t.Fatal(err)
+		}
+		j := w.open()
+		if err := act(t.Context(), j, w.effects()); err != nil {
+			t.Fatal(err)
+		}
+		n := len(j.records)
+		for other, again := range map[string]func(context.Context, *Journal, Effects) error{"commit": Commit, "rollback": Rollback, "resume": Apply} {
+			err := again(t.Context(), j, w.effects())
+			if err == nil || errors.Is(err, ErrAlready) != (other == name) || len(j.records) != n {
+				t.Errorf("%s after %s = %v, %d new records; want that it was done, or a refusal", other, name, err, len(j.records)-n)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -66,6 +66,7 @@ type VMPlan struct {
 	Domain     Domain            `json:"domain"`
 	Sizes      Sizes             `json:"sizes"`
 	Steps      []Step            `json:"steps"`
+	NoProof    bool              `json:"noProof,omitempty"` // the boot proof was declined
 	Ledger     []ledger.Entry    `json:"ledger"`
 	Concerns   []ledger.Concern  `json:"concerns,omitempty"`
 }

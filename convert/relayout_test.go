@@ -50,7 +50,14 @@ func (w *world) relay(p *Plan, f Facts, o Options) {
 		Address: d.Address, Kind: layout.LVM, Size: d.Volume.Size, Grown: relaidGrown, Head: relaidHead,
 		Ranges: []layout.Range{{Target: relaidHead, Length: d.Size}},
 	}
-	v.Layout.Groups = []layout.Group{{Name: "vg", UUID: "u", PVs: []layout.PV{{UUID: "pv", Disk: d.Address}}}}
+	v.Sizes.Target += relaidGrown
+	const extent = 512
+	extents := d.Size / extent
+	v.Layout.Groups = []layout.Group{{
+		Name: "vg", ExtentSize: extent,
+		PVs:     []layout.PV{{UUID: "pv", Disk: d.Address, Size: d.Volume.Size, Start: relaidHead, Extents: extents, New: true}},
+		Volumes: []layout.Volume{{Name: "root", New: true, Extents: extents, Segments: []layout.Segment{{PV: "pv", Count: extents}}}},
+	}}
 	v.Layout.Boot = &layout.Boot{Disk: d.Address}
 	v.Conversion = &guest.Conversion{Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
 	v.Packages.Packages = []packages.Package{{Name: "lvm2", Size: 1}}

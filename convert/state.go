@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/domain"
 	"esxodus/convert/host"
 )
 
@@ -25,13 +27,15 @@ type State struct {
 	Done    int       `json:"done"`  // steps
 	Steps   int       `json:"steps"` // in all
 	Phase   Phase     `json:"phase"`
-	Step    string    `json:"step,omitempty"`  // the step that was last begun and isn't done
-	Error   string    `json:"error,omitempty"` // what stopped it
-	Proof   string    `json:"proof,omitempty"` // which boot proof was had
-	Notes   []string  `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
-	Running bool      `json:"running"`         // a process holds the lock
+	Step    string    `json:"step,omitempty"`    // the step that was last begun and isn't done
+	Error   string    `json:"error,omitempty"`   // what stopped it
+	Proof   string    `json:"proof,omitempty"`   // which boot proof was had
+	Notes   []string  `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
+	Running bool      `json:"running"`           // a process holds the lock
+	Volumes []string  `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
 
-	job *VMJob
+	job     *VMJob
+	records []Record
 }
 
 // Phase is a run's state in a word or two.
@@ -50,29 +54,42 @@ const (
 // ended reports whether nothing is left to do.
 func (s State) ended() bool { return s.Phase == PhaseCommitted || s.Phase == PhaseRolledBack }
 
-// Ways names the commands that a run which hasn't ended can go on with.
-func (s State) Ways() string {
-	verbs := []string{"resume", "rollback"}
+// Commands lists the commands that a run which hasn't ended can go on with, in
+// backquotes.
+func (s State) Commands() []string {
+	var verbs []string
 	switch s.Phase {
+	case PhaseUnfinished:
+		verbs = []string{"resume", "rollback"}
 	case PhaseReady:
 		verbs = []string{"commit", "rollback"}
 	case PhaseUndoing:
 		verbs = []string{"rollback"}
 	case PhaseCommitting:
 		verbs = []string{"commit"}
-	case PhaseUnfinished:
 	case PhaseCommitted, PhaseRolledBack:
-		return ""
 	}
 	for i, v := range verbs {
 		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
 	}
-	return strings.Join(verbs, " or ")
+	return verbs
+}
+
+// Ways is the commands in a sentence.
+func (s State) Ways() string { return strings.Join(s.Commands(), " or ") }
+
+// Start is the command that starts the domain of a run that is ready.
+func (s State) Start() string {
+	if s.job == nil || s.job.Target.Libvirt == "qemu:///system" {
+		return "virsh start " + s.Name
+	}
+	return "virsh -c " + host.ShellQuote(s.job.Target.Libvirt) + " start " + s.Name
 }
 
 // stepState is how far one step got.
 type stepState struct {
 	begun, done bool
+	place       *Record // the begin that says where the step makes something
 	claim       *Record
 	result      *Record
 }
@@ -84,23 +101,30 @@ func replay(records []Record) []stepState {
 	out := make([]stepState, len(records[0].Plan.VM.Steps))
 	for i := range records {
 		r := &records[i]
-		if r.Step == nil || *r.Step < 0 || *r.Step >= len(out) {
+		if r.Step == nil {
 			continue
 		}
-		s := &out[*r.Step]
-		switch r.Event {
-		case EventBegin:
-			s.begun, s.done = true, false
-		case EventClaim:
-			s.claim = r
-		case EventDone:
-			s.done, s.result = true, r
-		case EventUndone:
-			*s = stepState{}
-		case EventPlan, EventStopped, EventCommit, EventEnd:
-		}
+		out[*r.Step].take(r)
 	}
 	return out
+}
+
+// take is what a record of the step's makes of it.
+func (s *stepState) take(r *Record) {
+	switch r.Event {
+	case EventBegin:
+		s.begun, s.done = true, false
+		if len(r.Data) > 0 {
+			s.place = r
+		}
+	case EventClaim:
+		s.claim = r
+	case EventDone:
+		s.done, s.result = true, r
+	case EventUndone:
+		*s = stepState{}
+	case EventPlan, EventStopped, EventCommit, EventEnd:
+	}
 }
 
 // show takes from a step's result what people want to know of it, if it is there.
@@ -120,7 +144,7 @@ func summary(records []Record) State {
 	s := State{
 		Name: job.VM.Name, VM: job.VM.Source.Name, Host: job.Source.Host, Run: records[0].Run,
 		Started: records[0].Time, Updated: records[len(records)-1].Time,
-		Steps: len(job.VM.Steps), Phase: PhaseUnfinished, job: job,
+		Steps: len(job.VM.Steps), Phase: PhaseUnfinished, job: job, records: records,
 	}
 	for i, st := range replay(records) {
 		switch {
@@ -147,9 +171,51 @@ func summary(records []Record) State {
 		}
 	}
 	if s.Phase == PhaseUnfinished && s.Done == s.Steps {
-		s.Phase = PhaseReady
+		s.Phase, s.Error = PhaseReady, "" // what stopped a resume with nothing left to do
 	}
 	return s
+}
+
+// lookTimeout is how long a storage may take to say what is there.
+const lookTimeout = 10 * time.Second
+
+// Look asks the target's storage for the volumes of a run that hasn't ended, and
+// notes what is wrong with them.
+func (s *State) Look(ctx context.Context, open func(storage string) (Storage, error)) error {
+	if s.ended() || s.Running {
+		return nil
+	}
+	storage, err := open(s.job.Target.Storage)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("%s gives no answer", storage))
+	defer cancel()
+	j := &Journal{records: s.records}
+	return j.eachVolume(func(v host.Volume, id host.Identity) error {
+		found := make(chan string, 1)
+		go func() { // a file system that is away may never answer
+			what, err := storage.State(ctx, v, j.Run(), id)
+			switch {
+			case err != nil:
+				found <- err.Error()
+			case what == host.Ours || s.Phase == PhaseCommitting && what == host.Foreign:
+				found <- ""
+			default:
+				found <- fmt.Sprintf("%s is %s, not as this run made it", v, what)
+			}
+		}()
+		var wrong string
+		select {
+		case wrong = <-found:
+		case <-ctx.Done():
+			wrong = context.Cause(ctx).Error()
+		}
+		if wrong != "" {
+			s.Volumes = append(s.Volumes, wrong)
+		}
+		return nil
+	})
 }
 
 // StateDir is the directory that holds a directory for each VM.
@@ -175,7 +241,7 @@ func (d StateDir) List() ([]State, error) {
 	var errs []error
 	for _, e := range entries {
 		s, err := d.State(e.Name())
-		if errors.Is(err, errEmpty) {
+		if errors.Is(err, errEmpty) || errors.Is(err, ErrNoRun) {
 			continue // nothing was done
 		}
 		if err != nil {
@@ -201,27 +267,33 @@ func (d StateDir) State(name string) (State, error) {
 	}
 	defer func() { _ = f.Close() }() // read only
 	records, _, err := readRecords(f)
-	if err != nil {
+	if errors.Is(err, errEmpty) {
 		return State{}, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if err != nil {
+		return State{}, err
 	}
 	s := summary(records)
 	s.Running = locked(d.dir(name))
 	return s, nil
 }
 
-// Find returns the name of the run whose domain or source VM is called key.
+// Find returns the name of the run whose domain or source VM is called key. A
+// domain's journal is found by its directory, whatever is in it.
 func (d StateDir) Find(key string) (string, error) {
-	states, err := d.List()
-	for _, s := range states {
-		if s.Name == key {
-			return s.Name, nil
+	if domain.Name(key) == key {
+		if _, err := d.State(key); !errors.Is(err, ErrNoRun) {
+			return key, nil
 		}
 	}
-	i := slices.IndexFunc(states, func(s State) bool { return s.VM == key })
-	if i >= 0 {
+	states, err := d.List()
+	if i := slices.IndexFunc(states, func(s State) bool { return s.VM == key }); i >= 0 {
 		return states[i].Name, nil
 	}
-	return "", errors.Join(fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d), err)
+	if err != nil { // it may be one of those
+		return "", fmt.Errorf("%s: no migration of that name among those in %s that can be read: %w", key, d, err)
+	}
+	return "", fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d)
 }
 
 // Create starts the journal of a new run. An ended run of the same name is

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
@@ -79,11 +80,7 @@ func (a *act) undo(ctx context.Context, step Step, s stepState) error {
 	case StepCreate:
 		return a.remove(ctx, step, s)
 	case StepCopy:
-		err := os.Remove(a.digestPath(step.Disk))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
+		return disk.RemoveDigests(a.digestPath(step.Disk))
 	case StepTemplate:
 		return host.RemoveTemplates(a.templateDir())
 	case StepGuest:
@@ -120,15 +117,31 @@ func (a *act) create(ctx context.Context, i int, s stepState, d *Disk) error {
 	})
 }
 
-// identity returns what the step claimed before it created something.
+// identity returns what the step claimed before it created something, and where
+// it began to.
 func (s stepState) identity() (id host.Identity, err error) {
-	if s.claim == nil {
-		return id, nil
-	}
-	if err := json.Unmarshal(s.claim.Data, &id); err != nil {
-		return id, fmt.Errorf("journal: claim record: %w", err)
+	for _, r := range []*Record{s.place, s.claim} {
+		if r == nil {
+			continue
+		}
+		if err := json.Unmarshal(r.Data, &id); err != nil {
+			return id, fmt.Errorf("a claim that names nothing: %w", err)
+		}
 	}
 	return id, nil
+}
+
+// place is what the record of a step's begin says of where it makes something:
+// the first that began knows, and an older esxodus didn't say.
+func (a *act) place(ctx context.Context, step Step, s stepState) (any, error) {
+	if step.Kind != StepCreate || s.claim != nil {
+		return nil, nil //nolint:nilnil // there is nothing to say
+	}
+	id, err := s.identity()
+	if err == nil && id.Place == "" {
+		id.Place, err = a.Storage.Place(ctx)
+	}
+	return id, err
 }
 
 func (a *act) remove(ctx context.Context, step Step, s stepState) error {
@@ -140,7 +153,12 @@ func (a *act) remove(ctx context.Context, step Step, s stepState) error {
 	if err != nil {
 		return err
 	}
-	return a.Storage.Remove(ctx, d.Volume, a.journal.Run(), id)
+	err = a.Storage.Remove(ctx, d.Volume, a.journal.Run(), id)
+	if p, ok := errors.AsType[*host.PlaceError](err); ok && a.Lost {
+		a.Progress.Step(a.job.VM.Name, fmt.Sprintf("take %s for lost: %s", d.Volume, p.Why))
+		return nil
+	}
+	return err
 }
 
 func (a *act) digestPath(address string) string {
@@ -157,7 +175,7 @@ func (a *act) copyDisk(ctx context.Context, d *Disk) (_ any, err error) {
 	if src.Size() != d.Size {
 		return nil, fmt.Errorf("%s has %d bytes, the plan says %d: it has changed; plan anew", d.Path, src.Size(), d.Size)
 	}
-	stats, err := a.onVolume(ctx, d, src, "copy", disk.Copy)
+	stats, err := a.onVolume(ctx, d, src, doCopy, disk.Copy)
 	return stats, err
 }
 
@@ -165,8 +183,14 @@ func (a *act) copyDisk(ctx context.Context, d *Disk) (_ any, err error) {
 func (a *act) verifyDisk(ctx context.Context, d *Disk) (any, error) {
 	// The digests are of a copy from an image of this size; it isn't read.
 	source := disk.FromReaderAt(nil, d.Size)
-	return a.onVolume(ctx, d, source, "verify", disk.Verify)
+	return a.onVolume(ctx, d, source, doVerify, disk.Verify)
 }
+
+// What the engine does, in words for the progress.
+const (
+	doCopy   = "copy"
+	doVerify = "verify"
+)
 
 type engine func(context.Context, disk.Target, []disk.Mapping, disk.Options) (disk.Stats, error)
 
@@ -185,7 +209,7 @@ func (a *act) onVolume(ctx context.Context, d *Disk, src disk.Image, what string
 		return stats, err
 	}
 	defer func() { err = errors.Join(err, closeHead()) }()
-	digests, err := a.digests(d, dst.Size(), maps)
+	digests, err := a.digests(d, what, dst.Size(), maps)
 	if err != nil {
 		return stats, err
 	}
@@ -193,7 +217,7 @@ func (a *act) onVolume(ctx context.Context, d *Disk, src disk.Image, what string
 	add, end := a.Progress.Begin(a.job.VM.Name, what+" "+d.Address, dst.Size())
 	defer end()
 	stats, err = run(ctx, dst, maps, disk.Options{Workers: a.Workers, Progress: add, Digests: digests, Rate: a.Rate})
-	return stats, transport(err)
+	return stats, a.blame(d, err)
 }
 
 // ours makes sure, before a volume is opened, that it is the one that this run
@@ -220,23 +244,66 @@ func (a *act) ours(ctx context.Context, d *Disk) error {
 }
 
 // digests opens the disk's digest file, or makes it for a copy that begins.
-func (a *act) digests(d *Disk, size int64, maps []disk.Mapping) (*disk.Digests, error) {
+func (a *act) digests(d *Disk, what string, size int64, maps []disk.Mapping) (*disk.Digests, error) {
 	source := fmt.Sprintf("%s %s %s", a.job.Source.Host, a.job.VM.Source.InstanceUUID, d.Path)
 	path := a.digestPath(d.Address)
 	digests, err := disk.OpenDigests(path, source, size, maps)
-	if errors.Is(err, fs.ErrNotExist) {
+	if what == doCopy && errors.Is(err, fs.ErrNotExist) {
 		return disk.CreateDigests(path, source, size, maps)
 	}
 	return digests, err
 }
 
-// transport marks errors of the source's side as leaving the work in place:
-// those of the target (full, broken) do not go away by trying again.
-func transport(err error) error {
-	if _, ok := errors.AsType[*disk.ReadError](err); ok {
+// forgetLost takes back that disks were copied whose digests are gone before
+// they were verified: they are copied again. An admin removes digests that are
+// damaged.
+func (a *act) forgetLost(states []stepState) {
+	for i, step := range a.job.VM.Steps {
+		if step.Kind != StepVerify || states[i].done {
+			continue
+		}
+		if _, err := os.Lstat(a.digestPath(step.Disk)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		copied := slices.IndexFunc(a.job.VM.Steps, func(s Step) bool { return s.Kind == StepCopy && s.Disk == step.Disk })
+		states[copied].done = false
+	}
+}
+
+// sweep removes what killed runs left of digest files in the making.
+func (a *act) sweep() error {
+	for _, d := range a.job.VM.Disks {
+		if err := disk.SweepDigests(a.digestPath(d.Address)); err != nil {
+			return keep(err)
+		}
+	}
+	return nil
+}
+
+// targetError is a failure of the target's storage (full, broken), which doesn't
+// go away by trying again: it undoes the run.
+type targetError struct{ err error }
+
+func (e *targetError) Error() string { return e.err.Error() }
+func (e *targetError) Unwrap() error { return e.err }
+
+// blame says whose error one of the copy engine's is. What the source or the
+// digests did says nothing against what was copied. Nor does a block that
+// differs from its digest say which of them is wrong.
+func (a *act) blame(d *Disk, err error) error {
+	if err == nil {
+		return nil
+	}
+	if m, ok := errors.AsType[*disk.MismatchError](err); ok {
+		return keep(fmt.Errorf("%w: either the storage gives back what wasn't written, or %s is damaged; remove that file to copy %s again, or roll back",
+			m, a.digestPath(d.Address), d.Address))
+	}
+	_, read := errors.AsType[*disk.ReadError](err)
+	_, digests := errors.AsType[*disk.DigestsError](err)
+	if read || digests || errors.Is(err, disk.ErrNotCopied) {
 		return keep(err)
 	}
-	return err
+	return &targetError{err}
 }
 
 // define defines the domain, marked as this run's.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +46,8 @@ type Digests struct {
 // bytes. source names what is read, in words that change when its content may
 // have (a path and a content ID, say). A file that exists already is an error
 // wrapping [fs.ErrExist]. The file is either complete on stable storage or
-// absent, whatever happens. Blocks with a digest are taken to be on the target,
+// absent, whatever happens; a kill may leave what [SweepDigests] and the next
+// call remove. Blocks with a digest are taken to be on the target,
 // so a digest file must go when its target does.
 func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests, err error) {
 	ps, blocks, err := pieces(size, maps)
@@ -52,12 +55,15 @@ func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests,
 		return nil, err
 	}
 	if blocks > maxBlockCount {
-		return nil, fmt.Errorf("digests %s: %d blocks are more than the %d that one file holds", path, blocks, maxBlockCount)
+		return nil, &DigestsError{path, fmt.Errorf("%d blocks are more than the %d that one file holds", blocks, maxBlockCount)}
 	}
 	d := &Digests{path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps), every: checkpointBytes}
-	d.f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new")
+	if err := SweepDigests(path); err != nil {
+		return nil, err
+	}
+	d.f, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+unfinished)
 	if err != nil {
-		return nil, fmt.Errorf("digests: %w", err)
+		return nil, &DigestsError{path, err}
 	}
 	defer func() {
 		os.Remove(d.f.Name()) //nolint:errcheck // under its own name by now, or of no use
@@ -66,12 +72,50 @@ func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests,
 		}
 	}()
 	if err := d.init(); err != nil {
-		return nil, fmt.Errorf("digests %s: %w", path, err)
+		return nil, &DigestsError{path, err}
 	}
 	if err := os.Link(d.f.Name(), path); err != nil {
-		return nil, fmt.Errorf("digests: %w", err)
+		return nil, &DigestsError{path, err}
 	}
-	return d, syncDir(filepath.Dir(path))
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, &DigestsError{path, err}
+	}
+	return d, nil
+}
+
+// unfinished ends the name of a digest file that is being made.
+const unfinished = ".new"
+
+// SweepDigests removes what calls of [CreateDigests] for path left that were
+// killed. None may be under way.
+func SweepDigests(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return &DigestsError{path, err}
+	}
+	for _, e := range entries {
+		rest, ours := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		random, ends := strings.CutSuffix(rest, unfinished)
+		if !ours || !ends || strings.Trim(random, "0123456789") != "" || !e.Type().IsRegular() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &DigestsError{path, err}
+		}
+	}
+	return nil
+}
+
+// RemoveDigests removes a digest file, if it is there, with what killed calls of
+// [CreateDigests] left of it.
+func RemoveDigests(path string) error {
+	if err := SweepDigests(path); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &DigestsError{path, err}
+	}
+	return nil
 }
 
 // init writes the header and makes room for the records.
@@ -98,11 +142,11 @@ func OpenDigests(path, source string, size int64, maps []Mapping) (*Digests, err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("digests: %w", err)
+		return nil, &DigestsError{path, err}
 	}
 	d := &Digests{f: f, path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps), every: checkpointBytes}
 	if err := d.check(); err != nil {
-		return nil, errors.Join(fmt.Errorf("digests %s: %w", path, err), f.Close())
+		return nil, errors.Join(&DigestsError{path, err}, f.Close())
 	}
 	return d, nil
 }
@@ -117,7 +161,7 @@ func (d *Digests) check() error {
 		return err
 	}
 	if !bytes.HasPrefix(got, []byte(digestMagic)) {
-		return errors.New("no digest file: it doesn't begin with the magic number")
+		return errors.New("damaged: it doesn't begin with the magic number; remove it to copy from the start")
 	}
 	if !bytes.Equal(got, d.header()) {
 		return fmt.Errorf("%w (other mappings, size or source); remove it to copy from the start", ErrOtherPlan)
@@ -127,7 +171,7 @@ func (d *Digests) check() error {
 		return err
 	}
 	if fi.Size() != d.length() {
-		return fmt.Errorf("%d bytes where %d blocks need %d; remove it to copy from the start", fi.Size(), d.blocks, d.length())
+		return fmt.Errorf("damaged: %d bytes where %d blocks need %d; remove it to copy from the start", fi.Size(), d.blocks, d.length())
 	}
 	return nil
 }
@@ -171,7 +215,7 @@ func fingerprint(source string, size int64, ps []piece) digest {
 // bytes.
 func (d *Digests) matches(size, blocks int64) error {
 	if d.size != size || d.blocks != blocks {
-		return fmt.Errorf("digests %s: %w: made for %d blocks of %d bytes, not %d of %d", d.path, ErrOtherPlan, d.blocks, d.size, blocks, size)
+		return &DigestsError{d.path, fmt.Errorf("%w: made for %d blocks of %d bytes, not %d of %d", ErrOtherPlan, d.blocks, d.size, blocks, size)}
 	}
 	return nil
 }
@@ -202,7 +246,7 @@ func (d *Digests) Sum() ([sha256.Size]byte, error) {
 			return digest{}, err
 		}
 		if sum == (digest{}) {
-			return digest{}, fmt.Errorf("digests %s: block %d of %d isn't known: the copy isn't finished", d.path, i, d.blocks)
+			return digest{}, &DigestsError{d.path, fmt.Errorf("block %d of %d isn't known: the copy isn't finished", i, d.blocks)}
 		}
 		h.Write(sum[:]) // never an error
 	}
@@ -215,7 +259,7 @@ func (d *Digests) Close() error { return d.f.Close() }
 // get reads the digests of the blocks from first on into b.
 func (d *Digests) get(first int64, b []byte) error {
 	if err := readFull(d.f, b, digestHeader+first*int64(len(digest{}))); err != nil {
-		return fmt.Errorf("digests %s: block %d: %w", d.path, first, err)
+		return &DigestsError{d.path, fmt.Errorf("block %d: %w", first, err)}
 	}
 	return nil
 }
@@ -223,14 +267,14 @@ func (d *Digests) get(first int64, b []byte) error {
 // put writes b, whole digests, as those of the blocks from first on.
 func (d *Digests) put(first int64, b []byte) error {
 	if _, err := d.f.WriteAt(b, digestHeader+first*int64(len(digest{}))); err != nil {
-		return fmt.Errorf("digests %s: block %d: %w", d.path, first, err)
+		return &DigestsError{d.path, fmt.Errorf("block %d: %w", first, err)}
 	}
 	return nil
 }
 
 func (d *Digests) sync() error {
 	if err := d.f.Sync(); err != nil {
-		return fmt.Errorf("digests %s: %w", d.path, err)
+		return &DigestsError{d.path, err}
 	}
 	return nil
 }
@@ -251,7 +295,7 @@ func (s *digestScan) at(i int64) (digest, error) {
 		s.first, s.n = i, 0
 		n := min(digestWindow, s.d.blocks-i)
 		if n <= 0 {
-			return digest{}, fmt.Errorf("digests %s: no block %d", s.d.path, i)
+			return digest{}, &DigestsError{s.d.path, fmt.Errorf("no block %d", i)}
 		}
 		if err := s.d.get(i, s.buf[:n*int64(len(digest{}))]); err != nil {
 			return digest{}, err

@@ -19,3 +19,16 @@ func (e *ReadError) Error() string {
 
 // Unwrap returns the image's own error.
 func (e *ReadError) Unwrap() error { return e.Err }
+
+// DigestsError is an error of a copy's digest file, as against one of the image
+// or the target. The target is as good as it was.
+type DigestsError struct {
+	Path string
+	Err  error
+}
+
+// Error names the file.
+func (e *DigestsError) Error() string { return fmt.Sprintf("digests %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the cause.
+func (e *DigestsError) Unwrap() error { return e.Err }

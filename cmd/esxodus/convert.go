@@ -134,7 +134,7 @@ func confirm(c *cli.Context, t terminal, question string) error {
 	return nil
 }
 
-// printState prints how a run stands, after it or for `status`.
+// printState prints how a run stands after a command.
 func printState(c *cli.Context, t terminal, name string, wantJSON bool) error {
 	dir, err := stateDir(c)
 	if err != nil {
@@ -144,8 +144,12 @@ func printState(c *cli.Context, t terminal, name string, wantJSON bool) error {
 	if err != nil {
 		return err
 	}
+	return printOne(t, s, wantJSON)
+}
+
+func printOne(t terminal, s convert.State, wantJSON bool) error {
 	if wantJSON {
 		return printJSON(t.out, s)
 	}
-	return report.States(t.out, []convert.State{s})
+	return report.States(t.out, []convert.State{s}, t.advice.complete)
 }

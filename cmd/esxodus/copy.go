@@ -119,9 +119,9 @@ func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, t
 		if err != nil {
 			return stats, err
 		}
-		defer func() { _ = os.RemoveAll(dir) }() // digests, of no use after
 		o.Digests, err = disk.CreateDigests(filepath.Join(dir, "digests"), "copy", target.Size(), maps)
-		if err != nil {
+		// They are of no use after, and a kill shall leave none: the open file does.
+		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 			return stats, err
 		}
 		defer func() { err = errors.Join(err, o.Digests.Close()) }()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,6 +22,7 @@ const (
 	exitPreflight   = 4   // a VM can't be converted as it is
 	exitStopped     = 5   // stopped half-way, nothing lost: resume or rollback
 	exitUsage       = 64  // the command line is wrong
+	exitBusy        = 75  // another esxodus is at work on the VM; nothing was changed (sysexits' EX_TEMPFAIL)
 	exitInterrupted = 130 // interrupted; changes undone
 )
 
@@ -46,10 +47,13 @@ func withHint(err error, hint string) error {
 
 func exitCode(err error) int {
 	var e *exitError
+	var d *convert.DamagedError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, convert.ErrStopped):
+	case errors.Is(err, convert.ErrBusy):
+		return exitBusy
+	case errors.Is(err, convert.ErrStopped), errors.As(err, &d):
 		return exitStopped
 	case errors.As(err, &e):
 		return e.code
@@ -60,10 +64,10 @@ func exitCode(err error) int {
 }
 
 // complain prints an error and its hints once, on stderr.
-func complain(w io.Writer, err error) {
+func complain(t terminal, err error) {
 	show := func(prefix, text string) {
-		for line := range strings.Lines(prefix + text + "\n") {
-			fmt.Fprintln(w, report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
+		for line := range strings.Lines(prefix + t.advice.complete(text) + "\n") {
+			fmt.Fprintln(t.err, report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
 		}
 	}
 	show("esxodus: ", err.Error())
@@ -81,6 +85,12 @@ func hints(err error) []string {
 			out = append(out, e.hint)
 		}
 	}
+	if d, ok := errors.AsType[*convert.DamagedError](err); ok {
+		out = append(out, d.Advice())
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		out = append(out, fullHint(err))
+	}
 	for _, h := range []struct {
 		is   error
 		text string
@@ -91,12 +101,42 @@ func hints(err error) []string {
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
 		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
-		{syscall.ENOSPC, "the target is full: make room there, or choose another --storage, and begin again"},
-		{convert.ErrBusy, "`esxodus status` shows what runs"},
+		{convert.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},
 	} {
 		if errors.Is(err, h.is) {
 			out = append(out, h.text)
 		}
 	}
 	return out
+}
+
+// fullHint names the file system that is full: it may be the target's, that of
+// --state, or the one that a plan is saved to.
+func fullHint(err error) string {
+	where := "the target"
+	if path := fullPath(err); path != "" {
+		where = "the file system of " + path
+	}
+	if errors.Is(err, convert.ErrUndone) {
+		return where + " is full: make room there, or choose another --storage, and begin again"
+	}
+	return where + " is full: make room there first"
+}
+
+// fullPath finds the file, anywhere in an error, that there was no room for.
+func fullPath(err error) string {
+	if p, ok := err.(*fs.PathError); ok && (errors.Is(p.Err, syscall.ENOSPC) || errors.Is(p.Err, syscall.EDQUOT)) { //nolint:errorlint // the tree is walked here
+		return p.Path
+	}
+	switch e := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		return fullPath(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if path := fullPath(inner); path != "" {
+				return path
+			}
+		}
+	}
+	return ""
 }

@@ -18,6 +18,7 @@ type terminal struct {
 	out    io.Writer
 	err    io.Writer
 	getenv func(string) string
+	advice *advice
 }
 
 // interactive reports whether a person can answer.
@@ -45,7 +46,8 @@ everything can be undone with "esxodus rollback".
 
 Exit codes: 0 done; 1 failed, changes undone; 3 some of several VMs failed;
 4 a VM can't be converted as it is; 5 stopped half-way, nothing lost (resume
-or rollback); 64 wrong usage; 130 interrupted, changes undone.`
+or rollback); 64 wrong usage; 75 another esxodus is at work on this VM, nothing
+changed (try later); 130 interrupted, changes undone.`
 
 // newApp puts the commands together.
 func newApp(t terminal) *cli.App {
@@ -87,14 +89,16 @@ func usageError(c *cli.Context, err error, _ bool) error {
 // run carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
+	t.advice = &advice{}
 	app := newApp(t)
 	for _, c := range app.Commands {
+		c.Before = t.advice.note
 		c.OnUsageError = usageError
 		c.CustomHelpTemplate = commandHelp
 	}
 	err := app.RunContext(ctx, permute(app, args))
 	if err != nil {
-		complain(t.err, err)
+		complain(t, err)
 	}
 	return exitCode(err)
 }

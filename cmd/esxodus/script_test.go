@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
@@ -50,7 +51,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit,
+			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit, "lock": cmdLock,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "libvirt" {
@@ -183,4 +184,15 @@ func cmdExit(ts *testscript.TestScript, neg bool, args []string) {
 	if want, cerr := strconv.Atoi(args[0]); cerr != nil || got != want {
 		ts.Fatalf("%s: exit code %d, want %s", strings.Join(args[1:], " "), got, args[0])
 	}
+}
+
+// cmdLock: lock DIR: another process holds the lock of a run's state directory.
+func cmdLock(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lock DIR")
+	}
+	f, err := os.OpenFile(ts.MkAbs(filepath.Join(args[0], "lock")), os.O_CREATE|os.O_RDWR, 0o600)
+	ts.Check(err)
+	ts.Defer(func() { _ = f.Close() })
+	ts.Check(unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"esxodus/convert"
+	"esxodus/convert/host"
 	"esxodus/convert/report"
 	"esxodus/inventory/esxi"
 
@@ -25,27 +26,44 @@ func statusCmd(t terminal) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if len(args) == 1 {
-				name, err := dir.Find(args[0])
-				if err != nil {
-					return err
-				}
-				return printState(c, t, name, wantJSON)
+			if len(args) == 0 {
+				return printStates(c, t, dir, wantJSON)
 			}
-			return printStates(t, dir, wantJSON)
+			name, err := dir.Find(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := dir.State(name)
+			if err != nil {
+				return err
+			}
+			return errors.Join(look(c, t, &s), printOne(t, s, wantJSON))
 		},
 	}
 }
 
-func printStates(t terminal, dir convert.StateDir, wantJSON bool) error {
+func printStates(c *cli.Context, t terminal, dir convert.StateDir, wantJSON bool) error {
 	states, err := dir.List()
+	for i := range states {
+		err = errors.Join(err, look(c, t, &states[i]))
+	}
 	if wantJSON {
 		if states == nil {
 			states = []convert.State{}
 		}
 		return errors.Join(printJSON(t.out, states), err)
 	}
-	return errors.Join(report.States(t.out, states), err)
+	if len(states) == 0 && err != nil { // there are some, and they can't be read
+		return err
+	}
+	return errors.Join(report.States(t.out, states, t.advice.complete), err)
+}
+
+// look has a state say whether its volumes are there.
+func look(c *cli.Context, t terminal, s *convert.State) error {
+	return s.Look(c.Context, func(storage string) (convert.Storage, error) {
+		return host.ParseStorage(storage, host.Tool{Log: logger(c, t)})
+	})
 }
 
 func resumeCmd(t terminal) *cli.Command {
@@ -64,8 +82,14 @@ func rollbackCmd(t terminal) *cli.Command {
 		Usage: "undo a migration: domain, volumes, and the source's power state",
 		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
 and a VM that esxodus shut down is powered on again. Only what this migration
-made is touched. It can be repeated, and works until the commit.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), outputFlags()),
+made is touched. It can be repeated, and works until the commit.
+
+Volumes that can't be looked for, because their file system isn't mounted or
+their volume group isn't there, stop it: bring that back and repeat it. Where it
+is gone for good, --lost goes on without them.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "lost", Usage: "go on without volumes whose file system or volume group isn't there"},
+		}, outputFlags()),
 	}, convert.Rollback)
 }
 
@@ -106,7 +130,12 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 		if err != nil {
 			return err
 		}
-		if err := onRun(c.Context, c, t, dir, name, act); err != nil {
+		err = onRun(c.Context, c, t, dir, name, act)
+		if errors.Is(err, convert.ErrAlready) {
+			fmt.Fprintln(t.err, report.Clean(err.Error()))
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 		return printState(c, t, name, wantJSON)
@@ -128,6 +157,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 		return err
 	}
 	defer e.Close(ctx)
+	e.Lost = c.Bool("lost")
 	return waysOn(act(ctx, j, e.Effects), j)
 }
 
@@ -209,6 +239,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 		return err
 	}
 	results := convert.Batch(ctx, p, dir, e.Effects, c.Int("parallel"))
+	for i := range results {
+		results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
+	}
 	if wantJSON {
 		err = printJSON(t.out, results)
 	} else {

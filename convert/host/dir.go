@@ -172,7 +172,7 @@ func describe(path string) (string, error) {
 // Create makes the file under a temporary name that holds the run's id and
 // gives it its own name once it is claimed; see [Storage].
 func (d Dir) Create(ctx context.Context, v Volume, run string, claim func(Identity) error) (err error) {
-	if err := errors.Join(context.Cause(ctx), d.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(context.Cause(ctx), d.owns(v), CheckRun(run)); err != nil {
 		return err
 	}
 	temp := tempPath(v, run)
@@ -248,18 +248,18 @@ func publish(temp, path string) error {
 
 // State compares the file with what was claimed; see [Storage].
 func (d Dir) State(ctx context.Context, v Volume, run string, id Identity) (State, error) {
-	if err := errors.Join(context.Cause(ctx), d.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(context.Cause(ctx), d.owns(v), CheckRun(run)); err != nil {
 		return "", err
 	}
 	fi, err := os.Lstat(v.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Absent, nil
+		return Absent, d.here(v, id)
 	}
 	if err != nil {
 		return "", err
 	}
 	if !fi.Mode().IsRegular() {
-		return Foreign, nil
+		return Foreign, d.here(v, id)
 	}
 	f, err := os.OpenFile(v.Path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -272,7 +272,51 @@ func (d Dir) State(ctx context.Context, v Volume, run string, id Identity) (Stat
 	if id.same(got) {
 		return Ours, nil
 	}
-	return Foreign, nil
+	return Foreign, d.here(v, id)
+}
+
+// Place names the directory by its inode and time of birth, or device; see
+// [Storage]. The mount point beneath a file system is another one.
+func (d Dir) Place(context.Context) (string, error) {
+	id, err := d.identity()
+	return id.place(), err
+}
+
+// place is a directory's identity in a word.
+func (id Identity) place() string {
+	if id.Birth != 0 {
+		return fmt.Sprintf("inode %d born %d", id.Ino, id.Birth)
+	}
+	return fmt.Sprintf("inode %d on device %d", id.Ino, id.Dev)
+}
+
+// identity tells the directory from any other.
+func (d Dir) identity() (Identity, error) {
+	f, err := os.OpenFile(d.Path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := identify(f)
+	return id, errors.Join(err, f.Close())
+}
+
+// here is an error if the directory isn't the one in which v was made. Claims
+// from before places were recorded have the file system's device.
+func (d Dir) here(v Volume, id Identity) error {
+	if id.Place == "" && id.Dev == 0 {
+		return nil // nothing was made
+	}
+	why := &PlaceError{Volume: v, Advice: "mount again what was mounted there, and repeat the command"}
+	now, err := d.identity()
+	if err != nil {
+		why.Why = err.Error()
+		return why
+	}
+	if id.Place == "" && now.Dev == id.Dev || id.Place == now.place() {
+		return nil
+	}
+	why.Why = fmt.Sprintf("%s is not the directory that it was made in; another file system is mounted there, or none, or the directory was made anew", d.Path)
+	return why
 }
 
 // same compares files. Device numbers change with the order of a boot, so a
@@ -349,8 +393,12 @@ func (d Dir) Remove(ctx context.Context, v Volume, run string, id Identity) erro
 	return ignoreMissing(syncDir(d.Path))
 }
 
-// Release has nothing to do for a file: only the journal's claim marks it.
-func (d Dir) Release(context.Context, Volume, string, Identity) error { return nil }
+// Release has nothing to do for a file, which only the journal's claim marks, but
+// to see that it can be known.
+func (d Dir) Release(ctx context.Context, v Volume, run string, id Identity) error {
+	_, err := d.State(ctx, v, run, id)
+	return err
+}
 
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

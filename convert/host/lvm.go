@@ -63,7 +63,7 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 
 // Create makes the logical volume and waits for its device; see [Storage].
 func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identity) error) error {
-	if err := errors.Join(l.owns(v), checkRun(run)); err != nil {
+	if err := errors.Join(l.owns(v), CheckRun(run)); err != nil {
 		return err
 	}
 	vg, err := l.group(ctx)
@@ -98,22 +98,52 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 }
 
 // State looks for the run's tag; see [Storage].
-func (l LVM) State(ctx context.Context, v Volume, run string, _ Identity) (State, error) {
-	if err := errors.Join(l.owns(v), checkRun(run)); err != nil {
+func (l LVM) State(ctx context.Context, v Volume, run string, id Identity) (State, error) {
+	if err := errors.Join(l.owns(v), CheckRun(run)); err != nil {
 		return "", err
 	}
 	lvs, err := l.volumes(ctx)
+	if unseen(err) {
+		return "", &PlaceError{v, fmt.Sprintf("this host doesn't see the volume group %s (%v)", l.VG, err), "bring its disks back, and repeat the command"}
+	}
 	if err != nil {
 		return "", err
 	}
 	lv, ok := lvs[v.LV]
 	switch {
 	case !ok:
-		return Absent, nil
+		return Absent, l.here(ctx, v, id)
 	case slices.Contains(lv.Tags, tag(run)):
 		return Ours, nil
 	}
-	return Foreign, nil
+	return Foreign, l.here(ctx, v, id)
+}
+
+// Place is the volume group's UUID; see [Storage].
+func (l LVM) Place(ctx context.Context) (string, error) {
+	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_uuid")
+	if err == nil && (len(rows) != 1 || rows[0]["vg_name"] != l.VG || rows[0]["vg_uuid"] == "") {
+		err = fmt.Errorf("vgs reports %d groups of that name, or none with a UUID", len(rows))
+	}
+	if err != nil {
+		return "", fmt.Errorf("volume group %s: %w", l.VG, err)
+	}
+	return rows[0]["vg_uuid"], nil
+}
+
+// here is an error if the volume group isn't the one in which v was made.
+func (l LVM) here(ctx context.Context, v Volume, id Identity) error {
+	if id.Place == "" {
+		return nil
+	}
+	place, err := l.Place(ctx)
+	if err != nil || place == id.Place {
+		return err
+	}
+	return &PlaceError{
+		v, fmt.Sprintf("the volume group %s is another one (%s) than it was made in (%s)", l.VG, place, id.Place),
+		"bring that one back under its name (vgrename), and repeat the command",
+	}
 }
 
 // Activate activates the logical volume and waits for its device; see

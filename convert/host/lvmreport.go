@@ -55,8 +55,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 		return group{}, err
 	}
 	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
-	var exit *ExitError
-	if errors.As(err, &exit) && strings.Contains(exit.Stderr, "not found") {
+	if unseen(err) {
 		return group{}, fmt.Errorf("this host has no volume group %s: vgs lists those it has (%w)", l.VG, err)
 	}
 	if err != nil {
@@ -77,6 +76,12 @@ func (l LVM) group(ctx context.Context) (group, error) {
 		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
 	}
 	return group{Extent: n[0], Free: n[1] * n[0], Size: n[2] * n[0]}, nil
+}
+
+// unseen reports whether LVM says that there is no such volume group.
+func unseen(err error) bool {
+	exit, ok := errors.AsType[*ExitError](err)
+	return ok && strings.Contains(exit.Stderr, "not found")
 }
 
 // usable says why no logical volume can be made in a group.

@@ -40,6 +40,9 @@ type Identity struct {
 	Ino   uint64 `json:"ino,omitempty"`
 	Birth int64  `json:"birth,omitempty"` // nanoseconds since 1970; 0 if unknown
 	Tag   string `json:"tag,omitempty"`
+	// Place is where it was made, as [Storage.Place] says: where that is another
+	// now, what isn't there may be elsewhere. "" if it isn't on record.
+	Place string `json:"place,omitempty"`
 }
 
 // State says whose the thing at a volume's name is.
@@ -76,6 +79,9 @@ type Storage interface {
 	fmt.Stringer
 	// Volume names a volume of size bytes. It touches nothing.
 	Volume(name string, size int64) (Volume, error)
+	// Place identifies the directory or volume group that is there now, so that
+	// another one of its name isn't taken for it.
+	Place(ctx context.Context) (string, error)
 	// Check reads what a plan must know. It changes nothing.
 	Check(ctx context.Context, vols []Volume) (Facts, error)
 	// Create makes v, empty or with undefined content, for a run. Nothing
@@ -83,7 +89,8 @@ type Storage interface {
 	// called with the identity before anything has v's name; when it
 	// fails, so does Create. After a crash ask State first.
 	Create(ctx context.Context, v Volume, run string, claim func(Identity) error) error
-	// State says whether v is there and whose, from what was claimed.
+	// State says whether v is there and whose, from what was claimed. It is a
+	// [PlaceError] where v isn't there and the place is not the one on record.
 	State(ctx context.Context, v Volume, run string, id Identity) (State, error)
 	// Activate makes v.Path one that can be opened.
 	Activate(ctx context.Context, v Volume) error
@@ -93,6 +100,19 @@ type Storage interface {
 	// Release makes a volume that the run made as any other: Remove will
 	// not remove it any more.
 	Release(ctx context.Context, v Volume, run string, id Identity) error
+}
+
+// PlaceError means that the directory or volume group isn't there that volumes
+// were made in, or that another one is: whether they still exist can't be known.
+type PlaceError struct {
+	Volume Volume
+	Why    string // "nothing is mounted on /disks"
+	Advice string // what brings it back
+}
+
+// Error says what can't be known, why, and what to do.
+func (e *PlaceError) Error() string {
+	return fmt.Sprintf("whether %s still exists can't be known: %s: %s", e.Volume, e.Why, e.Advice)
 }
 
 // ErrExists means that something has the name of a volume to create.
@@ -122,8 +142,9 @@ const maxName = 100
 
 var runPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
-// checkRun guards what run ids are put into: file names and LVM tags.
-func checkRun(run string) error {
+// CheckRun says what is wrong with a run id, which is put into file names and LVM
+// tags.
+func CheckRun(run string) error {
 	if !runPattern.MatchString(run) {
 		return fmt.Errorf("run id %q: want up to 64 letters, digits and _ . -", run)
 	}

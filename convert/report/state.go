@@ -3,14 +3,16 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"esxodus/convert"
 )
 
-// States prints how runs stand, one line each and a second for what went
-// wrong.
-func States(w io.Writer, states []convert.State) error {
+// States prints how runs stand, one line each and more for what went wrong and
+// what to do. complete gives the commands in a text, which are in backquotes,
+// their flags.
+func States(w io.Writer, states []convert.State, complete func(string) string) error {
 	p := &page{w: w}
 	if len(states) == 0 {
 		p.line("no migration is on record")
@@ -28,36 +30,35 @@ func States(w io.Writer, states []convert.State) error {
 		for _, n := range s.Notes {
 			p.wrapped("  note: ", n)
 		}
+		for _, v := range s.Volumes {
+			p.wrapped("  volumes: ", v)
+		}
 		if s.Step != "" && !s.Running {
 			p.wrapped("  left at: ", s.Step)
 		}
 		if s.Error != "" {
-			p.wrapped("  error: ", s.Error)
+			p.wrapped("  error: ", complete(s.Error))
 		}
-		if n := next(s); n != "" {
-			p.wrapped("  next: ", n)
-		}
+		p.next(s, complete)
 	}
 	return p.err
 }
 
-// next tells what the admin can do about a run.
-func next(s convert.State) string {
+// next prints what the admin can do about a run: each command on a line of its
+// own, however long, so that it can be pasted.
+func (p *page) next(s convert.State, complete func(string) string) {
 	if s.Running {
-		return ""
+		return
 	}
-	switch s.Phase {
-	case convert.PhaseReady:
-		return fmt.Sprintf("virsh start %s (with the source off), then esxodus commit %s; or esxodus rollback %s", s.Name, s.Name, s.Name)
-	case convert.PhaseUnfinished:
-		return fmt.Sprintf("esxodus resume %s, or esxodus rollback %s", s.Name, s.Name)
-	case convert.PhaseUndoing:
-		return "esxodus rollback " + s.Name
-	case convert.PhaseCommitting:
-		return "esxodus commit " + s.Name
-	case convert.PhaseCommitted, convert.PhaseRolledBack:
+	label := "  next: "
+	if s.Phase == convert.PhaseReady {
+		p.line("%s%s   # with the source off", label, s.Start())
+		label = "  then: "
 	}
-	return ""
+	for _, c := range s.Commands() {
+		p.line("%s%s", label, Clean(strings.Trim(complete(c), "`")))
+		label = "    or: "
+	}
 }
 
 // Results prints what a batch did.

@@ -11,7 +11,7 @@ import (
 func TestStates(t *testing.T) {
 	var out strings.Builder
 	s := convert.State{Name: "web", Phase: convert.PhaseReady, Notes: []string{"open-vm-tools stays:\nremove it in the guest"}}
-	if err := States(&out, []convert.State{s}); err != nil {
+	if err := States(&out, []convert.State{s}, strings.Clone); err != nil {
 		t.Fatal(err)
 	}
 	if want := "  note: open-vm-tools stays:"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "stays:\nremove") {

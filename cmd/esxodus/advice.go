@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"esxodus/convert/host"
+
+	"github.com/urfave/cli/v2"
+)
+
+// advice completes the commands that messages name. Packages write them in
+// backquotes and without flags, `esxodus resume web`; which flags of the command
+// at work the next one needs is known only here.
+type advice struct {
+	app   *cli.App
+	given map[string]string // by flag, as it is given: "--state /srv/esxodus"
+}
+
+// carried are the flags that the next command needs as this one did. Journals
+// and plans hold the rest.
+func carried() []string {
+	return []string{
+		"state", "password-file", "insecure", "legacy-tls", "stall", "ssh", "ssh-key", "ssh-fingerprint", "lilo", "connections", "rate",
+	}
+}
+
+// note keeps the flags that a command was given.
+func (a *advice) note(c *cli.Context) error {
+	a.app, a.given = c.App, make(map[string]string)
+	names := carried()
+	if c.Command.Name != "convert" { // whose plan holds them
+		names = append(names, "esxi", "thumbprint")
+	}
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if !slices.Contains(names, name) || !c.IsSet(name) {
+			continue
+		}
+		a.given[name] = "--" + name
+		if _, isBool := f.(*cli.BoolFlag); !isBool {
+			a.given[name] += " " + host.ShellQuote(fmt.Sprint(c.Value(name)))
+		}
+	}
+	if _, ok := a.given["state"]; ok {
+		dir, err := stateDir(c)
+		if err != nil {
+			return err
+		}
+		a.given["state"] = "--state " + host.ShellQuote(string(dir))
+	}
+	return nil
+}
+
+// commandPattern is a command in backquotes, with or without a domain's name and
+// flags of its own.
+var commandPattern = regexp.MustCompile("`esxodus ([a-z]+)(?: [A-Za-z0-9._+=-]+)*`")
+
+// complete gives the commands in a text the flags that they take and this
+// command was given.
+func (a *advice) complete(text string) string {
+	if a.app == nil {
+		return text
+	}
+	return commandPattern.ReplaceAllStringFunc(text, func(found string) string {
+		cmd := a.app.Command(commandPattern.FindStringSubmatch(found)[1])
+		if cmd == nil {
+			return found
+		}
+		words := []string{strings.TrimSuffix(found, "`")}
+		for _, f := range cmd.Flags {
+			if flag, ok := a.given[f.Names()[0]]; ok {
+				words = append(words, flag)
+			}
+		}
+		return strings.Join(words, " ") + "`"
+	})
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"esxodus/convert"
+
+	"github.com/urfave/cli/v2"
+)
+
+// TestAdvice: a command that a message names has the flags that the command at
+// work was given, as far as it takes them, and can be pasted into a shell.
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, line, text, want string
+	}{
+		{"none", "status", "`esxodus resume web`", "`esxodus resume web`"},
+		{"the state", "status --state /srv/e", "use `esxodus resume web` or `esxodus rollback web`.", "use `esxodus resume web --state /srv/e` or `esxodus rollback web --state /srv/e`."},
+		{"a space and a quote", "status --state|/srv/it's here", "`esxodus commit web`", `'/srv/it'\''s here'`},
+		{"no name", "rollback web --state /e", "`esxodus status` shows", "`esxodus status --state /e` shows"},
+		{"only what it takes", "resume web --state /e --password-file pw --ssh-key k --rate 1M --insecure", "`esxodus commit web`", "`esxodus commit web --state /e`"},
+		{
+			"all that it takes", "resume web --password-file pw --esxi https://root@esx1 --rate 1M --insecure --connections 2 --stall 40s", "`esxodus resume web`",
+			"`esxodus resume web --esxi https://root@esx1 --password-file pw --insecure --stall 40s --connections 2 --rate 1M`",
+		},
+		{"what the journal has", "convert web --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus resume web`", "`esxodus resume web --state /e`"},
+		{"a flag of its own", "resume web --state /e", "`esxodus rollback --lost web`", "`esxodus rollback --lost web --state /e`"},
+		{"no command", "status --state /e", "`esxodus frobnicate web`, `virsh list`", "`esxodus frobnicate web`, `virsh list`"},
+	}
+	for _, tt := range tests {
+		var said *advice
+		term := terminal{out: new(bytes.Buffer), err: new(bytes.Buffer), getenv: func(string) string { return "" }, advice: &advice{}}
+		app := newApp(term)
+		for _, c := range app.Commands {
+			c.Before = func(c *cli.Context) error { said = term.advice; return term.advice.note(c) }
+			c.Action = func(*cli.Context) error { return nil }
+		}
+		args := strings.Fields("esxodus " + tt.line)
+		if before, after, ok := strings.Cut(tt.line, "|"); ok {
+			args = append(strings.Fields("esxodus "+before), after)
+		}
+		if err := app.RunContext(t.Context(), permute(app, args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := said.complete(tt.text); !strings.Contains(got, tt.want) || tt.want[0] == '`' && got != tt.want {
+			t.Errorf("%s: %q; want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestExitCodes has each error's code.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[int]error{
+		exitDone:    nil,
+		exitFailed:  errors.New("x"),
+		exitStopped: fmt.Errorf("%w: x", convert.ErrStopped),
+		exitBusy:    fmt.Errorf("web: %w", convert.ErrBusy),
+		exitUsage:   usagef("x"),
+	} {
+		if got := exitCode(err); got != want {
+			t.Errorf("exitCode(%v) = %d; want %d", err, got, want)
+		}
+	}
+	if got := exitCode(&convert.DamagedError{Path: "journal", Line: 3, Err: errors.New("x")}); got != exitStopped {
+		t.Errorf("exitCode of a damaged journal = %d; want %d", got, exitStopped)
+	}
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"esxodus/convert"
+)
+
+// TestFullHint: what is full is named, and what to do fits.
+func TestFullHint(t *testing.T) {
+	t.Parallel()
+	full := func(path string) error { return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC} }
+	tests := []struct {
+		name string
+		err  error
+		want string
+		not  string
+	}{
+		{"the target", fmt.Errorf("copy: %w; %w", full("/disks/web"), convert.ErrUndone), "the file system of /disks/web is full: make room there, or choose another --storage", ""},
+		{"the state", fmt.Errorf("%w: %w", convert.ErrStopped, errors.Join(errors.New("x"), full("/var/lib/esxodus/vms/web/journal"))), "the file system of /var/lib/esxodus/vms/web/journal is full", "--storage"},
+		{"nobody says", fmt.Errorf("clearing: %w", syscall.ENOSPC), "the target is full", ""},
+		{"a quota", &fs.PathError{Path: "/disks/web", Err: syscall.EDQUOT}, "/disks/web is full", ""},
+	}
+	for _, tt := range tests {
+		got := strings.Join(hints(tt.err), "\n")
+		if !strings.Contains(got, tt.want) || tt.not != "" && strings.Contains(got, tt.not) {
+			t.Errorf("%s: hints = %q; want %q", tt.name, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// copied is a run whose disks are copied and not verified yet.
+func copied(t *testing.T) (*world, string) {
+	t.Helper()
+	w := newWorld(t)
+	j := w.create()
+	looks := 0
+	w.tick = func(what string) error {
+		if what == "inventory" {
+			if looks++; looks == 2 { // after the copies
+				return errRead
+			}
+		}
+		return nil
+	}
+	if err, _ := w.apply(t.Context(), j); !errors.Is(err, ErrStopped) {
+		t.Fatalf("Apply = %v, want it stopped", err)
+	}
+	w.tick = func(string) error { return nil }
+	return w, j.Path("scsi0:0.digests")
+}
+
+// TestDamagedDigests: a digest file that can't be read, or lies, costs no copy
+// of what was copied. Without it that disk is copied again.
+func TestDamagedDigests(t *testing.T) {
+	t.Parallel()
+	const header = 4096
+	for name, change := range map[string]func(path string, b []byte) error{
+		"zeros":       func(path string, b []byte) error { return os.WriteFile(path, make([]byte, len(b)), 0o600) },
+		"empty":       func(path string, _ []byte) error { return os.WriteFile(path, nil, 0o600) },
+		"cut":         func(path string, b []byte) error { return os.WriteFile(path, b[:len(b)-1], 0o600) },
+		"another's":   func(path string, b []byte) error { b[40] ^= 1; return os.WriteFile(path, b, 0o600) },
+		"a wrong sum": func(path string, b []byte) error { b[header] ^= 1; return os.WriteFile(path, b, 0o600) },
+		"a directory": func(path string, _ []byte) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+		"gone":        func(path string, _ []byte) error { return os.Remove(path) },
+		"a link to nowhere": func(path string, _ []byte) error {
+			return errors.Join(os.Remove(path), os.Symlink("/nowhere/at/all", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, path := copied(t)
+			if err := change(path, must(os.ReadFile(path))); err != nil {
+				t.Fatal(err)
+			}
+			err, _ := w.apply(t.Context(), w.open())
+			if name != "gone" {
+				if !errors.Is(err, ErrStopped) || errors.Is(err, ErrUndone) || !strings.Contains(err.Error(), path) {
+					t.Errorf("Apply = %v; want it stopped because of %s", err, path)
+				}
+				for _, d := range w.vm().Disks {
+					file := filepath.Join(w.storage(), "web_"+strings.Replace(d.Address(), ":", "-", 1))
+					if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, w.want(d.Path)) {
+						t.Errorf("%s isn't the copy any more (%v)", file, err)
+					}
+				}
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+				err, _ = w.apply(t.Context(), w.open())
+			}
+			if err != nil {
+				t.Errorf("Apply without the digests = %v", err)
+			}
+			w.checkDone()
+		})
+	}
+}
+
+// TestUnfinishedDigests: what a kill leaves of a digest file in the making goes
+// with the next command, and nothing else does.
+func TestUnfinishedDigests(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(context.Context, *Journal, Effects) error{"resume": Apply, "rollback": Rollback, "commit": Commit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, path := copied(t)
+			if name == "commit" {
+				if err, _ := w.apply(t.Context(), w.open()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mine := filepath.Join(filepath.Dir(path), "notes.new")
+			left := []string{path + ".1234567890.new", strings.Replace(path, "0:0", "0:1", 1) + ".7.new"}
+			for _, file := range append(left, mine) {
+				if err := os.WriteFile(file, make([]byte, 512), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j := w.open()
+			if err := errors.Join(act(t.Context(), j, w.effects()), j.Close()); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range left {
+				if _, err := os.Lstat(file); err == nil {
+					t.Errorf("%s is left", file)
+				}
+			}
+			if _, err := os.Lstat(mine); err != nil {
+				t.Errorf("somebody else's file: %v", err)
+			}
+		})
+	}
+}
+
+// TestStateFails: a journal that takes no more records stops the run where it
+// is; it removes nothing.
+func TestStateFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	j := w.create()
+	w.tick = func(what string) error {
+		if what == "define" { // then the journal takes no record
+			return errors.Join(j.file.Close(), errors.New("no space left on device"))
+		}
+		return nil
+	}
+	err := Apply(t.Context(), j, w.effects())
+	if !errors.Is(err, ErrStopped) || errors.Is(err, ErrUndone) {
+		t.Errorf("Apply = %v; want it stopped", err)
+	}
+	_ = j.Close() // it was
+	w.tick = func(string) error { return nil }
+	if err, _ := w.apply(t.Context(), w.open()); err != nil {
+		t.Fatal(err)
+	}
+	w.checkDone()
+}
