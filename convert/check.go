@@ -9,6 +9,7 @@ import (
 
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
+	"esxodus/convert/ledger"
 )
 
 // Check holds a plan that was read from a file, and perhaps edited, against
@@ -29,6 +30,9 @@ func (p *Plan) Check() error {
 		if domain.Name(v.Name) != v.Name {
 			return fmt.Errorf("vms[%d].name %q: not a name for a domain; %q would be", i, v.Name, domain.Name(v.Name))
 		}
+		if v.blocked() {
+			continue // never begun, and perhaps without a domain, or with another's name
+		}
 		if seen[v.Name] {
 			return fmt.Errorf("vms[%d].name %q: used twice", i, v.Name)
 		}
@@ -39,6 +43,9 @@ func (p *Plan) Check() error {
 	}
 	return nil
 }
+
+// blocked reports whether blockers of its own keep the VM from being begun.
+func (v *VMPlan) blocked() bool { return ledger.Blocked(v.Concerns) }
 
 func (v *VMPlan) check(storage Storage) error {
 	used, err := v.sources()
