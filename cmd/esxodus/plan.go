@@ -11,11 +11,11 @@ import (
 	"esxodus/convert"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/planfile"
 	"esxodus/convert/report"
 	"esxodus/network"
 
 	"github.com/urfave/cli/v2"
-	"sigs.k8s.io/yaml"
 )
 
 func planCmd(t terminal) *cli.Command {
@@ -54,7 +54,7 @@ network's units, and which VMs are in it.`,
 				return err
 			}
 			if wantJSON {
-				return printJSON(t.out, p)
+				return planfile.WriteJSON(t.out, p)
 			}
 			return report.Plan(t.out, p)
 		},
@@ -138,14 +138,29 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 	if file == "" {
 		return nil
 	}
-	b, err := yaml.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("plan: %w", err)
-	}
 	if err := unsaved(file); err != nil {
 		return err
 	}
-	return os.WriteFile(file, b, 0o600)
+	return writePlan(file, p)
+}
+
+// writePlan writes a plan to a new file, whole or not at all, or to a pipe or
+// terminal that is there.
+func writePlan(file string, p *convert.Plan) (err error) {
+	flags, fresh := os.O_WRONLY, false
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		flags, fresh = os.O_WRONLY|os.O_CREATE|os.O_EXCL, true
+	}
+	f, err := os.OpenFile(file, flags, 0o600)
+	if err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil && fresh {
+			err = errors.Join(err, os.Remove(file)) // half a plan
+		}
+	}()
+	return planfile.WriteYAML(f, p)
 }
 
 // unsaved refuses a file that is there already, under this name or behind a
@@ -199,12 +214,9 @@ func loadPlan(file string) (*convert.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p convert.Plan
-	if err := yaml.UnmarshalStrict(b, &p); err != nil {
+	p, err := planfile.Read(b)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := p.Check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return &p, nil
+	return p, nil
 }
