@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/planfile"
 	"esxodus/convert/report"
+	"esxodus/disk"
 	"esxodus/network"
 
 	"github.com/urfave/cli/v2"
@@ -141,17 +143,17 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 	if err := unsaved(file); err != nil {
 		return err
 	}
-	return writePlan(file, p)
+	return writePlan(c.Context, file, p)
 }
 
 // writePlan writes a plan to a new file, whole or not at all, or to a pipe or
 // terminal that is there.
-func writePlan(file string, p *convert.Plan) (err error) {
+func writePlan(ctx context.Context, file string, p *convert.Plan) (err error) {
 	flags, fresh := os.O_WRONLY, false
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		flags, fresh = os.O_WRONLY|os.O_CREATE|os.O_EXCL, true
 	}
-	f, err := os.OpenFile(file, flags, 0o600)
+	f, err := await(ctx, func() (*os.File, error) { return os.OpenFile(file, flags, 0o600) }) // a pipe waits for its reader
 	if err != nil {
 		return fmt.Errorf("-o: %w", err)
 	}
@@ -193,7 +195,7 @@ func writeUnits(dir string, units []network.Unit) error {
 }
 
 func writeUnit(path, text string) error {
-	old, err := os.ReadFile(path)
+	old, err := readRegular(path)
 	switch {
 	case err == nil && string(old) == text:
 		return nil
@@ -208,9 +210,20 @@ func writeUnit(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
+// readRegular is os.ReadFile for files of a directory that others may have
+// made: it waits for no pipe.
+func readRegular(path string) (_ []byte, err error) {
+	f, err := disk.OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(f)
+}
+
 // loadPlan reads a plan that was saved with -o.
-func loadPlan(file string) (*convert.Plan, error) {
-	b, err := os.ReadFile(file)
+func loadPlan(ctx context.Context, file string) (*convert.Plan, error) {
+	b, err := await(ctx, func() ([]byte, error) { return os.ReadFile(file) }) // perhaps a pipe
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func TestSickHost(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, r.out)
 		}
 	}
-	saved, err := loadPlan(filepath.Join(l.dir, "plan.yaml"))
+	saved, err := loadPlan(t.Context(), filepath.Join(l.dir, "plan.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
