@@ -28,7 +28,7 @@ func (f File) VM() (inventory.VM, error) { return f.vm("") }
 // vm makes the machine of the .vmx at p.
 func (f File) vm(p string) (inventory.VM, error) {
 	vm := inventory.VM{
-		Path: p, Power: inventory.PowerUnknown, Firmware: inventory.BIOS, Problems: f.Problems,
+		Path: p, Power: inventory.PowerUnknown, Firmware: inventory.BIOS, Problems: slices.Clone(f.Problems), Notes: f.Notes,
 		Controllers: []inventory.Controller{}, Disks: []inventory.Disk{}, NICs: []inventory.NIC{},
 	}
 	r := reader{left: maps.Clone(f.Values), vm: &vm}
@@ -79,7 +79,8 @@ func (r *reader) number(key string, absent, least int64) int64 {
 	return n
 }
 
-func clip(s string) string { return s[:min(len(s), 40)] }
+// clip is the beginning of s, whole characters of it.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 40)], "") }
 
 func (r *reader) identity() {
 	vm := r.vm
