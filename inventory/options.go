@@ -32,10 +32,14 @@ func (vm *VM) SetOptions(options map[string]string) {
 	for _, k := range slices.Sorted(maps.Keys(options)) { // sorted: of two keys that differ in case the same one wins always
 		low[strings.ToLower(k)] = options[k]
 	}
+	disks := make(map[string]*Disk, len(vm.Disks)) // by address
+	for i := range vm.Disks {
+		disks[vm.Disks[i].Address()] = &vm.Disks[i]
+	}
 	vm.setGenerationID(low)
-	vm.setBootOrder(low)
+	vm.setBootOrder(low, disks)
 	for key, value := range low {
-		if !vm.setOption(key, value) && !bookkeeping(key) {
+		if !vm.setOption(key, value, disks) && !bookkeeping(key) {
 			vm.setExtra(key, value)
 		}
 	}
@@ -53,7 +57,7 @@ func (vm *VM) setExtra(key, value string) {
 
 // setOption fills the one field that key belongs to. It returns false for a
 // key that no field holds wholly.
-func (vm *VM) setOption(key, value string) bool {
+func (vm *VM) setOption(key, value string, disks map[string]*Disk) bool {
 	switch key {
 	case "vm.genid", "vm.genidx", "bios.bootorder", "bios.hddorder":
 		return true // setGenerationID and setBootOrder have seen them
@@ -84,17 +88,17 @@ func (vm *VM) setOption(key, value string) bool {
 			vm.NVRAM = vm.Beside(value)
 		}
 	default:
-		return vm.setPattern(key, value)
+		return vm.setPattern(key, value, disks)
 	}
 	return true
 }
 
-func (vm *VM) setPattern(key, value string) bool {
+func (vm *VM) setPattern(key, value string, disks map[string]*Disk) bool {
 	if len(key) > maxKnown {
 		return false
 	}
 	if m := throughput.FindStringSubmatch(key); m != nil {
-		return vm.setThroughput(m[1], value)
+		return setThroughput(disks[m[1]], value)
 	}
 	if m := ethernetSlot.FindStringSubmatch(key); m != nil {
 		index, _ := strconv.Atoi(m[1]) // 3 digits
@@ -116,15 +120,14 @@ func (vm *VM) setPattern(key, value string) bool {
 
 // setThroughput reads a disk's limit: "80IOps" or "500" are operations a
 // second, "10MBps" is bytes. It returns false for what is neither.
-func (vm *VM) setThroughput(address, value string) bool {
-	i := slices.IndexFunc(vm.Disks, func(d Disk) bool { return d.Address() == address })
+func setThroughput(d *Disk, value string) bool {
 	value = strings.ToLower(strings.TrimSpace(value))
 	switch value {
 	case "", "off", "unlimited", "-1", "0":
 		return true
 	}
 	m := capValue.FindStringSubmatch(value)
-	if i < 0 || m == nil {
+	if d == nil || m == nil {
 		return false
 	}
 	operations, power := m[3] == "" || strings.HasSuffix(m[3], "ops"), strings.Index(" kmgt", cmp.Or(m[2], " "))
@@ -138,7 +141,7 @@ func (vm *VM) setThroughput(address, value string) bool {
 	if err != nil || n > math.MaxInt64/unit || n == 0 {
 		return false
 	}
-	switch d := &vm.Disks[i]; {
+	switch {
 	case operations && d.IOPSLimit == 0:
 		d.IOPSLimit = n * unit
 	case !operations && d.BytesLimit == 0:
@@ -162,7 +165,7 @@ func (vm *VM) setGenerationID(options map[string]string) {
 
 // setBootOrder reads bios.bootOrder ("cdrom,hdd,ethernet0") and bios.hddOrder
 // ("scsi0:1,scsi0:0").
-func (vm *VM) setBootOrder(options map[string]string) {
+func (vm *VM) setBootOrder(options map[string]string, disks map[string]*Disk) {
 	vm.HDDOrder = nil
 	for _, address := range words(options["bios.hddorder"]) {
 		if diskAddress.MatchString(address) {
@@ -173,21 +176,19 @@ func (vm *VM) setBootOrder(options map[string]string) {
 		return
 	}
 	for _, word := range words(options["bios.bootorder"]) {
-		vm.BootOrder = append(vm.BootOrder, vm.bootDevices(word)...)
+		vm.BootOrder = append(vm.BootOrder, vm.bootDevices(word, disks)...)
 	}
 }
 
 // bootDevices turns one word of bios.bootOrder into those of BootOrder.
-func (vm *VM) bootDevices(word string) []string {
+func (vm *VM) bootDevices(word string, at map[string]*Disk) []string {
 	word = strings.TrimPrefix(word, "allow:")
 	switch word {
 	case "hdd", "hd", "disk":
 		var disks []string
 		for _, address := range vm.HDDOrder {
-			for _, d := range vm.Disks {
-				if d.Address() == address {
-					disks = append(disks, fmt.Sprintf("disk:%d", d.Key))
-				}
+			if d := at[address]; d != nil {
+				disks = append(disks, fmt.Sprintf("disk:%d", d.Key))
 			}
 		}
 		if len(disks) == 0 {
@@ -228,6 +229,12 @@ func (vm *VM) Beside(name string) string {
 		store, dir = vm.Path[:end+2], vm.Path[end+2:]
 	}
 	return store + path.Join(path.Dir(dir), name)
+}
+
+// NoMedium reports whether the file of a drive means that the drive is empty.
+func NoMedium(file string) bool {
+	name := strings.TrimSpace(file[strings.LastIndex(file, "]")+1:])
+	return name == "" || strings.EqualFold(name, "emptyBackingString")
 }
 
 // Truth reports whether a .vmx's value means yes.

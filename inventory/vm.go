@@ -158,9 +158,9 @@ type Disk struct {
 	EagerZeroed  bool     `json:"eagerZeroed,omitempty"`
 	WriteThrough bool     `json:"writeThrough,omitempty"`
 	MultiWriter  bool     `json:"multiWriter,omitempty"`
-	Parents      []string `json:"parents,omitempty"` // descriptors of the links below, nearest first
-	Files        []File   `json:"files,omitempty"`   // every file of the chain, where the host lists them
-	RDM          string   `json:"rdm,omitempty"`     // the LUN behind a raw device mapping
+	Parents      []string `json:"parents,omitempty"`    // descriptors of the links below, nearest first
+	Files        []File   `json:"files,omitempty"`      // every file of the chain, where the host lists them
+	RDM          string   `json:"rdm,omitempty"`        // the LUN behind a raw device mapping
 	IOPSLimit    int64    `json:"iopsLimit,omitempty"`  // operations a second
 	BytesLimit   int64    `json:"bytesLimit,omitempty"` // bytes a second
 	Shares       int      `json:"shares,omitempty"`

@@ -17,8 +17,8 @@ func TestGrammar(t *testing.T) {
 		`k = "a # b"`: "a # b", `k = "a=b"`: "a=b", `k = a=b`: "a=b", `k = a"b`: `a"b`, `k = "a|22b|7C|23"`: `a"b|#`, `k = a|20b`: "a b",
 		`K = "v"`: "v", `k = "|"`: "|", `k = "|2"`: "|2", `k = "|2g|41"`: "|2gA", `k = "||41"`: "|A", "k = \"v\"\r": "v", "k = v\r": "v",
 		"# c\n\n   # d\nk = \"v\"": "v", "k = \"a\tb \"": "a\tb ",
-		".encoding = \"Shift_JIS\"\nk = \"\x83|7C\x83\x5c\"": "ポソ", // as VMware writes the second byte of ポ
-		".encoding = GBK # Chinese\nk = \"\xd6\xd0\xce\xc4\"":  "中文",
+		".encoding = \"Shift_JIS\"\nk = \"\x83|7C\x83\x5c\"":  "ポソ", // as VMware writes the second byte of ポ
+		".encoding = GBK # Chinese\nk = \"\xd6\xd0\xce\xc4\"": "中文",
 	} {
 		f, err := Parse([]byte(in))
 		if got, ok := f.Values["k"]; err != nil || !ok || got != want || len(f.Problems) > 0 {
