@@ -12,7 +12,9 @@ func TestGenerationID(t *testing.T) {
 	for _, tt := range []struct{ id, idx, want string }{
 		{"-8536691797830587195", "-1723453263670062919", "09512cc5-940a-8987-b950-f54f631015e8"},
 		{"1", "2", "00000001-0000-0000-0200-000000000000"},
-		{"-1", "x", ""}, {"", "1", ""}, {"9223372036854775808", "1", ""},
+		{"-1", "x", ""},
+		{"", "1", ""},
+		{"9223372036854775808", "1", ""},
 	} {
 		var vm VM
 		vm.SetOptions(map[string]string{"vm.genid": tt.id, "vm.genidX": tt.idx})
