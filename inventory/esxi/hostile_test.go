@@ -190,7 +190,7 @@ func FuzzVM(f *testing.F) {
 		if decodeObject(b, &content) != nil {
 			return
 		}
-		o := object{content.Obj, make(map[string]any)}
+		o := object{ref: content.Obj, props: make(map[string]any)}
 		for _, p := range content.PropSet {
 			o.props[p.Name] = p.Val
 		}
