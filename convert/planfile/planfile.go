@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"esxodus/convert"
 
@@ -153,5 +154,46 @@ func parse(b []byte) (*convert.Plan, error) {
 		dec.DisallowUnknownFields()
 		return &p, dec.Decode(&p)
 	}
+	if len(b) > large {
+		if p, err := pieces(b); err == nil {
+			return p, nil
+		}
+	}
 	return &p, yaml.UnmarshalStrict(b, &p)
+}
+
+// large is the size of a file from which on it is read one VM at a time: the
+// reader of YAML takes many times a text's size.
+const large = 4 << 20
+
+// pieces reads a file of the form that WriteYAML gives it, VM by VM: each begins
+// with a dash at the beginning of a line and goes on in lines that are indented.
+// An error means that it isn't of that form, or not right.
+func pieces(b []byte) (*convert.Plan, error) {
+	before, rest, ok := bytes.Cut(b, []byte("\n"+vms+":\n- "))
+	if !ok {
+		return nil, errors.New("no list of VMs")
+	}
+	end := len(rest)
+	for at := 0; at < len(rest); { // the first line that is neither a VM's nor empty
+		line, _, _ := bytes.Cut(rest[at:], []byte("\n"))
+		if at > 0 && len(line) > 0 && line[0] != ' ' && !bytes.HasPrefix(line, []byte("- ")) {
+			end = at
+			break
+		}
+		at += len(line) + 1
+	}
+	var p convert.Plan
+	head := slices.Concat(before, []byte("\n"), rest[end:])
+	if err := yaml.UnmarshalStrict(head, &p); err != nil || len(p.VMs) > 0 {
+		return nil, errors.Join(err, errors.New("not of this form"))
+	}
+	for _, text := range bytes.Split(rest[:end], []byte("\n- ")) {
+		var one []convert.VMPlan
+		if err := yaml.UnmarshalStrict(slices.Concat([]byte("- "), text), &one); err != nil {
+			return nil, err
+		}
+		p.VMs = append(p.VMs, one...)
+	}
+	return &p, nil
 }

@@ -187,3 +187,35 @@ func TestFull(t *testing.T) {
 		}
 	}
 }
+
+// TestPieces: a file read one VM at a time is what it is when read at once.
+// What isn't of the form, or has been edited so that it isn't, is read at once.
+func TestPieces(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"", "a\n- b\n- c", "vms:\n- x", "- x", "\n- \u0092"} {
+		for n := 1; n < 4; n++ {
+			p := plan(t, n, s)
+			var b bytes.Buffer
+			if err := WriteYAML(&b, p); err != nil {
+				t.Fatal(err)
+			}
+			got, err := pieces(b.Bytes())
+			if err != nil {
+				t.Errorf("%q: %v", s, err)
+				continue
+			}
+			if diff := cmp.Diff(text(t, p), text(t, got)); diff != "" {
+				t.Errorf("%d VMs, %q (-want +got):\n%.2000s", n, s, diff)
+			}
+		}
+	}
+	for name, in := range map[string]string{
+		"none": "schema: 1\n", "unknown field": "schema: 1\nvms:\n- name: a\n  colour: red\n", "other field": "schema: 1\nvms:\n- name: a\ncolour: red\n",
+		"twice": "schema: 1\nvms:\n- name: a\nvms:\n- name: b\n", "twice, empty": "schema: 1\nvms:\n- name: a\nschema: 1\n",
+		"an alias": "schema: 1\nvms:\n- name: &n a\n- name: *n\n", "a text over the margin": "schema: 1\nvms:\n- name: \"a\n- name: b\"\n",
+	} {
+		if p, err := pieces([]byte(in)); err == nil {
+			t.Errorf("%s: %+v; want an error", name, p)
+		}
+	}
+}
