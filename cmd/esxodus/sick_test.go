@@ -30,6 +30,7 @@ func TestSickHost(t *testing.T) {
 	}
 	note := "first \u0092\nsecond\ufffd " + odd
 	respecify(t, filepath.Join(dir, odd), "annotation", note)
+	respecify(t, filepath.Join(dir, odd), "extra", map[string]string{"machine.id": "root:EXAMPLE", "guestinfo.userdata": "EXAMPLE"})
 	respecify(t, filepath.Join(dir, "sick"), "connectionState", "invalid")
 	l := newLabWithout(t, esxi.Options{Dir: dir})
 	var h inventory.Host
@@ -43,6 +44,13 @@ func TestSickHost(t *testing.T) {
 		if !strings.Contains(strings.Join(strings.Fields(r.out), " "), want) {
 			t.Errorf("no %q in\n%s", want, r.out)
 		}
+	}
+	file, err := os.ReadFile(filepath.Join(l.dir, "plan.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(r.out+r.err+string(file), "EXAMPLE") || !strings.Contains(r.out, "extra[machine.id] (12 bytes)") {
+		t.Errorf("a secret is shown, or its key isn't:\n%s", r.out)
 	}
 	saved, err := loadPlan(t.Context(), filepath.Join(l.dir, "plan.yaml"))
 	if err != nil {
@@ -78,7 +86,7 @@ func TestSickHost(t *testing.T) {
 }
 
 // respecify sets one field of a guest's vm.json.
-func respecify(t *testing.T, dir, key, value string) {
+func respecify(t *testing.T, dir, key string, value any) {
 	t.Helper()
 	file := filepath.Join(dir, "vm.json")
 	spec := make(map[string]any)

@@ -188,7 +188,7 @@ func pieces(b []byte) (*convert.Plan, error) {
 	if err := yaml.UnmarshalStrict(head, &p); err != nil || len(p.VMs) > 0 {
 		return nil, errors.Join(err, errors.New("not of this form"))
 	}
-	for _, text := range bytes.Split(rest[:end], []byte("\n- ")) {
+	for text := range bytes.SplitSeq(rest[:end], []byte("\n- ")) {
 		var one []convert.VMPlan
 		if err := yaml.UnmarshalStrict(slices.Concat([]byte("- "), text), &one); err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package esxi
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 
@@ -29,42 +28,20 @@ func TestFutureDevice(t *testing.T) {
 func TestUnreadableAnswer(t *testing.T) {
 	t.Parallel()
 	vm := func(id, cpus string) string {
-		return `<objects><obj type="VirtualMachine">` + id + `</obj><propSet><name>name</name><val xsi:type="xsd:string">vm` + id + `</val></propSet>` +
-			`<propSet><name>config</name><val xsi:type="VirtualMachineConfigInfo"><hardware><numCPU>` + cpus + `</numCPU><memoryMB>4</memoryMB></hardware></val></propSet></objects>`
+		return named(id, "vm"+id, `<propSet><name>config</name><val xsi:type="VirtualMachineConfigInfo"><hardware><numCPU>`+cpus+`</numCPU><memoryMB>4</memoryMB></hardware></val></propSet>`)
 	}
-	name := func(id string) string {
-		return `<objects><obj type="VirtualMachine">` + id + `</obj><propSet><name>name</name><val xsi:type="xsd:string">vm` + id + `</val></propSet></objects>`
-	}
-	const sick = "99999999999"
-	cfg := liar(t, func(w http.ResponseWriter, method, body string) {
+	sick, well := vm("1", "99999999999"), vm("2", "2")
+	h := inventoryOf(t, func(question string) string {
 		switch {
-		case method == "RetrieveServiceContent":
-			envelope(w, serviceContent)
-		case method == "Login":
-			envelope(w, loginResponse)
-		case method != "RetrievePropertiesEx":
-			w.WriteHeader(http.StatusNotFound)
-		case strings.Contains(body, "HostSystem</type>"), !strings.Contains(body, "VirtualMachine</type>"):
-			envelope(w, page("", `<objects><obj type="HostSystem">ha-host</obj><propSet><name>name</name><val xsi:type="xsd:string">h</val></propSet></objects>`))
-		case !strings.Contains(body, "<pathSet>config</pathSet>"):
-			envelope(w, page("", name("1")+name("2")))
-		case strings.Contains(body, ">1</obj>"):
-			envelope(w, page("", vm("1", sick)))
-		case strings.Contains(body, ">2</obj>"):
-			envelope(w, page("", vm("2", "2")))
-		default:
-			envelope(w, page("", vm("1", sick)+vm("2", "2")))
+		case !strings.Contains(question, "<pathSet>config</pathSet>"):
+			return named("1", "vm1", "") + named("2", "vm2", "")
+		case strings.Contains(question, ">1</obj>"):
+			return sick
+		case strings.Contains(question, ">2</obj>"):
+			return well
 		}
+		return sick + well
 	})
-	c, err := Dial(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(t.Context())
-	h, err := c.Inventory(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	if len(h.VMs) != 2 || h.VMs[0].Name != "vm1" || len(h.VMs[0].Problems) != 1 || h.VMs[1].CPU.Count != 2 || len(h.VMs[1].Problems) > 0 {
 		t.Errorf("VMs %+v; want one with a problem and one without", h.VMs)
 	}

@@ -2,7 +2,6 @@ package esxi
 
 import (
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -31,33 +30,7 @@ func TestLegible(t *testing.T) {
 // the inventory.
 func TestIllegalCharacters(t *testing.T) {
 	t.Parallel()
-	const host = `<objects><obj type="HostSystem">ha-host</obj><propSet><name>name</name><val xsi:type="xsd:string">h</val></propSet></objects>`
-	vm := func(id, name string) string {
-		return `<objects><obj type="VirtualMachine">` + id + `</obj><propSet><name>name</name><val xsi:type="xsd:string">` + name + `</val></propSet></objects>`
-	}
-	cfg := liar(t, func(w http.ResponseWriter, method, body string) {
-		switch {
-		case method == "RetrieveServiceContent":
-			envelope(w, serviceContent)
-		case method == "Login":
-			envelope(w, loginResponse)
-		case method == "RetrievePropertiesEx" && strings.Contains(body, "VirtualMachine</type>"):
-			envelope(w, page("", vm("1", "a\x0bb&#27;\xff")+vm("2", "well")))
-		case method == "RetrievePropertiesEx":
-			envelope(w, page("", host))
-		default:
-			w.WriteHeader(http.StatusNotFound)
-		}
-	})
-	c, err := Dial(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close(t.Context())
-	h, err := c.Inventory(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := inventoryOf(t, func(string) string { return named("1", "a\x0bb&#27;\xff", "") + named("2", "well", "") })
 	if len(h.VMs) != 2 || h.VMs[0].Name != "a\ufffdb\ufffd\ufffd" || h.VMs[1].Name != "well" {
 		t.Errorf("VMs %+v", h.VMs)
 	}
