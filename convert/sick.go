@@ -10,10 +10,8 @@ import (
 	"esxodus/inventory"
 )
 
-const (
-	maxDisk      = 64 << 40 // bytes; ESXi's largest disk has 62 TiB, a physical mapping 64
-	maxMemoryMiB = 64 << 20 // more than any ESXi gives a VM
-)
+// maxDisk is in bytes: ESXi's largest disk has 62 TiB, a physical mapping 64.
+const maxDisk = 64 << 40
 
 // sick says why no domain can be planned for a VM: it is listed with these
 // blockers and nothing else, and the others are planned all the same.
@@ -28,7 +26,7 @@ func sick(vm *inventory.VM) []ledger.Concern {
 		if n := vm.CPU.Count; n < 1 {
 			add(ConcernConfig, "", fmt.Sprintf("the VM has %d CPUs", n), "give it at least one on ESXi: numvcpus in its .vmx")
 		}
-		if n := vm.Memory.SizeMiB; n < 1 || n > maxMemoryMiB {
+		if n := vm.Memory.SizeMiB; n < 1 || n > domain.MaxMemoryMiB {
 			add(ConcernConfig, "", fmt.Sprintf("the VM has %d MiB of memory", n), "set its memory on ESXi: memSize in its .vmx")
 		}
 	}
