@@ -58,8 +58,8 @@ type KnownDomain struct {
 }
 
 // New makes the plan. It is pure: the same arguments give the same plan. What
-// speaks against a VM is among its concerns; an error means that no plan could
-// be made at all.
+// speaks against a VM is among its concerns, also that it can't be planned; an
+// error means that no plan could be made at all.
 func New(f Facts, o Options) (*Plan, error) {
 	vms, err := f.Host.Select(o.VMs)
 	if err != nil {
@@ -78,12 +78,21 @@ func New(f Facts, o Options) (*Plan, error) {
 		},
 		Network: net,
 	}
+	storage, err := host.ParseStorage(o.Storage, host.Tool{})
+	if err != nil {
+		return nil, err
+	}
 	for _, vm := range vms {
-		v, err := newVM(vm, p, f, o)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", vm.Name, err)
+		why := sick(vm)
+		if len(why) == 0 {
+			v, err := newVM(vm, p, f, o, storage)
+			if err == nil {
+				p.VMs = append(p.VMs, v)
+				continue
+			}
+			why = failed(err)
 		}
-		p.VMs = append(p.VMs, v)
+		p.VMs = append(p.VMs, unplanned(vm, &f, o, why))
 	}
 	addNetwork(p)
 	addClashes(p)
@@ -151,12 +160,8 @@ func (f *Facts) volume(v host.Volume) host.VolumeFacts {
 	return host.VolumeFacts{Volume: v, Size: v.Size}
 }
 
-func newVM(vm *inventory.VM, p *Plan, f Facts, o Options) (VMPlan, error) {
+func newVM(vm *inventory.VM, p *Plan, f Facts, o Options, storage Storage) (VMPlan, error) {
 	v := VMPlan{Name: domain.Name(vm.Name), Source: *vm, Guest: f.Guests[vm.ID], NoProof: o.NoProof}
-	storage, err := host.ParseStorage(o.Storage, host.Tool{})
-	if err != nil {
-		return v, err
-	}
 	lay := f.lay(vm, o)
 	v.Layout = lay
 	converted := v.planGuest(&f)

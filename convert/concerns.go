@@ -33,17 +33,14 @@ const (
 	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
 	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
 	ConcernInaccessible = "source.inaccessible" // the host can't read the VM itself
+	ConcernConfig       = "source.config"       // none, or one that no domain can have
+	ConcernUnplanned    = "vm.unplanned"        // no plan could be made of it
 )
 
 // concerns finds what speaks against one VM on this target.
 func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern {
 	out := powerConcerns(vm, f, o)
-	if s := vm.ConnectionState; s != "" && s != "connected" {
-		out = append(out, ledger.Concern{
-			ID: ConcernInaccessible, Severity: ledger.Blocker, Evidence: "ESXi says the VM is " + s,
-			Advice: "mend or unregister it on ESXi: its files can't be read",
-		})
-	}
+	out = append(out, stateConcerns(vm)...)
 	if len(vm.Disks) == 0 {
 		out = append(out, ledger.Concern{
 			ID: ConcernNoDisk, Severity: ledger.Warning, Evidence: "the VM has no disk",
@@ -58,7 +55,14 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		})
 	}
 	for _, d := range v.Disks {
-		if there := f.volume(d.Volume).Exists; there != "" {
+		facts := f.volume(d.Volume)
+		if facts.Unfit != "" {
+			out = append(out, ledger.Concern{
+				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s can't be made: %s", d.Volume, facts.Unfit),
+				Advice: "choose another --storage for this VM, or mend what is named here",
+			})
+		}
+		if there := facts.Exists; there != "" {
 			out = append(out, ledger.Concern{
 				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s exists: %s", d.Volume, there),
 				Advice: "esxodus overwrites nothing: rename or remove it, or choose another --storage",
@@ -67,6 +71,17 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	}
 	out = append(out, firmwareConcerns(vm, v, f.Target)...)
 	return append(out, targetConcerns(vm, v, f)...)
+}
+
+// stateConcerns is what the host says of a VM that it can't read.
+func stateConcerns(vm *inventory.VM) []ledger.Concern {
+	if s := vm.ConnectionState; s != "" && s != "connected" {
+		return []ledger.Concern{{
+			ID: ConcernInaccessible, Severity: ledger.Blocker, Evidence: "ESXi says the VM is " + s,
+			Advice: "mend or unregister it on ESXi: its files can't be read",
+		}}
+	}
+	return nil
 }
 
 func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {

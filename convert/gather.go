@@ -35,6 +35,7 @@ func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error
 		}
 		f.Target = TargetFacts{Missing: err.Error()}
 	}
+	vms = plannable(vms)
 	if f.Guests, f.Unread, err = lookAll(ctx, e, vms); err != nil {
 		return f, err
 	}
@@ -45,14 +46,15 @@ func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error
 }
 
 // askStorage asks what is there for volumes as large as the layouts need them.
+// A VM whose volumes the storage can't even name is left to [New], which says
+// so.
 func (f *Facts) askStorage(ctx context.Context, storage Storage, vms []*inventory.VM, o Options) error {
 	var all []host.Volume
 	for _, vm := range vms {
 		vols, err := volumes(vm, f.lay(vm, o), storage)
-		if err != nil {
-			return err
+		if err == nil {
+			all = append(all, vols...)
 		}
-		all = append(all, vols...)
 	}
 	facts, err := storage.Check(ctx, all)
 	if err != nil {

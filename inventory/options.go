@@ -1,9 +1,12 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
+	"math/bits"
 	"path"
 	"regexp"
 	"slices"
@@ -12,25 +15,12 @@ import (
 )
 
 var (
-	cpuidMask     = regexp.MustCompile(`^cpuid\.[0-9a-f]+\.e[abcd]x(\.(amd|intel))?$`)
-	ethernetSlot  = regexp.MustCompile(`^ethernet([0-9]{1,3})\.pcislotnumber$`)
-	bootOrderNIC  = regexp.MustCompile(`^ethernet([0-9]{1,3})$`)
-	bootOrderDisk = regexp.MustCompile(`^(scsi|sata|ide|nvme)([0-9]{1,3}):([0-9]{1,3})$`)
-	// secret matches keys whose values are nobody's business: what guestinfo
-	// hands to the guest, the console's password and its like.
-	secret = regexp.MustCompile(`^guestinfo\.|passw|secret|^remotedisplay\.vnc\.key$|^encryption\.|keysafe`)
-	// bookkeeping is what ESXi writes for itself and reads back: it says
-	// nothing of the machine that the guest sees.
-	bookkeeping = regexp.MustCompile(`^(` + strings.Join([]string{
-		`\.encoding`, `config\.version`, `virtualhw\..*`, `vmci0\..*`, `hpet0\..*`, `cleanshutdown`, `softpoweroff`,
-		`svga\.(present|guestbackedprimaryaware|autodetect)`, `vmotion\..*`, `migrate\..*`, `sched\.swap\.derivedname`, `replay\..*`,
-		`uuid\.(location|bios)`, `vc\.uuid`, `checkpoint\..*`, `viv\..*`, `vmxstats\..*`, `monitor\.phys_bits_used`,
-		`powertype\..*`, `toolscripts\..*`, `toolsinstallmanager\..*`, `tools\.(upgrade\.policy|remindinstall|guest\.desktop\.autolock)`,
-		`pcibridge[0-9]+\..*`, `.*\.pcislotnumber`, `vmware\.tools\..*`, `evccompatibilitymode`, `numa\.autosize\..*`,
-		`(host|guest|user)cpuid\..*`, `extendedconfigfile`, `guestos\.detailed\.data`, `(scsi|sata|ide|nvme)[0-9]+:[0-9]+\.(redo|ctkenabled)`,
-		`nvram`, `vmsetmodel`, `snapshot\.(numsnapshots|mru.*)`, `policy\.vm\.mvmtid`, `sched\.(cpu|mem)\.latencysensitivity`,
-		`featmask\..*`, `disable_acceleration`, `virtual(hw)?dev\..*`, `msg\.autoanswer`,
-	}, "|") + `)$`)
+	cpuidMask    = regexp.MustCompile(`^cpuid\.[0-9a-f]+\.e[abcd]x(\.(amd|intel))?$`)
+	ethernetSlot = regexp.MustCompile(`^ethernet([0-9]{1,3})\.pcislotnumber$`)
+	bootOrderNIC = regexp.MustCompile(`^ethernet([0-9]{1,3})$`)
+	diskAddress  = regexp.MustCompile(`^(scsi|sata|ide|nvme)([0-9]{1,3}):([0-9]{1,3})$`)
+	throughput   = regexp.MustCompile(`^sched\.((?:scsi|sata|ide|nvme)[0-9]{1,3}:[0-9]{1,3})\.throughputcap$`)
+	capValue     = regexp.MustCompile(`(?i)^([0-9]+)\s*([kmgt]?)i?(iops|ops|bps|b/s|b)?$`)
 )
 
 // SetOptions takes keys of a .vmx, or of the API's extraConfig, which is the
@@ -42,18 +32,22 @@ func (vm *VM) SetOptions(options map[string]string) {
 	for _, k := range slices.Sorted(maps.Keys(options)) { // sorted: of two keys that differ in case the same one wins always
 		low[strings.ToLower(k)] = options[k]
 	}
+	disks := make(map[string]*Disk, len(vm.Disks)) // by address
+	for i := range vm.Disks {
+		disks[vm.Disks[i].Address()] = &vm.Disks[i]
+	}
 	vm.setGenerationID(low)
-	vm.setBootOrder(low)
+	vm.setBootOrder(low, disks)
 	for key, value := range low {
-		if !vm.setOption(key, value) && !bookkeeping.MatchString(key) {
+		if !vm.setOption(key, value, disks) && !bookkeeping(key) {
 			vm.setExtra(key, value)
 		}
 	}
 }
 
 func (vm *VM) setExtra(key, value string) {
-	if secret.MatchString(key) {
-		value = fmt.Sprintf("(%d bytes)", len(value))
+	if Secret(key) {
+		value = Hidden(value)
 	}
 	if vm.Extra == nil {
 		vm.Extra = make(map[string]string)
@@ -63,7 +57,7 @@ func (vm *VM) setExtra(key, value string) {
 
 // setOption fills the one field that key belongs to. It returns false for a
 // key that no field holds wholly.
-func (vm *VM) setOption(key, value string) bool {
+func (vm *VM) setOption(key, value string, disks map[string]*Disk) bool {
 	switch key {
 	case "vm.genid", "vm.genidx", "bios.bootorder", "bios.hddorder":
 		return true // setGenerationID and setBootOrder have seen them
@@ -81,17 +75,31 @@ func (vm *VM) setOption(key, value string) bool {
 		vm.ChangeTracking = vm.ChangeTracking || Truth(value)
 	case "rtc.difffromutc":
 		vm.ClockOffset = value
+	case "smbios.assettag":
+		vm.SMBIOS.AssetTag = value
+	case "serialnumber":
+		vm.SMBIOS.Serial = value
+	case "hw.model":
+		vm.SMBIOS.Model = value
+	case "board-id":
+		vm.SMBIOS.Board = value
 	case "nvram":
 		if vm.NVRAM == "" && value != "" {
 			vm.NVRAM = vm.Beside(value)
 		}
 	default:
-		return vm.setPattern(key, value)
+		return vm.setPattern(key, value, disks)
 	}
 	return true
 }
 
-func (vm *VM) setPattern(key, value string) bool {
+func (vm *VM) setPattern(key, value string, disks map[string]*Disk) bool {
+	if len(key) > maxKnown {
+		return false
+	}
+	if m := throughput.FindStringSubmatch(key); m != nil {
+		return setThroughput(disks[m[1]], value)
+	}
 	if m := ethernetSlot.FindStringSubmatch(key); m != nil {
 		index, _ := strconv.Atoi(m[1]) // 3 digits
 		slot, err := strconv.Atoi(value)
@@ -110,21 +118,57 @@ func (vm *VM) setPattern(key, value string) bool {
 	return false
 }
 
-// setGenerationID joins the two signed halves of the VM generation id.
+// setThroughput reads a disk's limit: "80IOps" or "500" are operations a
+// second, "10MBps" is bytes. It returns false for what is neither.
+func setThroughput(d *Disk, value string) bool {
+	value = strings.ToLower(strings.TrimSpace(value))
+	switch value {
+	case "", "off", "unlimited", "-1", "0":
+		return true
+	}
+	m := capValue.FindStringSubmatch(value)
+	if d == nil || m == nil {
+		return false
+	}
+	operations, power := m[3] == "" || strings.HasSuffix(m[3], "ops"), strings.Index(" kmgt", cmp.Or(m[2], " "))
+	unit := int64(1)
+	for range power {
+		if unit *= 1024; operations {
+			unit = unit / 1024 * 1000
+		}
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil || n > math.MaxInt64/unit || n == 0 {
+		return false
+	}
+	switch {
+	case operations && d.IOPSLimit == 0:
+		d.IOPSLimit = n * unit
+	case !operations && d.BytesLimit == 0:
+		d.BytesLimit = n * unit
+	}
+	return true
+}
+
+// setGenerationID joins the two signed halves of the VM generation id. The
+// guest sees the bytes of both, each in the processor's order, little-endian;
+// the text of those 16 bytes has its first three fields in that order too, as
+// every GUID's. (Measured with QEMU's vmgenid: the guest then has ESXi's own.)
 func (vm *VM) setGenerationID(options map[string]string) {
-	high, errHigh := strconv.ParseInt(options["vm.genid"], 10, 64)
-	low, errLow := strconv.ParseInt(options["vm.genidx"], 10, 64)
-	if errHigh == nil && errLow == nil {
-		vm.GenerationID = UUID(fmt.Sprintf("%016x%016x", uint64(high), uint64(low)))
+	first, errFirst := strconv.ParseInt(options["vm.genid"], 10, 64)
+	second, errSecond := strconv.ParseInt(options["vm.genidx"], 10, 64)
+	if errFirst == nil && errSecond == nil {
+		a, b := uint64(first), bits.ReverseBytes64(uint64(second))
+		vm.GenerationID = UUID(fmt.Sprintf("%08x%04x%04x%016x", uint32(a), uint16(a>>32), uint16(a>>48), b))
 	}
 }
 
 // setBootOrder reads bios.bootOrder ("cdrom,hdd,ethernet0") and bios.hddOrder
 // ("scsi0:1,scsi0:0").
-func (vm *VM) setBootOrder(options map[string]string) {
+func (vm *VM) setBootOrder(options map[string]string, disks map[string]*Disk) {
 	vm.HDDOrder = nil
 	for _, address := range words(options["bios.hddorder"]) {
-		if bootOrderDisk.MatchString(address) {
+		if diskAddress.MatchString(address) {
 			vm.HDDOrder = append(vm.HDDOrder, address)
 		}
 	}
@@ -132,21 +176,19 @@ func (vm *VM) setBootOrder(options map[string]string) {
 		return
 	}
 	for _, word := range words(options["bios.bootorder"]) {
-		vm.BootOrder = append(vm.BootOrder, vm.bootDevices(word)...)
+		vm.BootOrder = append(vm.BootOrder, vm.bootDevices(word, disks)...)
 	}
 }
 
 // bootDevices turns one word of bios.bootOrder into those of BootOrder.
-func (vm *VM) bootDevices(word string) []string {
+func (vm *VM) bootDevices(word string, at map[string]*Disk) []string {
 	word = strings.TrimPrefix(word, "allow:")
 	switch word {
 	case "hdd", "hd", "disk":
 		var disks []string
 		for _, address := range vm.HDDOrder {
-			for _, d := range vm.Disks {
-				if d.Address() == address {
-					disks = append(disks, fmt.Sprintf("disk:%d", d.Key))
-				}
+			if d := at[address]; d != nil {
+				disks = append(disks, fmt.Sprintf("disk:%d", d.Key))
 			}
 		}
 		if len(disks) == 0 {
@@ -187,6 +229,12 @@ func (vm *VM) Beside(name string) string {
 		store, dir = vm.Path[:end+2], vm.Path[end+2:]
 	}
 	return store + path.Join(path.Dir(dir), name)
+}
+
+// NoMedium reports whether the file of a drive means that the drive is empty.
+func NoMedium(file string) bool {
+	name := strings.TrimSpace(file[strings.LastIndex(file, "]")+1:])
+	return name == "" || strings.EqualFold(name, "emptyBackingString")
 }
 
 // Truth reports whether a .vmx's value means yes.

@@ -28,12 +28,13 @@ type VM struct {
 	ChangeVersion   string     `json:"changeVersion,omitempty"`
 	BIOSUUID        string     `json:"biosUUID,omitempty"`     // 8-4-4-4-12 lower-case hex, the digits in the order of the .vmx's bytes ("56 4d …" is 564d…)
 	InstanceUUID    string     `json:"instanceUUID,omitempty"` // same form
-	GenerationID    string     `json:"generationID,omitempty"` // VM generation id, same form
+	GenerationID    string     `json:"generationID,omitempty"` // VM generation id, same form, as Windows prints it
 	GuestID         string     `json:"guestID,omitempty"`      // "debian10_64Guest"
 	GuestFullName   string     `json:"guestFullName,omitempty"`
 	HardwareVersion int        `json:"hardwareVersion,omitempty"` // 13 for vmx-13
 	Power           PowerState `json:"power"`
 	ConnectionState string     `json:"connectionState,omitempty"` // "connected"; "orphaned", "inaccessible", "invalid" cannot be read
+	SMBIOS          SMBIOS     `json:"smbios,omitzero"`
 	Template        bool       `json:"template,omitempty"`
 	Annotation      string     `json:"annotation,omitempty"` // may hold newlines
 
@@ -60,6 +61,7 @@ type VM struct {
 	Passthrough []string     `json:"passthrough,omitempty"` // PCI devices passed through
 	Sound       string       `json:"sound,omitempty"`
 	Video       Video        `json:"video"`
+	NVDIMMs     []NVDIMM     `json:"nvdimms,omitempty"`
 	Other       []string     `json:"other,omitempty"` // devices of a type this schema has no field for: "VirtualFoo: label"
 
 	Snapshots           []Snapshot `json:"snapshots,omitempty"` // parents before children
@@ -75,14 +77,34 @@ type VM struct {
 	AutoStart           *AutoStart `json:"autoStart,omitempty"`
 
 	// Extra is the rest of the .vmx's keys (lower case) that nothing above
-	// holds and that are not ESXi's own bookkeeping. Values of guestinfo.* are
-	// replaced with "(N bytes)": they hold passwords and cloud-init user data.
+	// holds and that are not ESXi's own bookkeeping. The values of those that
+	// [Secret] names are replaced with "(N bytes)": they hold passwords and
+	// cloud-init user data.
 	Extra map[string]string `json:"extra,omitempty"`
 
 	// Problems are things that the source says of the VM and that cannot be,
 	// such as a disk of negative size or two at one address. A VM that has any
 	// is shown but must not be converted.
 	Problems []string `json:"problems,omitempty"`
+
+	// Notes are what was assumed where the source is odd, but no contradiction.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// SMBIOS is what the VM's firmware is told to say to the guest; what is empty,
+// ESXi fills in.
+type SMBIOS struct {
+	AssetTag string `json:"assetTag,omitempty"` // of the chassis
+	Serial   string `json:"serial,omitempty"`   // of the system
+	Model    string `json:"model,omitempty"`    // of the system
+	Board    string `json:"board,omitempty"`    // of the main board
+}
+
+// NVDIMM is a module of memory that persists in a file.
+type NVDIMM struct {
+	Unit     int    `json:"unit"`
+	Path     string `json:"path"` // datastore path
+	Capacity int64  `json:"capacity,omitempty"`
 }
 
 // CPU is the virtual processors. Limit is -1 when there is none.
@@ -136,10 +158,11 @@ type Disk struct {
 	EagerZeroed  bool     `json:"eagerZeroed,omitempty"`
 	WriteThrough bool     `json:"writeThrough,omitempty"`
 	MultiWriter  bool     `json:"multiWriter,omitempty"`
-	Parents      []string `json:"parents,omitempty"` // descriptors of the links below, nearest first
-	Files        []File   `json:"files,omitempty"`   // every file of the chain, where the host lists them
-	RDM          string   `json:"rdm,omitempty"`     // the LUN behind a raw device mapping
-	IOPSLimit    int64    `json:"iopsLimit,omitempty"`
+	Parents      []string `json:"parents,omitempty"`    // descriptors of the links below, nearest first
+	Files        []File   `json:"files,omitempty"`      // every file of the chain, where the host lists them
+	RDM          string   `json:"rdm,omitempty"`        // the LUN behind a raw device mapping
+	IOPSLimit    int64    `json:"iopsLimit,omitempty"`  // operations a second
+	BytesLimit   int64    `json:"bytesLimit,omitempty"` // bytes a second
 	Shares       int      `json:"shares,omitempty"`
 }
 
@@ -177,6 +200,7 @@ type NIC struct {
 	MACType        string `json:"macType"`               // generated, assigned (by vCenter), manual
 	PortGroup      string `json:"portGroup,omitempty"`   // "" when not on a standard port group
 	Distributed    string `json:"distributed,omitempty"` // distributed port group key or opaque network id
+	NetworkName    string `json:"networkName,omitempty"` // of that network, where the source has one
 	Connected      bool   `json:"connected"`
 	StartConnected bool   `json:"startConnected"`
 	PCISlot        int    `json:"pciSlot,omitempty"` // pciSlotNumber: 192 is what a Linux guest calls ens192

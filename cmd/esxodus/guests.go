@@ -116,5 +116,5 @@ func (g *guests) program(p guest.Program) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path)
+	return readRegular(path)
 }

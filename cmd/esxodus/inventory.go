@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"esxodus/convert/report"
+	"esxodus/disk"
 	"esxodus/inventory"
 	"esxodus/inventory/vmx"
 
@@ -43,13 +44,13 @@ hosts that no longer run; such a file doesn't tell everything.
 				return err
 			}
 			h, err := readInventory(c, t)
-			if err != nil {
+			if h == nil {
 				return err
 			}
 			if wantJSON {
-				return printJSON(t.out, h)
+				return errors.Join(printJSON(t.out, h), err)
 			}
-			return report.Inventory(t.out, h)
+			return errors.Join(report.Inventory(t.out, h), err)
 		},
 	}
 }
@@ -70,18 +71,28 @@ func readHost(ctx context.Context, c *cli.Context, t terminal) (*inventory.Host,
 	return client.Inventory(ctx)
 }
 
-// readVMX makes an inventory of .vmx files.
+// readVMX makes an inventory of .vmx files. Those that can't be read are in the
+// error, and the others in the inventory all the same.
 func readVMX(files []string) (*inventory.Host, error) {
 	h := &inventory.Host{SchemaVersion: inventory.SchemaVersion, Name: "(vmx files)"}
+	var failed []error
 	for _, file := range files {
-		vm, err := vmx.Read(os.DirFS(filepath.Dir(file)), filepath.Base(file))
+		vm, err := vmx.Read(disk.Files(filepath.Dir(file)), filepath.Base(file))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			failed = append(failed, fmt.Errorf("%s: %w", file, err))
+			continue
 		}
 		h.VMs = append(h.VMs, vm)
 	}
 	slices.SortStableFunc(h.VMs, func(a, b inventory.VM) int { return strings.Compare(a.Name, b.Name) })
-	return h, nil
+	switch err := errors.Join(failed...); {
+	case err == nil:
+		return h, nil
+	case len(h.VMs) == 0:
+		return nil, err
+	default:
+		return h, &exitError{code: exitSome, err: err, hint: fmt.Sprintf("%d of %d files could be read", len(h.VMs), len(files))}
+	}
 }
 
 func printJSON(w io.Writer, v any) error {

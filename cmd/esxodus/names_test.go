@@ -49,7 +49,7 @@ func TestAwkwardNames(t *testing.T) {
 		l.host.SetPower(vm, false)
 	}
 	l.run(exitDone, l.plan("--no-proof", "-o", "plan.yaml", "--output", "json")...)
-	p, err := loadPlan(filepath.Join(l.dir, "plan.yaml"))
+	p, err := loadPlan(t.Context(), filepath.Join(l.dir, "plan.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,11 +12,12 @@ import (
 	"esxodus/convert"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/planfile"
 	"esxodus/convert/report"
+	"esxodus/disk"
 	"esxodus/network"
 
 	"github.com/urfave/cli/v2"
-	"sigs.k8s.io/yaml"
 )
 
 func planCmd(t terminal) *cli.Command {
@@ -54,7 +56,7 @@ network's units, and which VMs are in it.`,
 				return err
 			}
 			if wantJSON {
-				return printJSON(t.out, p)
+				return planfile.WriteJSON(t.out, p)
 			}
 			return report.Plan(t.out, p)
 		},
@@ -138,14 +140,29 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 	if file == "" {
 		return nil
 	}
-	b, err := yaml.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("plan: %w", err)
-	}
 	if err := unsaved(file); err != nil {
 		return err
 	}
-	return os.WriteFile(file, b, 0o600)
+	return writePlan(c.Context, file, p)
+}
+
+// writePlan writes a plan to a new file, whole or not at all, or to a pipe or
+// terminal that is there.
+func writePlan(ctx context.Context, file string, p *convert.Plan) (err error) {
+	flags, fresh := os.O_WRONLY, false
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		flags, fresh = os.O_WRONLY|os.O_CREATE|os.O_EXCL, true
+	}
+	f, err := await(ctx, func() (*os.File, error) { return os.OpenFile(file, flags, 0o600) }) // a pipe waits for its reader
+	if err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil && fresh {
+			err = errors.Join(err, os.Remove(file)) // half a plan
+		}
+	}()
+	return planfile.WriteYAML(f, p)
 }
 
 // unsaved refuses a file that is there already, under this name or behind a
@@ -178,7 +195,7 @@ func writeUnits(dir string, units []network.Unit) error {
 }
 
 func writeUnit(path, text string) error {
-	old, err := os.ReadFile(path)
+	old, err := readRegular(path)
 	switch {
 	case err == nil && string(old) == text:
 		return nil
@@ -193,18 +210,26 @@ func writeUnit(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// loadPlan reads a plan that was saved with -o.
-func loadPlan(file string) (*convert.Plan, error) {
-	b, err := os.ReadFile(file)
+// readRegular is os.ReadFile for files of a directory that others may have
+// made: it waits for no pipe.
+func readRegular(path string) (_ []byte, err error) {
+	f, err := disk.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
-	var p convert.Plan
-	if err := yaml.UnmarshalStrict(b, &p); err != nil {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(f)
+}
+
+// loadPlan reads a plan that was saved with -o.
+func loadPlan(ctx context.Context, file string) (*convert.Plan, error) {
+	b, err := await(ctx, func() ([]byte, error) { return os.ReadFile(file) }) // perhaps a pipe
+	if err != nil {
+		return nil, err
+	}
+	p, err := planfile.Read(b)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := p.Check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return &p, nil
+	return p, nil
 }

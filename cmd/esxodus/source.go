@@ -69,7 +69,7 @@ func usageErr(err error) error { return &exitError{code: exitUsage, err: err} }
 // already), or a person at the terminal.
 func askPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
 	if file := c.String("password-file"); file != "" {
-		secret, err := readPassword(file)
+		secret, err := await(c.Context, func() (esxi.Secret, error) { return readPassword(file) }) // perhaps a pipe
 		cfg.Password = secret
 		return err
 	}

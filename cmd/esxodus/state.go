@@ -206,7 +206,7 @@ resumed, what failed is tried again.`,
 			if err != nil {
 				return err
 			}
-			p, err := loadPlan(args[0])
+			p, err := loadPlan(c.Context, args[0])
 			if err != nil {
 				return err
 			}

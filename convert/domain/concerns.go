@@ -17,6 +17,7 @@ const (
 	ConcernAutoStart      = "vm.autostart"      // VM and domain might both start
 	ConcernStartOrder     = "vm.startOrder"     // libvirt has no order
 	ConcernCloudInit      = "vm.cloudInit"      // user data through guestinfo
+	ConcernRead           = "vm.read"           // what was assumed when the source was read
 	ConcernReflectHost    = "vm.reflectHost"    // SMBIOS strings of the ESXi host
 
 	// Processor, memory, firmware.
@@ -62,6 +63,7 @@ const (
 	ConcernParallel    = "device.parallel"
 	ConcernUSBDevice   = "device.usb"
 	ConcernPassthrough = "device.passthrough" // missing in the domain
+	ConcernNVDIMM      = "device.nvdimm"      // its content stays behind
 	ConcernOther       = "device.other"
 
 	// The guest.

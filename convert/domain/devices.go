@@ -68,6 +68,7 @@ func (b *builder) devices() {
 	b.serialPorts()
 	b.floppies()
 	b.tpm()
+	b.nvdimms()
 	b.usb()
 	b.sound()
 	b.video()
@@ -174,6 +175,19 @@ func (b *builder) tpm() {
 		advice = "have the BitLocker recovery key at hand, or suspend BitLocker before the migration; PINs and Windows Hello are set up again"
 	}
 	b.concern(ConcernTPM, ledger.Warning, "", "the VM has a TPM; the domain's is a new, empty one", advice)
+}
+
+// nvdimms accounts for memory modules that keep their content in a file.
+func (b *builder) nvdimms() {
+	for i, n := range b.vm.NVDIMMs {
+		at := fmt.Sprintf("nvdimm0:%d", n.Unit)
+		of, reason := b.of("nvdimms[%d].", i), "the domain has none: this program copies disks"
+		of.dropped("unit", n.Unit, reason)
+		of.dropped("path", n.Path, reason)
+		of.dropped("capacity", n.Capacity, reason)
+		b.concern(ConcernNVDIMM, ledger.Blocker, at, "an NVDIMM, whose content stays in "+show(n.Path),
+			"in the guest, move what is on /dev/pmem… to a disk and take it out of fstab, then remove the module from the VM")
+	}
 }
 
 // usb adds the controller that the tablet needs, and accounts for the rest.

@@ -26,6 +26,7 @@ const (
 	sataPorts      = 6  // of each AHCI controller
 	scsiTargets    = 30 // of each virtio-scsi controller; OVMF looks no further than 31
 	maxSCSISerial  = 36 // bytes; libvirt's limit
+	maxSerial      = 20 // bytes, on every other bus
 )
 
 var (
@@ -132,11 +133,11 @@ func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.
 	if d.WriteThrough {
 		disk.Driver.Cache = "directsync"
 	}
-	if d.IOPSLimit > 0 {
-		disk.IOTune = &libvirtxml.DomainDiskIOTune{TotalIopsSec: uint64(d.IOPSLimit)}
+	if d.IOPSLimit > 0 || d.BytesLimit > 0 {
+		disk.IOTune = &libvirtxml.DomainDiskIOTune{TotalIopsSec: tuned(d.IOPSLimit), TotalBytesSec: tuned(d.BytesLimit)}
 	}
+	disk.Serial = b.serial(d, bus)
 	if bus == busSCSI && b.vm.DiskEnableUUID {
-		disk.Serial = serial(d)
 		disk.Vendor, disk.Product = "VMware", "Virtual disk"
 	}
 	if bus == busVirtio && b.sys.transitional() {
@@ -145,6 +146,9 @@ func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.
 	disk.Address = b.diskAddress(bus, n)
 	return disk
 }
+
+// tuned is a limit as libvirt takes it: 0 for none, and at most 10^15.
+func tuned(limit int64) uint64 { return uint64(min(max(limit, 0), 1e15)) }
 
 func (b *builder) diskAddress(bus string, n int) *libvirtxml.DomainAddress {
 	drive := func(controller, bus, target, unit int) *libvirtxml.DomainAddress {
@@ -163,16 +167,28 @@ func (b *builder) diskAddress(bus string, n int) *libvirtxml.DomainAddress {
 	return b.virtioAddress()
 }
 
-// serial is the disk's serial number as VMware shows it: the UUID's digits.
-func serial(d inventory.Disk) string {
-	s := strings.ToLower(strings.ReplaceAll(d.UUID, "-", ""))
+// serial is the disk's serial number as VMware shows it, the UUID's digits, cut
+// to what the domain's bus has room for; "" where the guest saw none, which is
+// so unless disk.EnableUUID is on.
+func (b *builder) serial(d inventory.Disk, bus string) string {
+	if !b.vm.DiskEnableUUID {
+		return ""
+	}
 	kept := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("0123456789abcdef", r) {
 			return r
 		}
 		return -1
-	}, s)
-	return kept[:min(len(kept), maxSCSISerial)]
+	}, strings.ToLower(d.UUID))
+	return kept[:min(len(kept), serialRoom(bus))]
+}
+
+// serialRoom is how many characters of a serial number a bus shows.
+func serialRoom(bus string) int {
+	if bus == busSCSI {
+		return maxSCSISerial
+	}
+	return maxSerial // of ATA, and of virtio-blk
 }
 
 // controllers adds what the disks sit on, and accounts for the source's.
@@ -227,12 +243,18 @@ func (b *builder) accountDisk(d inventory.Disk, to Disk, disk libvirtxml.DomainD
 	of.changed("class", d.Class, target, busReason)
 	of.changed("bus", d.Bus, target, busReason)
 	of.changed("unit", d.Unit, target, "disks keep their order")
-	if disk.Serial != "" {
+	switch {
+	case disk.Serial != "" && disk.Target.Bus == busSCSI:
 		of.changed("uuid", d.UUID, "serial "+disk.Serial, "the serial number stays; names by wwn- and scsi-3 don't, QEMU has no 128-bit WWN")
-	} else {
+	case disk.Serial != "":
+		of.changed("uuid", d.UUID, "serial "+disk.Serial, fmt.Sprintf("%s has room for %d characters of it; names in /dev/disk/by-id change", disk.Target.Bus, maxSerial))
+	case b.vm.DiskEnableUUID:
+		of.dropped("uuid", d.UUID, "holds no digits for a serial number")
+	default:
 		of.dropped("uuid", d.UUID, "the guest didn't see it (disk.EnableUUID is off)")
 	}
 	of.mapped("iopsLimit", d.IOPSLimit, "total_iops_sec")
+	of.mapped("bytesLimit", d.BytesLimit, "total_bytes_sec")
 	of.mapped("writeThrough", d.WriteThrough, "cache directsync")
 	b.diskRest(d, "")
 }
@@ -253,6 +275,7 @@ func (b *builder) diskRest(d inventory.Disk, reason string) {
 		drop("unit", d.Unit, "")
 		drop("uuid", d.UUID, "")
 		drop("iopsLimit", d.IOPSLimit, "")
+		drop("bytesLimit", d.BytesLimit, "")
 		drop("writeThrough", d.WriteThrough, "")
 	}
 	drop("key", d.Key, "number of the device on ESXi")
@@ -325,9 +348,14 @@ func (b *builder) diskNames(bus string) {
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("%s, and the domain's disks will be %s", only.Reason, b.listDisks()),
 			"have the guest accept both kinds of name before the migration; the boot proof shows whether it matters")
 	}
-	if b.vm.DiskEnableUUID {
+	switch {
+	case !b.serials():
+	case bus == busSCSI:
 		b.concern(ConcernByID, ledger.Note, "", "the guest sees its disks' serial numbers (disk.EnableUUID)",
 			"names such as scsi-SVMware_Virtual_disk_… in /dev/disk/by-id stay; wwn-… and scsi-3… change")
+	default:
+		b.concern(ConcernByID, ledger.Warning, "", fmt.Sprintf("the guest sees its disks' serial numbers (disk.EnableUUID); on %s they have %d characters of them", bus, maxSerial),
+			"every name in /dev/disk/by-id changes: use UUID= or LABEL=, and tell software that is tied to a disk's serial number")
 	}
 }
 

@@ -110,7 +110,7 @@ func check(vm *inventory.VM, o Options) error {
 		return fmt.Errorf("name %q is none that libvirt and LVM both take; %q would be", o.Name, Name(o.Name))
 	case vm.CPU.Count < 1:
 		return fmt.Errorf("%d virtual CPUs", vm.CPU.Count)
-	case vm.Memory.SizeMiB < 1 || vm.Memory.SizeMiB > maxMemoryMiB:
+	case vm.Memory.SizeMiB < 1 || vm.Memory.SizeMiB > MaxMemoryMiB:
 		return fmt.Errorf("%d MiB of memory", vm.Memory.SizeMiB)
 	}
 	if o.BootDisk != "" && !slices.ContainsFunc(o.Disks, func(d Disk) bool { return d.Address == o.BootDisk }) {
@@ -149,9 +149,9 @@ func checkDisks(vm *inventory.VM, disks []Disk) error {
 	return nil
 }
 
-// maxMemoryMiB is more than any ESXi gives a VM (24 TiB), and keeps a lie in a
+// MaxMemoryMiB is more than any ESXi gives a VM (24 TiB), and keeps a lie in a
 // .vmx from overflowing.
-const maxMemoryMiB = 64 << 20
+const MaxMemoryMiB = 64 << 20
 
 // newUUID is a UUID for a VM that has none: the same one each time.
 func newUUID(host *inventory.Host, vm *inventory.VM) string {

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -31,7 +32,55 @@ func (b *builder) identity() {
 		all.dropped("generationID", vm.GenerationID, "is no UUID")
 	}
 	b.uuid()
+	b.smbios()
 	b.metadata()
+}
+
+// smbios carries what the VM's firmware was told to say of chassis, system and
+// main board.
+func (b *builder) smbios() {
+	of, given := b.of("smbios."), b.vm.SMBIOS
+	if given == (inventory.SMBIOS{}) {
+		return
+	}
+	if b.dom.SysInfo == nil {
+		b.dom.SysInfo = []libvirtxml.DomainSysInfo{{SMBIOS: &libvirtxml.DomainSysInfoSMBIOS{}}}
+	}
+	info := b.dom.SysInfo[0].SMBIOS
+	entry := func(property, name, value, target string, into *[]libvirtxml.DomainSysInfoEntry) {
+		said := strings.TrimSpace(oneLine(value))
+		if said == "" {
+			of.dropped(property, value, "SMBIOS has no such text")
+			return
+		}
+		i := slices.IndexFunc(*into, func(e libvirtxml.DomainSysInfoEntry) bool { return e.Name == name })
+		if i < 0 {
+			i = len(*into)
+			*into = append(*into, libvirtxml.DomainSysInfoEntry{Name: name})
+		}
+		(*into)[i].Value = said
+		if said == value {
+			of.mapped(property, value, target)
+		} else {
+			of.changed(property, value, target+" "+said, "SMBIOS's texts are one line")
+		}
+	}
+	if given.Serial != "" || given.Model != "" {
+		if info.System == nil {
+			info.System = &libvirtxml.DomainSysInfoSystem{}
+		}
+		entry("serial", "serial", given.Serial, "sysinfo system serial", &info.System.Entry)
+		entry("model", "product", given.Model, "sysinfo system product", &info.System.Entry)
+	}
+	if given.Board != "" {
+		board := libvirtxml.DomainSysInfoBaseBoard{}
+		entry("board", "product", given.Board, "sysinfo baseBoard product", &board.Entry)
+		info.BaseBoard = append(info.BaseBoard, board)
+	}
+	if given.AssetTag != "" {
+		info.Chassis = &libvirtxml.DomainSysInfoChassis{}
+		entry("assetTag", "asset", given.AssetTag, "sysinfo chassis asset", &info.Chassis.Entry)
+	}
 }
 
 // uuid sets the domain's UUID, which is the guest's SMBIOS UUID.

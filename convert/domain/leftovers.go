@@ -3,11 +3,13 @@ package domain
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/inventory"
 )
 
 // leftovers accounts for what no domain has: the VM's place on its host, its
@@ -22,8 +24,12 @@ func (b *builder) leftovers() {
 	all.dropped("guestFullName", vm.GuestFullName, "the guest id in words")
 	all.dropped("power", vm.Power, "the state of the moment")
 	all.dropped("connectionState", vm.ConnectionState, "the state of the moment")
-	all.dropped("diskEnableUUID", b.vm.DiskEnableUUID && !b.serials(), "the disks' bus shows no serial numbers of that length")
-	all.mapped("diskEnableUUID", b.vm.DiskEnableUUID && b.serials(), "serial numbers on virtio-scsi")
+	all.dropped("diskEnableUUID", b.vm.DiskEnableUUID && !b.serials(), "no disk has a UUID to make a serial number of")
+	if disks := b.dom.Devices.Disks; b.serials() && disks[0].Target.Bus == busSCSI {
+		all.mapped("diskEnableUUID", true, "serial numbers on virtio-scsi")
+	} else if b.serials() {
+		all.changed("diskEnableUUID", true, "serial numbers on "+disks[0].Target.Bus, fmt.Sprintf("of %d characters", maxSerial))
+	}
 	all.dropped("changeTracking", vm.ChangeTracking, "a service of ESXi for backups; set the domain's backup up anew")
 	b.tools()
 	b.state()
@@ -43,6 +49,10 @@ func (b *builder) leftovers() {
 	for i, d := range vm.Other {
 		all.dropped(fmt.Sprintf("other[%d]", i), d, "a device of a kind that this program doesn't know")
 		b.concern(ConcernOther, ledger.Note, d, "a device of a kind that this program doesn't know", "see whether the guest needs it")
+	}
+	all.dropped("notes", vm.Notes, "how the source was read")
+	for _, n := range vm.Notes {
+		b.concern(ConcernRead, ledger.Warning, "", n, "compare names and notes in the plan with those on the host")
 	}
 	b.extra()
 }
@@ -85,12 +95,18 @@ func (b *builder) state() {
 	}
 }
 
+// hidden is what an inventory shows of a secret.
+var hidden = regexp.MustCompile(`^\([0-9]+ bytes\)$`)
+
 // extra accounts for the rest of the .vmx, by the meaning of the key's prefix.
 func (b *builder) extra() {
 	for _, key := range slices.Sorted(maps.Keys(b.vm.Extra)) {
 		value := b.vm.Extra[key]
 		if value == "" {
 			value = `""`
+		}
+		if inventory.Secret(key) && !hidden.MatchString(value) {
+			value = inventory.Hidden(value) // of a plan that an older inventory made
 		}
 		b.ledger = append(b.ledger, ledger.Entry{Property: "extra[" + key + "]", Source: value, Fate: ledger.Dropped, Reason: extraReason(key)})
 	}
@@ -110,6 +126,7 @@ func truth(s string) bool {
 func extraReason(key string) string {
 	for _, p := range [][2]string{
 		{"guestinfo.", "a message box between ESXi and VMware Tools"},
+		{"machine.id", "a message box between ESXi and VMware Tools"},
 		{"isolation.", "hardens an interface that the domain doesn't have"},
 		{"tools.", "a setting of VMware Tools"},
 		{"toolscripts", "a setting of VMware Tools"},

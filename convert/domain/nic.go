@@ -50,6 +50,7 @@ func (b *builder) nics() {
 		of.mapped("index", n.Index, "order of the interfaces")
 		of.dropped("key", n.Key, "number of the device on ESXi")
 		of.dropped("label", n.Label, "VMware's caption")
+		of.dropped("networkName", n.NetworkName, "the network's name; it is known by its id")
 		of.dropped("wakeOnLAN", n.WakeOnLAN, "QEMU's NICs wake nothing; use virsh start")
 	}
 	b.nicNames(unnamed)

@@ -64,12 +64,10 @@ func (d Dir) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	facts.Unpassable = Unpassable(d.Path)
 	facts.Volumes = []VolumeFacts{}
 	for _, v := range vols {
-		if err := fits(facts, v); err != nil {
-			return Facts{}, err
-		}
 		f := VolumeFacts{Volume: v, Size: (v.Size + facts.Unit - 1) / facts.Unit * facts.Unit}
-		if f.Exists, err = describe(v.Path); err != nil {
-			return Facts{}, err
+		f.Exists, err = describe(v.Path)
+		if err = errors.Join(fits(facts, v), err); err != nil {
+			f.Unfit = err.Error() // of this one; the others may well be fit
 		}
 		facts.Need += f.Size
 		facts.Volumes = append(facts.Volumes, f)

@@ -72,6 +72,7 @@ type VolumeFacts struct {
 	Volume Volume `json:"volume"`
 	Size   int64  `json:"size"`             // bytes on the target, rounded up
 	Exists string `json:"exists,omitempty"` // what has the name already: "a file of 512 bytes"; "" for nothing
+	Unfit  string `json:"unfit,omitempty"`  // why it can never be made here; "" if it can
 }
 
 // Storage is where volumes are made: a [Dir] or an [LVM].

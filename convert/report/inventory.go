@@ -24,8 +24,21 @@ func Inventory(w io.Writer, h *inventory.Host) error {
 		rows = append(rows, vmRow(&h.VMs[i]))
 	}
 	p.table(rows)
+	for i := range h.VMs {
+		odd(p, &h.VMs[i])
+	}
 	networks(p, h)
 	return p.err
+}
+
+// odd prints what contradicts itself in a VM, and what was assumed.
+func odd(p *page, vm *inventory.VM) {
+	for _, text := range vm.Problems {
+		p.wrapped("PROBLEM ", vm.Name+": "+text)
+	}
+	for _, text := range vm.Notes {
+		p.wrapped("NOTE    ", vm.Name+": "+text)
+	}
 }
 
 func license(l inventory.License) string {

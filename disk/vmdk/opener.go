@@ -33,6 +33,9 @@ func DirOpener(dir string) Opener { return dirOpener(dir) }
 type dirOpener string
 
 func (d dirOpener) Open(name string) (_ File, err error) {
+	if fi, err := os.Stat(string(d)); err == nil && !fi.IsDir() { // OpenRoot would wait for a pipe
+		return nil, fmt.Errorf("%s: not a directory", string(d))
+	}
 	root, err := os.OpenRoot(string(d))
 	if err != nil {
 		return nil, err

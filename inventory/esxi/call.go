@@ -95,7 +95,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	res.Body = &boundedBody{ReadCloser: res.Body, left: maxAnswer}
+	res.Body = legible(&boundedBody{ReadCloser: res.Body, left: maxAnswer})
 	return res, nil
 }
 

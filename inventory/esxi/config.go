@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -204,7 +206,7 @@ func knownHost(list string, u *url.URL) (string, error) {
 	}
 	addr := net.JoinHostPort(u.Hostname(), port)
 	for _, name := range filepath.SplitList(list) {
-		b, err := os.ReadFile(filepath.Clean(name))
+		b, err := ReadSoon(filepath.Clean(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -228,4 +230,19 @@ func knownHost(list string, u *url.URL) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// maxSoon bounds what is read of a file of keys or known hosts.
+const maxSoon = 16 << 20
+
+// ReadSoon reads a small file, or what somebody is writing into a pipe, such as
+// a shell's <(…). It doesn't wait for a writer who may never come: a pipe
+// without one is empty, as /dev/null is.
+func ReadSoon(name string) (_ []byte, err error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, maxSoon))
 }

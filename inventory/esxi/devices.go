@@ -35,6 +35,7 @@ func mapDevices(vm *inventory.VM, devices []types.BaseVirtualDevice) {
 	}
 	for _, d := range devices {
 		if d == nil || reflect.ValueOf(d).IsNil() {
+			vm.Other = append(vm.Other, "a device of a kind that this version of the API doesn't have")
 			continue
 		}
 		m.device(d)
@@ -118,7 +119,7 @@ func (m *mapper) device(d types.BaseVirtualDevice) {
 	case *types.VirtualCdrom:
 		m.cdrom(d)
 	case *types.VirtualFloppy:
-		m.vm.Floppies = append(m.vm.Floppies, inventory.Floppy{Image: backingName(d.Backing), StartConnected: startConnected(&d.VirtualDevice)})
+		m.vm.Floppies = append(m.vm.Floppies, inventory.Floppy{Image: medium(d.Backing), StartConnected: startConnected(&d.VirtualDevice)})
 	case *types.VirtualSerialPort:
 		m.vm.SerialPorts = append(m.vm.SerialPorts, port(&d.VirtualDevice, firstSerial))
 	case *types.VirtualParallelPort:
@@ -152,6 +153,12 @@ func (m *mapper) minor(d types.BaseVirtualDevice) {
 			name = label(&d.VirtualDevice)
 		}
 		vm.USBDevices = append(vm.USBDevices, name)
+	case *types.VirtualNVDIMM:
+		vm.NVDIMMs = append(vm.NVDIMMs, nvdimm(d))
+	case *types.VirtualNVDIMMController:
+		// nothing without its modules
+	case *types.VirtualSCSIPassthrough:
+		vm.Passthrough = append(vm.Passthrough, strings.TrimSpace("scsi-passthru: "+label(&d.VirtualDevice)+" "+backingName(d.Backing)))
 	case *types.VirtualPCIPassthrough:
 		vm.Passthrough = append(vm.Passthrough, passthrough(d))
 	case *types.VirtualHdAudioCard:
@@ -188,6 +195,7 @@ func (m *mapper) finish() {
 		}
 	}
 	vm.Controllers = kept
+	numberNICs(vm)
 	taken := make(map[string]bool)
 	check := func(address string) {
 		if taken[address] {
@@ -200,6 +208,27 @@ func (m *mapper) finish() {
 	}
 	for _, d := range vm.CDROMs {
 		check(d.Address())
+	}
+}
+
+// unnumbered is the index of a NIC whose key tells none, an SR-IOV card's.
+const unnumbered = -1
+
+// numberNICs gives the NICs that are no ethernetN the numbers after those that
+// are, in their order.
+func numberNICs(vm *inventory.VM) {
+	seen, next := make(map[int]bool), 0
+	for _, n := range vm.NICs {
+		if n.Index != unnumbered && seen[n.Index] {
+			vm.Problem("two NICs are ethernet%d", n.Index)
+		}
+		seen[n.Index], next = true, max(next, n.Index+1)
+	}
+	for i := range vm.NICs {
+		if vm.NICs[i].Index == unnumbered {
+			vm.NICs[i].Index = next
+			next++
+		}
 	}
 }
 
@@ -219,16 +248,11 @@ func (m *mapper) place(d *types.VirtualDevice) (class string, bus, unit int) {
 func (m *mapper) nic(d types.BaseVirtualEthernetCard, model string) {
 	c := d.GetVirtualEthernetCard()
 	n := inventory.NIC{
-		Key: c.Key, Index: len(m.vm.NICs), Label: label(&c.VirtualDevice), Model: model, MAC: strings.ToLower(c.MacAddress),
+		Key: c.Key, Index: unnumbered, Label: label(&c.VirtualDevice), Model: model, MAC: strings.ToLower(c.MacAddress),
 		MACType: strings.ToLower(c.AddressType), StartConnected: startConnected(&c.VirtualDevice), WakeOnLAN: isTrue(c.WakeOnLanEnabled),
 	}
 	if c.Key >= firstNIC && c.Key < firstNIC+maxNICs {
 		n.Index = int(c.Key - firstNIC)
-	}
-	for _, other := range m.vm.NICs {
-		if other.Index == n.Index {
-			m.vm.Problem("two NICs are ethernet%d", n.Index)
-		}
 	}
 	if c.Connectable != nil {
 		n.Connected = c.Connectable.Connected
@@ -271,12 +295,27 @@ func nicModel(d types.BaseVirtualEthernetCard) string {
 func (m *mapper) cdrom(d *types.VirtualCdrom) {
 	c := inventory.CDROM{StartConnected: startConnected(&d.VirtualDevice)}
 	c.Class, c.Bus, c.Unit = m.place(&d.VirtualDevice)
-	if iso, ok := d.Backing.(*types.VirtualCdromIsoBackingInfo); ok {
-		c.ISO = iso.FileName
-	} else {
-		c.Device = backingName(d.Backing)
+	switch name := backingName(d.Backing); {
+	case inventory.NoMedium(name): // an empty drive
+	case isISO(d.Backing):
+		c.ISO = name
+	default:
+		c.Device = name
 	}
 	m.vm.CDROMs = append(m.vm.CDROMs, c)
+}
+
+func isISO(b types.BaseVirtualDeviceBackingInfo) bool {
+	_, ok := b.(*types.VirtualCdromIsoBackingInfo)
+	return ok
+}
+
+// medium is the file, or the host's drive, in a drive; "" for none.
+func medium(b types.BaseVirtualDeviceBackingInfo) string {
+	if name := backingName(b); !inventory.NoMedium(name) {
+		return name
+	}
+	return ""
 }
 
 // port maps a serial or parallel port; the device key of the first is first.
@@ -284,7 +323,7 @@ func port(d *types.VirtualDevice, first int32) inventory.Port {
 	p := inventory.Port{Index: int(max(0, d.Key-first)), Target: backingName(d.Backing), StartConnected: startConnected(d)}
 	switch b := d.Backing.(type) {
 	case *types.VirtualSerialPortURIBackingInfo:
-		p.Backing, p.Target, p.Direction = "network", b.ServiceURI, b.Direction
+		p.Backing, p.Target, p.Direction = "network", inventory.WithoutPassword(b.ServiceURI), b.Direction
 	case *types.VirtualSerialPortThinPrintBackingInfo:
 		p.Backing = "thinprint"
 	case types.BaseVirtualDeviceFileBackingInfo:
@@ -295,6 +334,15 @@ func port(d *types.VirtualDevice, first int32) inventory.Port {
 		p.Backing = "device"
 	}
 	return p
+}
+
+func nvdimm(d *types.VirtualNVDIMM) inventory.NVDIMM {
+	const most = 1 << 40 // MiB
+	n := inventory.NVDIMM{Capacity: min(max(0, d.CapacityInMB), most) << 20, Path: medium(d.Backing)}
+	if d.UnitNumber != nil {
+		n.Unit = int(*d.UnitNumber)
+	}
+	return n
 }
 
 func passthrough(d *types.VirtualPCIPassthrough) string {

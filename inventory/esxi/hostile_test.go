@@ -13,6 +13,7 @@ import (
 	"time"
 
 	fixture "esxodus/fixtures/esxi"
+	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
@@ -58,8 +59,45 @@ func page(token, objects string) string {
 	return fmt.Sprintf(`<RetrievePropertiesExResponse xmlns="urn:vim25"><returnval>%s%s</returnval></RetrievePropertiesExResponse>`, token, objects)
 }
 
+// hostObject is a host of which only the name is known.
+const hostObject = `<objects><obj type="HostSystem">ha-host</obj><propSet><name>name</name><val xsi:type="xsd:string">h</val></propSet></objects>`
+
+// inventoryOf reads the inventory of a host that answers questions about VMs
+// with what vms makes of the question.
+func inventoryOf(t *testing.T, vms func(question string) string) *inventory.Host {
+	t.Helper()
+	cfg := liar(t, func(w http.ResponseWriter, method, body string) {
+		switch {
+		case method == "RetrieveServiceContent":
+			envelope(w, serviceContent)
+		case method == "Login":
+			envelope(w, loginResponse)
+		case method != "RetrievePropertiesEx":
+			w.WriteHeader(http.StatusNotFound)
+		case strings.Contains(body, "VirtualMachine</type>"):
+			envelope(w, page("", vms(body)))
+		default:
+			envelope(w, page("", hostObject))
+		}
+	})
+	c, err := Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	h, err := c.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// named is a VM of which only the name is known, but for more.
+func named(id, name, more string) string {
+	return `<objects><obj type="VirtualMachine">` + id + `</obj><propSet><name>name</name><val xsi:type="xsd:string">` + name + `</val></propSet>` + more + `</objects>`
+}
+
 func TestLyingHost(t *testing.T) {
-	const hostObject = `<objects><obj type="HostSystem">ha-host</obj><propSet><name>name</name><val xsi:type="xsd:string">h</val></propSet></objects>`
 	tests := []struct {
 		name   string
 		answer func(w http.ResponseWriter, method string) bool // false: the usual answer
@@ -190,7 +228,7 @@ func FuzzVM(f *testing.F) {
 		if decodeObject(b, &content) != nil {
 			return
 		}
-		o := object{content.Obj, make(map[string]any)}
+		o := object{ref: content.Obj, props: make(map[string]any)}
 		for _, p := range content.PropSet {
 			o.props[p.Name] = p.Val
 		}

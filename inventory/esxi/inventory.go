@@ -3,12 +3,15 @@ package esxi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vim25/xml"
 )
 
 // hostPaths and vmPaths are the properties that the model is made of.
@@ -37,20 +40,63 @@ func (c *Client) Inventory(ctx context.Context) (*inventory.Host, error) {
 		return nil, fmt.Errorf("%s: read the host: %w", c.cfg.URL.Host, err)
 	}
 	h.VMs = []inventory.VM{}
-	err = c.retrieve(ctx, c.under(map[string][]string{"VirtualMachine": vmPaths()}), func(o object) {
+	objects, err := c.machines(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: read the VMs: %w", c.cfg.URL.Host, err)
+	}
+	for _, o := range objects {
 		vm := mapVM(o)
+		if o.unread != nil {
+			vm.Problem("what the host says of the VM can't be read: %v", o.unread)
+		}
 		if info, ok := autostart[vm.ID]; ok {
 			vm.AutoStart = mapAutoStart(info, h.AutoStart)
 		}
 		h.VMs = append(h.VMs, vm)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: read the VMs: %w", c.cfg.URL.Host, err)
 	}
 	slices.SortStableFunc(h.VMs, func(a, b inventory.VM) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
 	})
 	return h, nil
+}
+
+// machines reads all VMs, in pages. Where an answer can't be read it reads them
+// one by one: what is wrong with one VM is that VM's.
+func (c *Client) machines(ctx context.Context) ([]object, error) {
+	var all []object
+	collect := func(o object) { all = append(all, o) }
+	err := c.retrieve(ctx, c.under(map[string][]string{"VirtualMachine": vmPaths()}), collect)
+	if err == nil || !unreadable(ctx, err) {
+		return all, err
+	}
+	all = nil
+	if lerr := c.retrieve(ctx, c.under(map[string][]string{"VirtualMachine": {"name"}}), collect); lerr != nil {
+		return nil, err // as it was: not even their names can be had
+	}
+	readable := 0
+	for i, named := range all {
+		one := named
+		one.unread = c.retrieve(ctx, of(named.ref, vmPaths()...), func(o object) { one = o })
+		if one.unread != nil && !unreadable(ctx, one.unread) {
+			return nil, one.unread
+		}
+		if one.unread == nil {
+			readable++
+		}
+		all[i] = one
+	}
+	if readable == 0 {
+		return nil, err // it is the host's, then
+	}
+	return all, nil
+}
+
+// unreadable reports whether an answer came that made no sense, in contrast to
+// none, or one that refused.
+func unreadable(ctx context.Context, err error) bool {
+	var syntax *xml.SyntaxError
+	var number *strconv.NumError
+	return ctx.Err() == nil && (errors.Is(err, ErrProtocol) || errors.As(err, &syntax) || errors.As(err, &number))
 }
 
 // hostInventory reads all but the VMs. The second result is the autostart

@@ -17,8 +17,9 @@ const (
 
 // object is one managed object with the properties that the host gave.
 type object struct {
-	ref   types.ManagedObjectReference
-	props map[string]any
+	ref    types.ManagedObjectReference
+	props  map[string]any
+	unread error // why there are no more
 }
 
 // prop returns o's property called name, or T's zero where the host left it
@@ -45,7 +46,7 @@ func (c *Client) retrieve(ctx context.Context, spec types.PropertyFilterSpec, ea
 			for _, p := range o.PropSet {
 				props[p.Name] = p.Val
 			}
-			each(object{o.Obj, props})
+			each(object{ref: o.Obj, props: props})
 		}
 		total += len(page.Objects)
 		if page.Token == "" {

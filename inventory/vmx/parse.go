@@ -5,28 +5,23 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/htmlindex"
+	"esxodus/inventory"
 )
 
 // Limits on what is read: a .vmx has a few hundred lines; guestinfo keys can
-// hold 64 KiB of user data each.
+// hold 64 KiB of user data each. No key of VMware's has a tenth of maxKey.
 const (
 	maxSize     = 8 << 20 // bytes
 	maxKeys     = 20_000
+	maxKey      = 1024 // bytes
 	maxProblems = 100
 )
 
 // ErrFormat is a file that is no .vmx.
 var ErrFormat = errors.New("not a .vmx file")
-
-// encodingLine finds the character set before the lines can be decoded.
-var encodingLine = regexp.MustCompile(`(?im)^[ \t]*\.encoding[ \t]*=[ \t]*"?([A-Za-z0-9._-]+)"?[ \t]*\r?$`)
 
 // File is the content of a .vmx.
 type File struct {
@@ -36,6 +31,8 @@ type File struct {
 	Encoding string
 	// Problems are lines that contradict others.
 	Problems []string
+	// Notes are what was assumed.
+	Notes []string
 }
 
 // Parse reads a .vmx. The error wraps [ErrFormat] and names the line.
@@ -46,130 +43,131 @@ func Parse(b []byte) (File, error) {
 	if bytes.IndexByte(b, 0) >= 0 {
 		return File{}, fmt.Errorf("%w: zero byte at %d (a disk or another binary file?)", ErrFormat, bytes.IndexByte(b, 0))
 	}
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	charset, name, err := charsetOf(b)
+	lines, err := split(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 	if err != nil {
 		return File{}, err
 	}
-	f := File{Values: make(map[string]string), Encoding: name}
-	for i, line := range bytes.Split(b, []byte("\n")) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' {
-			continue
-		}
-		key, value, err := parseLine(line, charset)
-		if err != nil {
-			return File{}, fmt.Errorf("%w: line %d: %w", ErrFormat, i+1, err)
-		}
-		if old := f.Values[key]; old != "" { // an empty value is as none
-			if old != value && value != "" && len(f.Problems) < maxProblems {
-				f.Problems = append(f.Problems, fmt.Sprintf("line %d: %s is set twice, to %q and %q", i+1, key, clip(old), clip(value)))
-			}
+	cs, err := charsetOf(lines)
+	if err != nil {
+		return File{}, err
+	}
+	f := File{Values: make(map[string]string), Encoding: cs.name}
+	if cs.note != "" {
+		f.Notes = append(f.Notes, cs.note)
+	}
+	for _, l := range lines {
+		value := cs.decode(l.value)
+		if old := f.Values[l.key]; old != "" { // an empty value is as none
+			f.twice(l, old, value)
 			continue
 		}
 		if len(f.Values) == maxKeys {
-			return File{}, fmt.Errorf("%w: line %d: more than %d keys", ErrFormat, i+1, maxKeys)
+			return File{}, fmt.Errorf("%w: line %d: more than %d keys", ErrFormat, l.number, maxKeys)
 		}
-		f.Values[key] = value
+		f.Values[l.key] = value
 	}
 	return f, nil
 }
 
-// charsetOf returns the file's character set. Without .encoding it is UTF-8 if
-// the file is valid as that, else windows-1252.
-func charsetOf(b []byte) (encoding.Encoding, string, error) {
-	m := encodingLine.FindSubmatch(b)
-	if m == nil {
-		if utf8.Valid(b) {
-			return encoding.Nop, "UTF-8", nil
-		}
-		return charmap.Windows1252, "windows-1252", nil
+// twice notes a key that has two values.
+func (f *File) twice(l line, old, value string) {
+	if old == value || value == "" || len(f.Problems) >= maxProblems {
+		return
 	}
-	name := string(m[1])
-	if strings.EqualFold(name, "UTF-8") {
-		return encoding.Nop, name, nil
+	a, b := fmt.Sprintf("%q", clip(old)), fmt.Sprintf("%q", clip(value))
+	if inventory.Secret(l.key) {
+		a, b = inventory.Hidden(old), inventory.Hidden(value)
 	}
-	e, err := htmlindex.Get(name)
-	if err != nil {
-		return nil, "", fmt.Errorf("%w: .encoding %q: no such character set known; convert the file to UTF-8 and say so in .encoding", ErrFormat, name)
-	}
-	if canonical, err := htmlindex.Name(e); err == nil && strings.HasPrefix(canonical, "utf-16") {
-		return nil, "", fmt.Errorf("%w: .encoding %q: the file is not in it", ErrFormat, name)
-	}
-	return e, name, nil
+	f.Problems = append(f.Problems, fmt.Sprintf("line %d: %s is set twice, to %s and %s", l.number, clip(l.key), a, b))
 }
 
-// parseLine takes key = "value" apart.
-func parseLine(line []byte, charset encoding.Encoding) (key, value string, err error) {
-	k, v, ok := bytes.Cut(line, []byte("="))
-	k, v = bytes.TrimSpace(k), bytes.TrimSpace(v)
-	if !ok || len(k) == 0 || bytes.ContainsAny(k, " \t\"") || !utf8.Valid(k) {
-		return "", "", fmt.Errorf("want key = \"value\", got %.80q", line)
-	}
-	key = strings.ToLower(string(k))
-	if len(v) > 0 && v[0] == '"' {
-		end := bytes.LastIndexByte(v, '"')
-		if end == 0 {
-			return "", "", fmt.Errorf("value of %.80q has no closing quote", k)
-		}
-		if rest := bytes.TrimSpace(v[end+1:]); len(rest) > 0 && rest[0] != '#' {
-			return "", "", fmt.Errorf("value of %.80q: %.40q after the closing quote", k, rest)
-		}
-		v = v[1:end]
-	}
-	return key, unescape(decode(v, charset), charset), nil
+// line is one key with its value: bytes in the file's character set.
+type line struct {
+	number int
+	key    string // in lower case
+	value  []byte
 }
 
-// decode turns bytes of the file's character set into UTF-8, with U+FFFD for
-// what is none.
-func decode(b []byte, charset encoding.Encoding) string {
-	if out, err := charset.NewDecoder().Bytes(b); err == nil {
-		b = out
-	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
-}
-
-// unescape decodes |XX. The character set goes first, since the second byte of
-// a Shift_JIS or GBK character may look like a bar; escapes of bytes that are
-// not ASCII are decoded by it in their turn.
-func unescape(s string, charset encoding.Encoding) string {
-	if !strings.Contains(s, "|") {
-		return s
-	}
-	var out strings.Builder
-	var high []byte // escaped bytes of unfinished characters
-	flush := func() {
-		if len(high) > 0 {
-			out.WriteString(decode(high, charset))
-			high = nil
-		}
-	}
-	for i := 0; i < len(s); {
-		if c, ok := escaped(s[i:]); ok {
-			i += 3
-			if c < utf8.RuneSelf && len(high) == 0 {
-				out.WriteByte(c)
-			} else {
-				high = append(high, c)
-			}
+// split takes the file apart into lines that hold a key.
+func split(b []byte) ([]line, error) {
+	var lines []line
+	number := 0
+	for text := range bytes.Lines(b) {
+		number++
+		text = bytes.TrimLeft(bytes.TrimRight(text, "\r\n"), blanks)
+		if len(text) == 0 || text[0] == '#' {
 			continue
 		}
-		flush()
-		out.WriteByte(s[i])
-		i++
+		key, value, err := parseLine(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: line %d: %w", ErrFormat, number, err)
+		}
+		lines = append(lines, line{number, key, value})
 	}
-	flush()
-	return out.String()
+	return lines, nil
 }
 
-// escaped decodes the |XX that s begins with.
-func escaped(s string) (byte, bool) {
-	if len(s) < 3 || s[0] != '|' {
-		return 0, false
+const blanks = " \t"
+
+// parseLine takes key = "value" # comment apart, as VMware's own reader of such
+// lines does (DictLL of open-vm-tools): a key ends at a blank, an equals sign or
+// a number sign, a value in quotes at the next quote, and one without at a blank
+// or a number sign. After it nothing may stand but a comment. Errors show no
+// value: it may be a secret.
+func parseLine(text []byte) (key string, value []byte, err error) {
+	k, rest := cutAt(text, blanks+"=#")
+	rest = bytes.TrimLeft(rest, blanks)
+	switch {
+	case len(k) > maxKey:
+		return "", nil, fmt.Errorf("a key of %d bytes, want at most %d", len(k), maxKey)
+	case len(k) == 0 || !bytes.HasPrefix(rest, []byte("=")) || !utf8.Valid(k):
+		return "", nil, fmt.Errorf("want key = \"value\", got %.40q …", k)
 	}
-	b, err := hex.DecodeString(s[1:3])
-	if err != nil {
-		return 0, false
+	rest = bytes.TrimLeft(rest[1:], blanks)
+	after := "value"
+	if bytes.HasPrefix(rest, []byte(`"`)) {
+		var ok bool
+		after = "closing quote"
+		if value, rest, ok = bytes.Cut(rest[1:], []byte(`"`)); !ok {
+			return "", nil, fmt.Errorf("value of %.80q has no closing quote", k)
+		}
+	} else {
+		value, rest = cutAt(rest, blanks+"#")
 	}
-	return b[0], true
+	if rest = bytes.TrimLeft(rest, blanks); len(rest) > 0 && rest[0] != '#' {
+		return "", nil, fmt.Errorf("value of %.80q: %d bytes after the %s, which are no comment", k, len(rest), after)
+	}
+	return strings.ToLower(string(k)), unescape(value), nil
+}
+
+// cutAt cuts b before the first of the ends.
+func cutAt(b []byte, ends string) (before, rest []byte) {
+	if i := bytes.IndexAny(b, ends); i >= 0 {
+		return b[:i], b[i:]
+	}
+	return b, nil
+}
+
+// unescape decodes |XX, the byte XX. VMware writes a quote, a bar and control
+// characters so, byte by byte in the file's character set: also the second byte
+// of a Shift_JIS character that looks like a bar.
+func unescape(b []byte) []byte {
+	at := bytes.IndexByte(b, '|')
+	if at < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for at >= 0 {
+		out = append(out, b[:at]...)
+		if len(b) >= at+3 {
+			if n, err := hex.AppendDecode(out, b[at+1:at+3]); err == nil {
+				out, b = n, b[at+3:]
+				at = bytes.IndexByte(b, '|')
+				continue
+			}
+		}
+		out, b = append(out, '|'), b[at+1:]
+		at = bytes.IndexByte(b, '|')
+	}
+	return append(out, b...)
 }

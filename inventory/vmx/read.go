@@ -46,7 +46,10 @@ func describe(fsys fs.FS, d *inventory.Disk) error {
 	if err != nil {
 		return err
 	}
-	d.Capacity, d.UUID, d.ContentID, d.Thin, d.Format = top.capacity, top.uuid, top.cid, top.thin, top.format()
+	d.Capacity, d.UUID, d.ContentID, d.Thin = top.capacity, top.uuid, top.cid, top.thin
+	if d.Format == "flat" { // else the .vmx says that it is a LUN
+		d.Format = top.format()
+	}
 	seen := map[string]bool{path.Clean(d.Path): true}
 	at, link := path.Clean(d.Path), top
 	for link.parent != "" {

@@ -4,15 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"esxodus/inventory"
 )
-
-var slotKey = regexp.MustCompile(`^((scsi|sata|ide|nvme)([0-9]{1,3})):([0-9]{1,3})\.`)
 
 // slot is where a disk or drive sits.
 type slot struct {
@@ -22,56 +18,61 @@ type slot struct {
 
 func (s slot) String() string { return fmt.Sprintf("%s%d:%d", s.class, s.bus, s.unit) }
 
-// key is the device key that ESXi gives what sits there: so many are set aside
-// for each controller.
+// key is the device key of what sits there: so many are set aside for each
+// controller, and those of pvscsi's units from 16 on, and of whatever no ESXi
+// has, lie beyond. No two slots have one key.
 func (s slot) key() int32 {
-	first, perBus := 2000, 16
-	switch s.class {
-	case "ide":
-		first, perBus = 3000, 2
-	case "sata":
-		first, perBus = 16000, 30
-	case "nvme":
-		first, perBus = 32000, 64
+	plan := map[string]struct{ first, perBus, buses int }{"scsi": {2000, 16, 4}, "ide": {3000, 2, 2}, "sata": {16000, 30, 4}, "nvme": {32000, 64, 4}}[s.class]
+	switch {
+	case s.bus < plan.buses && s.unit < plan.perBus:
+		return int32(plan.first + plan.perBus*s.bus + s.unit)
+	case s.class == "scsi" && s.bus < plan.buses && s.unit < 64:
+		return int32(1<<17 + 64*s.bus + s.unit)
 	}
-	return int32(first + perBus*s.bus + s.unit)
+	return int32(1<<24 + (slices.Index(slotClasses(), s.class)*1000+s.bus)*1000 + s.unit)
+}
+
+func slotClasses() []string { return []string{"scsi", "sata", "ide", "nvme"} }
+
+// parseSlot returns the slot that a key is about, and the key's part up to and
+// with the dot: "scsi0:1.".
+func parseSlot(key string) (s slot, prefix string, ok bool) {
+	class, bus, rest, ok := device(key, ':')
+	if !ok || !slices.Contains(slotClasses(), class) {
+		return slot{}, "", false
+	}
+	unit, rest, ok := number3(rest, '.')
+	if !ok {
+		return slot{}, "", false
+	}
+	return slot{class, bus, unit}, key[:len(key)-len(rest)], true
 }
 
 // slots returns the slots that have something in them, in order.
 func (r *reader) slots() []slot {
-	found := make(map[slot]bool)
+	var found []slot
 	for key := range r.left {
-		m := slotKey.FindStringSubmatch(key)
-		if m == nil || key != m[0]+"present" {
+		s, prefix, ok := parseSlot(key)
+		if !ok || key != prefix+"present" {
 			continue
 		}
-		bus, _ := strconv.Atoi(m[3]) // 3 digits each
-		unit, _ := strconv.Atoi(m[4])
-		s := slot{m[2], bus, unit}
 		if s.String()+".present" != key {
 			r.vm.Problem("%s: number with a leading zero", key)
 			continue
 		}
 		if inventory.Truth(r.left[key]) {
-			found[s] = true
+			found = append(found, s)
 		}
 	}
-	r.dropAll(slotKey, func(prefix string, _ []string) bool {
-		v, told := r.left[prefix+"present"]
-		return told && !inventory.Truth(v)
+	r.dropAll(func(key string) (string, bool) {
+		_, prefix, ok := parseSlot(key)
+		return prefix, ok
 	})
-	return slices.SortedFunc(maps.Keys(found), func(a, b slot) int { return strings.Compare(a.sortKey(), b.sortKey()) })
+	slices.SortFunc(found, func(a, b slot) int { return strings.Compare(a.sortKey(), b.sortKey()) })
+	return found
 }
 
 func (s slot) sortKey() string { return fmt.Sprintf("%s %03d %03d", s.class, s.bus, s.unit) }
-
-func (r *reader) dropPrefix(prefix string) {
-	for key := range r.left {
-		if strings.HasPrefix(key, prefix) {
-			delete(r.left, key)
-		}
-	}
-}
 
 func (r *reader) storage() {
 	for _, class := range []string{"scsi", "sata", "nvme"} {
@@ -80,9 +81,14 @@ func (r *reader) storage() {
 		}
 		r.dropAbsent(class)
 	}
+	done := make(map[slot]bool) // with all of their keys
 	for _, s := range r.slots() {
-		r.device(s)
+		done[s] = r.device(s)
 	}
+	maps.DeleteFunc(r.left, func(key, _ string) bool {
+		s, _, ok := parseSlot(key)
+		return ok && done[s]
+	})
 }
 
 func (r *reader) controller(class string, bus int) {
@@ -107,8 +113,9 @@ func (r *reader) controller(class string, bus int) {
 	r.drop(p, "present")
 }
 
-// device takes what is in a slot: a disk, a CD-ROM drive or something else.
-func (r *reader) device(s slot) {
+// device takes what is in a slot: a disk, a CD-ROM drive or something else. It
+// returns true if the slot's other keys mean nothing.
+func (r *reader) device(s slot) bool {
 	p := s.String() + "."
 	kind, file := strings.ToLower(r.take(p+"devicetype")), r.take(p+"filename")
 	client := r.yes(p + "clientdevice")
@@ -117,12 +124,17 @@ func (r *reader) device(s slot) {
 	switch {
 	case isCD(kind, file, client):
 		r.cdrom(s, kind, file)
-	case kind == "" || strings.Contains(kind, "disk"):
-		r.disk(s, file)
+	case strings.Contains(kind, "passthru") && !strings.Contains(kind, "rdm"):
+		// A device of the host's own, a tape drive perhaps: no disk in a file.
+		r.vm.Passthrough = append(r.vm.Passthrough, strings.TrimSpace(fmt.Sprintf("%s: %s %s", kind, s, file)))
+		return true
+	case kind == "" || strings.Contains(kind, "disk") || strings.Contains(kind, "rdm"):
+		r.disk(s, kind, file)
 	default:
-		r.vm.Other = append(r.vm.Other, kind+": "+s.String())
-		r.dropPrefix(p)
+		r.vm.Other = append(r.vm.Other, strings.TrimSpace(fmt.Sprintf("%s: %s %s", kind, s, file)))
+		return true
 	}
+	return false
 }
 
 // isCD tells a CD-ROM drive from a disk. A disk need not have a deviceType.
@@ -130,7 +142,7 @@ func isCD(kind, file string, client bool) bool {
 	if strings.Contains(kind, "cdrom") {
 		return true
 	}
-	return kind == "" && (client || strings.EqualFold(path.Ext(file), ".iso") || file == "" || strings.EqualFold(file, "auto detect"))
+	return kind == "" && (client || strings.EqualFold(path.Ext(file), ".iso") || inventory.NoMedium(file) || strings.EqualFold(file, "auto detect"))
 }
 
 // checkController sees to it that the slot's controller is there: two IDE
@@ -151,19 +163,27 @@ func (r *reader) checkController(s slot) {
 func (r *reader) cdrom(s slot, kind, file string) {
 	p := s.String() + "."
 	c := inventory.CDROM{Class: s.class, Bus: s.bus, Unit: s.unit, StartConnected: r.connected(p)}
+	image := kind == "cdrom-image" || kind == "" && strings.EqualFold(path.Ext(file), ".iso")
 	switch {
-	case kind == "cdrom-image" || kind == "" && strings.EqualFold(path.Ext(file), ".iso"):
+	case inventory.NoMedium(file), image && strings.EqualFold(file, "auto detect"): // an empty drive
+	case image:
 		c.ISO = r.vm.Beside(file)
-	case !strings.EqualFold(file, "emptybackingstring"):
+	default:
 		c.Device = file
 	}
 	r.vm.CDROMs = append(r.vm.CDROMs, c)
 }
 
-func (r *reader) disk(s slot, file string) {
+func (r *reader) disk(s slot, kind, file string) {
 	p := s.String() + "."
 	d := inventory.Disk{Key: s.key(), Class: s.class, Bus: s.bus, Unit: s.unit, Format: "flat"}
-	if file == "" {
+	switch {
+	case strings.Contains(kind, "nonpassthru"):
+		d.Format = "rdm"
+	case strings.Contains(kind, "rdm"):
+		d.Format = "rawPhysical"
+	}
+	if inventory.NoMedium(file) {
 		r.vm.Problem("disk %s names no file", s)
 	} else {
 		d.Path = r.vm.Beside(file)
@@ -174,15 +194,7 @@ func (r *reader) disk(s slot, file string) {
 	}
 	d.WriteThrough = r.yes(p + "writethrough")
 	d.MultiWriter = strings.EqualFold(r.take(p+"sharing"), "multi-writer")
-	d.IOPSLimit = r.iops("sched." + p + "throughputcap")
 	d.Shares, _ = r.shares("sched."+p+"shares", 500)
 	r.vm.Disks = append(r.vm.Disks, d)
 	r.drop(p, "startconnected", "redo")
-}
-
-func (r *reader) iops(key string) int64 {
-	if v := strings.ToLower(r.left[key]); v == "off" || v == "unlimited" || v == "-1" {
-		delete(r.left, key)
-	}
-	return r.number(key, 0, 0)
 }

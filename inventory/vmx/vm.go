@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +27,7 @@ func (f File) VM() (inventory.VM, error) { return f.vm("") }
 // vm makes the machine of the .vmx at p.
 func (f File) vm(p string) (inventory.VM, error) {
 	vm := inventory.VM{
-		Path: p, Power: inventory.PowerUnknown, Firmware: inventory.BIOS, Problems: f.Problems,
+		Path: p, Power: inventory.PowerUnknown, Firmware: inventory.BIOS, Problems: slices.Clone(f.Problems), Notes: f.Notes,
 		Controllers: []inventory.Controller{}, Disks: []inventory.Disk{}, NICs: []inventory.NIC{},
 	}
 	r := reader{left: maps.Clone(f.Values), vm: &vm}
@@ -79,7 +78,8 @@ func (r *reader) number(key string, absent, least int64) int64 {
 	return n
 }
 
-func clip(s string) string { return s[:min(len(s), 40)] }
+// clip is the beginning of s, whole characters of it.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 40)], "") }
 
 func (r *reader) identity() {
 	vm := r.vm
@@ -184,18 +184,39 @@ func (r *reader) affinity(key string) []int {
 	return cpus
 }
 
-var numbered = regexp.MustCompile(`^([a-z_]+)([0-9]{1,3})\.`)
+// device takes the beginning of a key apart: the class of a device, its number,
+// and what stands after the mark. It looks at no more of a key than that.
+func device(key string, mark byte) (class string, n int, rest string, ok bool) {
+	i := 0
+	for i < len(key) && i < 32 && (key[i] >= 'a' && key[i] <= 'z' || key[i] == '_') {
+		i++
+	}
+	n, rest, ok = number3(key[i:], mark)
+	return key[:i], n, rest, ok && i > 0
+}
+
+// number3 reads up to three digits and a mark.
+func number3(s string, mark byte) (n int, rest string, ok bool) {
+	i := 0
+	for i < len(s) && i < 4 && s[i] >= '0' && s[i] <= '9' {
+		n = 10*n + int(s[i]-'0')
+		i++
+	}
+	if i == 0 || i > 3 || i == len(s) || s[i] != mark {
+		return 0, "", false
+	}
+	return n, s[i+1:], true
+}
 
 // indices returns the numbers N of the devices prefixN that are present.
 func (r *reader) indices(prefix string) []int {
 	var found []int
 	for key := range r.left {
-		m := numbered.FindStringSubmatch(key)
-		if m == nil || m[1] != prefix || !strings.HasSuffix(key, ".present") || key != m[0]+"present" {
+		class, n, rest, ok := device(key, '.')
+		if !ok || class != prefix || rest != "present" {
 			continue
 		}
-		n, _ := strconv.Atoi(m[2]) // 3 digits
-		if m[2] != strconv.Itoa(n) {
+		if key != fmt.Sprintf("%s%d.present", prefix, n) {
 			r.vm.Problem("%s: number with a leading zero", key)
 			continue
 		}
@@ -224,7 +245,7 @@ func (r *reader) nics() {
 		n.PCISlot = max(0, n.PCISlot)
 		n.Distributed = cmp.Or(r.take(p+"dvs.portgroupid"), r.take(p+"opaquenetwork.id"))
 		if n.Distributed != "" {
-			n.PortGroup = ""
+			n.PortGroup, n.NetworkName = "", n.PortGroup
 		}
 		n.MAC, n.MACType = r.mac(p)
 		r.vm.NICs = append(r.vm.NICs, n)
@@ -276,9 +297,16 @@ func (r *reader) ports() {
 	for _, i := range r.indices("parallel") {
 		r.vm.Parallel = append(r.vm.Parallel, r.port(fmt.Sprintf("parallel%d.", i), i))
 	}
-	for _, i := range r.indices("floppy") {
+	floppies := r.indices("floppy")
+	if _, told := r.left["floppy0.present"]; !told { // the first is there unless the file says otherwise
+		floppies = append([]int{0}, floppies...)
+	}
+	for _, i := range floppies {
 		p := fmt.Sprintf("floppy%d.", i)
 		f := inventory.Floppy{Image: r.take(p + "filename"), StartConnected: r.connected(p)}
+		if inventory.NoMedium(f.Image) {
+			f.Image = ""
+		}
 		if f.Image != "" && strings.EqualFold(r.left[p+"filetype"], "file") {
 			f.Image = r.vm.Beside(f.Image)
 		}
@@ -292,7 +320,7 @@ func (r *reader) ports() {
 
 func (r *reader) port(p string, index int) inventory.Port {
 	port := inventory.Port{
-		Index: index, Backing: strings.ToLower(r.take(p + "filetype")), Target: r.take(p + "filename"), StartConnected: r.connected(p),
+		Index: index, Backing: strings.ToLower(r.take(p + "filetype")), Target: inventory.WithoutPassword(r.take(p + "filename")), StartConnected: r.connected(p),
 	}
 	switch port.Backing {
 	case "":
@@ -308,18 +336,22 @@ func (r *reader) port(p string, index int) inventory.Port {
 
 // dropAbsent forgets devices of a kind that say that they are not present.
 func (r *reader) dropAbsent(kind string) {
-	r.dropAll(numbered, func(prefix string, m []string) bool {
-		v, told := r.left[prefix+"present"]
-		return m[1] == kind && told && !inventory.Truth(v)
+	r.dropAll(func(key string) (string, bool) {
+		class, _, rest, ok := device(key, '.')
+		return key[:len(key)-len(rest)], ok && class == kind
 	})
 }
 
-// dropAll forgets all keys of the devices that absent picks, by the match of
-// re at their beginning.
-func (r *reader) dropAll(re *regexp.Regexp, absent func(prefix string, m []string) bool) {
+// dropAll forgets all keys of the devices that aren't present; prefix returns
+// what the keys of a key's device begin with.
+func (r *reader) dropAll(prefix func(key string) (string, bool)) {
 	var gone []string
 	for key := range r.left {
-		if m := re.FindStringSubmatch(key); m != nil && absent(m[0], m) {
+		p, ok := prefix(key)
+		if !ok {
+			continue
+		}
+		if v, told := r.left[p+"present"]; told && !inventory.Truth(v) {
 			gone = append(gone, key)
 		}
 	}
@@ -349,19 +381,75 @@ func (r *reader) extras() {
 		}
 	}
 	slices.Sort(vm.USBDevices)
-	for _, i := range r.indices("pcipassthru") {
-		p := fmt.Sprintf("pcipassthru%d.", i)
-		name := r.take(p + "id")
-		if vgpu := r.take(p + "vgpu"); vgpu != "" {
-			name = "vGPU " + vgpu
-		}
-		vm.Passthrough = append(vm.Passthrough, cmp.Or(name, fmt.Sprintf("pciPassthru%d", i)))
-		r.drop(p, "present", "deviceid", "vendorid", "systemid", "virtualdev")
-	}
+	r.passthrough()
+	r.nvdimms()
 	if r.yes("sound.present") {
 		vm.Sound = cmp.Or(strings.ToLower(r.take("sound.virtualdev")), "es1371")
 	}
 	vm.Video = inventory.Video{
 		RAMKiB: r.number("svga.vramsize", 0, 0) >> 10, Displays: r.count("svga.numdisplays", 0, 0), ThreeD: r.yes("mks.enable3d"),
+	}
+}
+
+// passthrough takes the host's own PCI devices: those with a MAC address are
+// NICs, virtual functions of an adapter.
+func (r *reader) passthrough() {
+	vm, next := r.vm, 0
+	for _, n := range vm.NICs {
+		next = max(next, n.Index+1)
+	}
+	for _, i := range r.indices("pcipassthru") {
+		p := fmt.Sprintf("pcipassthru%d.", i)
+		name, vgpu := r.take(p+"id"), r.take(p+"vgpu")
+		if mac := strings.ToLower(r.take(p + "macaddress")); mac != "" {
+			vm.NICs = append(vm.NICs, inventory.NIC{
+				Key: int32(13000 + i), Index: next, Model: "sriov", MAC: mac, MACType: macType(r.take(p + "macaddresstype")), PortGroup: r.take(p + "networkname"),
+				StartConnected: r.connected(p), PCISlot: max(0, r.count(p+"pcislotnumber", 0, -1)),
+			})
+			next++
+			r.drop(p, "present", "deviceid", "vendorid", "systemid", "virtualdev", "pfid", "generatedmacaddress", "generatedmacaddressoffset", "dvs.connectionid", "dvs.portid", "dvs.switchid")
+			continue
+		}
+		if vgpu != "" {
+			name = "vGPU " + vgpu
+		}
+		vm.Passthrough = append(vm.Passthrough, cmp.Or(name, fmt.Sprintf("pciPassthru%d", i)))
+		r.drop(p, "present", "deviceid", "vendorid", "systemid", "virtualdev")
+	}
+}
+
+// macType is the API's word for a .vmx's type of address.
+func macType(kind string) string {
+	switch kind = strings.ToLower(kind); kind {
+	case "static":
+		return "manual"
+	case "vpx":
+		return "assigned"
+	case "":
+		return "generated"
+	}
+	return kind
+}
+
+// nvdimms takes the modules of the one controller that there is.
+func (r *reader) nvdimms() {
+	if !r.yes("nvdimm0.present") {
+		return
+	}
+	const units = 64
+	for unit := range units {
+		p := fmt.Sprintf("nvdimm0:%d.", unit)
+		if !r.yes(p + "present") {
+			continue
+		}
+		n := inventory.NVDIMM{Unit: unit, Capacity: r.number(p+"size", 0, 0)}
+		if n.Capacity < 1<<43 { // the size is in MiB
+			n.Capacity <<= 20
+		}
+		if file := r.take(p + "filename"); file != "" {
+			n.Path = r.vm.Beside(file)
+		}
+		r.vm.NVDIMMs = append(r.vm.NVDIMMs, n)
+		r.drop(p, "node")
 	}
 }

@@ -20,7 +20,7 @@ func TestTraps(t *testing.T) {
 	}
 	want := inventory.VM{
 		Name: `Web "front" 50% | ü`, Path: "traps.vmx", Annotation: "first\nsecond\r\n", HardwareVersion: 13, GuestID: "windows2019srv_64Guest",
-		BIOSUUID: "564d1a2b-3c4d-5e6f-7081-92a3b4c5d6e7", InstanceUUID: "52001122-3344-5566-7788-99aabbccddee", GenerationID: "ffffffff-ffff-ffff-1234-56789abcdef0",
+		BIOSUUID: "564d1a2b-3c4d-5e6f-7081-92a3b4c5d6e7", InstanceUUID: "52001122-3344-5566-7788-99aabbccddee", GenerationID: "ffffffff-ffff-ffff-f0de-bc9a78563412",
 		Power: inventory.PowerUnknown, Firmware: inventory.EFI, SecureBoot: true, TPM: true, NVRAM: "web.nvram",
 		BootOrder: []string{"cdrom", "disk:2010", "disk:3000", "ethernet:4002"}, HDDOrder: []string{"scsi0:10", "ide0:0"}, BootDelay: 3000,
 		CPU:    inventory.CPU{Count: 4, CoresPerSocket: 2, ReservationMHz: 500, LimitMHz: -1, Shares: 8000, SharesLevel: "high", Affinity: []int{0, 2, 3}, Masked: true},
@@ -93,7 +93,7 @@ func TestParseErrors(t *testing.T) {
 		{"no closing quote", "a = \"b", "no closing quote"},
 		{"text after the value", `a = "b" c`, "after the closing quote"},
 		{"zero byte", "a = \"b\"\x00", "zero byte at 7"},
-		{"unknown character set", `.encoding = "klingon"`, `.encoding "klingon"`},
+		{"unknown character set", ".encoding = \"klingon\"\na = \"\xff\"", `.encoding "klingon"`},
 		{"UTF-16", `.encoding = "UTF-16"`, `"UTF-16": the file is not in it`},
 		{"a key with a space", `a b = "c"`, "line 1"},
 		{"too large", strings.Repeat("#\n", maxSize/2+1), "want at most"},

@@ -160,7 +160,7 @@ func (cfg Config) auth() ([]ssh.AuthMethod, error) {
 // signers reads the key. An RSA key comes a second time for the sshd of ESXi
 // 5, which takes SHA-1 signatures only.
 func (cfg Config) signers() ([]ssh.Signer, error) {
-	b, err := os.ReadFile(cfg.KeyFile)
+	b, err := esxi.ReadSoon(cfg.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("SSH key: %w", err)
 	}
