@@ -41,8 +41,9 @@ type Hypervisor interface {
 	Define(ctx context.Context, xml string, autostart bool, run string) error
 	Undefine(ctx context.Context, name, run string) error
 	// Prove starts a transient domain, watches it boot, and returns which
-	// proof was had. CleanProof destroys one that a killed run left.
-	Prove(ctx context.Context, xml string) (string, error)
+	// proof was had: none that is less than what is expected. CleanProof destroys
+	// one that a killed run left.
+	Prove(ctx context.Context, xml string, want Expect) (Proof, error)
 	CleanProof(ctx context.Context, name, run string) error
 }
 
@@ -85,6 +86,7 @@ type Effects struct {
 	Log      *slog.Logger
 	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
 	Rate     *disk.Rate // nil for no limit
+	NoProof  bool       // pass over a boot proof that the plan has: the admin knows better
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`
@@ -274,7 +276,7 @@ func (a *act) undoStep(ctx context.Context, i int, s stepState) error {
 // it can only be repeated until it succeeds, not taken back.
 func Commit(ctx context.Context, j *Journal, e Effects) error {
 	s := j.State()
-	if s.Phase != PhaseReady && s.Phase != PhaseCommitting {
+	if !s.Phase.complete() && s.Phase != PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}

@@ -28,6 +28,7 @@ type State struct {
 	Step    string    `json:"step,omitempty"`  // the step that was last begun and isn't done
 	Error   string    `json:"error,omitempty"` // what stopped it
 	Proof   string    `json:"proof,omitempty"` // which boot proof was had
+	Seen    Sight     `json:"seen,omitempty"`  // how much it saw, once all steps are done
 	Notes   []string  `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
 	Running bool      `json:"running"`         // a process holds the lock
 
@@ -39,10 +40,11 @@ type Phase string
 
 // The phases of a run.
 const (
-	PhaseUnfinished Phase = "unfinished"     // running, stopped or killed: resume or rollback
-	PhaseUndoing    Phase = "half undone"    // a rollback did not end: rollback again
-	PhaseReady      Phase = "ready"          // all steps done: commit or rollback
-	PhaseCommitting Phase = "half committed" // a commit did not end: commit again
+	PhaseUnfinished Phase = "unfinished"                  // running, stopped or killed: resume or rollback
+	PhaseUndoing    Phase = "half undone"                 // a rollback did not end: rollback again
+	PhaseReady      Phase = "ready"                       // all steps done, and a login seen: commit or rollback
+	PhaseUnseen     Phase = "converted, not seen to boot" // all steps done: see it start, then commit or rollback
+	PhaseCommitting Phase = "half committed"              // a commit did not end: commit again
 	PhaseCommitted  Phase = "committed"
 	PhaseRolledBack Phase = "rolled back"
 )
@@ -54,7 +56,7 @@ func (s State) ended() bool { return s.Phase == PhaseCommitted || s.Phase == Pha
 func (s State) Ways() string {
 	verbs := []string{"resume", "rollback"}
 	switch s.Phase {
-	case PhaseReady:
+	case PhaseReady, PhaseUnseen:
 		verbs = []string{"commit", "rollback"}
 	case PhaseUndoing:
 		verbs = []string{"rollback"}
@@ -108,7 +110,7 @@ func (s *State) show(kind Kind, result *Record) {
 	switch {
 	case result == nil:
 	case kind == StepProve:
-		_ = json.Unmarshal(result.Data, &s.Proof)
+		s.proved(result)
 	case kind == StepGuest:
 		_ = json.Unmarshal(result.Data, &struct{ Notes *[]string }{&s.Notes})
 	}
@@ -146,8 +148,8 @@ func summary(records []Record) State {
 		case EventPlan, EventClaim, EventDone:
 		}
 	}
-	if s.Phase == PhaseUnfinished && s.Done == s.Steps {
-		s.Phase = PhaseReady
+	if s.Done == s.Steps {
+		s.finished()
 	}
 	return s
 }

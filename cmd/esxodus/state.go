@@ -53,8 +53,11 @@ func resumeCmd(t terminal) *cli.Command {
 		Name:  "resume",
 		Usage: "go on with a migration that was killed or stopped",
 		Description: `Goes on at the step that was not done, and copies only what isn't known to be
-on stable storage. The source's address is in the journal; the password is not.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), outputFlags()),
+on stable storage. The source's address is in the journal; the password is not.
+A boot proof that failed is made again, or passed over with --no-proof.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "no-proof", Usage: "pass over the boot proof: for a guest that boots, and can't show it"},
+		}, outputFlags()),
 	}, convert.Apply)
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"esxodus/convert"
@@ -49,6 +50,8 @@ func next(s convert.State) string {
 	switch s.Phase {
 	case convert.PhaseReady:
 		return fmt.Sprintf("virsh start %s (with the source off), then esxodus commit %s; or esxodus rollback %s", s.Name, s.Name, s.Name)
+	case convert.PhaseUnseen:
+		return s.Seeing()
 	case convert.PhaseUnfinished:
 		return fmt.Sprintf("esxodus resume %s, or esxodus rollback %s", s.Name, s.Name)
 	case convert.PhaseUndoing:
@@ -68,11 +71,22 @@ func Results(w io.Writer, results []convert.Result) error {
 		case r.Error != "":
 			p.wrapped(r.Name+": ", "FAILED: "+r.Error)
 		default:
-			p.wrapped(r.Name+": ", fmt.Sprintf("%s, %s", r.Did, r.Phase))
+			p.wrapped(r.Name+": ", outcome(r))
+		}
+		if r.Proof != "" {
+			p.wrapped("  proof: ", r.Proof)
 		}
 		if r.Advice != "" {
 			p.wrapped("  do: ", r.Advice)
 		}
 	}
 	return p.err
+}
+
+// outcome is what a batch did about a VM, and how that stands.
+func outcome(r convert.Result) string {
+	if strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
+		return string(r.Phase)
+	}
+	return fmt.Sprintf("%s, %s", r.Did, r.Phase)
 }
