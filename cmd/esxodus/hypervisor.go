@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +74,7 @@ func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
 		return convert.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
 	}
 	facts := convert.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
-	if facts.Links, err = h.links(); err != nil {
+	if facts.Links, err = h.links(ctx); err != nil {
 		return convert.TargetFacts{}, err
 	}
 	for _, i := range infos {
@@ -85,9 +84,9 @@ func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
 }
 
 // links lists this host's network interfaces, where libvirt is this host's.
-func (h *hypervisor) links() ([]string, error) {
-	if !strings.Contains(h.uri, ":///") {
-		return nil, nil
+func (h *hypervisor) links(ctx context.Context) ([]string, error) {
+	if there, err := otherMachine(ctx, h.uri); there != "" || err != nil {
+		return nil, nil //nolint:nilerr // a rollback has no use for them
 	}
 	all, err := net.Interfaces()
 	if err != nil {

@@ -58,7 +58,7 @@ A boot proof that failed is made again, or passed over with --no-proof.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "no-proof", Usage: "pass over the boot proof: for a guest that boots, and can't show it"},
 		}, outputFlags()),
-	}, convert.Apply)
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return e.resume(ctx, j) })
 }
 
 func rollbackCmd(t terminal) *cli.Command {
@@ -69,7 +69,7 @@ func rollbackCmd(t terminal) *cli.Command {
 and a VM that esxodus shut down is powered on again. Only what this migration
 made is touched. It can be repeated, and works until the commit.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), outputFlags()),
-	}, convert.Rollback)
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return convert.Rollback(ctx, j, e.Effects) })
 }
 
 func commitCmd(t terminal) *cli.Command {
@@ -81,7 +81,7 @@ A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
 take it out of ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
-	}, convert.Commit)
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return convert.Commit(ctx, j, e.Effects) })
 }
 
 // runArguments reads what the commands about runs have in common: at most one
@@ -98,7 +98,7 @@ func runArguments(c *cli.Context, least int, what string) (args []string, wantJS
 }
 
 // runCmd completes a command that acts on the run of one VM.
-func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, convert.Effects) error) *cli.Command {
+func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, *effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
 	cmd.Action = func(c *cli.Context) error {
 		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
@@ -119,7 +119,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 
 // onRun opens a run's journal, wires what it needs, and acts on it.
 func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir, name string,
-	act func(context.Context, *convert.Journal, convert.Effects) error,
+	act func(context.Context, *convert.Journal, *effects) error,
 ) (err error) {
 	j, err := dir.Open(name)
 	if err != nil {
@@ -131,7 +131,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 		return err
 	}
 	defer e.Close(ctx)
-	return waysOn(act(ctx, j, e.Effects), j)
+	return waysOn(act(ctx, j, e), j)
 }
 
 // runEffects wires the effects of a run that is on record. The source, and
@@ -192,6 +192,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
 	}
+	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
+		return err
+	}
 	if err := report.Plan(t.err, p); err != nil {
 		return err
 	}
@@ -207,6 +210,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 		return err
 	}
 	defer e.Close(ctx)
+	if err := e.onThisMachine(ctx); err != nil {
+		return err
+	}
 	dir, err := stateDir(c)
 	if err != nil {
 		return err
