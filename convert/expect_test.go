@@ -174,9 +174,9 @@ func TestProofPassedOver(t *testing.T) {
 func TestProofOfOldJournals(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]Proof{
-		`"login prompt on the serial console after 1m34.8s: debian login:"`:                             {SawLogin, "login prompt on the serial console after 1m34.8s: debian login:"},
+		`"login prompt on the serial console after 1m34.8s: debian login:"`:                              {SawLogin, "login prompt on the serial console after 1m34.8s: debian login:"},
 		`"activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"`: {SawActivity, "activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"},
-		`{"saw":"nothing","text":"none"}`:                                                               {SawNothing, "none"},
+		`{"saw":"nothing","text":"none"}`:                                                                {SawNothing, "none"},
 	} {
 		var got Proof
 		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {

@@ -69,7 +69,9 @@ func rollbackCmd(t terminal) *cli.Command {
 and a VM that esxodus shut down is powered on again. Only what this migration
 made is touched. It can be repeated, and works until the commit.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), outputFlags()),
-	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return convert.Rollback(ctx, j, e.Effects) })
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error {
+		return convert.Rollback(ctx, j, e.Effects)
+	})
 }
 
 func commitCmd(t terminal) *cli.Command {
@@ -81,7 +83,9 @@ A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
 take it out of ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
-	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return convert.Commit(ctx, j, e.Effects) })
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error {
+		return convert.Commit(ctx, j, e.Effects)
+	})
 }
 
 // runArguments reads what the commands about runs have in common: at most one
