@@ -41,8 +41,9 @@ type Hypervisor interface {
 	Define(ctx context.Context, xml string, autostart bool, run string) error
 	Undefine(ctx context.Context, name, run string) error
 	// Prove starts a transient domain, watches it boot, and returns which
-	// proof was had. CleanProof destroys one that a killed run left.
-	Prove(ctx context.Context, xml string) (string, error)
+	// proof was had: none that is less than what is expected. CleanProof destroys
+	// one that a killed run left.
+	Prove(ctx context.Context, xml string, want Expect) (Proof, error)
 	CleanProof(ctx context.Context, name, run string) error
 }
 
@@ -86,6 +87,7 @@ type Effects struct {
 	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
 	Rate     *disk.Rate // nil for no limit
 	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
+	NoProof  bool       // pass over a boot proof that the plan has: the admin knows better
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`
@@ -334,7 +336,7 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 		return err
 	}
 	s := j.State()
-	if s.Phase != PhaseReady && s.Phase != PhaseCommitting {
+	if !s.Phase.complete() && s.Phase != PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}

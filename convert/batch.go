@@ -24,6 +24,7 @@ type Result struct {
 	VM     string `json:"vm"`
 	Did    Did    `json:"did"`
 	Phase  Phase  `json:"phase,omitempty"` // as the journal has it; "" where no run was begun
+	Proof  string `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
 	Error  string `json:"error,omitempty"`
 	Advice string `json:"advice,omitempty"`
 }
@@ -73,6 +74,9 @@ func batchOne(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) Resu
 	}
 	if s, err := dir.State(r.Name); err == nil {
 		r.Phase = s.Phase
+		if s.Phase == PhaseUnseen && r.Error == "" {
+			r.Proof, r.Advice = s.Proof, s.Seeing()
+		}
 	}
 	return r
 }
@@ -86,7 +90,7 @@ func migrate(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) (did 
 	case err == nil && !s.ended() && !samePlan(s.job, job):
 		return DidRefuse, fmt.Errorf("a migration by another plan to the domain %s is %s (%q from %s to %s): use %s",
 			s.Name, s.Phase, s.VM, s.Host, s.job.Target.Storage, s.Ways())
-	case err == nil && (s.Phase == PhaseReady || s.Phase == PhaseCommitting || s.Phase == PhaseCommitted && sameRun(s.job, job)):
+	case err == nil && (s.Phase.complete() || s.Phase == PhaseCommitting || s.Phase == PhaseCommitted && sameRun(s.job, job)):
 		return DidPass, nil
 	case err == nil && s.Phase == PhaseUnfinished:
 		did = DidResume

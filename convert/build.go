@@ -235,11 +235,7 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 		auto = "autostart"
 	}
 	out = append(out, Step{Kind: StepDefine, Text: fmt.Sprintf("define the persistent domain %s, %s", v.Name, auto)})
-	if !o.NoProof {
-		out = append(out, Step{Kind: StepProve, Text: fmt.Sprintf(
-			"boot a copy of %s with its links down and its disks unchanged, and see it come up", v.Name)})
-	}
-	return out
+	return append(out, v.proofStep(virtType(o.VirtType, f.Target), o)...)
 }
 
 // shutdownRoad decides what --shutdown auto means: the API where the licence

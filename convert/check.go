@@ -39,7 +39,7 @@ func (p *Plan) Check() error {
 			return fmt.Errorf("vms[%d].name %q: used twice", i, v.Name)
 		}
 		seen[v.Name] = true
-		if err := v.check(storage); err != nil {
+		if err := errors.Join(v.check(storage), v.checkExpect(p.Target.VirtType)); err != nil {
 			return fmt.Errorf("vms[%d] (%s): %w", i, v.Name, err)
 		}
 		for k, d := range v.Disks {

@@ -19,10 +19,11 @@ import (
 )
 
 // debianOf is a Debian in a partition of the first disk of a VM, as a look
-// finds it. Its kernel has all built in.
+// finds it. Its kernel has virtio built in.
 func debianOf(vm *inventory.VM) guest.Guest {
 	return guest.Guest{
 		OS: "linux", Distro: "debian", Root: "scsi0:0 partition 1", Kernels: []string{"6.1"},
+		Initrds: []guest.Initrd{{Kernel: "6.1", Path: "/boot/initrd.img-6.1", Virtio: guest.Yes, Modules: []string{"dm_mod"}}},
 		Disks: []guest.DiskLayout{
 			{Address: "scsi0:0", Size: vm.Disks[0].Capacity, Table: "mbr", TableID: "01234567", BootCode: true, Partitions: []guest.Partition{
 				{Number: 1, Offset: 1 << 20, Length: 4 << 20, Type: "83", Active: true, Content: "ext4", UUID: "d0c1", Mount: "/"},
@@ -33,7 +34,7 @@ func debianOf(vm *inventory.VM) guest.Guest {
 			Files:    map[string]guest.File{"/etc/fstab": {Path: "/etc/fstab", Text: "UUID=d0c1 / ext4 defaults 0 1\n"}},
 			Links:    map[string]guest.Link{},
 			Has:      map[string]bool{"/usr/sbin/lvm": true},
-			Boot:     []string{"vmlinuz-6.1"},
+			Boot:     []string{"initrd.img-6.1", "vmlinuz-6.1"},
 			Cmdline:  "root=UUID=d0c1 ro",
 			Packages: []guest.Package{{Name: "initramfs-tools", Version: "0.142"}, {Name: "lvm2", Version: "2.03.16-2"}},
 		},

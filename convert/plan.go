@@ -118,6 +118,8 @@ type Step struct {
 	Disk string `json:"disk,omitempty"` // address, of create, copy and verify
 	Road string `json:"road,omitempty"` // of shutdown: api or ssh
 	Text string `json:"text"`           // the dry run's line
+	// Expect is what the proof must see; nil in plans from before there was it.
+	Expect *Expect `json:"expect,omitempty"`
 }
 
 // VMJob is all that carrying out one VM's part needs: what a journal's first

@@ -19,36 +19,42 @@ func (a *act) proofName() string { return a.job.VM.Name + "-proof-" + a.journal.
 // disks are overlays, so that nothing the guest does lasts or is heard. A
 // guest that doesn't come up is kept for a look: the admin may mend it and
 // resume, or roll back.
-func (a *act) prove(ctx context.Context) (any, error) {
-	proof, err := a.boot(ctx)
+func (a *act) prove(ctx context.Context, step Step) (any, error) {
+	if a.NoProof {
+		a.Progress.Step(a.job.VM.Name, "leave out the boot proof (--no-proof)")
+		return Proof{Saw: SawNothing, Text: leftOut}, keep(a.cleanProof(ctx))
+	}
+	want, text := a.job.expect(step)
+	a.Progress.Step(a.job.VM.Name, text)
+	proof, err := a.boot(ctx, want)
 	return proof, keep(err)
 }
 
 // boot makes the overlays, has the copy boot over them, and removes them.
-func (a *act) boot(ctx context.Context) (proof string, err error) {
+func (a *act) boot(ctx context.Context, want Expect) (proof Proof, err error) {
 	if err := a.cleanProof(ctx); err != nil {
-		return "", err
+		return Proof{}, err
 	}
 	bases := make([]string, len(a.job.VM.Disks))
 	for i, d := range a.job.VM.Disks {
 		if err := a.ours(ctx, &a.job.VM.Disks[i]); err != nil {
-			return "", err
+			return Proof{}, err
 		}
 		bases[i] = d.Volume.Path
 	}
 	if err := host.CheckOverlays(a.proofDir()); err != nil {
-		return "", err
+		return Proof{}, err
 	}
 	overlays, err := host.Overlays(ctx, a.Tool, a.proofDir(), bases)
 	if err != nil {
-		return "", err
+		return Proof{}, err
 	}
 	defer func() { err = errors.Join(err, host.RemoveOverlays(a.proofDir())) }()
 	xml, err := a.proofXML(bases, overlays)
 	if err != nil {
-		return "", err
+		return Proof{}, err
 	}
-	return a.Virt.Prove(ctx, xml)
+	return a.Virt.Prove(ctx, xml, want)
 }
 
 // proofDirName is the directory for overlays in a run's state directory.

@@ -30,6 +30,7 @@ type State struct {
 	Step    string    `json:"step,omitempty"`    // the step that was last begun and isn't done
 	Error   string    `json:"error,omitempty"`   // what stopped it
 	Proof   string    `json:"proof,omitempty"`   // which boot proof was had
+	Seen    Sight     `json:"seen,omitempty"`    // how much it saw, once all steps are done
 	Notes   []string  `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
 	Running bool      `json:"running"`           // a process holds the lock
 	Volumes []string  `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
@@ -43,10 +44,11 @@ type Phase string
 
 // The phases of a run.
 const (
-	PhaseUnfinished Phase = "unfinished"     // running, stopped or killed: resume or rollback
-	PhaseUndoing    Phase = "half undone"    // a rollback did not end: rollback again
-	PhaseReady      Phase = "ready"          // all steps done: commit or rollback
-	PhaseCommitting Phase = "half committed" // a commit did not end: commit again
+	PhaseUnfinished Phase = "unfinished"                  // running, stopped or killed: resume or rollback
+	PhaseUndoing    Phase = "half undone"                 // a rollback did not end: rollback again
+	PhaseReady      Phase = "ready"                       // all steps done, and a login seen: commit or rollback
+	PhaseUnseen     Phase = "converted, not seen to boot" // all steps done: see it start, then commit or rollback
+	PhaseCommitting Phase = "half committed"              // a commit did not end: commit again
 	PhaseCommitted  Phase = "committed"
 	PhaseRolledBack Phase = "rolled back"
 )
@@ -61,7 +63,7 @@ func (s State) Commands() []string {
 	switch s.Phase {
 	case PhaseUnfinished:
 		verbs = []string{"resume", "rollback"}
-	case PhaseReady:
+	case PhaseReady, PhaseUnseen:
 		verbs = []string{"commit", "rollback"}
 	case PhaseUndoing:
 		verbs = []string{"rollback"}
@@ -78,7 +80,7 @@ func (s State) Commands() []string {
 // Ways is the commands in a sentence.
 func (s State) Ways() string { return strings.Join(s.Commands(), " or ") }
 
-// Start is the command that starts the domain of a run that is ready.
+// Start is the command that starts the domain of a run whose steps are all done.
 func (s State) Start() string {
 	if s.job == nil || s.job.Target.Libvirt == "qemu:///system" {
 		return "virsh start " + s.Name
@@ -132,7 +134,7 @@ func (s *State) show(kind Kind, result *Record) {
 	switch {
 	case result == nil:
 	case kind == StepProve:
-		_ = json.Unmarshal(result.Data, &s.Proof)
+		s.proved(result)
 	case kind == StepGuest:
 		_ = json.Unmarshal(result.Data, &struct{ Notes *[]string }{&s.Notes})
 	}
@@ -170,8 +172,8 @@ func summary(records []Record) State {
 		case EventPlan, EventClaim, EventDone:
 		}
 	}
-	if s.Phase == PhaseUnfinished && s.Done == s.Steps {
-		s.Phase, s.Error = PhaseReady, "" // what stopped a resume with nothing left to do
+	if s.Done == s.Steps {
+		s.finished()
 	}
 	return s
 }

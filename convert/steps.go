@@ -52,8 +52,7 @@ func (a *act) act(ctx context.Context, i int, step Step, s stepState) (any, erro
 		a.Progress.Step(a.job.VM.Name, step.Text)
 		return nil, a.define(ctx)
 	case StepProve:
-		a.Progress.Step(a.job.VM.Name, step.Text)
-		return a.prove(ctx)
+		return a.prove(ctx, step)
 	}
 	return nil, fmt.Errorf("the plan has a step of unknown kind %q: was it made by a newer esxodus?", step.Kind)
 }

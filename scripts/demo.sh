@@ -81,7 +81,7 @@ esxi_host --password-file "$work/password"
 . "$work/ready"
 mkdir -p "$home/disks" "$home/state"
 chmod 711 "$home" "$home/disks"
-if bin/esxodus status --state "$home/state" "$name" 2>/dev/null | grep -Eq ': (ready|unfinished|half undone)'; then
+if bin/esxodus status --state "$home/state" "$name" 2>/dev/null | grep -Eq ': (ready|converted|unfinished|half undone)'; then
 	say 'rolling the last demo back'
 	bin/esxodus rollback --state "$home/state" "$name" ||
 		die "the domain $name of the last demo can't be rolled back; shut it down (virsh destroy $name) and try again"

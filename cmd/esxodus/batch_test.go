@@ -146,7 +146,7 @@ func TestInterruptedBatch(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	r := p.want(exitInterrupted)
 	got := results(t, r)
-	if got[vms[0]].Phase != convert.PhaseReady || got[vms[1]].Phase != convert.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
+	if got[vms[0]].Phase != convert.PhaseUnseen || got[vms[1]].Phase != convert.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
 		t.Errorf("results = %+v", got)
 	}
 	l.host.Faults().Clear()

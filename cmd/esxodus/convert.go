@@ -11,6 +11,7 @@ import (
 
 	"esxodus/convert"
 	"esxodus/convert/report"
+	"esxodus/convert/virt"
 
 	"github.com/urfave/cli/v2"
 )
@@ -91,7 +92,11 @@ func waysOn(err error, j *convert.Journal) error {
 	if !errors.Is(err, convert.ErrStopped) {
 		return err
 	}
-	return withHint(err, "use "+j.State().Ways())
+	hint := "use " + j.State().Ways()
+	if _, unproven := errors.AsType[*virt.ProofError](err); unproven {
+		hint += fmt.Sprintf("; a guest that boots, and can't show it: `esxodus resume --no-proof %s`", j.State().Name)
+	}
+	return withHint(err, hint)
 }
 
 // refuse turns a VM's blockers into the preflight error.

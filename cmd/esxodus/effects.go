@@ -63,6 +63,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	return &effects{
 		Effects: convert.Effects{
 			Host: src, Storage: store, Virt: virt, Guests: &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}, Tool: tool, Log: log, Workers: c.Int("connections"), Rate: rate,
+			NoProof:  c.Bool("no-proof"),
 			Progress: newProgress(t),
 		},
 		source: src, virt: virt,

@@ -39,7 +39,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "how the disks are laid out: `KIND` lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "the domains' `TYPE`, kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by the `ROAD` api, ssh or auto (default: they are refused)"},
-		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof"},
+		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof: the result is then 'converted, not seen to boot'"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
 	}
 }

@@ -37,7 +37,7 @@ func migrateGuest(t *testing.T, guest string) {
 	t.Cleanup(func() { l.forget(vm) })
 
 	plan := l.run(exitDone, l.plan("--layout", "keep", vm)...)
-	for _, want := range []string{"boot a copy of " + vm, "ext", "mounted at /"} {
+	for _, want := range []string{"boot a copy of " + vm, "see its login prompt on the serial console", "ext", "mounted at /"} {
 		if !strings.Contains(unwrapped(plan.out), want) {
 			t.Errorf("the plan does not say %q:\n%s", want, plan.out)
 		}

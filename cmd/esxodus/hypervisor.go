@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +74,7 @@ func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
 		return convert.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
 	}
 	facts := convert.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
-	if facts.Links, err = h.links(); err != nil {
+	if facts.Links, err = h.links(ctx); err != nil {
 		return convert.TargetFacts{}, err
 	}
 	for _, i := range infos {
@@ -85,9 +84,9 @@ func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
 }
 
 // links lists this host's network interfaces, where libvirt is this host's.
-func (h *hypervisor) links() ([]string, error) {
-	if !strings.Contains(h.uri, ":///") {
-		return nil, nil
+func (h *hypervisor) links(ctx context.Context) ([]string, error) {
+	if there, err := otherMachine(ctx, h.uri); there != "" || err != nil {
+		return nil, nil //nolint:nilerr // a rollback has no use for them
 	}
 	all, err := net.Interfaces()
 	if err != nil {
@@ -119,24 +118,32 @@ func (h *hypervisor) Undefine(ctx context.Context, name, run string) error {
 }
 
 // Prove implements convert.Hypervisor.
-func (h *hypervisor) Prove(ctx context.Context, xml string) (string, error) {
+func (h *hypervisor) Prove(ctx context.Context, xml string, want convert.Expect) (convert.Proof, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
-		return "", err
+		return convert.Proof{}, err
 	}
-	proof, err := conn.Prove(ctx, virt.ProofRequest{XML: xml, Line: func(line string) { h.log.InfoContext(ctx, "console", "line", line) }})
+	expect := virt.LoginPrompt
+	if want.See == convert.SawActivity {
+		expect = virt.Activity
+	}
+	p, err := conn.Prove(ctx, virt.ProofRequest{
+		XML: xml, Expect: expect, For: time.Duration(want.Seconds) * time.Second,
+		Line: func(line string) { h.log.InfoContext(ctx, "console", "line", line) },
+	})
 	if err != nil {
-		return "", err
+		return convert.Proof{}, err
 	}
-	return fmt.Sprintf("%s after %v: %s", proofWords(proof.Kind), proof.Duration.Round(time.Second/10), proof.Evidence), nil
+	return proofOf(p), nil
 }
 
-// proofWords says which proof was had.
-func proofWords(k virt.ProofKind) string {
-	if k == virt.LoginPrompt {
-		return "login prompt on the serial console"
+// proofOf puts into words which proof was had.
+func proofOf(p virt.Proof) convert.Proof {
+	saw, what := convert.SawLogin, "login prompt on the serial console"
+	if p.Kind != virt.LoginPrompt {
+		saw, what = convert.SawActivity, "activity only, no login prompt,"
 	}
-	return "activity only, nothing on the serial console,"
+	return convert.Proof{Saw: saw, Text: fmt.Sprintf("%s after %v: %s", what, p.Duration.Round(time.Second/10), p.Evidence)}
 }
 
 // CleanProof implements convert.Hypervisor.

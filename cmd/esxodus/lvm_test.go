@@ -149,7 +149,7 @@ func TestLVMKill(t *testing.T) {
 		l.host.Faults().Clear()
 		l.run(exitDone, l.again("resume")...)
 		l.sameDisk(l.flat(), device)
-		if s := l.status(); s.Phase != convert.PhaseReady {
+		if s := l.status(); s.Phase != convert.PhaseUnseen {
 			t.Errorf("killed after %q, then resumed: %+v", after, s)
 		}
 		l.run(exitDone, l.again("rollback")...)

@@ -99,8 +99,8 @@ func (l *lab) checkResult(v *convert.VMPlan, res convert.Result, refused bool) {
 		}
 		return
 	}
-	if res.Error != "" || res.Phase != convert.PhaseReady {
-		l.t.Errorf("%q: %+v, want it ready", res.VM, res)
+	if res.Error != "" || res.Phase != convert.PhaseUnseen {
+		l.t.Errorf("%q: %+v, want it converted, without a proof", res.VM, res)
 		return
 	}
 	for _, d := range v.Disks {

@@ -78,6 +78,10 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*c
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := e.onThisMachine(ctx); err != nil {
+		e.Close(ctx)
+		return nil, nil, err
+	}
 	src := convert.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
 	facts, err := convert.Gather(ctx, e.Effects, src, o)
 	if err != nil {
@@ -115,7 +119,10 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	if !slices.Contains([]string{"", "api", "ssh", "auto"}, o.Shutdown) {
 		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)
 	}
-	var err error
+	err := refuseOther(c.Context, o.Libvirt)
+	if err != nil {
+		return o, err
+	}
 	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
 		return o, usageErr(err)
 	}

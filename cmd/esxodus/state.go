@@ -71,9 +71,12 @@ func resumeCmd(t terminal) *cli.Command {
 		Name:  "resume",
 		Usage: "go on with a migration that was killed or stopped",
 		Description: `Goes on at the step that was not done, and copies only what isn't known to be
-on stable storage. The source's address is in the journal; the password is not.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), outputFlags()),
-	}, convert.Apply)
+on stable storage. The source's address is in the journal; the password is not.
+A boot proof that failed is made again, or passed over with --no-proof.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "no-proof", Usage: "pass over the boot proof: for a guest that boots, and can't show it"},
+		}, outputFlags()),
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return e.resume(ctx, j) })
 }
 
 func rollbackCmd(t terminal) *cli.Command {
@@ -90,7 +93,9 @@ is gone for good, --lost goes on without them.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "lost", Usage: "go on without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
-	}, convert.Rollback)
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error {
+		return convert.Rollback(ctx, j, e.Effects)
+	})
 }
 
 func commitCmd(t terminal) *cli.Command {
@@ -102,7 +107,9 @@ A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
 take it out of ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
-	}, convert.Commit)
+	}, func(ctx context.Context, j *convert.Journal, e *effects) error {
+		return convert.Commit(ctx, j, e.Effects)
+	})
 }
 
 // runArguments reads what the commands about runs have in common: at most one
@@ -119,7 +126,7 @@ func runArguments(c *cli.Context, least int, what string) (args []string, wantJS
 }
 
 // runCmd completes a command that acts on the run of one VM.
-func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, convert.Effects) error) *cli.Command {
+func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, *effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
 	cmd.Action = func(c *cli.Context) error {
 		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
@@ -145,7 +152,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 
 // onRun opens a run's journal, wires what it needs, and acts on it.
 func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir, name string,
-	act func(context.Context, *convert.Journal, convert.Effects) error,
+	act func(context.Context, *convert.Journal, *effects) error,
 ) (err error) {
 	j, err := dir.Open(name)
 	if err != nil {
@@ -158,7 +165,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 	}
 	defer e.Close(ctx)
 	e.Lost = c.Bool("lost")
-	return waysOn(act(ctx, j, e.Effects), j)
+	return waysOn(act(ctx, j, e), j)
 }
 
 // runEffects wires the effects of a run that is on record. The source, and
@@ -219,6 +226,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
 	}
+	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
+		return err
+	}
 	if err := report.Plan(t.err, p); err != nil {
 		return err
 	}
@@ -234,6 +244,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 		return err
 	}
 	defer e.Close(ctx)
+	if err := e.onThisMachine(ctx); err != nil {
+		return err
+	}
 	dir, err := stateDir(c)
 	if err != nil {
 		return err

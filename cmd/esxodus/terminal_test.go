@@ -156,7 +156,7 @@ func TestAtATerminal(t *testing.T) {
 	var s struct {
 		Phase string `json:"phase"`
 	}
-	if err := json.Unmarshal([]byte(out.String()), &s); err != nil || s.Phase != "ready" {
+	if err := json.Unmarshal([]byte(out.String()), &s); err != nil || s.Phase != "converted, not seen to boot" {
 		t.Errorf("stdout = %q, %v; want the state as JSON", out.String(), err)
 	}
 	l.checkDone()

@@ -56,7 +56,7 @@ func TestConcerns(t *testing.T) {
 		{ConcernUnknownOS, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "otherGuest" }},
 		{ConcernWindows, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "windows9Server64Guest" }},
 		{ConcernInitramfs, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Distro: "rocky"} }},
-		{ConcernInitramfs, ledger.Warning, func(_ *inventory.VM, o *Options) {
+		{ConcernInitramfs, ledger.Blocker, func(_ *inventory.VM, o *Options) {
 			o.Guest = guest.Guest{OS: "linux", Kernels: []string{"5.10.0-8-amd64", "6.1.0-18-amd64"}, Initrds: []guest.Initrd{
 				{Kernel: "5.10.0-8-amd64", Virtio: guest.Yes}, {Kernel: "6.1.0-18-amd64", Virtio: guest.No, Evidence: "MODULES=dep"},
 			}}
@@ -67,7 +67,7 @@ func TestConcerns(t *testing.T) {
 		{ConcernHibernated, ledger.Blocker, func(_ *inventory.VM, o *Options) {
 			o.Guest = guest.Guest{Volumes: []guest.Volume{{Group: "vg", Name: "swap", Suspended: true}}}
 		}},
-		{ConcernLoader, ledger.Warning, func(vm *inventory.VM, o *Options) {
+		{ConcernLoader, ledger.Blocker, func(vm *inventory.VM, o *Options) {
 			vm.Firmware = inventory.EFI
 			o.Guest = guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi"}}
 		}},

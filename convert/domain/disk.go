@@ -8,6 +8,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 )
@@ -325,13 +326,47 @@ func (b *builder) diskConcerns(d inventory.Disk) {
 	}
 }
 
-// diskNames warns of names in the guest's configuration that will be others.
+// renamed reports whether a name of a disk that the guest uses will be another
+// disk's, or nobody's, in the domain.
+func (b *builder) renamed(name, bus string) bool {
+	if link, ok := strings.CutPrefix(name, "/dev/disk/by-id/"); ok {
+		serial := strings.HasPrefix(link, "scsi-SVMware") || strings.HasPrefix(link, "scsi-0VMware")
+		return !serial || bus != busSCSI || !b.vm.DiskEnableUUID
+	}
+	stays := b.callsSD(bus) && sdName.MatchString(name) || bus == busSCSI && b.sys.family == bsd
+	return strings.HasPrefix(name, "/dev/disk/by-path/") || diskName.MatchString(name) && !stays
+}
+
+// callsSD reports whether the guest's disks are sda, sdb …: Linux calls those of
+// SCSI and SATA alike.
+func (b *builder) callsSD(bus string) bool {
+	return b.sys.family == linux && (bus == busSCSI || bus == busSATA)
+}
+
+// needs refuses a guest that would wait for a name which no disk will have, and
+// returns these names. Of IDE it isn't certain: by the guest's driver its disks
+// are hda or sda.
+func (b *builder) needs(bus string) []string {
+	var missed []string
+	for _, n := range b.o.Guest.Config.Needs {
+		name := guest.UnstableName(n.Spec)
+		if name == "" || bus == busIDE || !b.renamed(name, bus) {
+			continue
+		}
+		missed = append(missed, name)
+		b.concern(ConcernDiskNames, ledger.Blocker, n.Mount,
+			fmt.Sprintf("%s names %s for %s, and in the domain nothing has that name (its disks will be %s): the guest would wait for it, and stop in emergency mode or in its initrd", n.File, n.Spec, n.Mount, b.listDisks()),
+			"in the guest, name it there by UUID= (blkid shows it); in fstab, if it may be absent, give the line the option nofail; then plan again")
+	}
+	return missed
+}
+
+// diskNames tells of names in the guest's configuration that will be others.
 func (b *builder) diskNames(bus string) {
+	missed := b.needs(bus)
 	var stale []string
-	sd := b.sys.family == linux && (bus == busSCSI || bus == busSATA) // Linux calls them alike
 	for _, name := range b.o.Guest.DiskNames {
-		stays := sd && sdName.MatchString(name) || bus == busSCSI && b.sys.family == bsd
-		if diskName.MatchString(name) && !stays {
+		if b.renamed(name, bus) && !slices.Contains(missed, name) {
 			stale = append(stale, name)
 		}
 	}
@@ -339,13 +374,17 @@ func (b *builder) diskNames(bus string) {
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; its disks will be %s", strings.Join(stale, ", "), b.listDisks()),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting before the migration")
 	}
-	if i := slices.IndexFunc(b.o.Guest.DiskNames, sdName.MatchString); sd && i >= 0 && len(b.dom.Devices.Disks) > 1 {
+	if i := slices.IndexFunc(b.o.Guest.DiskNames, sdName.MatchString); b.callsSD(bus) && i >= 0 && len(b.dom.Devices.Disks) > 1 {
 		// Seen in TestGuestSees: two disks swapped names between two boots.
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s, and it has %d disks: Linux gives sd names in the order in which the disks answer, here as on VMware", b.o.Guest.DiskNames[i], len(b.dom.Devices.Disks)),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting")
 	}
 	if d, only := b.dom.Devices.Disks, b.o.OnlyDisks; len(d) > 0 && !strings.HasPrefix(d[0].Target.Dev, only.Prefix) {
-		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("%s, and the domain's disks will be %s", only.Reason, b.listDisks()),
+		severity := ledger.Warning
+		if slices.ContainsFunc(b.o.Guest.Groups, func(g guest.Group) bool { return strings.HasPrefix(b.o.Guest.Root, g.Name+"/") }) {
+			severity = ledger.Blocker // its initrd has a copy of the filter, and finds no root
+		}
+		b.concern(ConcernDiskNames, severity, "", fmt.Sprintf("%s, and the domain's disks will be %s", only.Reason, b.listDisks()),
 			"have the guest accept both kinds of name before the migration; the boot proof shows whether it matters")
 	}
 	switch {

@@ -52,19 +52,86 @@ func (b *builder) storedConcerns() {
 			suspended(v.Group + "/" + v.Name)
 		}
 	}
+	b.efiLoader()
+	b.missingPVs()
+	b.lvmDevices()
+}
+
+// efiLoader tells of a guest that the firmware, whose boot entries are new, finds
+// no loader of.
+func (b *builder) efiLoader() {
+	g := b.o.Guest
 	fallback := func(path string) bool { return strings.EqualFold(path, "EFI/BOOT/BOOTX64.EFI") }
+	const missing = "the boot entries stay behind, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks"
+	advice := "in the guest: grub-install --removable"
+	if i := slices.IndexFunc(g.EFILoaders, func(path string) bool { return strings.EqualFold(path, "EFI/Microsoft/Boot/bootmgfw.efi") }); i >= 0 {
+		advice = `in the guest: mountvol S: /S, then copy S:\EFI\Microsoft\Boot\bootmgfw.efi to S:\EFI\BOOT\BOOTX64.EFI`
+	} else if len(g.EFILoaders) > 0 {
+		advice += ", or copy " + g.EFILoaders[0] + " there with what else is in its directory"
+	}
 	switch {
 	case !b.efi():
-	case len(g.EFILoaders) == 0:
-		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
-			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
 	case slices.ContainsFunc(g.EFILoaders, fallback):
 		b.concern(ConcernNVRAM, ledger.Note, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
 			`the firmware starts \EFI\BOOT\BOOTX64.EFI, which the guest has; entries of your own making must be made again`)
+	case len(g.EFILoaders) > 0:
+		b.concern(ConcernLoader, ledger.Blocker, "", missing+": it would find nothing to boot", advice+"; then plan again")
+	case g.Config.ESP:
+		b.concern(ConcernLoader, ledger.Blocker, "", missing+", nor any other loader on the EFI system partition", advice+"; then plan again")
 	default:
-		b.concern(ConcernLoader, ledger.Warning, "", "the boot entries stay behind, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks",
-			"before the migration, in the guest: grub-install --removable (or copy "+g.EFILoaders[0]+" there)")
+		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
+			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
 	}
+}
+
+// missingPVs refuses a guest that needs a volume group at boot of which a
+// physical volume is on none of the VM's disks. Other groups the look tells of.
+func (b *builder) missingPVs() {
+	for _, group := range b.o.Guest.Groups {
+		i := slices.IndexFunc(group.PVs, func(pv guest.GroupPV) bool { return pv.Disk == "" })
+		if i < 0 {
+			continue
+		}
+		if mount := b.needsGroup(group); mount != "" {
+			b.concern(ConcernGroup, ledger.Blocker, group.Name,
+				fmt.Sprintf("the guest needs the volume group %s for %s, and the group's physical volume %s is on no disk of the VM", group.Name, mount, group.PVs[i].UUID),
+				"attach the disk that holds it on ESXi; or take it out of the group in the guest (vgreduce --removemissing, which shows first what it would lose); then plan again")
+		}
+	}
+}
+
+// lvmDevices tells of LVM's list of the disks that it may use, where that names
+// them by identifiers of VMware's and the guest keeps the list. An initrd may
+// find the root without it.
+func (b *builder) lvmDevices() {
+	const name = "/etc/lvm/devices/system.devices"
+	g := b.o.Guest
+	text := g.Config.Files[name].Text
+	if b.o.BootDisk != "" || !strings.Contains(text, "IDTYPE=sys_") && !strings.Contains(text, "IDTYPE=wwid_") {
+		return
+	}
+	if slices.ContainsFunc(g.Groups, func(group guest.Group) bool { return b.needsGroup(group) != "" }) {
+		b.concern(ConcernGroup, ledger.Warning, name, "it lists the disks that LVM may use by identifiers which the domain's don't have, and the guest boots from LVM",
+			"in the guest, move the file away, so that LVM looks at all disks, and make its initrd anew (dracut -f); after the migration, vgimportdevices -a makes a new one")
+	}
+}
+
+// needsGroup is a place that the guest mounts a volume of a group at and doesn't
+// come up without, "" for none.
+func (b *builder) needsGroup(group guest.Group) string {
+	g := b.o.Guest
+	if strings.HasPrefix(g.Root, group.Name+"/") {
+		return "/"
+	}
+	for _, v := range group.LVs {
+		for _, n := range g.Config.Needs {
+			mounted := slices.ContainsFunc(g.Volumes, func(k guest.Volume) bool { return k.Group == group.Name && k.Name == v.Name && k.Mount == n.Mount })
+			if mounted || guest.Canonical(n.Spec) == "/dev/mapper/"+guest.MapperName(group.Name, v.Name) {
+				return n.Mount
+			}
+		}
+	}
+	return ""
 }
 
 // lacksVirtio returns the newest kernel's initrd if it is known not to find a
@@ -101,8 +168,9 @@ func (b *builder) linuxConcerns() {
 	if g.OS == "" {
 		return
 	}
-	if !slices.ContainsFunc(g.Consoles, func(c string) bool { return strings.HasPrefix(c, "ttyS") }) {
-		b.concern(ConcernConsole, ledger.Note, "", "the guest's boot entry has no serial console", "the boot proof can only see disk and CPU at work; add console=tty0 console=ttyS0,115200 to see the login")
+	if !slices.Contains(g.SerialLogin, "ttyS0") {
+		b.concern(ConcernConsole, ledger.Note, "", "no login is known to run on the guest's first serial port",
+			"the boot proof may only see disk and CPU at work, which doesn't show that it came up; with systemd, add console=tty0 console=ttyS0,115200 to the boot entry to see the login")
 	}
 	if g.OpenVMTools {
 		b.concern(ConcernTools, ledger.Note, "", "open-vm-tools are installed", "they don't start here; remove them when the VM's way back is given up")
@@ -116,9 +184,9 @@ func (b *builder) initramfsConcern() {
 	hostOnly := g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro)
 	if bus.virtio {
 		if lacking := b.lacksVirtio(); lacking != nil {
-			b.concern(ConcernInitramfs, ledger.Warning, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
-				"before the migration, in the guest, have the initramfs made for any machine (Debian: MODULES=most in "+
-					"/etc/initramfs-tools/initramfs.conf, then update-initramfs -u); the boot proof shows whether it starts")
+			b.concern(ConcernInitramfs, ledger.Blocker, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
+				"in the guest, have the initramfs made with virtio's drivers (Debian: MODULES=most in /etc/initramfs-tools/initramfs.conf, then update-initramfs -u; "+
+					`dracut: echo 'add_drivers+=" `+bus.modules+` "' >/etc/dracut.conf.d/virtio.conf, then dracut -f --regenerate-all), and plan again`)
 			return
 		}
 	}

@@ -30,6 +30,10 @@ type Config struct {
 	Free     map[string]int64    // bytes, by mount point, of file systems that were unmounted cleanly
 	Initrds  map[string]int64    // sizes in bytes, by path
 
+	Needs   []Need // what the guest doesn't come up without, at most [maxNeeds]
+	ESP     bool   // an EFI system partition was read, so that EFILoaders are all there are
+	Systemd bool   // the init program is systemd
+
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
 }
 
@@ -94,7 +98,8 @@ func (l *look) config() {
 	if l.tree.mounts["."] == nil {
 		return
 	}
-	c := Config{Files: map[string]File{}, Links: map[string]Link{}, Has: map[string]bool{}, Dirs: map[string]string{}, Owned: map[string][]string{}}
+	c := l.guest.Config // as far as it is known by now
+	c.Files, c.Links, c.Has, c.Dirs, c.Owned = map[string]File{}, map[string]Link{}, map[string]bool{}, map[string]string{}, map[string][]string{}
 	for _, name := range slices.Concat(configFiles(), l.tree.resumeFiles(), l.tree.unitFiles()) {
 		l.capture(&c, name)
 	}
@@ -125,7 +130,6 @@ func (l *look) config() {
 		}
 	}
 	c.Boot = l.tree.list("boot")
-	c.Cmdline, c.Image = l.guest.Config.Cmdline, l.guest.Config.Image
 	c.Guarded = l.guarded()
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()

@@ -66,7 +66,7 @@ func unstableName(s string) string {
 	}
 	name, _, _ = strings.Cut(name, ",")
 	if rest, ok := strings.CutPrefix(name, "disk/"); ok {
-		if strings.HasPrefix(rest, "by-path/") || strings.HasPrefix(rest, "by-id/") && !strings.HasPrefix(rest, "by-id/dm-") && !strings.HasPrefix(rest, "by-id/lvm-") {
+		if strings.HasPrefix(rest, "by-path/") || strings.HasPrefix(rest, "by-id/") && !lastingID(rest) {
 			return "/dev/" + name
 		}
 		return ""
@@ -75,4 +75,15 @@ func unstableName(s string) string {
 		return "/dev/" + name
 	}
 	return ""
+}
+
+// lastingID reports whether a link in by-id names what is on the disks, which no
+// change of bus renames: the device mapper's, LVM's or md's.
+func lastingID(link string) bool {
+	for _, by := range []string{"by-id/dm-", "by-id/lvm-", "by-id/md-"} {
+		if strings.HasPrefix(link, by) {
+			return true
+		}
+	}
+	return false
 }

@@ -32,7 +32,7 @@ type Guest struct {
 	Initrds     []Initrd     `json:"initrds,omitempty"`     // one per kernel that has one
 	Cmdline     string       `json:"cmdline,omitempty"`     // kernel command line of the default boot entry
 	Consoles    []string     `json:"consoles,omitempty"`    // console= of the default boot entry: "ttyS0,115200n8"
-	SerialLogin []string     `json:"serialLogin,omitempty"` // serial ports with a login of their own: ttyS0
+	SerialLogin []string     `json:"serialLogin,omitempty"` // serial ports with a login, as far as that is known: ttyS0
 	EFILoaders  []string     `json:"efiLoaders,omitempty"`  // on the EFI system partition: "EFI/debian/shimx64.efi"
 	Interfaces  []string     `json:"interfaces,omitempty"`  // NIC names that the guest's configuration uses: ens192
 	// PinnedNames are those NIC names that the guest binds to a MAC address:

@@ -24,6 +24,7 @@ func (l *look) inspect() {
 	l.unstableNames()
 	l.nics()
 	l.agents()
+	l.starter()
 	l.serialLogins()
 }
 
@@ -85,6 +86,9 @@ func (l *look) bootLoader() {
 			if v, ok := strings.CutPrefix(w, key); ok {
 				l.guest.DiskNames = append(l.guest.DiskNames, unstableName(v))
 			}
+		}
+		if v, ok := strings.CutPrefix(w, "root="); ok {
+			l.need(Need{File: "the kernel's command line", Spec: v, Mount: "/"})
 		}
 	}
 }
@@ -242,36 +246,6 @@ func (l *look) agents() {
 	l.guest.Agent = any("usr/sbin/qemu-ga", "usr/bin/qemu-ga", "sbin/qemu-ga")
 	l.guest.VMwareTools = any("etc/vmware-tools/locations", "usr/lib/vmware-tools", "usr/lib/vmware-tools/configurator")
 	l.guest.OpenVMTools = !l.guest.VMwareTools && any("usr/bin/vmtoolsd", "usr/sbin/vmtoolsd")
-}
-
-// serialLogins finds logins on serial ports that don't follow from console=:
-// of systemd, inittab and Upstart.
-func (l *look) serialLogins() {
-	for _, name := range l.tree.glob("etc/systemd/system/getty.target.wants", "serial-getty@*.service") {
-		tty := strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "serial-getty@"), ".service")
-		l.guest.SerialLogin = append(l.guest.SerialLogin, tty)
-	}
-	for _, line := range l.configLines("etc/inittab") {
-		l.guest.SerialLogin = append(l.guest.SerialLogin, inittabSerial(line))
-	}
-	for _, name := range l.tree.glob("etc/init", "ttyS*.conf") {
-		l.guest.SerialLogin = append(l.guest.SerialLogin, strings.TrimSuffix(path.Base(name), ".conf"))
-	}
-}
-
-// inittabSerial is the serial port that a line of inittab starts a getty on.
-func inittabSerial(line string) string {
-	f := strings.SplitN(line, ":", 4)
-	if len(f) < 4 || !strings.Contains(f[3], "getty") {
-		return ""
-	}
-	for w := range strings.FieldsSeq(f[3]) {
-		w = strings.TrimPrefix(w, "/dev/")
-		if strings.HasPrefix(w, "ttyS") {
-			return w
-		}
-	}
-	return ""
 }
 
 // system says which kind of system the disks hold, and notes more than one.

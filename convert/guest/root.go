@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -144,6 +145,9 @@ func (l *look) fstab() {
 		if m.mount == "/" {
 			l.rootSpecs = append(l.rootSpecs, m.spec)
 		}
+		if Required(m.kind, m.options) {
+			l.need(Need{File: fstabPath, Spec: m.spec, Mount: m.mount})
+		}
 		v := l.bySpec(m.spec)
 		if v == nil {
 			continue
@@ -212,6 +216,9 @@ func (l *look) efi() {
 		found, err := efiLoaders(fsys)
 		if err != nil {
 			l.note("%s: %v", v.where, err)
+		}
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			l.guest.Config.ESP = true
 		}
 		l.guest.EFILoaders = append(l.guest.EFILoaders, found...)
 	}

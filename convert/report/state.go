@@ -51,7 +51,11 @@ func (p *page) next(s convert.State, complete func(string) string) {
 		return
 	}
 	label := "  next: "
-	if s.Phase == convert.PhaseReady {
+	if s.Phase == convert.PhaseReady || s.Phase == convert.PhaseUnseen {
+		if s.Phase == convert.PhaseUnseen {
+			p.line("%ssee it come up before you accept it, on its screen:", label)
+			label = strings.Repeat(" ", len(label))
+		}
 		p.line("%s%s   # with the source off", label, s.Start())
 		label = "  then: "
 	}
@@ -69,11 +73,22 @@ func Results(w io.Writer, results []convert.Result) error {
 		case r.Error != "":
 			p.wrapped(r.Name+": ", "FAILED: "+r.Error)
 		default:
-			p.wrapped(r.Name+": ", fmt.Sprintf("%s, %s", r.Did, r.Phase))
+			p.wrapped(r.Name+": ", outcome(r))
+		}
+		if r.Proof != "" {
+			p.wrapped("  proof: ", r.Proof)
 		}
 		if r.Advice != "" {
 			p.wrapped("  do: ", r.Advice)
 		}
 	}
 	return p.err
+}
+
+// outcome is what a batch did about a VM, and how that stands.
+func outcome(r convert.Result) string {
+	if strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
+		return string(r.Phase)
+	}
+	return fmt.Sprintf("%s, %s", r.Did, r.Phase)
 }

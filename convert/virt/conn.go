@@ -64,6 +64,12 @@ func (c *Conn) Close() error {
 	return explain("closing the connection to "+c.uri, err)
 }
 
+// Hostname is what the machine with the hypervisor calls itself.
+func (c *Conn) Hostname() (string, error) {
+	name, err := c.lv.GetHostname()
+	return name, explain("the name of libvirt's machine", err)
+}
+
 // explainConnect says what to do when there is no libvirt to talk to.
 func explainConnect(uri string, err error) error {
 	var hint string

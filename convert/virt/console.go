@@ -2,7 +2,7 @@ package virt
 
 import (
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -17,7 +17,6 @@ const (
 // meant for a terminal, and watches for lines that say how the boot ended.
 // What it is fed is hostile; it keeps a bounded amount of it.
 type console struct {
-	seen    int64        // bytes fed
 	show    func(string) // gets every line; may be nil
 	line    []byte       // unfinished
 	tail    []string     // finished lines, the last maxTail
@@ -60,7 +59,6 @@ const (
 
 // feed takes what the guest wrote.
 func (c *console) feed(p []byte) {
-	c.seen += int64(len(p))
 	for _, b := range p {
 		if c.escape != plain || b == 0x1b {
 			c.skip(b)
@@ -147,52 +145,28 @@ func (c *console) last(n int) []string {
 	return lines[max(0, len(lines)-n):]
 }
 
-// judge looks for a sign in a line. The first sign found stays, and gets the
-// rest of its line.
+// judge looks for a sign in a line. The first failure found stays, and gets the
+// rest of its line. What looked like a login prompt stays unless its line goes on
+// as none does, or a failure follows.
 func (c *console) judge(line string, whole bool) {
-	if o := &c.outcome; o.partial && o.kind == failed && strings.HasPrefix(strings.TrimSpace(clean(line)), o.line) {
-		o.line, o.partial = strings.TrimSpace(clean(line)), !whole
-		return
+	text := strings.TrimSpace(clean(line))
+	if o := &c.outcome; o.partial && strings.HasPrefix(text, o.line) {
+		if o.partial = !whole; o.kind == failed {
+			o.line = text
+			return
+		}
+		if !slices.ContainsFunc(c.signs, func(s sign) bool { return s.kind == up && (s.says(line, false) || s.says(line, true)) }) {
+			*o = outcome{}
+		}
 	}
-	if c.outcome.kind != undecided || strings.TrimSpace(line) == "" {
+	if c.outcome.kind == failed || text == "" {
 		return
 	}
 	for _, s := range c.signs {
-		if (s.prompt && whole && !s.late) || !s.pattern.MatchString(line) {
-			continue
+		if s.kind != c.outcome.kind && s.says(line, whole) {
+			c.outcome = outcome{kind: s.kind, reason: s.reason, line: text, partial: !whole}
+			return
 		}
-		c.outcome = outcome{kind: s.kind, reason: s.reason, line: strings.TrimSpace(clean(line)), partial: !whole}
-		return
-	}
-}
-
-// sign is a pattern that tells how a boot ended.
-type sign struct {
-	kind    outcomeKind
-	reason  string
-	prompt  bool // stands at the end of what was written, without a newline
-	late    bool // a prompt that may also be found after more was written to its line
-	pattern *regexp.Regexp
-}
-
-// bootSigns lists the signs in the order that they are looked for.
-func bootSigns() []sign {
-	return []sign{
-		{kind: failed, reason: "the kernel panicked", pattern: regexp.MustCompile(`Kernel panic - not syncing|end Kernel panic`)},
-		{kind: failed, reason: "the kernel found no root file system", pattern: regexp.MustCompile(`VFS: (Unable to mount root fs|Cannot open root device)`)},
-		{kind: failed, reason: "the initramfs found no root file system", pattern: regexp.MustCompile(`Gave up waiting for (root|suspend/resume)? ?(file system )?device|ALERT! .* does not exist\. +Dropping to a shell|ALERT! +\S+ does not exist|dracut-initqueue.*(Could not boot|timeout - starting timeout scripts.*emergency)|Warning: Could not boot\.`)},
-		{kind: failed, reason: "the initramfs stopped in its shell", prompt: true, late: true, pattern: regexp.MustCompile(`^ *(\(initramfs\)|dracut:[^ ]*#|(sh|bash)-[0-9.]+#|rdshell.*#)`)},
-		{kind: failed, reason: "the guest stopped in emergency mode", pattern: regexp.MustCompile(`You are in (emergency|rescue) mode|Entering emergency mode|Give root password for (maintenance|system maintenance)|Press Enter for (emergency shell|maintenance)|root account is locked`)},
-		{kind: failed, reason: "GRUB found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *grub( rescue)?> *`)},
-		{kind: failed, reason: "GRUB found nothing to boot", pattern: regexp.MustCompile(`^ *(Entering rescue mode\.\.\.|error: .*you need to load the kernel first|.*Minimal BASH-like line editing is supported)`)},
-		// SeaBIOS repaints its line when the port is slow: "No bootabb", "le device."
-		{kind: failed, reason: "the firmware found nothing to boot", pattern: regexp.MustCompile(`^No boota|able device\.( Retrying in \d+ seconds\.)?$`)},
-		{kind: failed, reason: "the firmware found nothing to boot", pattern: regexp.MustCompile(`No bootable (device|option|medium)|BdsDxe: No bootable|Operating system not found|Missing operating system|UEFI Interactive Shell|Reboot and [Ss]elect proper [Bb]oot device`)},
-		{kind: failed, reason: "the firmware found nothing to boot", prompt: true, late: true, pattern: regexp.MustCompile(`^ *(Shell> |2\.0 Shell>)`)},
-		{kind: up, prompt: true, pattern: regexp.MustCompile(`(^|\s)[Ll]ogin: ?$`)},
-		// Others write into the prompt's line: "web login: [  12.345] random: …".
-		{kind: up, pattern: regexp.MustCompile(`^[\w.-]+ [Ll]ogin:( |$)`)},
-		{kind: up, pattern: regexp.MustCompile(`^Please press Enter to activate this console\.`)},
 	}
 }
 

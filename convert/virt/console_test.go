@@ -84,6 +84,37 @@ func TestConsoleOutcome(t *testing.T) {
 		{"FreeBSD", "login: ", up, ""},
 		{"busybox", "\nPlease press Enter to activate this console. ", up, ""},
 
+		{"prompt in no ASCII", "zürich-1 login: ", up, ""},
+		{"prompt, then cloud-init", "web login: ci-info: no authorized SSH keys\n", up, ""},
+		{"prompt, then systemd", "web login: [  OK  ] Started x.service\n", up, ""},
+		{"login of agetty's own", "web login: root (automatic login)\n", up, ""},
+
+		// What looks like a prompt and is none.
+		{"last login", "Last login: Mon Nov 30 01:00:00 2026 from 192.0.2.1\n", undecided, ""},
+		{"last login, so far", "Last login: ", undecided, ""},
+		{"in the middle", "sshd[1]: failed login: root\n", undecided, ""},
+		{"a message's beginning", "backup login: failed\n", undecided, ""},
+		{"several words", "Enter your name at login: ", undecided, ""},
+		{"a loader's title", "GNU GRUB: web login: ", undecided, ""},
+
+		{"prompt, then emergency mode", "web login: \nYou are in emergency mode. After logging in\n", failed, emerg},
+		{"prompt, then a panic in its line", "web login: [   12.3] Kernel panic - not syncing: x\n", failed, "the kernel panicked"},
+		{"emergency target", "[  OK  ] Reached target \x1b[0;1;39memergency.target\x1b[0m - Emergency Mode.\n", failed, emerg},
+		{"emergency target of older systemd", "[  OK  ] Reached target Emergency Mode.\n", failed, emerg},
+		{"rescue mode", "Welcome to rescue mode! Type \"systemctl default\"\n", failed, emerg},
+		{"maintenance of sysvinit", "Press enter for maintenance\n(or type Control-D to continue): Give root password for maintenance\n", failed, emerg},
+		{"root's fsck", "The root filesystem on /dev/vda1 requires a manual fsck\n", failed, fsckAsks},
+		{"fsck asks", "Inode 12 has illegal blocks.  Clear<y>? ", failed, fsckAsks},
+		{"mountall asks", "The disk drive for /opt is not ready yet or not present.\nContinue to wait, or Press S to skip mounting or M for manual recovery\n", failed, fsckAsks},
+		{"Arch's initramfs", "You are now being dropped into an emergency shell.\n", failed, root},
+		{"dracut's debug shell", "Dropping to debug shell.\n", failed, root},
+		{"Alpine's initramfs", "initramfs emergency recovery shell launched. Type 'exit' to continue boot\n", failed, root},
+		{"SELinux", "systemd[1]: Freezing execution.\n", failed, noInit},
+		{"GRUB legacy", "Error 15: File not found\n", failed, grub},
+		{"GRUB's boot sector", "GRUB Hard Disk Error\n", failed, grub},
+		{"our LILO", "No image is left. Start a rescue system, mount the root file system\n", failed, noLILO},
+		{"Windows", "BOOTMGR is missing\nPress Ctrl+Alt+Del to restart\n", failed, "Windows' loader found nothing to boot"},
+
 		{"panic", "[    1.1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n", failed, "the kernel panicked"},
 		{"panic, no root", "[    1.1] VFS: Unable to mount root fs on unknown-block(0,0)\n", failed, "the kernel found no root file system"},
 		{"initramfs-tools", "Gave up waiting for root file system device.  Common problems:\n", failed, root},
@@ -155,5 +186,24 @@ func TestConsolePieces(t *testing.T) {
 	}
 	if want := "[ 1.5] Kernel panic - not syncing: VFS: no init found."; c.outcome.kind != failed || c.outcome.line != want {
 		t.Errorf("outcome = %+v; want the line %q", c.outcome, want)
+	}
+}
+
+// TestConsolePromptGoesOn: a message that comes in pieces may look like a prompt
+// for a moment, and a prompt that others write after stays one.
+func TestConsolePromptGoesOn(t *testing.T) {
+	t.Parallel()
+	for next, want := range map[string]outcomeKind{
+		"failed\n": undecided, "\n": up, "[   12.3] random: crng init done\n": up, "root (automatic login)\n": up, "fa": undecided,
+	} {
+		c := newConsole(nil)
+		c.feed([]byte("backup login: "))
+		if c.outcome.kind != up {
+			t.Fatalf("outcome of the prompt = %+v", c.outcome)
+		}
+		c.feed([]byte(next))
+		if c.outcome.kind != want {
+			t.Errorf("then %q: outcome = %+v; want %d", next, c.outcome, want)
+		}
 	}
 }

@@ -68,15 +68,24 @@ func startDaemons(t *testing.T) (c *Conn, err error) {
 // writes64 is code that writes 64 sectors, one by one, over the second sector
 // of the first disk: more than any boot loader does.
 func writes64() []byte {
+	return append([]byte{0xbd, 0x40, 0x00}, append(writeSector(), // mov bp, 64
+		0x4d,       // dec bp
+		0x75, 0xef, // jnz next
+	)...)
+}
+
+// writesOn is code that does so without an end.
+func writesOn() []byte {
+	return append(writeSector(), 0xeb, 0xf0) // jmp next
+}
+
+func writeSector() []byte {
 	return []byte{
-		0xbd, 0x40, 0x00, //       mov bp, 64
 		0xb8, 0x01, 0x03, // next: mov ax, 0301h     write one sector
 		0xb9, 0x02, 0x00, //       mov cx, 2         cylinder 0, sector 2
 		0xba, 0x80, 0x00, //       mov dx, 80h       head 0, first disk
 		0xbb, 0x00, 0x7c, //       mov bx, 7C00h
 		0xcd, 0x13, //             int 13h
-		0x4d,       //             dec bp
-		0x75, 0xef, //             jnz next
 	}
 }
 
@@ -149,7 +158,7 @@ func proofXML(name, run, overlay string) string {
 // them.
 func (g guest) request(t *testing.T) ProofRequest {
 	t.Helper()
-	return ProofRequest{XML: g.xml, Timeout: 5 * time.Minute, Quiet: 20 * time.Second, Shutdown: 300 * time.Millisecond, Line: func(s string) { t.Log(s) }}
+	return ProofRequest{XML: g.xml, Expect: LoginPrompt, For: 5 * time.Minute, Stay: 300 * time.Millisecond, Shutdown: 300 * time.Millisecond, Line: func(s string) { t.Log(s) }}
 }
 
 // gone checks that nothing is left of the guest in libvirt and no QEMU has its

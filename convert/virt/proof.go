@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"libvirt.org/go/libvirt"
@@ -17,10 +18,12 @@ type ProofKind string
 
 // The kinds of proof.
 const (
-	// LoginPrompt: the serial console asked for a login.
+	// LoginPrompt: a getty asked for a login on the serial console, and the
+	// guest went on running.
 	LoginPrompt ProofKind = "login-prompt"
-	// Activity: the serial console stayed silent, and the guest wrote to its
-	// disks as no boot loader does.
+	// Activity: no login prompt, and the guest was at work on its disks from
+	// beginning to end, as no boot loader is. It may wait in emergency mode all
+	// the same: this proof is for guests that show nothing better.
 	Activity ProofKind = "activity"
 )
 
@@ -30,12 +33,15 @@ type ProofRequest struct {
 	// has, all links down, and every disk that it may write to a qcow2
 	// overlay. Prove refuses any other.
 	XML string
-	// Timeout for the login prompt; 0 for three minutes, ten under qemu
-	// without kvm.
-	Timeout time.Duration
-	// Quiet is how long the console must be silent before activity counts;
-	// 0 for half of Timeout.
-	Quiet time.Duration
+	// Expect is what is enough: [LoginPrompt] takes nothing less, [Activity]
+	// takes a login prompt, too.
+	Expect ProofKind
+	// For is how long the login prompt may take, and how long a guest is watched
+	// that shows none. It must be longer than any init waits before it gives up.
+	For time.Duration
+	// Stay is how long a guest must go on after its login prompt; 0 for five
+	// seconds.
+	Stay time.Duration
 	// Shutdown is how long the guest may take to shut down before it is
 	// destroyed; 0 for five seconds. Nothing of it is kept in either case.
 	Shutdown time.Duration
@@ -71,12 +77,11 @@ func (e *ProofError) Error() string {
 	return msg + "; " + quote(e.Console[max(0, len(e.Console)-lines):])
 }
 
-// How often a proof looks at its guest, and what it takes for activity. A
-// boot loader only reads; GRUB's environment block is one write or two.
+// How often a proof looks at its guest.
 const (
-	pollEvery   = 200 * time.Millisecond
-	settle      = time.Second // between a failure's line and the end, for what it says next
-	leastWrites = 8           // requests
+	pollEvery  = 200 * time.Millisecond
+	countEvery = time.Second
+	settle     = time.Second // between a failure's line and the end, for what it says next
 )
 
 // Prove starts a transient domain and watches it boot. Nothing is left of the
@@ -93,7 +98,9 @@ func (c *Conn) Prove(ctx context.Context, p ProofRequest) (proof Proof, err erro
 	if err := c.unknown(ctx, want); err != nil {
 		return Proof{}, err
 	}
-	p = p.withDefaults(want.Type)
+	if p, err = p.withDefaults(); err != nil {
+		return Proof{}, fmt.Errorf("boot proof of %s: %w", want.Name, err)
+	}
 	// Paused, so that its console is open before it writes there: QEMU drops
 	// what nobody listens to.
 	dom, err := c.lv.DomainCreateXML(p.XML, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY|libvirt.DOMAIN_START_VALIDATE)
@@ -121,15 +128,16 @@ func (c *Conn) Prove(ctx context.Context, p ProofRequest) (proof Proof, err erro
 	return proof, err
 }
 
-func (p ProofRequest) withDefaults(virtType string) ProofRequest {
-	timeout := 10 * time.Minute
-	if virtType == "kvm" {
-		timeout = 3 * time.Minute
+func (p ProofRequest) withDefaults() (ProofRequest, error) {
+	if p.Expect != LoginPrompt && p.Expect != Activity {
+		return p, fmt.Errorf("expects %q: want %s or %s", p.Expect, LoginPrompt, Activity)
 	}
-	p.Timeout = cmp.Or(p.Timeout, timeout)
-	p.Quiet = cmp.Or(p.Quiet, p.Timeout/2)
+	if p.For <= 0 {
+		return p, fmt.Errorf("is to take %v: want more", p.For)
+	}
+	p.Stay = cmp.Or(p.Stay, 5*time.Second)
 	p.Shutdown = cmp.Or(p.Shutdown, 5*time.Second)
-	return p
+	return p, nil
 }
 
 // overlayFormat is that of every disk that a proof may write to.
@@ -261,57 +269,51 @@ func (w *watch) drain() {
 		n, err := w.serial.Read(buf)
 		w.console.feed(buf[:n])
 		if err != nil {
-			return // no more for now, or the guest has ended: ended tells
+			return // no more for now, or the guest has ended: state tells
 		}
 	}
 }
 
-// ended says whether the guest is no longer there.
-func (w *watch) ended() (bool, error) {
-	state, _, err := w.dom.GetState()
+// state asks libvirt how the guest is.
+func (w *watch) state() (state, error) {
+	s, _, err := w.dom.GetState()
 	switch {
 	case is(err, libvirt.ERR_NO_DOMAIN):
-		return true, nil
+		return gone, nil
 	case err != nil:
-		return false, explain("state of "+w.name, err)
+		return gone, explain("state of "+w.name, err)
 	}
-	return state == libvirt.DOMAIN_SHUTOFF || state == libvirt.DOMAIN_CRASHED, nil
+	switch s {
+	case libvirt.DOMAIN_SHUTOFF, libvirt.DOMAIN_SHUTDOWN, libvirt.DOMAIN_CRASHED:
+		return gone, nil
+	case libvirt.DOMAIN_PAUSED, libvirt.DOMAIN_PMSUSPENDED:
+		return stopped, nil
+	case libvirt.DOMAIN_RUNNING, libvirt.DOMAIN_BLOCKED, libvirt.DOMAIN_NOSTATE:
+	}
+	return running, nil
 }
 
 // boot watches until something is certain.
 func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
-	start := time.Now()
-	var seen int64
-	spoke := start // when the console last said something
+	c := course{want: p, start: time.Now()}
+	counted := c.start
 	for {
-		ended, err := w.ended()
+		state, err := w.state()
 		if err != nil {
 			return Proof{}, err
 		}
 		w.drain()
 		now := time.Now()
-		if w.console.seen != seen {
-			seen, spoke = w.console.seen, now
-		}
-		switch o := w.console.outcome; {
-		case o.kind == up:
-			return w.proof(LoginPrompt, o.line, start), nil
-		case o.kind == failed:
-			w.listen(ctx, settle)
-			return Proof{}, w.failure(o.reason, w.console.outcome.line, start)
-		case ended:
-			return Proof{}, w.failure("it powered off, or reset and was not let start again", "", start)
-		case now.Sub(spoke) >= p.Quiet:
-			evidence, err := w.activity()
+		if over := now.Sub(c.start) >= p.For; p.Expect == Activity && state == running && (over || now.Sub(counted) >= countEvery) {
+			n, err := w.counts()
 			if err != nil {
 				return Proof{}, err
 			}
-			if evidence != "" {
-				return w.proof(Activity, evidence, start), nil
-			}
+			counted = now
+			c.count(now, n)
 		}
-		if now.Sub(start) >= p.Timeout {
-			return Proof{}, w.failure("no login prompt, and no sign that it mounted its disks,", "", start)
+		if e, certain := c.judge(sight{now, state, w.console.outcome, strings.Join(w.console.last(1), "")}); certain {
+			return w.end(ctx, e, &c, now)
 		}
 		if err := pause(ctx); err != nil {
 			return Proof{}, fmt.Errorf("boot proof of %s: %w", w.name, err)
@@ -319,18 +321,26 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 	}
 }
 
-func (w *watch) proof(kind ProofKind, evidence string, start time.Time) Proof {
-	return Proof{Kind: kind, Evidence: evidence, Duration: time.Since(start), Console: w.console.last(maxTail)}
-}
-
-func (w *watch) failure(reason, line string, start time.Time) error {
-	return &ProofError{Domain: w.name, Reason: reason, Line: line, Console: w.console.last(maxTail), After: time.Since(start)}
+// end makes a proof, or the error, of what a boot came to.
+func (w *watch) end(ctx context.Context, e end, c *course, now time.Time) (Proof, error) {
+	after := now.Sub(c.start)
+	if e.kind == LoginPrompt {
+		after = c.prompted.Sub(c.start)
+	}
+	if e.kind != "" {
+		return Proof{Kind: e.kind, Evidence: e.evidence, Duration: after, Console: w.console.last(maxTail)}, nil
+	}
+	if e.tellsMoreLater {
+		w.listen(ctx, settle)
+		e.line = w.console.outcome.line
+	}
+	return Proof{}, &ProofError{Domain: w.name, Reason: e.reason, Line: e.line, Console: w.console.last(maxTail), After: after}
 }
 
 // listen reads on for a while.
 func (w *watch) listen(ctx context.Context, d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		if ended, err := w.ended(); ended || err != nil || pause(ctx) != nil {
+		if s, err := w.state(); s == gone || err != nil || pause(ctx) != nil {
 			break
 		}
 		w.drain()
@@ -338,26 +348,29 @@ func (w *watch) listen(ctx context.Context, d time.Duration) {
 	w.drain()
 }
 
-// activity says what the guest has done with its disks and CPUs, "" if it
-// may still be in its boot loader.
-func (w *watch) activity() (string, error) {
-	var read, written, writes int64
+// counts asks libvirt what the guest has done with its disks and CPUs. A guest
+// that ends meanwhile has done nothing.
+func (w *watch) counts() (counts, error) {
+	var n counts
 	for _, d := range w.disks {
 		s, err := w.dom.BlockStats(d)
-		if err != nil {
-			return "", explain("activity of "+w.name, err)
+		switch {
+		case is(err, libvirt.ERR_NO_DOMAIN) || is(err, libvirt.ERR_OPERATION_INVALID):
+			return counts{}, nil
+		case err != nil:
+			return counts{}, explain("activity of "+w.name, err)
 		}
-		read, written, writes = read+s.RdBytes, written+s.WrBytes, writes+s.WrReq
-	}
-	if writes < leastWrites {
-		return "", nil
+		n.read, n.written, n.writes = n.read+s.RdBytes, n.written+s.WrBytes, n.writes+s.WrReq
 	}
 	info, err := w.dom.GetInfo()
-	if err != nil {
-		return "", explain("activity of "+w.name, err)
+	switch {
+	case is(err, libvirt.ERR_NO_DOMAIN):
+		return counts{}, nil
+	case err != nil:
+		return counts{}, explain("activity of "+w.name, err)
 	}
-	cpu := time.Duration(info.CpuTime) //nolint:gosec // nanoseconds of one boot
-	return fmt.Sprintf("silent serial console; read %d KiB, wrote %d KiB in %d requests, used %v of CPU", read>>10, written>>10, writes, cpu.Round(time.Second/10)), nil
+	n.cpu = time.Duration(info.CpuTime) //nolint:gosec // nanoseconds of one boot
+	return n, nil
 }
 
 // shutdown lets the guest shut down by itself, for a while.

@@ -49,8 +49,19 @@ func (b *builder) initrds() {
 		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" with an addition", o.Reason)
 	}
 	if len(b.g.Initrds) == 0 {
-		b.concern(ConcernInitrd, ledger.Warning, "", "no kernel of the guest has an initrd", "its kernel must have virtio and, for LVM, device-mapper built in; the boot proof shows whether it starts")
+		b.noInitrd()
 	}
+}
+
+// noInitrd tells what it means that there is none: no kernel finds a root on LVM
+// by itself.
+func (b *builder) noInitrd() {
+	const evidence = "no kernel of the guest has an initrd"
+	if b.lvm() {
+		b.concern(ConcernInitrd, ledger.Blocker, "", evidence+", and without one Linux finds no root on LVM", "make one in the guest, or migrate the disk as it is with --layout keep")
+		return
+	}
+	b.concern(ConcernInitrd, ledger.Warning, "", evidence, "its kernel must have virtio built in; the boot proof shows whether it starts")
 }
 
 // byUse lists the initrds, first those of kernels that the loader starts, then

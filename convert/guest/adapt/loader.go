@@ -338,11 +338,15 @@ func (b *builder) defaultKernel(names imageNames, first choice) {
 // withoutInitrd tells of kernels that have no initrd while others have: a
 // packaged one that takes their place needs its initrd= in lilo.conf.
 func (b *builder) withoutInitrd(images []choice) {
-	for _, im := range images {
+	for i, im := range images {
 		if im.initrd || len(b.g.Initrds) == 0 {
 			continue
 		}
-		b.concern(ConcernInitrd, ledger.Warning, im.kernel, "the kernel that "+im.label+" boots has no initrd, while others of the guest have one",
+		severity := ledger.Warning
+		if i == 0 && b.lvm() { // it boots by default, and can't
+			severity = ledger.Blocker
+		}
+		b.concern(ConcernInitrd, severity, im.kernel, "the kernel that "+im.label+" boots has no initrd, while others of the guest have one",
 			"without one Linux finds no root on LVM: make one in the guest; else, once a kernel with an initrd takes its place, give "+im.label+" an initrd= in "+liloConf+" and run lilo")
 	}
 }

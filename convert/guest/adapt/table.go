@@ -83,24 +83,32 @@ func (b *builder) tables() {
 		if len(f) > 2 && f[2] == "swap" {
 			mount = "swap"
 		}
-		return b.judge("fstab", unquoted(f[0]), mount)
+		f = append(f, "", "") // kind and options may be left out
+		return b.judge(tableLine{"fstab", unquoted(f[0]), mount, f[2], f[3]})
 	})
 	b.change("/etc/fstab", text, "file systems have other names in the new layout")
 	if crypttab, ok := b.c.Files["/etc/crypttab"]; ok {
-		text = rewrite(crypttab.Text, 1, func(f []string) verdict { return b.judge("crypttab", unquoted(f[1]), "") })
+		text = rewrite(crypttab.Text, 1, func(f []string) verdict { return b.judge(tableLine{table: "crypttab", spec: unquoted(f[1])}) })
 		b.change("/etc/crypttab", text, "volumes have other names in the new layout")
 	}
 }
 
-// judge decides about a spec. mount is where its file system is mounted,
-// "swap", or "" where that isn't known.
-func (b *builder) judge(table, spec, mount string) verdict {
+// tableLine is what a line of a table, or a unit, says of a file system.
+type tableLine struct {
+	table, spec   string
+	mount         string // where it is mounted, "swap", or "" where that isn't known
+	kind, options string // of fstab
+}
+
+// judge decides about a line's spec.
+func (b *builder) judge(l tableLine) verdict {
+	spec, mount := l.spec, l.mount
 	m, vanishes := b.places.find(spec)
 	unstable := guest.UnstableName(spec) != ""
 	if m == nil && unstable && mount == "/" {
 		m, vanishes = b.rootMove(), true
 	}
-	property := fmt.Sprintf("guest.%s[%s]", table, mount)
+	property := fmt.Sprintf("guest.%s[%s]", l.table, mount)
 	switch {
 	case m != nil && m.To == "" && m.Reason != "":
 		b.entry(property, spec, "", m.Reason)
@@ -110,28 +118,36 @@ func (b *builder) judge(table, spec, mount string) verdict {
 		b.entry(property, spec, name, "names of disks differ on another bus")
 		return verdict{spec: name}
 	case m == nil && (unstable || vanishes):
-		b.unknownSpec(table, spec, mount)
+		b.unknownSpec(l)
 		return verdict{}
 	case m == nil || !vanishes:
 		return verdict{}
 	}
 	name := b.places.stable(m)
 	if name == "" {
-		b.unknownSpec(table, spec, mount)
+		b.unknownSpec(l)
 		return verdict{}
 	}
 	b.entry(property, spec, name, "the old name means nothing in the new layout")
 	return verdict{spec: name}
 }
 
-// unknownSpec tells that a line will not find its file system.
-func (b *builder) unknownSpec(table, spec, mount string) {
-	severity := ledger.Warning
-	if slices.Contains([]string{"/", "/boot", "/usr", "/var"}, mount) {
+// unknownSpec tells that a line will not find its file system. One that the
+// guest doesn't come up without is a blocker, one that nothing mounts at boot
+// hardly matters.
+func (b *builder) unknownSpec(l tableLine) {
+	severity, advice := ledger.Warning, "name it by its UUID in the guest (blkid shows it)"
+	switch has := strings.Split(l.options, ","); {
+	case slices.Contains(has, "noauto"):
+		severity = ledger.Note
+	case slices.Contains(has, "nofail"):
+	case slices.Contains([]string{"/", "/boot", "/usr", "/var"}, l.mount), l.table == "fstab" && guest.Required(l.kind, l.options):
 		severity = ledger.Blocker
+		fallthrough
+	default:
+		advice += ", or give the line the option nofail if it may be absent"
 	}
-	b.concern(ConcernTable, severity, mount, fmt.Sprintf("/etc/%s names %s, and which file system that is isn't certain", table, spec),
-		"name it by its UUID in the guest (blkid shows it), or give the line the option nofail if it may be absent")
+	b.concern(ConcernTable, severity, l.mount, fmt.Sprintf("/etc/%s names %s, and which file system that is isn't certain", l.table, l.spec), advice)
 }
 
 // mounts lists the file systems that the tree is put together of, the root

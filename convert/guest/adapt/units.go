@@ -41,7 +41,7 @@ func (b *builder) mountUnit(file, mount, spec string) string {
 			"disable it in the guest before the migration (systemctl disable "+path.Base(file)+"), or the guest waits for it 90 s at each start and may stop there")
 		return ""
 	}
-	v := b.judge(strings.TrimPrefix(file, "/etc/"), spec, mount)
+	v := b.judge(tableLine{table: strings.TrimPrefix(file, "/etc/"), spec: spec, mount: mount})
 	if uuid, ok := strings.CutPrefix(v.spec, "UUID="); ok {
 		return "/dev/disk/by-uuid/" + uuid // older systemd waits for no device by a tag
 	}

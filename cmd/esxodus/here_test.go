@@ -1,0 +1,105 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"esxodus/fixtures/esxi"
+)
+
+// TestOtherMachine: which libvirt URIs lead to this machine. 192.0.2.1 is an
+// address of documentation (RFC 5737), and .invalid names nothing (RFC 2606).
+func TestOtherMachine(t *testing.T) {
+	t.Parallel()
+	own, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uri, want := range map[string]string{
+		"": "", "qemu:///system": "", "qemu:///session": "", "test:///default": "", "test:///path/to.xml": "",
+		"qemu+unix:///system?socket=/run/libvirt/libvirt-sock": "", "qemu+ssh:///system": "",
+		"qemu+ssh://root@localhost/system": "", "qemu+tcp://127.0.0.1:16509/system": "", "qemu+tls://[::1]/system": "", "qemu://" + own + "/system": "",
+		"qemu+ssh://other.invalid/system": "other.invalid", "qemu+ssh://root@192.0.2.1:2222/system": "192.0.2.1", "qemu+tcp://192.0.2.1/system": "192.0.2.1",
+		"qemu+tls://other.invalid/system": "other.invalid", "qemu://other.invalid/system": "other.invalid", "qemu+libssh2://other.invalid/system": "other.invalid",
+		"qemu+tcp://[2001:db8::1]/system": "2001:db8::1", "test+tcp://other.invalid/default": "other.invalid",
+		"other": "an alias", "qemu+ext:///system?command=/bin/x": "a command", "qemu+ssh://%zz/system": "not a URI",
+	} {
+		got, err := otherMachine(t.Context(), uri)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want && (want == "" || !strings.Contains(got, want)) {
+			t.Errorf("otherMachine(%q) = %q; want %q", uri, got, want)
+		}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		ip, _, err := net.ParseCIDR(a.String())
+		if err != nil || ip.IsLinkLocalUnicast() {
+			continue
+		}
+		uri := "qemu+ssh://" + net.JoinHostPort(ip.String(), "22") + "/system"
+		if got, err := otherMachine(t.Context(), uri); got != "" || err != nil {
+			t.Errorf("otherMachine(%q) = %q, %v; want this machine", uri, got, err)
+		}
+	}
+}
+
+// TestLibvirtElsewhere: whatever would make the volumes here and the domain there
+// is refused before anything is asked, and a run of old can still be rolled back.
+func TestLibvirtElsewhere(t *testing.T) {
+	t.Parallel()
+	const uri = "qemu+ssh://other.invalid/system"
+	l := newLab(t, esxi.Options{})
+	refused := func(code int, args ...string) {
+		t.Helper()
+		r := l.run(code, args...)
+		for _, want := range []string{uri + " is the libvirt of other.invalid, another machine", "run esxodus on other.invalid itself"} {
+			if !strings.Contains(unwrapped(r.err), want) {
+				t.Errorf("%q: stderr does not contain %q:\n%s", args, want, tail(r.err))
+			}
+		}
+		if r.out != "" {
+			t.Errorf("%q: stdout = %q, want none", args, r.out)
+		}
+		l.noDisks()
+	}
+	refused(exitUsage, l.convert("--libvirt", uri)...)
+	refused(exitUsage, l.plan("--libvirt", uri)...)
+
+	l.run(exitDone, l.plan(l.vm, "--no-proof", "-o", "plan.yaml")...)
+	file := filepath.Join(l.dir, "plan.yaml")
+	l.edit(file, "libvirt: qemu:///system", "libvirt: "+uri)
+	refused(exitUsage, l.batch()...)
+
+	l.edit(file, "libvirt: "+uri, "libvirt: qemu:///system")
+	l.host.Faults().Slow(64 << 10)
+	p := l.start(l.batch()...)
+	p.until("the copy", func() bool { return slices.Contains(l.events(), "begin copy") })
+	p.kill()
+	l.host.Faults().Clear()
+	l.edit(l.journal(), `"libvirt":"qemu:///system"`, `"libvirt":"`+uri+`"`)
+	r := l.run(exitStopped, l.again("resume")...)
+	if !strings.Contains(unwrapped(r.err), "is the libvirt of other.invalid, another machine") || !strings.Contains(r.err, "esxodus rollback "+l.vm) {
+		t.Errorf("resume: stderr\n%s\nwant it refused, with the way back", tail(r.err))
+	}
+	l.run(exitDone, l.again("rollback")...)
+	l.noDisks()
+}
+
+// edit replaces a text in a file.
+func (l *lab) edit(file, old, text string) {
+	l.t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(b), old) {
+		l.t.Fatalf("%s: no %q (%v)", file, old, err)
+	}
+	l.check(os.WriteFile(file, []byte(strings.Replace(string(b), old, text, 1)), 0o600))
+}

@@ -1,0 +1,37 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"esxodus/convert"
+)
+
+// TestUnseen: "ready" is not printed beside a proof that wasn't had.
+func TestUnseen(t *testing.T) {
+	t.Parallel()
+	const proof = "activity only, no login prompt, after 7m0s: silent serial console"
+	var out strings.Builder
+	s := convert.State{Name: "web", Phase: convert.PhaseUnseen, Done: 9, Steps: 9, Seen: convert.SawActivity, Proof: proof}
+	if err := States(&out, []convert.State{s}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, did := range []convert.Did{convert.DidConvert, convert.DidResume, convert.DidPass} {
+		r := convert.Result{Name: "web", Did: did, Phase: s.Phase, Proof: proof, Advice: s.Seeing()}
+		if err := Results(&out, []convert.Result{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := out.String()
+	for _, want := range []string{
+		"web: converted, not seen to boot, 9 of 9 steps", "  proof: " + proof[:30], "  next: see it come up before you accept it",
+		"web: converted, not seen to boot\n", "web: resumed, converted, not seen to boot\n", "web: was done already, converted, not seen to boot\n", "  do: see it come up",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, ": ready") || strings.Contains(got, ", ready") {
+		t.Errorf("ready stands in\n%s", got)
+	}
+}

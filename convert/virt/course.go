@@ -1,0 +1,110 @@
+package virt
+
+import (
+	"fmt"
+	"time"
+)
+
+// course decides what a boot came to, from what was seen of it. It has no clock
+// and asks nothing of libvirt.
+type course struct {
+	want     ProofRequest
+	start    time.Time
+	prompted time.Time // when the login prompt was seen; zero before
+	prompt   string    // its line
+	counts   counts
+	wrote    time.Time // when the guest last wrote to its disks; zero for never
+}
+
+// counts is what a guest has done so far.
+type counts struct {
+	read, written, writes int64 // bytes, bytes, requests
+	cpu                   time.Duration
+}
+
+// sight is one look at a guest.
+type sight struct {
+	now     time.Time
+	state   state
+	console outcome
+	said    string // its console's last line
+}
+
+// state is what libvirt says of a guest.
+type state int
+
+const (
+	running state = iota
+	gone          // it powered off, or reset
+	stopped       // it is there, and its processors aren't running
+)
+
+// end is what a boot came to: a proof of a kind, or the reason why it is none.
+type end struct {
+	kind           ProofKind
+	evidence       string
+	reason, line   string
+	tellsMoreLater bool // the console may say more about the reason
+}
+
+// stands is how long a getty's prompt stands before others may write into its
+// line whatever they like: what only looks like one goes on at once.
+const stands = time.Second
+
+// count takes in what the guest has done by now.
+func (c *course) count(now time.Time, n counts) {
+	if n.writes > c.counts.writes {
+		c.wrote = now
+	}
+	c.counts = n
+}
+
+// judge says what the boot came to, if that is certain by now.
+func (c *course) judge(s sight) (end, bool) {
+	switch {
+	case s.console.kind == up && c.prompted.IsZero():
+		c.prompted, c.prompt = s.now, s.console.line
+	case s.console.kind == undecided && s.now.Sub(c.prompted) < stands: // its line went on: it was none
+		c.prompted = time.Time{}
+	}
+	prompted := !c.prompted.IsZero()
+	switch {
+	case s.console.kind == failed:
+		return end{reason: s.console.reason, line: s.console.line, tellsMoreLater: true}, true
+	case s.state == gone && prompted:
+		return end{reason: "it powered off, or reset, right after its login prompt,", line: c.prompt}, true
+	case s.state == gone:
+		return end{reason: "it powered off, or reset and was not let start again"}, true
+	case s.state == stopped:
+		return end{reason: "it was stopped, as by an error of its disks,"}, true
+	case prompted && s.now.Sub(c.prompted) >= c.want.Stay:
+		return end{kind: LoginPrompt, evidence: c.prompt}, true
+	case prompted || s.now.Sub(c.start) < c.want.For:
+		return end{}, false
+	case c.want.Expect == Activity:
+		return c.activity(s), true
+	}
+	return end{reason: "no login prompt on its serial console,"}, true
+}
+
+// leastWrites is what it takes for activity, in requests: a boot loader only
+// reads, and GRUB's environment block is one write or two.
+const leastWrites = 8
+
+// activity judges a guest that was watched to the end and showed no login prompt.
+// One that waits in emergency mode has written before; one that runs still does.
+func (c *course) activity(s sight) end {
+	last, all := c.wrote.Sub(c.start).Round(time.Second/10), s.now.Sub(c.start).Round(time.Second/10)
+	switch {
+	case c.counts.writes < leastWrites:
+		return end{reason: "no login prompt, and no sign that it mounted its disks,"}
+	case last < all/2:
+		return end{reason: fmt.Sprintf("no login prompt, and it last wrote to its disks after %v,", last)}
+	}
+	console := "silent serial console"
+	if s.said != "" {
+		console = fmt.Sprintf("no login prompt on its serial console, whose last line is %q", s.said)
+	}
+	return end{kind: Activity, evidence: fmt.Sprintf("%s; read %d KiB, wrote %d KiB in %d requests, the last after %v; used %v of CPU",
+		console, c.counts.read>>10, c.counts.written>>10, c.counts.writes, last, c.counts.cpu.Round(time.Second/10))}
+}

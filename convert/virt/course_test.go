@@ -1,0 +1,65 @@
+package virt
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCourse has boots of every kind, by what is seen of them and when. No clock
+// runs.
+func TestCourse(t *testing.T) {
+	t.Parallel()
+	const min = time.Minute
+	prompt := outcome{kind: up, line: "web login:"}
+	emergencyMode := outcome{kind: failed, reason: emergency, line: "You are in emergency mode"}
+	type at struct {
+		after   time.Duration
+		state   state
+		console outcome
+		writes  int64
+		said    string
+	}
+	tests := []struct {
+		name   string
+		expect ProofKind
+		seen   []at
+		want   string // "login-prompt: evidence", "failed: reason", "" undecided
+		still  int    // sights that decide nothing, before the one that does
+	}{
+		{"prompt", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 4*time.Second, console: prompt}, {after: min + 5*time.Second, console: prompt}}, "login-prompt: web login:", 2},
+		{"prompt at the last moment", LoginPrompt, []at{{after: 7*min - 1, console: prompt}, {after: 7*min + 1, console: prompt}, {after: 7*min + 5*time.Second, console: prompt}}, "login-prompt: web login:", 2},
+		{"prompt, then others write into its line", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 2*time.Second}, {after: min + 5*time.Second}}, "login-prompt: web login:", 2},
+		{"no prompt, its line went on at once", LoginPrompt, []at{{after: min, console: prompt}, {after: min + time.Second/5}, {after: 2 * min}, {after: 7 * min}}, "failed: no login prompt on its serial console,", 3},
+		{"prompt, then emergency mode", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 4*time.Second, console: emergencyMode}}, "failed: " + emergency, 1},
+		{"prompt, then a reset", LoginPrompt, []at{{after: min, console: prompt}, {after: min + time.Second, console: prompt, state: gone}}, "failed: it powered off, or reset, right after its login prompt,", 1},
+		{"reset", Activity, []at{{after: min, writes: 100, state: gone}}, "failed: it powered off, or reset and was not let start again", 0},
+		{"paused by an error", Activity, []at{{after: min, writes: 100, state: stopped}}, "failed: it was stopped, as by an error of its disks,", 0},
+		// Case P1: 133 requests, and then it waits.
+		{"hangs, and a login is known", LoginPrompt, []at{{after: min, writes: 133}, {after: 7*min - 1, writes: 133}, {after: 7 * min, writes: 133}}, "failed: no login prompt on its serial console,", 2},
+		{"writes on, and a login is known", LoginPrompt, []at{{after: min, writes: 133}, {after: 7 * min, writes: 999}}, "failed: no login prompt on its serial console,", 1},
+		{"hangs, and no login is known", Activity, []at{{after: 90 * time.Second, writes: 133}, {after: 3 * min, writes: 133}, {after: 7 * min, writes: 133}}, "failed: no login prompt, and it last wrote to its disks after 1m30s,", 2},
+		{"at work", Activity, []at{{after: min, writes: 133}, {after: 5 * min, writes: 140}, {after: 7*min - 1, writes: 140}, {after: 7 * min, writes: 140}}, "activity: silent serial console; read 0 KiB, wrote 0 KiB in 140 requests, the last after 5m0s; used 0s of CPU", 3},
+		{"at work, with kernel messages", Activity, []at{{after: 7 * min, writes: 140, said: "A start job is running"}}, "activity: no login prompt on its serial console, whose last line is \"A start job is running\"; read 0 KiB, wrote 0 KiB in 140 requests, the last after 7m0s; used 0s of CPU", 0},
+		{"a boot loader's writes", Activity, []at{{after: 7 * min, writes: leastWrites - 1}}, "failed: no login prompt, and no sign that it mounted its disks,", 0},
+		{"prompt where none is known", Activity, []at{{after: min, console: prompt}, {after: 2 * min, console: prompt}}, "login-prompt: web login:", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Unix(1e9, 0)
+			c := course{want: ProofRequest{Expect: tt.expect, For: 7 * min, Stay: 5 * time.Second}, start: start}
+			for i, s := range tt.seen {
+				c.count(start.Add(s.after), counts{writes: s.writes})
+				e, certain := c.judge(sight{start.Add(s.after), s.state, s.console, s.said})
+				got := strings.TrimPrefix(string(e.kind)+": "+e.evidence, ": ")
+				if e.kind == "" {
+					got = "failed: " + e.reason
+				}
+				if certain != (i == tt.still) || certain && got != tt.want {
+					t.Fatalf("after %v: %q, certain %v; want %q at sight %d", s.after, got, certain, tt.want, tt.still)
+				}
+			}
+		})
+	}
+}
