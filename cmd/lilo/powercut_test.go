@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"esxodus/convert/lilo"
+	"esxodus/fixtures"
 )
 
 // TestPowerCut has the real command install a second map over a first one in a
