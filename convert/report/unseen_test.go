@@ -13,7 +13,7 @@ func TestUnseen(t *testing.T) {
 	const proof = "activity only, no login prompt, after 7m0s: silent serial console"
 	var out strings.Builder
 	s := convert.State{Name: "web", Phase: convert.PhaseUnseen, Done: 9, Steps: 9, Seen: convert.SawActivity, Proof: proof}
-	if err := States(&out, []convert.State{s}, nil); err != nil {
+	if err := States(&out, []convert.State{s}, func(s string) string { return s }); err != nil {
 		t.Fatal(err)
 	}
 	for _, did := range []convert.Did{convert.DidConvert, convert.DidResume, convert.DidPass} {
