@@ -39,10 +39,10 @@ type Runner interface {
 }
 
 // Tool runs programs: without a shell, in the C locale, with nothing on
-// stdin. Secrets must not be in argv, which is logged and shown in errors.
+// stdin, and with no more of the environment than they need. Secrets must not be in argv, which is logged and shown in errors.
 type Tool struct {
 	Log *slog.Logger // argv at level debug; nil for none
-	Env []string     // NAME=value, added to this process's environment
+	Env []string     // NAME=value, added to what a program gets of this process's environment
 }
 
 // ExitError is a program's failure.
@@ -93,7 +93,7 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	stdout, stderr := buffer{max: maxStdout}, buffer{max: maxStderr, tail: true}
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
 	// LVM complains on stderr of each descriptor that our parent left open.
-	cmd.Env = append(append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"), t.Env...)
+	cmd.Env = append(append(environ(os.Environ(), argv), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"), t.Env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A group of its own: Ctrl-C in the terminal is for us to act on, and
 	// must not end an lvcreate halfway.
