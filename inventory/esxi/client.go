@@ -108,7 +108,7 @@ func (c *Client) connect() error {
 		// Another address has another certificate, and no business here.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.soap.Client = http.Client{Transport: bounded{t}, Jar: jar, CheckRedirect: c.http.CheckRedirect}
+	c.soap.Client = http.Client{Transport: bounded{t, func() time.Duration { return callStalls * c.cfg.Stall }}, Jar: jar, CheckRedirect: c.http.CheckRedirect}
 	return nil
 }
 
