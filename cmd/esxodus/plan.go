@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/report"
 	"esxodus/network"
+	"esxodus/redact"
 
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
@@ -94,6 +95,9 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	o := convert.Options{
 		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
 		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
+	}
+	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
+		return o, usagef("--libvirt %s: a password doesn't belong into the address: libvirt takes it from its auth.conf, or use SSH keys", redact.Text(o.Libvirt))
 	}
 	if o.Storage == "" {
 		return o, &exitError{

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/redact"
+
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
@@ -18,6 +20,21 @@ type terminal struct {
 	out    io.Writer
 	err    io.Writer
 	getenv func(string) string
+	// secrets are the passwords in the addresses that we were given.
+	secrets []string
+}
+
+// log is err for texts that may hold an address: without its password.
+func (t terminal) log() io.Writer { return redact.Writer(t.err, t.secrets...) }
+
+// secretsOf finds the passwords in the arguments, and in the environment's
+// addresses.
+func secretsOf(args []string, getenv func(string) string) []string {
+	addresses := slices.Clone(args)
+	for _, name := range []string{"GOVC_URL", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+		addresses = append(addresses, getenv(name))
+	}
+	return redact.Known(addresses...)
 }
 
 // interactive reports whether a person can answer.
@@ -87,6 +104,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 // run carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
+	t.secrets = secretsOf(args, t.getenv)
 	app := newApp(t)
 	for _, c := range app.Commands {
 		c.OnUsageError = usageError
@@ -94,7 +112,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	}
 	err := app.RunContext(ctx, permute(app, args))
 	if err != nil {
-		complain(t.err, err)
+		complain(t.log(), err)
 	}
 	return exitCode(err)
 }

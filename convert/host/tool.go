@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"esxodus/redact"
 )
 
 // Limits of what is kept of a program's output, in bytes.
@@ -171,7 +173,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 }
 
 // printable joins the lines of a program's last words into one, without
-// anything that could act on a terminal.
+// anything that could act on a terminal, and without passwords of addresses.
 func printable(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	var lines []string
@@ -186,5 +188,5 @@ func printable(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines, "; ")
+	return redact.Text(strings.Join(lines, "; ")) // of a proxy, say
 }

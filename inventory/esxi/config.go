@@ -114,7 +114,7 @@ func unescape(s string) string {
 func parseHost(s string) (*url.URL, error) {
 	u, err := url.Parse("https://" + s)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: want https://user@host[:port]", s)
+		return nil, fmt.Errorf("address %q: want https://user@host[:port]", noPort(s))
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	switch {
@@ -133,6 +133,15 @@ func parseHost(s string) (*url.URL, error) {
 	u.Host = strings.TrimSuffix(u.Host, ":")
 	u.Path, u.RawPath = "/sdk", ""
 	return u, nil
+}
+
+// noPort is an address that isn't understood without what follows its host: it
+// may be user:password, with the host forgotten.
+func noPort(s string) string {
+	if host, _, ok := strings.Cut(s, ":"); ok {
+		return host + ":***"
+	}
+	return s
 }
 
 // FromEnv reads the variables that govc users have set: GOVC_URL,
