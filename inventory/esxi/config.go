@@ -31,7 +31,7 @@ type Config struct {
 	Insecure   bool   // take any certificate
 	LegacyTLS  bool   // allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs
 	Log        *slog.Logger
-	Stall      time.Duration // give up on a connection that delivers nothing for so long; 0 is 30 s
+	Stall      time.Duration // give up on a connection that delivers nothing, or next to nothing, for so long; 0 is 30 s
 }
 
 // complete checks cfg and fills in what was left out.
