@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/packages"
 	"esxodus/disk"
 	"esxodus/inventory"
+	"esxodus/redact"
 )
 
 // Host is the ESXi host that a VM comes from.
@@ -121,9 +122,9 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 		return nil
 	}
 	if !a.undoes(ctx, err) {
-		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), j.add(Record{Event: EventStopped, Error: err.Error()}))
+		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), j.add(Record{Event: EventStopped, Error: redact.Text(err.Error())}))
 	}
-	if rec := j.add(Record{Event: EventStopped, Error: err.Error()}); rec != nil {
+	if rec := j.add(Record{Event: EventStopped, Error: redact.Text(err.Error())}); rec != nil {
 		return errors.Join(fmt.Errorf("%w: %w", ErrStopped, err), rec)
 	}
 	if undo := Rollback(context.WithoutCancel(ctx), j, e); undo != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/redact"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -67,7 +68,7 @@ func batchOne(ctx context.Context, p *Plan, i int, dir StateDir, e Effects) Resu
 	var err error
 	r.Did, err = migrate(ctx, p, i, dir, e)
 	if err != nil {
-		r.Error = err.Error()
+		r.Error = redact.Text(err.Error())
 		if blocked, ok := errors.AsType[*BlockedError](err); ok {
 			r.Advice = blocked.Concerns[0].Advice
 		}

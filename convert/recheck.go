@@ -14,6 +14,8 @@ import (
 type seen struct {
 	ChangeVersion string   `json:"changeVersion"`
 	ContentIDs    []string `json:"contentIDs"`
+	// Files says which state of the disks' files the host has, where it tells.
+	Files []string `json:"files,omitempty"`
 }
 
 // recheck reads the host anew and compares the VM with the plan's, and with
@@ -45,7 +47,34 @@ func (a *act) look(ctx context.Context) (now seen, err error) {
 	for _, d := range h.VMs[i].Disks {
 		now.ContentIDs = append(now.ContentIDs, d.ContentID)
 	}
-	return now, unchanged(planned, &h.VMs[i])
+	if err := unchanged(planned, &h.VMs[i]); err != nil {
+		return now, err
+	}
+	now.Files, err = a.files(ctx)
+	return now, err
+}
+
+// versioned is what an image may be that tells which state of its files it
+// reads.
+type versioned interface{ Versions() []string }
+
+// files asks which state of the disks' files the host has: what the API tells
+// of them stays the same where somebody writes to a file by hand, or where what
+// is in between answers with an older copy.
+func (a *act) files(ctx context.Context) (all []string, err error) {
+	for _, d := range a.job.VM.Disks {
+		img, closeImage, err := a.Host.OpenDisk(ctx, d.Path)
+		if err != nil {
+			return nil, keep(err)
+		}
+		if v, ok := img.(versioned); ok {
+			all = append(all, v.Versions()...)
+		}
+		if err := closeImage(); err != nil {
+			return nil, keep(err)
+		}
+	}
+	return all, nil
 }
 
 // asSeen compares the VM with what the run's first recheck saw: a VM that the
@@ -62,7 +91,28 @@ func (a *act) asSeen(now seen) error {
 		if first.ChangeVersion != now.ChangeVersion || !slices.Equal(first.ContentIDs, now.ContentIDs) {
 			return fmt.Errorf("%q was started or changed since this run began: roll back, and plan anew", a.job.VM.Source.Name)
 		}
+		return sameFiles(first.Files, now.Files)
+	}
+	return nil
+}
+
+// sameFiles compares the state of files with what the first check saw. A journal
+// of an older esxodus says nothing of them.
+func sameFiles(first, now []string) error {
+	if len(first) == 0 {
 		return nil
+	}
+	for i := range max(len(first), len(now)) {
+		was, is := "nothing", "nothing"
+		if i < len(first) {
+			was = first[i]
+		}
+		if i < len(now) {
+			is = now[i]
+		}
+		if was != is {
+			return fmt.Errorf("a file of the source has changed since this run began: it was %s, and is %s: roll back, and plan anew (if nobody changed it, something in between answers with another copy)", was, is)
+		}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory/esxi"
+	"esxodus/redact"
 
 	"github.com/urfave/cli/v2"
 )
@@ -92,7 +94,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 		return err
 	}
 	r := copied{
-		Source: redacted(src), Target: dst, Bytes: stats.Bytes, Read: stats.Read, Written: stats.Written, Zero: stats.Zero,
+		Source: redact.Text(src, t.secrets...), Target: dst, Bytes: stats.Bytes, Read: stats.Read, Written: stats.Written, Zero: stats.Zero,
 		Seconds: time.Since(begin).Seconds(), Verify: c.Bool("verify"),
 	}
 	if wantJSON {
@@ -100,14 +102,6 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	}
 	_, err = fmt.Fprintf(t.out, "%s: %s, %s of it data, in %.1f s\n", dst, report.Bytes(r.Bytes), report.Bytes(r.Written), r.Seconds)
 	return err
-}
-
-// redacted is a source without the password that its URL may hold.
-func redacted(src string) string {
-	if u, err := url.Parse(src); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return src
 }
 
 // transfer copies, and reads back where that is asked for.
@@ -171,6 +165,8 @@ func openSource(ctx context.Context, c *cli.Context, t terminal, src string) (di
 	return img, func() error { defer logout(ctx, cfg.Log, client); return closeImage() }, nil
 }
 
+var urlPattern = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
+
 // remoteSource tells whether SRC is on an ESXi host: a datastore path (the
 // host is given elsewhere), or a URL of the datastore browser's.
 func remoteSource(src string) (path, host string, remote bool, err error) {
@@ -179,8 +175,15 @@ func remoteSource(src string) (path, host string, remote bool, err error) {
 			return src, "", true, nil
 		}
 	}
-	if !strings.HasPrefix(src, "https://") {
+	scheme := urlPattern.FindStringSubmatch(src)
+	if scheme == nil {
 		return "", "", false, nil
+	}
+	if !strings.EqualFold(scheme[1], "https") {
+		if _, err := os.Stat(src); err == nil {
+			return "", "", false, nil // a directory may have any name
+		}
+		return "", "", false, fmt.Errorf("source %s: scheme %q: want a local file, or https://user@host/folder/DIR/NAME.vmdk?dsName=DATASTORE", src, scheme[1])
 	}
 	u, err := url.Parse(src)
 	if err != nil {
@@ -189,7 +192,7 @@ func remoteSource(src string) (path, host string, remote bool, err error) {
 	file, ok := strings.CutPrefix(u.Path, "/folder/")
 	store := u.Query().Get("dsName")
 	if !ok || store == "" {
-		return "", "", false, fmt.Errorf("source %s: want https://user@host/folder/DIR/NAME.vmdk?dsName=DATASTORE", u.Redacted())
+		return "", "", false, fmt.Errorf("source %s: want https://user@host/folder/DIR/NAME.vmdk?dsName=DATASTORE", src)
 	}
 	at := url.URL{Scheme: "https", User: u.User, Host: u.Host}
 	return "[" + store + "] " + file, at.String(), true, nil

@@ -67,7 +67,7 @@ func exitCode(err error) int {
 func complain(t terminal, err error) {
 	show := func(prefix, text string) {
 		for line := range strings.Lines(prefix + t.advice.complete(text) + "\n") {
-			fmt.Fprintln(t.err, report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
+			fmt.Fprintln(t.log(), report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
 		}
 	}
 	show("esxodus: ", err.Error())

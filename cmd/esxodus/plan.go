@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/report"
 	"esxodus/disk"
 	"esxodus/network"
+	"esxodus/redact"
 
 	"github.com/urfave/cli/v2"
 )
@@ -100,6 +101,9 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 	o := convert.Options{
 		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
 		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
+	}
+	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
+		return o, usagef("--libvirt %s: a password doesn't belong into the address: libvirt takes it from its auth.conf, or use SSH keys", redact.Text(o.Libvirt))
 	}
 	if o.Storage == "" {
 		return o, &exitError{

@@ -16,9 +16,9 @@ import (
 // to stderr.
 func newProgress(t terminal) convert.Progress {
 	if t.draws() {
-		return &bars{w: t.err}
+		return &bars{w: t.err, every: plainEvery}
 	}
-	return &lines{w: t.err, every: plainEvery, now: time.Now}
+	return &lines{w: t.err, every: plainEvery}
 }
 
 // plainEvery is how often plain progress tells of one piece of work.
@@ -28,6 +28,7 @@ const plainEvery = 10 * time.Second
 // last line.
 type bars struct {
 	w      io.Writer
+	every  time.Duration // without progress after which that is shown
 	mu     sync.Mutex
 	bar    *progressbar.ProgressBar
 	total  int64
@@ -51,7 +52,21 @@ func (b *bars) Begin(vm, what string, total int64) (func(int64), func()) {
 	}
 	bar := b.bar
 	bar.Describe(vm + ": " + what)
-	return func(n int64) { _ = bar.Add64(n) }, b.end // a bar that can't be drawn stops nothing
+	// A bar that can't be drawn stops nothing.
+	p := newPulse(b.every, func(idle time.Duration) {
+		bar.Describe(fmt.Sprintf("%s: %s, idle %s", vm, what, idle.Round(time.Second)))
+		_ = bar.Add64(0) // the rate sinks
+	})
+	add := func(n int64) {
+		if p.beat() {
+			bar.Describe(vm + ": " + what)
+		}
+		_ = bar.Add64(n)
+	}
+	return add, func() {
+		p.end()
+		b.end()
+	}
 }
 
 func (b *bars) end() {
@@ -79,7 +94,6 @@ func (b *bars) Step(vm, what string) {
 type lines struct {
 	w     io.Writer
 	every time.Duration
-	now   func() time.Time
 	mu    sync.Mutex
 }
 
@@ -90,27 +104,88 @@ func (l *lines) Step(vm, what string) {
 	fmt.Fprintf(l.w, "%s: %s\n", vm, what)
 }
 
-// Begin implements convert.Progress.
+// Begin implements convert.Progress. A line comes also while nothing is done:
+// who looks must see a source that has become slow.
 func (l *lines) Begin(vm, what string, total int64) (func(int64), func()) {
-	start := l.now()
+	start := time.Now()
 	last := start
 	var done int64
-	tell := func(at time.Time) { l.Step(vm, what+" "+measure(done, total, at.Sub(start))) }
 	var mu sync.Mutex
+	tell := func(at time.Time, more string) {
+		last = at
+		l.Step(vm, what+" "+measure(done, total, at.Sub(start))+more)
+	}
+	p := newPulse(l.every, func(idle time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		tell(time.Now(), fmt.Sprintf(", nothing new for %s", idle.Round(time.Second)))
+	})
 	add := func(n int64) {
+		p.beat()
 		mu.Lock()
 		defer mu.Unlock()
 		done += n
-		if at := l.now(); at.Sub(last) >= l.every {
-			last = at
-			tell(at)
+		if at := time.Now(); at.Sub(last) >= l.every {
+			tell(at, "")
 		}
 	}
 	return add, func() {
+		p.end()
 		mu.Lock()
 		defer mu.Unlock()
-		tell(l.now())
+		tell(time.Now(), "")
 	}
+}
+
+// pulse tells while work makes no progress.
+type pulse struct {
+	mu    sync.Mutex
+	last  time.Time
+	quiet bool // it has been told since
+	stop  chan struct{}
+	ended chan struct{}
+}
+
+// newPulse calls idle every so often with how long there has been no beat, if
+// that is at least as long.
+func newPulse(every time.Duration, idle func(time.Duration)) *pulse {
+	p := &pulse{last: time.Now(), stop: make(chan struct{}), ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-t.C:
+			}
+			p.mu.Lock()
+			d := time.Since(p.last)
+			p.quiet = p.quiet || d >= every
+			p.mu.Unlock()
+			if d >= every {
+				idle(d)
+			}
+		}
+	}()
+	return p
+}
+
+// beat notes progress. It reports whether there was none for so long before
+// that it was told.
+func (p *pulse) beat() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.quiet
+	p.last, p.quiet = time.Now(), false
+	return was
+}
+
+// end returns when idle isn't called any more.
+func (p *pulse) end() {
+	close(p.stop)
+	<-p.ended
 }
 
 // measure says how far work is: "1.5 GiB of 3.0 GiB (50%), 210 MiB/s, 8s left".

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/redact"
+
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
@@ -19,6 +21,21 @@ type terminal struct {
 	err    io.Writer
 	getenv func(string) string
 	advice *advice
+	// secrets are the passwords in the addresses that we were given.
+	secrets []string
+}
+
+// log is err for texts that may hold an address: without its password.
+func (t terminal) log() io.Writer { return redact.Writer(t.err, t.secrets...) }
+
+// secretsOf finds the passwords in the arguments, and in the environment's
+// addresses.
+func secretsOf(args []string, getenv func(string) string) []string {
+	addresses := slices.Clone(args)
+	for _, name := range []string{"GOVC_URL", "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+		addresses = append(addresses, getenv(name))
+	}
+	return redact.Known(addresses...)
 }
 
 // interactive reports whether a person can answer.
@@ -90,6 +107,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 func run(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
 	t.advice = &advice{}
+	t.secrets = secretsOf(args, t.getenv)
 	app := newApp(t)
 	for _, c := range app.Commands {
 		c.Before = t.advice.note

@@ -28,7 +28,7 @@ func logger(c *cli.Context, t terminal) *slog.Logger {
 	if c.Bool("verbose") {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(t.log(), &slog.HandlerOptions{Level: level}))
 }
 
 // sourceConfig puts together how to reach the ESXi host: flags first, then

@@ -18,7 +18,7 @@ import (
 // Spec says how a [Process] is started.
 type Spec struct {
 	Argv []string
-	Env  []string // added to our own: "NAME=value"
+	Env  []string // added to what it gets of our own: "NAME=value"
 	Dir  string   // private directory of the caller: stderr is kept in a file there
 }
 
@@ -57,7 +57,7 @@ func (t Tool) Start(ctx context.Context, s Spec) (p *Process, err error) {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, s.Argv[1:]...)
 	p = &Process{name: s.Argv[0], cmd: cmd, done: make(chan struct{})}
-	p.cmd.Env = append(append(p.cmd.Environ(), "LC_ALL=C"), s.Env...)
+	p.cmd.Env = append(append(environ(os.Environ(), s.Argv), "LC_ALL=C"), s.Env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	theirs, err := p.pipes(s.Dir)
 	if err != nil {

@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"esxodus/redact"
 )
 
 // Limits of what is kept of a program's output, in bytes.
@@ -39,10 +41,10 @@ type Runner interface {
 }
 
 // Tool runs programs: without a shell, in the C locale, with nothing on
-// stdin. Secrets must not be in argv, which is logged and shown in errors.
+// stdin, and with no more of the environment than they need. Secrets must not be in argv, which is logged and shown in errors.
 type Tool struct {
 	Log *slog.Logger // argv at level debug; nil for none
-	Env []string     // NAME=value, added to this process's environment
+	Env []string     // NAME=value, added to what a program gets of this process's environment
 }
 
 // ExitError is a program's failure.
@@ -93,7 +95,7 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	stdout, stderr := buffer{max: maxStdout}, buffer{max: maxStderr, tail: true}
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
 	// LVM complains on stderr of each descriptor that our parent left open.
-	cmd.Env = append(append(cmd.Environ(), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"), t.Env...)
+	cmd.Env = append(append(environ(os.Environ(), argv), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"), t.Env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A group of its own: Ctrl-C in the terminal is for us to act on, and
 	// must not end an lvcreate halfway.
@@ -171,7 +173,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 }
 
 // printable joins the lines of a program's last words into one, without
-// anything that could act on a terminal.
+// anything that could act on a terminal, and without passwords of addresses.
 func printable(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	var lines []string
@@ -186,5 +188,5 @@ func printable(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines, "; ")
+	return redact.Text(strings.Join(lines, "; ")) // of a proxy, say
 }

@@ -356,7 +356,7 @@ func download(ctx context.Context, tool Runner, p Package, to string) error {
 	_, err = tool.Run(ctx, "/usr/lib/apt/apt-helper", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2",
 		"-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30", "download-file", p.From, to, "SHA256:"+p.SHA256)
 	if err != nil {
-		return fmt.Errorf("package %s: %w: if the mirror has a newer one now, plan again; or %s", p.Name, err, hint)
+		return fmt.Errorf("package %s: %w: if the mirror has a newer one now, plan again; if a proxy in between changes it, reach the mirror without; or %s", p.Name, err, hint)
 	}
 	return nil
 }

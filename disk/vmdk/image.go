@@ -18,6 +18,7 @@ type Image struct {
 	size   int64
 	files  []io.Closer
 	notes  []string
+	states []string // of the files that tell
 	tables *tableCache
 	gds    int64 // bytes of grain directories in memory
 }
@@ -41,6 +42,12 @@ type content interface {
 func (m *Image) own(f File) {
 	if c, ok := f.(io.Closer); ok {
 		m.files = append(m.files, c)
+	}
+	if v, ok := f.(interface {
+		Name() string
+		Version() string
+	}); ok {
+		m.states = append(m.states, v.Name()+": "+v.Version())
 	}
 }
 
@@ -74,6 +81,10 @@ func (m *Image) Format() string { return m.desc.CreateType }
 
 // Notes are sentences about what the user should know of the disk's state.
 func (m *Image) Notes() []string { return slices.Clone(m.notes) }
+
+// Versions say which state of its files the image reads, one for each file that
+// tells: a [File] with a Name and a Version.
+func (m *Image) Versions() []string { return slices.Clone(m.states) }
 
 // ReadAt reads as [io.ReaderAt] says.
 func (m *Image) ReadAt(p []byte, off int64) (int, error) {

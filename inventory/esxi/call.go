@@ -16,12 +16,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-const (
-	// maxAnswer bounds one SOAP answer: a page of 100 VMs is under 10 MiB.
-	maxAnswer = 256 << 20
-	// callStalls bounds one call, in Config.Stall.
-	callStalls = 4
-)
+// callStalls bounds one call, in Config.Stall.
+const callStalls = 4
 
 // caller is a soap.RoundTripper that renews an expired session and tries
 // again when a connection breaks.
@@ -62,20 +58,17 @@ func (r *caller) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
 	}
 }
 
-// once makes one call, bounded in time. What decodes the answer is not ours
-// and panics on types that do not fit; a host that sends such gets an error.
+// once makes one call. What decodes the answer is not ours and panics on types
+// that do not fit; a host that sends such gets an error.
 func (r *caller) once(ctx context.Context, req, res soap.HasFault) (err error) {
-	limit := callStalls * r.c.cfg.Stall
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: no full answer within %s", ErrStalled, limit))
-	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: answer does not decode: %v", ErrProtocol, p)
 		}
 	}()
 	err = r.c.soap.RoundTrip(ctx, req, res)
-	if err != nil && errors.Is(err, context.DeadlineExceeded) {
-		return context.Cause(ctx)
+	if e, ok := errors.AsType[*url.Error](err); ok && errors.Is(err, ErrStalled) {
+		return e.Err // without the URL, which every call has
 	}
 	return err
 }
@@ -84,34 +77,6 @@ func (r *caller) once(ctx context.Context, req, res soap.HasFault) (err error) {
 func reset(res soap.HasFault) {
 	v := reflect.ValueOf(res).Elem()
 	v.SetZero()
-}
-
-// bounded is a transport whose answers end with an error after maxAnswer.
-type bounded struct{ http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := b.RoundTripper.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	res.Body = legible(&boundedBody{ReadCloser: res.Body, left: maxAnswer})
-	return res, nil
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-// Read implements io.Reader.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: answer is larger than %d bytes", ErrProtocol, int64(maxAnswer))
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
 }
 
 // negotiate lowers the version that calls announce to the host's own where
@@ -148,6 +113,7 @@ func (c *Client) hostVersion(ctx context.Context, u *url.URL) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	plain(req.Header)
 	res, err := c.http.Do(req)
 	if err != nil {
 		return "", stalledOr(ctx, err)
@@ -155,6 +121,9 @@ func (c *Client) hostVersion(ctx context.Context, u *url.URL) (string, error) {
 	defer discard(res.Body)
 	if res.StatusCode != http.StatusOK {
 		return "", nil
+	}
+	if err := asStored(res); err != nil {
+		return "", fmt.Errorf("%s: %w", u.Path, named(res, explain(err)))
 	}
 	var list struct {
 		Namespace []struct {

@@ -38,6 +38,7 @@ type Client struct {
 	http    *http.Client // for /folder: the transport and cookies of soap
 	content types.ServiceContent
 	retry   backoff
+	meter   *meter
 
 	pin atomic.Pointer[string] // thumbprint of the certificate last seen
 
@@ -61,6 +62,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, log: cfg.Log.With("esxi", cfg.URL.Host), retry: defaultBackoff(), login: make(chan struct{}, 1)}
+	c.meter = &meter{pace: defaultPace(), tell: c.tellSlow}
 	c.login <- struct{}{}
 	if err := c.connect(); err != nil {
 		return nil, err
@@ -70,6 +72,13 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// tellSlow warns of a source that delivers, but slowly: it goes on.
+func (c *Client) tellSlow(rate int64, over time.Duration) {
+	c.log.Warn("the source is slow: the copy goes on, but will take long",
+		"rate", fmt.Sprintf("%.1f KiB/s", float64(rate)/1024), "measured", over.Round(time.Second).String(), "floor", fmt.Sprintf("%d KiB/s", c.meter.floor>>10),
+		"advice", "look at the network between here and the host, at what else reads from its datastore, and at proxies in between; more --connections may help")
 }
 
 // connect makes the HTTP side: one transport and one set of cookies.
@@ -99,7 +108,7 @@ func (c *Client) connect() error {
 		// Another address has another certificate, and no business here.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.soap.Client = http.Client{Transport: bounded{t}, Jar: jar, CheckRedirect: c.http.CheckRedirect}
+	c.soap.Client = http.Client{Transport: bounded{t, func() time.Duration { return callStalls * c.cfg.Stall }}, Jar: jar, CheckRedirect: c.http.CheckRedirect}
 	return nil
 }
 

@@ -33,7 +33,7 @@ type Config struct {
 	Insecure   bool   // take any certificate
 	LegacyTLS  bool   // allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs
 	Log        *slog.Logger
-	Stall      time.Duration // give up on a connection that delivers nothing for so long; 0 is 30 s
+	Stall      time.Duration // give up on a connection that delivers nothing, or next to nothing, for so long; 0 is 30 s
 }
 
 // complete checks cfg and fills in what was left out.
@@ -116,7 +116,7 @@ func unescape(s string) string {
 func parseHost(s string) (*url.URL, error) {
 	u, err := url.Parse("https://" + s)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: want https://user@host[:port]", s)
+		return nil, fmt.Errorf("address %q: want https://user@host[:port]", noPort(s))
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	switch {
@@ -135,6 +135,15 @@ func parseHost(s string) (*url.URL, error) {
 	u.Host = strings.TrimSuffix(u.Host, ":")
 	u.Path, u.RawPath = "/sdk", ""
 	return u, nil
+}
+
+// noPort is an address that isn't understood without what follows its host: it
+// may be user:password, with the host forgotten.
+func noPort(s string) string {
+	if host, _, ok := strings.Cut(s, ":"); ok {
+		return host + ":***"
+	}
+	return s
 }
 
 // FromEnv reads the variables that govc users have set: GOVC_URL,

@@ -35,7 +35,8 @@ var (
 	ErrLocked = errors.New("file is locked")
 	// ErrNotFound is a file or VM that the host does not have.
 	ErrNotFound = errors.New("not found")
-	// ErrStalled is a connection that delivered nothing for Config.Stall.
+	// ErrStalled is a connection that delivered nothing for Config.Stall, or next
+	// to nothing.
 	ErrStalled = errors.New("connection stalled")
 	// ErrChanged is a file that changed while it was read.
 	ErrChanged = errors.New("file changed while it was read")

@@ -15,14 +15,16 @@ import (
 // own, so that several calls share the host's bandwidth better than one.
 type File struct {
 	// ctx bounds every read: io.ReaderAt has no place for it.
-	ctx   context.Context
-	c     *Client
-	path  dsPath
-	url   string
-	size  int64
-	etag  string
-	mtime string // Last-Modified as sent
-	once  sync.Once
+	ctx  context.Context
+	c    *Client
+	path dsPath
+	url  string
+	size int64
+	once sync.Once
+
+	mu      sync.Mutex
+	version version // as first seen
+	ranged  version // what marks ranged answers have, as first seen
 }
 
 // Open opens the file at a datastore path, "[datastore] dir/x.vmdk", for
@@ -42,39 +44,87 @@ func (c *Client) Open(ctx context.Context, path string) (*File, error) {
 	return f, nil
 }
 
-// stat learns the file's size and version, by HEAD or, where the host does
-// not answer that, by a request for the first byte.
+// stat learns the file's size and version, by HEAD or, where that doesn't tell,
+// by a request for the first byte.
 func (f *File) stat() error {
-	r := request{url: f.url, method: http.MethodHead}
-	err := f.c.try(f.ctx, f.path, r, func(res *http.Response, _ func()) (int64, error) {
-		if res.ContentLength < 0 {
-			return 0, fmt.Errorf("%w: no Content-Length", ErrProtocol)
-		}
-		f.size, f.etag, f.mtime = res.ContentLength, res.Header.Get("ETag"), res.Header.Get("Last-Modified")
-		return 0, nil
-	})
-	var status *statusError
-	if !errors.As(err, &status) || status.code != http.StatusMethodNotAllowed && status.code != http.StatusNotImplemented {
+	head := &heading{f: f}
+	err := f.c.try(f.ctx, f.path, head)
+	code := statusOf(err)
+	if err == nil && head.known || err != nil && code != http.StatusMethodNotAllowed && code != http.StatusNotImplemented {
 		return err
 	}
-	r = request{url: f.url, method: http.MethodGet, first: 0, last: 0, ranged: true}
-	return f.c.try(f.ctx, f.path, r, func(res *http.Response, _ func()) (int64, error) {
-		total, err := contentRange(res, 0, 0)
-		f.size, f.etag, f.mtime = total, res.Header.Get("ETag"), res.Header.Get("Last-Modified")
-		return 0, err
-	})
+	err = f.c.try(f.ctx, f.path, &probing{f})
+	if s := asStatus(err); s != nil && s.code == http.StatusRequestedRangeNotSatisfiable && s.size == 0 {
+		return nil // it is empty: no byte to ask for
+	}
+	return explain(err)
 }
+
+// heading is a HEAD.
+type heading struct {
+	f     *File
+	known bool // the answer told the size
+}
+
+func (h *heading) request() request { return request{url: h.f.url, method: http.MethodHead} }
+
+// take implements exchange.
+func (h *heading) take(res *http.Response, _ *watch) (bool, error) {
+	if res.ContentLength < 0 || res.StatusCode != http.StatusOK || asStored(res) != nil {
+		return true, nil // what compresses, or answers by itself, may leave a range alone
+	}
+	h.known = true
+	h.f.opened(versionOf(res, res.ContentLength))
+	return true, nil
+}
+
+// probing is a request for a file's first byte.
+type probing struct{ f *File }
+
+func (p *probing) request() request {
+	return request{url: p.f.url, method: http.MethodGet, ranged: true}
+}
+
+// take implements exchange.
+func (p *probing) take(res *http.Response, w *watch) (bool, error) {
+	total, err := contentRange(res, 0, 0)
+	if err == nil {
+		err = asStored(res)
+	}
+	if err == nil {
+		_, err = w.fill(res.Body, make([]byte, 1))
+	}
+	if err == nil {
+		err = w.ends(res.Body)
+	}
+	if err == nil {
+		p.f.opened(versionOf(res, total))
+	}
+	return err == nil, err
+}
+
+func (f *File) opened(v version) { f.size, f.version = v.size, v }
 
 // Size returns the file's size in bytes when it was opened.
 func (f *File) Size() int64 { return f.size }
 
 // ETag returns the host's mark for the file's version, or "".
-func (f *File) ETag() string { return f.etag }
+func (f *File) ETag() string { return f.seen().etag }
+
+// Version says in words which state of the file is read: another one differs in
+// them, as far as the host tells.
+func (f *File) Version() string { return f.seen().String() }
+
+func (f *File) seen() version {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version
+}
 
 // ModTime returns when the file was last changed, or the zero time where the
 // host does not say.
 func (f *File) ModTime() time.Time {
-	t, err := http.ParseTime(f.mtime)
+	t, err := http.ParseTime(f.seen().mtime)
 	if err != nil {
 		return time.Time{}
 	}
@@ -92,7 +142,8 @@ func (f *File) Close() error {
 
 // ReadAt implements io.ReaderAt. A connection that breaks or stalls is made
 // anew, and the read goes on where it was; after six times in a row without
-// progress it is an error. Errors wrap [ErrChanged], [ErrLocked],
+// progress it is an error. Either all that was asked for is read and accounted
+// for, or nothing counts. Errors wrap [ErrChanged], [ErrLocked],
 // [ErrStalled], [ErrNotFound] or [ErrProtocol] where they are that.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
@@ -104,81 +155,38 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if off >= f.size {
 		return 0, io.EOF
 	}
-	want := p[:min(int64(len(p)), f.size-off)]
-	got := 0
-	r := request{url: f.url, method: http.MethodGet, ranged: true, first: off, last: off + int64(len(want)) - 1}
-	err := f.c.try(f.ctx, f.path, r, func(res *http.Response, alive func()) (int64, error) {
-		if err := f.check(res, off+int64(got), r.last); err != nil {
-			return 0, err
-		}
-		n, err := readBody(res.Body, want[got:], alive)
-		got += n
-		return int64(n), err
-	})
-	if err != nil {
-		return got, fmt.Errorf("%s: read %s at %d: %w", f.c.cfg.URL.Host, f.path, off+int64(got), err)
+	r := &reading{f: f, p: p[:min(int64(len(p)), f.size-off)], off: off}
+	if err := f.c.try(f.ctx, f.path, r); err != nil {
+		return 0, fmt.Errorf("%s: read %s, bytes %d to %d: %w", f.c.cfg.URL.Host, f.path, off, r.last(), explain(err))
 	}
-	if len(want) < len(p) {
-		return got, io.EOF
+	if len(r.p) < len(p) {
+		return len(r.p), io.EOF
 	}
-	return got, nil
+	return len(p), nil
 }
 
 // check compares the answer's headers with what was asked for, and with the
-// file that was opened.
+// file that was opened. A mark that the host sends with some answers must be in
+// all of a kind.
 func (f *File) check(res *http.Response, first, last int64) error {
+	if err := asStored(res); err != nil {
+		return err
+	}
 	total, err := contentRange(res, first, last)
 	if err != nil {
 		return err
 	}
-	etag, mtime := res.Header.Get("ETag"), res.Header.Get("Last-Modified")
-	switch {
-	case total != f.size:
-		return fmt.Errorf("%w: it had %d bytes and has %d", ErrChanged, f.size, total)
-	case f.etag != "" && etag != "" && etag != f.etag:
-		return fmt.Errorf("%w: its ETag was %s and is %s", ErrChanged, f.etag, etag)
-	case f.mtime != "" && mtime != "" && mtime != f.mtime:
-		return fmt.Errorf("%w: last modified %s, and before %s", ErrChanged, mtime, f.mtime)
-	case res.ContentLength >= 0 && res.ContentLength != last-first+1:
-		return fmt.Errorf("%w: Content-Length %d for bytes %d to %d", ErrProtocol, res.ContentLength, first, last)
+	now := versionOf(res, total)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.version.same(now); err != nil {
+		return err
 	}
+	if err := f.ranged.lacks(now); err != nil {
+		return err
+	}
+	f.version, f.ranged = f.version.with(now), f.ranged.with(now)
 	return nil
-}
-
-// contentRange checks that res is exactly the bytes first to last, and
-// returns the file's size.
-func contentRange(res *http.Response, first, last int64) (int64, error) {
-	if res.StatusCode == http.StatusOK {
-		return 0, fmt.Errorf("%w: the host (or a proxy) ignores Range and sends the whole file", ErrProtocol)
-	}
-	header := res.Header.Get("Content-Range")
-	var a, b, total int64
-	if n, err := fmt.Sscanf(header, "bytes %d-%d/%d", &a, &b, &total); err != nil || n != 3 {
-		return 0, fmt.Errorf("%w: Content-Range %.60q", ErrProtocol, header)
-	}
-	if a != first || b != last || total <= last {
-		return 0, fmt.Errorf("%w: Content-Range %.60q, asked for bytes %d to %d", ErrProtocol, header, first, last)
-	}
-	return total, nil
-}
-
-// readBody fills p from body, calling alive whenever something arrived.
-func readBody(body io.Reader, p []byte, alive func()) (int, error) {
-	n := 0
-	for n < len(p) {
-		m, err := body.Read(p[n:])
-		n += m
-		if m > 0 {
-			alive()
-		}
-		if err != nil && n < len(p) {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return n, fmt.Errorf("answer ends after %d of %d bytes: %w", n, len(p), err)
-		}
-	}
-	return n, nil
 }
 
 // ReadFile returns the whole content of the file at a datastore path. A file

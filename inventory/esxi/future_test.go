@@ -28,13 +28,13 @@ func TestFutureDevice(t *testing.T) {
 func TestUnreadableAnswer(t *testing.T) {
 	t.Parallel()
 	vm := func(id, cpus string) string {
-		return named(id, "vm"+id, `<propSet><name>config</name><val xsi:type="VirtualMachineConfigInfo"><hardware><numCPU>`+cpus+`</numCPU><memoryMB>4</memoryMB></hardware></val></propSet>`)
+		return nameOnly(id, "vm"+id, `<propSet><name>config</name><val xsi:type="VirtualMachineConfigInfo"><hardware><numCPU>`+cpus+`</numCPU><memoryMB>4</memoryMB></hardware></val></propSet>`)
 	}
 	sick, well := vm("1", "99999999999"), vm("2", "2")
 	h := inventoryOf(t, func(question string) string {
 		switch {
 		case !strings.Contains(question, "<pathSet>config</pathSet>"):
-			return named("1", "vm1", "") + named("2", "vm2", "")
+			return nameOnly("1", "vm1", "") + nameOnly("2", "vm2", "")
 		case strings.Contains(question, ">1</obj>"):
 			return sick
 		case strings.Contains(question, ">2</obj>"):

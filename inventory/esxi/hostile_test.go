@@ -92,8 +92,8 @@ func inventoryOf(t *testing.T, vms func(question string) string) *inventory.Host
 	return h
 }
 
-// named is a VM of which only the name is known, but for more.
-func named(id, name, more string) string {
+// nameOnly is a VM of which only the name is known, but for more.
+func nameOnly(id, name, more string) string {
 	return `<objects><obj type="VirtualMachine">` + id + `</obj><propSet><name>name</name><val xsi:type="xsd:string">` + name + `</val></propSet>` + more + `</objects>`
 }
 

@@ -30,7 +30,7 @@ func TestLegible(t *testing.T) {
 // the inventory.
 func TestIllegalCharacters(t *testing.T) {
 	t.Parallel()
-	h := inventoryOf(t, func(string) string { return named("1", "a\x0bb&#27;\xff", "") + named("2", "well", "") })
+	h := inventoryOf(t, func(string) string { return nameOnly("1", "a\x0bb&#27;\xff", "") + nameOnly("2", "well", "") })
 	if len(h.VMs) != 2 || h.VMs[0].Name != "a\ufffdb\ufffd\ufffd" || h.VMs[1].Name != "well" {
 		t.Errorf("VMs %+v", h.VMs)
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 )
 
 // enough is how much a try must have read for the ones before it to be
@@ -24,16 +23,22 @@ type request struct {
 	first, last int64 // bytes, both included
 }
 
-// try sends r until handle has taken the answer. handle returns how many
-// bytes it took; the next try asks for what follows them. It calls alive
-// whenever something arrived.
-func (c *Client) try(ctx context.Context, p dsPath, r request, handle func(res *http.Response, alive func()) (int64, error)) error {
+// exchange is what try asks for, anew for each try, and what takes the answer.
+type exchange interface {
+	request() request
+	// take handles an answer. It reports whether the answer brought so much
+	// that the tries before it no longer count.
+	take(res *http.Response, w *watch) (progress bool, err error)
+}
+
+// try makes an exchange until the answer has been taken.
+func (c *Client) try(ctx context.Context, p dsPath, x exchange) error {
 	renewed := false
 	for tries := 1; ; tries++ {
 		session := c.session.Load()
-		n, err := c.send(ctx, r, handle)
-		r.first += n
-		if n >= enough {
+		r := x.request()
+		progress, err := c.send(ctx, r, x)
+		if progress {
 			tries, renewed = 1, false
 		}
 		if err == nil {
@@ -72,38 +77,44 @@ func (c *Client) pause(ctx context.Context, try int, cause error) error {
 	return c.retry.wait(ctx, try, first)
 }
 
-// send makes one request. It ends when nothing has arrived for Config.Stall.
-func (c *Client) send(ctx context.Context, r request, handle func(*http.Response, func()) (int64, error)) (int64, error) {
+// send makes one request. It ends when nothing has arrived for Config.Stall,
+// or next to nothing.
+func (c *Client) send(ctx context.Context, r request, x exchange) (bool, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := c.cfg.Stall
-	timer := time.AfterFunc(stall, func() { cancel(fmt.Errorf("%w: nothing arrived for %s", ErrStalled, stall)) })
-	defer timer.Stop()
+	w := newWatch(c.cfg.Stall, c.meter.trickle, cancel)
+	defer w.stop()
+	if r.ranged && r.last-r.first >= bulk-1 {
+		w.meter = c.meter
+		c.meter.begin()
+		defer c.meter.end()
+	}
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url, nil)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	req.Header.Set("User-Agent", c.soap.UserAgent)
+	plain(req.Header)
 	if r.ranged {
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(r.first, 10)+"-"+strconv.FormatInt(r.last, 10))
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return 0, stalledOr(ctx, broken(err))
+		return false, stalledOr(ctx, broken(err))
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent {
 		discard(res.Body)
-		return 0, newStatusError(res)
+		return false, newStatusError(res)
 	}
 	// A body that is not read to its end costs its connection, which is what
 	// a host that sends something else than asked for should cost.
 	defer res.Body.Close() //nolint:errcheck // of no consequence after the last read
-	timer.Reset(stall)
-	n, err := handle(res, func() { timer.Reset(stall) })
+	w.answered()
+	progress, err := x.take(res, w)
 	if err != nil {
-		err = stalledOr(ctx, err)
+		err = stalledOr(ctx, named(res, err))
 	}
-	return n, err
+	return progress, err
 }
 
 // broken explains a request that got no answer, without the URL, of which the

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
@@ -20,15 +21,31 @@ const maxRetryAfter = time.Minute
 type statusError struct {
 	code  int
 	after time.Duration // Retry-After
+	size  int64         // of the file, as a 416 says; -1 if it doesn't
 }
 
 // Error implements error.
 func (e *statusError) Error() string {
-	return fmt.Sprintf("the host answers %d %s", e.code, http.StatusText(e.code))
+	text := fmt.Sprintf("the host answers %d %s", e.code, http.StatusText(e.code))
+	switch e.code {
+	case http.StatusRequestedRangeNotSatisfiable:
+		if e.size >= 0 {
+			text += fmt.Sprintf(", the file has %d bytes", e.size)
+		}
+	case http.StatusNonAuthoritativeInfo, http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusNetworkAuthenticationRequired,
+		http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		text += ", as no ESXi does: " + inBetween
+	}
+	return text
 }
 
 func newStatusError(res *http.Response) error {
-	e := &statusError{code: res.StatusCode}
+	e := &statusError{code: res.StatusCode, size: -1}
+	if total, ok := strings.CutPrefix(res.Header.Get("Content-Range"), "bytes */"); ok {
+		if n, err := strconv.ParseInt(total, 10, 64); err == nil && n >= 0 {
+			e.size = n
+		}
+	}
 	if s, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 16); err == nil {
 		e.after = min(time.Duration(s)*time.Second, maxRetryAfter)
 	}

@@ -1,0 +1,155 @@
+package esxi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// plain asks for an answer as the host has it, and for none out of a cache.
+func plain(h http.Header) {
+	h.Set("Accept-Encoding", "identity")
+	h.Set("Cache-Control", "no-cache, no-store, no-transform")
+}
+
+// asStored checks that an answer is as the host has it: not compressed, not
+// in parts, not out of a cache.
+func asStored(res *http.Response) error {
+	for _, codings := range res.Header.Values("Content-Encoding") {
+		for coding := range strings.SplitSeq(codings, ",") {
+			if c := strings.TrimSpace(coding); c != "" && !strings.EqualFold(c, "identity") {
+				return fmt.Errorf("%w: its Content-Encoding is %.40q, asked for identity", ErrProtocol, c)
+			}
+		}
+	}
+	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(strings.ToLower(strings.TrimSpace(kind)), "multipart/") {
+		return fmt.Errorf("%w: its Content-Type is %.60q, asked for one range of bytes", ErrProtocol, kind)
+	}
+	if age := strings.TrimSpace(res.Header.Get("Age")); age != "" && age != "0" {
+		return fmt.Errorf("%w: it comes out of a cache (Age: %.20q)", ErrProtocol, age)
+	}
+	return nil
+}
+
+// inBetween ends errors about answers that no ESXi host gives.
+const inBetween = "most likely something in between changes what the host sends (a proxy, a cache, a firewall that looks into TLS): reach the host without it, then go on"
+
+// explain adds to an error about an answer what the cause may be.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, ErrProtocol):
+		return fmt.Errorf("%w; %s", err, inBetween)
+	case errors.Is(err, ErrChanged):
+		return fmt.Errorf("%w; if nobody has changed it, a cache in between answers with another copy", err)
+	}
+	return err
+}
+
+// named adds to an error what the answer says of those that passed it on.
+func named(res *http.Response, err error) error {
+	if via := res.Header.Get("Via"); via != "" {
+		return fmt.Errorf("%w (Via: %.60q)", err, via)
+	}
+	return err
+}
+
+var rangePattern = regexp.MustCompile(`^(?i:bytes) ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})$`)
+
+// contentRange checks that res is exactly the bytes first to last, as far as
+// its headers go, and returns the file's size.
+func contentRange(res *http.Response, first, last int64) (int64, error) {
+	if res.StatusCode != http.StatusPartialContent {
+		return 0, fmt.Errorf("%w: status %d with Content-Type %.60q for bytes %d to %d: whoever answers ignores Range and sends the whole file, or a page of its own",
+			ErrProtocol, res.StatusCode, res.Header.Get("Content-Type"), first, last)
+	}
+	header := strings.Join(res.Header.Values("Content-Range"), " and ")
+	var n [3]int64
+	m := rangePattern.FindStringSubmatch(header)
+	for i := range n {
+		var err error
+		if m == nil {
+			err = strconv.ErrSyntax
+		} else {
+			n[i], err = strconv.ParseInt(m[i+1], 10, 64)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%w: Content-Range %.60q, asked for bytes %d to %d", ErrProtocol, header, first, last)
+		}
+	}
+	if n[0] != first || n[1] != last || n[2] <= last {
+		return 0, fmt.Errorf("%w: Content-Range %.60q, asked for bytes %d to %d", ErrProtocol, header, first, last)
+	}
+	if want := last - first + 1; res.ContentLength >= 0 && res.ContentLength != want {
+		return 0, fmt.Errorf("%w: Content-Length %d, want %d for bytes %d to %d", ErrProtocol, res.ContentLength, want, first, last)
+	}
+	return n[2], nil
+}
+
+// version is what tells one state of a file from another. The marks are as the
+// host sends them, "" where it sends none.
+type version struct {
+	size        int64
+	etag, mtime string
+}
+
+func versionOf(res *http.Response, size int64) version {
+	return version{size: size, etag: res.Header.Get("ETag"), mtime: res.Header.Get("Last-Modified")}
+}
+
+// String is the version in words, for a later comparison and for people.
+func (v version) String() string {
+	return fmt.Sprintf("%d bytes, ETag %s, last modified %s", v.size, orNone(v.etag), orNone(v.mtime))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// same tells how now differs from was. A mark that only one of them has isn't
+// compared.
+func (was version) same(now version) error {
+	switch {
+	case now.size != was.size:
+		return fmt.Errorf("%w: it had %d bytes and has %d", ErrChanged, was.size, now.size)
+	case was.etag == "" || now.etag == "" || was.etag == now.etag:
+	case weak(was.etag) != weak(now.etag) && opaque(was.etag) == opaque(now.etag):
+		return fmt.Errorf("%w: its ETag %.80s was %.80s: it went through something that changes bodies", ErrProtocol, now.etag, was.etag)
+	default:
+		return fmt.Errorf("%w: its ETag was %.80s and is %.80s", ErrChanged, was.etag, now.etag)
+	}
+	if was.mtime != "" && now.mtime != "" && now.mtime != was.mtime {
+		return fmt.Errorf("%w: last modified %.40s, and before %.40s", ErrChanged, now.mtime, was.mtime)
+	}
+	return nil
+}
+
+func weak(etag string) bool     { return strings.HasPrefix(etag, "W/") }
+func opaque(etag string) string { return strings.TrimPrefix(etag, "W/") }
+
+// with returns v with the marks that it lacked, from other.
+func (v version) with(other version) version {
+	if v.etag == "" {
+		v.etag = other.etag
+	}
+	if v.mtime == "" {
+		v.mtime = other.mtime
+	}
+	return v
+}
+
+// lacks tells which mark of v, the answers before, is missing in now: then not
+// the same one answers.
+func (v version) lacks(now version) error {
+	for _, m := range []struct{ name, was, is string }{{"ETag", v.etag, now.etag}, {"Last-Modified", v.mtime, now.mtime}} {
+		if m.was != "" && m.is == "" {
+			return fmt.Errorf("%w: it has no %s, the answers before had (%.80s)", ErrProtocol, m.name, m.was)
+		}
+	}
+	return nil
+}
