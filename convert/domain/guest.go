@@ -54,6 +54,7 @@ func (b *builder) storedConcerns() {
 	}
 	b.efiLoader()
 	b.missingPVs()
+	b.lvmDevices()
 }
 
 // efiLoader tells of a guest that the firmware, whose boot entries are new, finds
@@ -96,6 +97,22 @@ func (b *builder) missingPVs() {
 				fmt.Sprintf("the guest needs the volume group %s for %s, and the group's physical volume %s is on no disk of the VM", group.Name, mount, group.PVs[i].UUID),
 				"attach the disk that holds it on ESXi; or take it out of the group in the guest (vgreduce --removemissing, which shows first what it would lose); then plan again")
 		}
+	}
+}
+
+// lvmDevices tells of LVM's list of the disks that it may use, where that names
+// them by identifiers of VMware's and the guest keeps the list. An initrd may
+// find the root without it.
+func (b *builder) lvmDevices() {
+	const name = "/etc/lvm/devices/system.devices"
+	g := b.o.Guest
+	text := g.Config.Files[name].Text
+	if b.o.BootDisk != "" || !strings.Contains(text, "IDTYPE=sys_") && !strings.Contains(text, "IDTYPE=wwid_") {
+		return
+	}
+	if slices.ContainsFunc(g.Groups, func(group guest.Group) bool { return b.needsGroup(group) != "" }) {
+		b.concern(ConcernGroup, ledger.Warning, name, "it lists the disks that LVM may use by identifiers which the domain's don't have, and the guest boots from LVM",
+			"in the guest, move the file away, so that LVM looks at all disks, and make its initrd anew (dracut -f); after the migration, vgimportdevices -a makes a new one")
 	}
 }
 

@@ -122,6 +122,35 @@ func TestMissingPV(t *testing.T) {
 	}
 }
 
+// TestLVMDevices: LVM's list of disks is told of where it names those of VMware
+// and the guest boots from LVM, unless the conversion removes it.
+func TestLVMDevices(t *testing.T) {
+	t.Parallel()
+	const wwid, devname = "IDTYPE=sys_wwid IDNAME=naa.6000c29e PVID=x\n", "IDTYPE=devname IDNAME=/dev/sda2 PVID=x\n"
+	for _, tt := range []struct {
+		text, root string
+		converted  bool
+		want       bool
+	}{
+		{wwid, "vg/root", false, true},
+		{devname, "vg/root", false, false}, // LVM looks for the PVID
+		{wwid, "scsi0:0 partition 1", false, false},
+		{wwid, "vg/root", true, false},
+		{"", "vg/root", false, false},
+	} {
+		r := must(t, func(vm *inventory.VM, o *Options) {
+			o.Guest = guest.Guest{OS: "linux", Root: tt.root, Groups: []guest.Group{{Name: "vg", PVs: []guest.GroupPV{{Disk: "scsi0:0"}}}}}
+			o.Guest.Config.Files = map[string]guest.File{"/etc/lvm/devices/system.devices": {Text: tt.text}}
+			if tt.converted {
+				o.BootDisk = vm.Disks[0].Address()
+			}
+		})
+		if has(r, ConcernGroup, ledger.Warning) != tt.want {
+			t.Errorf("%+v: %q; want a warning: %v", tt, texts(r, ConcernGroup), tt.want)
+		}
+	}
+}
+
 // TestFilterHidesRoot: an LVM filter that hides the domain's disks hides a root
 // on LVM with them.
 func TestFilterHidesRoot(t *testing.T) {
