@@ -52,6 +52,7 @@ func (l *look) unstableNames() {
 	for _, line := range l.configLines("etc/crypttab") {
 		if f := strings.Fields(line); len(f) > 1 {
 			add(f[1])
+			l.needBelow("/dev/mapper/"+f[0], f[1])
 		}
 	}
 	for _, name := range l.tree.resumeFiles() {

@@ -46,6 +46,17 @@ func (l *look) need(n Need) {
 	}
 }
 
+// needBelow notes the device that an encrypted volume lies on, where the guest
+// needs that volume.
+func (l *look) needBelow(volume, device string) {
+	for _, n := range l.guest.Config.Needs {
+		if n.Spec == volume {
+			l.need(Need{File: "/etc/crypttab", Spec: device, Mount: n.Mount})
+			return
+		}
+	}
+}
+
 // starter finds out whether systemd starts the guest. It never waits for the
 // device that fstab names for the root, which is mounted by then; older inits
 // check that one's file system, and stop if they can't.

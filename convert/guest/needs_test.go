@@ -67,11 +67,16 @@ func TestNeeds(t *testing.T) {
 			"etc/fstab": table, "sbin/init": "", "lib/systemd/systemd": "",
 			"etc/default/grub": "GRUB_CMDLINE_LINUX=\"root=/dev/disk/by-path/x-part1 init=/lib/systemd/systemd\"\n",
 		}, []Need{opt, cmdline}},
+		{"an encrypted volume", map[string]string{
+			"etc/fstab": "/dev/mapper/data /data ext4 defaults 0 2\n/dev/mapper/more /more ext4 nofail 0 2\n", "sbin/init": "",
+			"etc/crypttab": "data /dev/nvme0n1p3 none luks\nmore /dev/nvme0n1p4 none luks\n",
+		}, []Need{{"/etc/fstab", "/dev/mapper/data", "/data"}, {"/etc/crypttab", "/dev/nvme0n1p3", "/data"}}},
 		{"sysvinit", map[string]string{"etc/fstab": table, "sbin/init": "", "lib/systemd/systemd": ""}, []Need{root, opt}},
 	} {
 		l := withTree(tt.files)
 		l.fstab()
 		l.bootLoader()
+		l.unstableNames()
 		l.starter()
 		if diff := cmp.Diff(tt.want, l.guest.Config.Needs); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
