@@ -124,7 +124,7 @@ func TestUnseen(t *testing.T) {
 				if r.Error != "" || r.Did != did || r.Phase != tt.phase {
 					t.Errorf("Batch = %+v; want %s, %s", r, did, tt.phase)
 				}
-				if unseen := tt.phase == PhaseUnseen; unseen != (r.Proof == tt.proof) || unseen != strings.Contains(r.Advice, "see it come up before you accept it: virsh start web") {
+				if unseen := tt.phase == PhaseUnseen; unseen != (r.Proof == tt.proof) || unseen != strings.Contains(r.Advice, "see it come up before you accept it: `virsh start web` (with the source off)") {
 					t.Errorf("Batch = %+v; want what was seen and what to do: %v", r, unseen)
 				}
 			}
