@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"esxodus/disk"
 )
 
 // copied is a run whose disks are copied and not verified yet.
@@ -136,4 +141,29 @@ func TestStateFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.checkDone()
+}
+
+// TestBlame: of what goes wrong in a copy or verification, the target's failures
+// alone undo it.
+func TestBlame(t *testing.T) {
+	t.Parallel()
+	w, _ := copied(t)
+	j := w.open()
+	defer func() { _ = j.Close() }()
+	a := &act{job: j.Job(), journal: j}
+	for _, tt := range []struct {
+		err  error
+		undo bool
+	}{
+		{fmt.Errorf("writing: %w", &os.PathError{Op: "write", Path: "/disks/web", Err: syscall.ENOSPC}), true},
+		{&disk.ReadError{Length: 512, Err: io.ErrUnexpectedEOF}, false},
+		{&disk.DigestsError{Path: "/state/x.digests", Err: syscall.ENOSPC}, false},
+		{&disk.MismatchError{Length: 512}, false},
+		{fmt.Errorf("block 3: %w", disk.ErrNotCopied), false},
+	} {
+		err := a.blame(&a.job.VM.Disks[0], tt.err)
+		if !errors.Is(err, tt.err) || a.undoes(t.Context(), err) != tt.undo {
+			t.Errorf("%v: undone %v; want %v", err, !tt.undo, tt.undo)
+		}
+	}
 }
