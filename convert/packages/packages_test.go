@@ -310,7 +310,7 @@ func TestFetch(t *testing.T) {
 		{"scheme", Package{Name: "a", From: "file:///etc/passwd", SHA256: sum}, `package a of the plan: "file:///etc/passwd": want a path or an address with http or https`},
 		{"option", Package{Name: "a", From: "--help", SHA256: sum}, `package a of the plan: "--help": want a path or an address with http or https`},
 		{"no hash", Package{Name: "a", From: file}, `package a of the plan: "" is no SHA-256`},
-		{"mirror has it no more", Package{Name: "a", From: "http://m/404", SHA256: sum}, "package a: apt-helper: 404: if the mirror has a newer one now, plan again; or give the packages with --packages DIR"},
+		{"mirror has it no more", Package{Name: "a", From: "http://m/404", SHA256: sum}, "package a: apt-helper: 404: if the mirror has a newer one now, plan again; if a proxy in between changes it, reach the mirror without; or give the packages with --packages DIR"},
 	}
 	tool := runner(func(argv []string) (string, error) {
 		uri, to := argv[len(argv)-3], argv[len(argv)-2]

@@ -14,12 +14,13 @@ import (
 )
 
 // Bounds of one SOAP answer. A page of 100 VMs is under 10 MiB, of some 250,000
-// elements 20 deep; its longest text is an annotation or a value of the .vmx.
+// elements 20 deep, and one more for each snapshot of a chain; its longest text is
+// an annotation or a value of the .vmx.
 const (
 	maxAnswer   = 64 << 20 // bytes
 	maxText     = 1 << 20  // bytes in one element, and in one tag
 	maxElements = 2 << 20
-	maxDepth    = 200 // the decoder recurses
+	maxDepth    = 1000 // the decoder recurses
 )
 
 // bounded is a transport for SOAP: an answer is as the host has it, keeps to
@@ -45,7 +46,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if err != nil {
-		err = stalledOr(ctx, err)
+		err = lateOr(ctx, err)
 		body.end()
 		return nil, err
 	}
@@ -72,6 +73,14 @@ func (b *boundedBody) late(limit time.Duration) error {
 	return fmt.Errorf("%w: no answer within %s", ErrStalled, limit)
 }
 
+// lateOr returns why ctx ended if that was the answer's time, else err.
+func lateOr(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrStalled) {
+		return cause
+	}
+	return err
+}
+
 // Read implements io.Reader.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
@@ -80,7 +89,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		return 0, bad
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = stalledOr(b.ctx, err)
+		err = lateOr(b.ctx, err)
 	}
 	return n, err
 }
