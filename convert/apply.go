@@ -16,7 +16,7 @@ import (
 	"esxodus/convert/packages"
 	"esxodus/disk"
 	"esxodus/inventory"
-	"esxodus/redact"
+	"esxodus/inventory/redact"
 )
 
 // Host is the ESXi host that a VM comes from.

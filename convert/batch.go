@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
-	"esxodus/redact"
+	"esxodus/inventory/redact"
 
 	"golang.org/x/sync/errgroup"
 )

@@ -19,7 +19,7 @@ import (
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory/esxi"
-	"esxodus/redact"
+	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
 )

@@ -15,8 +15,8 @@ import (
 	"esxodus/convert/planfile"
 	"esxodus/convert/report"
 	"esxodus/disk"
+	"esxodus/inventory/redact"
 	"esxodus/network"
-	"esxodus/redact"
 
 	"github.com/urfave/cli/v2"
 )

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/redact"
+	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"

@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"esxodus/redact"
+	"esxodus/inventory/redact"
 )
 
 // Limits of what is kept of a program's output, in bytes.
