@@ -49,9 +49,9 @@ export ESXODUS_TESTS
 # conversion of the same guest.
 set -- -count=1 -vet=off -timeout 90m -tags libvirt_dlopen -parallel "$(($(nproc) + 1))" -v "$@"
 if [ -n "$run" ]; then
-	"$here/go.sh" test -p 1 "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages ./fixtures/machine
+	"$here/go.sh" test -p 1 "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages ./convert/domain ./fixtures/machine
 else
 	"$here/go.sh" test -p 1 "$@" ./convert/appliance/... ./convert/packages ./fixtures/machine
-	"$here/go.sh" test "$@" -run TestDebianGuest ./cmd/esxodus
+	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestGuestSees' ./cmd/esxodus ./convert/domain
 	"$here/go.sh" test "$@" ./convert/proofs
 fi

@@ -179,7 +179,7 @@ func TestEditedPlan(t *testing.T) {
 		{"an unknown field", "schema: 1", "schema: 1\nshema: 2", `unknown field "shema"`},
 		{"a newer schema", "schema: 1", "schema: 2", "schema 2: this esxodus reads 1"},
 		{"a range beyond the disk", "length: 25165824", "length: 25165825", "is not inside the disk"},
-		{"a step for no disk", "disk: scsi0:0\n    kind: copy", "disk: scsi0:9\n    kind: copy", `no disk "scsi0:9"`},
+		{"a step for no disk", "kind: copy\n    disk: scsi0:0", "kind: copy\n    disk: scsi0:9", `no disk "scsi0:9"`},
 		{"no YAML", "schema:", "{schema:", "plan.yaml"},
 		{"a domain of another name", "<name>" + vm + "</name>", "<name>other</name>", "name"},
 		{"a domain that isn't XML", "<name>" + vm + "</name>", "<name>" + vm, "domain.xml"},

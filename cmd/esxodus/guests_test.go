@@ -45,7 +45,7 @@ func migrateGuest(t *testing.T, guest string) {
 	begin := time.Now()
 	r := l.run(exitDone, l.convert("--layout", "keep")...)
 	t.Logf("%v; %s", time.Since(begin).Round(time.Second), unwrapped(r.out))
-	s := l.status()
+	s := l.statusCommand()
 	if !strings.HasPrefix(s.Proof, "login prompt on the serial console") || !strings.Contains(s.Proof, "login:") {
 		t.Errorf("proof = %q, want the login prompt", s.Proof)
 	}

@@ -223,7 +223,7 @@ func TestKillInMidProof(t *testing.T) {
 				return
 			}
 			l.checkDone()
-			if s := l.status(); !strings.Contains(s.Proof, "login prompt") {
+			if s := l.statusCommand(); !strings.Contains(s.Proof, "login prompt") {
 				t.Errorf("proof = %q, want the login prompt", s.Proof)
 			}
 		})

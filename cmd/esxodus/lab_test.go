@@ -365,8 +365,16 @@ func (l *lab) forget(name string) {
 	}
 }
 
-// states asks `status` for the VM's run.
+// status reads how the VM's run stands.
 func (l *lab) status() convert.State {
+	l.t.Helper()
+	s, err := convert.StateDir(l.state()).State(l.vm)
+	l.check(err)
+	return s
+}
+
+// statusCommand has the program tell it.
+func (l *lab) statusCommand() convert.State {
 	l.t.Helper()
 	r := l.run(exitDone, "status", l.vm, "--output", "json")
 	var s convert.State

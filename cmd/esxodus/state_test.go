@@ -55,8 +55,8 @@ func TestUnmountedTarget(t *testing.T) {
 	if r := l.run(exitDone, "status", l.vm); !strings.Contains(unwrapped(r.out), "volumes: whether "+l.disk()+" still exists can't be known") {
 		t.Errorf("status says:\n%s", r.out)
 	}
-	if s := l.status(); s.Phase != convert.PhaseReady || len(s.Volumes) != 1 {
-		t.Errorf("status = %+v; want ready, and the volume in doubt", s)
+	if s := l.statusCommand(); s.Phase != convert.PhaseUnseen || len(s.Volumes) != 1 {
+		t.Errorf("status = %+v; want all steps done, and the volume in doubt", s)
 	}
 	must(t, "mount", "--bind", real, l.storage())
 	unmounted = false

@@ -16,6 +16,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"esxodus/fixtures"
 	"esxodus/inventory"
 )
 
@@ -68,6 +69,7 @@ func TestGuestSees(t *testing.T) {
 		// The lines of virtio devices have the PCI device's id and whether
 		// device and driver agreed on virtio 1.0.
 		want []string
+		rung string // "" for all
 	}{
 		{name: "q35", vm: seen(), want: []string{
 			"uuid 5c241f42-a87f-fa60-6af6-a46351ced0eb",
@@ -78,7 +80,7 @@ func TestGuestSees(t *testing.T) {
 			"virtio 0x1041 1", "virtio 0x1041 1", "virtio 0x1048 1",
 			"end",
 		}},
-		{name: "q35 for an old kernel", vm: func() *inventory.VM {
+		{name: "q35 for an old kernel", rung: "boot", vm: func() *inventory.VM {
 			vm := seen()
 			vm.GuestID, vm.DiskEnableUUID = "debian8_64Guest", false
 			return vm
@@ -90,7 +92,7 @@ func TestGuestSees(t *testing.T) {
 			"end",
 		}},
 		// SMBIOS 2.4 on VMware: the guest printed the bytes as they stand.
-		{name: "pc of an old hardware version", vm: func() *inventory.VM {
+		{name: "pc of an old hardware version", rung: "boot", vm: func() *inventory.VM {
 			vm := seen()
 			vm.GuestID, vm.HardwareVersion = "other24xLinux64Guest", 11
 			return vm
@@ -98,6 +100,9 @@ func TestGuestSees(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.rung != "" {
+				fixtures.Rung(t, tt.rung)
+			}
 			dir := openDir(t)
 			o := options(tt.vm)
 			o.VirtType = "qemu"

@@ -22,7 +22,7 @@ func TestEnviron(t *testing.T) {
 	for name, value := range map[string]string{
 		"PATH": dir + ":" + os.Getenv("PATH"), "HOME": "/root", "TMPDIR": dir, "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8",
 		"GOVC_PASSWORD": "swordfish", "GOVC_URL": "https://root:swordfish@esx1", "AWS_SECRET_ACCESS_KEY": "swordfish", "SSH_AUTH_SOCK": "/tmp/agent",
-		"LD_PRELOAD": "", "LIBGUESTFS_BACKEND": "direct", "SUPERMIN_KERNEL": "/boot/vmlinuz", "XDG_RUNTIME_DIR": "/run/user/0",
+		"LD_PRELOAD": "", "LIBGUESTFS_BACKEND": "direct", "SUPERMIN_KERNEL": "/boot/vmlinuz", "SUPERMIN_MODULES": "/lib/modules", "XDG_RUNTIME_DIR": "/run/user/0",
 		"LVM_SYSTEM_DIR": "/etc/lvm", "https_proxy": "http://user:swordfish@proxy:3128", "LIBVIRT_DEFAULT_URI": "qemu:///session",
 	} {
 		t.Setenv(name, value)
@@ -33,7 +33,7 @@ func TestEnviron(t *testing.T) {
 		want []string // beside these
 	}{
 		{[]string{"qemu-img"}, nil},
-		{[]string{"guestfish"}, []string{"LIBGUESTFS_BACKEND", "SUPERMIN_KERNEL", "XDG_RUNTIME_DIR"}},
+		{[]string{"guestfish"}, []string{"LIBGUESTFS_BACKEND", "SUPERMIN_KERNEL", "SUPERMIN_MODULES", "XDG_RUNTIME_DIR"}},
 		{[]string{"vgs"}, []string{"LVM_SYSTEM_DIR"}},
 		{[]string{"apt-get"}, []string{"https_proxy"}},
 		{[]string{filepath.Join(dir, "apt-helper")}, []string{"https_proxy"}},

@@ -72,7 +72,7 @@ func TestToolCancel(t *testing.T) {
 	}{
 		{"ends on SIGTERM", "echo $$ >started; exec sleep 600"},
 		{"with a child", "echo $$ >started; sleep 600; echo not reached"},
-		{"cleans up on SIGTERM", "trap 'touch cleaned; exit 1' TERM; echo $$ >started; sleep 600 & wait"},
+		{"cleans up on SIGTERM", "trap 'touch cleaned; kill $!; exit 1' TERM; sleep 600 & echo $$ >started; wait"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
