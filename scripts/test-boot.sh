@@ -52,6 +52,6 @@ if [ -n "$run" ]; then
 	"$here/go.sh" test -p 1 "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages ./convert/domain ./fixtures/machine
 else
 	"$here/go.sh" test -p 1 "$@" ./convert/appliance/... ./convert/packages ./fixtures/machine
-	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestGuestSees' ./cmd/esxodus ./convert/domain
+	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees' ./cmd/esxodus ./convert/domain
 	"$here/go.sh" test "$@" ./convert/proofs
 fi

@@ -5,7 +5,7 @@
 # virtual machines of their own (scripts/lab). The labs, all by default:
 #
 #   lvm       volume groups, on their own and as the target of migrations
-#   lilo      the boot map's installer on LVM
+#   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
@@ -25,6 +25,15 @@ lab() {
 	say "$l_package: $(($(date +%s) - l_start)) s"
 }
 
+# on_host PACKAGE ARGUMENT... runs a package's tests here; they start machines of
+# their own.
+on_host() {
+	h_package=$1
+	shift
+	tests_environment
+	ESXODUS_TESTS=lab "$here/go.sh" test -count=1 -vet=off -timeout 40m "$@" "$h_package"
+}
+
 # one LAB ARGUMENT... runs one of the labs.
 one() {
 	o_lab=$1
@@ -33,11 +42,10 @@ one() {
 	lvm)
 		lab ./convert/host -run TestLVM "$@" && lab ./cmd/esxodus --memory 2048 -run TestLVM "$@"
 		;;
-	lilo) lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@" ;;
-	powercut)
-		tests_environment
-		ESXODUS_TESTS=lab "$here/go.sh" test -count=1 -vet=off -timeout 40m -run TestPowerCut "$@" ./cmd/lilo
+	lilo)
+		on_host ./convert/lilo "$@" && lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@"
 		;;
+	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" ;;
 	esac
 }
 

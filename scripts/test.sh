@@ -42,8 +42,9 @@ say "set up in $(($(date +%s) - began)) s"
 
 tests_environment
 packages "$@" || set -- "$@" ./...
-# Without vet, which make lint runs with all its checks. Most tests wait for
+# Without vet, which make lint runs with all its checks, and without what debuggers
+# want, which takes the linker a third of its time. Most tests wait for
 # something most of the time: many packages at a time keep the processors busy.
-"$here/go.sh" test -count=1 -vet=off -p "$(($(nproc) * 2 + 1))" -timeout 20m -tags libvirt_dlopen "$@" ||
+"$here/go.sh" test -count=1 -vet=off -ldflags=-w -p "$(($(nproc) * 2 + 1))" -timeout 20m -tags libvirt_dlopen "$@" ||
 	die 'some tests failed: see above'
 say "all tests passed, $(($(date +%s) - began)) s in all"

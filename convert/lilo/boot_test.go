@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"esxodus/fixtures"
 )
 
 // bootable is a disk with two images, of which the first has an initrd.
@@ -196,6 +198,7 @@ func (d *testDisk) installFar(t *testing.T, m *Menu) string {
 
 // TestBeyond2TiB shows which bus can boot from there.
 func TestBeyond2TiB(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Run("virtio-blk", func(t *testing.T) {
 		t.Parallel()
 		d, m := bootable(t)
@@ -213,6 +216,7 @@ func TestBeyond2TiB(t *testing.T) {
 
 // TestNoSuchSerialPort has a map that wants COM4.
 func TestNoSuchSerialPort(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	m.Serial.Port = 3
@@ -223,6 +227,7 @@ func TestNoSuchSerialPort(t *testing.T) {
 
 // TestSecondSerialPort types there.
 func TestSecondSerialPort(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	m.Prompt, m.Serial = true, &Serial{Port: 1, BPS: 9600, Parity: 'e', Bits: 7}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"testing"
+
+	"esxodus/fixtures"
 )
 
 // TestDamage changes the disk after all was installed.
@@ -181,6 +183,7 @@ func TestDamage(t *testing.T) {
 // TestUnreadable has a sector among stage 2's that the disk can't read: the copy
 // in the map is taken.
 func TestUnreadable(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	for _, tt := range []struct {
 		name   string
 		bus    string

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"esxodus/fixtures"
 )
 
 // menuOf returns the menu of the map on the disk.
@@ -132,6 +134,7 @@ func TestOneShot(t *testing.T) {
 // TestFallbackOfTheNext has an image damaged: the one that boots instead has its
 // own fallback.
 func TestFallbackOfTheNext(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	m.Images[0].Fallback, m.Images[1].Fallback = "LinuxOLD", "Linux panic"
@@ -150,6 +153,7 @@ func TestFallbackOfTheNext(t *testing.T) {
 // TestOneShotOfALockedDisk can't erase the line, so it must not be used: it
 // would be used for ever.
 func TestOneShotOfALockedDisk(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	m.OneShot, m.Images[0].Fallback = "LinuxOLD", "LinuxOLD"
@@ -163,6 +167,7 @@ func TestOneShotOfALockedDisk(t *testing.T) {
 // TestLock types a line that is locked. At later boots its password is asked
 // for, and a key leads out of it for good.
 func TestLock(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	p, err := NewPassword("open sesame", strings.NewReader("0123456789abcdef"))
@@ -206,6 +211,7 @@ func TestLock(t *testing.T) {
 // TestOutOfALine presses a key in the time that is given for it before a line
 // is used that was left there, by whomever.
 func TestOutOfALine(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	for _, tt := range []struct {
 		name  string
 		typed bool

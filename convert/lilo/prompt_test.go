@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"esxodus/fixtures"
 )
 
 // TestPrompt types at the prompt of a loader without time limit.
@@ -165,6 +167,7 @@ func TestPrompt(t *testing.T) {
 }
 
 func TestVideoMode(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	m.Prompt = true

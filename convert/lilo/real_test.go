@@ -63,6 +63,7 @@ func (m *machine) screen() string {
 
 // TestScreenAndKeyboard uses no serial port.
 func TestScreenAndKeyboard(t *testing.T) {
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	d, m := bootable(t)
 	m.Prompt, m.Serial = true, nil
@@ -132,9 +133,7 @@ func initrd(tb testing.TB, large []byte) []byte {
 
 // TestRealKernel boots Debian's kernel into user space, from pieces.
 func TestRealKernel(t *testing.T) {
-	if testing.Short() {
-		t.Skip("unpacking a kernel takes seconds")
-	}
+	fixtures.Rung(t, "lab")
 	t.Parallel()
 	large := noise(4<<20, 3)
 	d := newTestDisk(64 << 11)
