@@ -34,11 +34,12 @@ show() {
 	tr -d '\r' <"$work/console" | sed -n '1,12p;/login:/p' | cut -c1-100
 }
 
-# programs makes the programs.
+# programs makes the programs, all of them with the same flags: what two of them
+# need is compiled once.
 programs() {
 	"$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
 	CGO_ENABLED=0 "$here/go.sh" build -trimpath -ldflags '-s -w' -o bin/lilo ./cmd/lilo
-	CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim
+	"$here/go.sh" build -trimpath -tags libvirt_dlopen -o "$work/esxi-sim" ./fixtures/esxi-sim
 }
 
 cleanup() {

@@ -136,7 +136,7 @@ appliance() {
 # the caller's trap; how to reach it is in $work/ready, as KEY=VALUE lines.
 # shellcheck disable=SC2154 # work: set by the caller
 esxi_host() {
-	[ -x "$work/esxi-sim" ] || (cd "$here/.." && CGO_ENABLED=0 "$here/go.sh" build -o "$work/esxi-sim" ./fixtures/esxi-sim)
+	[ -x "$work/esxi-sim" ] || (cd "$here/.." && "$here/go.sh" build -trimpath -tags libvirt_dlopen -o "$work/esxi-sim" ./fixtures/esxi-sim)
 	"$work/esxi-sim" --dir "$work/guests" --addr 127.0.0.1:0 --ssh-addr 127.0.0.1:0 \
 		--ready-file "$work/ready" "$@" 2>"$work/esxi.log" &
 	esxi=$!

@@ -49,9 +49,11 @@ export ESXODUS_TESTS
 # conversion of the same guest.
 set -- -count=1 -vet=off -timeout 90m -tags libvirt_dlopen -parallel "$(($(nproc) + 1))" -v "$@"
 if [ -n "$run" ]; then
-	"$here/go.sh" test -p 1 "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages ./convert/domain ./fixtures/machine
+	"$here/go.sh" test -p 1 "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages \
+		./convert/domain ./convert/virt ./fixtures/machine
 else
 	"$here/go.sh" test -p 1 "$@" ./convert/appliance/... ./convert/packages ./fixtures/machine
-	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees' ./cmd/esxodus ./convert/domain
+	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees|TestProveTinyGuest' \
+		./cmd/esxodus ./convert/domain ./convert/virt
 	"$here/go.sh" test "$@" ./convert/proofs
 fi

@@ -365,7 +365,7 @@ func bootDisk(t *testing.T, disk, bus, want string) {
 func buildLilo(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "lilo")
-	cmd := exec.CommandContext(t.Context(), script("go.sh"), "build", "-trimpath", "-ldflags=-s -w", "-o", name, ".")
+	cmd := exec.CommandContext(t.Context(), script("go.sh"), "build", "-ldflags=-s -w", "-o", name, ".")
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

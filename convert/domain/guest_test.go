@@ -55,9 +55,7 @@ poweroff -f
 // and compares what the guest sees with what was promised: UUID, serial
 // numbers, the order of disks, and the names of NICs.
 func TestGuestSees(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots a guest without KVM")
-	}
+	fixtures.Rung(t, "boot")
 	initrd, kernel := guestImage(t)
 	ids := regexp.MustCompile(`(?m)SEEN (.*?)\r?$`)
 	tests := []struct {
@@ -69,7 +67,6 @@ func TestGuestSees(t *testing.T) {
 		// The lines of virtio devices have the PCI device's id and whether
 		// device and driver agreed on virtio 1.0.
 		want []string
-		rung string // "" for all
 	}{
 		{name: "q35", vm: seen(), want: []string{
 			"uuid 5c241f42-a87f-fa60-6af6-a46351ced0eb",
@@ -80,7 +77,7 @@ func TestGuestSees(t *testing.T) {
 			"virtio 0x1041 1", "virtio 0x1041 1", "virtio 0x1048 1",
 			"end",
 		}},
-		{name: "q35 for an old kernel", rung: "boot", vm: func() *inventory.VM {
+		{name: "q35 for an old kernel", vm: func() *inventory.VM {
 			vm := seen()
 			vm.GuestID, vm.DiskEnableUUID = "debian8_64Guest", false
 			return vm
@@ -92,7 +89,7 @@ func TestGuestSees(t *testing.T) {
 			"end",
 		}},
 		// SMBIOS 2.4 on VMware: the guest printed the bytes as they stand.
-		{name: "pc of an old hardware version", rung: "boot", vm: func() *inventory.VM {
+		{name: "pc of an old hardware version", vm: func() *inventory.VM {
 			vm := seen()
 			vm.GuestID, vm.HardwareVersion = "other24xLinux64Guest", 11
 			return vm
@@ -100,9 +97,6 @@ func TestGuestSees(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.rung != "" {
-				fixtures.Rung(t, tt.rung)
-			}
 			dir := openDir(t)
 			o := options(tt.vm)
 			o.VirtType = "qemu"

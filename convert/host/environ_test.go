@@ -19,6 +19,13 @@ func TestEnviron(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "LIBGUESTFS_") || strings.HasPrefix(name, "SUPERMIN_") {
+			t.Setenv(name, "") // to have it back after the test
+			_ = os.Unsetenv(name)
+		}
+	}
 	for name, value := range map[string]string{
 		"PATH": dir + ":" + os.Getenv("PATH"), "HOME": "/root", "TMPDIR": dir, "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8",
 		"GOVC_PASSWORD": "swordfish", "GOVC_URL": "https://root:swordfish@esx1", "AWS_SECRET_ACCESS_KEY": "swordfish", "SSH_AUTH_SOCK": "/tmp/agent",

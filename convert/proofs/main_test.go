@@ -63,7 +63,7 @@ func (b *bench) build() error {
 		"esxodus": {"-tags", "libvirt_dlopen", "esxodus/cmd/esxodus"},
 		"lilo":    {"esxodus/cmd/lilo"},
 	} {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", filepath.Join(b.dir, target)}, args...)...)
+		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(b.dir, target)}, args...)...)
 		cmd.Env = os.Environ()
 		if target == "lilo" {
 			cmd.Env = append(cmd.Env, "CGO_ENABLED=0")

@@ -168,6 +168,7 @@ func TestProveCancel(t *testing.T) {
 
 // TestProveTinyGuest has a real kernel boot, from scripts/guest-tiny.sh.
 func TestProveTinyGuest(t *testing.T) {
+	fixtures.Rung(t, "boot") // cmd/esxodus has it migrated, and proven, for make test
 	c := system(t)
 	cache := cmp.Or(os.Getenv("ESXODUS_CACHE"), "../../.cache")
 	disk := filepath.Join(cache, "guests/tiny/tiny-flat.vmdk")

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -116,9 +117,15 @@ func fatImage(tb testing.TB, bits string, size int64) string {
 	run(tb, "", "mmd", "-i", path, "::EFI", "::EFI/debian", "::many")
 	run(tb, strings.Repeat("0123456789abcdef", 3000), "mcopy", "-i", path, "-", "::EFI/debian/a loader with a long name.efi")
 	run(tb, "", "mcopy", "-i", path, "-", "::empty")
+	argv, dir := []string{"mcopy", "-i", path}, tb.TempDir()
 	for i := range 40 {
-		run(tb, fmt.Sprint(i), "mcopy", "-i", path, "-", fmt.Sprintf("::many/file number %d", i))
+		file := filepath.Join(dir, fmt.Sprintf("file number %d", i))
+		if err := os.WriteFile(file, fmt.Append(nil, i), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		argv = append(argv, file)
 	}
+	run(tb, "", append(argv, "::many")...)
 	return path
 }
 
