@@ -113,6 +113,9 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.live("resume"); err != nil {
 		return err
 	}
+	if j.undoing() {
+		return stopped(fmt.Errorf("%s: a rollback has begun, so there is nothing to resume: run `esxodus rollback %s` to its end", j.Job().VM.Name, j.Job().VM.Name))
+	}
 	if err := j.sound(); err != nil {
 		return err
 	}
@@ -242,8 +245,12 @@ func (j *Journal) committing() bool {
 	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
 }
 
-// Rollback undoes every step that was begun, last first, and ends the run. It
-// may be repeated until it succeeds.
+// undoing reports whether a rollback has begun. What it has undone may not be
+// on record yet.
+func (j *Journal) undoing() bool { return j.State().Phase == PhaseUndoing }
+
+// Rollback undoes every step that was begun, last first, and ends the run. Once
+// it has begun it can only be repeated until it succeeds.
 func Rollback(ctx context.Context, j *Journal, e Effects) error {
 	if err := j.already("roll back", RolledBack); err != nil {
 		return err
@@ -274,6 +281,11 @@ func undoAll(ctx context.Context, j *Journal, e Effects) error {
 		return err
 	}
 	states := j.steps()
+	if begun := func(s stepState) bool { return s.begun }; !j.undoing() && slices.ContainsFunc(states, begun) {
+		if err := j.add(Record{Event: EventRollback}); err != nil {
+			return err
+		}
+	}
 	for i, s := range slices.Backward(states) {
 		if !s.begun {
 			continue

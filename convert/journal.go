@@ -18,14 +18,15 @@ type Event string
 // The events. A step that has begun and is neither done nor undone may have
 // had any part of its effect.
 const (
-	EventPlan    Event = "plan"    // first record: the run's id and the whole plan
-	EventBegin   Event = "begin"   // a step is about to change something
-	EventClaim   Event = "claim"   // a step is about to create a thing with this identity
-	EventDone    Event = "done"    // a step's effect is complete and on stable storage
-	EventStopped Event = "stopped" // the run ended early; what was done stays, for resume
-	EventUndone  Event = "undone"  // a step's effect is gone
-	EventCommit  Event = "commit"  // the admin has accepted: marks are being dropped, and nothing can be undone
-	EventEnd     Event = "end"     // nothing is left to do; Outcome says how it ended
+	EventPlan     Event = "plan"     // first record: the run's id and the whole plan
+	EventBegin    Event = "begin"    // a step is about to change something
+	EventClaim    Event = "claim"    // a step is about to create a thing with this identity
+	EventDone     Event = "done"     // a step's effect is complete and on stable storage
+	EventStopped  Event = "stopped"  // the run ended early; what was done stays, for resume
+	EventUndone   Event = "undone"   // a step's effect is gone
+	EventRollback Event = "rollback" // steps are about to be undone: nothing can follow but that
+	EventCommit   Event = "commit"   // the admin has accepted: marks are being dropped, and nothing can be undone
+	EventEnd      Event = "end"      // nothing is left to do; Outcome says how it ended
 )
 
 // Outcome is how a run ended.

@@ -99,6 +99,7 @@ func readRecords(f *os.File) (records []Record, good int64, err error) {
 type checker struct {
 	job        *VMJob
 	steps      []stepState
+	undoing    bool
 	committing bool
 	ended      bool
 }
@@ -112,6 +113,9 @@ func (c *checker) take(r *Record, name string) error {
 	if c.ended || c.committing && r.Event != EventEnd {
 		return fmt.Errorf("%q: nothing can follow the end, and only the end a commit", r.Event)
 	}
+	if c.undoing && slices.Contains([]Event{EventBegin, EventClaim, EventDone, EventCommit}, r.Event) {
+		return fmt.Errorf("%q: nothing can follow a rollback but more of it", r.Event)
+	}
 	switch r.Event {
 	case EventPlan:
 		c.job, c.steps = r.Plan, make([]stepState, len(r.Plan.VM.Steps))
@@ -119,6 +123,8 @@ func (c *checker) take(r *Record, name string) error {
 	case EventBegin, EventClaim, EventDone, EventUndone:
 		return c.step(r)
 	case EventStopped:
+	case EventRollback:
+		c.undoing = true
 	case EventCommit:
 		c.committing = true
 		if slices.ContainsFunc(c.steps, func(s stepState) bool { return !s.done }) {

@@ -125,7 +125,7 @@ func (s *stepState) take(r *Record) {
 		s.done, s.result = true, r
 	case EventUndone:
 		*s = stepState{}
-	case EventPlan, EventStopped, EventCommit, EventEnd:
+	case EventPlan, EventStopped, EventRollback, EventCommit, EventEnd:
 	}
 }
 
@@ -159,7 +159,7 @@ func summary(records []Record) State {
 	}
 	for _, r := range records {
 		switch r.Event {
-		case EventUndone:
+		case EventRollback, EventUndone:
 			s.Phase = PhaseUndoing
 		case EventStopped:
 			s.Error = r.Error

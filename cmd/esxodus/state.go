@@ -85,7 +85,8 @@ func rollbackCmd(t terminal) *cli.Command {
 		Usage: "undo a migration: domain, volumes, and the source's power state",
 		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
 and a VM that esxodus shut down is powered on again. Only what this migration
-made is touched. It can be repeated, and works until the commit.
+made is touched. It works until the commit. One that was interrupted can only be
+run again: the migration can't be resumed any more.
 
 Volumes that can't be looked for, because their file system isn't mounted or
 their volume group isn't there, stop it: bring that back and repeat it. Where it

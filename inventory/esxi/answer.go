@@ -132,24 +132,34 @@ func (was version) same(now version) error {
 func weak(etag string) bool     { return strings.HasPrefix(etag, "W/") }
 func opaque(etag string) string { return strings.TrimPrefix(etag, "W/") }
 
-// with returns v with the marks that it lacked, from other.
-func (v version) with(other version) version {
-	if v.etag == "" {
-		v.etag = other.etag
-	}
-	if v.mtime == "" {
-		v.mtime = other.mtime
-	}
-	return v
-}
+// marked reports whether anything but the size tells the file's state.
+func (was version) marked() bool { return was.etag != "" || was.mtime != "" }
 
-// lacks tells which mark of v, the answers before, is missing in now: then not
-// the same one answers.
-func (v version) lacks(now version) error {
-	for _, m := range []struct{ name, was, is string }{{"ETag", v.etag, now.etag}, {"Last-Modified", v.mtime, now.mtime}} {
-		if m.was != "" && m.is == "" {
-			return fmt.Errorf("%w: it has no %s, the answers before had (%.80s)", ErrProtocol, m.name, m.was)
-		}
+// lacks tells which mark of the answers before is missing in now: then not the
+// same one answers.
+func (was version) lacks(now version) error {
+	if name, mark := was.beyond(now); mark != "" {
+		return fmt.Errorf("%w: it has no %s, the answers before had (%.80s)", ErrProtocol, name, mark)
 	}
 	return nil
+}
+
+// exceeds tells which mark of now is missing in the answers before: some of
+// them may not be the host's.
+func (now version) exceeds(was version) error {
+	if name, mark := now.beyond(was); mark != "" {
+		return fmt.Errorf("%w: it has the %s %.80s, the answers before had none", ErrProtocol, name, mark)
+	}
+	return nil
+}
+
+// beyond returns a mark of v's that other has not.
+func (v version) beyond(other version) (name, mark string) {
+	switch {
+	case v.etag != "" && other.etag == "":
+		return "ETag", v.etag
+	case v.mtime != "" && other.mtime == "":
+		return "Last-Modified", v.mtime
+	}
+	return "", ""
 }

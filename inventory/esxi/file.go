@@ -24,7 +24,7 @@ type File struct {
 
 	mu      sync.Mutex
 	version version // as first seen
-	ranged  version // what marks ranged answers have, as first seen
+	settled bool    // by a ranged answer: no other one has more marks, or fewer
 }
 
 // Open opens the file at a datastore path, "[datastore] dir/x.vmdk", for
@@ -44,13 +44,13 @@ func (c *Client) Open(ctx context.Context, path string) (*File, error) {
 	return f, nil
 }
 
-// stat learns the file's size and version, by HEAD or, where that doesn't tell,
-// by a request for the first byte.
+// stat learns the file's size and version, by HEAD or, where that doesn't tell
+// both, by a request for the first byte.
 func (f *File) stat() error {
 	head := &heading{f: f}
 	err := f.c.try(f.ctx, f.path, head)
 	code := statusOf(err)
-	if err == nil && head.known || err != nil && code != http.StatusMethodNotAllowed && code != http.StatusNotImplemented {
+	if err == nil && head.known && f.version.marked() || err != nil && code != http.StatusMethodNotAllowed && code != http.StatusNotImplemented {
 		return err
 	}
 	err = f.c.try(f.ctx, f.path, &probing{f})
@@ -99,6 +99,7 @@ func (p *probing) take(res *http.Response, w *watch) (bool, error) {
 	}
 	if err == nil {
 		p.f.opened(versionOf(res, total))
+		p.f.settled = true
 	}
 	return err == nil, err
 }
@@ -166,8 +167,9 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // check compares the answer's headers with what was asked for, and with the
-// file that was opened. A mark that the host sends with some answers must be in
-// all of a kind.
+// file that was opened. A mark that the host sent with one answer, be it HEAD's,
+// must be in all of them, from the first one on: of several connections any may
+// be the first.
 func (f *File) check(res *http.Response, first, last int64) error {
 	if err := asStored(res); err != nil {
 		return err
@@ -182,10 +184,13 @@ func (f *File) check(res *http.Response, first, last int64) error {
 	if err := f.version.same(now); err != nil {
 		return err
 	}
-	if err := f.ranged.lacks(now); err != nil {
+	if err := f.version.lacks(now); err != nil {
 		return err
 	}
-	f.version, f.ranged = f.version.with(now), f.ranged.with(now)
+	if f.settled {
+		return now.exceeds(f.version)
+	}
+	f.version, f.settled = now, true
 	return nil
 }
 

@@ -40,6 +40,7 @@ func TestReadAtFaults(t *testing.T) {
 			if r.Method == http.MethodHead || count.Add(1) > n {
 				return false
 			}
+			w.Header().Set("Last-Modified", simTime.UTC().Format(http.TimeFormat)) // as HEAD has it
 			fault(w, r)
 			return true
 		}

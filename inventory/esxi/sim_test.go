@@ -143,6 +143,9 @@ func content(n int) []byte {
 	return b
 }
 
+// simTime is when the files that serve serves were last changed.
+var simTime = time.Unix(1700000000, 0)
+
 // serve serves b under any name, after fault had a look at the request.
 // fault returns true when it has answered.
 func serve(b []byte, fault func(w http.ResponseWriter, r *http.Request) bool) http.HandlerFunc {
@@ -154,7 +157,7 @@ func serve(b []byte, fault func(w http.ResponseWriter, r *http.Request) bool) ht
 		if fault != nil && fault(w, r) {
 			return
 		}
-		http.ServeContent(w, r, "", time.Unix(1700000000, 0), bytes.NewReader(b))
+		http.ServeContent(w, r, "", simTime, bytes.NewReader(b))
 	}
 }
 

@@ -1,0 +1,104 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// dyingVirt has the process die once a domain is undefined, before anything can
+// be written down about it.
+type dyingVirt struct{ virtOf }
+
+func (v dyingVirt) Undefine(ctx context.Context, name, run string) error {
+	if err := v.virtOf.Undefine(ctx, name, run); err != nil {
+		return err
+	}
+	panic(crash{})
+}
+
+// TestHalfUndone kills a rollback right after the first thing that it undid: the
+// run is neither ready, which it looked like, nor can it be resumed or committed,
+// for what is on record as done is no longer there.
+func TestHalfUndone(t *testing.T) {
+	t.Parallel()
+	for name, noProof := range map[string]bool{"proof": false, "no proof": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			e := w.effects()
+			e.NoProof = noProof
+			p := w.plan()
+			if noProof {
+				p.VMs[0].NoProof, p.VMs[0].Steps = true, p.VMs[0].Steps[:len(p.VMs[0].Steps)-1]
+			}
+			j, err := w.state().Create(p.Job(0), NewRun())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Apply(t.Context(), j, e); err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if r := recover(); r != (crash{}) {
+						t.Errorf("the rollback ended with %v; want it dead", r)
+					}
+				}()
+				dying := e
+				dying.Virt = dyingVirt{virtOf{w}}
+				_ = Rollback(t.Context(), j, dying)
+			}()
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j = w.open()
+			if s := j.State(); s.Phase != PhaseUndoing || s.Ways() != "`esxodus rollback web`" {
+				t.Errorf("phase = %s, ways on %s; want %s and rollback", s.Phase, s.Ways(), PhaseUndoing)
+			}
+			if err := Apply(t.Context(), j, e); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "`esxodus rollback web`") {
+				t.Errorf("resume = %v; want to be sent to rollback", err)
+			}
+			if err := Commit(t.Context(), j, e); err == nil {
+				t.Error("commit of a run that is half undone = nil; want a refusal")
+			}
+			if err := Rollback(t.Context(), j, e); err != nil {
+				t.Errorf("Rollback again = %v", err)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.checkGone()
+		})
+	}
+}
+
+// TestAfterRollback: nothing that does something follows a rollback in a journal.
+func TestAfterRollback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	j := w.create()
+	zero := 0
+	records := []Record{j.records[0], {Event: EventBegin, Step: &zero}, {Event: EventRollback}}
+	for event, bad := range map[Event]bool{EventBegin: true, EventDone: true, EventCommit: true, EventUndone: false, EventStopped: false, EventRollback: false} {
+		var c checker
+		var err error
+		for _, r := range records {
+			err = errors.Join(err, c.take(&r, "web"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Record{Event: event}
+		if event != EventCommit && event != EventStopped && event != EventRollback {
+			r.Step = &zero
+		}
+		if err := c.take(&r, "web"); (err != nil) != bad {
+			t.Errorf("%s after a rollback = %v; want an error: %v", event, err, bad)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
