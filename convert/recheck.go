@@ -3,9 +3,12 @@ package convert
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
+	"esxodus/disk"
 	"esxodus/inventory"
 )
 
@@ -80,18 +83,64 @@ func (a *act) files(ctx context.Context) (all []string, err error) {
 // asSeen compares the VM with what the run's first recheck saw: a VM that the
 // run shut down may have been started and stopped again since.
 func (a *act) asSeen(now seen) error {
+	first, ok, err := a.firstSeen()
+	if err != nil || !ok {
+		return err
+	}
+	if first.ChangeVersion != now.ChangeVersion || !slices.Equal(first.ContentIDs, now.ContentIDs) {
+		return fmt.Errorf("%q was started or changed since this run began: roll back, and plan anew", a.job.VM.Source.Name)
+	}
+	return sameFiles(first.Files, now.Files)
+}
+
+// firstSeen is what the run's first recheck saw, if there was one.
+func (a *act) firstSeen() (first seen, ok bool, err error) {
 	for _, r := range a.journal.records {
 		if r.Event != EventDone || r.Step == nil || a.job.VM.Steps[*r.Step].Kind != StepRecheck {
 			continue
 		}
-		var first seen
 		if err := json.Unmarshal(r.Data, &first); err != nil {
-			return fmt.Errorf("journal: what the first check saw: %w", err)
+			return first, false, fmt.Errorf("journal: what the first check saw: %w", err)
 		}
-		if first.ChangeVersion != now.ChangeVersion || !slices.Equal(first.ContentIDs, now.ContentIDs) {
-			return fmt.Errorf("%q was started or changed since this run began: roll back, and plan anew", a.job.VM.Source.Name)
+		return first, true, nil
+	}
+	return first, false, nil
+}
+
+// openSource opens a disk to take what is on it to the target.
+func (a *act) openSource(ctx context.Context, d *Disk) (disk.Image, func() error, error) {
+	img, closeImage, err := a.Host.OpenDisk(ctx, d.Path)
+	if err != nil {
+		return nil, nil, keep(err)
+	}
+	if err := a.asChecked(img); err != nil {
+		return nil, nil, errors.Join(keep(err), closeImage())
+	}
+	return img, closeImage, nil
+}
+
+// asChecked makes sure that what is about to be copied is what the first check
+// saw. The checks before and after the copy may both have been answered by the
+// host, and what is copied by a cache.
+func (a *act) asChecked(img disk.Image) error {
+	v, ok := img.(versioned)
+	if !ok {
+		return nil
+	}
+	first, ok, err := a.firstSeen()
+	if err != nil || !ok || len(first.Files) == 0 {
+		return err
+	}
+	for _, is := range v.Versions() {
+		if slices.Contains(first.Files, is) {
+			continue
 		}
-		return sameFiles(first.Files, now.Files)
+		name, _, _ := strings.Cut(is, ": ")
+		i := slices.IndexFunc(first.Files, func(was string) bool { return strings.HasPrefix(was, name+": ") })
+		if i < 0 {
+			return otherFile("nothing", is)
+		}
+		return otherFile(first.Files[i], is)
 	}
 	return nil
 }
@@ -111,10 +160,14 @@ func sameFiles(first, now []string) error {
 			is = now[i]
 		}
 		if was != is {
-			return fmt.Errorf("a file of the source has changed since this run began: it was %s, and is %s: roll back, and plan anew (if nobody changed it, something in between answers with another copy)", was, is)
+			return otherFile(was, is)
 		}
 	}
 	return nil
+}
+
+func otherFile(was, is string) error {
+	return fmt.Errorf("a file of the source has changed since this run began: it was %s, and is %s: roll back, and plan anew (if nobody changed it, something in between answers with another copy)", was, is)
 }
 
 // begun reports whether a step of a kind was ever begun.

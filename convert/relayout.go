@@ -34,9 +34,9 @@ func (a *act) templates(ctx context.Context) (err error) {
 		if !ok {
 			return nil, fmt.Errorf("the plan has no disk %q", address)
 		}
-		img, closeImage, err := a.Host.OpenDisk(ctx, d.Path)
+		img, closeImage, err := a.openSource(ctx, d)
 		if err != nil {
-			return nil, keep(err)
+			return nil, err
 		}
 		closers = append(closers, closeImage)
 		return keptReads{img}, nil

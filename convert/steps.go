@@ -166,9 +166,9 @@ func (a *act) digestPath(address string) string {
 
 // copyDisk fills the volume, going on from what the digests say is there.
 func (a *act) copyDisk(ctx context.Context, d *Disk) (_ any, err error) {
-	src, closeSrc, err := a.Host.OpenDisk(ctx, d.Path)
+	src, closeSrc, err := a.openSource(ctx, d)
 	if err != nil {
-		return nil, keep(err)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeSrc()) }()
 	if src.Size() != d.Size {

@@ -239,7 +239,7 @@ func TestKillInMidProof(t *testing.T) {
 func TestKillInMidRollback(t *testing.T) {
 	t.Parallel()
 	const done = 14 // records of a finished run without the proof
-	for n := range 7 {
+	for n := range 8 {
 		t.Run(fmt.Sprintf("after %d records", n), func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, esxi.Options{})

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 
 	"libvirt.org/go/libvirtxml"
 )
@@ -21,8 +22,9 @@ type ProofOptions struct {
 
 // Proof returns a copy of a domain to boot once and throw away. The guest sees
 // the same machine, but nothing that it does lasts or leaves: disks are
-// overlays, links are down on networks of their own, the host's devices are
-// gone, the TPM is another. A reboot ends it. What a user without rights or a
+// overlays, links are down on networks of their own, the host's devices and
+// files are gone, and so is what QEMU is told directly; the TPM is another. A
+// reboot ends it. What a user without rights or a
 // host without control groups couldn't start (tuning, locked memory) is gone
 // as well.
 func Proof(dom *libvirtxml.Domain, o ProofOptions) (*libvirtxml.Domain, error) {
@@ -40,6 +42,7 @@ func Proof(dom *libvirtxml.Domain, o ProofOptions) (*libvirtxml.Domain, error) {
 	p.ID, p.Name, p.UUID = nil, o.Name, o.UUID
 	p.Metadata, p.CPUTune, p.MemoryTune, p.BlockIOTune, p.NUMATune = nil, nil, nil, nil, nil
 	p.MemoryBacking, p.Resource, p.SecLabel = nil, nil, nil
+	p.QEMUCommandline, p.QEMUOverride = nil, nil // it may name anything
 	p.OnPoweroff, p.OnReboot, p.OnCrash = "destroy", "destroy", "destroy"
 	if p.OS != nil {
 		proofFirmware(p.OS, o.NVRAM)
@@ -55,6 +58,9 @@ func Proof(dom *libvirtxml.Domain, o ProofOptions) (*libvirtxml.Domain, error) {
 }
 
 func proofFirmware(os *libvirtxml.DomainOS, nvram string) {
+	if os.Loader != nil && os.Loader.Readonly == "no" {
+		os.Loader.Readonly = "yes"
+	}
 	template, format := "", ""
 	if os.NVRam != nil {
 		template, format = os.NVRam.Template, os.NVRam.TemplateFormat
@@ -101,18 +107,45 @@ func proofDevices(d *libvirtxml.DomainDeviceList, o ProofOptions) {
 	}
 	d.Hostdevs, d.RedirDevs, d.Leases, d.Filesystems, d.Shmems, d.Smartcards = nil, nil, nil, nil, nil, nil
 	d.Graphics, d.VSock = nil, nil // a port or a number that the domain itself may have
-	for i := range d.Channels {
-		if s := d.Channels[i].Source; s != nil && s.UNIX != nil {
-			s.UNIX = &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"} // libvirt picks a path by the domain's name
-		}
-	}
+	d.TPMs = slices.DeleteFunc(d.TPMs, func(t libvirtxml.DomainTPM) bool { return t.Backend != nil && t.Backend.Emulator == nil })
 	for i := range d.TPMs {
-		if be := d.TPMs[i].Backend; be != nil && be.Emulator != nil {
+		if be := d.TPMs[i].Backend; be != nil {
 			// Its state is by UUID, so the copy's is another; it goes with the copy.
 			be.Emulator.PersistentState, be.Emulator.Source = "", nil
 		}
 	}
+	proofFiles(d)
+	proofChannels(d)
 	proofConsole(d, o.ConsoleSocket)
+}
+
+// proofFiles takes away the files and devices of the host that an edited domain
+// may have its guest write to, or take from others.
+func proofFiles(d *libvirtxml.DomainDeviceList) {
+	d.PStore, d.Audios = nil, nil
+	for i := range d.Sounds {
+		d.Sounds[i].Audio = nil
+	}
+	d.Memorydevs = slices.DeleteFunc(d.Memorydevs, func(m libvirtxml.DomainMemorydev) bool { return m.Source != nil && m.Source.Path != "" })
+	d.Inputs = slices.DeleteFunc(d.Inputs, func(in libvirtxml.DomainInput) bool { return in.Type == "passthrough" || in.Type == "evdev" })
+	for i := range d.RNGs {
+		d.RNGs[i].Backend = &libvirtxml.DomainRNGBackend{Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"}}
+	}
+}
+
+// proofChannels leaves a channel an end of its own, or none.
+func proofChannels(d *libvirtxml.DomainDeviceList) {
+	for i := range d.Channels {
+		c := &d.Channels[i]
+		c.Log, c.Protocol = nil, nil
+		switch s := c.Source; {
+		case s == nil || s.SpiceVMC != nil || s.SpicePort != nil || s.QEMUVDAgent != nil:
+		case s.UNIX != nil:
+			s.UNIX = &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"} // libvirt picks a path by the domain's name
+		default:
+			c.Source = &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}
+		}
+	}
 }
 
 // proofConsole makes port 0 a pty or socket, and the others mute.
@@ -135,6 +168,7 @@ func proofConsole(d *libvirtxml.DomainDeviceList, socket string) {
 	}
 	d.Consoles = []libvirtxml.DomainConsole{{Source: source(), Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: new(uint(0))}}}
 	for i := range d.Parallels {
+		d.Parallels[i].Log, d.Parallels[i].Protocol = nil, nil
 		d.Parallels[i].Source = &libvirtxml.DomainChardevSource{Null: &libvirtxml.DomainChardevSourceNull{}}
 	}
 }

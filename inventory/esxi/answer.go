@@ -25,14 +25,27 @@ func asStored(res *http.Response) error {
 			}
 		}
 	}
-	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(strings.ToLower(strings.TrimSpace(kind)), "multipart/") {
-		return fmt.Errorf("%w: its Content-Type is %.60q, asked for one range of bytes", ErrProtocol, kind)
+	for _, kind := range res.Header.Values("Content-Type") {
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(kind)), "multipart/") {
+			return fmt.Errorf("%w: its Content-Type is %.60q, asked for one range of bytes", ErrProtocol, kind)
+		}
 	}
-	if age := strings.TrimSpace(res.Header.Get("Age")); age != "" && age != "0" {
-		return fmt.Errorf("%w: it comes out of a cache (Age: %.20q)", ErrProtocol, age)
+	for _, age := range res.Header.Values("Age") {
+		if age = strings.TrimSpace(age); age != "" && strings.Trim(age, "0") != "" {
+			return fmt.Errorf("%w: it comes out of a cache (Age: %.20q)", ErrProtocol, age)
+		}
+	}
+	for _, w := range res.Header.Values("Warning") {
+		if stalePattern.MatchString(w) {
+			return fmt.Errorf("%w: it is stale, or was changed on the way (Warning: %.60q)", ErrProtocol, w)
+		}
 	}
 	return nil
 }
+
+// stalePattern matches a Warning header (RFC 7234) of a stale answer, or one that
+// was transformed.
+var stalePattern = regexp.MustCompile(`(^|,) *(11[0-3]|214) `)
 
 // inBetween ends errors about answers that no ESXi host gives.
 const inBetween = "most likely something in between changes what the host sends (a proxy, a cache, a firewall that looks into TLS): reach the host without it, then go on"
@@ -96,7 +109,8 @@ type version struct {
 }
 
 func versionOf(res *http.Response, size int64) version {
-	return version{size: size, etag: res.Header.Get("ETag"), mtime: res.Header.Get("Last-Modified")}
+	mark := func(name string) string { return strings.Join(res.Header.Values(name), " and ") }
+	return version{size: size, etag: mark("ETag"), mtime: mark("Last-Modified")}
 }
 
 // String is the version in words, for a later comparison and for people.
