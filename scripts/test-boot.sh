@@ -7,7 +7,8 @@
 # disk, damage a kernel. Before them come other packages' tests on these guests and
 # in libguestfs' appliance. Guests are built if they aren't in the cache.
 #
-#   --guest NAME   of scripts/guest-debian.sh; may be repeated (default: all)
+#   --guest NAME   of scripts/guest-debian.sh; may be repeated (default: all; a
+#                  kernel is upgraded only then)
 #
 # ARGUMENTs go to go test: -run 'TestBoots/debian$'. scripts/setup.sh test installs
 # what it needs.
@@ -43,14 +44,15 @@ say 'about 30 minutes for all guests, 10 for one; building one that is new, 3 mo
 [ -n "$guests" ] || "$here/kernel-update.sh" >/dev/null
 "$here/libvirtd.sh"
 tests_environment
-ESXODUS_TESTS=boot
-export ESXODUS_TESTS
+ESXODUS_TESTS=boot ESXODUS_GUESTS=$guests
+export ESXODUS_TESTS ESXODUS_GUESTS
 # One more at a time than there are processors: a test may wait for another's
 # conversion of the same guest.
 set -- -count=1 -vet=off -timeout 90m -tags libvirt_dlopen -parallel "$(($(nproc) + 1))" -v "$@"
 if [ -n "$run" ]; then
-	"$here/go.sh" test -p 1 "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages \
+	packages "$@" || set -- "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages \
 		./convert/domain ./convert/virt ./fixtures/machine
+	"$here/go.sh" test -p 1 "$@"
 else
 	"$here/go.sh" test -p 1 "$@" ./convert/appliance/... ./convert/packages ./fixtures/machine
 	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees|TestProveTinyGuest' \

@@ -29,7 +29,7 @@ func TestBoots(t *testing.T) {
 				t.Fatalf("layout = %s (%s), want lvm", s.plan.Layout.Kind, strings.Join(s.plan.Layout.Reasons, "; "))
 			}
 			config := machine.Config{Bus: bus, Agent: true}
-			if name == upgraded {
+			if upgrades(name) {
 				config.CDs = []string{filepath.Join(kernelUpdate(t), "kernel-update.iso")}
 			}
 			m := boot(t, s, config)
@@ -45,7 +45,7 @@ func TestBoots(t *testing.T) {
 			if name == "debian" || name == "debian-lvm" { // one on each bus
 				grow(t, s, m, bus)
 			}
-			if name == upgraded {
+			if upgrades(name) {
 				upgrade(t, m)
 			}
 			m.PowerOff(machine.BootPatience)
