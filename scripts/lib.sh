@@ -169,8 +169,8 @@ tests_environment() {
 	say "guests run on $ESXODUS_VIRT_TYPE"
 }
 
-# packages ARG... tells whether one of go test's arguments is a package.
-packages() {
+# names_package ARG... tells whether one of go test's arguments is a package.
+names_package() {
 	for p_arg; do
 		case $p_arg in
 		./*) return 0 ;;

@@ -50,7 +50,7 @@ export ESXODUS_TESTS ESXODUS_GUESTS
 # conversion of the same guest.
 set -- -count=1 -vet=off -timeout 90m -tags libvirt_dlopen -parallel "$(($(nproc) + 1))" -v "$@"
 if [ -n "$run" ]; then
-	packages "$@" || set -- "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages \
+	names_package "$@" || set -- "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages \
 		./convert/domain ./convert/virt ./fixtures/machine
 	"$here/go.sh" test -p 1 "$@"
 else

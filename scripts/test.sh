@@ -32,16 +32,17 @@ began=$(date +%s)
 "$here/setup.sh" build
 "$here/go.sh" list -export -test -deps -tags libvirt_dlopen ./... >/dev/null &
 compiler=$!
-trap 'kill "$compiler" 2>/dev/null || :' EXIT
+trap '[ -z "$compiler" ] || kill "$compiler" 2>/dev/null || :' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 "$here/setup.sh" test
 "$here/guest-tiny.sh" >/dev/null
 wait "$compiler" || die 'the tree does not compile: see above'
+compiler=
 say "set up in $(($(date +%s) - began)) s"
 
 tests_environment
-packages "$@" || set -- "$@" ./...
+names_package "$@" || set -- "$@" ./...
 # Without vet, which make lint runs with all its checks, and without what debuggers
 # want, which takes the linker a third of its time. Most tests wait for
 # something most of the time: many packages at a time keep the processors busy.
