@@ -99,7 +99,7 @@ func (e Expect) text(name string) string {
 	took := fmt.Sprintf("%d minutes", e.Seconds/60)
 	boot := fmt.Sprintf("boot a copy of %s with its links down and its disks unchanged, and ", name)
 	if e.See == SawLogin {
-		return boot + fmt.Sprintf("see its login prompt on the serial console within %s: %s, and nothing less is a proof", took, knownLoginText)
+		return boot + fmt.Sprintf("see its login prompt on the serial console within %s, and have it answer Enter: %s, and nothing less is a proof", took, knownLoginText)
 	}
 	return boot + fmt.Sprintf("watch it for %s: no login is known to run on its serial console; unless its prompt shows there, "+
 		"all that can be seen is that it works on its disks, which doesn't show that it came up", took)

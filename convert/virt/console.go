@@ -136,10 +136,16 @@ func (c *console) end() {
 	c.judge(line, true)
 }
 
+// ask takes in that Enter is sent to the guest: what comes now is another line.
+func (c *console) ask() { c.end() }
+
+// unfinished returns the line that may go on, which a prompt is.
+func (c *console) unfinished() string { return strings.TrimSpace(clean(string(c.line))) }
+
 // last returns the last n lines, the unfinished one with them.
 func (c *console) last(n int) []string {
 	lines := append([]string(nil), c.tail...)
-	if rest := strings.TrimSpace(clean(string(c.line))); rest != "" {
+	if rest := c.unfinished(); rest != "" {
 		lines = append(lines, rest)
 	}
 	return lines[max(0, len(lines)-n):]

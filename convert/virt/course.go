@@ -12,6 +12,9 @@ type course struct {
 	start    time.Time
 	prompted time.Time // when the login prompt was seen; zero before
 	prompt   string    // its line
+	asked    time.Time // when Enter was last sent to it; zero before
+	asks     string    // the unfinished line that stood there at the last sight since
+	answered bool      // it has answered Enter
 	counts   counts
 	wrote    time.Time // when the guest last wrote to its disks; zero for never
 }
@@ -28,6 +31,7 @@ type sight struct {
 	state   state
 	console outcome
 	said    string // its console's last line
+	asks    string // its console's unfinished line
 }
 
 // state is what libvirt says of a guest.
@@ -51,6 +55,30 @@ type end struct {
 // line whatever they like: what only looks like one goes on at once.
 const stands = time.Second
 
+// A boot loader, or a kernel that hangs right after, can leave a perfect prompt
+// behind. So Enter is sent to it, which a getty answers with a prompt, and is sent
+// again for one that wasn't listening yet.
+const askAgain = 5 * time.Second
+
+// ask reports whether Enter is to be sent now.
+func (c *course) ask(s sight) bool {
+	if c.prompted.IsZero() || c.answered || s.now.Sub(c.prompted) < stands || s.now.Sub(c.asked) < askAgain {
+		return false
+	}
+	c.asked, c.asks = s.now, ""
+	return true
+}
+
+// hear looks for the answer: a line that stands there unfinished. What the kernel
+// and services write ends with its line.
+func (c *course) hear(s sight) {
+	if c.asked.IsZero() {
+		return
+	}
+	c.answered = c.answered || s.asks != "" && s.asks == c.asks
+	c.asks = s.asks
+}
+
 // count takes in what the guest has done by now.
 func (c *course) count(now time.Time, n counts) {
 	if n.writes > c.counts.writes {
@@ -61,6 +89,7 @@ func (c *course) count(now time.Time, n counts) {
 
 // judge says what the boot came to, if that is certain by now.
 func (c *course) judge(s sight) (end, bool) {
+	c.hear(s)
 	switch {
 	case s.console.kind == up && c.prompted.IsZero():
 		c.prompted, c.prompt = s.now, s.console.line
@@ -77,8 +106,10 @@ func (c *course) judge(s sight) (end, bool) {
 		return end{reason: "it powered off, or reset and was not let start again"}, true
 	case s.state == stopped:
 		return end{reason: "it was stopped, as by an error of its disks,"}, true
-	case prompted && s.now.Sub(c.prompted) >= c.want.Stay:
+	case prompted && c.answered && s.now.Sub(c.prompted) >= c.want.Stay:
 		return end{kind: LoginPrompt, evidence: c.prompt}, true
+	case prompted && s.now.Sub(c.prompted) >= c.want.Answer:
+		return end{reason: "its login prompt does not answer Enter", line: c.prompt}, true
 	case prompted || s.now.Sub(c.start) < c.want.For:
 		return end{}, false
 	case c.want.Expect == Activity:

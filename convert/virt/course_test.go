@@ -19,7 +19,9 @@ func TestCourse(t *testing.T) {
 		console outcome
 		writes  int64
 		said    string
+		asks    string // unfinished line
 	}
+	const getty = "web login:"
 	tests := []struct {
 		name   string
 		expect ProofKind
@@ -27,9 +29,12 @@ func TestCourse(t *testing.T) {
 		want   string // "login-prompt: evidence", "failed: reason", "" undecided
 		still  int    // sights that decide nothing, before the one that does
 	}{
-		{"prompt", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 4*time.Second, console: prompt}, {after: min + 5*time.Second, console: prompt}}, "login-prompt: web login:", 2},
-		{"prompt at the last moment", LoginPrompt, []at{{after: 7*min - 1, console: prompt}, {after: 7*min + 1, console: prompt}, {after: 7*min + 5*time.Second, console: prompt}}, "login-prompt: web login:", 2},
-		{"prompt, then others write into its line", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 2*time.Second}, {after: min + 5*time.Second}}, "login-prompt: web login:", 2},
+		{"prompt", LoginPrompt, []at{{after: min, console: prompt, asks: getty}, {after: min + 2*time.Second, console: prompt, asks: getty}, {after: min + 3*time.Second, console: prompt, asks: getty}, {after: min + 4*time.Second, console: prompt, asks: getty}, {after: min + 5*time.Second, console: prompt}}, "login-prompt: web login:", 4},
+		{"prompt that answers the second time", LoginPrompt, []at{{after: min, console: prompt, asks: getty}, {after: min + 2*time.Second, console: prompt}, {after: min + 7*time.Second, console: prompt}, {after: min + 8*time.Second, console: prompt, asks: getty}, {after: min + 9*time.Second, console: prompt, asks: getty}}, "login-prompt: web login:", 4},
+		{"prompt that only kernel messages follow", LoginPrompt, []at{{after: min, console: prompt, asks: getty}, {after: min + 2*time.Second, console: prompt}, {after: min + 9*time.Second, console: prompt, asks: "[ 9.1] wat"}, {after: min + 10*time.Second, console: prompt, asks: "[ 9.2] watchdog: BUG"}, {after: 3 * min, console: prompt}}, "failed: its login prompt does not answer Enter", 4},
+		{"a shell that logs in by itself", LoginPrompt, []at{{after: min, console: prompt, asks: getty}, {after: min + 2*time.Second, console: prompt}, {after: min + 6*time.Second, console: prompt, asks: "root@web:~#"}, {after: min + 7*time.Second, console: prompt, asks: "root@web:~#"}}, "login-prompt: web login:", 3},
+		{"prompt at the last moment", LoginPrompt, []at{{after: 7*min - 1, console: prompt}, {after: 7*min + 1*time.Second, console: prompt}, {after: 7*min + 2*time.Second, console: prompt, asks: getty}, {after: 7*min + 3*time.Second, console: prompt, asks: getty}, {after: 7*min + 5*time.Second, console: prompt}}, "login-prompt: web login:", 4},
+		{"prompt, then others write into its line", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 2*time.Second}, {after: min + 3*time.Second, asks: getty}, {after: min + 4*time.Second, asks: getty}, {after: min + 5*time.Second}}, "login-prompt: web login:", 4},
 		{"no prompt, its line went on at once", LoginPrompt, []at{{after: min, console: prompt}, {after: min + time.Second/5}, {after: 2 * min}, {after: 7 * min}}, "failed: no login prompt on its serial console,", 3},
 		{"prompt, then emergency mode", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 4*time.Second, console: emergencyMode}}, "failed: " + emergency, 1},
 		{"prompt, then a reset", LoginPrompt, []at{{after: min, console: prompt}, {after: min + time.Second, console: prompt, state: gone}}, "failed: it powered off, or reset, right after its login prompt,", 1},
@@ -42,16 +47,17 @@ func TestCourse(t *testing.T) {
 		{"at work", Activity, []at{{after: min, writes: 133}, {after: 5 * min, writes: 140}, {after: 7*min - 1, writes: 140}, {after: 7 * min, writes: 140}}, "activity: silent serial console; read 0 KiB, wrote 0 KiB in 140 requests, the last after 5m0s; used 0s of CPU", 3},
 		{"at work, with kernel messages", Activity, []at{{after: 7 * min, writes: 140, said: "A start job is running"}}, "activity: no login prompt on its serial console, whose last line is \"A start job is running\"; read 0 KiB, wrote 0 KiB in 140 requests, the last after 7m0s; used 0s of CPU", 0},
 		{"a boot loader's writes", Activity, []at{{after: 7 * min, writes: leastWrites - 1}}, "failed: no login prompt, and no sign that it mounted its disks,", 0},
-		{"prompt where none is known", Activity, []at{{after: min, console: prompt}, {after: 2 * min, console: prompt}}, "login-prompt: web login:", 1},
+		{"prompt where none is known", Activity, []at{{after: min, console: prompt}, {after: min + time.Second, console: prompt}, {after: min + 2*time.Second, console: prompt, asks: getty}, {after: 2 * min, console: prompt, asks: getty}}, "login-prompt: web login:", 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Unix(1e9, 0)
-			c := course{want: ProofRequest{Expect: tt.expect, For: 7 * min, Stay: 5 * time.Second}, start: start}
+			c := course{want: ProofRequest{Expect: tt.expect, For: 7 * min, Stay: 5 * time.Second, Answer: 2 * min}, start: start}
 			for i, s := range tt.seen {
 				c.count(start.Add(s.after), counts{writes: s.writes})
-				e, certain := c.judge(sight{start.Add(s.after), s.state, s.console, s.said})
+				seen := sight{start.Add(s.after), s.state, s.console, s.said, s.asks}
+				e, certain := c.judge(seen)
 				got := strings.TrimPrefix(string(e.kind)+": "+e.evidence, ": ")
 				if e.kind == "" {
 					got = "failed: " + e.reason
@@ -59,6 +65,7 @@ func TestCourse(t *testing.T) {
 				if certain != (i == tt.still) || certain && got != tt.want {
 					t.Fatalf("after %v: %q, certain %v; want %q at sight %d", s.after, got, certain, tt.want, tt.still)
 				}
+				c.ask(seen)
 			}
 		})
 	}

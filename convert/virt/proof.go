@@ -18,8 +18,8 @@ type ProofKind string
 
 // The kinds of proof.
 const (
-	// LoginPrompt: a getty asked for a login on the serial console, and the
-	// guest went on running.
+	// LoginPrompt: a getty asked for a login on the serial console, answered
+	// Enter, and the guest went on running.
 	LoginPrompt ProofKind = "login-prompt"
 	// Activity: no login prompt, and the guest was at work on its disks from
 	// beginning to end, as no boot loader is. It may wait in emergency mode all
@@ -42,6 +42,9 @@ type ProofRequest struct {
 	// Stay is how long a guest must go on after its login prompt; 0 for five
 	// seconds.
 	Stay time.Duration
+	// Answer is how long its login prompt may take to answer Enter; 0 for two
+	// minutes. A getty takes milliseconds, emulated and on a busy host a second.
+	Answer time.Duration
 	// Shutdown is how long the guest may take to shut down before it is
 	// destroyed; 0 for five seconds. Nothing of it is kept in either case.
 	Shutdown time.Duration
@@ -136,6 +139,7 @@ func (p ProofRequest) withDefaults() (ProofRequest, error) {
 		return p, fmt.Errorf("is to take %v: want more", p.For)
 	}
 	p.Stay = cmp.Or(p.Stay, 5*time.Second)
+	p.Answer = cmp.Or(p.Answer, 2*time.Minute)
 	p.Shutdown = cmp.Or(p.Shutdown, 5*time.Second)
 	return p, nil
 }
@@ -250,7 +254,7 @@ func consoleSocket(d *libvirtxml.Domain) string {
 // close hangs up.
 func (w *watch) close() {
 	if w.serial != nil {
-		_ = w.serial.Close() // nothing was written to it
+		_ = w.serial.Close() // what was written to it doesn't matter any more
 	}
 }
 
@@ -271,6 +275,14 @@ func (w *watch) drain() {
 		if err != nil {
 			return // no more for now, or the guest has ended: state tells
 		}
+	}
+}
+
+// enter sends Enter to the guest. One whose port takes no more doesn't answer.
+func (w *watch) enter() {
+	w.console.ask()
+	if w.serial.SetWriteDeadline(time.Now().Add(pollEvery)) == nil {
+		_, _ = w.serial.Write([]byte{'\r'})
 	}
 }
 
@@ -312,8 +324,12 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 			counted = now
 			c.count(now, n)
 		}
-		if e, certain := c.judge(sight{now, state, w.console.outcome, strings.Join(w.console.last(1), "")}); certain {
+		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished()}
+		if e, certain := c.judge(s); certain {
 			return w.end(ctx, e, &c, now)
+		}
+		if c.ask(s) {
+			w.enter()
 		}
 		if err := pause(ctx); err != nil {
 			return Proof{}, fmt.Errorf("boot proof of %s: %w", w.name, err)

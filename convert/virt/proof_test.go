@@ -38,10 +38,11 @@ func TestProve(t *testing.T) {
 		reason   string    // of the ProofError
 		evidence string    // substring of either's line
 	}{
-		{name: "login prompt", boot: fixtures.BootSector("\x1b[2JDebian GNU/Linux 12 web\r\n\r\nweb login: "), kind: LoginPrompt, evidence: "web login:"},
-		{name: "login prompt where none is known", boot: fixtures.BootSector("web login: "), ask: activity(5 * time.Minute), kind: LoginPrompt, evidence: "web login:"},
+		{name: "login prompt", boot: fixtures.Getty("\x1b[2JDebian GNU/Linux 12 web\r\n\r\nweb login: "), kind: LoginPrompt, evidence: "web login:"},
+		{name: "login prompt where none is known", boot: fixtures.Getty("web login: "), ask: activity(5 * time.Minute), kind: LoginPrompt, evidence: "web login:"},
 		{name: "no prompt", boot: fixtures.BootSector("Last login: Mon\r\nroot failed login: 1\r\nx login: failed\r\n"), ask: login(short), reason: noPrompt},
 		{name: "reset after its prompt", boot: fixtures.BootSector("web login: ", 0xea, 0, 0, 0xff, 0xff), ask: func(r *ProofRequest) { r.Stay = time.Minute }, reason: "it powered off, or reset, right after its login prompt,", evidence: "web login:"},
+		{name: "hangs after its prompt", boot: fixtures.BootSector("web login: "), ask: func(r *ProofRequest) { r.Answer = 7 * time.Second }, reason: "its login prompt does not answer Enter", evidence: "web login:"},
 		{name: "kernel panic", boot: fixtures.BootSector("Booting\r\n[    1.5] Kernel panic - not syncing: VFS: no init found.\r\n[    1.6] CPU: 0\r\n"), reason: "the kernel panicked", evidence: "no init found"},
 		{name: "initramfs shell", boot: fixtures.BootSector("Begin: Running /scripts\r\n(initramfs) "), reason: "the initramfs stopped in its shell", evidence: "(initramfs)"},
 		{name: "emergency mode of a guest that writes", boot: fixtures.BootSector("You are in emergency mode. After logging in, type\r\n", writesOn()...), ask: activity(5 * time.Minute), reason: "the guest stopped in emergency mode", evidence: "After logging in"},
