@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
-	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/packages"
@@ -27,14 +25,11 @@ type Host interface {
 	// image and its close function are bound to ctx.
 	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
 	// Shutdown asks the guest to shut down by a road, api or ssh, and returns
-	// once the VM is off. It is a [RefusedError] where the guest was not asked.
-	// PowerOn undoes it.
+	// once the VM is off. Its error has a method Refused that returns true
+	// where the guest was not asked. PowerOn undoes it.
 	Shutdown(ctx context.Context, road, id string) error
 	PowerOn(ctx context.Context, road, id string) error
 }
-
-// Storage is where volumes are made.
-type Storage = host.Storage
 
 // Hypervisor is libvirt on the target host.
 type Hypervisor interface {
@@ -50,11 +45,6 @@ type Hypervisor interface {
 
 // Guests converts guests in an isolated appliance.
 type Guests interface {
-	// Missing says why no guest with file systems of these types can be
-	// converted on this host, "" if it can.
-	Missing(types []string) string
-	// Packages finds the packages that a guest lacks, with what they need.
-	Packages(ctx context.Context, g guest.Guest, names []string) (packages.Set, error)
 	// Templates makes the heads of the physical volumes of groups, as
 	// host.Templates says.
 	Templates(ctx context.Context, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) error
@@ -79,12 +69,11 @@ type Progress interface {
 // Effects is everything that carrying out a plan acts through.
 type Effects struct {
 	Host     Host
-	Storage  Storage
+	Storage  host.Storage
 	Virt     Hypervisor
 	Guests   Guests
 	Tool     host.Runner
 	Progress Progress
-	Log      *slog.Logger
 	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
 	Rate     *disk.Rate // nil for no limit
 	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
@@ -99,10 +88,6 @@ var ErrStopped = errors.New("stopped; nothing is lost")
 // is undone.
 var ErrUndone = errors.New("everything this run had made is removed again")
 
-// ErrAlready means that a run was committed, or rolled back, by an earlier call:
-// there is nothing left to do, and nothing wrong.
-var ErrAlready = errors.New("that was done already")
-
 // undoTimeout bounds the undoing of one step after an interrupt.
 const undoTimeout = 2 * time.Minute
 
@@ -116,7 +101,7 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 	if j.undoing() {
 		return stopped(fmt.Errorf("%s: a rollback has begun, so there is nothing to resume: run `esxodus rollback %s` to its end", j.Job().VM.Name, j.Job().VM.Name))
 	}
-	if err := j.sound(); err != nil {
+	if err := sound(j); err != nil {
 		return err
 	}
 	a := &act{Effects: e, job: j.Job(), journal: j}
@@ -141,8 +126,9 @@ func Apply(ctx context.Context, j *Journal, e Effects) error {
 // what was copied for a resume, also what nobody thought of.
 func (a *act) undoes(ctx context.Context, err error) bool {
 	_, kept := errors.AsType[*keepError](err)
+	_, unwritten := errors.AsType[*WriteError](err)
 	_, target := errors.AsType[*targetError](err)
-	return ctx.Err() != nil || !kept && (target || !a.begun(StepCopy))
+	return ctx.Err() != nil || !kept && !unwritten && (target || !a.begun(StepCopy))
 }
 
 // keepError marks an error after which the run's work is kept.
@@ -212,42 +198,12 @@ func (a *act) do(ctx context.Context, i int, step Step, s stepState) error {
 }
 
 // sound compares the plan that is on record with what New makes.
-func (j *Journal) sound() error {
+func sound(j *Journal) error {
 	if err := j.Job().check(); err != nil {
 		return fmt.Errorf("%w: %s, line 1: the plan is not one that esxodus made: %w", ErrStopped, j.Path(journalName), err)
 	}
 	return nil
 }
-
-// live returns an error if the run was committed or rolled back, or if a commit
-// has begun.
-func (j *Journal) live(verb string) error {
-	last := j.records[len(j.records)-1]
-	switch {
-	case last.Event == EventEnd:
-		return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
-	case j.committing():
-		return fmt.Errorf("%s: a commit has begun, so there is nothing to %s: run `esxodus commit %s` to its end", j.Job().VM.Name, verb, j.Job().VM.Name)
-	}
-	return nil
-}
-
-// already is ErrAlready if the run has ended in that way.
-func (j *Journal) already(verb string, how Outcome) error {
-	if last := j.records[len(j.records)-1]; last.Event == EventEnd && last.Outcome == how {
-		return fmt.Errorf("%s: nothing is left to %s: %w", j.Job().VM.Name, verb, ErrAlready)
-	}
-	return nil
-}
-
-// committing reports whether a commit has begun.
-func (j *Journal) committing() bool {
-	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
-}
-
-// undoing reports whether a rollback has begun. What it has undone may not be
-// on record yet.
-func (j *Journal) undoing() bool { return j.State().Phase == PhaseUndoing }
 
 // Rollback undoes every step that was begun, last first, and ends the run. Once
 // it has begun it can only be repeated until it succeeds.
@@ -353,7 +309,7 @@ func Commit(ctx context.Context, j *Journal, e Effects) error {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}
-	if err := j.sound(); err != nil {
+	if err := sound(j); err != nil {
 		return err
 	}
 	if err := (&act{Effects: e, job: j.Job(), journal: j}).known(ctx); err != nil {
@@ -376,24 +332,4 @@ func release(ctx context.Context, j *Journal, e Effects) error {
 		return err
 	}
 	return j.eachVolume(func(v host.Volume, id host.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) })
-}
-
-// eachVolume calls do with each volume that the run has begun to make, and what
-// it claimed of it.
-func (j *Journal) eachVolume(do func(host.Volume, host.Identity) error) error {
-	job := j.Job()
-	for i, s := range j.steps() {
-		d, ok := job.VM.disk(job.VM.Steps[i].Disk)
-		if job.VM.Steps[i].Kind != StepCreate || !ok || !s.begun {
-			continue
-		}
-		id, err := s.identity()
-		if err == nil {
-			err = do(d.Volume, id)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -3,21 +3,14 @@ package convert
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
-	"esxodus/convert/ledger"
 	"esxodus/inventory/redact"
 
 	"golang.org/x/sync/errgroup"
 )
-
-// NewRun makes the id of a new run: random, so that what an earlier run of the
-// same VM made is never taken for this one's.
-func NewRun() string { return strings.ToLower(rand.Text()[:16]) }
 
 // Result is what a batch did about one VM.
 type Result struct {
@@ -124,18 +117,4 @@ func sameRun(a, b *VMJob) bool {
 	return a.Source.Host == b.Source.Host && a.VM.Source.ID == b.VM.Source.ID &&
 		a.VM.Source.InstanceUUID == b.VM.Source.InstanceUUID &&
 		a.Target.Storage == b.Target.Storage && a.Target.Libvirt == b.Target.Libvirt
-}
-
-// BlockedError means that a plan's blockers keep a VM from being converted.
-type BlockedError struct {
-	VM       string
-	Concerns []ledger.Concern // at least one
-}
-
-func (e *BlockedError) Error() string {
-	lines := make([]string, len(e.Concerns))
-	for i, c := range e.Concerns {
-		lines[i] = c.ID + ": " + c.Evidence
-	}
-	return e.VM + " can't be converted as it is: " + strings.Join(lines, "; ")
 }

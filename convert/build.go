@@ -32,7 +32,7 @@ type Facts struct {
 	Source      Source
 	Host        *inventory.Host
 	Guests      map[string]guest.Guest  // by VM id
-	Unread      map[string]*unreadError // by VM id: the disk that can't be opened
+	Unread      map[string]*UnreadError // by VM id: the disk that can't be opened
 	Convertible map[string]GuestFacts   // by VM id, of those that could get a new layout
 	Storage     host.Facts
 	Target      TargetFacts
@@ -137,7 +137,7 @@ func portGroups(vms []*inventory.VM) []string {
 
 // volumes names a VM's volumes: one for each disk, in their order, as large as
 // the layout needs it.
-func volumes(vm *inventory.VM, lay layout.Layout, storage Storage) ([]host.Volume, error) {
+func volumes(vm *inventory.VM, lay layout.Layout, storage host.Storage) ([]host.Volume, error) {
 	name := domain.Name(vm.Name)
 	vols := make([]host.Volume, len(vm.Disks))
 	for i, d := range vm.Disks {
@@ -160,7 +160,7 @@ func (f *Facts) volume(v host.Volume) host.VolumeFacts {
 	return host.VolumeFacts{Volume: v, Size: v.Size}
 }
 
-func newVM(vm *inventory.VM, p *Plan, f Facts, o Options, storage Storage) (VMPlan, error) {
+func newVM(vm *inventory.VM, p *Plan, f Facts, o Options, storage host.Storage) (VMPlan, error) {
 	v := VMPlan{Name: domain.Name(vm.Name), Source: *vm, Guest: f.Guests[vm.ID], NoProof: o.NoProof}
 	lay := f.lay(vm, o)
 	v.Layout = lay

@@ -3,7 +3,6 @@ package convert
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 	"testing"
 
 	"esxodus/convert/ledger"
@@ -63,7 +62,7 @@ func TestConcerns(t *testing.T) {
 		t.Run(tt.id+" "+string(tt.severity), func(t *testing.T) {
 			w := newWorld(t)
 			o := w.options()
-			facts, err := Gather(t.Context(), w.effects(), Source{}, o)
+			facts, err := Gather(t.Context(), w.sources(), Source{}, o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,23 +107,4 @@ func concernsOf(t *testing.T, f Facts, o Options) []ledger.Concern {
 		t.Errorf("two plans of the same facts differ:\n%s\n%s", texts[0], texts[1])
 	}
 	return out
-}
-
-// TestRollbackInUse: nothing is undone while a domain runs from the volumes.
-func TestRollbackInUse(t *testing.T) {
-	w := newWorld(t)
-	if err, _ := w.apply(t.Context(), w.create()); err != nil {
-		t.Fatal(err)
-	}
-	j := w.open()
-	path := j.Job().VM.Disks[1].Volume.Path
-	w.domains = []KnownDomain{{Name: "renamed", Active: true, Disks: []string{path}}}
-	err := Rollback(t.Context(), j, w.effects())
-	if err == nil || !strings.Contains(err.Error(), "renamed is running from") {
-		t.Errorf("Rollback under a running domain = %v", err)
-	}
-	if cerr := j.Close(); cerr != nil {
-		t.Fatal(cerr)
-	}
-	w.checkDone()
 }

@@ -56,7 +56,7 @@ func (p *Plan) Check() error {
 func (v *VMPlan) blocked() bool { return ledger.Blocked(v.Concerns) }
 
 // check compares all that a run goes by with what New makes.
-func (v *VMPlan) check(storage Storage) error {
+func (v *VMPlan) check(storage host.Storage) error {
 	if err := v.checkDisks(storage); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ const maxPlanDisk = 1 << 50
 
 // checkDisks compares the disks with the source's, and their volumes with the
 // storage: this much a rollback depends on, too.
-func (v *VMPlan) checkDisks(storage Storage) error {
+func (v *VMPlan) checkDisks(storage host.Storage) error {
 	if len(v.Disks) != len(v.Source.Disks) {
 		return fmt.Errorf("disks: %d of them, and the source has %d: each is copied", len(v.Disks), len(v.Source.Disks))
 	}
@@ -188,7 +188,7 @@ func (s Step) name() string {
 	return strings.Join(strings.Fields(string(s.Kind)+" "+s.Road+" "+s.Disk), " ")
 }
 
-func (d *Disk) check(storage Storage) error {
+func (d *Disk) check(storage host.Storage) error {
 	name := d.Volume.LV
 	if d.Volume.Kind == host.KindDir {
 		name = filepath.Base(d.Volume.Path)
@@ -201,4 +201,40 @@ func (d *Disk) check(storage Storage) error {
 		return fmt.Errorf("volume %+v: not in %s, where it would be %+v", d.Volume, storage, want)
 	}
 	return nil
+}
+
+// checkRecorded checks as much of a job that is on record as telling of it and
+// undoing it depend on. name is the domain's, as the journal's directory says.
+func (j *VMJob) checkRecorded(name string) error {
+	v := &j.VM
+	if domain.Name(v.Name) != v.Name || v.Name != name {
+		return fmt.Errorf("its plan is of a domain %q", v.Name)
+	}
+	storage, err := host.ParseStorage(j.Target.Storage, host.Tool{})
+	if err != nil {
+		return fmt.Errorf("its plan's target: %w", err)
+	}
+	if err := v.checkDisks(storage); err != nil {
+		return fmt.Errorf("its plan's %w", err)
+	}
+	for i, s := range v.Steps {
+		_, ok := v.disk(s.Disk)
+		perDisk := s.Kind == StepCreate || s.Kind == StepCopy || s.Kind == StepVerify
+		if !slices.Contains(kinds(), s.Kind) || ok != perDisk {
+			return fmt.Errorf("its plan's steps[%d], %s, is none: was it written by a newer esxodus?", i, s.name())
+		}
+	}
+	return nil
+}
+
+// check compares all of a job that is on record with what New makes. One from
+// before noProof was recorded may have no proof.
+func (j *VMJob) check() error {
+	storage, err := host.ParseStorage(j.Target.Storage, host.Tool{})
+	if err != nil {
+		return err
+	}
+	v := j.VM
+	v.NoProof = !slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Kind == StepProve })
+	return v.check(storage)
 }

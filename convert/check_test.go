@@ -58,7 +58,7 @@ func TestCheckTakes(t *testing.T) {
 			w.host.VMs[0].Power = inventory.PoweredOn
 			o := w.options()
 			o.Shutdown, o.NoProof = "auto", true
-			f, err := Gather(t.Context(), w.effects(), Source{}, o)
+			f, err := Gather(t.Context(), w.sources(), Source{}, o)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"esxodus/convert/domain"
 	"esxodus/convert/host"
 )
 
@@ -29,7 +30,7 @@ func (v *VMPlan) checkDomain() error {
 		dom.Devices = &libvirtxml.DomainDeviceList{}
 	}
 	for i, d := range v.Disks {
-		if !slices.ContainsFunc(dom.Devices.Disks, func(have libvirtxml.DomainDisk) bool { return sourcePath(have) == d.Volume.Path }) {
+		if !slices.ContainsFunc(dom.Devices.Disks, func(have libvirtxml.DomainDisk) bool { return domain.SourcePath(have.Source) == d.Volume.Path }) {
 			return fmt.Errorf("disks[%d] (%s): domain.xml does not use the volume %s", i, d.Address, d.Volume.Path)
 		}
 	}
@@ -48,7 +49,7 @@ func (v *VMPlan) checkAttached(dom *libvirtxml.Domain) error {
 			return fmt.Errorf("disk %d has no target, or another's", i+1)
 		}
 		targets[d.Target.Dev] = true
-		path := sourcePath(*d)
+		path := domain.SourcePath(d.Source)
 		if d.Device == "cdrom" || d.Device == "floppy" {
 			if err := v.checkDrive(d); err != nil {
 				return fmt.Errorf("drive %s: %w", d.Target.Dev, err)
@@ -72,7 +73,7 @@ func (v *VMPlan) checkAttached(dom *libvirtxml.Domain) error {
 
 // checkDrive refuses a drive whose medium can be written to, or is a volume.
 func (v *VMPlan) checkDrive(d *libvirtxml.DomainDisk) error {
-	path := sourcePath(*d)
+	path := domain.SourcePath(d.Source)
 	switch {
 	case path != "" && slices.ContainsFunc(v.Disks, func(have Disk) bool { return have.Volume.Path == path }):
 		return fmt.Errorf("%s is a disk's volume", path)

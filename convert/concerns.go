@@ -50,7 +50,7 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	out = append(out, formatConcerns(vm)...)
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
-			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.address, Evidence: "the disk can't be opened: " + u.err.Error(),
+			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
 			Advice: "mend on ESXi what is named here (its log is in the VM's directory), and plan anew",
 		})
 	}
@@ -335,4 +335,18 @@ func (p *Plan) Blockers(i int) []ledger.Concern {
 		}
 	}
 	return out
+}
+
+// BlockedError means that a plan's blockers keep a VM from being converted.
+type BlockedError struct {
+	VM       string
+	Concerns []ledger.Concern // at least one
+}
+
+func (e *BlockedError) Error() string {
+	lines := make([]string, len(e.Concerns))
+	for i, c := range e.Concerns {
+		lines[i] = c.ID + ": " + c.Evidence
+	}
+	return e.VM + " can't be converted as it is: " + strings.Join(lines, "; ")
 }

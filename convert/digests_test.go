@@ -29,7 +29,7 @@ func copied(t *testing.T) (*world, string) {
 		}
 		return nil
 	}
-	if err, _ := w.apply(t.Context(), j); !errors.Is(err, ErrStopped) {
+	if err, _ := apply(t.Context(), w, j); !errors.Is(err, ErrStopped) {
 		t.Fatalf("Apply = %v, want it stopped", err)
 	}
 	w.tick = func(string) error { return nil }
@@ -59,12 +59,12 @@ func TestDamagedDigests(t *testing.T) {
 			if err := change(path, must(os.ReadFile(path))); err != nil {
 				t.Fatal(err)
 			}
-			err, _ := w.apply(t.Context(), w.open())
+			err, _ := apply(t.Context(), w, w.open())
 			if name != "gone" {
 				if !errors.Is(err, ErrStopped) || errors.Is(err, ErrUndone) || !strings.Contains(err.Error(), path) {
 					t.Errorf("Apply = %v; want it stopped because of %s", err, path)
 				}
-				for _, d := range w.vm().Disks {
+				for _, d := range webVM().Disks {
 					file := filepath.Join(w.storage(), "web_"+strings.Replace(d.Address(), ":", "-", 1))
 					if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, w.want(d.Path)) {
 						t.Errorf("%s isn't the copy any more (%v)", file, err)
@@ -73,7 +73,7 @@ func TestDamagedDigests(t *testing.T) {
 				if err := os.Remove(path); err != nil {
 					t.Fatal(err)
 				}
-				err, _ = w.apply(t.Context(), w.open())
+				err, _ = apply(t.Context(), w, w.open())
 			}
 			if err != nil {
 				t.Errorf("Apply without the digests = %v", err)
@@ -92,7 +92,7 @@ func TestUnfinishedDigests(t *testing.T) {
 			t.Parallel()
 			w, path := copied(t)
 			if name == "commit" {
-				if err, _ := w.apply(t.Context(), w.open()); err != nil {
+				if err, _ := apply(t.Context(), w, w.open()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -104,7 +104,7 @@ func TestUnfinishedDigests(t *testing.T) {
 				}
 			}
 			j := w.open()
-			if err := errors.Join(act(t.Context(), j, w.effects()), j.Close()); err != nil {
+			if err := errors.Join(act(t.Context(), j, effects(w)), j.Close()); err != nil {
 				t.Fatal(err)
 			}
 			for _, file := range left {
@@ -127,17 +127,17 @@ func TestStateFails(t *testing.T) {
 	j := w.create()
 	w.tick = func(what string) error {
 		if what == "define" { // then the journal takes no record
-			return errors.Join(j.file.Close(), errors.New("no space left on device"))
+			return errors.Join(j.Close(), errors.New("no space left on device"))
 		}
 		return nil
 	}
-	err := Apply(t.Context(), j, w.effects())
+	err := Apply(t.Context(), j, effects(w))
 	if !errors.Is(err, ErrStopped) || errors.Is(err, ErrUndone) {
 		t.Errorf("Apply = %v; want it stopped", err)
 	}
 	_ = j.Close() // it was
 	w.tick = func(string) error { return nil }
-	if err, _ := w.apply(t.Context(), w.open()); err != nil {
+	if err, _ := apply(t.Context(), w, w.open()); err != nil {
 		t.Fatal(err)
 	}
 	w.checkDone()

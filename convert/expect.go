@@ -149,34 +149,3 @@ func (v *VMPlan) checkExpect(virtType string) error {
 	}
 	return nil
 }
-
-// complete reports whether all steps of a run are done, and it isn't committed.
-func (p Phase) complete() bool { return p == PhaseReady || p == PhaseUnseen }
-
-// proved takes over what the boot proof saw.
-func (s *State) proved(result *Record) {
-	var p Proof
-	if json.Unmarshal(result.Data, &p) == nil {
-		s.Proof, s.Seen = p.Text, p.Saw
-	}
-}
-
-// finished says how a run stands whose steps are all done: nobody calls one ready
-// that wasn't seen to come up.
-func (s *State) finished() {
-	if s.Seen == "" {
-		s.Seen, s.Proof = SawNothing, leftOut
-	}
-	if s.Phase != PhaseUnfinished {
-		return
-	}
-	s.Phase, s.Error = PhaseUnseen, "" // what stopped a resume with nothing left to do
-	if s.Seen == SawLogin {
-		s.Phase = PhaseReady
-	}
-}
-
-// Seeing is what to do about a run that wasn't seen to boot.
-func (s State) Seeing() string {
-	return fmt.Sprintf("see it come up before you accept it: `%s` (with the source off), and look at its screen; then %s", s.Start(), s.Ways())
-}

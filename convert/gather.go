@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
+	"esxodus/convert/ledger"
+	"esxodus/convert/packages"
+	"esxodus/disk"
 	"esxodus/inventory"
 
 	"golang.org/x/sync/errgroup"
@@ -16,10 +20,41 @@ import (
 // lookers is how many VMs are looked into at a time.
 const lookers = 4
 
+// SurveyHost is the ESXi host, as much of it as a plan is made from.
+type SurveyHost interface {
+	// Inventory reads the host anew.
+	Inventory(ctx context.Context) (*inventory.Host, error)
+	// OpenDisk opens the disk behind a descriptor for random reads. The
+	// image and its close function are bound to ctx.
+	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
+}
+
+// SurveyHypervisor says what libvirt on the target has and can.
+type SurveyHypervisor interface {
+	Facts(ctx context.Context) (TargetFacts, error)
+}
+
+// SurveyGuests says which guests can be converted here.
+type SurveyGuests interface {
+	// Missing says why no guest with file systems of these types can be
+	// converted on this host, "" if it can.
+	Missing(types []string) string
+	// Packages finds the packages that a guest lacks, with what they need.
+	Packages(ctx context.Context, g guest.Guest, names []string) (packages.Set, error)
+}
+
+// Sources is everything that a plan is made from.
+type Sources struct {
+	Host    SurveyHost
+	Storage host.Storage
+	Virt    SurveyHypervisor
+	Guests  SurveyGuests
+}
+
 // Gather reads everything that a plan is made from and changes nothing. What
 // can't be known of the target or of a guest is left open; the plan says so.
-func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error) {
-	h, err := e.Host.Inventory(ctx)
+func Gather(ctx context.Context, s Sources, src Source, o Options) (Facts, error) {
+	h, err := s.Host.Inventory(ctx)
 	if err != nil {
 		return Facts{}, err
 	}
@@ -29,26 +64,26 @@ func Gather(ctx context.Context, e Effects, src Source, o Options) (Facts, error
 	if err != nil {
 		return f, fmt.Errorf("%w; `esxodus inventory` lists names and ids", err)
 	}
-	if f.Target, err = e.Virt.Facts(ctx); err != nil {
+	if f.Target, err = s.Virt.Facts(ctx); err != nil {
 		if ctx.Err() != nil {
 			return f, context.Cause(ctx)
 		}
 		f.Target = TargetFacts{Missing: err.Error()}
 	}
 	vms = plannable(vms)
-	if f.Guests, f.Unread, err = lookAll(ctx, e, vms); err != nil {
+	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, vms); err != nil {
 		return f, err
 	}
-	if err := f.askGuests(ctx, e.Guests, vms, o); err != nil {
+	if err := askGuests(ctx, &f, s.Guests, vms, o); err != nil {
 		return f, err
 	}
-	return f, f.askStorage(ctx, e.Storage, vms, o)
+	return f, askStorage(ctx, &f, s.Storage, vms, o)
 }
 
 // askStorage asks what is there for volumes as large as the layouts need them.
 // A VM whose volumes the storage can't even name is left to [New], which says
 // so.
-func (f *Facts) askStorage(ctx context.Context, storage Storage, vms []*inventory.VM, o Options) error {
+func askStorage(ctx context.Context, f *Facts, storage host.Storage, vms []*inventory.VM, o Options) error {
 	var all []host.Volume
 	for _, vm := range vms {
 		vols, err := volumes(vm, f.lay(vm, o), storage)
@@ -64,26 +99,16 @@ func (f *Facts) askStorage(ctx context.Context, storage Storage, vms []*inventor
 	return nil
 }
 
-// unreadError is a disk that can't be opened, though what the host says of its
-// VM lets one expect that it can.
-type unreadError struct {
-	address string
-	err     error
-}
-
-func (e *unreadError) Error() string { return e.address + ": " + e.err.Error() }
-func (e *unreadError) Unwrap() error { return e.err }
-
 // lookAll looks into the disks of every VM that can be looked into. Both maps
 // are by VM id.
-func lookAll(ctx context.Context, e Effects, vms []*inventory.VM) (map[string]guest.Guest, map[string]*unreadError, error) {
-	guests, unread := make(map[string]guest.Guest), make(map[string]*unreadError)
+func lookAll(ctx context.Context, h SurveyHost, vms []*inventory.VM) (map[string]guest.Guest, map[string]*UnreadError, error) {
+	guests, unread := make(map[string]guest.Guest), make(map[string]*UnreadError)
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookers)
 	for _, vm := range vms {
 		g.Go(func() error {
-			found, err := look(ctx, e.Host, vm)
+			found, err := look(ctx, h, vm)
 			if err != nil && ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -93,7 +118,7 @@ func lookAll(ctx context.Context, e Effects, vms []*inventory.VM) (map[string]gu
 			mu.Lock()
 			defer mu.Unlock()
 			guests[vm.ID] = found
-			if u, ok := errors.AsType[*unreadError](err); ok {
+			if u, ok := errors.AsType[*UnreadError](err); ok {
 				unread[vm.ID] = u
 			}
 			return nil
@@ -104,7 +129,7 @@ func lookAll(ctx context.Context, e Effects, vms []*inventory.VM) (map[string]gu
 
 // look opens a VM's disks and looks inside. A VM whose disks can't be read
 // (it runs, or they are no flat files) is told by a note.
-func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err error) {
+func look(ctx context.Context, h SurveyHost, vm *inventory.VM) (_ guest.Guest, err error) {
 	if vm.Power != inventory.PoweredOff {
 		return guest.Guest{}, fmt.Errorf("the VM is %s and its disks are locked", vm.Power)
 	}
@@ -115,13 +140,65 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 	for _, d := range vm.Disks {
 		img, closeImage, err := h.OpenDisk(ctx, d.Path)
 		if err != nil {
-			return guest.Guest{}, &unreadError{d.Address(), err}
+			return guest.Guest{}, &UnreadError{Address: d.Address(), Err: err}
 		}
 		defer func() { err = errors.Join(err, closeImage()) }()
 		if img.Size() != d.Capacity {
-			return guest.Guest{}, &unreadError{d.Address(), fmt.Errorf("%s holds %d bytes, the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
+			return guest.Guest{}, &UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
 		}
 		sources = append(sources, guest.Source{Address: d.Address(), Image: img})
 	}
 	return guest.Look(ctx, sources)
+}
+
+// askGuests finds out, for each guest that could get a new layout, whether it
+// can be converted here.
+func askGuests(ctx context.Context, f *Facts, guests SurveyGuests, vms []*inventory.VM, o Options) error {
+	f.Convertible = make(map[string]GuestFacts)
+	for _, vm := range vms {
+		v := VMPlan{Source: *vm, Guest: f.Guests[vm.ID], Layout: f.lay(vm, o)}
+		if !v.relaid() {
+			continue
+		}
+		facts := GuestFacts{Missing: guests.Missing(contents(&v))}
+		if facts.Missing == "" {
+			facts = askPackages(ctx, guests, &v)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f.Convertible[vm.ID] = facts
+	}
+	return nil
+}
+
+// contents lists the types of the guest's file systems.
+func contents(v *VMPlan) []string {
+	var types []string
+	for _, m := range v.Layout.Moves {
+		types = append(types, m.Content)
+	}
+	return types
+}
+
+// askPackages finds what speaks against a guest's conversion, and the packages
+// that it lacks.
+func askPackages(ctx context.Context, guests SurveyGuests, v *VMPlan) GuestFacts {
+	conv, _, cs := v.conversion()
+	for _, c := range cs {
+		if c.Severity == ledger.Blocker {
+			return GuestFacts{Missing: c.Evidence + " (" + c.Advice + ")"}
+		}
+	}
+	var facts GuestFacts
+	if len(conv.Install) > 0 {
+		var err error
+		if facts.Packages, err = guests.Packages(ctx, v.Guest, conv.Install); err != nil {
+			return GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
+		}
+	}
+	if err := v.Guest.Room(&conv, facts.Packages.Unpacked); err != nil {
+		return GuestFacts{Missing: err.Error()}
+	}
+	return facts
 }

@@ -27,7 +27,7 @@ func TestHalfUndone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			e := w.effects()
+			e := effects(w)
 			e.NoProof = noProof
 			p := w.plan()
 			if noProof {
@@ -71,34 +71,5 @@ func TestHalfUndone(t *testing.T) {
 			}
 			w.checkGone()
 		})
-	}
-}
-
-// TestAfterRollback: nothing that does something follows a rollback in a journal.
-func TestAfterRollback(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	j := w.create()
-	zero := 0
-	records := []Record{j.records[0], {Event: EventBegin, Step: &zero}, {Event: EventRollback}}
-	for event, bad := range map[Event]bool{EventBegin: true, EventDone: true, EventCommit: true, EventUndone: false, EventStopped: false, EventRollback: false} {
-		var c checker
-		var err error
-		for _, r := range records {
-			err = errors.Join(err, c.take(&r, "web"))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := Record{Event: event}
-		if event != EventCommit && event != EventStopped && event != EventRollback {
-			r.Step = &zero
-		}
-		if err := c.take(&r, "web"); (err != nil) != bad {
-			t.Errorf("%s after a rollback = %v; want an error: %v", event, err, bad)
-		}
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
 	}
 }

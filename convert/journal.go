@@ -1,13 +1,18 @@
 package convert
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	"esxodus/convert/host"
 
 	"golang.org/x/sys/unix"
 )
@@ -148,9 +153,24 @@ func (j *Journal) load() error {
 	return nil
 }
 
-// add appends one record and returns once it is on stable storage. What keeps it
-// from doing so says nothing against the run's work.
-func (j *Journal) add(rec Record) error { return keep(j.write(rec)) }
+// WriteError is a record that didn't reach stable storage, which says nothing
+// against the run's work.
+type WriteError struct{ Err error }
+
+// Error is what went wrong.
+func (e *WriteError) Error() string { return e.Err.Error() }
+
+// Unwrap returns it.
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// add appends one record and returns once it is on stable storage, or a
+// [*WriteError].
+func (j *Journal) add(rec Record) error {
+	if err := j.write(rec); err != nil {
+		return &WriteError{err}
+	}
+	return nil
+}
 
 func (j *Journal) write(rec Record) error {
 	rec.Time = j.now().UTC().Truncate(time.Millisecond)
@@ -193,6 +213,9 @@ func (j *Journal) step(i int, event Event, data any) error {
 
 // Job returns the plan that the run carries out.
 func (j *Journal) Job() *VMJob { return j.records[0].Plan }
+
+// Records returns what happened, in its order.
+func (j *Journal) Records() []Record { return j.records }
 
 // Run returns the run's id, which marks what it makes on the target.
 func (j *Journal) Run() string { return j.records[0].Run }
@@ -248,3 +271,64 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
+
+// live returns an error if the run was committed or rolled back, or if a commit
+// has begun.
+func (j *Journal) live(verb string) error {
+	last := j.records[len(j.records)-1]
+	switch {
+	case last.Event == EventEnd:
+		return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
+	case j.committing():
+		return fmt.Errorf("%s: a commit has begun, so there is nothing to %s: run `esxodus commit %s` to its end", j.Job().VM.Name, verb, j.Job().VM.Name)
+	}
+	return nil
+}
+
+// already is ErrAlready if the run has ended in that way.
+func (j *Journal) already(verb string, how Outcome) error {
+	if last := j.records[len(j.records)-1]; last.Event == EventEnd && last.Outcome == how {
+		return fmt.Errorf("%s: nothing is left to %s: %w", j.Job().VM.Name, verb, ErrAlready)
+	}
+	return nil
+}
+
+// committing reports whether a commit has begun.
+func (j *Journal) committing() bool {
+	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
+}
+
+// undoing reports whether a rollback has begun. What it has undone may not be
+// on record yet.
+func (j *Journal) undoing() bool { return j.State().Phase == PhaseUndoing }
+
+// eachVolume calls do with each volume that the run has begun to make, and what
+// it claimed of it.
+func (j *Journal) eachVolume(do func(host.Volume, host.Identity) error) error {
+	job := j.Job()
+	for i, s := range j.steps() {
+		d, ok := job.VM.disk(job.VM.Steps[i].Disk)
+		if job.VM.Steps[i].Kind != StepCreate || !ok || !s.begun {
+			continue
+		}
+		id, err := s.identity()
+		if err == nil {
+			err = do(d.Volume, id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asked reports whether an earlier attempt at step i asked the guest.
+func (j *Journal) asked(i int) bool { return j.steps()[i].claim != nil }
+
+// NewRun makes the id of a new run: random, so that what an earlier run of the
+// same VM made is never taken for this one's.
+func NewRun() string { return strings.ToLower(rand.Text()[:16]) }
+
+// ErrAlready means that a run was committed, or rolled back, by an earlier call:
+// there is nothing left to do, and nothing wrong.
+var ErrAlready = errors.New("that was done already")

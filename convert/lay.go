@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,6 +24,19 @@ type GuestFacts struct {
 	Missing  string       // why it can't be converted here; "" if it can
 	Packages packages.Set // that the guest lacks
 }
+
+// UnreadError is a disk that can't be opened, though what the host says of its
+// VM lets one expect that it can.
+type UnreadError struct {
+	Address string
+	Err     error
+}
+
+// Error names the disk.
+func (e *UnreadError) Error() string { return e.Address + ": " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *UnreadError) Unwrap() error { return e.Err }
 
 // lay lays out a VM's disks. Where nothing is known of them, or the guest
 // can't be converted on this host or started from its new layout, they are
@@ -131,58 +143,6 @@ func shared(vm *inventory.VM) map[string]string {
 	return fixed
 }
 
-// askGuests finds out, for each guest that could get a new layout, whether it
-// can be converted here.
-func (f *Facts) askGuests(ctx context.Context, guests Guests, vms []*inventory.VM, o Options) error {
-	f.Convertible = make(map[string]GuestFacts)
-	for _, vm := range vms {
-		v := VMPlan{Source: *vm, Guest: f.Guests[vm.ID], Layout: f.lay(vm, o)}
-		if !v.relaid() {
-			continue
-		}
-		facts := GuestFacts{Missing: guests.Missing(v.contents())}
-		if facts.Missing == "" {
-			facts = askPackages(ctx, guests, &v)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		f.Convertible[vm.ID] = facts
-	}
-	return nil
-}
-
-// contents lists the types of the guest's file systems.
-func (v *VMPlan) contents() []string {
-	var types []string
-	for _, m := range v.Layout.Moves {
-		types = append(types, m.Content)
-	}
-	return types
-}
-
-// askPackages finds what speaks against a guest's conversion, and the packages
-// that it lacks.
-func askPackages(ctx context.Context, guests Guests, v *VMPlan) GuestFacts {
-	conv, _, cs := v.conversion()
-	for _, c := range cs {
-		if c.Severity == ledger.Blocker {
-			return GuestFacts{Missing: c.Evidence + " (" + c.Advice + ")"}
-		}
-	}
-	var facts GuestFacts
-	if len(conv.Install) > 0 {
-		var err error
-		if facts.Packages, err = guests.Packages(ctx, v.Guest, conv.Install); err != nil {
-			return GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
-		}
-	}
-	if err := v.Guest.Room(&conv, facts.Packages.Unpacked); err != nil {
-		return GuestFacts{Missing: err.Error()}
-	}
-	return facts
-}
-
 // planGuest plans the guest's conversion, and returns the guest as it will be.
 func (v *VMPlan) planGuest(f *Facts) guest.Guest {
 	v.layoutConcerns()
@@ -270,7 +230,7 @@ func (v *VMPlan) bootBus(dom *libvirtxml.Domain) string {
 		return ""
 	}
 	for _, have := range dom.Devices.Disks {
-		if sourcePath(have) == d.Volume.Path {
+		if domain.SourcePath(have.Source) == d.Volume.Path {
 			return loaderBus(have.Target.Bus)
 		}
 	}

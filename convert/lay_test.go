@@ -16,46 +16,28 @@ import (
 	"esxodus/convert/lilo/install"
 	"esxodus/convert/packages"
 	"esxodus/inventory"
+	"esxodus/network"
 )
 
-// debianOf is a Debian in a partition of the first disk of a VM, as a look
-// finds it. Its kernel has virtio built in.
-func debianOf(vm *inventory.VM) guest.Guest {
-	return guest.Guest{
-		OS: "linux", Distro: "debian", Root: "scsi0:0 partition 1", Kernels: []string{"6.1"},
-		Initrds: []guest.Initrd{{Kernel: "6.1", Path: "/boot/initrd.img-6.1", Virtio: guest.Yes, Modules: []string{"dm_mod"}}},
-		Disks: []guest.DiskLayout{
-			{Address: "scsi0:0", Size: vm.Disks[0].Capacity, Table: "mbr", TableID: "01234567", BootCode: true, Partitions: []guest.Partition{
-				{Number: 1, Offset: 1 << 20, Length: 4 << 20, Type: "83", Active: true, Content: "ext4", UUID: "d0c1", Mount: "/"},
-			}},
-			{Address: "scsi0:1", Size: vm.Disks[1].Capacity, Table: "none"},
-		},
-		Config: guest.Config{
-			Files:    map[string]guest.File{"/etc/fstab": {Path: "/etc/fstab", Text: "UUID=d0c1 / ext4 defaults 0 1\n"}},
-			Links:    map[string]guest.Link{},
-			Has:      map[string]bool{"/usr/sbin/lvm": true},
-			Boot:     []string{"initrd.img-6.1", "vmlinuz-6.1"},
-			Cmdline:  "root=UUID=d0c1 ro",
-			Packages: []guest.Package{{Name: "initramfs-tools", Version: "0.142"}, {Name: "lvm2", Version: "2.03.16-2"}},
-		},
+// testOptions are those of plans that nobody carries out.
+func testOptions(t *testing.T) Options {
+	t.Helper()
+	return Options{
+		Storage: "dir:" + t.TempDir(), Libvirt: "qemu:///system",
+		Network: network.Options{Uplinks: map[string]string{"vmnic0": "eno1"}},
 	}
-}
-
-// withLVMConf gives a guest an lvm.conf.
-func withLVMConf(g *guest.Guest, text string) {
-	g.Config.Files["/etc/lvm/lvm.conf"] = guest.File{Path: "/etc/lvm/lvm.conf", Text: text}
 }
 
 // planOf makes the plan of a VM with a Debian that is laid out anew, and
 // returns the VM's part and its domain.
 func planOf(t *testing.T, change func(vm *inventory.VM, g *guest.Guest)) (VMPlan, *libvirtxml.Domain) {
 	t.Helper()
-	w := newWorld(t)
-	vm := &w.host.VMs[0]
+	h := webHost()
+	vm := &h.VMs[0]
 	g := debianOf(vm)
 	change(vm, &g)
-	facts := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
-	p, err := New(facts, w.options())
+	facts := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+	p, err := New(facts, testOptions(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,43 +113,6 @@ func TestLoaderFirst(t *testing.T) {
 			}
 			if got := fateOf(&v, "hddOrder"); got != tt.ledger {
 				t.Errorf("hddOrder is %q, want %q", got, tt.ledger)
-			}
-		})
-	}
-}
-
-// TestHiddenDisks: where the guest's LVM finds disks of one bus only, the
-// domain has that bus; where it finds none, the layout stays.
-func TestHiddenDisks(t *testing.T) {
-	tests := []struct{ name, conf, bus, kept, reason string }{
-		{"no filter", "", "virtio", "", ""},
-		{"SCSI only", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "scsi", "", "filter of /etc/lvm/lvm.conf"},
-		{"virtio-blk only", `devices { filter = [ "a|^/dev/vd|", "r|.*|" ] }`, "virtio", "", ""},
-		{"none", `devices { filter = [ "r|.*|" ] }`, "", "it hides whole disks", ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			vm := &w.host.VMs[0]
-			g := debianOf(vm)
-			withLVMConf(&g, tt.conf)
-			f := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}
-			if err := f.askGuests(t.Context(), guestsOf{w}, []*inventory.VM{vm}, Options{}); err != nil {
-				t.Fatal(err)
-			}
-			l := f.lay(vm, Options{})
-			if (l.Kind == layout.Keep) != (tt.kept != "") || !strings.Contains(strings.Join(l.Reasons, "\n"), tt.kept) {
-				t.Fatalf("lay = %s because %q, want it kept because %q", l.Kind, l.Reasons, tt.kept)
-			}
-			if tt.kept != "" {
-				return
-			}
-			v, dom := planOf(t, func(_ *inventory.VM, g *guest.Guest) { withLVMConf(g, tt.conf) })
-			if got := dom.Devices.Disks[0].Target.Bus; got != tt.bus {
-				t.Errorf("the disk is on %s, want %s", got, tt.bus)
-			}
-			if got := fateOf(&v, "disks[scsi0:0].class"); !strings.Contains(got, tt.reason) {
-				t.Errorf("disks[scsi0:0].class is %q, want %q in it", got, tt.reason)
 			}
 		})
 	}
@@ -276,14 +221,14 @@ func TestHighBootOfPlan(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			vm := &w.host.VMs[0]
+			h := webHost()
+			vm := &h.VMs[0]
 			vm.Disks[0].Capacity, vm.DiskEnableUUID = size, tt.uuids
 			g := debianOf(vm)
 			tt.guest(&g)
-			o := w.options()
+			o := testOptions(t)
 			o.Layout = tt.asked
-			f := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+			f := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
 			p, err := New(f, o)
 			if err != nil {
 				t.Fatal(err)
@@ -321,15 +266,15 @@ func TestUnseenDisks(t *testing.T) {
 		{"suspended", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.Suspended }, "it is suspended, and its disks can't be read until it is off: resume it and shut it down, then plan again for the new layout", "do that"},
 		{"snapshots", func(vm *inventory.VM, _ *Facts) { vm.Disks[0].Parents = []string{"[ds] web/web.vmdk"} }, "scsi0:0: the disk is a chain of 2 links (snapshots): [ds] web/web.vmdk: delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan anew", "do that"},
 		{"unreadable", func(vm *inventory.VM, f *Facts) {
-			f.Unread = map[string]*unreadError{vm.ID: {"scsi0:1", errors.New("403 Forbidden")}}
+			f.Unread = map[string]*UnreadError{vm.ID: {"scsi0:1", errors.New("403 Forbidden")}}
 		}, "a disk can't be opened: scsi0:1: 403 Forbidden", "leave --layout out"},
 		{"nobody knows", func(*inventory.VM, *Facts) {}, "what its disks hold is not known", "leave --layout out"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			vm := &w.host.VMs[0]
-			f := Facts{Host: &w.host}
+			h := webHost()
+			vm := &h.VMs[0]
+			f := Facts{Host: &h}
 			tt.change(vm, &f)
 			for _, kind := range []layout.Kind{layout.Auto, layout.LVM} {
 				l := f.lay(vm, Options{Layout: kind})
@@ -350,14 +295,14 @@ func TestUnseenDisks(t *testing.T) {
 // LVM takes.
 func TestKeptDisks(t *testing.T) {
 	for conf, want := range map[string]string{"": "virtio", `devices { filter = [ "a|^/dev/sda5$|", "r|.*|" ] }`: "scsi"} {
-		w := newWorld(t)
-		vm := &w.host.VMs[0]
+		h := webHost()
+		vm := &h.VMs[0]
 		g := debianOf(vm)
 		g.Groups = []guest.Group{{Name: "vg", PVs: []guest.GroupPV{{Disk: "scsi0:0", Partition: 5}}}}
 		withLVMConf(&g, conf)
-		o := w.options()
+		o := testOptions(t)
 		o.Layout = layout.Keep
-		p, err := New(Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}, o)
+		p, err := New(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,37 +316,14 @@ func TestKeptDisks(t *testing.T) {
 	}
 }
 
-// TestNoRoom: a guest without room for its conversion keeps its layout, with
-// the reason, before anything is copied.
-func TestNoRoom(t *testing.T) {
-	w := newWorld(t)
-	vm := &w.host.VMs[0]
-	for free, want := range map[int64]layout.Kind{1 << 20: layout.Keep, 1 << 30: layout.LVM} {
-		g := debianOf(vm)
-		g.Config.Free = map[string]int64{"/": free}
-		facts := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
-		if err := facts.askGuests(t.Context(), guestsOf{w}, []*inventory.VM{vm}, w.options()); err != nil {
-			t.Fatal(err)
-		}
-		p, err := New(facts, w.options())
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := p.VMs[0].Layout
-		if l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
-			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
-		}
-	}
-}
-
 // TestManyDisks: a guest with more disks than the appliance takes keeps its
 // layout, with the reason; where a new one was asked for, that is a blocker.
 func TestManyDisks(t *testing.T) {
 	for _, kind := range []layout.Kind{layout.Auto, layout.LVM} {
-		w := newWorld(t)
-		vm := &w.host.VMs[0]
+		h := webHost()
+		vm := &h.VMs[0]
 		g := debianOf(vm)
-		f := Facts{Host: &w.host, Guests: map[string]guest.Guest{vm.ID: g}}
+		f := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}
 		for n := len(vm.Disks); n <= appliance.MaxDisks; n++ {
 			if l := f.lay(vm, Options{Layout: kind}); l.Kind != layout.LVM {
 				t.Fatalf("%s, %d disks: layout %s because %q; want lvm", kind, n, l.Kind, l.Reasons)
@@ -423,13 +345,13 @@ func TestManyDisks(t *testing.T) {
 // TestTouchPackages: files of packages that come are told, also of those that
 // the patterns for lvm2 don't cover; dpkg's list names the rest of these.
 func TestTouchPackages(t *testing.T) {
-	w := newWorld(t)
-	vm := &w.host.VMs[0]
+	h := webHost()
+	vm := &h.VMs[0]
 	g := debianOf(vm)
 	g.Config.Packages = g.Config.Packages[:1] // no lvm2
 	set := packages.Set{Packages: []packages.Package{{Name: "libudev1", Version: "252.2", Old: "252.1", Size: 1}, {Name: "lvm2", Version: "2.03.16-2", Size: 1}}}
 	v := VMPlan{Source: *vm, Guest: g, Layout: layout.New(layout.Request{Name: vm.Name, Seed: "seed", Guest: g})}
-	v.planGuest(&Facts{Host: &w.host, Convertible: map[string]GuestFacts{vm.ID: {Packages: set}}})
+	v.planGuest(&Facts{Host: &h, Convertible: map[string]GuestFacts{vm.ID: {Packages: set}}})
 	var got []string
 	for _, touch := range v.Conversion.Touches {
 		if touch.Reason == "files of libudev1: also all that dpkg -L libudev1 lists" {
@@ -443,5 +365,50 @@ func TestTouchPackages(t *testing.T) {
 	}
 	if got := v.packagesStep(); len(got) != 1 || got[0].Text != "get the guest's 2 package(s), 2 bytes, and check their hashes" {
 		t.Errorf("packagesStep = %+v", got)
+	}
+}
+
+// TestLay: what this host can't do leaves the disks as they are, or is refused
+// where it was asked for.
+func TestLay(t *testing.T) {
+	vm := webVM()
+	debian := debianOf(&vm)
+	tests := []struct {
+		name    string
+		missing string
+		asked   layout.Kind
+		guest   guest.Guest
+		kind    layout.Kind
+		refused bool
+		reason  string
+	}{
+		{"unknown guest", "", layout.Auto, guest.Guest{}, layout.Keep, false, ""},
+		{"qualifies", "", layout.Auto, debian, layout.LVM, false, ""},
+		{"no appliance", "no guestfish", layout.Auto, debian, layout.Keep, false, "no guestfish"},
+		{"no appliance, asked", "no guestfish", layout.LVM, debian, layout.Keep, true, "no guestfish"},
+		{"keep", "", layout.Keep, debian, layout.Keep, false, ""},
+		{"plain", "", layout.Plain, debian, layout.Plain, false, ""},
+		{"shared", "", layout.Auto, debian, layout.Keep, false, "multi-writer"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			vm.Disks[0].MultiWriter = tt.name == "shared"
+			f := Facts{
+				Guests:      map[string]guest.Guest{vm.ID: tt.guest},
+				Convertible: map[string]GuestFacts{vm.ID: {Missing: tt.missing}},
+			}
+			l := f.lay(&vm, Options{Layout: tt.asked})
+			if l.Kind != tt.kind || l.Refused != tt.refused || !strings.Contains(strings.Join(l.Reasons, "\n"), tt.reason) {
+				t.Errorf("lay = %s, refused %v, because %q; want %s, %v, %q", l.Kind, l.Refused, l.Reasons, tt.kind, tt.refused, tt.reason)
+			}
+			if len(l.Disks) != len(vm.Disks) {
+				t.Errorf("%d disks are laid out of %d", len(l.Disks), len(vm.Disks))
+			}
+			v := VMPlan{Source: inventory.VM{ID: vm.ID}, Guest: tt.guest, Layout: l}
+			v.layoutConcerns()
+			if got := len(v.Concerns) > 0; got != (tt.refused || tt.kind == layout.Plain) {
+				t.Errorf("concerns = %+v, refused %v", v.Concerns, tt.refused)
+			}
+		})
 	}
 }

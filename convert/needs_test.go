@@ -37,7 +37,7 @@ func TestNeededName(t *testing.T) {
 		if i := slices.IndexFunc(p.VMs[0].Concerns, func(c ledger.Concern) bool { return c.ID == domain.ConcernDiskNames }); kind == layout.Keep && i < 0 {
 			t.Errorf("layout %s: %+v; want %s", kind, p.VMs[0].Concerns, domain.ConcernDiskNames)
 		}
-		r := Batch(t.Context(), p, w.state(), w.effects(), 1)[0]
+		r := Batch(t.Context(), p, w.state(), effects(w), 1)[0]
 		if r.Did != DidRefuse || !strings.Contains(r.Error, "/dev/nvme0n2p1") {
 			t.Errorf("layout %s: batch = %+v; want it refused", kind, r)
 		}

@@ -35,7 +35,7 @@ func TestOtherCopy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := world(t)
-			j, e := w.create(), w.effects()
+			j, e := w.create(), effects(w)
 			e.Host = &cachedHost{world: w}
 			read := false
 			w.tick = func(what string) error { read = read || what == "read"; return nil }

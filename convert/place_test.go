@@ -27,10 +27,10 @@ func TestUnmounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			if err, _ := w.apply(t.Context(), w.create()); err != nil {
+			if err, _ := apply(t.Context(), w, w.create()); err != nil {
 				t.Fatal(err)
 			}
-			e := w.effects()
+			e := effects(w)
 			disks, aside := w.storage(), w.storage()+"-aside"
 			if err := os.Rename(disks, aside); err != nil {
 				t.Fatal(err)
@@ -54,14 +54,14 @@ func TestUnmounted(t *testing.T) {
 				}
 			}
 			s := j.State()
-			if err := s.Look(t.Context(), func(string) (Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 2 || !strings.Contains(s.Volumes[0], "can't be known") {
+			if err := s.Look(t.Context(), func(string) (host.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 2 || !strings.Contains(s.Volumes[0], "can't be known") {
 				t.Errorf("Look = %v, volumes %q; want both unknown", err, s.Volumes)
 			}
 			if err := errors.Join(os.RemoveAll(disks), os.Rename(aside, disks)); err != nil {
 				t.Fatal(err)
 			}
 			s = j.State()
-			if err := s.Look(t.Context(), func(string) (Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 0 {
+			if err := s.Look(t.Context(), func(string) (host.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 0 {
 				t.Errorf("Look = %v, volumes %q; want nothing wrong", err, s.Volumes)
 			}
 			if err := errors.Join(Rollback(t.Context(), j, e), j.Close()); err != nil {
@@ -90,14 +90,14 @@ func TestUnmountedResume(t *testing.T) {
 				}
 				panic(crash{})
 			}
-			_, _ = w.apply(t.Context(), j) // it ends somehow
+			_, _ = apply(t.Context(), w, j) // it ends somehow
 			w.tick = func(string) error { return nil }
 			disks, aside := w.storage(), w.storage()+"-aside"
 			if err := errors.Join(os.Rename(disks, aside), os.Mkdir(disks, 0o755)); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 { // the second one knows no less
-				err, _ := w.apply(t.Context(), w.open())
+				err, _ := apply(t.Context(), w, w.open())
 				if p := (*host.PlaceError)(nil); !errors.Is(err, ErrStopped) || !errors.As(err, &p) {
 					t.Errorf("Apply = %v; want it stopped", err)
 				}
@@ -108,7 +108,7 @@ func TestUnmountedResume(t *testing.T) {
 			if err := errors.Join(os.Remove(disks), os.Rename(aside, disks)); err != nil {
 				t.Fatal(err)
 			}
-			if err, _ := w.apply(t.Context(), w.open()); err != nil {
+			if err, _ := apply(t.Context(), w, w.open()); err != nil {
 				t.Fatal(err)
 			}
 			w.checkDone()
@@ -120,17 +120,17 @@ func TestUnmountedResume(t *testing.T) {
 func TestLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if err, _ := w.apply(t.Context(), w.create()); err != nil {
+	if err, _ := apply(t.Context(), w, w.create()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(w.storage()); err != nil {
 		t.Fatal(err)
 	}
 	j := w.open()
-	if err := Rollback(t.Context(), j, w.effects()); !errors.Is(err, ErrStopped) {
+	if err := Rollback(t.Context(), j, effects(w)); !errors.Is(err, ErrStopped) {
 		t.Errorf("Rollback = %v; want it stopped", err)
 	}
-	e := w.effects()
+	e := effects(w)
 	e.Lost = true
 	if err := errors.Join(Rollback(t.Context(), j, e), j.Close()); err != nil {
 		t.Errorf("Rollback without what is lost = %v", err)
@@ -142,14 +142,14 @@ func TestLost(t *testing.T) {
 func TestRemovedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if err, _ := w.apply(t.Context(), w.create()); err != nil {
+	if err, _ := apply(t.Context(), w, w.create()); err != nil {
 		t.Fatal(err)
 	}
 	j := w.open()
 	if err := os.Remove(j.Job().VM.Disks[0].Volume.Path); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(Rollback(t.Context(), j, w.effects()), j.Close()); err != nil {
+	if err := errors.Join(Rollback(t.Context(), j, effects(w)), j.Close()); err != nil {
 		t.Errorf("Rollback = %v", err)
 	}
 	w.checkGone()

@@ -57,9 +57,6 @@ func (a *act) boot(ctx context.Context, want Expect) (proof Proof, err error) {
 	return a.Virt.Prove(ctx, xml, want)
 }
 
-// proofDirName is the directory for overlays in a run's state directory.
-const proofDirName = "proof"
-
 func (a *act) proofDir() string { return a.journal.Path(proofDirName) }
 
 // proofXML makes the transient copy's XML, marked as this run's.
@@ -95,23 +92,11 @@ func overlaysByTarget(dom *libvirtxml.Domain, bases, overlays []string) map[stri
 	}
 	out := make(map[string]string)
 	for _, d := range dom.Devices.Disks {
-		if overlay, ok := byBase[sourcePath(d)]; ok && d.Target != nil {
+		if overlay, ok := byBase[domain.SourcePath(d.Source)]; ok && d.Target != nil {
 			out[d.Target.Dev] = overlay
 		}
 	}
 	return out
-}
-
-func sourcePath(d libvirtxml.DomainDisk) string {
-	switch {
-	case d.Source == nil:
-		return ""
-	case d.Source.Block != nil:
-		return d.Source.Block.Dev
-	case d.Source.File != nil:
-		return d.Source.File.File
-	}
-	return ""
 }
 
 // cleanProof removes what a proof that was killed left.

@@ -12,15 +12,6 @@ import (
 	"esxodus/inventory"
 )
 
-// seen is what of a VM changes whenever it runs or is reconfigured. A recheck
-// leaves it in the journal for those that follow.
-type seen struct {
-	ChangeVersion string   `json:"changeVersion"`
-	ContentIDs    []string `json:"contentIDs"`
-	// Files says which state of the disks' files the host has, where it tells.
-	Files []string `json:"files,omitempty"`
-}
-
 // recheck reads the host anew and compares the VM with the plan's, and with
 // what the run's first recheck saw. Once a copy has begun, a mismatch keeps it:
 // what is wrong may be at the source's end alone.
@@ -95,7 +86,7 @@ func (a *act) asSeen(now seen) error {
 
 // firstSeen is what the run's first recheck saw, if there was one.
 func (a *act) firstSeen() (first seen, ok bool, err error) {
-	for _, r := range a.journal.records {
+	for _, r := range a.journal.Records() {
 		if r.Event != EventDone || r.Step == nil || a.job.VM.Steps[*r.Step].Kind != StepRecheck {
 			continue
 		}
@@ -172,7 +163,7 @@ func otherFile(was, is string) error {
 
 // begun reports whether a step of a kind was ever begun.
 func (a *act) begun(kind Kind) bool {
-	return slices.ContainsFunc(a.journal.records, func(r Record) bool {
+	return slices.ContainsFunc(a.journal.Records(), func(r Record) bool {
 		return r.Event == EventBegin && r.Step != nil && a.job.VM.Steps[*r.Step].Kind == kind
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert/domain"
 	"esxodus/convert/host"
 )
 
@@ -172,38 +171,11 @@ func (c *checker) step(r *Record) error {
 	return nil
 }
 
-// checkRecorded checks as much of a job that is on record as telling of it and
-// undoing it depend on. name is the domain's, as the journal's directory says.
-func (j *VMJob) checkRecorded(name string) error {
-	v := &j.VM
-	if domain.Name(v.Name) != v.Name || v.Name != name {
-		return fmt.Errorf("its plan is of a domain %q", v.Name)
-	}
-	storage, err := host.ParseStorage(j.Target.Storage, host.Tool{})
-	if err != nil {
-		return fmt.Errorf("its plan's target: %w", err)
-	}
-	if err := v.checkDisks(storage); err != nil {
-		return fmt.Errorf("its plan's %w", err)
-	}
-	for i, s := range v.Steps {
-		_, ok := v.disk(s.Disk)
-		perDisk := s.Kind == StepCreate || s.Kind == StepCopy || s.Kind == StepVerify
-		if !slices.Contains(kinds(), s.Kind) || ok != perDisk {
-			return fmt.Errorf("its plan's steps[%d], %s, is none: was it written by a newer esxodus?", i, s.name())
-		}
-	}
-	return nil
-}
-
-// check compares all of a job that is on record with what New makes. One from
-// before noProof was recorded may have no proof.
-func (j *VMJob) check() error {
-	storage, err := host.ParseStorage(j.Target.Storage, host.Tool{})
-	if err != nil {
-		return err
-	}
-	v := j.VM
-	v.NoProof = !slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Kind == StepProve })
-	return v.check(storage)
+// seen is what of a VM changes whenever it runs or is reconfigured. A recheck
+// leaves it in the journal for those that follow.
+type seen struct {
+	ChangeVersion string   `json:"changeVersion"`
+	ContentIDs    []string `json:"contentIDs"`
+	// Files says which state of the disks' files the host has, where it tells.
+	Files []string `json:"files,omitempty"`
 }

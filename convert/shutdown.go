@@ -21,12 +21,16 @@ const (
 	settlePoll = 2 * time.Second
 )
 
-// RefusedError is a shutdown that the host refused or never heard of: the
-// guest was not asked and will not go off.
-type RefusedError struct{ Err error }
-
-func (e *RefusedError) Error() string { return e.Err.Error() }
-func (e *RefusedError) Unwrap() error { return e.Err }
+// refused reports whether an error is a shutdown that the host refused or never
+// heard of: the guest was not asked and will not go off. Such an error has a
+// method Refused.
+func refused(err error) bool {
+	r, ok := errors.AsType[interface {
+		error
+		Refused() bool
+	}](err)
+	return ok && r.Refused()
+}
 
 // wasOff is the result of a shutdown that found the VM off already: undoing it
 // powers nothing on.
@@ -53,7 +57,7 @@ func (a *act) shutdown(ctx context.Context, i int, step Step) (any, error) {
 	bounded, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	err := a.Host.Shutdown(bounded, step.Road, a.job.VM.Source.ID)
-	if _, ok := errors.AsType[*RefusedError](err); ok {
+	if refused(err) {
 		return nil, errors.Join(err, a.journal.step(i, EventUndone, nil))
 	}
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
@@ -61,9 +65,6 @@ func (a *act) shutdown(ctx context.Context, i int, step Step) (any, error) {
 	}
 	return nil, err
 }
-
-// asked reports whether an earlier attempt at step i asked the guest.
-func (j *Journal) asked(i int) bool { return j.steps()[i].claim != nil }
 
 // powerOn takes a shutdown back. A guest that was asked and is still on may go
 // off at any moment, and would then stay off behind everybody's back: it is

@@ -50,7 +50,7 @@ func TestSickVM(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			sick := w.vm()
+			sick := webVM()
 			sick.ID, sick.Name, sick.BIOSUUID, sick.InstanceUUID = "8", "sick", "564d0000-0000-0000-0000-000000000008", "520d0000-0000-0000-0000-000000000008"
 			sick.NICs = slices.Clone(sick.NICs)
 			sick.NICs[0].MAC = "00:50:56:01:02:99"
@@ -78,7 +78,7 @@ func TestSickVM(t *testing.T) {
 
 func gathered(t *testing.T, w *world, o Options) *Plan {
 	t.Helper()
-	f, err := Gather(t.Context(), w.effects(), Source{}, o)
+	f, err := Gather(t.Context(), w.sources(), Source{}, o)
 	if err != nil {
 		t.Fatalf("Gather: %v", err)
 	}
@@ -108,7 +108,7 @@ func checkBatch(t *testing.T, w *world, p *Plan) {
 	if err := read.Check(); err != nil {
 		t.Fatalf("Check: %v", err)
 	}
-	results := Batch(t.Context(), &read, w.state(), w.effects(), 1)
+	results := Batch(t.Context(), &read, w.state(), effects(w), 1)
 	if r := results[0]; r.Did != DidRefuse || r.Error == "" || r.Advice == "" || r.Phase != "" {
 		t.Errorf("the sick VM: %+v; want it refused with advice", r)
 	}
@@ -119,7 +119,7 @@ func checkBatch(t *testing.T, w *world, p *Plan) {
 
 // unnamed is a storage that can't make one VM's volumes.
 type unnamed struct {
-	Storage
+	host.Storage
 	bad string
 }
 
@@ -135,7 +135,7 @@ func (u unnamed) Volume(name string, size int64) (host.Volume, error) {
 func TestUnnameableVolume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	e := w.effects()
+	e := w.sources()
 	e.Storage = unnamed{e.Storage, "web"}
 	if _, err := Gather(t.Context(), e, Source{}, w.options()); err != nil {
 		t.Errorf("Gather = %v; want no error", err)

@@ -183,7 +183,7 @@ const lookTimeout = 10 * time.Second
 
 // Look asks the target's storage for the volumes of a run that hasn't ended, and
 // notes what is wrong with them.
-func (s *State) Look(ctx context.Context, open func(storage string) (Storage, error)) error {
+func (s *State) Look(ctx context.Context, open func(storage string) (host.Storage, error)) error {
 	if s.ended() || s.Running {
 		return nil
 	}
@@ -377,3 +377,51 @@ func (d StateDir) archiveRun(name, run string) error {
 	}
 	return nil
 }
+
+// identity returns what the step claimed before it created something, and where
+// it began to.
+func (s stepState) identity() (id host.Identity, err error) {
+	for _, r := range []*Record{s.place, s.claim} {
+		if r == nil {
+			continue
+		}
+		if err := json.Unmarshal(r.Data, &id); err != nil {
+			return id, fmt.Errorf("a claim that names nothing: %w", err)
+		}
+	}
+	return id, nil
+}
+
+// complete reports whether all steps of a run are done, and it isn't committed.
+func (p Phase) complete() bool { return p == PhaseReady || p == PhaseUnseen }
+
+// proved takes over what the boot proof saw.
+func (s *State) proved(result *Record) {
+	var p Proof
+	if json.Unmarshal(result.Data, &p) == nil {
+		s.Proof, s.Seen = p.Text, p.Saw
+	}
+}
+
+// finished says how a run stands whose steps are all done: nobody calls one ready
+// that wasn't seen to come up.
+func (s *State) finished() {
+	if s.Seen == "" {
+		s.Seen, s.Proof = SawNothing, leftOut
+	}
+	if s.Phase != PhaseUnfinished {
+		return
+	}
+	s.Phase, s.Error = PhaseUnseen, "" // what stopped a resume with nothing left to do
+	if s.Seen == SawLogin {
+		s.Phase = PhaseReady
+	}
+}
+
+// Seeing is what to do about a run that wasn't seen to boot.
+func (s State) Seeing() string {
+	return fmt.Sprintf("see it come up before you accept it: `%s` (with the source off), and look at its screen; then %s", s.Start(), s.Ways())
+}
+
+// proofDirName is the directory for overlays in a run's state directory.
+const proofDirName = "proof"

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -114,20 +113,6 @@ func (a *act) create(ctx context.Context, i int, s stepState, d *Disk) error {
 	return a.Storage.Create(ctx, d.Volume, a.journal.Run(), func(id host.Identity) error {
 		return a.journal.step(i, EventClaim, id)
 	})
-}
-
-// identity returns what the step claimed before it created something, and where
-// it began to.
-func (s stepState) identity() (id host.Identity, err error) {
-	for _, r := range []*Record{s.place, s.claim} {
-		if r == nil {
-			continue
-		}
-		if err := json.Unmarshal(r.Data, &id); err != nil {
-			return id, fmt.Errorf("a claim that names nothing: %w", err)
-		}
-	}
-	return id, nil
 }
 
 // place is what the record of a step's begin says of where it makes something:

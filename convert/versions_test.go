@@ -45,7 +45,7 @@ func TestOtherFiles(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			h := &versionedHost{world: w}
-			j, e := w.create(), w.effects()
+			j, e := w.create(), effects(w)
 			defer func() {
 				if err := j.Close(); err != nil {
 					t.Error(err)

@@ -38,8 +38,15 @@ func sourceURL(cfg esxi.Config) string {
 // effects is what a command acts through, and what must be closed after.
 type effects struct {
 	convert.Effects
+	log    *slog.Logger
 	source *source
 	virt   *hypervisor
+	guests *guests
+}
+
+// sources is what a plan is made from.
+func (e *effects) sources() convert.Sources {
+	return convert.Sources{Host: e.source, Storage: e.Storage, Virt: e.virt, Guests: e.guests}
 }
 
 // newEffects wires the packages together. Nothing is connected yet: a rollback
@@ -60,13 +67,14 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 		shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
 	}
 	virt := &hypervisor{uri: libvirtURI, log: log}
+	inside := &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}
 	return &effects{
 		Effects: convert.Effects{
-			Host: src, Storage: store, Virt: virt, Guests: &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}, Tool: tool, Log: log, Workers: c.Int("connections"), Rate: rate,
+			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: c.Int("connections"), Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			Progress: newProgress(t),
 		},
-		source: src, virt: virt,
+		log: log, source: src, virt: virt, guests: inside,
 	}, nil
 }
 
@@ -74,7 +82,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 // one that doesn't end well is no failure of the command.
 func (e *effects) Close(ctx context.Context) {
 	if err := errors.Join(e.source.Close(context.WithoutCancel(ctx)), e.virt.Close()); err != nil {
-		e.Log.WarnContext(ctx, "a connection did not end well", "error", err)
+		e.log.WarnContext(ctx, "a connection did not end well", "error", err)
 	}
 }
 
@@ -177,17 +185,24 @@ func (s *source) Shutdown(ctx context.Context, road, id string) error {
 	}
 	client, err := s.dial(ctx)
 	if err != nil {
-		return &convert.RefusedError{Err: err}
+		return &refusedError{err}
 	}
 	return refused(client.Shutdown(ctx, id))
 }
+
+// refusedError is a shutdown that the guest wasn't asked for.
+type refusedError struct{ error }
+
+// Refused is what tells so, across packages.
+func (e *refusedError) Refused() bool { return true }
+func (e *refusedError) Unwrap() error { return e.error }
 
 // refused marks the errors after which the guest has not been asked to shut
 // down. Of any other it may have been.
 func refused(err error) error {
 	for _, no := range []error{esxi.ErrRestricted, esxi.ErrNoTools, esxi.ErrPermission, esxi.ErrLogin, errNoShell} {
 		if errors.Is(err, no) {
-			return &convert.RefusedError{Err: err}
+			return &refusedError{err}
 		}
 	}
 	return err

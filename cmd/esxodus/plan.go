@@ -84,7 +84,7 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*c
 		return nil, nil, err
 	}
 	src := convert.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
-	facts, err := convert.Gather(ctx, e.Effects, src, o)
+	facts, err := convert.Gather(ctx, e.sources(), src, o)
 	if err != nil {
 		e.Close(ctx)
 		return nil, nil, err

@@ -103,8 +103,8 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	return &exitError{code: exitUsage, err: err, hint: "see `" + where + "`"}
 }
 
-// run carries out one command line and returns the exit code.
-func run(ctx context.Context, args []string, t terminal) int {
+// execute carries out one command line and returns the exit code.
+func execute(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
 	t.advice = &advice{}
 	t.secrets = secretsOf(args, t.getenv)

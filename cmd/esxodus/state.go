@@ -61,7 +61,7 @@ func printStates(c *cli.Context, t terminal, dir convert.StateDir, wantJSON bool
 
 // look has a state say whether its volumes are there.
 func look(c *cli.Context, t terminal, s *convert.State) error {
-	return s.Look(c.Context, func(storage string) (convert.Storage, error) {
+	return s.Look(c.Context, func(storage string) (host.Storage, error) {
 		return host.ParseStorage(storage, host.Tool{Log: logger(c, t)})
 	})
 }

@@ -405,3 +405,15 @@ func (b *builder) listDisks() string {
 	}
 	return strings.Join(s, ", ")
 }
+
+// SourcePath returns the file or device behind a disk, "" for what is neither.
+func SourcePath(s *libvirtxml.DomainDiskSource) string {
+	switch {
+	case s == nil:
+	case s.File != nil:
+		return s.File.File
+	case s.Block != nil:
+		return s.Block.Dev
+	}
+	return ""
+}

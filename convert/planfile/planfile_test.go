@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// plan makes a plan of n VMs in which every name and note holds s.
-func plan(t *testing.T, n int, s string) *convert.Plan {
+// madeUp makes a plan of n VMs in which every name and note holds s.
+func madeUp(t *testing.T, n int, s string) *convert.Plan {
 	t.Helper()
 	h := &inventory.Host{
 		Name: "esx " + s, Version: "8.0.0",
@@ -57,7 +57,7 @@ func plan(t *testing.T, n int, s string) *convert.Plan {
 func TestAnyCharacters(t *testing.T) {
 	t.Parallel()
 	for _, s := range awkward() {
-		p := plan(t, 1, s)
+		p := madeUp(t, 1, s)
 		for name, write := range map[string]func(io.Writer, *convert.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
 			var b bytes.Buffer
 			if err := write(&b, p); err != nil {
@@ -89,7 +89,7 @@ func text(t *testing.T, v any) string {
 func TestSameJSON(t *testing.T) {
 	t.Parallel()
 	for n := range 3 {
-		p := plan(t, n, "<&> \n  \"vms\": null")
+		p := madeUp(t, n, "<&> \n  \"vms\": null")
 		var got, want bytes.Buffer
 		if err := WriteJSON(&got, p); err != nil {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func TestSameJSON(t *testing.T) {
 // TestReadable: a domain is a block of lines, and a name stands as it is.
 func TestReadable(t *testing.T) {
 	t.Parallel()
-	p := plan(t, 1, "")
+	p := madeUp(t, 1, "")
 	var b bytes.Buffer
 	if err := WriteYAML(&b, p); err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func (m *meter) Write(p []byte) (int, error) {
 // VM, not by how many there are. It isn't parallel: it measures the heap.
 func TestBoundedMemory(t *testing.T) {
 	for name, write := range map[string]func(io.Writer, *convert.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
-		p := plan(t, 1, "")
+		p := madeUp(t, 1, "")
 		for range 9 {
 			p.VMs = append(p.VMs, p.VMs...)
 		}
@@ -180,7 +180,7 @@ func (broken) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 // TestFull: that the file couldn't be written isn't lost in a buffer.
 func TestFull(t *testing.T) {
 	t.Parallel()
-	p := plan(t, 3, "x")
+	p := madeUp(t, 3, "x")
 	for name, write := range map[string]func(io.Writer, *convert.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
 		if err := write(broken{}, p); err == nil {
 			t.Errorf("%s onto a full file system = nil", name)
@@ -194,7 +194,7 @@ func TestPieces(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "a\n- b\n- c", "vms:\n- x", "- x", "\n- \u0092"} {
 		for n := 1; n < 4; n++ {
-			p := plan(t, n, s)
+			p := madeUp(t, n, s)
 			var b bytes.Buffer
 			if err := WriteYAML(&b, p); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"esxodus/convert/domain"
+
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
 )
@@ -106,7 +108,7 @@ func describe(dom *libvirt.Domain) (info Info, err error) {
 		}
 	}
 	for _, disk := range disks(d) {
-		if p := sourcePath(disk.Source); p != "" {
+		if p := domain.SourcePath(disk.Source); p != "" {
 			info.Disks = append(info.Disks, p)
 		}
 	}
@@ -133,18 +135,6 @@ func disks(d *libvirtxml.Domain) []libvirtxml.DomainDisk {
 		return nil
 	}
 	return d.Devices.Disks
-}
-
-// sourcePath returns the file or device behind a disk, "" for what is neither.
-func sourcePath(s *libvirtxml.DomainDiskSource) string {
-	switch {
-	case s == nil:
-	case s.File != nil:
-		return s.File.File
-	case s.Block != nil:
-		return s.Block.Dev
-	}
-	return ""
 }
 
 // runOf returns the id of the run that a domain's metadata names, or "":

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/domain"
+
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
 )
@@ -154,7 +156,7 @@ func harmless(d *libvirtxml.Domain) error {
 			continue
 		}
 		if disk.Driver == nil || disk.Driver.Type != overlayFormat || disk.Source.File == nil {
-			return fmt.Errorf("boot proof of %s: disk %d (%s) is neither read-only nor a qcow2 overlay", d.Name, i, sourcePath(disk.Source))
+			return fmt.Errorf("boot proof of %s: disk %d (%s) is neither read-only nor a qcow2 overlay", d.Name, i, domain.SourcePath(disk.Source))
 		}
 	}
 	for i, n := range nics(d) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"esxodus/convert/domain"
+
 	"libvirt.org/go/libvirtxml"
 )
 
@@ -73,7 +75,7 @@ func diskLine(d libvirtxml.DomainDisk) string {
 	if d.Target != nil {
 		words = append(words, d.Target.Bus, d.Target.Dev)
 	}
-	if p := sourcePath(d.Source); p != "" {
+	if p := domain.SourcePath(d.Source); p != "" {
 		words = append(words, p)
 	}
 	if d.Driver != nil && d.Driver.Type != "" {
