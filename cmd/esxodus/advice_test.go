@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
+	"esxodus/convert/run"
 
 	"github.com/urfave/cli/v2"
 )
@@ -59,15 +60,15 @@ func TestExitCodes(t *testing.T) {
 	for want, err := range map[int]error{
 		exitDone:    nil,
 		exitFailed:  errors.New("x"),
-		exitStopped: fmt.Errorf("%w: x", convert.ErrStopped),
-		exitBusy:    fmt.Errorf("web: %w", convert.ErrBusy),
+		exitStopped: fmt.Errorf("%w: x", run.ErrStopped),
+		exitBusy:    fmt.Errorf("web: %w", journal.ErrBusy),
 		exitUsage:   usagef("x"),
 	} {
 		if got := exitCode(err); got != want {
 			t.Errorf("exitCode(%v) = %d; want %d", err, got, want)
 		}
 	}
-	if got := exitCode(&convert.DamagedError{Path: "journal", Line: 3, Err: errors.New("x")}); got != exitStopped {
+	if got := exitCode(&journal.DamagedError{Path: "journal", Line: 3, Err: errors.New("x")}); got != exitStopped {
 		t.Errorf("exitCode of a damaged journal = %d; want %d", got, exitStopped)
 	}
 }

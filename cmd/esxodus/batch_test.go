@@ -10,7 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/batch"
+	"esxodus/convert/journal"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -37,13 +38,13 @@ func (l *lab) batch(args ...string) []string {
 }
 
 // results reads what a batch printed: how each VM fared, by name.
-func results(t *testing.T, r result) map[string]convert.Result {
+func results(t *testing.T, r result) map[string]batch.Result {
 	t.Helper()
-	var list []convert.Result
+	var list []batch.Result
 	if err := json.Unmarshal([]byte(r.out), &list); err != nil {
 		t.Fatalf("%v in %s", err, r.out)
 	}
-	out := make(map[string]convert.Result)
+	out := make(map[string]batch.Result)
 	for _, res := range list {
 		out[res.VM] = res
 	}
@@ -68,7 +69,7 @@ func TestBatch(t *testing.T) {
 	}
 	p := l.start(l.batch(shortStall()...)...)
 	p.until("two copies", func() bool {
-		return len(l.states()) == 2 && !slices.ContainsFunc(l.states(), func(s convert.State) bool { return s.Done < 2 })
+		return len(l.states()) == 2 && !slices.ContainsFunc(l.states(), func(s journal.State) bool { return s.Done < 2 })
 	})
 	l.host.Faults().Clear()
 	l.host.Faults().Add(spoiled)
@@ -88,9 +89,9 @@ func TestBatch(t *testing.T) {
 	l.host.Faults().Clear()
 	before := maps.Clone(l.host.Stats().FileBytes)
 	for vm, res := range results(t, l.run(exitDone, l.batch()...)) {
-		want, file := convert.DidPass, "[datastore1] "+vm+"/small-flat.vmdk"
+		want, file := batch.DidPass, "[datastore1] "+vm+"/small-flat.vmdk"
 		if vm == bad {
-			want = convert.DidResume
+			want = batch.DidResume
 		}
 		if res.Did != want || res.Error != "" {
 			t.Errorf("second run: %+v, want %s", res, want)
@@ -106,7 +107,7 @@ func TestBatch(t *testing.T) {
 // atOnce is how many of the runs were under way at a time, by their journals.
 func (l *lab) atOnce(vms []string) (most int) {
 	l.t.Helper()
-	var runs [][]convert.Record
+	var runs [][]journal.Record
 	for _, vm := range vms {
 		runs = append(runs, l.records(vm))
 	}
@@ -122,9 +123,9 @@ func (l *lab) atOnce(vms []string) (most int) {
 	return most
 }
 
-func (l *lab) states() []convert.State {
+func (l *lab) states() []journal.State {
 	l.t.Helper()
-	states, err := convert.StateDir(l.state()).List()
+	states, err := journal.StateDir(l.state()).List()
 	if err != nil && !strings.Contains(err.Error(), "no migration on record") && !strings.Contains(err.Error(), "no plan") {
 		l.t.Error(err)
 	}
@@ -140,18 +141,18 @@ func TestInterruptedBatch(t *testing.T) {
 	l.hold(vms[1])
 	p := l.start(l.batch("--parallel", "1")...)
 	p.until("the second VM", func() bool {
-		s, err := convert.StateDir(l.state()).State(vms[1])
+		s, err := journal.StateDir(l.state()).State(vms[1])
 		return err == nil && s.Done >= 2
 	})
 	p.signal(syscall.SIGINT)
 	r := p.want(exitInterrupted)
 	got := results(t, r)
-	if got[vms[0]].Phase != convert.PhaseUnseen || got[vms[1]].Phase != convert.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
+	if got[vms[0]].Phase != journal.PhaseUnseen || got[vms[1]].Phase != journal.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
 		t.Errorf("results = %+v", got)
 	}
 	l.host.Faults().Clear()
 	got = results(t, l.run(exitDone, l.batch()...))
-	if got[vms[0]].Did != convert.DidPass || got[vms[1]].Did != convert.DidConvert || got[vms[2]].Did != convert.DidConvert {
+	if got[vms[0]].Did != batch.DidPass || got[vms[1]].Did != batch.DidConvert || got[vms[2]].Did != batch.DidConvert {
 		t.Errorf("second run: %+v", got)
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
 	"esxodus/convert/report"
+	"esxodus/convert/run"
 	"esxodus/convert/virt"
 
 	"github.com/urfave/cli/v2"
@@ -78,18 +80,18 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 }
 
 // start begins a run and carries it out.
-func start(ctx context.Context, dir convert.StateDir, job *convert.VMJob, e *effects) (err error) {
-	j, err := dir.Create(job, convert.NewRun())
+func start(ctx context.Context, dir journal.StateDir, job *plan.VMJob, e *effects) (err error) {
+	j, err := dir.Create(job, journal.NewRun())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	return waysOn(convert.Apply(ctx, j, e.Effects), j)
+	return waysOn(run.Apply(ctx, j, e.Effects), j)
 }
 
 // waysOn adds to the error of a run that stopped what can be done with it.
-func waysOn(err error, j *convert.Journal) error {
-	if !errors.Is(err, convert.ErrStopped) {
+func waysOn(err error, j *journal.Journal) error {
+	if !errors.Is(err, run.ErrStopped) {
 		return err
 	}
 	hint := "use " + j.State().Ways()
@@ -100,7 +102,7 @@ func waysOn(err error, j *convert.Journal) error {
 }
 
 // refuse turns a VM's blockers into the preflight error.
-func refuse(p *convert.Plan, i int) error {
+func refuse(p *plan.Plan, i int) error {
 	blockers := p.Blockers(i)
 	if len(blockers) == 0 {
 		return nil
@@ -152,9 +154,9 @@ func printState(c *cli.Context, t terminal, name string, wantJSON bool) error {
 	return printOne(t, s, wantJSON)
 }
 
-func printOne(t terminal, s convert.State, wantJSON bool) error {
+func printOne(t terminal, s journal.State, wantJSON bool) error {
 	if wantJSON {
 		return printJSON(t.out, s)
 	}
-	return report.States(t.out, []convert.State{s}, t.advice.complete)
+	return report.States(t.out, []journal.State{s}, t.advice.complete)
 }

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"sync"
 
-	"esxodus/convert"
 	"esxodus/convert/host"
+	"esxodus/convert/run"
+	"esxodus/convert/survey"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
@@ -37,7 +38,7 @@ func sourceURL(cfg esxi.Config) string {
 
 // effects is what a command acts through, and what must be closed after.
 type effects struct {
-	convert.Effects
+	run.Effects
 	log    *slog.Logger
 	source *source
 	virt   *hypervisor
@@ -45,8 +46,8 @@ type effects struct {
 }
 
 // sources is what a plan is made from.
-func (e *effects) sources() convert.Sources {
-	return convert.Sources{Host: e.source, Storage: e.Storage, Virt: e.virt, Guests: e.guests}
+func (e *effects) sources() survey.Sources {
+	return survey.Sources{Host: e.source, Storage: e.Storage, Virt: e.virt, Guests: e.guests}
 }
 
 // newEffects wires the packages together. Nothing is connected yet: a rollback
@@ -69,7 +70,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	virt := &hypervisor{uri: libvirtURI, log: log}
 	inside := &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}
 	return &effects{
-		Effects: convert.Effects{
+		Effects: run.Effects{
 			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: c.Int("connections"), Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			Progress: newProgress(t),

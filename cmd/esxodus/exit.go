@@ -9,8 +9,9 @@ import (
 	"strings"
 	"syscall"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/convert/report"
+	"esxodus/convert/run"
 	"esxodus/inventory/esxi"
 )
 
@@ -47,13 +48,13 @@ func withHint(err error, hint string) error {
 
 func exitCode(err error) int {
 	var e *exitError
-	var d *convert.DamagedError
+	var d *journal.DamagedError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, convert.ErrBusy):
+	case errors.Is(err, journal.ErrBusy):
 		return exitBusy
-	case errors.Is(err, convert.ErrStopped), errors.As(err, &d):
+	case errors.Is(err, run.ErrStopped), errors.As(err, &d):
 		return exitStopped
 	case errors.As(err, &e):
 		return e.code
@@ -85,7 +86,7 @@ func hints(err error) []string {
 			out = append(out, e.hint)
 		}
 	}
-	if d, ok := errors.AsType[*convert.DamagedError](err); ok {
+	if d, ok := errors.AsType[*journal.DamagedError](err); ok {
 		out = append(out, d.Advice())
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -101,7 +102,7 @@ func hints(err error) []string {
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
 		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
-		{convert.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},
+		{journal.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},
 	} {
 		if errors.Is(err, h.is) {
 			out = append(out, h.text)
@@ -117,7 +118,7 @@ func fullHint(err error) string {
 	if path := fullPath(err); path != "" {
 		where = "the file system of " + path
 	}
-	if errors.Is(err, convert.ErrUndone) {
+	if errors.Is(err, run.ErrUndone) {
 		return where + " is full: make room there, or choose another --storage, and begin again"
 	}
 	return where + " is full: make room there first"

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/run"
 )
 
 // TestFullHint: what is full is named, and what to do fits.
@@ -21,8 +21,8 @@ func TestFullHint(t *testing.T) {
 		want string
 		not  string
 	}{
-		{"the target", fmt.Errorf("copy: %w; %w", full("/disks/web"), convert.ErrUndone), "the file system of /disks/web is full: make room there, or choose another --storage", ""},
-		{"the state", fmt.Errorf("%w: %w", convert.ErrStopped, errors.Join(errors.New("x"), full("/var/lib/esxodus/vms/web/journal"))), "the file system of /var/lib/esxodus/vms/web/journal is full", "--storage"},
+		{"the target", fmt.Errorf("copy: %w; %w", full("/disks/web"), run.ErrUndone), "the file system of /disks/web is full: make room there, or choose another --storage", ""},
+		{"the state", fmt.Errorf("%w: %w", run.ErrStopped, errors.Join(errors.New("x"), full("/var/lib/esxodus/vms/web/journal"))), "the file system of /var/lib/esxodus/vms/web/journal is full", "--storage"},
 		{"nobody says", fmt.Errorf("clearing: %w", syscall.ENOSPC), "the target is full", ""},
 		{"a quota", &fs.PathError{Path: "/disks/web", Err: syscall.EDQUOT}, "/disks/web is full", ""},
 	}

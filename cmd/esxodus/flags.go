@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 )
 
 // The flags that several commands share, one list for each thing they say.
@@ -85,12 +85,12 @@ func outputFlags() []cli.Flag {
 
 // stateDir is where --state says the journals are. Its path is absolute:
 // libvirt is given paths in it.
-func stateDir(c *cli.Context) (convert.StateDir, error) {
+func stateDir(c *cli.Context) (journal.StateDir, error) {
 	path, err := filepath.Abs(c.String("state"))
 	if err != nil {
 		return "", fmt.Errorf("--state: %w", err)
 	}
-	return convert.StateDir(path), nil
+	return journal.StateDir(path), nil
 }
 
 // asJSON reads --output.

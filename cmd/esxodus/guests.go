@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"esxodus/convert"
 	"esxodus/convert/appliance"
 	"esxodus/convert/appliance/act"
 	"esxodus/convert/guest"
@@ -16,6 +15,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/lilo/guestfiles"
 	"esxodus/convert/packages"
+	"esxodus/convert/plan"
 )
 
 // guests converts guests as package convert wants it, in an appliance of
@@ -78,7 +78,7 @@ func (g *guests) Fetch(ctx context.Context, set packages.Set, dir string) error 
 }
 
 // Convert implements convert.Guests.
-func (g *guests) Convert(ctx context.Context, job *convert.VMJob, packages, dir string, overlays []string, report func(string)) (any, error) {
+func (g *guests) Convert(ctx context.Context, job *plan.VMJob, packages, dir string, overlays []string, report func(string)) (any, error) {
 	in, err := g.input(ctx, job, packages)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (g *guests) Convert(ctx context.Context, job *convert.VMJob, packages, dir 
 }
 
 // input gathers what goes into the guest, its packages from a directory.
-func (g *guests) input(ctx context.Context, job *convert.VMJob, dir string) (in act.Input, err error) {
+func (g *guests) input(ctx context.Context, job *plan.VMJob, dir string) (in act.Input, err error) {
 	in = act.Input{Programs: make(map[string][]byte), Overlay: initrd.Build, Unpacked: job.VM.Packages.Unpacked}
 	for _, p := range job.VM.Conversion.Programs {
 		if in.Programs[p.Source], err = g.program(p); err != nil {

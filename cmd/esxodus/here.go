@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
+	"esxodus/convert/run"
 )
 
 // resolveTimeout is how long a name service may take to tell a host's addresses.
@@ -120,13 +121,13 @@ func (h *hypervisor) otherHost(ctx context.Context) string {
 }
 
 // resume goes on with a run whose domain is to be on this machine.
-func (e *effects) resume(ctx context.Context, j *convert.Journal) error {
+func (e *effects) resume(ctx context.Context, j *journal.Journal) error {
 	err := refuseOther(ctx, e.virt.uri)
 	if err == nil {
 		err = e.onThisMachine(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", convert.ErrStopped, err)
+		return fmt.Errorf("%w: %w", run.ErrStopped, err)
 	}
-	return convert.Apply(ctx, j, e.Effects)
+	return run.Apply(ctx, j, e.Effects)
 }

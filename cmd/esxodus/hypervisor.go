@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/plan"
 	"esxodus/convert/virt"
 )
 
@@ -56,29 +56,29 @@ func (h *hypervisor) Close() error {
 }
 
 // Facts implements convert.Hypervisor.
-func (h *hypervisor) Facts(ctx context.Context) (convert.TargetFacts, error) {
+func (h *hypervisor) Facts(ctx context.Context) (plan.TargetFacts, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
-		return convert.TargetFacts{}, err
+		return plan.TargetFacts{}, err
 	}
 	caps, err := conn.Capabilities(ctx)
 	if err != nil {
-		return convert.TargetFacts{}, err
+		return plan.TargetFacts{}, err
 	}
 	infos, err := conn.Domains(ctx)
 	if err != nil {
-		return convert.TargetFacts{}, err
+		return plan.TargetFacts{}, err
 	}
 	name, err := os.Hostname()
 	if err != nil {
-		return convert.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
+		return plan.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
 	}
-	facts := convert.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
+	facts := plan.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
 	if facts.Links, err = h.links(ctx); err != nil {
-		return convert.TargetFacts{}, err
+		return plan.TargetFacts{}, err
 	}
 	for _, i := range infos {
-		facts.Domains = append(facts.Domains, convert.KnownDomain{Name: i.Name, UUID: i.UUID, MACs: i.MACs, Active: i.Active, Disks: i.Disks})
+		facts.Domains = append(facts.Domains, plan.KnownDomain{Name: i.Name, UUID: i.UUID, MACs: i.MACs, Active: i.Active, Disks: i.Disks})
 	}
 	return facts, nil
 }
@@ -118,13 +118,13 @@ func (h *hypervisor) Undefine(ctx context.Context, name, run string) error {
 }
 
 // Prove implements convert.Hypervisor.
-func (h *hypervisor) Prove(ctx context.Context, xml string, want convert.Expect) (convert.Proof, error) {
+func (h *hypervisor) Prove(ctx context.Context, xml string, want plan.Expect) (plan.Proof, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
-		return convert.Proof{}, err
+		return plan.Proof{}, err
 	}
 	expect := virt.LoginPrompt
-	if want.See == convert.SawActivity {
+	if want.See == plan.SawActivity {
 		expect = virt.Activity
 	}
 	p, err := conn.Prove(ctx, virt.ProofRequest{
@@ -132,18 +132,18 @@ func (h *hypervisor) Prove(ctx context.Context, xml string, want convert.Expect)
 		Line: func(line string) { h.log.InfoContext(ctx, "console", "line", line) },
 	})
 	if err != nil {
-		return convert.Proof{}, err
+		return plan.Proof{}, err
 	}
 	return proofOf(p), nil
 }
 
 // proofOf puts into words which proof was had.
-func proofOf(p virt.Proof) convert.Proof {
-	saw, what := convert.SawLogin, "login prompt on the serial console"
+func proofOf(p virt.Proof) plan.Proof {
+	saw, what := plan.SawLogin, "login prompt on the serial console"
 	if p.Kind != virt.LoginPrompt {
-		saw, what = convert.SawActivity, "activity only, no login prompt,"
+		saw, what = plan.SawActivity, "activity only, no login prompt,"
 	}
-	return convert.Proof{Saw: saw, Text: fmt.Sprintf("%s after %v: %s", what, p.Duration.Round(time.Second/10), p.Evidence)}
+	return plan.Proof{Saw: saw, Text: fmt.Sprintf("%s after %v: %s", what, p.Duration.Round(time.Second/10), p.Evidence)}
 }
 
 // CleanProof implements convert.Hypervisor.

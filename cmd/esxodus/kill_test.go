@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -158,7 +158,7 @@ func TestKillInMidCopy(t *testing.T) {
 			})
 			p.until("so much of it", func() bool { return l.served()-start >= at })
 			p.kill()
-			if s := l.status(); s.Phase != convert.PhaseUnfinished || s.Running || !strings.Contains(s.Step, "copy") {
+			if s := l.status(); s.Phase != journal.PhaseUnfinished || s.Running || !strings.Contains(s.Step, "copy") {
 				t.Errorf("status = %+v, want unfinished at the copy", s)
 			}
 			l.host.Faults().Clear()
@@ -251,7 +251,7 @@ func TestKillInMidRollback(t *testing.T) {
 			p.until("records of the rollback", func() bool { return l.lines() >= done+n })
 			p.signal(syscall.SIGKILL)
 			p.wait()
-			if s := l.status(); s.Phase != convert.PhaseRolledBack {
+			if s := l.status(); s.Phase != journal.PhaseRolledBack {
 				l.run(exitDone, l.again("rollback")...)
 			}
 			l.checkGone()
@@ -353,7 +353,7 @@ func TestSecondInterruptKills(t *testing.T) {
 		t.Errorf("ended by signal %v, code %d; want by SIGINT", r.signal, r.code)
 	}
 	l.host.Faults().Clear()
-	if s := l.status(); s.Phase != convert.PhaseRolledBack {
+	if s := l.status(); s.Phase != journal.PhaseRolledBack {
 		l.run(exitDone, l.again("rollback")...)
 	}
 	l.checkGone()

@@ -21,7 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
 	"esxodus/convert/virt"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
@@ -279,7 +280,7 @@ func (b *buffer) String() string {
 }
 
 // records reads the journal of a VM's run, as far as it has come.
-func (l *lab) records(vm string) (out []convert.Record) {
+func (l *lab) records(vm string) (out []journal.Record) {
 	f, err := os.Open(filepath.Join(l.state(), "vms", vm, "journal"))
 	if err != nil {
 		return nil
@@ -291,7 +292,7 @@ func (l *lab) records(vm string) (out []convert.Record) {
 		if err != nil {
 			return out
 		}
-		var rec convert.Record
+		var rec journal.Record
 		if err := json.Unmarshal(line, &rec); err != nil {
 			l.t.Errorf("journal line %d: %v", len(out)+1, err)
 			return out
@@ -302,7 +303,7 @@ func (l *lab) records(vm string) (out []convert.Record) {
 
 // events are the journal's records in short: "plan", "begin copy".
 func (l *lab) events() (out []string) {
-	var steps []convert.Step
+	var steps []plan.Step
 	for _, rec := range l.records(l.vm) {
 		text := string(rec.Event)
 		if rec.Plan != nil {
@@ -366,18 +367,18 @@ func (l *lab) forget(name string) {
 }
 
 // status reads how the VM's run stands.
-func (l *lab) status() convert.State {
+func (l *lab) status() journal.State {
 	l.t.Helper()
-	s, err := convert.StateDir(l.state()).State(l.vm)
+	s, err := journal.StateDir(l.state()).State(l.vm)
 	l.check(err)
 	return s
 }
 
 // statusCommand has the program tell it.
-func (l *lab) statusCommand() convert.State {
+func (l *lab) statusCommand() journal.State {
 	l.t.Helper()
 	r := l.run(exitDone, "status", l.vm, "--output", "json")
-	var s convert.State
+	var s journal.State
 	if err := json.Unmarshal([]byte(r.out), &s); err != nil {
 		l.t.Fatalf("status: %v in %s", err, r.out)
 	}
@@ -392,10 +393,10 @@ func (l *lab) checkDone() {
 	if got := l.domains(l.vm); len(got) != 1 || got[0] != l.vm {
 		l.t.Errorf("domains = %q, want %q alone", got, l.vm)
 	}
-	want := convert.PhaseUnseen
+	want := journal.PhaseUnseen
 	s := l.status()
-	if s.Seen == convert.SawLogin && strings.HasPrefix(s.Proof, "login prompt on the serial console") {
-		want = convert.PhaseReady
+	if s.Seen == plan.SawLogin && strings.HasPrefix(s.Proof, "login prompt on the serial console") {
+		want = journal.PhaseReady
 	}
 	if s.Phase != want || s.Running {
 		l.t.Errorf("status = %+v, want phase %s", s, want)
@@ -411,8 +412,8 @@ func (l *lab) checkGone() {
 	if got := l.domains(l.vm); len(got) > 0 {
 		l.t.Errorf("domains = %q, want none", got)
 	}
-	if s := l.status(); s.Phase != convert.PhaseRolledBack || s.Running {
-		l.t.Errorf("status = %+v, want phase %s", s, convert.PhaseRolledBack)
+	if s := l.status(); s.Phase != journal.PhaseRolledBack || s.Running {
+		l.t.Errorf("status = %+v, want phase %s", s, journal.PhaseRolledBack)
 	}
 	l.noOverlays()
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(l.journal()), "*.digests")); len(left) > 0 {

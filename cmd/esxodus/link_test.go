@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -152,7 +152,7 @@ func TestHostDies(t *testing.T) {
 			t.Errorf("stderr does not contain %q:\n%s", want, r.err)
 		}
 	}
-	if s := l.status(); s.Phase != convert.PhaseUnfinished || s.Error == "" {
+	if s := l.status(); s.Phase != journal.PhaseUnfinished || s.Error == "" {
 		t.Errorf("status = %+v, want unfinished with an error", s)
 	}
 	l.startHost()

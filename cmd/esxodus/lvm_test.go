@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/fixtures/esxi"
 )
 
@@ -149,7 +149,7 @@ func TestLVMKill(t *testing.T) {
 		l.host.Faults().Clear()
 		l.run(exitDone, l.again("resume")...)
 		l.sameDisk(l.flat(), device)
-		if s := l.status(); s.Phase != convert.PhaseUnseen {
+		if s := l.status(); s.Phase != journal.PhaseUnseen {
 			t.Errorf("killed after %q, then resumed: %+v", after, s)
 		}
 		l.run(exitDone, l.again("rollback")...)

@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"esxodus/convert"
+	"esxodus/convert/batch"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	"esxodus/inventory"
@@ -71,7 +73,7 @@ func TestAwkwardNames(t *testing.T) {
 		t.Fatalf("refused by the plan: %q, want %q", refusedVMs, want)
 	}
 	r := l.run(exitSome, "batch", "plan.yaml", "--yes", "--password-file", l.passwordFile(), "--output", "json")
-	var results []convert.Result
+	var results []batch.Result
 	if err := json.Unmarshal([]byte(r.out), &results); err != nil {
 		t.Fatalf("%v in %s", err, r.out)
 	}
@@ -91,15 +93,15 @@ func TestAwkwardNames(t *testing.T) {
 }
 
 // checkResult wants a VM's disks to be the source's, or the VM refused.
-func (l *lab) checkResult(v *convert.VMPlan, res convert.Result, refused bool) {
+func (l *lab) checkResult(v *plan.VMPlan, res batch.Result, refused bool) {
 	l.t.Helper()
 	if refused {
-		if res.Did != convert.DidRefuse || res.Advice == "" {
+		if res.Did != batch.DidRefuse || res.Advice == "" {
 			l.t.Errorf("%q: %+v, want it refused, with advice", res.VM, res)
 		}
 		return
 	}
-	if res.Error != "" || res.Phase != convert.PhaseUnseen {
+	if res.Error != "" || res.Phase != journal.PhaseUnseen {
 		l.t.Errorf("%q: %+v, want it converted, without a proof", res.VM, res)
 		return
 	}
@@ -187,7 +189,7 @@ func TestByNameOrID(t *testing.T) {
 	args = l.plan("--yes", "--no-proof", "--", odd)
 	args[0] = "convert"
 	r = l.run(exitDone, append(args[:len(args)-2:len(args)-2], "--output", "json", "--", odd)...)
-	var s convert.State
+	var s journal.State
 	if err := json.Unmarshal([]byte(r.out), &s); err != nil {
 		t.Fatal(err)
 	}

@@ -9,11 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 
-	"esxodus/convert"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/plan"
 	"esxodus/convert/planfile"
 	"esxodus/convert/report"
+	"esxodus/convert/survey"
 	"esxodus/disk"
 	"esxodus/inventory/redact"
 	"esxodus/network"
@@ -66,7 +67,7 @@ network's units, and which VMs are in it.`,
 
 // makePlan reads everything and makes the plan. The effects that it read
 // through are returned for those who go on to apply it.
-func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*convert.Plan, *effects, error) {
+func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*plan.Plan, *effects, error) {
 	o, err := planOptions(c, vms)
 	if err != nil {
 		return nil, nil, err
@@ -83,13 +84,13 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*c
 		e.Close(ctx)
 		return nil, nil, err
 	}
-	src := convert.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
-	facts, err := convert.Gather(ctx, e.sources(), src, o)
+	src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
+	facts, err := survey.Gather(ctx, e.sources(), src, o)
 	if err != nil {
 		e.Close(ctx)
 		return nil, nil, err
 	}
-	p, err := convert.New(facts, o)
+	p, err := plan.New(facts, o)
 	if err != nil {
 		e.Close(ctx)
 		return nil, nil, err
@@ -97,8 +98,8 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*c
 	return p, e, nil
 }
 
-func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
-	o := convert.Options{
+func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
+	o := plan.Options{
 		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
 		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
 	}
@@ -140,7 +141,7 @@ func planOptions(c *cli.Context, vms []string) (convert.Options, error) {
 }
 
 // savePlan writes what -o and --units ask for.
-func savePlan(c *cli.Context, p *convert.Plan) error {
+func savePlan(c *cli.Context, p *plan.Plan) error {
 	if dir := c.String("units"); dir != "" {
 		err := errors.Join(writeUnits(dir, p.Network.Units), writeUnits(filepath.Join(dir, "optional"), p.Network.Optional))
 		if err != nil {
@@ -159,7 +160,7 @@ func savePlan(c *cli.Context, p *convert.Plan) error {
 
 // writePlan writes a plan to a new file, whole or not at all, or to a pipe or
 // terminal that is there.
-func writePlan(ctx context.Context, file string, p *convert.Plan) (err error) {
+func writePlan(ctx context.Context, file string, p *plan.Plan) (err error) {
 	flags, fresh := os.O_WRONLY, false
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		flags, fresh = os.O_WRONLY|os.O_CREATE|os.O_EXCL, true
@@ -233,7 +234,7 @@ func readRegular(path string) (_ []byte, err error) {
 }
 
 // loadPlan reads a plan that was saved with -o.
-func loadPlan(ctx context.Context, file string) (*convert.Plan, error) {
+func loadPlan(ctx context.Context, file string) (*plan.Plan, error) {
 	b, err := await(ctx, func() ([]byte, error) { return os.ReadFile(file) }) // perhaps a pipe
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -163,7 +163,7 @@ func TestInterruptedShutdown(t *testing.T) {
 			if got := l.host.Power(l.vm); got != "poweredOn" {
 				t.Errorf("the VM is %s at the end", got)
 			}
-			if s := l.status(); s.Phase != convert.PhaseRolledBack {
+			if s := l.status(); s.Phase != journal.PhaseRolledBack {
 				t.Errorf("status = %+v", s)
 			}
 		})
@@ -181,8 +181,8 @@ func TestRollbackWithoutSSH(t *testing.T) {
 	if !strings.Contains(r.err, "127.0.0.1:1") {
 		t.Errorf("stderr:\n%s", r.err)
 	}
-	if s := l.status(); s.Phase != convert.PhaseUndoing {
-		t.Errorf("status = %+v, want %s", s, convert.PhaseUndoing)
+	if s := l.status(); s.Phase != journal.PhaseUndoing {
+		t.Errorf("status = %+v, want %s", s, journal.PhaseUndoing)
 	}
 	l.run(exitDone, slices.Concat(l.again("rollback"), l.ssh())...)
 	if got := l.host.Power(l.vm); got != "poweredOn" {

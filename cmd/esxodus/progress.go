@@ -6,15 +6,15 @@ import (
 	"sync"
 	"time"
 
-	"esxodus/convert"
 	"esxodus/convert/report"
+	"esxodus/convert/run"
 
 	"github.com/schollz/progressbar/v3"
 )
 
 // newProgress draws bars on a terminal and writes plain lines otherwise, both
 // to stderr.
-func newProgress(t terminal) convert.Progress {
+func newProgress(t terminal) run.Progress {
 	if t.draws() {
 		return &bars{w: t.err, every: plainEvery}
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
 	"esxodus/convert/domain"
+	"esxodus/convert/plan"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	"esxodus/inventory"
@@ -57,7 +57,7 @@ func TestSickHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = l.run(exitDone, l.plan(slices.Concat(args, []string{"--output", "json"})...)...)
-	var shown convert.Plan
+	var shown plan.Plan
 	if err := json.Unmarshal([]byte(r.out), &shown); err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"sync"
 
-	"esxodus/convert"
+	"esxodus/convert/batch"
 	"esxodus/convert/host"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
 	"esxodus/convert/report"
+	"esxodus/convert/run"
 	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
@@ -42,14 +45,14 @@ func statusCmd(t terminal) *cli.Command {
 	}
 }
 
-func printStates(c *cli.Context, t terminal, dir convert.StateDir, wantJSON bool) error {
+func printStates(c *cli.Context, t terminal, dir journal.StateDir, wantJSON bool) error {
 	states, err := dir.List()
 	for i := range states {
 		err = errors.Join(err, look(c, t, &states[i]))
 	}
 	if wantJSON {
 		if states == nil {
-			states = []convert.State{}
+			states = []journal.State{}
 		}
 		return errors.Join(printJSON(t.out, states), err)
 	}
@@ -60,7 +63,7 @@ func printStates(c *cli.Context, t terminal, dir convert.StateDir, wantJSON bool
 }
 
 // look has a state say whether its volumes are there.
-func look(c *cli.Context, t terminal, s *convert.State) error {
+func look(c *cli.Context, t terminal, s *journal.State) error {
 	return s.Look(c.Context, func(storage string) (host.Storage, error) {
 		return host.ParseStorage(storage, host.Tool{Log: logger(c, t)})
 	})
@@ -76,7 +79,7 @@ A boot proof that failed is made again, or passed over with --no-proof.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "no-proof", Usage: "pass over the boot proof: for a guest that boots, and can't show it"},
 		}, outputFlags()),
-	}, func(ctx context.Context, j *convert.Journal, e *effects) error { return e.resume(ctx, j) })
+	}, func(ctx context.Context, j *journal.Journal, e *effects) error { return e.resume(ctx, j) })
 }
 
 func rollbackCmd(t terminal) *cli.Command {
@@ -94,8 +97,8 @@ is gone for good, --lost goes on without them.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "lost", Usage: "go on without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
-	}, func(ctx context.Context, j *convert.Journal, e *effects) error {
-		return convert.Rollback(ctx, j, e.Effects)
+	}, func(ctx context.Context, j *journal.Journal, e *effects) error {
+		return run.Rollback(ctx, j, e.Effects)
 	})
 }
 
@@ -108,14 +111,14 @@ A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
 take it out of ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
-	}, func(ctx context.Context, j *convert.Journal, e *effects) error {
-		return convert.Commit(ctx, j, e.Effects)
+	}, func(ctx context.Context, j *journal.Journal, e *effects) error {
+		return run.Commit(ctx, j, e.Effects)
 	})
 }
 
 // runArguments reads what the commands about runs have in common: at most one
 // argument, the form of the results, and where the journals are.
-func runArguments(c *cli.Context, least int, what string) (args []string, wantJSON bool, dir convert.StateDir, err error) {
+func runArguments(c *cli.Context, least int, what string) (args []string, wantJSON bool, dir journal.StateDir, err error) {
 	if args, err = arguments(c, least, 1, what); err != nil {
 		return nil, false, "", err
 	}
@@ -127,7 +130,7 @@ func runArguments(c *cli.Context, least int, what string) (args []string, wantJS
 }
 
 // runCmd completes a command that acts on the run of one VM.
-func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Journal, *effects) error) *cli.Command {
+func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Journal, *effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
 	cmd.Action = func(c *cli.Context) error {
 		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
@@ -139,7 +142,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 			return err
 		}
 		err = onRun(c.Context, c, t, dir, name, act)
-		if errors.Is(err, convert.ErrAlready) {
+		if errors.Is(err, journal.ErrAlready) {
 			fmt.Fprintln(t.err, report.Clean(err.Error()))
 			err = nil
 		}
@@ -152,8 +155,8 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *convert.Jou
 }
 
 // onRun opens a run's journal, wires what it needs, and acts on it.
-func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir, name string,
-	act func(context.Context, *convert.Journal, *effects) error,
+func onRun(ctx context.Context, c *cli.Context, t terminal, dir journal.StateDir, name string,
+	act func(context.Context, *journal.Journal, *effects) error,
 ) (err error) {
 	j, err := dir.Open(name)
 	if err != nil {
@@ -171,7 +174,7 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir convert.StateDir
 
 // runEffects wires the effects of a run that is on record. The source, and
 // with it the password, is asked for only when a step needs it.
-func runEffects(c *cli.Context, t terminal, job *convert.VMJob) (*effects, error) {
+func runEffects(c *cli.Context, t terminal, job *plan.VMJob) (*effects, error) {
 	e, err := newEffects(c, t, esxi.Config{}, job.Target.Storage, job.Target.Libvirt)
 	if err != nil {
 		return nil, err
@@ -184,7 +187,7 @@ func runEffects(c *cli.Context, t terminal, job *convert.VMJob) (*effects, error
 
 // recordedSource is how to reach the host of a plan or journal. The certificate
 // that it was made with counts before one of govc's known hosts.
-func recordedSource(c *cli.Context, t terminal, src convert.Source) (esxi.Config, error) {
+func recordedSource(c *cli.Context, t terminal, src plan.Source) (esxi.Config, error) {
 	cfg, err := sourceConfig(c, t, src.URL)
 	if c.String("thumbprint") == "" && src.Thumbprint != "" {
 		cfg.Thumbprint = src.Thumbprint
@@ -223,7 +226,7 @@ resumed, what failed is tried again.`,
 	}
 }
 
-func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, wantJSON bool) (err error) {
+func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wantJSON bool) (err error) {
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
 	}
@@ -252,7 +255,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 	if err != nil {
 		return err
 	}
-	results := convert.Batch(ctx, p, dir, e.Effects, c.Int("parallel"))
+	results := batch.Run(ctx, p, dir, e.Effects, c.Int("parallel"))
 	for i := range results {
 		results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
 	}
@@ -265,13 +268,13 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *convert.Plan, 
 }
 
 // batchError is the error that gives a batch its exit code.
-func batchError(ctx context.Context, results []convert.Result) error {
+func batchError(ctx context.Context, results []batch.Result) error {
 	failed, left := 0, false
 	for _, r := range results {
 		if r.Error != "" {
 			failed++
 		}
-		left = left || r.Phase == convert.PhaseUnfinished || r.Phase == convert.PhaseUndoing
+		left = left || r.Phase == journal.PhaseUnfinished || r.Phase == journal.PhaseUndoing
 	}
 	switch {
 	case ctx.Err() != nil && !left: // changes are undone

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -137,14 +137,14 @@ func TestClash(t *testing.T) {
 			}
 			// A volume's name is found before anything is copied; a domain's
 			// after, and then the copy stays until the admin decides.
-			want := convert.PhaseUnfinished
+			want := journal.PhaseUnfinished
 			if tt.concern == "target.volume" {
-				want = convert.PhaseRolledBack
+				want = journal.PhaseRolledBack
 			}
 			if s := l.status(); s.Phase != want {
 				t.Errorf("status = %+v, want phase %s", s, want)
 			}
-			if want == convert.PhaseUnfinished {
+			if want == journal.PhaseUnfinished {
 				l.run(exitDone, l.again("rollback")...)
 			}
 			if tt.concern != "target.volume" {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -41,7 +41,7 @@ func TestUnproven(t *testing.T) {
 			t.Errorf("stderr does not contain %q:\n%s", want, tail(r.err))
 		}
 	}
-	if s := l.status(); s.Phase != convert.PhaseUnfinished || s.Seen != "" {
+	if s := l.status(); s.Phase != journal.PhaseUnfinished || s.Seen != "" {
 		t.Errorf("status = %+v, want it unfinished", s)
 	}
 	l.run(exitStopped, l.again("resume")...)

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/fixtures"
 	"github.com/google/go-cmp/cmp"
+
+	"esxodus/fixtures"
 )
 
 // script is a Runner that knows the answers and notes what it is asked.

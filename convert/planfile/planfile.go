@@ -16,7 +16,7 @@ import (
 	"io"
 	"slices"
 
-	"esxodus/convert"
+	"esxodus/convert/plan"
 
 	"sigs.k8s.io/yaml"
 )
@@ -25,7 +25,7 @@ import (
 const vms = "vms"
 
 // WriteYAML writes p in the form that people edit.
-func WriteYAML(w io.Writer, p *convert.Plan) error {
+func WriteYAML(w io.Writer, p *plan.Plan) error {
 	out := bufio.NewWriter(w)
 	y := writer{w: out}
 	head, err := marshal(headOf(p))
@@ -54,7 +54,7 @@ func WriteYAML(w io.Writer, p *convert.Plan) error {
 }
 
 // vms writes the list of VMs.
-func (y *writer) vms(p *convert.Plan) error {
+func (y *writer) vms(p *plan.Plan) error {
 	y.text("\n")
 	for i := range p.VMs {
 		b, err := marshal(&p.VMs[i])
@@ -70,7 +70,7 @@ func (y *writer) vms(p *convert.Plan) error {
 }
 
 // WriteJSON writes p as a program reads it, indented for people.
-func WriteJSON(w io.Writer, p *convert.Plan) error {
+func WriteJSON(w io.Writer, p *plan.Plan) error {
 	out := bufio.NewWriter(w)
 	b, err := marshal(headOf(p))
 	if err != nil {
@@ -96,7 +96,7 @@ func WriteJSON(w io.Writer, p *convert.Plan) error {
 	return out.Flush()
 }
 
-func writeVM(w io.Writer, i int, v *convert.VMPlan) error {
+func writeVM(w io.Writer, i int, v *plan.VMPlan) error {
 	b, err := marshal(v)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func writeVM(w io.Writer, i int, v *convert.VMPlan) error {
 }
 
 // headOf is the plan without its VMs.
-func headOf(p *convert.Plan) *convert.Plan {
+func headOf(p *plan.Plan) *plan.Plan {
 	head := *p
 	head.VMs = nil
 	return &head
@@ -137,7 +137,7 @@ func decoder(b []byte) *json.Decoder {
 
 // Read reads a plan that one of the two wrote and a person perhaps edited, and
 // checks it.
-func Read(b []byte) (*convert.Plan, error) {
+func Read(b []byte) (*plan.Plan, error) {
 	p, err := parse(b)
 	if err != nil {
 		return nil, err
@@ -147,8 +147,8 @@ func Read(b []byte) (*convert.Plan, error) {
 
 // parse reads JSON as JSON: a reader of YAML, which is said to take all of it,
 // takes neither every character nor every key.
-func parse(b []byte) (*convert.Plan, error) {
-	var p convert.Plan
+func parse(b []byte) (*plan.Plan, error) {
+	var p plan.Plan
 	if bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) && json.Valid(b) {
 		dec := json.NewDecoder(bytes.NewReader(b))
 		dec.DisallowUnknownFields()
@@ -169,7 +169,7 @@ const large = 4 << 20
 // pieces reads a file of the form that WriteYAML gives it, VM by VM: each begins
 // with a dash at the beginning of a line and goes on in lines that are indented.
 // An error means that it isn't of that form, or not right.
-func pieces(b []byte) (*convert.Plan, error) {
+func pieces(b []byte) (*plan.Plan, error) {
 	before, rest, ok := bytes.Cut(b, []byte("\n"+vms+":\n- "))
 	if !ok {
 		return nil, errors.New("no list of VMs")
@@ -183,13 +183,13 @@ func pieces(b []byte) (*convert.Plan, error) {
 		}
 		at += len(line) + 1
 	}
-	var p convert.Plan
+	var p plan.Plan
 	head := slices.Concat(before, []byte("\n"), rest[end:])
 	if err := yaml.UnmarshalStrict(head, &p); err != nil || len(p.VMs) > 0 {
 		return nil, errors.Join(err, errors.New("not of this form"))
 	}
 	for text := range bytes.SplitSeq(rest[:end], []byte("\n- ")) {
-		var one []convert.VMPlan
+		var one []plan.VMPlan
 		if err := yaml.UnmarshalStrict(slices.Concat([]byte("- "), text), &one); err != nil {
 			return nil, err
 		}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
 	"esxodus/convert/domain"
+	"esxodus/convert/plan"
 	"esxodus/inventory"
 	"esxodus/network"
 
@@ -18,7 +18,7 @@ import (
 )
 
 // madeUp makes a plan of n VMs in which every name and note holds s.
-func madeUp(t *testing.T, n int, s string) *convert.Plan {
+func madeUp(t *testing.T, n int, s string) *plan.Plan {
 	t.Helper()
 	h := &inventory.Host{
 		Name: "esx " + s, Version: "8.0.0",
@@ -43,9 +43,9 @@ func madeUp(t *testing.T, n int, s string) *convert.Plan {
 			Extra: map[string]string{"custom." + s: s, s: "x"},
 		})
 	}
-	p, err := convert.New(convert.Facts{
-		Source: convert.Source{URL: "https://esx1", Host: h.Name, Version: h.Version}, Host: h,
-	}, convert.Options{Storage: "dir:/disks", Libvirt: "test:///default", VirtType: "qemu", Network: network.Options{Uplinks: map[string]string{"": "eth0"}}})
+	p, err := plan.New(plan.Facts{
+		Source: plan.Source{URL: "https://esx1", Host: h.Name, Version: h.Version}, Host: h,
+	}, plan.Options{Storage: "dir:/disks", Libvirt: "test:///default", VirtType: "qemu", Network: network.Options{Uplinks: map[string]string{"": "eth0"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestAnyCharacters(t *testing.T) {
 	t.Parallel()
 	for _, s := range awkward() {
 		p := madeUp(t, 1, s)
-		for name, write := range map[string]func(io.Writer, *convert.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
+		for name, write := range map[string]func(io.Writer, *plan.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
 			var b bytes.Buffer
 			if err := write(&b, p); err != nil {
 				t.Errorf("%s of %.60q: %v", name, s, err)
@@ -135,7 +135,7 @@ func (m *meter) Write(p []byte) (int, error) {
 // TestBoundedMemory: what writing a plan holds at a time goes by its largest
 // VM, not by how many there are. It isn't parallel: it measures the heap.
 func TestBoundedMemory(t *testing.T) {
-	for name, write := range map[string]func(io.Writer, *convert.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
+	for name, write := range map[string]func(io.Writer, *plan.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
 		p := madeUp(t, 1, "")
 		for range 9 {
 			p.VMs = append(p.VMs, p.VMs...)
@@ -181,7 +181,7 @@ func (broken) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 func TestFull(t *testing.T) {
 	t.Parallel()
 	p := madeUp(t, 3, "x")
-	for name, write := range map[string]func(io.Writer, *convert.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
+	for name, write := range map[string]func(io.Writer, *plan.Plan) error{"YAML": WriteYAML, "JSON": WriteJSON} {
 		if err := write(broken{}, p); err == nil {
 			t.Errorf("%s onto a full file system = nil", name)
 		}

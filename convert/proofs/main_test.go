@@ -16,9 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert"
 	"esxodus/convert/host"
+	"esxodus/convert/journal"
 	"esxodus/convert/layout"
+	"esxodus/convert/plan"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	"esxodus/fixtures/machine"
@@ -103,13 +104,13 @@ const proven = "debian-uefi"
 type subject struct {
 	once    sync.Once // converts it
 	err     error
-	name    string         // of its directory
-	guest   string         // debian
-	layout  layout.Kind    // that is asked for
-	vm      string         // its name on the ESXi host, and the domain's
-	plan    convert.VMPlan // what was carried out
-	sources []string       // the raw disks as they were, in the plan's order
-	disks   []string       // the volumes
+	name    string      // of its directory
+	guest   string      // debian
+	layout  layout.Kind // that is asked for
+	vm      string      // its name on the ESXi host, and the domain's
+	plan    plan.VMPlan // what was carried out
+	sources []string    // the raw disks as they were, in the plan's order
+	disks   []string    // the volumes
 	took    time.Duration
 }
 
@@ -237,7 +238,7 @@ func (s *subject) read(served string) error {
 	if err != nil {
 		return fmt.Errorf("journal of %s: %w", s.vm, err)
 	}
-	var first convert.Record
+	var first journal.Record
 	if err := json.Unmarshal(line, &first); err != nil || first.Plan == nil {
 		return fmt.Errorf("journal of %s: no plan in its first line: %w", s.vm, err)
 	}

@@ -5,13 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert"
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
+	"esxodus/convert/plan"
 )
 
 // disks prints each disk's way to its volume, the old layout beside the new.
-func disks(p *page, v *convert.VMPlan) {
+func disks(p *page, v *plan.VMPlan) {
 	for i, d := range v.Disks {
 		p.wrapped("  disk     ", fmt.Sprintf("%s %s %s", d.Address, Bytes(d.Size), d.Path))
 		p.wrapped("           ", fmt.Sprintf("-> %s%s", d.Volume, grown(&v.Layout, i)))
@@ -35,7 +35,7 @@ func grown(l *layout.Layout, i int) string {
 }
 
 // oldLayout says how the source's disk is divided.
-func oldLayout(v *convert.VMPlan, address string) string {
+func oldLayout(v *plan.VMPlan, address string) string {
 	for _, d := range v.Guest.Disks {
 		if d.Address != address {
 			continue
@@ -53,7 +53,7 @@ func oldLayout(v *convert.VMPlan, address string) string {
 }
 
 // newLayout says what the target's disk is.
-func newLayout(v *convert.VMPlan, i int) string {
+func newLayout(v *plan.VMPlan, i int) string {
 	if i >= len(v.Layout.Disks) {
 		return "unknown"
 	}
@@ -95,7 +95,7 @@ func move(m layout.Move) string {
 }
 
 // conversion prints what changes inside the guest, files as diffs.
-func conversion(p *page, v *convert.VMPlan) {
+func conversion(p *page, v *plan.VMPlan) {
 	c := v.Conversion
 	if c == nil {
 		return

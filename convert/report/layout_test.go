@@ -11,12 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"esxodus/convert"
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/packages"
+	"esxodus/convert/plan"
 	"esxodus/disk/part"
 )
 
@@ -77,11 +77,11 @@ func locked() guest.Guest {
 }
 
 // planOf makes a VM's part of a plan by the packages that decide about it.
-func planOf(name, qualifies string, g guest.Guest) convert.VMPlan {
-	v := convert.VMPlan{Name: qualifies, Guest: g, Layout: layout.New(layout.Request{Name: qualifies, Seed: "seed", Guest: g})}
+func planOf(name, qualifies string, g guest.Guest) plan.VMPlan {
+	v := plan.VMPlan{Name: qualifies, Guest: g, Layout: layout.New(layout.Request{Name: qualifies, Seed: "seed", Guest: g})}
 	v.Source.Name, v.Source.ID = name, "7"
 	for i, d := range g.Disks {
-		v.Disks = append(v.Disks, convert.Disk{
+		v.Disks = append(v.Disks, plan.Disk{
 			Address: d.Address, Path: "[datastore1] " + name + "/" + name + ".vmdk", Size: d.Size,
 			Volume: host.Volume{Kind: "dir", Path: "/var/lib/libvirt/images/" + qualifies + "-" + d.Address + ".raw", Size: v.Layout.Disks[i].Size},
 		})
@@ -100,7 +100,7 @@ func planOf(name, qualifies string, g guest.Guest) convert.VMPlan {
 func TestLayout(t *testing.T) {
 	var got bytes.Buffer
 	p := &page{w: &got}
-	for _, v := range []convert.VMPlan{planOf("web "+evil, "web", debian()), planOf("db", "db", locked())} {
+	for _, v := range []plan.VMPlan{planOf("web "+evil, "web", debian()), planOf("db", "db", locked())} {
 		p.line("== %s", Clean(v.Source.Name))
 		disks(p, &v)
 		conversion(p, &v)

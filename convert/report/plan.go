@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"esxodus/convert"
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
+	"esxodus/convert/plan"
 	"esxodus/network"
 )
 
@@ -19,26 +19,26 @@ const assumedRate = 90 << 20
 
 // Plan prints the dry run: everything that applying the plan would do, and
 // everything the admin must know before.
-func Plan(w io.Writer, plan *convert.Plan) error {
+func Plan(w io.Writer, whole *plan.Plan) error {
 	p := &page{w: w}
-	p.wrapped("plan: ", fmt.Sprintf("%d VM(s) from %s (ESXi %s, %s)", len(plan.VMs), plan.Source.Host, plan.Source.Version, plan.Source.URL))
-	p.wrapped("  to: ", fmt.Sprintf("%s, domains of type %s in %s", plan.Target.Storage, plan.Target.VirtType, plan.Target.Libvirt))
-	for i := range plan.VMs {
-		vm(p, plan, &plan.VMs[i])
+	p.wrapped("plan: ", fmt.Sprintf("%d VM(s) from %s (ESXi %s, %s)", len(whole.VMs), whole.Source.Host, whole.Source.Version, whole.Source.URL))
+	p.wrapped("  to: ", fmt.Sprintf("%s, domains of type %s in %s", whole.Target.Storage, whole.Target.VirtType, whole.Target.Libvirt))
+	for i := range whole.VMs {
+		vm(p, whole, &whole.VMs[i])
 	}
-	networking(p, &plan.Network)
-	concerns(p, "", plan.Concerns)
-	totals(p, plan)
+	networking(p, &whole.Network)
+	concerns(p, "", whole.Concerns)
+	totals(p, whole)
 	return p.err
 }
 
-func vm(p *page, plan *convert.Plan, v *convert.VMPlan) {
+func vm(p *page, whole *plan.Plan, v *plan.VMPlan) {
 	p.line("")
 	p.wrapped("", fmt.Sprintf("== %s (id %s) -> domain %s", v.Source.Name, v.Source.ID, v.Name))
 	look(p, &v.Guest)
 	disks(p, v)
 	for _, n := range v.Source.NICs {
-		attach, _ := plan.Network.Attachment(n.PortGroup)
+		attach, _ := whole.Network.Attachment(n.PortGroup)
 		p.wrapped("  nic      ", fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, n.PortGroup, attachment(attach)))
 	}
 	for i, s := range v.Steps {
@@ -194,14 +194,14 @@ func units(p *page, us []network.Unit) {
 	}
 }
 
-func totals(p *page, plan *convert.Plan) {
-	var s convert.Sizes
+func totals(p *page, whole *plan.Plan) {
+	var s plan.Sizes
 	blocked := 0
-	for i := range plan.VMs {
-		s.Provisioned += plan.VMs[i].Sizes.Provisioned
-		s.Allocated += plan.VMs[i].Sizes.Allocated
-		s.Target += plan.VMs[i].Sizes.Target
-		if len(plan.Blockers(i)) > 0 {
+	for i := range whole.VMs {
+		s.Provisioned += whole.VMs[i].Sizes.Provisioned
+		s.Allocated += whole.VMs[i].Sizes.Allocated
+		s.Target += whole.VMs[i].Sizes.Target
+		if len(whole.Blockers(i)) > 0 {
 			blocked++
 		}
 	}
@@ -210,6 +210,6 @@ func totals(p *page, plan *convert.Plan) {
 	p.wrapped("sizes: ", fmt.Sprintf("%s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
 		Bytes(s.Provisioned), Bytes(s.Allocated), Bytes(s.Target), took, Bytes(assumedRate)))
 	if blocked > 0 {
-		p.wrapped("", fmt.Sprintf("%d of %d VM(s) can't be converted as they are: see BLOCKER above", blocked, len(plan.VMs)))
+		p.wrapped("", fmt.Sprintf("%d of %d VM(s) can't be converted as they are: see BLOCKER above", blocked, len(whole.VMs)))
 	}
 }

@@ -6,13 +6,14 @@ import (
 	"strings"
 	"time"
 
-	"esxodus/convert"
+	"esxodus/convert/batch"
+	"esxodus/convert/journal"
 )
 
 // States prints how runs stand, one line each and more for what went wrong and
 // what to do. complete gives the commands in a text, which are in backquotes,
 // their flags.
-func States(w io.Writer, states []convert.State, complete func(string) string) error {
+func States(w io.Writer, states []journal.State, complete func(string) string) error {
 	p := &page{w: w}
 	if len(states) == 0 {
 		p.line("no migration is on record")
@@ -46,13 +47,13 @@ func States(w io.Writer, states []convert.State, complete func(string) string) e
 
 // next prints what the admin can do about a run: each command on a line of its
 // own, however long, so that it can be pasted.
-func (p *page) next(s convert.State, complete func(string) string) {
+func (p *page) next(s journal.State, complete func(string) string) {
 	if s.Running {
 		return
 	}
 	label := "  next: "
-	if s.Phase == convert.PhaseReady || s.Phase == convert.PhaseUnseen {
-		if s.Phase == convert.PhaseUnseen {
+	if s.Phase == journal.PhaseReady || s.Phase == journal.PhaseUnseen {
+		if s.Phase == journal.PhaseUnseen {
 			p.line("%ssee it come up before you accept it, on its screen:", label)
 			label = strings.Repeat(" ", len(label))
 		}
@@ -66,7 +67,7 @@ func (p *page) next(s convert.State, complete func(string) string) {
 }
 
 // Results prints what a batch did.
-func Results(w io.Writer, results []convert.Result) error {
+func Results(w io.Writer, results []batch.Result) error {
 	p := &page{w: w}
 	for _, r := range results {
 		switch {
@@ -86,7 +87,7 @@ func Results(w io.Writer, results []convert.Result) error {
 }
 
 // outcome is what a batch did about a VM, and how that stands.
-func outcome(r convert.Result) string {
+func outcome(r batch.Result) string {
 	if strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
 		return string(r.Phase)
 	}

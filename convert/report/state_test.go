@@ -4,14 +4,14 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/journal"
 )
 
 // TestStates has what the conversion of a guest said beyond its plan.
 func TestStates(t *testing.T) {
 	var out strings.Builder
-	s := convert.State{Name: "web", Phase: convert.PhaseReady, Notes: []string{"open-vm-tools stays:\nremove it in the guest"}}
-	if err := States(&out, []convert.State{s}, strings.Clone); err != nil {
+	s := journal.State{Name: "web", Phase: journal.PhaseReady, Notes: []string{"open-vm-tools stays:\nremove it in the guest"}}
+	if err := States(&out, []journal.State{s}, strings.Clone); err != nil {
 		t.Fatal(err)
 	}
 	if want := "  note: open-vm-tools stays:"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "stays:\nremove") {

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert"
+	"esxodus/convert/batch"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
 )
 
 // TestUnseen: "ready" is not printed beside a proof that wasn't had.
@@ -12,13 +14,13 @@ func TestUnseen(t *testing.T) {
 	t.Parallel()
 	const proof = "activity only, no login prompt, after 7m0s: silent serial console"
 	var out strings.Builder
-	s := convert.State{Name: "web", Phase: convert.PhaseUnseen, Done: 9, Steps: 9, Seen: convert.SawActivity, Proof: proof}
-	if err := States(&out, []convert.State{s}, func(s string) string { return s }); err != nil {
+	s := journal.State{Name: "web", Phase: journal.PhaseUnseen, Done: 9, Steps: 9, Seen: plan.SawActivity, Proof: proof}
+	if err := States(&out, []journal.State{s}, func(s string) string { return s }); err != nil {
 		t.Fatal(err)
 	}
-	for _, did := range []convert.Did{convert.DidConvert, convert.DidResume, convert.DidPass} {
-		r := convert.Result{Name: "web", Did: did, Phase: s.Phase, Proof: proof, Advice: s.Seeing()}
-		if err := Results(&out, []convert.Result{r}); err != nil {
+	for _, did := range []batch.Did{batch.DidConvert, batch.DidResume, batch.DidPass} {
+		r := batch.Result{Name: "web", Did: did, Phase: s.Phase, Proof: proof, Advice: s.Seeing()}
+		if err := Results(&out, []batch.Result{r}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/fixtures"
 	"golang.org/x/sys/unix"
+
+	"esxodus/fixtures"
 )
 
 // lvm is a volume group on a loop device, with a configuration and locks of its

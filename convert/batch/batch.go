@@ -1,0 +1,124 @@
+// Package batch carries out the plan of many VMs, some at a time.
+package batch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
+	"esxodus/convert/run"
+	"esxodus/inventory/redact"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Result is what a batch did about one VM.
+type Result struct {
+	Name   string        `json:"name"` // the domain's
+	VM     string        `json:"vm"`
+	Did    Did           `json:"did"`
+	Phase  journal.Phase `json:"phase,omitempty"` // as the journal has it; "" where no run was begun
+	Proof  string        `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
+	Error  string        `json:"error,omitempty"`
+	Advice string        `json:"advice,omitempty"`
+}
+
+// Did says which way a batch went about a VM.
+type Did string
+
+// What a batch can do about a VM.
+const (
+	DidConvert Did = "converted"
+	DidResume  Did = "resumed"
+	DidPass    Did = "was done already"
+	DidRefuse  Did = "refused"
+)
+
+// Run carries out a plan, some VMs at a time. One VM's failure stops no
+// other. VMs that are done are passed over and stopped ones resumed, so that
+// a second run does only what is left. The results are in the plan's order.
+func Run(ctx context.Context, p *plan.Plan, dir journal.StateDir, e run.Effects, parallel int) []Result {
+	results := make([]Result, len(p.VMs))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range p.VMs {
+		g.Go(func() error {
+			results[i] = batchOne(ctx, p, i, dir, e)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return no error: each result has its own
+	return results
+}
+
+func batchOne(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e run.Effects) Result {
+	job := p.Job(i)
+	r := Result{Name: job.VM.Name, VM: job.VM.Source.Name}
+	if err := ctx.Err(); err != nil {
+		r.Did, r.Error = DidRefuse, "not begun: "+context.Cause(ctx).Error()
+		return r
+	}
+	var err error
+	r.Did, err = migrate(ctx, p, i, dir, e)
+	if err != nil {
+		r.Error = redact.Text(err.Error())
+		if blocked, ok := errors.AsType[*plan.BlockedError](err); ok {
+			r.Advice = blocked.Concerns[0].Advice
+		}
+	}
+	if s, err := dir.State(r.Name); err == nil {
+		r.Phase = s.Phase
+		if s.Phase == journal.PhaseUnseen && r.Error == "" {
+			r.Proof, r.Advice = s.Proof, s.Seeing()
+		}
+	}
+	return r
+}
+
+// migrate does what is left to do for one VM of a plan.
+func migrate(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e run.Effects) (did Did, err error) {
+	job := p.Job(i)
+	s, err := dir.State(job.VM.Name)
+	var j *journal.Journal
+	switch {
+	case err == nil && !s.Ended() && !samePlan(s.Job, job):
+		return DidRefuse, fmt.Errorf("a migration by another plan to the domain %s is %s (%q from %s to %s): use %s",
+			s.Name, s.Phase, s.VM, s.Host, s.Job.Target.Storage, s.Ways())
+	case err == nil && (s.Phase.Complete() || s.Phase == journal.PhaseCommitting || s.Phase == journal.PhaseCommitted && sameRun(s.Job, job)):
+		return DidPass, nil
+	case err == nil && s.Phase == journal.PhaseUnfinished:
+		did = DidResume
+		j, err = dir.Open(job.VM.Name)
+	default:
+		did = DidConvert
+		if blockers := p.Blockers(i); len(blockers) > 0 {
+			return DidRefuse, &plan.BlockedError{VM: job.VM.Source.Name, Concerns: blockers}
+		}
+		j, err = dir.Create(job, journal.NewRun())
+	}
+	if err != nil {
+		return did, err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	return did, run.Apply(ctx, j, e)
+}
+
+// samePlan reports whether a run on record carries out what a plan's part says,
+// all of it: what was shown is what is done.
+func samePlan(a, b *plan.VMJob) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// sameRun reports whether a run on record is of the same VM to the same place
+// as a plan's part.
+func sameRun(a, b *plan.VMJob) bool {
+	return a.Source.Host == b.Source.Host && a.VM.Source.ID == b.VM.Source.ID &&
+		a.VM.Source.InstanceUUID == b.VM.Source.InstanceUUID &&
+		a.Target.Storage == b.Target.Storage && a.Target.Libvirt == b.Target.Libvirt
+}

@@ -1,0 +1,544 @@
+// Package converttest is a whole migration for tests: an ESXi host and a libvirt
+// in memory, a real storage, a state directory.
+package converttest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"esxodus/convert/domain"
+	"esxodus/convert/guest"
+	"esxodus/convert/host"
+	"esxodus/convert/journal"
+	"esxodus/convert/layout"
+	"esxodus/convert/packages"
+	"esxodus/convert/plan"
+	"esxodus/convert/plan/plantest"
+	"esxodus/convert/survey"
+	"esxodus/disk"
+	"esxodus/fixtures"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// World is a source, a target and a state directory. The storage and the copy
+// engine are real; the ESXi host and libvirt are values in memory. Every call
+// into an effect first asks tick, which a test may let fail or crash.
+type World struct {
+	t       *testing.T
+	Dir     string
+	content map[string][]byte // datastore path → disk
+	Host    inventory.Host
+	Power   map[string]bool // what Shutdown and PowerOn did: id → on
+	Defined map[string]string
+	Proofs  int
+	Wanted  plan.Expect        // of the last proof
+	Saw     plan.Sight         // by a proof; "" for a login
+	Domains []plan.KnownDomain // on the target
+	Tick    func(what string) error
+	relaid  bool // the first disk gets a head, and the guest is converted
+}
+
+// New is a world with one VM of two disks, that stay as they are.
+func New(t *testing.T) *World {
+	t.Helper()
+	w := &World{
+		t: t, Dir: fixtures.OpenDir(t), content: map[string][]byte{}, Defined: map[string]string{},
+		Power: map[string]bool{}, Tick: func(string) error { return nil },
+	}
+	rnd := rand.NewChaCha8([32]byte{1})
+	for _, name := range []string{"[ds] web/web.vmdk", "[ds] web/web_1.vmdk"} {
+		b := make([]byte, plantest.DiskSize)
+		if _, err := io.ReadFull(rnd, b[1<<20:5<<20]); err != nil {
+			t.Fatal(err)
+		}
+		w.content[name] = b
+	}
+	w.Host = plantest.Host()
+	return w
+}
+
+// Storage is the directory of the volumes.
+func (w *World) Storage() string {
+	dir := filepath.Join(w.Dir, "disks")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
+// State is the state directory.
+func (w *World) State() journal.StateDir { return journal.StateDir(filepath.Join(w.Dir, "state")) }
+
+// Options are those of its plans.
+func (w *World) Options() plan.Options {
+	return plan.Options{
+		Storage: "dir:" + w.Storage(), Libvirt: "qemu:///system",
+		Network: network.Options{Uplinks: map[string]string{"vmnic0": "eno1"}},
+	}
+}
+
+// Plan gathers and plans; it may have no blocker.
+func (w *World) Plan() *plan.Plan {
+	w.t.Helper()
+	o := w.Options()
+	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{URL: "https://root@esx1"}, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := plan.New(facts, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if b := p.Blockers(0); len(b) > 0 {
+		w.t.Fatalf("blockers: %+v", b)
+	}
+	if w.relaid {
+		w.relay(p)
+	}
+	return p
+}
+
+// Inventory implements Host.
+func (w *World) Inventory(context.Context) (*inventory.Host, error) {
+	if err := w.Tick("inventory"); err != nil {
+		return nil, err
+	}
+	h := w.Host
+	return &h, nil
+}
+
+// OpenDisk implements Host.
+func (w *World) OpenDisk(_ context.Context, path string) (disk.Image, func() error, error) {
+	if err := w.Tick("open"); err != nil {
+		return nil, nil, err
+	}
+	b := w.content[path]
+	r := tickingReader{bytes.NewReader(b), w}
+	return disk.FromReaderAt(r, int64(len(b))), func() error { return nil }, nil
+}
+
+// Shutdown implements Host.
+func (w *World) Shutdown(_ context.Context, _, id string) error {
+	if err := w.Tick("shutdown"); err != nil {
+		return err
+	}
+	w.Power[id] = false
+	w.Host.VMs[0].Power = inventory.PoweredOff
+	w.Host.VMs[0].ChangeVersion = "v2"
+	return nil
+}
+
+// PowerOn implements Host.
+func (w *World) PowerOn(_ context.Context, _, id string) error {
+	w.Power[id] = true
+	w.Host.VMs[0].Power = inventory.PoweredOn
+	return nil
+}
+
+type tickingReader struct {
+	*bytes.Reader
+	w *World
+}
+
+func (r tickingReader) ReadAt(p []byte, off int64) (int, error) {
+	if err := r.w.Tick("read"); err != nil {
+		return 0, err
+	}
+	return r.Reader.ReadAt(p, off)
+}
+
+type tickingStorage struct {
+	host.Storage
+	w *World
+}
+
+func (s tickingStorage) Create(ctx context.Context, v host.Volume, run string, claim func(host.Identity) error) error {
+	err := s.Storage.Create(ctx, v, run, func(id host.Identity) error {
+		if err := claim(id); err != nil {
+			return err
+		}
+		return s.w.Tick("claim")
+	})
+	return errors.Join(err, s.w.Tick("created"))
+}
+
+func (s tickingStorage) Release(ctx context.Context, v host.Volume, run string, id host.Identity) error {
+	return errors.Join(s.Storage.Release(ctx, v, run, id), s.w.Tick("released"))
+}
+
+// Virt is libvirt.
+type Virt struct{ W *World }
+
+// Facts says that it can emulate.
+func (v Virt) Facts(context.Context) (plan.TargetFacts, error) {
+	return plan.TargetFacts{Host: "kvm1", VirtTypes: []string{"qemu"}, Domains: v.W.Domains}, nil
+}
+
+// Define takes the domain down.
+func (v Virt) Define(_ context.Context, xml string, _ bool, run string) error {
+	if got, ok := domain.RunID(xml); !ok || got != run {
+		return fmt.Errorf("run in the XML = %q, want %q", got, run)
+	}
+	if err := v.W.Tick("define"); err != nil {
+		return err
+	}
+	v.W.Defined["web"] = run
+	return v.W.Tick("defined")
+}
+
+// Undefine forgets a domain of the run.
+func (v Virt) Undefine(_ context.Context, name, run string) error {
+	if v.W.Defined[name] == run {
+		delete(v.W.Defined, name)
+	}
+	return nil
+}
+
+// Prove sees what the world says, a login by default.
+func (v Virt) Prove(_ context.Context, _ string, want plan.Expect) (plan.Proof, error) {
+	if err := v.W.Tick("prove"); err != nil {
+		return plan.Proof{}, err
+	}
+	v.W.Proofs++
+	v.W.Wanted = want
+	return plan.Proof{Saw: cmp.Or(v.W.Saw, plan.SawLogin), Text: "as the test says"}, nil
+}
+
+// CleanProof has nothing to clean.
+func (v Virt) CleanProof(context.Context, string, string) error { return nil }
+
+// Quiet shows no progress.
+type Quiet struct{}
+
+// Begin shows nothing.
+func (Quiet) Begin(string, string, int64) (func(int64), func()) { return func(int64) {}, func() {} }
+
+// Step shows nothing.
+func (Quiet) Step(string, string) {}
+
+// Crash is what a tick panics with where the process is to die.
+type Crash struct{}
+
+// Create begins a run of its plan.
+func (w *World) Create() *journal.Journal {
+	w.t.Helper()
+	j, err := w.State().Create(w.Plan().Job(0), journal.NewRun())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
+// Open opens the journal of its run.
+func (w *World) Open() *journal.Journal {
+	w.t.Helper()
+	j, err := w.State().Open("web")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
+// CheckDone verifies that the target is whole: the same bytes, one domain.
+func (w *World) CheckDone() {
+	w.t.Helper()
+	s, err := w.State().State("web")
+	if err != nil || s.Phase != journal.PhaseReady {
+		w.t.Fatalf("State = %+v, %v; want phase %s", s, err, journal.PhaseReady)
+	}
+	job := w.Open()
+	defer func() { _ = job.Close() }()
+	for _, d := range job.Job().VM.Disks {
+		got, err := os.ReadFile(d.Volume.Path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if !bytes.Equal(got, w.Want(d.Path)) {
+			w.t.Errorf("%s differs from %s", d.Volume, d.Path)
+		}
+	}
+	if len(w.Defined) != 1 || w.Proofs == 0 {
+		w.t.Errorf("domains = %v, proofs = %d; want one domain and a proof", w.Defined, w.Proofs)
+	}
+	w.CheckTidy()
+	w.noneLeft("packages")
+}
+
+// CheckTidy verifies that nothing of a guest's conversion is left.
+func (w *World) CheckTidy() {
+	w.t.Helper()
+	w.noneLeft("guest", "scratch")
+}
+
+// noneLeft verifies that there are no such directories in the state of a VM.
+func (w *World) noneLeft(names ...string) {
+	w.t.Helper()
+	for _, what := range names {
+		if left, err := filepath.Glob(filepath.Join(w.Dir, "state", "vms", "*", what)); err != nil || len(left) > 0 {
+			w.t.Errorf("%q are left (%v)", left, err)
+		}
+	}
+}
+
+// CheckGone verifies that nothing is left on the target.
+func (w *World) CheckGone() {
+	w.t.Helper()
+	entries, err := os.ReadDir(w.Storage())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(entries) > 0 || len(w.Defined) > 0 {
+		w.t.Errorf("left: files %v, domains %v; want none", entries, w.Defined)
+	}
+	w.CheckTidy()
+	w.noneLeft("packages")
+}
+
+// CreateRunning begins the run of a VM that is on, and that the run shuts down.
+func (w *World) CreateRunning() *journal.Journal {
+	w.t.Helper()
+	w.Host.VMs[0].Power = inventory.PoweredOn
+	o := w.Options()
+	o.Shutdown = "ssh"
+	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{}, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := plan.New(facts, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	j, err := w.State().Create(p.Job(0), journal.NewRun())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
+// PlanAny gathers and plans, whatever comes of it.
+func (w *World) PlanAny() *plan.Plan {
+	w.t.Helper()
+	o := w.Options()
+	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{}, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := plan.New(facts, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// NewRelaid is one whose first disk gets a head, and whose guest is converted.
+func NewRelaid(t *testing.T) *World {
+	t.Helper()
+	w := New(t)
+	w.relaid = true
+	return w
+}
+
+const (
+	relaidGrown = 1 << 20
+	relaidHead  = 1 << 20
+	// Converted is what the guest's conversion leaves at a volume's end.
+	Converted = "converted"
+)
+
+// relay changes the plan as if the first disk's bytes got a head before them
+// and the guest were converted. Its loader is its own, so that nobody looks
+// for a real one.
+func (w *World) relay(p *plan.Plan) {
+	w.t.Helper()
+	v := &p.VMs[0]
+	d := &v.Disks[0]
+	d.Volume.Size += relaidGrown
+	v.Layout.Kind = layout.LVM
+	v.Layout.Disks[0] = layout.Disk{
+		Address: d.Address, Kind: layout.LVM, Size: d.Volume.Size, Grown: relaidGrown, Head: relaidHead,
+		Ranges: []layout.Range{{Target: relaidHead, Length: d.Size}},
+	}
+	v.Sizes.Target += relaidGrown
+	const extent = 512
+	extents := d.Size / extent
+	v.Layout.Groups = []layout.Group{{
+		Name: "vg", ExtentSize: extent,
+		PVs:     []layout.PV{{UUID: "pv", Disk: d.Address, Size: d.Volume.Size, Start: relaidHead, Extents: extents, New: true}},
+		Volumes: []layout.Volume{{Name: "root", New: true, Extents: extents, Segments: []layout.Segment{{PV: "pv", Count: extents}}}},
+	}}
+	v.Layout.Boot = &layout.Boot{Disk: d.Address}
+	v.Conversion = &guest.Conversion{Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
+	v.Packages.Packages = []packages.Package{{Name: "lvm2", Size: 1}}
+	w.restep(v)
+	if err := p.Check(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Want is what the volume of a disk must hold in the end.
+func (w *World) Want(path string) []byte {
+	content := w.content[path]
+	if !w.relaid {
+		return content
+	}
+	if path == w.Host.VMs[0].Disks[0].Path {
+		content = append(bytes.Repeat([]byte{0xAA}, relaidHead), content...)
+	}
+	content = bytes.Clone(content)
+	copy(content[len(content)-len(Converted):], Converted)
+	return content
+}
+
+// Guests converts guests by a word in each overlay.
+type Guests struct{ W *World }
+
+// Missing lacks nothing.
+func (g Guests) Missing([]string) string { return "" }
+
+// Packages finds none.
+func (g Guests) Packages(context.Context, guest.Guest, []string) (packages.Set, error) {
+	return packages.Set{}, nil
+}
+
+// Fetch makes an empty file for each package.
+func (g Guests) Fetch(_ context.Context, set packages.Set, dir string) error {
+	if err := g.W.Tick("fetch"); err != nil {
+		return err
+	}
+	for _, p := range set.Packages {
+		if err := os.WriteFile(filepath.Join(dir, p.Name), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Templates makes heads of 0xAA, having read the source as LVM's tools would
+// be given it.
+func (g Guests) Templates(_ context.Context, dir string, groups []layout.Group, source func(string) (io.ReaderAt, error)) error {
+	if err := g.W.Tick("template"); err != nil {
+		return err
+	}
+	for _, group := range groups {
+		for _, pv := range group.PVs {
+			r, err := source(pv.Disk)
+			if err != nil {
+				return err
+			}
+			if _, err := r.ReadAt(make([]byte, 512), pv.Source); err != nil {
+				return err
+			}
+			if err := os.WriteFile(host.TemplateHead(dir, pv.Disk), bytes.Repeat([]byte{0xAA}, relaidHead), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return g.W.Tick("templates")
+}
+
+// Convert writes [Converted] to each overlay.
+func (g Guests) Convert(_ context.Context, job *plan.VMJob, got, dir string, overlays []string, report func(string)) (any, error) {
+	report("converting")
+	if _, err := os.Stat(filepath.Join(got, "lvm2")); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
+		return nil, err
+	}
+	if err := g.W.Tick("convert"); err != nil {
+		return nil, err
+	}
+	for i, o := range overlays {
+		f, err := os.OpenFile(o, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.WriteString("\n" + Converted)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		if base, _, _ := strings.Cut(string(Must(os.ReadFile(o))), "\n"); base != job.VM.Disks[i].Volume.Path {
+			return nil, fmt.Errorf("overlay %d is over %s", i, base)
+		}
+	}
+	return map[string][]string{"notes": {"vda1 is not checked"}}, g.W.Tick("converted")
+}
+
+// Must panics with an error.
+func Must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// Tool stands for qemu-img. An overlay's file holds its base's name, then
+// what was written to it, which goes to the base's end.
+type Tool struct{ W *World }
+
+// Run makes an overlay, or merges it.
+func (f Tool) Run(_ context.Context, argv ...string) ([]byte, error) {
+	path := argv[len(argv)-1]
+	if argv[1] == "create" {
+		return nil, os.WriteFile(path, []byte(argv[8]), 0o600)
+	}
+	base, written, _ := strings.Cut(string(Must(os.ReadFile(path))), "\n")
+	info, err := os.Stat(base)
+	if err != nil {
+		return nil, err
+	}
+	out, err := os.OpenFile(base, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := out.WriteAt([]byte(written), info.Size()-int64(len(written))); err != nil {
+		return nil, err
+	}
+	return nil, errors.Join(out.Close(), f.W.Tick("merged"))
+}
+
+// restep adds the steps that a new layout and a conversion call for.
+func (w *World) restep(v *plan.VMPlan) {
+	before := func(kind plan.Kind, add ...plan.Step) {
+		i := slices.IndexFunc(v.Steps, func(s plan.Step) bool { return s.Kind == kind })
+		v.Steps = slices.Insert(v.Steps, i, add...)
+	}
+	before(plan.StepCopy, plan.Step{Kind: plan.StepTemplate, Text: "template"})
+	before(plan.StepDefine, plan.Step{Kind: plan.StepGuest, Text: "convert"}, plan.Step{Kind: plan.StepMerge, Text: "merge"})
+	v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepPackages, Text: "packages"})
+}
+
+// Sources are what a plan is gathered from.
+func (w *World) Sources() survey.Sources {
+	return survey.Sources{Host: w, Storage: w.Store(), Virt: Virt{w}, Guests: Guests{w}}
+}
+
+// Store is its storage, which asks Tick.
+func (w *World) Store() host.Storage {
+	store, err := host.ParseStorage("dir:"+w.Storage(), host.Tool{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return tickingStorage{store, w}
+}
+
+// ProofOf returns the step of a plan that is the boot proof.
+func ProofOf(t *testing.T, v *plan.VMPlan) *plan.Step {
+	t.Helper()
+	i := slices.IndexFunc(v.Steps, func(s plan.Step) bool { return s.Kind == plan.StepProve })
+	if i < 0 {
+		t.Fatalf("no boot proof in %+v", v.Steps)
+	}
+	return &v.Steps[i]
+}

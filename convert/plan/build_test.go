@@ -1,0 +1,117 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"esxodus/convert/converttest"
+	"esxodus/convert/ledger"
+	"esxodus/convert/plan"
+	"esxodus/convert/survey"
+	"esxodus/inventory"
+)
+
+// TestConcerns has one case for each concern that a plan can raise beside
+// those of the domain and the network.
+func TestConcerns(t *testing.T) {
+	second := func(f *plan.Facts, change func(vm *inventory.VM)) {
+		vm := f.Host.VMs[0]
+		vm.ID, vm.Name, vm.BIOSUUID = "8", "db", "564d0000-0000-0000-0000-000000000008"
+		vm.NICs = slices.Clone(vm.NICs)
+		vm.NICs[0].MAC = "00:50:56:01:02:99"
+		change(&vm)
+		f.Host.VMs = append(f.Host.VMs, vm)
+	}
+	uuid := func(f *plan.Facts) string { return "00004d56-0000-0000-0000-000000000001" }
+	tests := []struct {
+		id       string
+		severity ledger.Severity
+		change   func(f *plan.Facts, o *plan.Options)
+	}{
+		{plan.ConcernPower, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Power = inventory.PoweredOn }},
+		{plan.ConcernPower, ledger.Note, func(f *plan.Facts, o *plan.Options) { f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "ssh" }},
+		{plan.ConcernSuspended, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Power = inventory.Suspended }},
+		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks[0].Format = "seSparse" }},
+		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Host.VMs[0].Disks[0].Parents = []string{"[other] web/web.vmdk"}
+		}},
+		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
+		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
+		{plan.ConcernVolume, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Volumes[0].Exists = "a file of 1 bytes" }},
+		{plan.ConcernDomain, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Target.Domains = []plan.KnownDomain{{Name: "web"}} }},
+		{plan.ConcernDomain, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Target.Domains = []plan.KnownDomain{{Name: "x", UUID: uuid(f)}}
+		}},
+		{plan.ConcernTargetMAC, ledger.Warning, func(f *plan.Facts, _ *plan.Options) {
+			f.Target.Domains = []plan.KnownDomain{{Name: "x", MACs: []string{"00:50:56:01:02:03"}}}
+		}},
+		{plan.ConcernFirmware, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Firmware = inventory.EFI }},
+		{plan.ConcernFirmware, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Host.VMs[0].Firmware, f.Host.VMs[0].SecureBoot, f.Target.EFI = inventory.EFI, true, true
+		}},
+		{plan.ConcernFirmware, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].TPM = true }},
+		{plan.ConcernSpace, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free = 1 }},
+		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Sparse = 1, false }},
+		{plan.ConcernPath, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Unpassable = "/root" }},
+		{plan.ConcernTarget, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target = plan.TargetFacts{Missing: "no libvirt"} }},
+		{plan.ConcernVirtType, ledger.Blocker, func(_ *plan.Facts, o *plan.Options) { o.VirtType = "kvm" }},
+		{plan.ConcernLink, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target.Links = []string{"lo", "ens3"} }},
+		{plan.ConcernClashName, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { second(f, func(vm *inventory.VM) { vm.Name = "web" }) }},
+		{plan.ConcernClashUUID, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			second(f, func(vm *inventory.VM) { vm.BIOSUUID = f.Host.VMs[0].BIOSUUID })
+		}},
+		{plan.ConcernClashMAC, ledger.Warning, func(f *plan.Facts, _ *plan.Options) {
+			second(f, func(vm *inventory.VM) { vm.NICs[0].MAC = f.Host.VMs[0].NICs[0].MAC })
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.id+" "+string(tt.severity), func(t *testing.T) {
+			w := converttest.New(t)
+			o := w.Options()
+			facts, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain := concernsOf(t, facts, o)
+			if slices.ContainsFunc(plain, func(c ledger.Concern) bool { return c.ID == tt.id && c.Severity == tt.severity }) {
+				t.Fatalf("raised for the plain VM too: %+v", plain)
+			}
+			tt.change(&facts, &o)
+			got := concernsOf(t, facts, o)
+			i := slices.IndexFunc(got, func(c ledger.Concern) bool { return c.ID == tt.id && c.Severity == tt.severity })
+			if i < 0 {
+				t.Fatalf("no %s %s in %+v", tt.severity, tt.id, got)
+			}
+			if got[i].Evidence == "" || got[i].Advice == "" {
+				t.Errorf("%+v lacks evidence or advice", got[i])
+			}
+		})
+	}
+}
+
+// concernsOf makes the plan twice, which must come to the same bytes.
+func concernsOf(t *testing.T, f plan.Facts, o plan.Options) []ledger.Concern {
+	t.Helper()
+	var texts []string
+	var out []ledger.Concern
+	for range 2 {
+		p, err := plan.New(f, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(b))
+		out = slices.Clone(p.Concerns)
+		for _, v := range p.VMs {
+			out = append(out, v.Concerns...)
+		}
+	}
+	if texts[0] != texts[1] {
+		t.Errorf("two plans of the same facts differ:\n%s\n%s", texts[0], texts[1])
+	}
+	return out
+}

@@ -1,0 +1,352 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// The ids of the concerns that this package finds; package domain and package
+// network have their own.
+const (
+	ConcernPower        = "power.on"            // the VM runs
+	ConcernSuspended    = "power.suspended"     // its memory is on disk
+	ConcernFormat       = "disk.format"         // a disk that this esxodus can't read
+	ConcernUnread       = "disk.unreadable"     // a disk that can't be opened
+	ConcernNoDisk       = "disk.none"           // nothing to copy
+	ConcernVolume       = "target.volume"       // a volume of that name exists
+	ConcernDomain       = "target.domain"       // a domain of that name or UUID exists
+	ConcernTargetMAC    = "target.mac"          // a domain with that MAC exists
+	ConcernSpace        = "target.space"        // the target is too small
+	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
+	ConcernHighBoot     = "disk.high-boot"      // /boot may lie where a BIOS doesn't read the disk
+	ConcernFirmware     = "target.firmware"     // the target lacks UEFI, Secure Boot or a TPM
+	ConcernPath         = "target.path"         // QEMU can't reach the directory
+	ConcernLink         = "network.device"      // the host has no such interface
+	ConcernTarget       = "target.unknown"      // libvirt could not be asked
+	ConcernVirtType     = "target.virt-type"    // the target can't do what was asked
+	ConcernClashName    = "batch.name"          // two VMs come to one domain name
+	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
+	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
+	ConcernInaccessible = "source.inaccessible" // the host can't read the VM itself
+	ConcernConfig       = "source.config"       // none, or one that no domain can have
+	ConcernUnplanned    = "vm.unplanned"        // no plan could be made of it
+)
+
+// concerns finds what speaks against one VM on this target.
+func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern {
+	out := powerConcerns(vm, f, o)
+	out = append(out, stateConcerns(vm)...)
+	if len(vm.Disks) == 0 {
+		out = append(out, ledger.Concern{
+			ID: ConcernNoDisk, Severity: ledger.Warning, Evidence: "the VM has no disk",
+			Advice: "the domain is defined without one; nothing is copied and nothing can boot from disk",
+		})
+	}
+	out = append(out, FormatConcerns(vm)...)
+	if u := f.Unread[vm.ID]; u != nil {
+		out = append(out, ledger.Concern{
+			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
+			Advice: "mend on ESXi what is named here (its log is in the VM's directory), and plan anew",
+		})
+	}
+	for _, d := range v.Disks {
+		facts := f.volume(d.Volume)
+		if facts.Unfit != "" {
+			out = append(out, ledger.Concern{
+				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s can't be made: %s", d.Volume, facts.Unfit),
+				Advice: "choose another --storage for this VM, or mend what is named here",
+			})
+		}
+		if there := facts.Exists; there != "" {
+			out = append(out, ledger.Concern{
+				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s exists: %s", d.Volume, there),
+				Advice: "esxodus overwrites nothing: rename or remove it, or choose another --storage",
+			})
+		}
+	}
+	out = append(out, firmwareConcerns(vm, v, f.Target)...)
+	return append(out, targetConcerns(vm, v, f)...)
+}
+
+// stateConcerns is what the host says of a VM that it can't read.
+func stateConcerns(vm *inventory.VM) []ledger.Concern {
+	if s := vm.ConnectionState; s != "" && s != "connected" {
+		return []ledger.Concern{{
+			ID: ConcernInaccessible, Severity: ledger.Blocker, Evidence: "ESXi says the VM is " + s,
+			Advice: "mend or unregister it on ESXi: its files can't be read",
+		}}
+	}
+	return nil
+}
+
+func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
+	switch {
+	case vm.Power == inventory.Suspended:
+		return []ledger.Concern{{
+			ID: ConcernSuspended, Severity: ledger.Blocker, Evidence: "the VM is suspended: part of its state is in memory",
+			Advice: "resume it on ESXi and shut its guest down",
+		}}
+	case vm.Power == inventory.PoweredOn && o.Shutdown == "":
+		return []ledger.Concern{{
+			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on: its disks change and are locked",
+			Advice: powerAdvice(vm, f.Host.License),
+		}}
+	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && shutdownRoad(o.Shutdown, f.Host.License) == "api":
+		return []ledger.Concern{{
+			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence refuses to shut it down through the API",
+			Advice: "use the road over SSH, which no licence closes: --shutdown ssh",
+		}}
+	case vm.Power == inventory.PoweredOn:
+		return []ledger.Concern{{
+			ID: ConcernPower, Severity: ledger.Note, Evidence: "the VM is powered on",
+			Advice: "the plan shuts it down first; a rollback powers it on again",
+		}}
+	}
+	return nil
+}
+
+// powerAdvice names the three ways on for a VM that runs.
+func powerAdvice(vm *inventory.VM, l inventory.License) string {
+	road := "--shutdown api"
+	if l.ReadOnly {
+		road = "--shutdown ssh (this host's licence refuses it through the API)"
+	}
+	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: vim-cmd vmsvc/power.shutdown %s); "+
+		"let esxodus do it with %s; or wait for the warm path, which a later esxodus will have", vm.ID, road)
+}
+
+// FormatConcerns refuses the disks that the copy engine can't read whole.
+func FormatConcerns(vm *inventory.VM) []ledger.Concern {
+	var out []ledger.Concern
+	for _, d := range vm.Disks {
+		var what, advice string
+		switch {
+		case len(d.Parents) > 0:
+			what = fmt.Sprintf("the disk is a chain of %d links (snapshots)", len(d.Parents)+1)
+			advice = "delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan anew"
+		case d.Format != "flat":
+			what = fmt.Sprintf("the disk's backing is %q", d.Format)
+			advice = "only flat disks can be copied; clone it with vmkfstools -i on ESXi, or present the LUN to the target host"
+		default:
+			continue
+		}
+		out = append(out, ledger.Concern{
+			ID: ConcernFormat, Severity: ledger.Blocker, Subject: d.Address(), Evidence: what + ": " + d.Path, Advice: advice,
+		})
+	}
+	return out
+}
+
+// firmwareConcerns holds what the VM needs of the target's packages against
+// what is installed there.
+func firmwareConcerns(vm *inventory.VM, v *VMPlan, t TargetFacts) []ledger.Concern {
+	if t.Missing != "" {
+		return nil
+	}
+	var out []ledger.Concern
+	lacks := func(what, install string) {
+		out = append(out, ledger.Concern{
+			ID: ConcernFirmware, Severity: ledger.Blocker, Evidence: "libvirt on the target has no " + what, Advice: "install " + install,
+		})
+	}
+	switch {
+	case v.Layout.Boot != nil: // starts by BIOS
+	case vm.Firmware == inventory.EFI && !t.EFI:
+		lacks("UEFI firmware", "the package ovmf")
+	case vm.SecureBoot && !t.SecureBoot:
+		lacks("UEFI firmware with Secure Boot", "the package ovmf, with its secboot build")
+	}
+	if vm.TPM && !t.TPM {
+		lacks("emulated TPM", "the packages swtpm and swtpm-tools")
+	}
+	return out
+}
+
+// targetConcerns holds the VM against the domains that exist.
+func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
+	var out []ledger.Concern
+	for _, k := range f.Target.Domains {
+		if k.Name == v.Name || strings.EqualFold(k.UUID, v.Domain.UUID) {
+			out = append(out, ledger.Concern{
+				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
+				Advice: "if it is this VM from an earlier run, `esxodus status` knows it: roll it back; else rename or undefine it",
+			})
+		}
+		for _, n := range vm.NICs {
+			if n.MAC != "" && slices.ContainsFunc(k.MACs, func(m string) bool { return strings.EqualFold(m, n.MAC) }) {
+				out = append(out, ledger.Concern{
+					ID: ConcernTargetMAC, Severity: ledger.Warning, Subject: fmt.Sprintf("ethernet%d", n.Index),
+					Evidence: fmt.Sprintf("domain %s has the MAC %s too", k.Name, n.MAC),
+					Advice:   "two guests with one MAC on one network lose traffic: change one before they run together",
+				})
+			}
+		}
+	}
+	return out
+}
+
+// addClashes tells each VM of the plan what it shares with another one of it.
+func addClashes(p *Plan) {
+	addDuplicates(p, ledger.Concern{
+		ID: ConcernClashName, Severity: ledger.Blocker, Evidence: "come to the domain name",
+		Advice: "rename one of them on ESXi, or migrate them from different plans",
+	}, func(v *VMPlan) []string { return []string{v.Name} })
+	addDuplicates(p, ledger.Concern{
+		ID: ConcernClashUUID, Severity: ledger.Blocker, Evidence: "have the SMBIOS UUID",
+		Advice: "libvirt refuses two domains of one UUID: one is a clone; give it its own uuid.bios on ESXi",
+	}, func(v *VMPlan) []string { return []string{v.Domain.UUID} })
+	addDuplicates(p, ledger.Concern{
+		ID: ConcernClashMAC, Severity: ledger.Warning, Evidence: "have the MAC",
+		Advice: "two guests with one MAC on one network lose traffic: change one",
+	}, func(v *VMPlan) []string {
+		macs := make([]string, len(v.Source.NICs))
+		for i, n := range v.Source.NICs {
+			macs[i] = n.MAC
+		}
+		return macs
+	})
+}
+
+// addDuplicates adds the concern c to all VMs that share a value, which
+// becomes its subject; c.Evidence is the verb between the VMs and the value.
+func addDuplicates(p *Plan, c ledger.Concern, values func(*VMPlan) []string) {
+	owners := make(map[string][]int)
+	for i := range p.VMs {
+		for _, v := range values(&p.VMs[i]) {
+			if v != "" {
+				owners[v] = append(owners[v], i)
+			}
+		}
+	}
+	for value, is := range owners {
+		if len(is) < 2 {
+			continue
+		}
+		names := make([]string, len(is))
+		for k, i := range is {
+			names[k] = fmt.Sprintf("%q", p.VMs[i].Source.Name)
+		}
+		found := c
+		found.Subject = value
+		found.Evidence = fmt.Sprintf("%s %s %s", strings.Join(names, " and "), c.Evidence, value)
+		for _, i := range slices.Compact(is) {
+			p.VMs[i].Concerns = append(p.VMs[i].Concerns, found)
+		}
+	}
+}
+
+// addNetwork gives each VM the concerns of the port groups that its NICs use,
+// and the plan the rest.
+func addNetwork(p *Plan) {
+	for _, c := range p.Network.Concerns {
+		used := false
+		for i := range p.VMs {
+			v := &p.VMs[i]
+			if c.Subject != "" && slices.ContainsFunc(v.Source.NICs, func(n inventory.NIC) bool { return n.PortGroup == c.Subject }) {
+				v.Concerns = append(v.Concerns, c)
+				used = true
+			}
+		}
+		if !used {
+			p.Concerns = append(p.Concerns, c)
+		}
+	}
+	p.Network.Concerns = nil
+}
+
+// placeConcerns holds the whole plan against the target's room and abilities.
+func placeConcerns(p *Plan, f Facts) []ledger.Concern {
+	var out []ledger.Concern
+	var need int64
+	for i := range p.VMs {
+		need += p.VMs[i].Sizes.Target
+	}
+	if need > f.Storage.Free {
+		severity := ledger.Blocker // a volume group can't give more than it has
+		if f.Storage.Sparse {
+			severity = ledger.Warning // sparse files may well fit
+		}
+		out = append(out, ledger.Concern{
+			ID: ConcernSpace, Severity: severity, Subject: p.Target.Storage,
+			Evidence: fmt.Sprintf("the disks need up to %d bytes, %d are free", need, f.Storage.Free),
+			Advice:   "make room, choose another --storage, or plan fewer VMs at a time",
+		})
+	}
+	if dir := f.Storage.Unpassable; dir != "" {
+		out = append(out, ledger.Concern{
+			ID: ConcernPath, Severity: ledger.Warning, Subject: dir,
+			Evidence: "other users can't pass the directory " + dir,
+			Advice:   "QEMU runs as a user of its own: chmod o+x it, or choose a directory such as /var/lib/libvirt/images",
+		})
+	}
+	out = append(out, linkConcerns(p, f.Target.Links)...)
+	switch {
+	case f.Target.Missing != "":
+		out = append(out, ledger.Concern{
+			ID: ConcernTarget, Severity: ledger.Warning, Subject: p.Target.Libvirt, Evidence: f.Target.Missing,
+			Advice: "the plan could not be held against the target's domains; run it where libvirt answers before you convert",
+		})
+	case !slices.Contains(f.Target.VirtTypes, p.Target.VirtType):
+		out = append(out, ledger.Concern{
+			ID: ConcernVirtType, Severity: ledger.Blocker, Subject: p.Target.VirtType,
+			Evidence: fmt.Sprintf("libvirt on the target offers %s", strings.Join(f.Target.VirtTypes, " and ")),
+			Advice:   "enable virtualisation in the host's firmware, or plan with --virt-type qemu (slow)",
+		})
+	}
+	return out
+}
+
+// linkConcerns names the interfaces that the attachments stand on and that the
+// host doesn't have.
+func linkConcerns(p *Plan, links []string) []ledger.Concern {
+	var out []ledger.Concern
+	seen := make(map[string]bool)
+	for _, a := range p.Network.Attachments {
+		link := a.Uplink
+		if link == "" {
+			link = a.Device
+		}
+		made := func(u network.Unit) bool { return strings.Contains(u.Text, "Name="+link+"\nKind=") }
+		if links == nil || link == "" || seen[link] || slices.Contains(links, link) || slices.ContainsFunc(p.Network.Units, made) {
+			continue
+		}
+		seen[link] = true
+		out = append(out, ledger.Concern{
+			ID: ConcernLink, Severity: ledger.Warning, Subject: link,
+			Evidence: fmt.Sprintf("this host has no interface %s; it has %s", link, strings.Join(links, ", ")),
+			Advice:   "the domain can't start without it: name another with --uplink or --network, or make it before the start",
+		})
+	}
+	return out
+}
+
+// Blockers returns what keeps VM i of the plan from being converted: its own
+// blockers, and those of the plan that concern every VM.
+func (p *Plan) Blockers(i int) []ledger.Concern {
+	var out []ledger.Concern
+	for _, c := range slices.Concat(p.VMs[i].Concerns, p.Concerns) {
+		if c.Severity == ledger.Blocker {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// BlockedError means that a plan's blockers keep a VM from being converted.
+type BlockedError struct {
+	VM       string
+	Concerns []ledger.Concern // at least one
+}
+
+func (e *BlockedError) Error() string {
+	lines := make([]string, len(e.Concerns))
+	for i, c := range e.Concerns {
+		lines[i] = c.ID + ": " + c.Evidence
+	}
+	return e.VM + " can't be converted as it is: " + strings.Join(lines, "; ")
+}

@@ -1,0 +1,94 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"esxodus/convert/converttest"
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/convert/plan"
+	"esxodus/convert/plan/plantest"
+)
+
+// TestExpectation: in every layout, a guest that runs a login on the console
+// which is watched must show its prompt, and the dry run says so.
+func TestExpectation(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	vm := &w.Host.VMs[0]
+	for _, tt := range []struct {
+		logins   []string
+		kind     layout.Kind
+		virtType string
+		want     plan.Expect
+		text     string
+	}{
+		{[]string{"ttyS0"}, layout.Keep, "kvm", plan.Expect{plan.SawLogin, 600}, "within 10 minutes"},
+		{[]string{"ttyS0", "ttyS1"}, layout.LVM, "qemu", plan.Expect{plan.SawLogin, 1200}, "nothing less is a proof"},
+		{[]string{"ttyS1"}, layout.Keep, "kvm", plan.Expect{plan.SawActivity, 420}, "watch it for 7 minutes"},
+		{nil, layout.LVM, "qemu", plan.Expect{plan.SawActivity, 900}, "doesn't show that it came up"},
+	} {
+		g := plantest.Debian(vm)
+		g.SerialLogin = tt.logins
+		o := w.Options()
+		o.Layout, o.VirtType = tt.kind, tt.virtType
+		p, err := plan.New(plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"kvm", "qemu"}}}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.VMs[0].Layout.Kind != tt.kind {
+			t.Fatalf("layout %s, want %s", p.VMs[0].Layout.Kind, tt.kind)
+		}
+		if s := converttest.ProofOf(t, &p.VMs[0]); s.Expect == nil || *s.Expect != tt.want || !strings.Contains(s.Text, tt.text) {
+			t.Errorf("logins on %q, %s, layout %s: %+v %q; want %+v, %q", tt.logins, tt.virtType, tt.kind, s.Expect, s.Text, tt.want, tt.text)
+		}
+	}
+}
+
+// TestProofOfOldJournals: their proofs are a text.
+func TestProofOfOldJournals(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]plan.Proof{
+		`"login prompt on the serial console after 1m34.8s: debian login:"`:                              {plan.SawLogin, "login prompt on the serial console after 1m34.8s: debian login:"},
+		`"activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"`: {plan.SawActivity, "activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"},
+		`{"saw":"nothing","text":"none"}`:                                                                {plan.SawNothing, "none"},
+	} {
+		var got plan.Proof
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+}
+
+// TestCheckExpect: an edited plan can't make less a proof.
+func TestCheckExpect(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	for _, tt := range []struct {
+		logins []string
+		expect plan.Expect
+		err    string
+	}{
+		{nil, plan.Expect{plan.SawActivity, 900}, ""},
+		{nil, plan.Expect{plan.SawLogin, 30}, ""},
+		{nil, plan.Expect{plan.SawActivity, 899}, "seconds 899: want 900"},
+		{nil, plan.Expect{plan.SawLogin, 0}, "seconds 0"},
+		{nil, plan.Expect{plan.SawLogin, 1 << 40}, "seconds 1099511627776"},
+		{nil, plan.Expect{plan.SawNothing, 900}, `see "nothing": want login or activity`},
+		{[]string{"ttyS0"}, plan.Expect{plan.SawActivity, 900}, "nothing less than its prompt is a proof"},
+	} {
+		p := w.Plan()
+		p.VMs[0].Guest.SerialLogin = tt.logins
+		converttest.ProofOf(t, &p.VMs[0]).Expect = &tt.expect
+		if err := p.Check(); (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("logins on %q, %+v: Check = %v; want %q", tt.logins, tt.expect, err, tt.err)
+		}
+	}
+	p := w.Plan()
+	p.VMs[0].Steps[0].Expect = &plan.Expect{plan.SawLogin, 30}
+	if err := p.Check(); err == nil || !strings.Contains(err.Error(), "only a step of kind prove") {
+		t.Errorf("an expectation of another step: Check = %v", err)
+	}
+}

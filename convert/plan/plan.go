@@ -1,0 +1,176 @@
+// Package plan makes the plan of a migration from an ESXi host to libvirt domains:
+// pure data, made by [New] from [Facts], checked by [Plan.Check] when it comes back
+// from a file. It asks nothing and changes nothing.
+//
+// Words: a [Plan] is what will be done; a [Step] is one undoable act of it. A dry
+// run prints the plan and ends; what carries it out does the steps that it lists
+// and no others.
+package plan
+
+import (
+	"esxodus/convert/guest"
+	"esxodus/convert/host"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/convert/packages"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// Schema is the version of a plan's form.
+const Schema = 1
+
+// Plan is what will be done for a set of VMs. The same source, target and
+// options give the same bytes. It may be saved, read, and edited in these
+// fields: a disk's volume, a domain's XML and autostart, network.units, and
+// the list of VMs itself.
+type Plan struct {
+	Schema   int              `json:"schema"`
+	Source   Source           `json:"source"`
+	Target   Target           `json:"target"`
+	Network  network.Plan     `json:"network"`
+	VMs      []VMPlan         `json:"vms"`
+	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
+}
+
+// Source is where the VMs are.
+type Source struct {
+	URL        string `json:"url"` // with the user, never the password
+	Host       string `json:"host"`
+	Version    string `json:"version"`
+	Thumbprint string `json:"thumbprint,omitempty"` // pin that was given, SHA-256
+}
+
+// Target is where the domains will be.
+type Target struct {
+	Storage  string `json:"storage"` // "dir:/path" or "lvm:VG"
+	Libvirt  string `json:"libvirt"` // connection URI
+	VirtType string `json:"virtType"`
+	Host     string `json:"host,omitempty"`
+}
+
+// VMPlan is one VM's part of a plan.
+type VMPlan struct {
+	Name   string        `json:"name"` // the domain's
+	Source inventory.VM  `json:"source"`
+	Guest  guest.Guest   `json:"guest"`
+	Layout layout.Layout `json:"layout"`
+	// Conversion is what changes inside the guest; nil where nothing does.
+	Conversion *guest.Conversion `json:"conversion,omitempty"`
+	Packages   packages.Set      `json:"packages,omitzero"` // that the conversion installs
+	Disks      []Disk            `json:"disks"`
+	Domain     Domain            `json:"domain"`
+	Sizes      Sizes             `json:"sizes"`
+	Steps      []Step            `json:"steps"`
+	NoProof    bool              `json:"noProof,omitempty"` // the boot proof was declined
+	Ledger     []ledger.Entry    `json:"ledger"`
+	Concerns   []ledger.Concern  `json:"concerns,omitempty"`
+}
+
+// Domain is the libvirt domain to define.
+type Domain struct {
+	UUID      string `json:"uuid"`
+	AutoStart bool   `json:"autoStart"`
+	XML       string `json:"xml"` // apply adds the run's id as metadata, nothing else
+}
+
+// Disk is one disk's way from the datastore to its volume. Where its bytes
+// land is in the layout.
+type Disk struct {
+	Address string      `json:"address"` // "scsi0:0"
+	Path    string      `json:"path"`    // datastore path of the descriptor
+	Size    int64       `json:"size"`    // bytes on the source
+	Volume  host.Volume `json:"volume"`
+}
+
+// Sizes sums up what a VM's disks take, in bytes.
+type Sizes struct {
+	Provisioned int64 `json:"provisioned"` // the disks' sizes
+	Allocated   int64 `json:"allocated"`   // what they take on the datastore
+	Target      int64 `json:"target"`      // what the volumes take at most
+}
+
+// Kind is what a step does.
+type Kind string
+
+// The kinds of step.
+const (
+	StepPackages Kind = "packages" // get what the guest lacks, before anything is touched
+	StepShutdown Kind = "shutdown" // shut the source VM down
+	StepCreate   Kind = "create"   // make a volume
+	StepTemplate Kind = "template" // have LVM make the heads of the physical volumes
+	StepCopy     Kind = "copy"     // fill it
+	StepRecheck  Kind = "recheck"  // the source is still off and unchanged
+	StepVerify   Kind = "verify"   // read the volume back against the digests
+	StepGuest    Kind = "guest"    // convert the guest, on overlays over the volumes
+	StepMerge    Kind = "merge"    // write the overlays into the volumes
+	StepDefine   Kind = "define"   // define the persistent domain
+	StepProve    Kind = "prove"    // boot a copy of it that changes nothing
+)
+
+// Traits are what all steps of a kind have in common.
+type Traits struct {
+	PerDisk bool // there is one for each disk, which names it
+	Claims  bool // it writes down what it is about to touch, so as to know it again
+}
+
+// Traits returns those of a kind, and whether there is such a kind.
+func (k Kind) Traits() (Traits, bool) {
+	t, ok := map[Kind]Traits{
+		StepPackages: {},
+		StepShutdown: {Claims: true},
+		StepCreate:   {PerDisk: true, Claims: true},
+		StepTemplate: {},
+		StepCopy:     {PerDisk: true},
+		StepRecheck:  {},
+		StepVerify:   {PerDisk: true},
+		StepGuest:    {},
+		StepMerge:    {},
+		StepDefine:   {},
+		StepProve:    {},
+	}[k]
+	return t, ok
+}
+
+// Step is one act of a plan.
+type Step struct {
+	Kind Kind   `json:"kind"`
+	Disk string `json:"disk,omitempty"` // address, of create, copy and verify
+	Road string `json:"road,omitempty"` // of shutdown: api or ssh
+	Text string `json:"text"`           // the dry run's line
+	// Expect is what the proof must see; nil in plans from before there was it.
+	Expect *Expect `json:"expect,omitempty"`
+}
+
+// VMJob is all that carrying out one VM's part needs: what a journal's first
+// record holds.
+type VMJob struct {
+	Source Source `json:"source"`
+	Target Target `json:"target"`
+	VM     VMPlan `json:"vm"`
+}
+
+// Job returns the part of the plan that is about VM i.
+func (p *Plan) Job(i int) *VMJob {
+	return &VMJob{Source: p.Source, Target: p.Target, VM: p.VMs[i]}
+}
+
+// LaidOut returns the layout of the disk at an address.
+func (v *VMPlan) LaidOut(address string) (*layout.Disk, bool) {
+	for i := range v.Layout.Disks {
+		if v.Layout.Disks[i].Address == address {
+			return &v.Layout.Disks[i], true
+		}
+	}
+	return nil, false
+}
+
+// Disk returns the disk at an address.
+func (v *VMPlan) Disk(address string) (*Disk, bool) {
+	for i := range v.Disks {
+		if v.Disks[i].Address == address {
+			return &v.Disks[i], true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,112 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"esxodus/convert/domain"
+	"esxodus/convert/host"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
+
+	"github.com/google/uuid"
+	"libvirt.org/go/libvirtxml"
+)
+
+// proofName is the name of the transient domain of a boot proof.
+func (x *executor) proofName() string { return x.job.VM.Name + "-proof-" + x.journal.Run() }
+
+// prove has a transient copy of the domain boot: its links are down and its
+// disks are overlays, so that nothing the guest does lasts or is heard. A
+// guest that doesn't come up is kept for a look: the admin may mend it and
+// resume, or roll back.
+func (x *executor) prove(ctx context.Context, t *task) (any, error) {
+	if x.NoProof {
+		x.Progress.Step(x.job.VM.Name, "leave out the boot proof (--no-proof)")
+		return plan.Proof{Saw: plan.SawNothing, Text: plan.ProofLeftOut}, keep(x.cleanProof(ctx))
+	}
+	want, text := x.job.Expect(t.Step)
+	x.Progress.Step(x.job.VM.Name, text)
+	proof, err := x.boot(ctx, want)
+	return proof, keep(err)
+}
+
+// boot makes the overlays, has the copy boot over them, and removes them.
+func (x *executor) boot(ctx context.Context, want plan.Expect) (proof plan.Proof, err error) {
+	if err := x.cleanProof(ctx); err != nil {
+		return plan.Proof{}, err
+	}
+	bases := make([]string, len(x.job.VM.Disks))
+	for i, d := range x.job.VM.Disks {
+		if err := x.ours(ctx, &x.job.VM.Disks[i]); err != nil {
+			return plan.Proof{}, err
+		}
+		bases[i] = d.Volume.Path
+	}
+	if err := host.CheckOverlays(x.proofDir()); err != nil {
+		return plan.Proof{}, err
+	}
+	overlays, err := host.Overlays(ctx, x.Tool, x.proofDir(), bases)
+	if err != nil {
+		return plan.Proof{}, err
+	}
+	defer func() { err = errors.Join(err, host.RemoveOverlays(x.proofDir())) }()
+	xml, err := x.proofXML(bases, overlays)
+	if err != nil {
+		return plan.Proof{}, err
+	}
+	return x.Virt.Prove(ctx, xml, want)
+}
+
+func (x *executor) proofDir() string { return x.journal.Path(journal.ProofDir) }
+
+// proofXML makes the transient copy's XML, marked as this run's.
+func (x *executor) proofXML(bases, overlays []string) (string, error) {
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(x.job.VM.Domain.XML); err != nil {
+		return "", fmt.Errorf("domain.xml of the plan: %w", err)
+	}
+	o := domain.ProofOptions{
+		Name: x.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
+		ConsoleSocket: host.OverlayConsole(x.proofDir()),
+	}
+	if dom.OS != nil && dom.OS.Firmware == "efi" {
+		o.NVRAM = host.OverlayNVRAM(x.proofDir()) // libvirt would leave its own behind
+	}
+	copied, err := domain.Proof(&dom, o)
+	if err != nil {
+		return "", err
+	}
+	xml, err := copied.Marshal()
+	if err != nil {
+		return "", fmt.Errorf("boot proof: %w", err)
+	}
+	return domain.Tag(xml, x.journal.Run())
+}
+
+// overlaysByTarget keys each overlay with the target device (vda) of the disk
+// whose base it stands over.
+func overlaysByTarget(dom *libvirtxml.Domain, bases, overlays []string) map[string]string {
+	byBase := make(map[string]string)
+	for i, base := range bases {
+		byBase[base] = overlays[i]
+	}
+	out := make(map[string]string)
+	for _, d := range dom.Devices.Disks {
+		if overlay, ok := byBase[domain.SourcePath(d.Source)]; ok && d.Target != nil {
+			out[d.Target.Dev] = overlay
+		}
+	}
+	return out
+}
+
+func (x *executor) forgetProof(ctx context.Context, _ *task) error { return x.cleanProof(ctx) }
+
+// cleanProof removes what a proof that was killed left.
+func (x *executor) cleanProof(ctx context.Context) error {
+	if err := x.Virt.CleanProof(ctx, x.proofName(), x.journal.Run()); err != nil {
+		return err
+	}
+	return host.RemoveOverlays(x.proofDir())
+}

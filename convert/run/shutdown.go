@@ -1,0 +1,114 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"esxodus/convert/journal"
+	"esxodus/inventory"
+)
+
+const (
+	// shutdownTimeout is how long a guest may take to shut down: some install
+	// updates first.
+	shutdownTimeout = 15 * time.Minute
+	// settleTime is how long a guest that was asked to shut down, and hasn't,
+	// is watched before the request is taken for lost. It is well below
+	// undoTimeout.
+	settleTime = time.Minute
+	settlePoll = 2 * time.Second
+)
+
+// refused reports whether an error is a shutdown that the host refused or never
+// heard of: the guest was not asked and will not go off. Such an error has a
+// method Refused.
+func refused(err error) bool {
+	r, ok := errors.AsType[interface {
+		error
+		Refused() bool
+	}](err)
+	return ok && r.Refused()
+}
+
+// wasOff is the result of a shutdown that found the VM off already: undoing it
+// powers nothing on.
+const wasOff = "was off already"
+
+// shutdown shuts the source VM down. The journal learns of a refusal, so that
+// undoing it waits for nothing.
+func (x *executor) shutdown(ctx context.Context, t *task) (any, error) {
+	i := t.index
+	if h, err := x.Host.Inventory(ctx); err == nil && !x.journal.Asked(i) {
+		vm, err := h.Find(x.job.VM.Source.ID)
+		if err == nil && vm.Power == inventory.PoweredOff {
+			return wasOff, nil
+		}
+		if err == nil {
+			err = sameHardware(&x.job.VM.Source, vm) // or the guest would be shut down for nothing
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := x.journal.Step(i, journal.EventClaim, nil); err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	err := x.Host.Shutdown(bounded, t.Road, x.job.VM.Source.ID)
+	if refused(err) {
+		return nil, errors.Join(err, x.journal.Step(i, journal.EventUndone, nil))
+	}
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return nil, fmt.Errorf("%w: look at the VM's console what it waits for, or shut it down by hand", err)
+	}
+	return nil, err
+}
+
+// powerOn takes a shutdown back. A guest that was asked and is still on may go
+// off at any moment, and would then stay off behind everybody's back: it is
+// waited for.
+func (x *executor) powerOn(ctx context.Context, t *task) error {
+	s := t.state
+	if s.Claim == nil {
+		return nil // the guest was not asked
+	}
+	if !s.Done {
+		x.Progress.Step(x.job.VM.Name, fmt.Sprintf("wait up to %v for the guest, which was asked to shut down, to go off", settleTime))
+		if err := x.settle(ctx); err != nil {
+			return err
+		}
+	}
+	x.Progress.Step(x.job.VM.Name, fmt.Sprintf("power %q on again", x.job.VM.Source.Name))
+	return x.Host.PowerOn(ctx, t.Road, x.job.VM.Source.ID)
+}
+
+// settle returns when the source VM is off, or has been on for settleTime.
+func (x *executor) settle(ctx context.Context) error {
+	deadline := time.NewTimer(settleTime)
+	defer deadline.Stop()
+	tick := time.NewTicker(settlePoll)
+	defer tick.Stop()
+	for {
+		h, err := x.Host.Inventory(ctx)
+		if err != nil {
+			return err
+		}
+		on := slices.ContainsFunc(h.VMs, func(vm inventory.VM) bool {
+			return vm.ID == x.job.VM.Source.ID && vm.Power == inventory.PoweredOn
+		})
+		if !on {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

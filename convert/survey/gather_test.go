@@ -1,0 +1,97 @@
+package survey
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"libvirt.org/go/libvirtxml"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/convert/packages"
+	"esxodus/convert/plan"
+	"esxodus/convert/plan/plantest"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// able can convert every guest, with nothing to install.
+type able struct{}
+
+func (able) Missing([]string) string { return "" }
+
+func (able) Packages(context.Context, guest.Guest, []string) (packages.Set, error) {
+	return packages.Set{}, nil
+}
+
+// surveyed asks about a guest, and plans its VM.
+func surveyed(t *testing.T, h *inventory.Host, g guest.Guest) (plan.VMPlan, *libvirtxml.Domain) {
+	t.Helper()
+	vm := &h.VMs[0]
+	o := plan.Options{
+		Storage: "dir:" + t.TempDir(), Libvirt: "qemu:///system",
+		Network: network.Options{Uplinks: map[string]string{"vmnic0": "eno1"}},
+	}
+	f := plan.Facts{Host: h, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+	if err := askGuests(t.Context(), &f, able{}, []*inventory.VM{vm}, o); err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.New(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(p.VMs[0].Domain.XML); err != nil {
+		t.Fatal(err)
+	}
+	return p.VMs[0], &dom
+}
+
+// TestHiddenDisks: where the guest's LVM finds disks of one bus only, the
+// domain has that bus; where it finds none, the layout stays.
+func TestHiddenDisks(t *testing.T) {
+	tests := []struct{ name, conf, bus, kept, reason string }{
+		{"no filter", "", "virtio", "", ""},
+		{"SCSI only", `devices { filter = [ "a|^/dev/sd|", "r|.*|" ] }`, "scsi", "", "filter of /etc/lvm/lvm.conf"},
+		{"virtio-blk only", `devices { filter = [ "a|^/dev/vd|", "r|.*|" ] }`, "virtio", "", ""},
+		{"none", `devices { filter = [ "r|.*|" ] }`, "", "it hides whole disks", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := plantest.Host()
+			g := plantest.Debian(&h.VMs[0])
+			plantest.SetLVMConf(&g, tt.conf)
+			v, dom := surveyed(t, &h, g)
+			if l := v.Layout; (l.Kind == layout.Keep) != (tt.kept != "") || !strings.Contains(strings.Join(l.Reasons, "\n"), tt.kept) {
+				t.Fatalf("layout %s because %q, want it kept because %q", l.Kind, l.Reasons, tt.kept)
+			}
+			if tt.kept != "" {
+				return
+			}
+			if got := dom.Devices.Disks[0].Target.Bus; got != tt.bus {
+				t.Errorf("the disk is on %s, want %s", got, tt.bus)
+			}
+			i := slices.IndexFunc(v.Ledger, func(e ledger.Entry) bool { return e.Property == "disks[scsi0:0].class" })
+			if i < 0 || !strings.Contains(v.Ledger[i].Reason, tt.reason) {
+				t.Errorf("the ledger has %+v of disks[scsi0:0].class, want %q in it", v.Ledger, tt.reason)
+			}
+		})
+	}
+}
+
+// TestNoRoom: a guest without room for its conversion keeps its layout, with
+// the reason, before anything is copied.
+func TestNoRoom(t *testing.T) {
+	h := plantest.Host()
+	for free, want := range map[int64]layout.Kind{1 << 20: layout.Keep, 1 << 30: layout.LVM} {
+		g := plantest.Debian(&h.VMs[0])
+		g.Config.Free = map[string]int64{"/": free}
+		v, _ := surveyed(t, &h, g)
+		if l := v.Layout; l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
+			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
+		}
+	}
+}
