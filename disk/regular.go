@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,4 +44,15 @@ func (d Files) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	return OpenRegular(filepath.Join(string(d), filepath.FromSlash(name)))
+}
+
+// ReadRegular is os.ReadFile for files of a directory that others may have made:
+// it waits for no pipe.
+func ReadRegular(name string) (_ []byte, err error) {
+	f, err := OpenRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(f)
 }

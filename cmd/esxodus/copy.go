@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"esxodus/convert/report"
+	"esxodus/convert/source"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory/esxi"
@@ -157,7 +158,7 @@ func openSource(ctx context.Context, c *cli.Context, t terminal, src string) (di
 	if err != nil {
 		return nil, nil, err
 	}
-	img, closeImage, err := openRemote(ctx, client, path)
+	img, closeImage, err := source.OpenVMDK(ctx, client, path)
 	if err != nil {
 		logout(ctx, cfg.Log, client)
 		return nil, nil, err

@@ -3,22 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
-	"sync"
 
+	"esxodus/convert/guest/apply"
 	"esxodus/convert/host"
 	"esxodus/convert/run"
+	"esxodus/convert/source"
 	"esxodus/convert/survey"
-	"esxodus/disk"
-	"esxodus/disk/vmdk"
-	"esxodus/inventory"
+	"esxodus/convert/target"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
 
@@ -40,9 +36,9 @@ func sourceURL(cfg esxi.Config) string {
 type effects struct {
 	run.Effects
 	log    *slog.Logger
-	source *source
-	virt   *hypervisor
-	guests *guests
+	source *source.ESXi
+	virt   *target.Libvirt
+	guests *apply.Converter
 }
 
 // sources is what a plan is made from.
@@ -63,12 +59,12 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	if err != nil {
 		return nil, err
 	}
-	src := &source{
-		config: func() (esxi.Config, error) { return cfg, nil },
-		shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
+	src := &source.ESXi{
+		Config: func() (esxi.Config, error) { return cfg, nil },
+		Shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
 	}
-	virt := &hypervisor{uri: libvirtURI, log: log}
-	inside := &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}
+	virt := &target.Libvirt{URI: libvirtURI, Log: log}
+	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
 	return &effects{
 		Effects: run.Effects{
 			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: c.Int("connections"), Rate: rate,
@@ -92,148 +88,6 @@ func logout(ctx context.Context, log *slog.Logger, client *esxi.Client) {
 	if err := client.Close(context.WithoutCancel(ctx)); err != nil {
 		log.WarnContext(ctx, "the session on the host stays until it expires", "error", err)
 	}
-}
-
-// source is the ESXi host as package convert sees it: connected on first use.
-type source struct {
-	config func() (esxi.Config, error)
-	shell  func(esxi.Config) shell.Config
-	mu     sync.Mutex
-	client *esxi.Client
-	// refused is a login that failed: tried again for each VM of a batch it
-	// would lock the account.
-	refused error
-}
-
-func (s *source) dial(ctx context.Context) (*esxi.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client != nil {
-		return s.client, nil
-	}
-	if s.refused != nil {
-		return nil, s.refused
-	}
-	cfg, err := s.config()
-	if err != nil {
-		return nil, err
-	}
-	client, err := esxi.Dial(ctx, cfg)
-	if errors.Is(err, esxi.ErrLogin) {
-		s.refused = err
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.client = client
-	return client, nil
-}
-
-func (s *source) Close(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
-	}
-	err := s.client.Close(ctx)
-	s.client = nil
-	return err
-}
-
-// Inventory implements convert.Host.
-func (s *source) Inventory(ctx context.Context) (*inventory.Host, error) {
-	client, err := s.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return client.Inventory(ctx)
-}
-
-// OpenDisk implements convert.Host.
-func (s *source) OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error) {
-	client, err := s.dial(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return openRemote(ctx, client, path)
-}
-
-// openRemote opens the VMDK behind a datastore path.
-func openRemote(ctx context.Context, client *esxi.Client, descriptor string) (disk.Image, func() error, error) {
-	opener, err := client.VMDKOpener(ctx, descriptor)
-	if err != nil {
-		return nil, nil, err
-	}
-	_, file, _ := strings.Cut(descriptor, "] ")
-	img, err := vmdk.Open(remoteFiles{opener}, path.Base(file))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", descriptor, err)
-	}
-	return img, img.Close, nil
-}
-
-// remoteFiles lets package vmdk open what package esxi reads; neither knows
-// the other.
-type remoteFiles struct{ opener *esxi.Opener }
-
-// Open implements vmdk.Opener.
-func (r remoteFiles) Open(name string) (vmdk.File, error) { return r.opener.Open(name) }
-
-// Shutdown implements convert.Host.
-func (s *source) Shutdown(ctx context.Context, road, id string) error {
-	if road == "ssh" {
-		return refused(s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) }))
-	}
-	client, err := s.dial(ctx)
-	if err != nil {
-		return &refusedError{err}
-	}
-	return refused(client.Shutdown(ctx, id))
-}
-
-// refusedError is a shutdown that the guest wasn't asked for.
-type refusedError struct{ error }
-
-// Refused is what tells so, across packages.
-func (e *refusedError) Refused() bool { return true }
-func (e *refusedError) Unwrap() error { return e.error }
-
-// refused marks the errors after which the guest has not been asked to shut
-// down. Of any other it may have been.
-func refused(err error) error {
-	for _, no := range []error{esxi.ErrRestricted, esxi.ErrNoTools, esxi.ErrPermission, esxi.ErrLogin, errNoShell} {
-		if errors.Is(err, no) {
-			return &refusedError{err}
-		}
-	}
-	return err
-}
-
-// PowerOn implements convert.Host.
-func (s *source) PowerOn(ctx context.Context, road, id string) error {
-	if road == "ssh" {
-		return s.onShell(ctx, func(sh *shell.Client) error { return sh.PowerOn(ctx, id) })
-	}
-	client, err := s.dial(ctx)
-	if err != nil {
-		return err
-	}
-	return client.PowerOn(ctx, id)
-}
-
-// errNoShell means that no command was sent.
-var errNoShell = errors.New("ssh to ESXi")
-
-func (s *source) onShell(ctx context.Context, do func(*shell.Client) error) error {
-	cfg, err := s.config()
-	if err != nil {
-		return err
-	}
-	sh, err := shell.Dial(ctx, s.shell(cfg))
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNoShell, err)
-	}
-	return errors.Join(do(sh), sh.Close())
 }
 
 // shellConfig says how to reach ESXi's SSH; by default as its API.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,7 +206,7 @@ func writeUnits(dir string, units []network.Unit) error {
 }
 
 func writeUnit(path, text string) error {
-	old, err := readRegular(path)
+	old, err := disk.ReadRegular(path)
 	switch {
 	case err == nil && string(old) == text:
 		return nil
@@ -220,17 +219,6 @@ func writeUnit(path, text string) error {
 		return err
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
-}
-
-// readRegular is os.ReadFile for files of a directory that others may have
-// made: it waits for no pipe.
-func readRegular(path string) (_ []byte, err error) {
-	f, err := disk.OpenRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return io.ReadAll(f)
 }
 
 // loadPlan reads a plan that was saved with -o.

@@ -179,7 +179,7 @@ func runEffects(c *cli.Context, t terminal, job *plan.VMJob) (*effects, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.source.config = sync.OnceValues(func() (esxi.Config, error) {
+	e.source.Config = sync.OnceValues(func() (esxi.Config, error) {
 		return recordedSource(c, t, job.Source)
 	})
 	return e, nil

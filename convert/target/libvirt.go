@@ -1,4 +1,5 @@
-package main
+// Package target is where domains will be: the libvirt of this machine.
+package target
 
 import (
 	"context"
@@ -19,15 +20,17 @@ const connectTimeout = 30 * time.Second
 
 var errNoAnswer = errors.New("libvirt does not answer: is its daemon stuck? (systemctl restart libvirtd)")
 
-// hypervisor is libvirt as package convert sees it: connected on first use.
-type hypervisor struct {
-	uri  string
-	log  *slog.Logger
+// Libvirt is a hypervisor's manager as survey and run see it: connected on first
+// use.
+type Libvirt struct {
+	URI string
+	Log *slog.Logger
+
 	mu   sync.Mutex
 	conn *virt.Conn
 }
 
-func (h *hypervisor) connect(ctx context.Context) (*virt.Conn, error) {
+func (h *Libvirt) connect(ctx context.Context) (*virt.Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conn != nil {
@@ -35,16 +38,16 @@ func (h *hypervisor) connect(ctx context.Context) (*virt.Conn, error) {
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, connectTimeout, errNoAnswer)
 	defer cancel()
-	conn, err := virt.Connect(bounded, h.uri)
+	conn, err := virt.Connect(bounded, h.URI)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", h.uri, err)
+		return nil, fmt.Errorf("%s: %w", h.URI, err)
 	}
 	h.conn = conn
 	return conn, nil
 }
 
 // Close ends the connection, if there is one.
-func (h *hypervisor) Close() error {
+func (h *Libvirt) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conn == nil {
@@ -55,8 +58,8 @@ func (h *hypervisor) Close() error {
 	return err
 }
 
-// Facts implements convert.Hypervisor.
-func (h *hypervisor) Facts(ctx context.Context) (plan.TargetFacts, error) {
+// Facts says what it has and can.
+func (h *Libvirt) Facts(ctx context.Context) (plan.TargetFacts, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return plan.TargetFacts{}, err
@@ -84,8 +87,8 @@ func (h *hypervisor) Facts(ctx context.Context) (plan.TargetFacts, error) {
 }
 
 // links lists this host's network interfaces, where libvirt is this host's.
-func (h *hypervisor) links(ctx context.Context) ([]string, error) {
-	if there, err := otherMachine(ctx, h.uri); there != "" || err != nil {
+func (h *Libvirt) links(ctx context.Context) ([]string, error) {
+	if there, err := OtherMachine(ctx, h.URI); there != "" || err != nil {
 		return nil, nil //nolint:nilerr // a rollback has no use for them
 	}
 	all, err := net.Interfaces()
@@ -99,8 +102,8 @@ func (h *hypervisor) links(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Define implements convert.Hypervisor.
-func (h *hypervisor) Define(ctx context.Context, xml string, autostart bool, run string) error {
+// Define defines a persistent domain, marked as the run's.
+func (h *Libvirt) Define(ctx context.Context, xml string, autostart bool, run string) error {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return err
@@ -108,8 +111,8 @@ func (h *hypervisor) Define(ctx context.Context, xml string, autostart bool, run
 	return conn.Define(ctx, xml, autostart, run)
 }
 
-// Undefine implements convert.Hypervisor.
-func (h *hypervisor) Undefine(ctx context.Context, name, run string) error {
+// Undefine removes the run's domain, if it is there.
+func (h *Libvirt) Undefine(ctx context.Context, name, run string) error {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return err
@@ -117,8 +120,9 @@ func (h *hypervisor) Undefine(ctx context.Context, name, run string) error {
 	return conn.Undefine(ctx, name, run)
 }
 
-// Prove implements convert.Hypervisor.
-func (h *hypervisor) Prove(ctx context.Context, xml string, want plan.Expect) (plan.Proof, error) {
+// Prove has a transient domain boot, and returns which proof was had: none that is
+// less than what is wanted.
+func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect) (plan.Proof, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return plan.Proof{}, err
@@ -129,7 +133,7 @@ func (h *hypervisor) Prove(ctx context.Context, xml string, want plan.Expect) (p
 	}
 	p, err := conn.Prove(ctx, virt.ProofRequest{
 		XML: xml, Expect: expect, For: time.Duration(want.Seconds) * time.Second,
-		Line: func(line string) { h.log.InfoContext(ctx, "console", "line", line) },
+		Line: func(line string) { h.Log.InfoContext(ctx, "console", "line", line) },
 	})
 	if err != nil {
 		return plan.Proof{}, err
@@ -146,8 +150,8 @@ func proofOf(p virt.Proof) plan.Proof {
 	return plan.Proof{Saw: saw, Text: fmt.Sprintf("%s after %v: %s", what, p.Duration.Round(time.Second/10), p.Evidence)}
 }
 
-// CleanProof implements convert.Hypervisor.
-func (h *hypervisor) CleanProof(ctx context.Context, name, run string) error {
+// CleanProof destroys a domain that a killed proof left.
+func (h *Libvirt) CleanProof(ctx context.Context, name, run string) error {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,167 @@
+// Package source is where VMs come from: an ESXi host, through its API and its
+// SSH.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"sync"
+
+	"esxodus/disk"
+	"esxodus/disk/vmdk"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
+	"esxodus/inventory/esxi/shell"
+)
+
+// ESXi is a host as survey and run see it: connected on first use.
+type ESXi struct {
+	// Config says how to reach its API, Shell from that its SSH. Neither is asked
+	// before something is to be done.
+	Config func() (esxi.Config, error)
+	Shell  func(esxi.Config) shell.Config
+
+	mu     sync.Mutex
+	client *esxi.Client
+	// refused is a login that failed: tried again for each VM of a batch it
+	// would lock the account.
+	refused error
+}
+
+func (s *ESXi) dial(ctx context.Context) (*esxi.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client, nil
+	}
+	if s.refused != nil {
+		return nil, s.refused
+	}
+	cfg, err := s.Config()
+	if err != nil {
+		return nil, err
+	}
+	client, err := esxi.Dial(ctx, cfg)
+	if errors.Is(err, esxi.ErrLogin) {
+		s.refused = err
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.client = client
+	return client, nil
+}
+
+// Close ends the connection, if there is one.
+func (s *ESXi) Close(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		return nil
+	}
+	err := s.client.Close(ctx)
+	s.client = nil
+	return err
+}
+
+// Inventory reads the host anew.
+func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
+	client, err := s.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.Inventory(ctx)
+}
+
+// OpenDisk opens the disk behind a descriptor for random reads. The image and
+// its close function are bound to ctx.
+func (s *ESXi) OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error) {
+	client, err := s.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return OpenVMDK(ctx, client, path)
+}
+
+// OpenVMDK opens the VMDK behind a datastore path, with a function that closes it.
+func OpenVMDK(ctx context.Context, client *esxi.Client, descriptor string) (disk.Image, func() error, error) {
+	opener, err := client.VMDKOpener(ctx, descriptor)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, file, _ := strings.Cut(descriptor, "] ")
+	img, err := vmdk.Open(remoteFiles{opener}, path.Base(file))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", descriptor, err)
+	}
+	return img, img.Close, nil
+}
+
+// remoteFiles lets package vmdk open what package esxi reads; neither knows
+// the other.
+type remoteFiles struct{ opener *esxi.Opener }
+
+// Open implements vmdk.Opener.
+func (r remoteFiles) Open(name string) (vmdk.File, error) { return r.opener.Open(name) }
+
+// Shutdown asks a guest to shut down by a road, api or ssh, and returns once the
+// VM is off. An error whose method Refused returns true means that the guest was
+// not asked.
+func (s *ESXi) Shutdown(ctx context.Context, road, id string) error {
+	if road == "ssh" {
+		return refused(s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) }))
+	}
+	client, err := s.dial(ctx)
+	if err != nil {
+		return &refusedError{err}
+	}
+	return refused(client.Shutdown(ctx, id))
+}
+
+// refusedError is a shutdown that the guest wasn't asked for.
+type refusedError struct{ error }
+
+// Refused is what tells so, across packages.
+func (e *refusedError) Refused() bool { return true }
+func (e *refusedError) Unwrap() error { return e.error }
+
+// refused marks the errors after which the guest has not been asked to shut
+// down. Of any other it may have been.
+func refused(err error) error {
+	for _, no := range []error{esxi.ErrRestricted, esxi.ErrNoTools, esxi.ErrPermission, esxi.ErrLogin, errNoShell} {
+		if errors.Is(err, no) {
+			return &refusedError{err}
+		}
+	}
+	return err
+}
+
+// PowerOn powers a VM on.
+func (s *ESXi) PowerOn(ctx context.Context, road, id string) error {
+	if road == "ssh" {
+		return s.onShell(ctx, func(sh *shell.Client) error { return sh.PowerOn(ctx, id) })
+	}
+	client, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return client.PowerOn(ctx, id)
+}
+
+// errNoShell means that no command was sent.
+var errNoShell = errors.New("ssh to ESXi")
+
+func (s *ESXi) onShell(ctx context.Context, do func(*shell.Client) error) error {
+	cfg, err := s.Config()
+	if err != nil {
+		return err
+	}
+	sh, err := shell.Dial(ctx, s.Shell(cfg))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoShell, err)
+	}
+	return errors.Join(do(sh), sh.Close())
+}
