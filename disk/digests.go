@@ -77,7 +77,7 @@ func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests,
 	if err := os.Link(d.f.Name(), path); err != nil {
 		return nil, &DigestsError{path, err}
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := SyncDir(filepath.Dir(path)); err != nil {
 		return nil, &DigestsError{path, err}
 	}
 	return d, nil
@@ -312,12 +312,3 @@ func zeroDigest(n int64) digest { return sha256.Sum256(make([]byte, n)) }
 //
 //nolint:gochecknoglobals // a constant that costs some milliseconds to work out
 var fullZero = sync.OnceValue(func() digest { return zeroDigest(BlockSize) })
-
-// syncDir puts dir's entries on stable storage.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("directory of the digests: %w", err)
-	}
-	return errors.Join(f.Sync(), f.Close())
-}

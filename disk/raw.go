@@ -70,7 +70,7 @@ func CreateRaw(path string, size int64) (*Raw, error) {
 	}
 	err = f.Truncate(size)
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))

@@ -56,3 +56,12 @@ func ReadRegular(name string) (_ []byte, err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return io.ReadAll(f)
 }
+
+// SyncDir makes names made, moved or removed in a directory last.
+func SyncDir(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

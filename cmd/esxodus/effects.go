@@ -15,6 +15,7 @@ import (
 	"esxodus/convert/source"
 	"esxodus/convert/survey"
 	"esxodus/convert/target"
+	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
 
@@ -51,7 +52,7 @@ func (e *effects) sources() survey.Sources {
 func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI string) (*effects, error) {
 	log := logger(c, t)
 	tool := host.Tool{Log: log}
-	store, err := host.ParseStorage(storage, tool)
+	store, err := volume.ParseStorage(storage, tool)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"esxodus/convert/journal"
+	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
 
@@ -26,10 +27,7 @@ const group = "vg_lvm"
 //	scripts/lab test ./cmd/esxodus -run TestLVM -v
 func newGroup(t *testing.T) {
 	t.Helper()
-	if os.Getenv("ESXODUS_LAB") == "" {
-		t.Skip("needs device-mapper: scripts/lab test ./cmd/esxodus -run TestLVM")
-	}
-	disk := strings.Fields(os.Getenv("ESXODUS_LAB_DISKS"))[0]
+	disk := fixtures.LabDisks(t, 1)[0]
 	_ = exec.Command("vgremove", "-f", "-y", group).Run() // of an earlier test
 	garbage := bytes.Repeat([]byte(rand.Text()), 1<<16)
 	f, err := os.OpenFile(disk, os.O_WRONLY, 0)

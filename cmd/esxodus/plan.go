@@ -14,6 +14,7 @@ import (
 	"esxodus/convert/planfile"
 	"esxodus/convert/report"
 	"esxodus/convert/survey"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/inventory/redact"
 	"esxodus/network"
@@ -111,7 +112,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 			hint: "give --storage dir:/var/lib/libvirt/images (raw files) or --storage lvm:VG (logical volumes)",
 		}
 	}
-	if _, err := host.ParseStorage(o.Storage, host.Tool{}); err != nil {
+	if _, err := volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return o, usageErr(err)
 	}
 	if v := o.VirtType; v != "" && v != "kvm" && v != "qemu" {

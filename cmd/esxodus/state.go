@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
 	"esxodus/convert/run"
+	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
@@ -64,8 +65,8 @@ func printStates(c *cli.Context, t terminal, dir journal.StateDir, wantJSON bool
 
 // look has a state say whether its volumes are there.
 func look(c *cli.Context, t terminal, s *journal.State) error {
-	return s.Look(c.Context, func(storage string) (host.Storage, error) {
-		return host.ParseStorage(storage, host.Tool{Log: logger(c, t)})
+	return s.Look(c.Context, func(storage string) (volume.Storage, error) {
+		return volume.ParseStorage(storage, host.Tool{Log: logger(c, t)})
 	})
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"esxodus/convert/lilo"
+	"esxodus/fixtures"
 )
 
 // TestMain lets the test binary be lilo, so that it can be killed and chrooted.
@@ -74,13 +74,7 @@ func sh(t *testing.T, argv ...string) string {
 // labDisks returns the blank disks of the lab, without anything on them.
 func labDisks(t *testing.T) []string {
 	t.Helper()
-	if os.Getenv("ESXODUS_LAB") != "1" {
-		t.Skip("needs device-mapper and blank disks: scripts/lab test ./cmd/lilo -run TestLab")
-	}
-	disks := strings.Fields(cmp.Or(os.Getenv("ESXODUS_LAB_DISKS"), "/dev/vdb /dev/vdc"))
-	if len(disks) < 2 {
-		t.Fatalf("the lab has the disks %q, want 2", disks)
-	}
+	disks := fixtures.LabDisks(t, 2)
 	wipe := func() {
 		ctx := context.WithoutCancel(t.Context())
 		_ = exec.CommandContext(ctx, "vgchange", "-qan").Run()

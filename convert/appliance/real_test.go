@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"esxodus/convert/host"
+	"esxodus/convert/volume"
 	"esxodus/fixtures"
 )
 
@@ -32,7 +33,7 @@ func overlay(t *testing.T) string {
 	fixtures.Tool(t, "qemu-img")
 	base := filepath.Join(fixtures.Guest(t, "debian"), "debian-flat.vmdk")
 	dir := filepath.Join(fixtures.OpenDir(t), `ov "1", a=b Büro's 100%`)
-	overlays, err := host.Overlays(t.Context(), host.Tool{}, dir, []string{base})
+	overlays, err := volume.Overlays(t.Context(), host.Tool{}, dir, []string{base})
 	if err != nil {
 		t.Fatal(err)
 	}

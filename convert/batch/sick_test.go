@@ -9,12 +9,12 @@ import (
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/domain"
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/convert/survey"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 )
 
@@ -124,13 +124,13 @@ func checkBatch(t *testing.T, w *converttest.World, p *plan.Plan) {
 
 // unnamed is a storage that can't make one VM's volumes.
 type unnamed struct {
-	host.Storage
+	volume.Storage
 	bad string
 }
 
-func (u unnamed) Volume(name string, size int64) (host.Volume, error) {
+func (u unnamed) Volume(name string, size int64) (volume.Volume, error) {
 	if strings.HasPrefix(name, u.bad) {
-		return host.Volume{}, errors.New("no room for such a name")
+		return volume.Volume{}, errors.New("no room for such a name")
 	}
 	return u.Storage.Volume(name, size)
 }

@@ -24,7 +24,9 @@ import (
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
+	"esxodus/convert/pvhead"
 	"esxodus/convert/survey"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/fixtures"
 	"esxodus/inventory"
@@ -159,12 +161,12 @@ func (r tickingReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 type tickingStorage struct {
-	host.Storage
+	volume.Storage
 	w *World
 }
 
-func (s tickingStorage) Create(ctx context.Context, v host.Volume, run string, claim func(host.Identity) error) error {
-	err := s.Storage.Create(ctx, v, run, func(id host.Identity) error {
+func (s tickingStorage) Create(ctx context.Context, v volume.Volume, run string, claim func(volume.Identity) error) error {
+	err := s.Storage.Create(ctx, v, run, func(id volume.Identity) error {
 		if err := claim(id); err != nil {
 			return err
 		}
@@ -173,7 +175,7 @@ func (s tickingStorage) Create(ctx context.Context, v host.Volume, run string, c
 	return errors.Join(err, s.w.Tick("created"))
 }
 
-func (s tickingStorage) Release(ctx context.Context, v host.Volume, run string, id host.Identity) error {
+func (s tickingStorage) Release(ctx context.Context, v volume.Volume, run string, id volume.Identity) error {
 	return errors.Join(s.Storage.Release(ctx, v, run, id), s.w.Tick("released"))
 }
 
@@ -439,7 +441,7 @@ func (g Guests) Templates(_ context.Context, dir string, groups []layout.Group, 
 			if _, err := r.ReadAt(make([]byte, 512), pv.Source); err != nil {
 				return err
 			}
-			if err := os.WriteFile(host.TemplateHead(dir, pv.Disk), bytes.Repeat([]byte{0xAA}, relaidHead), 0o600); err != nil {
+			if err := os.WriteFile(pvhead.Head(dir, pv.Disk), bytes.Repeat([]byte{0xAA}, relaidHead), 0o600); err != nil {
 				return err
 			}
 		}
@@ -525,8 +527,8 @@ func (w *World) Sources() survey.Sources {
 }
 
 // Store is its storage, which asks Tick.
-func (w *World) Store() host.Storage {
-	store, err := host.ParseStorage("dir:"+w.Storage(), host.Tool{})
+func (w *World) Store() volume.Storage {
+	store, err := volume.ParseStorage("dir:"+w.Storage(), host.Tool{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

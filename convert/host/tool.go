@@ -1,13 +1,4 @@
-// Package host makes changes on the KVM host: it runs programs, makes volumes
-// (raw files or logical volumes) and the overlays that a boot proof writes to.
-//
-// A [Volume] is what a disk is copied to. Whoever makes one does so under a
-// run's id, and only what provably is of that run is ever removed: a logical
-// volume carries the id as a tag from the instant that it exists, a file is
-// known by its [Identity], which [Dir.Create] hands over to be journalled
-// before the file gets its name.
-//
-// It is the only package that starts programs.
+// Package host starts programs on the KVM host. It is the only one that does.
 package host
 
 import (
@@ -189,4 +180,14 @@ func printable(s string) string {
 		}
 	}
 	return redact.Text(strings.Join(lines, "; ")) // of a proxy, say
+}
+
+// Pause waits for d, or returns why ctx ended first.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
 }

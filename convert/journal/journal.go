@@ -17,8 +17,9 @@ import (
 	"strings"
 	"time"
 
-	"esxodus/convert/host"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
+	"esxodus/disk"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,7 +105,7 @@ func createJournal(dir string, job *plan.VMJob, run string) (*Journal, error) {
 	if err := j.Add(Record{Event: EventPlan, Run: run, Plan: job}); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return j, syncDir(dir)
+	return j, disk.SyncDir(dir)
 }
 
 // removeEmpty removes a journal that a crash left without a plan. The caller
@@ -270,14 +271,6 @@ func locked(dir string) bool {
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &query) == nil && query.Type != unix.F_UNLCK
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // Live returns an error if the run was committed or rolled back, or if a commit
 // has begun.
 func (j *Journal) Live(verb string) error {
@@ -310,7 +303,7 @@ func (j *Journal) Undoing() bool { return j.State().Phase == PhaseUndoing }
 
 // EachVolume calls do with each volume that the run has begun to make, and what
 // it claimed of it.
-func (j *Journal) EachVolume(do func(host.Volume, host.Identity) error) error {
+func (j *Journal) EachVolume(do func(volume.Volume, volume.Identity) error) error {
 	job := j.Job()
 	for i, s := range j.Steps() {
 		d, ok := job.VM.Disk(job.VM.Steps[i].Disk)

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert/host"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 )
 
 // maxJournal bounds what is read back: a plan of one VM is some 100 KiB.
@@ -119,7 +119,7 @@ func (c *checker) take(r *Record, name string) error {
 	switch r.Event {
 	case EventPlan:
 		c.job, c.steps = r.Plan, make([]StepState, len(r.Plan.VM.Steps))
-		return errors.Join(host.CheckRun(r.Run), c.job.CheckRecorded(name))
+		return errors.Join(volume.CheckRun(r.Run), c.job.CheckRecorded(name))
 	case EventBegin, EventClaim, EventDone, EventUndone:
 		return c.step(r)
 	case EventStopped:

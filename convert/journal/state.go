@@ -15,6 +15,7 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 )
 
 // State is what a journal says has become of a run.
@@ -184,7 +185,7 @@ const lookTimeout = 10 * time.Second
 
 // Look asks the target's storage for the volumes of a run that hasn't ended, and
 // notes what is wrong with them.
-func (s *State) Look(ctx context.Context, open func(storage string) (host.Storage, error)) error {
+func (s *State) Look(ctx context.Context, open func(storage string) (volume.Storage, error)) error {
 	if s.Ended() || s.Running {
 		return nil
 	}
@@ -195,14 +196,14 @@ func (s *State) Look(ctx context.Context, open func(storage string) (host.Storag
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("%s gives no answer", storage))
 	defer cancel()
 	j := &Journal{records: s.records}
-	return j.EachVolume(func(v host.Volume, id host.Identity) error {
+	return j.EachVolume(func(v volume.Volume, id volume.Identity) error {
 		found := make(chan string, 1)
 		go func() { // a file system that is away may never answer
 			what, err := storage.State(ctx, v, j.Run(), id)
 			switch {
 			case err != nil:
 				found <- err.Error()
-			case what == host.Ours || s.Phase == PhaseCommitting && what == host.Foreign:
+			case what == volume.Ours || s.Phase == PhaseCommitting && what == volume.Foreign:
 				found <- ""
 			default:
 				found <- fmt.Sprintf("%s is %s, not as this run made it", v, what)
@@ -331,7 +332,7 @@ func (d StateDir) passable(job *plan.VMJob) error {
 	if err := makePassable(filepath.Join(string(d), "vms")); err != nil {
 		return err
 	}
-	if err := host.CheckOverlays(filepath.Join(d.Dir(job.VM.Name), ProofDir)); err != nil {
+	if err := volume.CheckOverlays(filepath.Join(d.Dir(job.VM.Name), ProofDir)); err != nil {
 		return fmt.Errorf("the boot proof keeps its %w (--state), or leave the proof out with --no-proof", err)
 	}
 	return nil
@@ -381,7 +382,7 @@ func (d StateDir) archiveRun(name, run string) error {
 
 // Identity returns what the step claimed before it created something, and where
 // it began to.
-func (s StepState) Identity() (id host.Identity, err error) {
+func (s StepState) Identity() (id volume.Identity, err error) {
 	for _, r := range []*Record{s.place, s.Claim} {
 		if r == nil {
 			continue

@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 	"esxodus/network"
 )
@@ -34,7 +35,7 @@ type Facts struct {
 	Guests      map[string]guest.Guest  // by VM id
 	Unread      map[string]*UnreadError // by VM id: the disk that can't be opened
 	Convertible map[string]GuestFacts   // by VM id, of those that could get a new layout
-	Storage     host.Facts
+	Storage     volume.Facts
 	Target      TargetFacts
 }
 
@@ -78,7 +79,7 @@ func New(f Facts, o Options) (*Plan, error) {
 		},
 		Network: net,
 	}
-	storage, err := host.ParseStorage(o.Storage, host.Tool{})
+	storage, err := volume.ParseStorage(o.Storage, host.Tool{})
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +138,9 @@ func portGroups(vms []*inventory.VM) []string {
 
 // Volumes names a VM's volumes: one for each disk, in their order, as large as
 // the layout needs it.
-func Volumes(vm *inventory.VM, lay layout.Layout, storage host.Storage) ([]host.Volume, error) {
+func Volumes(vm *inventory.VM, lay layout.Layout, storage volume.Storage) ([]volume.Volume, error) {
 	name := domain.Name(vm.Name)
-	vols := make([]host.Volume, len(vm.Disks))
+	vols := make([]volume.Volume, len(vm.Disks))
 	for i, d := range vm.Disks {
 		vol, err := storage.Volume(domain.VolumeName(name, i, d), lay.Disks[i].Size)
 		if err != nil {
@@ -151,16 +152,16 @@ func Volumes(vm *inventory.VM, lay layout.Layout, storage host.Storage) ([]host.
 }
 
 // volume returns what the target's storage said of a volume.
-func (f *Facts) volume(v host.Volume) host.VolumeFacts {
+func (f *Facts) volume(v volume.Volume) volume.Found {
 	for _, fact := range f.Storage.Volumes {
 		if fact.Volume.Path == v.Path {
 			return fact
 		}
 	}
-	return host.VolumeFacts{Volume: v, Size: v.Size}
+	return volume.Found{Volume: v, Size: v.Size}
 }
 
-func newVM(vm *inventory.VM, p *Plan, f Facts, o Options, storage host.Storage) (VMPlan, error) {
+func newVM(vm *inventory.VM, p *Plan, f Facts, o Options, storage volume.Storage) (VMPlan, error) {
 	v := VMPlan{Name: domain.Name(vm.Name), Source: *vm, Guest: f.Guests[vm.ID], NoProof: o.NoProof}
 	lay := f.Lay(vm, o)
 	v.Layout = lay
@@ -174,7 +175,7 @@ func newVM(vm *inventory.VM, p *Plan, f Facts, o Options, storage host.Storage) 
 	for i, d := range vm.Disks {
 		v.addDisk(d, vols[i], f)
 		opts.Disks = append(opts.Disks, domain.Disk{
-			Address: d.Address(), Path: vols[i].Path, Block: vols[i].Kind == host.KindLVM, Size: v.Disks[i].Volume.Size,
+			Address: d.Address(), Path: vols[i].Path, Block: vols[i].Kind == volume.KindLVM, Size: v.Disks[i].Volume.Size,
 		})
 	}
 	dom, err := domain.New(vm, f.Host, opts)
@@ -201,7 +202,7 @@ func (v *VMPlan) domainOptions(h *inventory.Host, converted guest.Guest) domain.
 }
 
 // addDisk plans one disk's volume.
-func (v *VMPlan) addDisk(d inventory.Disk, vol host.Volume, f Facts) {
+func (v *VMPlan) addDisk(d inventory.Disk, vol volume.Volume, f Facts) {
 	v.Disks = append(v.Disks, Disk{Address: d.Address(), Path: d.Path, Size: d.Capacity, Volume: vol})
 	v.Sizes.Provisioned += d.Capacity
 	v.Sizes.Allocated += d.Allocated()

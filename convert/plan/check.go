@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/host"
 	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 )
 
@@ -22,7 +23,7 @@ func (p *Plan) Check() error {
 	if p.Schema != Schema {
 		return fmt.Errorf("schema %d: this esxodus reads %d; plan anew", p.Schema, Schema)
 	}
-	storage, err := host.ParseStorage(p.Target.Storage, host.Tool{})
+	storage, err := volume.ParseStorage(p.Target.Storage, host.Tool{})
 	if err != nil {
 		return fmt.Errorf("target.storage: %w", err)
 	}
@@ -56,7 +57,7 @@ func (p *Plan) Check() error {
 func (v *VMPlan) blocked() bool { return ledger.Blocked(v.Concerns) }
 
 // check compares all that a run goes by with what New makes.
-func (v *VMPlan) check(storage host.Storage) error {
+func (v *VMPlan) check(storage volume.Storage) error {
 	if err := v.checkDisks(storage); err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ const maxPlanDisk = 1 << 50
 
 // checkDisks compares the disks with the source's, and their volumes with the
 // storage: this much a rollback depends on, too.
-func (v *VMPlan) checkDisks(storage host.Storage) error {
+func (v *VMPlan) checkDisks(storage volume.Storage) error {
 	if len(v.Disks) != len(v.Source.Disks) {
 		return fmt.Errorf("disks: %d of them, and the source has %d: each is copied", len(v.Disks), len(v.Source.Disks))
 	}
@@ -181,9 +182,9 @@ func (s Step) name() string {
 	return strings.Join(strings.Fields(string(s.Kind)+" "+s.Road+" "+s.Disk), " ")
 }
 
-func (d *Disk) check(storage host.Storage) error {
+func (d *Disk) check(storage volume.Storage) error {
 	name := d.Volume.LV
-	if d.Volume.Kind == host.KindDir {
+	if d.Volume.Kind == volume.KindDir {
 		name = filepath.Base(d.Volume.Path)
 	}
 	want, err := storage.Volume(name, d.Volume.Size)
@@ -203,7 +204,7 @@ func (j *VMJob) CheckRecorded(name string) error {
 	if domain.Name(v.Name) != v.Name || v.Name != name {
 		return fmt.Errorf("its plan is of a domain %q", v.Name)
 	}
-	storage, err := host.ParseStorage(j.Target.Storage, host.Tool{})
+	storage, err := volume.ParseStorage(j.Target.Storage, host.Tool{})
 	if err != nil {
 		return fmt.Errorf("its plan's target: %w", err)
 	}
@@ -222,7 +223,7 @@ func (j *VMJob) CheckRecorded(name string) error {
 // Check compares all of a job that is on record with what New makes. One from
 // before noProof was recorded may have no proof.
 func (j *VMJob) Check() error {
-	storage, err := host.ParseStorage(j.Target.Storage, host.Tool{})
+	storage, err := volume.ParseStorage(j.Target.Storage, host.Tool{})
 	if err != nil {
 		return err
 	}

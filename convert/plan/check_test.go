@@ -8,12 +8,12 @@ import (
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/guest"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/convert/survey"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 )
 
@@ -24,7 +24,7 @@ func debianPlan(t *testing.T) *plan.Plan {
 	vm := &w.Host.VMs[0]
 	facts := plan.Facts{
 		Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: plantest.Debian(vm)}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}},
-		Storage: host.Facts{Free: 1 << 40},
+		Storage: volume.Facts{Free: 1 << 40},
 	}
 	p, err := plan.New(facts, w.Options())
 	if err != nil {
@@ -178,7 +178,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"a volume with a newline", func(v *plan.VMPlan) { v.Disks[0].Volume.Path += "\nx" }, "control character"},
 		{"a volume that leads out", func(v *plan.VMPlan) { v.Disks[0].Volume.Path += "/../../x" }, "not in dir:"},
 		{"a volume of another storage", func(v *plan.VMPlan) {
-			v.Disks[0].Volume = host.Volume{Kind: host.KindLVM, VG: "vg0", LV: "root", Path: "/dev/vg0/root", Size: v.Disks[0].Volume.Size}
+			v.Disks[0].Volume = volume.Volume{Kind: volume.KindLVM, VG: "vg0", LV: "root", Path: "/dev/vg0/root", Size: v.Disks[0].Volume.Size}
 		}, "not in dir:"},
 		{"two disks on one volume", func(v *plan.VMPlan) { v.Disks[1].Volume = v.Disks[0].Volume }, "is used twice"},
 

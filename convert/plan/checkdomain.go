@@ -9,7 +9,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"esxodus/convert/domain"
-	"esxodus/convert/host"
+	"esxodus/convert/volume"
 )
 
 // checkDomain compares the domain's XML, which may be edited, with the rest of the
@@ -85,8 +85,8 @@ func (v *VMPlan) checkDrive(d *libvirtxml.DomainDisk) error {
 
 // attached says what is wrong with the way in which a domain has a volume: it is
 // a raw disk, and all of it.
-func attached(d *libvirtxml.DomainDisk, vol host.Volume) error {
-	block := vol.Kind == host.KindLVM
+func attached(d *libvirtxml.DomainDisk, vol volume.Volume) error {
+	block := vol.Kind == volume.KindLVM
 	src := d.Source
 	switch {
 	case d.Device != "" && d.Device != "disk":

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"esxodus/convert/guest"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/volume"
 )
 
 const (
@@ -82,7 +82,7 @@ func TestCheckLayouts(t *testing.T) {
 			}
 			v := VMPlan{Guest: g, Layout: l}
 			for _, d := range l.Disks {
-				v.Disks = append(v.Disks, Disk{Address: d.Address, Size: d.Size - d.Grown, Volume: host.Volume{Size: d.Size}})
+				v.Disks = append(v.Disks, Disk{Address: d.Address, Size: d.Size - d.Grown, Volume: volume.Volume{Size: d.Size}})
 			}
 			for i := range v.Disks {
 				checkRanges(t, name+", "+string(kind), &v, i)

@@ -9,10 +9,10 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 
 	"libvirt.org/go/libvirtxml"
@@ -117,7 +117,7 @@ func (v *VMPlan) foreseenBus(h *inventory.Host) string {
 	o.VirtType = "kvm"
 	for _, d := range v.Source.Disks {
 		at := "/" + d.Address() // any path that is its own
-		v.Disks = append(v.Disks, Disk{Address: d.Address(), Volume: host.Volume{Path: at}})
+		v.Disks = append(v.Disks, Disk{Address: d.Address(), Volume: volume.Volume{Path: at}})
 		o.Disks = append(o.Disks, domain.Disk{Address: d.Address(), Path: at, Size: d.Capacity})
 	}
 	dom, err := domain.New(&v.Source, h, o)

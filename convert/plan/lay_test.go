@@ -10,12 +10,12 @@ import (
 
 	"esxodus/convert/appliance"
 	"esxodus/convert/guest"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/install"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan/plantest"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 	"esxodus/network"
 )
@@ -143,7 +143,7 @@ func TestBootBus(t *testing.T) {
 			Layout:     layout.Layout{Kind: layout.LVM, Boot: &layout.Boot{Disk: "scsi0:1", Volume: "vg/boot", End: tt.end}},
 			Conversion: &guest.Conversion{Loader: []string{"lilo", "-v"}},
 			Disks: []Disk{
-				{Address: "scsi0:0", Volume: host.Volume{Path: "/images/other"}}, {Address: "scsi0:1", Volume: host.Volume{Path: "/images/boot"}},
+				{Address: "scsi0:0", Volume: volume.Volume{Path: "/images/other"}}, {Address: "scsi0:1", Volume: volume.Volume{Path: "/images/boot"}},
 			},
 		}
 		v.boots(dom)

@@ -9,10 +9,10 @@ package plan
 
 import (
 	"esxodus/convert/guest"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 	"esxodus/network"
 )
@@ -77,10 +77,10 @@ type Domain struct {
 // Disk is one disk's way from the datastore to its volume. Where its bytes
 // land is in the layout.
 type Disk struct {
-	Address string      `json:"address"` // "scsi0:0"
-	Path    string      `json:"path"`    // datastore path of the descriptor
-	Size    int64       `json:"size"`    // bytes on the source
-	Volume  host.Volume `json:"volume"`
+	Address string        `json:"address"` // "scsi0:0"
+	Path    string        `json:"path"`    // datastore path of the descriptor
+	Size    int64         `json:"size"`    // bytes on the source
+	Volume  volume.Volume `json:"volume"`
 }
 
 // Sizes sums up what a VM's disks take, in bytes.

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/layout"
 	"esxodus/convert/plan"
@@ -246,7 +245,7 @@ func (s *subject) read(served string) error {
 	for _, d := range s.plan.Disks {
 		_, file, _ := strings.Cut(d.Path, "] ")
 		s.sources = append(s.sources, filepath.Join(served, strings.TrimSuffix(file, ".vmdk")+"-flat.vmdk"))
-		s.disks = append(s.disks, volume(d.Volume))
+		s.disks = append(s.disks, d.Volume.Path)
 	}
 	for _, d := range append(s.sources, s.disks...) {
 		if _, err := os.Stat(d); err != nil {
@@ -260,8 +259,6 @@ func (s *subject) read(served string) error {
 	}
 	return nil
 }
-
-func volume(v host.Volume) string { return v.Path }
 
 // forget removes the domain and its disks.
 func (s *subject) forget() {

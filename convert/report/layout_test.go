@@ -13,10 +13,10 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 	"esxodus/disk/part"
 )
 
@@ -83,7 +83,7 @@ func planOf(name, qualifies string, g guest.Guest) plan.VMPlan {
 	for i, d := range g.Disks {
 		v.Disks = append(v.Disks, plan.Disk{
 			Address: d.Address, Path: "[datastore1] " + name + "/" + name + ".vmdk", Size: d.Size,
-			Volume: host.Volume{Kind: "dir", Path: "/var/lib/libvirt/images/" + qualifies + "-" + d.Address + ".raw", Size: v.Layout.Disks[i].Size},
+			Volume: volume.Volume{Kind: "dir", Path: "/var/lib/libvirt/images/" + qualifies + "-" + d.Address + ".raw", Size: v.Layout.Disks[i].Size},
 		})
 	}
 	conv, entries, concerns := adapt.New(adapt.Input{Guest: g, Layout: v.Layout})

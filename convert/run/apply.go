@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/inventory"
 	"esxodus/inventory/redact"
@@ -50,7 +51,7 @@ type Hypervisor interface {
 // Guests converts guests in an isolated appliance.
 type Guests interface {
 	// Templates makes the heads of the physical volumes of groups, as
-	// host.Templates says.
+	// pvhead.Make says.
 	Templates(ctx context.Context, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) error
 	// Fetch gets packages into a directory; what is there isn't fetched again.
 	Fetch(ctx context.Context, set packages.Set, dir string) error
@@ -73,7 +74,7 @@ type Progress interface {
 // Effects is everything that carrying out a plan acts through.
 type Effects struct {
 	Host     Host
-	Storage  host.Storage
+	Storage  volume.Storage
 	Virt     Hypervisor
 	Guests   Guests
 	Tool     host.Runner
@@ -286,7 +287,7 @@ func (x *executor) unused(ctx context.Context) error {
 // known makes sure, before anything is done, undone or accepted, that the storage
 // can say what has become of each volume.
 func (x *executor) known(ctx context.Context) error {
-	return x.journal.EachVolume(func(v host.Volume, id host.Identity) error {
+	return x.journal.EachVolume(func(v volume.Volume, id volume.Identity) error {
 		_, err := x.Storage.State(ctx, v, x.journal.Run(), id)
 		return err
 	})
@@ -335,5 +336,5 @@ func release(ctx context.Context, j *journal.Journal, e Effects) error {
 	if err := (&executor{job: j.Job(), journal: j}).sweep(); err != nil {
 		return err
 	}
-	return j.EachVolume(func(v host.Volume, id host.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) })
+	return j.EachVolume(func(v volume.Volume, id volume.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) })
 }

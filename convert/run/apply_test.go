@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/convert/survey"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 )
 
@@ -463,13 +463,13 @@ func TestStateUnknown(t *testing.T) {
 
 // statelessStorage can't say what its volumes are while err is set.
 type statelessStorage struct {
-	host.Storage
+	volume.Storage
 	err *error
 }
 
-func (s statelessStorage) State(ctx context.Context, v host.Volume, run string, id host.Identity) (host.State, error) {
+func (s statelessStorage) State(ctx context.Context, v volume.Volume, run string, id volume.Identity) (volume.State, error) {
 	if *s.err != nil {
-		return host.Foreign, *s.err
+		return volume.Foreign, *s.err
 	}
 	return s.Storage.State(ctx, v, run, id)
 }

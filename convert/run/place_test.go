@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
+	"esxodus/convert/volume"
 )
 
 // TestUnmounted: where another directory is in the place of the one that holds
@@ -47,7 +47,7 @@ func TestUnmounted(t *testing.T) {
 			}
 			j := w.Open()
 			for verb, act := range map[string]func(context.Context, *journal.Journal, Effects) error{"rollback": Rollback, "commit": Commit, "resume": Apply} {
-				var p *host.PlaceError
+				var p *volume.PlaceError
 				if err := act(t.Context(), j, e); !errors.Is(err, ErrStopped) || !errors.As(err, &p) || !strings.Contains(err.Error(), "mount again") {
 					t.Errorf("%s = %v; want it stopped, and what to do", verb, err)
 				}
@@ -56,14 +56,14 @@ func TestUnmounted(t *testing.T) {
 				}
 			}
 			s := j.State()
-			if err := s.Look(t.Context(), func(string) (host.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 2 || !strings.Contains(s.Volumes[0], "can't be known") {
+			if err := s.Look(t.Context(), func(string) (volume.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 2 || !strings.Contains(s.Volumes[0], "can't be known") {
 				t.Errorf("Look = %v, volumes %q; want both unknown", err, s.Volumes)
 			}
 			if err := errors.Join(os.RemoveAll(disks), os.Rename(aside, disks)); err != nil {
 				t.Fatal(err)
 			}
 			s = j.State()
-			if err := s.Look(t.Context(), func(string) (host.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 0 {
+			if err := s.Look(t.Context(), func(string) (volume.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 0 {
 				t.Errorf("Look = %v, volumes %q; want nothing wrong", err, s.Volumes)
 			}
 			if err := errors.Join(Rollback(t.Context(), j, e), j.Close()); err != nil {
@@ -100,7 +100,7 @@ func TestUnmountedResume(t *testing.T) {
 			}
 			for range 2 { // the second one knows no less
 				err, _ := apply(t.Context(), w, w.Open())
-				if p := (*host.PlaceError)(nil); !errors.Is(err, ErrStopped) || !errors.As(err, &p) {
+				if p := (*volume.PlaceError)(nil); !errors.Is(err, ErrStopped) || !errors.As(err, &p) {
 					t.Errorf("Apply = %v; want it stopped", err)
 				}
 			}

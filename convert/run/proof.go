@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"esxodus/convert/domain"
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
@@ -44,14 +44,14 @@ func (x *executor) boot(ctx context.Context, want plan.Expect) (proof plan.Proof
 		}
 		bases[i] = d.Volume.Path
 	}
-	if err := host.CheckOverlays(x.proofDir()); err != nil {
+	if err := volume.CheckOverlays(x.proofDir()); err != nil {
 		return plan.Proof{}, err
 	}
-	overlays, err := host.Overlays(ctx, x.Tool, x.proofDir(), bases)
+	overlays, err := volume.Overlays(ctx, x.Tool, x.proofDir(), bases)
 	if err != nil {
 		return plan.Proof{}, err
 	}
-	defer func() { err = errors.Join(err, host.RemoveOverlays(x.proofDir())) }()
+	defer func() { err = errors.Join(err, volume.RemoveOverlays(x.proofDir())) }()
 	xml, err := x.proofXML(bases, overlays)
 	if err != nil {
 		return plan.Proof{}, err
@@ -69,10 +69,10 @@ func (x *executor) proofXML(bases, overlays []string) (string, error) {
 	}
 	o := domain.ProofOptions{
 		Name: x.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
-		ConsoleSocket: host.OverlayConsole(x.proofDir()),
+		ConsoleSocket: volume.OverlayConsole(x.proofDir()),
 	}
 	if dom.OS != nil && dom.OS.Firmware == "efi" {
-		o.NVRAM = host.OverlayNVRAM(x.proofDir()) // libvirt would leave its own behind
+		o.NVRAM = volume.OverlayNVRAM(x.proofDir()) // libvirt would leave its own behind
 	}
 	copied, err := domain.Proof(&dom, o)
 	if err != nil {
@@ -108,5 +108,5 @@ func (x *executor) cleanProof(ctx context.Context) error {
 	if err := x.Virt.CleanProof(ctx, x.proofName(), x.journal.Run()); err != nil {
 		return err
 	}
-	return host.RemoveOverlays(x.proofDir())
+	return volume.RemoveOverlays(x.proofDir())
 }

@@ -10,10 +10,11 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
-	"esxodus/convert/host"
 	"esxodus/convert/lilo"
 	"esxodus/convert/lilo/conf"
 	"esxodus/convert/plan"
+	"esxodus/convert/pvhead"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 )
 
@@ -58,7 +59,7 @@ func (k keptReads) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (x *executor) forgetTemplates(context.Context, *task) error {
-	return host.RemoveTemplates(x.templateDir())
+	return pvhead.Remove(x.templateDir())
 }
 
 func (x *executor) templateDir() string { return x.journal.Path("templates") }
@@ -73,7 +74,7 @@ func (x *executor) mappings(d *plan.Disk, src disk.Image) ([]disk.Mapping, func(
 	var maps []disk.Mapping
 	closeHead := func() error { return nil }
 	if lay.Head > 0 {
-		head, err := disk.OpenRaw(host.TemplateHead(x.templateDir(), d.Address), false)
+		head, err := disk.OpenRaw(pvhead.Head(x.templateDir(), d.Address), false)
 		if err != nil {
 			return nil, nil, fmt.Errorf("head of %s: %w", d.Address, err)
 		}
@@ -99,7 +100,7 @@ func (x *executor) convertGuest(ctx context.Context, _ *task) (result any, err e
 	if err != nil {
 		return nil, err
 	}
-	overlays, err := host.Overlays(ctx, x.Tool, x.guestDir(), bases)
+	overlays, err := volume.Overlays(ctx, x.Tool, x.guestDir(), bases)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (x *executor) packagesDir() string { return x.journal.Path("packages") }
 func (x *executor) forgetGuest(context.Context, *task) error { return x.cleanGuest() }
 
 func (x *executor) cleanGuest() error {
-	return errors.Join(host.RemoveOverlays(x.guestDir()), os.RemoveAll(x.scratchDir()))
+	return errors.Join(volume.RemoveOverlays(x.guestDir()), os.RemoveAll(x.scratchDir()))
 }
 
 func (x *executor) guestDir() string { return x.journal.Path("guest") }
@@ -157,7 +158,7 @@ func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := host.MergeOverlays(ctx, x.Tool, x.guestDir()); err != nil {
+	if err := volume.MergeOverlays(ctx, x.Tool, x.guestDir()); err != nil {
 		return nil, keep(err)
 	}
 	for _, p := range paths {
@@ -169,7 +170,7 @@ func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return report, host.RemoveOverlays(x.guestDir())
+	return report, volume.RemoveOverlays(x.guestDir())
 }
 
 func syncVolume(path string) (err error) {

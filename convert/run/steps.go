@@ -9,9 +9,9 @@ import (
 	"slices"
 
 	"esxodus/convert/domain"
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 )
 
@@ -105,13 +105,13 @@ func (x *executor) create(ctx context.Context, t *task) (any, error) {
 		return nil, err
 	}
 	switch state {
-	case host.Ours:
+	case volume.Ours:
 		return nil, nil //nolint:nilnil // there is nothing to say
-	case host.Foreign:
+	case volume.Foreign:
 		return nil, fmt.Errorf("%s exists and esxodus did not make it: it stays as it is; choose another name or remove it", vol)
-	case host.Absent:
+	case volume.Absent:
 	}
-	return nil, x.Storage.Create(ctx, vol, x.journal.Run(), func(id host.Identity) error {
+	return nil, x.Storage.Create(ctx, vol, x.journal.Run(), func(id volume.Identity) error {
 		return x.journal.Step(t.index, journal.EventClaim, id)
 	})
 }
@@ -135,7 +135,7 @@ func (x *executor) remove(ctx context.Context, t *task) error {
 		return err
 	}
 	err = x.Storage.Remove(ctx, t.disk.Volume, x.journal.Run(), id)
-	if p, ok := errors.AsType[*host.PlaceError](err); ok && x.Lost {
+	if p, ok := errors.AsType[*volume.PlaceError](err); ok && x.Lost {
 		x.Progress.Step(x.job.VM.Name, fmt.Sprintf("take %s for lost: %s", t.disk.Volume, p.Why))
 		return nil
 	}
@@ -209,7 +209,7 @@ func (x *executor) onVolume(ctx context.Context, d *plan.Disk, src disk.Image, w
 // ours makes sure, before a volume is opened, that it is the one that this run
 // made, and makes it one that can be opened.
 func (x *executor) ours(ctx context.Context, d *plan.Disk) error {
-	var id host.Identity
+	var id volume.Identity
 	for i, s := range x.journal.Steps() {
 		if step := x.job.VM.Steps[i]; step.Kind != plan.StepCreate || step.Disk != d.Address {
 			continue
@@ -223,7 +223,7 @@ func (x *executor) ours(ctx context.Context, d *plan.Disk) error {
 	if err != nil {
 		return keep(err)
 	}
-	if state != host.Ours {
+	if state != volume.Ours {
 		return keep(fmt.Errorf("%s is %s, not the one that this run made: it stays as it is; roll back", d.Volume, state))
 	}
 	return x.Storage.Activate(ctx, d.Volume)

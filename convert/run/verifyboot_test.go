@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"esxodus/convert/guest"
-	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/convert/lilo"
 	"esxodus/convert/lilo/conf"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 )
 
 // bootDisk is a disk that LILO boots, with images of these labels. The first is
@@ -94,7 +94,7 @@ func TestVerifyBoot(t *testing.T) {
 			}
 			a := &executor{job: &plan.VMJob{VM: plan.VMPlan{
 				Conversion: c, Layout: layout.Layout{Boot: &layout.Boot{Disk: "scsi0:0"}},
-				Disks: []plan.Disk{{Address: "scsi0:0", Volume: host.Volume{Path: path}}},
+				Disks: []plan.Disk{{Address: "scsi0:0", Volume: volume.Volume{Path: path}}},
 			}}}
 			report, err := a.verifyBoot(t.Context())
 			switch {

@@ -10,10 +10,10 @@ import (
 	"sync"
 
 	"esxodus/convert/guest"
-	"esxodus/convert/host"
 	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/inventory"
 
@@ -49,7 +49,7 @@ type Guests interface {
 // Sources is everything that a plan is made from.
 type Sources struct {
 	Host    Host
-	Storage host.Storage
+	Storage volume.Storage
 	Virt    Hypervisor
 	Guests  Guests
 }
@@ -86,8 +86,8 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (pl
 // askStorage asks what is there for volumes as large as the layouts need them.
 // A VM whose volumes the storage can't even name is left to [New], which says
 // so.
-func askStorage(ctx context.Context, f *plan.Facts, storage host.Storage, vms []*inventory.VM, o plan.Options) error {
-	var all []host.Volume
+func askStorage(ctx context.Context, f *plan.Facts, storage volume.Storage, vms []*inventory.VM, o plan.Options) error {
+	var all []volume.Volume
 	for _, vm := range vms {
 		vols, err := plan.Volumes(vm, f.Lay(vm, o), storage)
 		if err == nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"esxodus/fixtures"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 )
@@ -20,7 +22,7 @@ func fake(t *testing.T) *Conn {
 	t.Helper()
 	c, err := Connect(t.Context(), "test:///default")
 	if err != nil {
-		missing(t, "no libvirt: %v", err)
+		fixtures.Missing(t, fmt.Sprintf("no libvirt: %v", err))
 	}
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -138,7 +140,7 @@ func TestUndefineState(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !caps.EFI {
-		missing(t, "no OVMF")
+		fixtures.Missing(t, "no OVMF")
 	}
 	name, run := "esxodus-test-"+uuid.NewString()[:8], uuid.NewString()
 	xml := fmt.Sprintf(`<domain type='qemu'><name>%s</name><uuid>%s</uuid>

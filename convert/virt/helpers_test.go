@@ -13,19 +13,11 @@ import (
 	"time"
 
 	"esxodus/convert/host"
+	"esxodus/convert/volume"
+	"esxodus/fixtures"
 
 	"github.com/google/uuid"
 )
-
-// missing skips a test that lacks something, or fails it where nothing may be
-// missing.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
 
 // system connects to the real libvirtd, and starts one if there is none.
 func system(t *testing.T) *Conn {
@@ -38,7 +30,7 @@ func system(t *testing.T) *Conn {
 		c, err = startDaemons(t)
 	}
 	if err != nil {
-		missing(t, "no libvirt: %v", err)
+		fixtures.Missing(t, fmt.Sprintf("no libvirt: %v", err))
 	}
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -112,7 +104,7 @@ type guest struct {
 func newGuest(t *testing.T, boot []byte) guest {
 	t.Helper()
 	if _, err := exec.LookPath("qemu-img"); err != nil {
-		missing(t, "no qemu-img: %v", err)
+		fixtures.Missing(t, fmt.Sprintf("no qemu-img: %v", err))
 	}
 	g := guest{dir: filepath.Join(scratch(t), "proof"), run: "r" + uuid.NewString()}
 	g.base = filepath.Join(filepath.Dir(g.dir), "base.raw")
@@ -127,7 +119,7 @@ func newGuest(t *testing.T, boot []byte) guest {
 
 func (g *guest) prepare(t *testing.T) {
 	t.Helper()
-	overlays, err := host.Overlays(t.Context(), host.Tool{}, g.dir, []string{g.base})
+	overlays, err := volume.Overlays(t.Context(), host.Tool{}, g.dir, []string{g.base})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +143,7 @@ func proofXML(name, run, overlay string) string {
     <interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/><link state='down'/></interface>
     <serial type='unix'><source mode='bind' path='%s'/></serial>
   </devices>
-</domain>`, name, uuid.NewString(), run, overlay, host.OverlayConsole(filepath.Dir(overlay)))
+</domain>`, name, uuid.NewString(), run, overlay, volume.OverlayConsole(filepath.Dir(overlay)))
 }
 
 // request is one for guests that take a second, on a machine that has time for

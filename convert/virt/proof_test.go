@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert/host"
+	"esxodus/convert/volume"
 	"esxodus/fixtures"
 
 	"go.uber.org/goleak"
@@ -174,10 +174,10 @@ func TestProveTinyGuest(t *testing.T) {
 	cache := cmp.Or(os.Getenv("ESXODUS_CACHE"), "../../.cache")
 	disk := filepath.Join(cache, "guests/tiny/tiny-flat.vmdk")
 	if _, err := os.Stat(disk); err != nil {
-		missing(t, "%v: scripts/guest-tiny.sh makes it", err)
+		fixtures.Missing(t, fmt.Sprintf("%v: scripts/guest-tiny.sh makes it", err))
 	}
 	g := newGuest(t, nil)
-	if err := host.RemoveOverlays(g.dir); err != nil {
+	if err := volume.RemoveOverlays(g.dir); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("cp", "--sparse=always", disk, g.base).CombinedOutput(); err != nil {
@@ -202,7 +202,7 @@ func TestProveTinyGuest(t *testing.T) {
 		t.Errorf("the base's times or mode have changed: %+v, was %+v", after, stat)
 	}
 	t.Logf("owner of the base: %d, was %d", after.Uid, stat.Uid)
-	if err := host.RemoveOverlays(g.dir); err != nil {
+	if err := volume.RemoveOverlays(g.dir); err != nil {
 		t.Error(err)
 	}
 }
@@ -224,10 +224,10 @@ func TestProveEFI(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !caps.EFI {
-		missing(t, "no OVMF")
+		fixtures.Missing(t, "no OVMF")
 	}
 	g := newGuest(t, nil)
-	nvram := host.OverlayNVRAM(g.dir)
+	nvram := volume.OverlayNVRAM(g.dir)
 	g.xml = strings.NewReplacer(
 		"<os>", "<os firmware='efi'>", "machine='pc'>hvm</type>", "machine='q35'>hvm</type><nvram>"+nvram+"</nvram>",
 		"<bios useserial='yes'/>", "", "<memory unit='MiB'>64<", "<memory unit='MiB'>256<",
@@ -241,7 +241,7 @@ func TestProveEFI(t *testing.T) {
 	}
 	t.Log(err)
 	g.gone(t, c)
-	if err := host.RemoveOverlays(g.dir); err != nil {
+	if err := volume.RemoveOverlays(g.dir); err != nil {
 		t.Error(err)
 	}
 	for _, pattern := range []string{"/var/lib/libvirt/qemu/*" + g.name + "*", "/var/lib/libvirt/qemu/*/*" + g.name + "*", "/run/libvirt/qemu/*" + g.name + "*"} {

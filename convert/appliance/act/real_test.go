@@ -15,6 +15,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/packages"
+	"esxodus/convert/volume"
 	"esxodus/disk/extfs"
 	"esxodus/fixtures"
 )
@@ -140,7 +141,7 @@ func TestDebian(t *testing.T) {
 // overlay makes an overlay over a disk.
 func overlay(t *testing.T, base string) string {
 	t.Helper()
-	paths, err := host.Overlays(t.Context(), host.Tool{}, filepath.Join(fixtures.OpenDir(t), "o"), []string{base})
+	paths, err := volume.Overlays(t.Context(), host.Tool{}, filepath.Join(fixtures.OpenDir(t), "o"), []string{base})
 	if err != nil {
 		t.Fatal(err)
 	}

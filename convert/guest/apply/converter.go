@@ -17,6 +17,7 @@ import (
 	"esxodus/convert/lilo/guestfiles"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
+	"esxodus/convert/pvhead"
 	"esxodus/disk"
 )
 
@@ -70,7 +71,7 @@ func (g *Converter) Packages(ctx context.Context, found guest.Guest, names []str
 // Templates makes the heads of the physical volumes of groups, as host.Templates
 // says.
 func (g *Converter) Templates(ctx context.Context, dir string, groups []layout.Group, source func(string) (io.ReaderAt, error)) error {
-	_, err := host.Templates(ctx, g.Tool, dir, groups, source)
+	_, err := pvhead.Make(ctx, g.Tool, dir, groups, source)
 	return err
 }
 

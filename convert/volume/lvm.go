@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"esxodus/convert/host"
 	"esxodus/disk/lvm"
 )
 
@@ -18,7 +19,7 @@ import (
 // is a tag of each, given by the command that makes it.
 type LVM struct {
 	VG   string
-	Tool Runner
+	Tool host.Runner
 	Log  *slog.Logger // nil for none
 }
 
@@ -27,7 +28,7 @@ func (l LVM) String() string { return KindLVM + ":" + l.VG }
 
 // Volume names a logical volume; see [Storage].
 func (l LVM) Volume(name string, size int64) (Volume, error) {
-	if err := errors.Join(checkVG(l.VG), checkLV(name)); err != nil {
+	if err := errors.Join(CheckVG(l.VG), CheckLV(name)); err != nil {
 		return Volume{}, err
 	}
 	if size <= 0 {
@@ -46,12 +47,12 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	facts := Facts{Free: vg.Free, Total: vg.Size, Unit: vg.Extent, Volumes: []VolumeFacts{}}
+	facts := Facts{Free: vg.Free, Total: vg.Size, Unit: vg.Extent, Volumes: []Found{}}
 	for _, v := range vols {
 		if err := l.owns(v); err != nil {
 			return Facts{}, err
 		}
-		f := VolumeFacts{Volume: v, Size: vg.extents(v.Size) * vg.Extent}
+		f := Found{Volume: v, Size: vg.extents(v.Size) * vg.Extent}
 		if lv, ok := lvs[v.LV]; ok {
 			f.Exists = fmt.Sprintf("a logical volume of %d bytes", lv.Size)
 		}
@@ -232,20 +233,22 @@ func (l LVM) owns(v Volume) error {
 	if v.Kind != KindLVM || v.VG != l.VG || v.Path != "/dev/"+v.VG+"/"+v.LV {
 		return fmt.Errorf("%s is no logical volume of %s", v, l.VG)
 	}
-	return errors.Join(checkVG(v.VG), checkLV(v.LV))
+	return errors.Join(CheckVG(v.VG), CheckLV(v.LV))
 }
 
 // tag is the LVM tag of what a run made.
 func tag(run string) string { return "esxodus_" + run }
 
-func checkVG(name string) error {
+// CheckVG returns an error unless LVM takes the name for a volume group.
+func CheckVG(name string) error {
 	if !lvm.ValidName(name) {
 		return fmt.Errorf("volume group %q: want letters, digits and _ + . - (not first)", name)
 	}
 	return nil
 }
 
-func checkLV(name string) error {
+// CheckLV returns an error unless LVM takes the name for a logical volume.
+func CheckLV(name string) error {
 	if !lvm.ValidName(name) || len(name) > maxName {
 		return fmt.Errorf("logical volume %q: want up to %d letters, digits and _ + . - (not first)", name, maxName)
 	}

@@ -1,4 +1,4 @@
-package host
+package pvhead
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
 )
 
@@ -52,7 +53,7 @@ func TestTemplateRefuses(t *testing.T) {
 			}
 			tt.edit(&groups[0], &groups[1], &head)
 			dir := t.TempDir()
-			heads, err := Templates(t.Context(), Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return bytes.NewReader(head), nil })
+			heads, err := Make(t.Context(), host.Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return bytes.NewReader(head), nil })
 			if err == nil || !strings.Contains(err.Error(), tt.want) || heads != nil {
 				t.Errorf("Templates = %v, %v; want %q", heads, err, tt.want)
 			}
@@ -118,7 +119,7 @@ func TestTemplateAgain(t *testing.T) {
 	}
 	var first []byte
 	for range 2 {
-		heads, err := Templates(t.Context(), Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return bytes.NewReader(before), nil })
+		heads, err := Make(t.Context(), host.Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return bytes.NewReader(before), nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +140,7 @@ func TestTemplateAgain(t *testing.T) {
 	if err := onHost.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := RemoveTemplates(dir); err != nil {
+	if err := Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, "journal")
@@ -147,7 +148,7 @@ func TestTemplateAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time there is nothing
-		if err := RemoveTemplates(dir); err != nil {
+		if err := Remove(dir); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -184,7 +185,7 @@ func TestTemplateKilled(t *testing.T) {
 	}
 	groups, pv := templateGroups(t)
 	source := func(string) (io.ReaderAt, error) { return rawImage(t, pv), nil }
-	if _, err := Templates(t.Context(), Tool{}, dir, groups, source); err != nil {
+	if _, err := Make(t.Context(), host.Tool{}, dir, groups, source); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, dir, "scsi0:0.head", "scsi0:1.head")
@@ -198,7 +199,7 @@ func TestHelperTemplate(t *testing.T) {
 	}
 	groups, pv := templateGroups(t)
 	for {
-		if _, err := Templates(t.Context(), Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return rawImage(t, pv), nil }); err != nil {
+		if _, err := Make(t.Context(), host.Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return rawImage(t, pv), nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -212,7 +213,7 @@ func TestTemplateParallel(t *testing.T) {
 	for range 5 {
 		dir := t.TempDir()
 		g.Go(func() error {
-			_, err := Templates(t.Context(), Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return img, nil })
+			_, err := Make(t.Context(), host.Tool{}, dir, groups, func(string) (io.ReaderAt, error) { return img, nil })
 			return err
 		})
 	}
@@ -226,7 +227,7 @@ func TestTemplateCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("interrupted")
 	dir := t.TempDir()
-	_, err := Templates(ctx, Tool{}, dir, groups, func(string) (io.ReaderAt, error) { cancel(cause); return rawImage(t, pv), nil })
+	_, err := Make(ctx, host.Tool{}, dir, groups, func(string) (io.ReaderAt, error) { cancel(cause); return rawImage(t, pv), nil })
 	if !errors.Is(err, cause) {
 		t.Errorf("Templates = %v, want the cause", err)
 	}

@@ -1,10 +1,12 @@
-package host
+package volume
 
 import (
 	"errors"
 	"os"
 	"strings"
 	"testing"
+
+	"esxodus/convert/host"
 )
 
 // TestDirPlace: a file that isn't where it was made is absent only if the
@@ -78,7 +80,7 @@ func TestLogicalPlace(t *testing.T) {
 	for what, fail := range map[string]func(){
 		"another group": func() { s.answers["vgs"] = strings.ReplaceAll(vgs, "u1", "u2") },
 		"no group": func() {
-			s.fail["lvs"] = &ExitError{Argv: []string{"lvs"}, Code: 5, Stderr: "  Volume group \"vg0\" not found\n  Cannot process volume group vg0\n"}
+			s.fail["lvs"] = &host.ExitError{Argv: []string{"lvs"}, Code: 5, Stderr: "  Volume group \"vg0\" not found\n  Cannot process volume group vg0\n"}
 		},
 	} {
 		s.answers["vgs"], s.fail = vgs, map[string]error{}

@@ -1,4 +1,4 @@
-package host
+package pvhead
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"esxodus/convert/host"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,7 +46,7 @@ func openLoop(ctx context.Context, file *os.File) (*loop, error) {
 		if err == nil || !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EWOULDBLOCK) {
 			return l, err
 		}
-		if err := pause(ctx, loopPause); err != nil {
+		if err := host.Pause(ctx, loopPause); err != nil {
 			return nil, err
 		}
 	}
@@ -76,26 +78,20 @@ func attach(ctx context.Context, path string, file *os.File) (l *loop, err error
 
 const sector = 512
 
+// loopTimeout is how long udev has to make the node of a loop device.
+const loopTimeout = 10 * time.Second
+
 // openNode opens a loop device, whose node udev may still have to make.
 func openNode(ctx context.Context, path string) (*os.File, error) {
-	deadline := time.Now().Add(nodeTimeout)
+	deadline := time.Now().Add(loopTimeout)
 	for {
 		dev, err := os.OpenFile(path, os.O_RDWR, 0)
 		if !errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
 			return dev, err
 		}
-		if err := pause(ctx, loopPause); err != nil {
+		if err := host.Pause(ctx, loopPause); err != nil {
 			return nil, fmt.Errorf("waiting for %s: %w", path, err)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
 	}
 }
 

@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -7,26 +7,28 @@ import (
 	"testing"
 	"time"
 
+	"esxodus/fixtures"
+
 	"golang.org/x/sys/unix"
 )
 
 // TestLVMLock: whoever asks LVM for a group waits until no template is there.
 func TestLVMLock(t *testing.T) {
 	if os.Getuid() != 0 {
-		missing(t, "the lock of LVM is root's")
+		fixtures.Missing(t, "the lock of LVM is root's")
 	}
-	release, err := lockLVM(t.Context(), unix.LOCK_EX)
+	release, err := LockLVM(t.Context(), unix.LOCK_EX)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*lockPause)
 	defer cancel()
-	if _, err := lockLVM(ctx, unix.LOCK_SH); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := LockLVM(ctx, unix.LOCK_SH); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("lockLVM beside a template = %v, want to wait", err)
 	}
 	time.AfterFunc(5*lockPause, release)
 	for range 2 { // which don't exclude each other
-		shared, err := lockLVM(t.Context(), unix.LOCK_SH)
+		shared, err := LockLVM(t.Context(), unix.LOCK_SH)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package host
+package pvhead
 
 import (
 	"context"
@@ -6,11 +6,13 @@ import (
 	"strconv"
 	"strings"
 
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/volume"
 )
 
 // lvmTool runs LVM's commands without the device mapper.
-type lvmTool struct{ tool Tool }
+type lvmTool struct{ tool host.Tool }
 
 func (l lvmTool) run(ctx context.Context, argv ...string) ([]byte, error) {
 	return l.tool.Run(ctx, append([]string{"lvm", argv[0], "--quiet", "--driverloaded", "n"}, argv[1:]...)...)
@@ -23,7 +25,7 @@ func (l lvmTool) rows(ctx context.Context, command, section, fields string, more
 	if err != nil {
 		return nil, err
 	}
-	return parseReport(command, section, out)
+	return volume.ParseReport(command, section, out)
 }
 
 // found holds what LVM sees of an existing group against what the layout was
@@ -36,7 +38,7 @@ func (t *templates) found(ctx context.Context, g layout.Group) error {
 	if len(rows) != 1 {
 		return fmt.Errorf("LVM finds %d groups of the UUID %s on the source's physical volumes", len(rows), g.UUID)
 	}
-	n, err := numbers(rows[0], "vg_seqno", "vg_extent_size", "pv_count")
+	n, err := volume.Numbers(rows[0], "vg_seqno", "vg_extent_size", "pv_count")
 	if err != nil {
 		return err
 	}

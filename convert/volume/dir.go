@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"esxodus/disk"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,9 +64,9 @@ func (d Dir) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		return Facts{}, err
 	}
 	facts.Unpassable = Unpassable(d.Path)
-	facts.Volumes = []VolumeFacts{}
+	facts.Volumes = []Found{}
 	for _, v := range vols {
-		f := VolumeFacts{Volume: v, Size: (v.Size + facts.Unit - 1) / facts.Unit * facts.Unit}
+		f := Found{Volume: v, Size: (v.Size + facts.Unit - 1) / facts.Unit * facts.Unit}
 		f.Exists, err = describe(v.Path)
 		if err = errors.Join(fits(facts, v), err); err != nil {
 			f.Unfit = err.Error() // of this one; the others may well be fit
@@ -210,7 +212,7 @@ func (d Dir) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	if err := publish(temp, v.Path); err != nil {
 		return err
 	}
-	return syncDir(d.Path)
+	return disk.SyncDir(d.Path)
 }
 
 // owns says whether v can be one of d's.
@@ -388,7 +390,7 @@ func (d Dir) Remove(ctx context.Context, v Volume, run string, id Identity) erro
 		}
 	case Absent:
 	}
-	return ignoreMissing(syncDir(d.Path))
+	return ignoreMissing(disk.SyncDir(d.Path))
 }
 
 // Release has nothing to do for a file, which only the journal's claim marks, but
@@ -403,13 +405,4 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// syncDir makes names made or removed in a directory last.
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

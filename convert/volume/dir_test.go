@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"esxodus/fixtures"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -293,7 +295,7 @@ func TestDirCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []VolumeFacts{
+	want := []Found{
 		{Volume: v, Size: (4097 + facts.Unit - 1) / facts.Unit * facts.Unit},
 		{Volume: old, Size: facts.Unit, Exists: "a file of 1 bytes"},
 	}
@@ -353,7 +355,7 @@ func TestUnpassable(t *testing.T) {
 // that takes no large files, one that is read-only.
 func TestDirLoop(t *testing.T) {
 	if os.Getuid() != 0 {
-		missing(t, "not root")
+		fixtures.Missing(t, "not root")
 	}
 	tests := []struct {
 		name, mkfs string
@@ -434,10 +436,10 @@ func mountImage(t *testing.T, mkfs string, args ...string) string {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(mkfs, append(args, image)...).CombinedOutput(); err != nil {
-		missing(t, "%s: %v: %s", mkfs, err, out)
+		fixtures.Missing(t, fmt.Sprintf("%s: %v: %s", mkfs, err, out))
 	}
 	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
-		missing(t, "mount: %v: %s", err, out)
+		fixtures.Missing(t, fmt.Sprintf("mount: %v: %s", err, out))
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
@@ -445,14 +447,4 @@ func mountImage(t *testing.T, mkfs string, args ...string) string {
 		}
 	})
 	return dir
-}
-
-// missing skips a test that lacks something, or fails it where nothing may be
-// missing.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }

@@ -1,9 +1,7 @@
-package host
+package volume
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"esxodus/convert/host"
+	"esxodus/fixtures"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,37 +23,12 @@ import (
 // them as root in a virtual machine, where ESXODUS_LAB is 1 and
 // ESXODUS_LAB_DISKS names the disks.
 
-// labGroup makes a volume group with extents of 4 MiB over the lab's first n
-// disks, and returns them as well.
+// labGroup makes a volume group over the lab's first n disks, and returns them as
+// well.
 func labGroup(t *testing.T, n int) (LVM, []string) {
 	t.Helper()
-	if os.Getenv("ESXODUS_LAB") != "1" {
-		t.Skip("needs device-mapper and blank disks: scripts/lab has them")
-	}
-	disks := strings.Fields(cmp.Or(os.Getenv("ESXODUS_LAB_DISKS"), "/dev/vdb /dev/vdc"))
-	if len(disks) < n {
-		t.Fatalf("the lab has the disks %q, want %d", disks, n)
-	}
-	disks = disks[:n]
-	l := LVM{VG: "esxodus-lab", Tool: Tool{}}
-	clear := func() {
-		for _, argv := range [][]string{{"vgchange", "--activate", "n", l.VG}, append([]string{"wipefs", "--all", "--force", "--quiet"}, disks...)} {
-			_, _ = l.Tool.Run(context.WithoutCancel(t.Context()), argv...) // there may be no group
-		}
-	}
-	clear()
-	t.Cleanup(clear)
-	run(t, append([]string{"vgcreate", "--yes", "--physicalextentsize", "4m", l.VG}, disks...)...)
-	return l, disks
-}
-
-func run(t *testing.T, argv ...string) string {
-	t.Helper()
-	out, err := Tool{}.Run(t.Context(), argv...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
+	vg, disks := fixtures.LabGroup(t, n)
+	return LVM{VG: vg, Tool: host.Tool{}}, disks
 }
 
 // deviceSize returns a block device's size in bytes.
@@ -112,7 +88,7 @@ func TestLVMLife(t *testing.T) {
 		t.Errorf("%s has %d bytes, want 12 MiB", v.Path, n)
 	}
 	pattern := fill(t, v)
-	run(t, "lvchange", "--activate", "n", v.String()) // as after a boot without autoactivation
+	fixtures.Run(t, "lvchange", "--activate", "n", v.String()) // as after a boot without autoactivation
 	if _, err := os.Stat(v.Path); err == nil {
 		t.Errorf("%s is there and inactive", v.Path)
 	}
@@ -146,7 +122,7 @@ func TestLVMLife(t *testing.T) {
 // TestLVMForeign has a volume of somebody else's in the way.
 func TestLVMForeign(t *testing.T) {
 	l, _ := labGroup(t, 1)
-	run(t, "lvcreate", "--yes", "--extents", "2", "--name", "web", l.VG)
+	fixtures.Run(t, "lvcreate", "--yes", "--extents", "2", "--name", "web", l.VG)
 	v := lvmVolume(t, l, "web", 1<<20)
 	pattern := fill(t, v)
 	if err := l.Create(t.Context(), v, "r1", func(Identity) error { t.Error("claimed"); return nil }); !errors.Is(err, ErrExists) {
@@ -160,7 +136,7 @@ func TestLVMForeign(t *testing.T) {
 	// It is made between our look and our lvcreate: lvcreate refuses.
 	w := lvmVolume(t, l, "late", 1<<20)
 	err := l.Create(t.Context(), w, "r1", func(Identity) error {
-		run(t, "lvcreate", "--yes", "--extents", "1", "--name", "late", l.VG)
+		fixtures.Run(t, "lvcreate", "--yes", "--extents", "1", "--name", "late", l.VG)
 		return nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "already exists") {
@@ -192,7 +168,7 @@ func TestLVMFull(t *testing.T) {
 	}
 	// The space goes between our look and our lvcreate.
 	err = l.Create(t.Context(), w, "r1", func(Identity) error {
-		run(t, "lvcreate", "--yes", "--extents", "100%FREE", "--name", "hog", l.VG)
+		fixtures.Run(t, "lvcreate", "--yes", "--extents", "100%FREE", "--name", "hog", l.VG)
 		return nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "nsufficient") {
@@ -211,8 +187,8 @@ func TestLVMStale(t *testing.T) {
 		if err := l.Create(ctx, v, "r1", noClaim); err != nil {
 			t.Fatal(err)
 		}
-		run(t, append(mkfs, v.Path)...)
-		if out := run(t, "wipefs", "--noheadings", "--no-act", v.Path); out == "" {
+		fixtures.Run(t, append(mkfs, v.Path)...)
+		if out := fixtures.Run(t, "wipefs", "--noheadings", "--no-act", v.Path); out == "" {
 			t.Fatalf("%q left no signature: the test proves nothing", mkfs)
 		}
 		if err := l.Remove(ctx, v, "r1", Identity{}); err != nil {
@@ -221,7 +197,7 @@ func TestLVMStale(t *testing.T) {
 		if err := l.Create(ctx, v, "r2", noClaim); err != nil {
 			t.Fatal(err)
 		}
-		if out := run(t, "wipefs", "--noheadings", "--no-act", v.Path); out != "" {
+		if out := fixtures.Run(t, "wipefs", "--noheadings", "--no-act", v.Path); out != "" {
 			t.Errorf("after %q the new volume shows %q", mkfs, out)
 		}
 		if err := l.Remove(ctx, v, "r2", Identity{}); err != nil {
@@ -269,11 +245,11 @@ func TestLVMGroups(t *testing.T) {
 			t.Errorf("Create in %s = %v, want %q", what, err, want)
 		}
 	}
-	run(t, "vgexport", l.VG)
+	fixtures.Run(t, "vgexport", l.VG)
 	refused("an exported group", "is exported: vgimport")
-	run(t, "vgimport", l.VG)
-	run(t, "wipefs", "--all", "--force", "--quiet", disks[1])
-	run(t, "pvscan", "--cache")
+	fixtures.Run(t, "vgimport", l.VG)
+	fixtures.Run(t, "wipefs", "--all", "--force", "--quiet", disks[1])
+	fixtures.Run(t, "pvscan", "--cache")
 	refused("a group that lacks a disk", "lacks a physical volume")
 	l.VG = "esxodus-none"
 	v = lvmVolume(t, l, "web", 4<<20)
@@ -394,7 +370,7 @@ func TestHelperLVM(t *testing.T) {
 		t.Skip("not a test of its own")
 	}
 	vg, lv, _ := strings.Cut(os.Getenv("ESXODUS_TEST_VOLUME"), "/")
-	l := LVM{VG: vg, Tool: Tool{}}
+	l := LVM{VG: vg, Tool: host.Tool{}}
 	v := lvmVolume(t, l, lv, 8<<20)
 	if err := os.WriteFile(os.Getenv("ESXODUS_TEST_BEGUN"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -414,9 +390,7 @@ func TestHelperLVM(t *testing.T) {
 // volume stays as it was.
 func TestLVMOverlay(t *testing.T) {
 	l, _ := labGroup(t, 1)
-	if _, err := lookPath("qemu-img"); err != nil {
-		missing(t, "%v", err)
-	}
+	fixtures.Tool(t, "qemu-img")
 	v := lvmVolume(t, l, "web", 8<<20)
 	if err := l.Create(t.Context(), v, "r1", noClaim); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"esxodus/convert/host"
 )
 
 // group is what we ask of a volume group. Sizes are in bytes.
@@ -35,10 +37,12 @@ func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[s
 	if err != nil {
 		return nil, err
 	}
-	return parseReport(command, section, out)
+	return ParseReport(command, section, out)
 }
 
-func parseReport(command, section string, out []byte) ([]map[string]string, error) {
+// ParseReport returns the rows of a section of what an LVM command reports as
+// JSON (lvmreport(7)).
+func ParseReport(command, section string, out []byte) ([]map[string]string, error) {
 	var r report
 	if err := json.Unmarshal(out, &r); err != nil {
 		return nil, fmt.Errorf("%s: report: %w", command, err)
@@ -51,7 +55,7 @@ func parseReport(command, section string, out []byte) ([]map[string]string, erro
 
 // group reads the volume group and refuses one that no volume can be made in.
 func (l LVM) group(ctx context.Context) (group, error) {
-	if err := checkVG(l.VG); err != nil {
+	if err := CheckVG(l.VG); err != nil {
 		return group{}, err
 	}
 	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
@@ -67,7 +71,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 	if err := usable(l.VG, rows[0]); err != nil {
 		return group{}, err
 	}
-	n, err := numbers(rows[0], "vg_extent_size", "vg_free_count", "vg_extent_count")
+	n, err := Numbers(rows[0], "vg_extent_size", "vg_free_count", "vg_extent_count")
 	if err != nil {
 		return group{}, fmt.Errorf("volume group %s: %w", l.VG, err)
 	}
@@ -80,7 +84,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 
 // unseen reports whether LVM says that there is no such volume group.
 func unseen(err error) bool {
-	exit, ok := errors.AsType[*ExitError](err)
+	exit, ok := errors.AsType[*host.ExitError](err)
 	return ok && strings.Contains(exit.Stderr, "not found")
 }
 
@@ -107,7 +111,7 @@ func (l LVM) volumes(ctx context.Context) (map[string]logical, error) {
 	}
 	lvs := make(map[string]logical, len(rows))
 	for _, row := range rows {
-		n, err := numbers(row, "lv_size")
+		n, err := Numbers(row, "lv_size")
 		if err != nil {
 			return nil, fmt.Errorf("logical volume %s/%s: %w", l.VG, row["lv_name"], err)
 		}
@@ -116,7 +120,8 @@ func (l LVM) volumes(ctx context.Context) (map[string]logical, error) {
 	return lvs, nil
 }
 
-func numbers(row map[string]string, fields ...string) ([]int64, error) {
+// Numbers returns fields of a row that hold whole numbers.
+func Numbers(row map[string]string, fields ...string) ([]int64, error) {
 	out := make([]int64, len(fields))
 	for i, f := range fields {
 		n, err := strconv.ParseInt(row[f], 10, 64)

@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"esxodus/convert/host"
 	"esxodus/fixtures"
 )
 
@@ -47,7 +48,7 @@ func TestLogicalCheck(t *testing.T) {
 	got, err := l.Check(t.Context(), vols)
 	want := Facts{
 		Free: 20 << 20, Total: 4000 << 20, Need: 16 << 20, Unit: 4 << 20,
-		Volumes: []VolumeFacts{{Volume: vols[0], Size: 4 << 20}, {Volume: vols[1], Size: 4 << 20}, {Volume: vols[2], Size: 8 << 20, Exists: "a logical volume of 8388608 bytes"}},
+		Volumes: []Found{{Volume: vols[0], Size: 4 << 20}, {Volume: vols[1], Size: 4 << 20}, {Volume: vols[2], Size: 8 << 20, Exists: "a logical volume of 8388608 bytes"}},
 	}
 	if diff := cmp.Diff(got, want); diff != "" || err != nil {
 		t.Errorf("Check = (-got +want) %s, %v", diff, err)
@@ -92,7 +93,7 @@ func TestLogicalCreateRefuses(t *testing.T) {
 		{name: "partial", vg: strings.Replace(vgJSON, `"vg_partial":""`, `"vg_partial":"partial"`, 1), lv: "new", err: "volume group vg0 lacks a physical volume"},
 		{name: "clustered", vg: strings.Replace(vgJSON, `"vg_clustered":""`, `"vg_clustered":"clustered"`, 1), lv: "new", err: "volume group vg0 is clustered"},
 		{name: "read-only", vg: strings.Replace(vgJSON, "writeable", "read-only", 1), lv: "new", err: "volume group vg0 is read-only here"},
-		{name: "none", fail: map[string]error{"vgs": &ExitError{Argv: []string{"vgs"}, Code: 5, Stderr: `Volume group "vg0" not found; Cannot process volume group vg0`}}, lv: "new", err: "this host has no volume group vg0: vgs lists those it has"},
+		{name: "none", fail: map[string]error{"vgs": &host.ExitError{Argv: []string{"vgs"}, Code: 5, Stderr: `Volume group "vg0" not found; Cannot process volume group vg0`}}, lv: "new", err: "this host has no volume group vg0: vgs lists those it has"},
 		{name: "two", vg: strings.Replace(vgJSON, `"vg":[{`, `"vg":[{"vg_name":"vg0"},{`, 1), lv: "new", err: "vgs reports 2 groups of that name"},
 		{name: "no JSON", vg: "x", lv: "new", err: "vgs: report: "},
 		{name: "no report", vg: "{}", lv: "new", err: "vgs: empty report"},
@@ -133,12 +134,12 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"dir:/a", "lvm:vg0"} {
-		if got, err := ParseStorage(s, Tool{}); err != nil || got.String() != s {
+		if got, err := ParseStorage(s, host.Tool{}); err != nil || got.String() != s {
 			t.Errorf("ParseStorage(%q) = %v, %v", s, got, err)
 		}
 	}
 	for _, s := range []string{"", "dir:", "dir:a", "lvm:", "lvm:-x", "lvm:a/b", "nbd:x", "/a", "lvm:$(id)"} {
-		if got, err := ParseStorage(s, Tool{}); err == nil {
+		if got, err := ParseStorage(s, host.Tool{}); err == nil {
 			t.Errorf("ParseStorage(%q) = %v", s, got)
 		}
 	}
@@ -155,13 +156,13 @@ func (n noMapper) Run(ctx context.Context, argv ...string) ([]byte, error) {
 		}
 	}
 	n.t.Logf("%q", argv)
-	return Tool{}.Run(ctx, append([]string{argv[0], "--driverloaded", "n"}, argv[1:]...)...)
+	return host.Tool{}.Run(ctx, append([]string{argv[0], "--driverloaded", "n"}, argv[1:]...)...)
 }
 
 // TestLogicalLoop has real LVM keep the metadata, and fakes the device nodes.
 func TestLogicalLoop(t *testing.T) {
 	if os.Getuid() != 0 {
-		missing(t, "not root")
+		fixtures.Missing(t, "not root")
 	}
 	loop, vg := loopGroup(t)
 	l := LVM{VG: vg, Tool: noMapper{t}}
@@ -237,7 +238,7 @@ func loopGroup(t *testing.T) (loop, vg string) {
 	}
 	out, err := exec.Command("losetup", "--find", "--show", image).Output()
 	if err != nil {
-		missing(t, "losetup: %v", err)
+		fixtures.Missing(t, fmt.Sprintf("losetup: %v", err))
 	}
 	loop = strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", loop).Run() })
@@ -246,7 +247,7 @@ func loopGroup(t *testing.T) (loop, vg string) {
 	vg = fmt.Sprintf("esxodus-test%d", os.Getpid())
 	for _, argv := range [][]string{{"pvcreate", "--yes", loop}, {"vgcreate", vg, loop}} {
 		if _, err := (noMapper{t}).Run(t.Context(), argv...); err != nil {
-			missing(t, "%v", err)
+			fixtures.Missing(t, fmt.Sprintf("%v", err))
 		}
 	}
 	return loop, vg

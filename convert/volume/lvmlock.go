@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"esxodus/convert/host"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,9 +20,9 @@ const lvmLock = "/run/esxodus-lvm.lock"
 
 const lockPause = 20 * time.Millisecond
 
-// lockLVM waits for the lock, how being [unix.LOCK_SH] or [unix.LOCK_EX].
+// LockLVM waits for the lock, how being [unix.LOCK_SH] or [unix.LOCK_EX].
 // Who isn't root gets none, and needs none: LVM does nothing for them.
-func lockLVM(ctx context.Context, how int) (release func(), err error) {
+func LockLVM(ctx context.Context, how int) (release func(), err error) {
 	f, err := os.OpenFile(lvmLock, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, fs.ErrPermission) {
 		return func() {}, nil
@@ -38,7 +40,7 @@ func lockLVM(ctx context.Context, how int) (release func(), err error) {
 			release()
 			return nil, fmt.Errorf("lock of LVM, %s: %w", lvmLock, err)
 		}
-		if err := pause(ctx, lockPause); err != nil {
+		if err := host.Pause(ctx, lockPause); err != nil {
 			release()
 			return nil, err
 		}
@@ -47,7 +49,7 @@ func lockLVM(ctx context.Context, how int) (release func(), err error) {
 
 // run runs one of LVM's commands on the host's own groups.
 func (l LVM) run(ctx context.Context, argv ...string) ([]byte, error) {
-	release, err := lockLVM(ctx, unix.LOCK_SH)
+	release, err := LockLVM(ctx, unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,14 @@
-package host
+package pvhead
 
 import (
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/fixtures"
 )
 
 // templateGroups are a group to make and one that a guest has, with the file
@@ -46,37 +47,35 @@ func templateGroups(t *testing.T) (groups []layout.Group, pv string) {
 // TestLVMTemplate has udev and event activation about, and checks that they
 // see nothing of a guest's groups; then that they would have.
 func TestLVMTemplate(t *testing.T) {
-	if os.Getenv("ESXODUS_LAB") != "1" {
-		t.Skip("needs device-mapper and udev: scripts/lab has them")
-	}
+	fixtures.LabDisks(t, 0)
 	groups, pv := templateGroups(t)
 	source := func(string) (io.ReaderAt, error) { return rawImage(t, pv), nil }
 	active := func() bool {
-		run(t, "udevadm", "settle")
-		return strings.Contains(run(t, "dmsetup", "ls"), "guest--")
+		fixtures.Run(t, "udevadm", "settle")
+		return strings.Contains(fixtures.Run(t, "dmsetup", "ls"), "guest--")
 	}
 	dir := t.TempDir()
 	for range 3 {
 		start := time.Now()
-		if _, err := Templates(t.Context(), Tool{}, dir, groups, source); err != nil {
+		if _, err := Make(t.Context(), host.Tool{}, dir, groups, source); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("two groups took %v", time.Since(start))
 		if active() {
 			t.Fatal("a guest's volumes are active on the host")
 		}
-		if left := run(t, "losetup", "--list", "--noheadings"); left != "" {
+		if left := fixtures.Run(t, "losetup", "--list", "--noheadings"); left != "" {
 			t.Errorf("loop devices are left: %s", left)
 		}
 	}
-	if out := run(t, "vgs", "--noheadings", "--options", "vg_name"); strings.Contains(out, "guest-") {
+	if out := fixtures.Run(t, "vgs", "--noheadings", "--options", "vg_name"); strings.Contains(out, "guest-") {
 		t.Errorf("the host's LVM sees %s", out)
 	}
-	loop := strings.TrimSpace(run(t, "losetup", "--find", "--show", pv))
-	defer run(t, "losetup", "--detach", loop)
+	loop := strings.TrimSpace(fixtures.Run(t, "losetup", "--find", "--show", pv))
+	defer fixtures.Run(t, "losetup", "--detach", loop)
 	for range 600 {
 		if active() {
-			run(t, "vgchange", "--activate", "n", "guest-old")
+			fixtures.Run(t, "vgchange", "--activate", "n", "guest-old")
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -88,23 +87,23 @@ func TestLVMTemplate(t *testing.T) {
 // the linear one that /boot is on: a look tells them, and LVM without
 // device-mapper still adds a volume to the group.
 func TestLVMTemplateKinds(t *testing.T) {
-	l, disks := labGroup(t, 2)
+	vg, disks := fixtures.LabGroup(t, 2)
 	const none = "global/thin_check_executable=\"\""
 	for _, argv := range [][]string{
 		{"--extents", "10", "--name", "root"},
-		{"--snapshot", "--extents", "4", "--name", "before", l.VG + "/root"},
+		{"--snapshot", "--extents", "4", "--name", "before", vg + "/root"},
 		{"--type", "striped", "--stripes", "2", "--extents", "4", "--name", "striped"},
 		{"--type", "raid1", "--mirrors", "1", "--extents", "4", "--name", "mirrored"},
 		{"--type", "thin", "--size", "64m", "--virtualsize", "1g", "--thinpool", "pool", "--name", "thin"},
 	} {
 		if argv[0] != "--snapshot" && argv[1] != "thin" {
-			argv = append(argv, l.VG)
+			argv = append(argv, vg)
 		} else if argv[1] == "thin" {
-			argv[len(argv)-3] = l.VG + "/pool"
+			argv[len(argv)-3] = vg + "/pool"
 		}
-		run(t, append([]string{"lvcreate", "--yes", "--config", none}, argv...)...)
+		fixtures.Run(t, append([]string{"lvcreate", "--yes", "--config", none}, argv...)...)
 	}
-	run(t, "vgchange", "--activate", "n", "--config", none, l.VG)
+	fixtures.Run(t, "vgchange", "--activate", "n", "--config", none, vg)
 	g, images := lookAt(t, disks)
 	if len(g.Groups) != 1 {
 		t.Fatalf("groups = %+v", g.Groups)
@@ -140,7 +139,7 @@ func TestLVMTemplateKinds(t *testing.T) {
 	for _, pv := range v.PVs {
 		plan.PVs = append(plan.PVs, layout.PV{UUID: pv.UUID, Disk: pv.Disk, Size: pv.Length + 64*mib, Start: pv.Start, Extents: pv.Extents + 16, Source: pv.Offset})
 	}
-	_, err := Templates(t.Context(), Tool{}, t.TempDir(), []layout.Group{plan}, func(address string) (io.ReaderAt, error) {
+	_, err := Make(t.Context(), host.Tool{}, t.TempDir(), []layout.Group{plan}, func(address string) (io.ReaderAt, error) {
 		return images[address[len(address)-1]-'0'], nil
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"esxodus/convert/host"
 )
 
 // maxBacking is how long the name of an overlay's base may be, in bytes
@@ -19,7 +21,7 @@ const maxBacking = 1023
 // in a new directory dir, and returns their paths in order. What a guest
 // writes goes there; the bases are only read. On an error nothing is left.
 // [RemoveOverlays] removes them.
-func Overlays(ctx context.Context, tool Runner, dir string, bases []string) (paths []string, err error) {
+func Overlays(ctx context.Context, tool host.Runner, dir string, bases []string) (paths []string, err error) {
 	if err := os.Mkdir(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("directory for overlays: %w", err)
 	}
@@ -100,7 +102,7 @@ func RemoveOverlays(dir string) error {
 
 // MergeOverlays writes what the overlays in dir hold into their bases. It may
 // be repeated; no overlays, or no dir, is no error.
-func MergeOverlays(ctx context.Context, tool Runner, dir string) error {
+func MergeOverlays(ctx context.Context, tool host.Runner, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -1,4 +1,4 @@
-package host
+package pvhead
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
@@ -113,7 +114,7 @@ func (f files) Open(name string) (vmdk.File, error) { return f.Opener.Open(name)
 // template has LVM's tools make the head of the only disk.
 func template(b *testing.B, l layout.Layout, img disk.Image, dir string) string {
 	b.Helper()
-	heads, err := Templates(b.Context(), Tool{}, dir, l.Groups, func(string) (io.ReaderAt, error) { return img, nil })
+	heads, err := Make(b.Context(), host.Tool{}, dir, l.Groups, func(string) (io.ReaderAt, error) { return img, nil })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,10 +1,13 @@
-package host
+// Package pvhead has LVM's own tools make the heads of physical volumes that fill
+// whole disks, on templates in memory.
+package pvhead
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +17,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/volume"
+	"esxodus/disk"
 )
 
 const (
@@ -24,7 +30,7 @@ const (
 	labelSector  = 1
 )
 
-// Templates has LVM's own tools make the heads of the physical volumes of a
+// Make has LVM's own tools make the heads of the physical volumes of a
 // layout's groups: of a new group from nothing, of an existing one from what
 // the source has there, which source reads (the disk at an address). It works
 // on loop devices over memory, of which as much is taken as the heads are long,
@@ -36,7 +42,7 @@ const (
 // It returns by disk address the file in dir that holds the head, as long as
 // the layout says and on stable storage, with sectors 0 and 2 to 7 zero. Heads
 // that are there are made anew; anything that an earlier call left is removed.
-func Templates(ctx context.Context, tool Tool, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) (heads map[string]string, err error) {
+func Make(ctx context.Context, tool host.Tool, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) (heads map[string]string, err error) {
 	t := &templates{dir: dir, files: map[string]*os.File{}, loops: map[string]*loop{}, source: source}
 	if err := t.clear(); err != nil {
 		return nil, err
@@ -49,7 +55,7 @@ func Templates(ctx context.Context, tool Tool, dir string, groups []layout.Group
 			}
 		}
 	}
-	release, err := lockLVM(ctx, unix.LOCK_EX)
+	release, err := volume.LockLVM(ctx, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +82,7 @@ func Templates(ctx context.Context, tool Tool, dir string, groups []layout.Group
 			}
 		}
 	}
-	return heads, syncDir(dir)
+	return heads, disk.SyncDir(dir)
 }
 
 // templates is one call of Templates at work.
@@ -93,9 +99,9 @@ func (t *templates) file(address, suffix string) string {
 	return filepath.Join(t.dir, strings.ReplaceAll(address, "/", "_")+suffix)
 }
 
-// TemplateHead is where in dir Templates leaves the head of the disk at an
+// Head is where in dir Templates leaves the head of the disk at an
 // address.
-func TemplateHead(dir, address string) string {
+func Head(dir, address string) string {
 	return (&templates{dir: dir}).file(address, headSuffix)
 }
 
@@ -280,7 +286,7 @@ func (t *templates) group(ctx context.Context, g layout.Group) error {
 
 // checkGroup refuses names that are none: a plan may have been edited.
 func checkGroup(g layout.Group) error {
-	if err := checkVG(g.Name); err != nil {
+	if err := volume.CheckVG(g.Name); err != nil {
 		return err
 	}
 	if g.UUID != "" && !lvmUUID.MatchString(g.UUID) {
@@ -290,7 +296,7 @@ func checkGroup(g layout.Group) error {
 		if !v.New {
 			continue
 		}
-		if err := checkLV(v.Name); err != nil {
+		if err := volume.CheckLV(v.Name); err != nil {
 			return err
 		}
 		if len(v.Segments) != 1 || v.Extents <= 0 || v.Segments[0].Count != v.Extents {
@@ -375,12 +381,15 @@ func blankBootRoom(f io.ReaderAt) error {
 	return nil
 }
 
-// RemoveTemplates removes the heads that [Templates] made in dir, and dir if
+// Remove removes the heads that [Make] made in dir, and dir if
 // nothing else is in it. It is no error if there is nothing.
-func RemoveTemplates(dir string) error {
+func Remove(dir string) error {
 	t := &templates{dir: dir}
 	if err := t.clear(); err != nil {
-		return ignoreMissing(err)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

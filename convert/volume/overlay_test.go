@@ -1,4 +1,4 @@
-package host
+package volume
 
 import (
 	"encoding/json"
@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"esxodus/convert/host"
+	"esxodus/fixtures"
 )
 
 // passable is a directory that QEMU's user can pass, which t.TempDir is not.
@@ -24,9 +27,7 @@ func passable(t *testing.T) string {
 }
 
 func TestOverlays(t *testing.T) {
-	if _, err := lookPath("qemu-img"); err != nil {
-		missing(t, "%v", err)
-	}
+	fixtures.Tool(t, "qemu-img")
 	base := filepath.Join(passable(t), `Büro's "disk" 100%, a=b.raw`)
 	if err := os.WriteFile(base, []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
@@ -44,12 +45,12 @@ func TestOverlays(t *testing.T) {
 func testOverlay(t *testing.T, base string, size int64) {
 	t.Helper()
 	dir := filepath.Join(passable(t), "proof")
-	paths, err := Overlays(t.Context(), Tool{}, dir, []string{base, base})
+	paths, err := Overlays(t.Context(), host.Tool{}, dir, []string{base, base})
 	if err != nil || len(paths) != 2 {
 		t.Fatalf("Overlays = %q, %v", paths, err)
 	}
 	for _, p := range paths {
-		out, err := Tool{}.Run(t.Context(), "qemu-img", "info", "--output=json", p)
+		out, err := host.Tool{}.Run(t.Context(), "qemu-img", "info", "--output=json", p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +67,7 @@ func testOverlay(t *testing.T, base string, size int64) {
 			t.Errorf("overlay = %+v, want %d bytes over %q", info, size, base)
 		}
 	}
-	if _, err := Overlays(t.Context(), Tool{}, dir, nil); !errors.Is(err, os.ErrExist) {
+	if _, err := Overlays(t.Context(), host.Tool{}, dir, nil); !errors.Is(err, os.ErrExist) {
 		t.Errorf("Overlays in a directory that is there = %v", err)
 	}
 	if err := os.WriteFile(OverlayNVRAM(dir), nil, 0o600); err != nil {
@@ -83,9 +84,7 @@ func testOverlay(t *testing.T, base string, size int64) {
 }
 
 func TestOverlaysFail(t *testing.T) {
-	if _, err := lookPath("qemu-img"); err != nil {
-		missing(t, "%v", err)
-	}
+	fixtures.Tool(t, "qemu-img")
 	dir := passable(t)
 	base := filepath.Join(dir, "base.raw")
 	if err := os.WriteFile(base, make([]byte, 4096), 0o600); err != nil {
@@ -108,7 +107,7 @@ func TestOverlaysFail(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := Overlays(t.Context(), Tool{}, tt.dir, tt.bases); err == nil || !strings.Contains(err.Error(), tt.err) {
+			if _, err := Overlays(t.Context(), host.Tool{}, tt.dir, tt.bases); err == nil || !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("Overlays = %v, want %q", err, tt.err)
 			}
 			if _, err := os.Stat(tt.dir); !errors.Is(err, os.ErrNotExist) {

@@ -1,4 +1,4 @@
-package host
+package pvhead
 
 import (
 	"bytes"
@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/disk"
 	"esxodus/disk/lvm"
 	"esxodus/disk/part"
+	"esxodus/fixtures"
 )
 
 const mib = 1 << 20
@@ -26,11 +28,7 @@ const mib = 1 << 20
 // tools runs a program that a test needs.
 func tools(t *testing.T, stdin string, argv ...string) string {
 	t.Helper()
-	path, err := lookPath(argv[0])
-	if err != nil {
-		missing(t, "%v", err)
-	}
-	cmd := exec.Command(path, argv[1:]...)
+	cmd := exec.Command(fixtures.Tool(t, argv[0]), argv[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TEST_DIR=1", "TEST_DEV=1", "QA_CHECK_FS=1") // mkfs.xfs makes small ones
 	out, err := cmd.CombinedOutput()
@@ -43,7 +41,7 @@ func tools(t *testing.T, stdin string, argv ...string) string {
 func needLoops(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat("/dev/loop-control"); err != nil || os.Getuid() != 0 {
-		missing(t, "needs root and loop devices")
+		fixtures.Missing(t, "needs root and loop devices")
 	}
 }
 
@@ -117,7 +115,7 @@ func onLoops(t *testing.T, files []string, f func(lvm func(argv ...string) strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool := lvmTool{Tool{Env: []string{"LVM_SYSTEM_DIR=" + conf}}}
+	tool := lvmTool{host.Tool{Env: []string{"LVM_SYSTEM_DIR=" + conf}}}
 	f(func(argv ...string) string {
 		out, err := tool.run(t.Context(), argv...)
 		if err != nil {
@@ -192,7 +190,7 @@ func migrate(t *testing.T, paths []string, r layout.Request) migrated {
 func templatesOf(t *testing.T, dir string, l layout.Layout, images []disk.Image) map[string]string {
 	t.Helper()
 	start := time.Now()
-	heads, err := Templates(t.Context(), Tool{}, dir, l.Groups, func(address string) (io.ReaderAt, error) {
+	heads, err := Make(t.Context(), host.Tool{}, dir, l.Groups, func(address string) (io.ReaderAt, error) {
 		for i, d := range l.Disks {
 			if d.Address == address {
 				return images[i], nil

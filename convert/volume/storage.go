@@ -1,4 +1,12 @@
-package host
+// Package volume makes volumes (raw files or logical volumes), and the overlays
+// that a boot proof writes to.
+//
+// A [Volume] is what a disk is copied to. Whoever makes one does so under a
+// run's id, and only what provably is of that run is ever removed: a logical
+// volume carries the id as a tag from the instant that it exists, a file is
+// known by its [Identity], which [Dir.Create] hands over to be journalled
+// before the file gets its name.
+package volume
 
 import (
 	"context"
@@ -7,6 +15,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"esxodus/convert/host"
 )
 
 // The kinds of volume.
@@ -57,18 +67,18 @@ const (
 
 // Facts is what a plan must know of a storage. Sizes are in bytes.
 type Facts struct {
-	Free       int64         `json:"free"`
-	Total      int64         `json:"total"`
-	Need       int64         `json:"need"`                 // the volumes' sizes on the target, summed
-	Unit       int64         `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
-	FSType     string        `json:"fsType,omitempty"`     // of dir
-	Sparse     bool          `json:"sparse"`               // takes only the space that is written
-	Unpassable string        `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
-	Volumes    []VolumeFacts `json:"volumes"`              // in the order asked
+	Free       int64   `json:"free"`
+	Total      int64   `json:"total"`
+	Need       int64   `json:"need"`                 // the volumes' sizes on the target, summed
+	Unit       int64   `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
+	FSType     string  `json:"fsType,omitempty"`     // of dir
+	Sparse     bool    `json:"sparse"`               // takes only the space that is written
+	Unpassable string  `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
+	Volumes    []Found `json:"volumes"`              // in the order asked
 }
 
-// VolumeFacts is what a plan must know of one volume.
-type VolumeFacts struct {
+// Found is what a plan must know of one volume.
+type Found struct {
 	Volume Volume `json:"volume"`
 	Size   int64  `json:"size"`             // bytes on the target, rounded up
 	Exists string `json:"exists,omitempty"` // what has the name already: "a file of 512 bytes"; "" for nothing
@@ -120,7 +130,7 @@ func (e *PlaceError) Error() string {
 var ErrExists = errors.New("exists already, and is left as it is")
 
 // ParseStorage reads "dir:/PATH" or "lvm:VG".
-func ParseStorage(s string, tool Tool) (Storage, error) {
+func ParseStorage(s string, tool host.Tool) (Storage, error) {
 	kind, where, _ := strings.Cut(s, ":")
 	switch kind {
 	case KindDir:
@@ -129,7 +139,7 @@ func ParseStorage(s string, tool Tool) (Storage, error) {
 		}
 		return Dir{Path: filepath.Clean(where), Log: tool.Log}, nil
 	case KindLVM:
-		if err := checkVG(where); err != nil {
+		if err := CheckVG(where); err != nil {
 			return nil, fmt.Errorf("storage %q: %w", s, err)
 		}
 		return LVM{VG: where, Tool: tool, Log: tool.Log}, nil
