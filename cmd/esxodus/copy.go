@@ -32,8 +32,8 @@ func copyCmd(t terminal) *cli.Command {
 		Description: `SRC is a VMDK: a local file (the descriptor, or a file that holds its own), or
 one on an ESXi host, as the datastore browser has it or as a datastore path.
 DST is a raw file that doesn't exist yet, or a block device that is blank;
---overwrite takes one that isn't. What a device has beyond the disk is zeroed. What reads as zeros isn't written: a file is sparse, a device's
-range is zeroed.
+--overwrite takes one that isn't. What a device has beyond the disk is zeroed.
+What reads as zeros isn't written: a file is sparse, a device's range is zeroed.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
@@ -209,6 +209,9 @@ func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool,
 	}
 	if err != nil {
 		return nil, false, err
+	}
+	if info.IsDir() {
+		return nil, false, usagef("%s is a directory: name the file in it that shall be made", dst)
 	}
 	if info.Mode()&os.ModeDevice == 0 {
 		return nil, false, withHint(fmt.Errorf("%s exists", dst), "esxodus overwrites nothing: remove the file, or choose another name")

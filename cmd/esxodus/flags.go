@@ -18,7 +18,7 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "thumbprint", Usage: "accept the certificate whose SHA-256 fingerprint is `HASH` and no other, even if it has expired"},
 		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between reads the password"},
 		&cli.BoolFlag{Name: "legacy-tls", Usage: "allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs"},
-		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION`, or less than 2 KiB/s, and make a new one"},
+		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION`, such as 30s or 2m, or less than 2 KiB/s, and make a new one"},
 	}
 }
 
