@@ -41,10 +41,17 @@ func secretsOf(args []string, getenv func(string) string) []string {
 // interactive reports whether a person can answer.
 func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int(t.in.Fd())) }
 
-// draws reports whether err is a terminal, so that progress can be drawn.
-func (t terminal) draws() bool {
+// columns is the width of the terminal that err is, 0 where it is none.
+func (t terminal) columns() int {
 	f, ok := t.err.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 const intro = `esxodus moves every VM of an ESXi host onto a KVM host, through the
