@@ -74,6 +74,10 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	if err != nil {
 		return err
 	}
+	workers, err := readers(c)
+	if err != nil {
+		return err
+	}
 	img, closeImage, err := openSource(ctx, c, t, src)
 	if err != nil {
 		return err
@@ -89,7 +93,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 			err = errors.Join(fmt.Errorf("%w; %s is removed again", err, dst), os.Remove(dst))
 		}
 	}()
-	stats, err := transfer(ctx, c, t, img, target, rate)
+	stats, err := transfer(ctx, c, t, img, target, disk.Options{Workers: workers, Rate: rate})
 	if err != nil {
 		return err
 	}
@@ -105,8 +109,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 }
 
 // transfer copies, and reads back where that is asked for.
-func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw, rate *disk.Rate) (stats disk.Stats, err error) {
-	o := disk.Options{Workers: c.Int("connections"), Rate: rate}
+func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw, o disk.Options) (stats disk.Stats, err error) {
 	maps := disk.Whole(img)
 	if c.Bool("verify") {
 		dir, err := os.MkdirTemp("", "esxodus-copy-")
