@@ -55,6 +55,10 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	if err != nil {
 		return nil, err
 	}
+	workers, err := readers(c)
+	if err != nil {
+		return nil, err
+	}
 	src := &source{
 		config: func() (esxi.Config, error) { return cfg, nil },
 		shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
@@ -62,7 +66,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	virt := &hypervisor{uri: libvirtURI, log: log}
 	return &effects{
 		Effects: convert.Effects{
-			Host: src, Storage: store, Virt: virt, Guests: &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}, Tool: tool, Log: log, Workers: c.Int("connections"), Rate: rate,
+			Host: src, Storage: store, Virt: virt, Guests: &guests{tool: tool, lilo: c.String("lilo"), packages: c.String("packages")}, Tool: tool, Log: log, Workers: workers, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			Progress: newProgress(t),
 		},

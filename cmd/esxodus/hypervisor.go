@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"esxodus/convert"
+	"esxodus/convert/host"
 	"esxodus/convert/virt"
 )
 
@@ -41,6 +42,15 @@ func (h *hypervisor) connect(ctx context.Context) (*virt.Conn, error) {
 	}
 	h.conn = conn
 	return conn, nil
+}
+
+// answers makes sure, before anything is made, that there is a libvirt to define
+// domains in: by a URI that leads nowhere not even a rollback could be done.
+func (h *hypervisor) answers(ctx context.Context) error {
+	if _, err := h.connect(ctx); err != nil {
+		return withHint(fmt.Errorf("%w; nothing was changed", err), "libvirt must answer on this machine before anything is copied: `virsh -c "+host.ShellQuote(h.uri)+" list` shows whether it does")
+	}
+	return nil
 }
 
 // Close ends the connection, if there is one.
