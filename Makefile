@@ -1,5 +1,6 @@
 # Each target does its own set-up: on Debian 12 or Ubuntu, as root, it installs
-# what it needs through apt; as an ordinary user it says what is missing.
+# what it needs through apt. An ordinary user may build and lint, and is told what
+# is missing.
 # `make help` lists the targets.
 
 .DEFAULT_GOAL := help
@@ -12,7 +13,7 @@ TAGS = libvirt_dlopen
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 .PHONY: build
 build: ## build bin/esxodus, and bin/lilo, which it puts into guests

@@ -128,6 +128,27 @@ func dummyDevice(pg inventory.PortGroup) string {
 	return fmt.Sprintf("esx-%x", sum[:5])
 }
 
+// unusedConcerns names what a flag says and the ESXi host doesn't have: a slip of
+// the pen would leave a NIC where nobody wants it. Port groups that are asked for
+// are known, whether the host has them or not.
+func (p *planner) unusedConcerns(portGroups []string) {
+	for _, name := range slices.Sorted(maps.Keys(p.o.Map)) {
+		if _, known := p.host.PortGroup(name); !known && !slices.Contains(portGroups, name) {
+			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is no port group of the ESXi host's or of a VM's", MapFlag, name),
+				"it has no effect: correct the name (`esxodus inventory` lists the port groups), or leave it out")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.o.Uplinks)) {
+		_, vmnic := p.host.Uplink(name)
+		_, vSwitch := p.host.VSwitch(name)
+		named := func(pg inventory.PortGroup) bool { return pg.VSwitch == name || slices.Contains(p.vmnics(pg), name) }
+		if name != "" && !vmnic && !vSwitch && !slices.ContainsFunc(p.host.PortGroups, named) {
+			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is no uplink and no vSwitch of the ESXi host's", UplinkFlag, name),
+				"it has no effect: correct the name (`esxodus inventory` lists uplinks and vSwitches), or leave it out")
+		}
+	}
+}
+
 // crossConcerns is what only several attachments together show.
 func (p *planner) crossConcerns() {
 	for _, dev := range p.direct() {

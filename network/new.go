@@ -29,6 +29,7 @@ func New(host *inventory.Network, portGroups []string, o Options) (Plan, error) 
 	for _, name := range names {
 		p.portGroup(name)
 	}
+	p.unusedConcerns(names)
 	p.crossConcerns()
 	if err := p.units(); err != nil {
 		return Plan{}, fmt.Errorf("networkd units: %w", err)

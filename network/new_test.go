@@ -261,3 +261,26 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestUnused: names that the ESXi host doesn't have are told. Those that a VM
+// asks for are known (a distributed port group is), as are a vSwitch's and an
+// uplink's.
+func TestUnused(t *testing.T) {
+	t.Parallel()
+	p, err := New(esx(), []string{"VM Network", "distributed"}, Options{
+		Map:     map[string]string{"VM Netwrok": "none", "DMZ": "none", "distributed": "none"},
+		Uplinks: map[string]string{"": "eno1", "vmnic0": "eno1", "vSwitch1": "eno2", "vmnic7": "eno3", "vswitch0": "eno3"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range p.Concerns {
+		if c.ID == ConcernUnused {
+			got = append(got, c.Subject)
+		}
+	}
+	if want := []string{"VM Netwrok", "vmnic7", "vswitch0"}; !slices.Equal(got, want) {
+		t.Errorf("unused: %q; want %q", got, want)
+	}
+}

@@ -66,7 +66,7 @@ func (a *advice) complete(text string) string {
 	}
 	return commandPattern.ReplaceAllStringFunc(text, func(found string) string {
 		cmd := a.app.Command(commandPattern.FindStringSubmatch(found)[1])
-		if cmd == nil {
+		if cmd == nil || strings.HasSuffix(found, " --help`") {
 			return found
 		}
 		words := []string{strings.TrimSuffix(found, "`")}

@@ -57,6 +57,13 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 		return err
 	}
 	defer e.Close(ctx)
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	if err := dir.Busy(p.VMs[0].Name); err != nil {
+		return err // whose volumes would be taken for somebody else's
+	}
 	if err := report.Plan(t.err, p); err != nil {
 		return err
 	}
@@ -66,11 +73,10 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := refuse(p, 0); err != nil {
 		return err
 	}
-	if err := confirm(c, t, fmt.Sprintf("Convert %q now?", p.VMs[0].Source.Name)); err != nil {
+	if err := e.answers(ctx); err != nil {
 		return err
 	}
-	dir, err := stateDir(c)
-	if err != nil {
+	if err := confirm(c, t, fmt.Sprintf("Convert %q now?", p.VMs[0].Source.Name)); err != nil {
 		return err
 	}
 	if err := start(ctx, dir, p.Job(0), e); err != nil {
@@ -133,6 +139,7 @@ func confirm(c *cli.Context, t terminal, question string) error {
 		fmt.Fprintln(t.err)
 		return &exitError{code: exitFailed, err: errors.New("no answer; nothing was changed")}
 	case err != nil:
+		fmt.Fprintln(t.err)
 		return fmt.Errorf("no answer; nothing was changed: %w", err)
 	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {

@@ -33,8 +33,8 @@ func copyCmd(t terminal) *cli.Command {
 		Description: `SRC is a VMDK: a local file (the descriptor, or a file that holds its own), or
 one on an ESXi host, as the datastore browser has it or as a datastore path.
 DST is a raw file that doesn't exist yet, or a block device that is blank;
---overwrite takes one that isn't. What a device has beyond the disk is zeroed. What reads as zeros isn't written: a file is sparse, a device's
-range is zeroed.
+--overwrite takes one that isn't. What a device has beyond the disk is zeroed.
+What reads as zeros isn't written: a file is sparse, a device's range is zeroed.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
@@ -75,6 +75,10 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	if err != nil {
 		return err
 	}
+	workers, err := readers(c)
+	if err != nil {
+		return err
+	}
 	img, closeImage, err := openSource(ctx, c, t, src)
 	if err != nil {
 		return err
@@ -90,7 +94,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 			err = errors.Join(fmt.Errorf("%w; %s is removed again", err, dst), os.Remove(dst))
 		}
 	}()
-	stats, err := transfer(ctx, c, t, img, target, rate)
+	stats, err := transfer(ctx, c, t, img, target, disk.Options{Workers: workers, Rate: rate})
 	if err != nil {
 		return err
 	}
@@ -106,8 +110,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 }
 
 // transfer copies, and reads back where that is asked for.
-func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw, rate *disk.Rate) (stats disk.Stats, err error) {
-	o := disk.Options{Workers: c.Int("connections"), Rate: rate}
+func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, target *disk.Raw, o disk.Options) (stats disk.Stats, err error) {
 	maps := disk.Whole(img)
 	if c.Bool("verify") {
 		dir, err := os.MkdirTemp("", "esxodus-copy-")
@@ -210,6 +213,9 @@ func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool,
 	}
 	if err != nil {
 		return nil, false, err
+	}
+	if info.IsDir() {
+		return nil, false, usagef("%s is a directory: name the file in it that shall be made", dst)
 	}
 	if info.Mode()&os.ModeDevice == 0 {
 		return nil, false, withHint(fmt.Errorf("%s exists", dst), "esxodus overwrites nothing: remove the file, or choose another name")

@@ -60,6 +60,10 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	if err != nil {
 		return nil, err
 	}
+	workers, err := readers(c)
+	if err != nil {
+		return nil, err
+	}
 	src := &source.ESXi{
 		Config: func() (esxi.Config, error) { return cfg, nil },
 		Shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
@@ -68,7 +72,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
 	return &effects{
 		Effects: run.Effects{
-			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: c.Int("connections"), Rate: rate,
+			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: workers, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			Progress: newProgress(t),
 		},

@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/report"
 	"esxodus/convert/run"
 	"esxodus/inventory/esxi"
+	"esxodus/inventory/esxi/shell"
 )
 
 // The exit codes are an API: scripts rely on them. 2 is left to Go's panics.
@@ -97,9 +98,10 @@ func hints(err error) []string {
 		text string
 	}{
 		{esxi.ErrLogin, "give the right one with --password-file, GOVC_PASSWORD, or at the prompt"},
-		{syscall.ECONNREFUSED, "nothing listens there: check the host and the port (ESXi's is 443)"},
+		{syscall.ECONNREFUSED, "nothing listens there: check the host and the port (443 for ESXi's API, 22 for its SSH)"},
 		{esxi.ErrCertificate, "compare the thumbprint with the one that the host's own console shows (Support Information), then give it with --thumbprint"},
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
+		{shell.ErrHostKey, "compare the key with the one that the host's own console shows, then give it with --ssh-fingerprint"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use the road over SSH (--shutdown ssh)"},
 		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
 		{journal.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},

@@ -18,7 +18,7 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "thumbprint", Usage: "accept the certificate whose SHA-256 fingerprint is `HASH` and no other, even if it has expired"},
 		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between reads the password"},
 		&cli.BoolFlag{Name: "legacy-tls", Usage: "allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs"},
-		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION`, or less than 2 KiB/s, and make a new one"},
+		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION`, such as 30s or 2m, or less than 2 KiB/s, and make a new one"},
 	}
 }
 
@@ -65,9 +65,18 @@ func liloFlags() []cli.Flag {
 
 func runFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "connections", DefaultText: "4", Usage: "read each disk over `N` connections, at most 8"},
+		&cli.IntFlag{Name: "connections", DefaultText: "4", Usage: "read each disk over `N` connections, 1 to 8"},
 		&cli.StringFlag{Name: "rate", Usage: "copy at most `N` bytes a second in all; K, M and G are binary"},
 	}
+}
+
+// readers is what --connections asks for, 0 where it isn't given.
+func readers(c *cli.Context) (int, error) {
+	n := c.Int("connections")
+	if c.IsSet("connections") && (n < 1 || n > 8) {
+		return 0, usagef("--connections %d: want 1 to 8", n)
+	}
+	return n, nil
 }
 
 func stateFlags() []cli.Flag {
@@ -79,7 +88,7 @@ func stateFlags() []cli.Flag {
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Value: "text", Usage: "results as `FORM`, text or json"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what is done to stderr"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log to stderr which programs are run, which reads are tried again, and the boot proof's console"},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/run"
 	"esxodus/convert/target"
@@ -36,6 +37,15 @@ func elsewhere(uri, there string) error {
 		err:  fmt.Errorf("--libvirt %s is the libvirt of %s, another machine: the disks would be made here, and the domain there", uri, there),
 		hint: "run esxodus on " + there + " itself, where --libvirt qemu:///system is the default; or leave --libvirt out, for domains on this machine",
 	}
+}
+
+// answers makes sure, before anything is made, that there is a libvirt to define
+// domains in: by a URI that leads nowhere not even a rollback could be done.
+func (e *effects) answers(ctx context.Context) error {
+	if err := e.virt.Answers(ctx); err != nil {
+		return withHint(fmt.Errorf("%w; nothing was changed", err), "libvirt must answer on this machine before anything is copied: `virsh -c "+host.ShellQuote(e.virt.URI)+" list` shows whether it does")
+	}
+	return nil
 }
 
 // resume goes on with a run whose domain is to be on this machine.

@@ -143,8 +143,10 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 // savePlan writes what -o and --units ask for.
 func savePlan(c *cli.Context, p *plan.Plan) error {
 	if dir := c.String("units"); dir != "" {
-		err := errors.Join(writeUnits(dir, p.Network.Units), writeUnits(filepath.Join(dir, "optional"), p.Network.Optional))
-		if err != nil {
+		if err := writeUnits(dir, p.Network.Units); err != nil {
+			return err
+		}
+		if err := writeUnits(filepath.Join(dir, "optional"), p.Network.Optional); err != nil {
 			return err
 		}
 	}
@@ -230,7 +232,7 @@ func loadPlan(ctx context.Context, file string) (*plan.Plan, error) {
 	}
 	p, err := planfile.Read(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, withHint(fmt.Errorf("%s: %w", file, err), "nothing was touched; `esxodus plan --help` tells what of a plan may be edited")
 	}
 	return p, nil
 }

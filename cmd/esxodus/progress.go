@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"esxodus/convert/report"
 	"esxodus/convert/run"
@@ -15,11 +16,15 @@ import (
 // newProgress draws bars on a terminal and writes plain lines otherwise, both
 // to stderr.
 func newProgress(t terminal) run.Progress {
-	if t.draws() {
-		return &bars{w: t.err, every: plainEvery}
+	if columns := t.columns(); columns > barColumns {
+		return &bars{w: t.err, every: plainEvery, columns: columns}
 	}
 	return &lines{w: t.err, every: plainEvery}
 }
+
+// barColumns is what a bar takes beside its description, at most:
+// " 99% |██| (100.5/200.5 GiB, 100.5 MiB/s) [59m9s:59m9s]".
+const barColumns = 52
 
 // plainEvery is how often plain progress tells of one piece of work.
 const plainEvery = 10 * time.Second
@@ -27,12 +32,20 @@ const plainEvery = 10 * time.Second
 // bars draws one bar over all work that is under way: a terminal has but one
 // last line.
 type bars struct {
-	w      io.Writer
-	every  time.Duration // without progress after which that is shown
-	mu     sync.Mutex
-	bar    *progressbar.ProgressBar
-	total  int64
-	active int
+	w       io.Writer
+	every   time.Duration // without progress after which that is shown
+	columns int           // of the terminal
+	mu      sync.Mutex
+	bar     *progressbar.ProgressBar
+	total   int64
+	active  int
+}
+
+// describe names the work in what a bar leaves of the terminal's line: a bar that
+// is broken can't be drawn over.
+func (b *bars) describe(vm, what string) string {
+	room := b.columns - barColumns - utf8.RuneCountInString(": "+what)
+	return report.Fit(vm, max(room, 1)) + ": " + what
 }
 
 // Begin implements convert.Progress.
@@ -51,15 +64,15 @@ func (b *bars) Begin(vm, what string, total int64) (func(int64), func()) {
 		b.bar.ChangeMax64(b.total)
 	}
 	bar := b.bar
-	bar.Describe(vm + ": " + what)
+	bar.Describe(b.describe(vm, what))
 	// A bar that can't be drawn stops nothing.
 	p := newPulse(b.every, func(idle time.Duration) {
-		bar.Describe(fmt.Sprintf("%s: %s, idle %s", vm, what, idle.Round(time.Second)))
+		bar.Describe(b.describe(vm, fmt.Sprintf("%s, idle %s", what, idle.Round(time.Second))))
 		_ = bar.Add64(0) // the rate sinks
 	})
 	add := func(n int64) {
 		if p.beat() {
-			bar.Describe(vm + ": " + what)
+			bar.Describe(b.describe(vm, what))
 		}
 		_ = bar.Add64(n)
 	}

@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestProgressGoesOn: plain progress says so while nothing is done. The clock is
@@ -42,7 +47,7 @@ func TestBarGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		b := &bars{w: &out, every: plainEvery}
+		b := &bars{w: &out, every: plainEvery, columns: 80}
 		add, end := b.Begin("web", "copy scsi0:0", 24<<20)
 		add(4 << 20)
 		time.Sleep(25 * time.Second)
@@ -58,4 +63,47 @@ func TestBarGoesOn(t *testing.T) {
 			t.Errorf("the bar says after that:\n%q", late)
 		}
 	})
+}
+
+// TestBarFits: a bar is one line of the terminal, however long a VM's name is: of
+// a broken one each drawing would leave a line. Where none fits, lines are written.
+func TestBarFits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		b := &bars{w: &out, every: time.Hour, columns: 80}
+		add, end := b.Begin(strings.Repeat("long-", 12)+"name", "copy scsi0:15", 200<<30)
+		time.Sleep(119 * time.Minute)
+		add(30<<30 + 333<<20)
+		end()
+		for _, want := range []string{"long-long-lo…: copy scsi0:15 ", "…: copy scsi0:15, idle 1h0m0s "} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("no %q in\n%q", want, out.String())
+			}
+		}
+		for line := range strings.FieldsFuncSeq(out.String(), func(r rune) bool { return r == '\r' || r == '\n' }) {
+			if n := utf8.RuneCountInString(line); n > 80 {
+				t.Fatalf("a line of %d columns: %q", n, line)
+			}
+		}
+	})
+	for columns, want := range map[uint16]string{0: "*main.lines", 40: "*main.lines", 80: "*main.bars"} {
+		if got := fmt.Sprintf("%T", newProgress(terminal{err: tty(t, columns)})); got != want {
+			t.Errorf("on a terminal of %d columns: %s; want %s", columns, got, want)
+		}
+	}
+}
+
+// tty is a terminal of a width, behind which nobody sits.
+func tty(t *testing.T, columns uint16) *os.File {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = master.Close() })
+	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+	return master
 }

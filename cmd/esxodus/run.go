@@ -41,10 +41,17 @@ func secretsOf(args []string, getenv func(string) string) []string {
 // interactive reports whether a person can answer.
 func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int(t.in.Fd())) }
 
-// draws reports whether err is a terminal, so that progress can be drawn.
-func (t terminal) draws() bool {
+// columns is the width of the terminal that err is, 0 where it is none.
+func (t terminal) columns() int {
 	f, ok := t.err.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 const intro = `esxodus moves every VM of an ESXi host onto a KVM host, through the
@@ -96,11 +103,11 @@ func newApp(t terminal) *cli.App {
 
 // usageError gives the library's complaints our exit code and a hint.
 func usageError(c *cli.Context, err error, _ bool) error {
-	where := "esxodus --help"
+	hint := "flags stand after the command: see `esxodus --help`"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "esxodus" {
-		where = "esxodus " + c.Command.Name + " --help"
+		hint = "see `esxodus " + c.Command.Name + " --help`"
 	}
-	return &exitError{code: exitUsage, err: err, hint: "see `" + where + "`"}
+	return &exitError{code: exitUsage, err: err, hint: hint}
 }
 
 // execute carries out one command line and returns the exit code.
@@ -112,13 +119,23 @@ func execute(ctx context.Context, args []string, t terminal) int {
 	for _, c := range app.Commands {
 		c.Before = t.advice.note
 		c.OnUsageError = usageError
+		c.HideHelpCommand = true // a VM may be called help
 		c.CustomHelpTemplate = commandHelp
 	}
-	err := app.RunContext(ctx, permute(app, args))
+	err := app.RunContext(ctx, permute(app, askHelp(args)))
 	if err != nil {
 		complain(t, err)
 	}
 	return exitCode(err)
+}
+
+// askHelp makes `esxodus help COMMAND` of what many programs take the other way
+// round, `esxodus COMMAND --help`.
+func askHelp(args []string) []string {
+	if len(args) < 2 || args[1] != "help" {
+		return args
+	}
+	return slices.Concat(args[:1], args[2:min(len(args), 3)], []string{"--help"})
 }
 
 // permute moves the flags of a command before its arguments, which is where

@@ -86,7 +86,7 @@ A boot proof that failed is made again, or passed over with --no-proof.`,
 func rollbackCmd(t terminal) *cli.Command {
 	return runCmd(t, &cli.Command{
 		Name:  "rollback",
-		Usage: "undo a migration: domain, volumes, and the source's power state",
+		Usage: "undo a migration: domain, volumes, the source's power state",
 		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
 and a VM that esxodus shut down is powered on again. Only what this migration
 made is touched. It works until the commit. One that was interrupted can only be
@@ -201,9 +201,9 @@ func batchCmd(t terminal) *cli.Command {
 		Name:      "batch",
 		Usage:     "migrate the VMs of a saved plan, two at a time",
 		ArgsUsage: "PLAN",
-		Description: `Carries out a plan that "esxodus plan -o" saved. Each VM has its own journal; one
-that fails doesn't stop the others, and the exit code is then 3. A second run
-does only what is left: what is finished is passed over, what was stopped is
+		Description: `Carries out a plan that "esxodus plan -o" saved. Each VM has its own journal;
+one that fails doesn't stop the others, and the exit code is then 3. A second
+run does only what is left: what is finished is passed over, what was stopped is
 resumed, what failed is tried again.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
@@ -249,7 +249,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 		return err
 	}
 	defer e.Close(ctx)
-	if err := e.onThisMachine(ctx); err != nil {
+	if err := errors.Join(e.onThisMachine(ctx), e.answers(ctx)); err != nil {
 		return err
 	}
 	dir, err := stateDir(c)

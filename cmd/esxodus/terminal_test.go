@@ -233,6 +233,12 @@ func TestCtrlC(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
 				t.Errorf("exit code %d (%v); the screen:\n%s", code, err, tail(p.screen.String()))
 			}
+			if where == "question" {
+				p.sees("esxodus: no answer")
+				if screen := p.screen.String(); !strings.Contains(screen, "\nesxodus: no answer") {
+					t.Errorf("the error doesn't begin on a line of its own:\n%s", tail(screen))
+				}
+			}
 			if !p.echoes() {
 				t.Error("the terminal does not echo any more")
 			}

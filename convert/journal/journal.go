@@ -83,6 +83,10 @@ const (
 // ErrBusy means another esxodus works on the same VM.
 var ErrBusy = errors.New("another esxodus is at work on this VM")
 
+func busy(dir string) error {
+	return fmt.Errorf("%w (lock %s)", ErrBusy, filepath.Join(dir, lockName))
+}
+
 // createJournal starts the journal of a new run in dir, which is made. It
 // fails if dir holds a journal already.
 func createJournal(dir string, job *plan.VMJob, run string) (*Journal, error) {
@@ -252,7 +256,7 @@ func lockDir(dir string) (*os.File, error) {
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if err != nil {
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			err = fmt.Errorf("%w (lock %s)", ErrBusy, f.Name())
+			err = busy(dir)
 		}
 		return nil, errors.Join(err, f.Close())
 	}

@@ -300,6 +300,15 @@ func (d StateDir) Find(key string) (string, error) {
 	return "", fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d)
 }
 
+// Busy returns an error that wraps [ErrBusy] while another process works on the
+// run of that name.
+func (d StateDir) Busy(name string) error {
+	if dir := d.Dir(name); locked(dir) {
+		return busy(dir)
+	}
+	return nil
+}
+
 // Create starts the journal of a new run. An ended run of the same name is
 // archived; an unfinished one is an error that says what to do.
 func (d StateDir) Create(job *plan.VMJob, run string) (*Journal, error) {

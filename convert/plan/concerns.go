@@ -65,7 +65,7 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		if there := facts.Exists; there != "" {
 			out = append(out, ledger.Concern{
 				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s exists: %s", d.Volume, there),
-				Advice: "esxodus overwrites nothing: rename or remove it, or choose another --storage",
+				Advice: "esxodus overwrites nothing. If it is of an earlier run, `esxodus status` knows it: resume that or roll it back; else rename or remove it, or choose another --storage",
 			})
 		}
 	}

@@ -10,11 +10,13 @@ package planfile
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"esxodus/convert/plan"
 
@@ -140,9 +142,22 @@ func decoder(b []byte) *json.Decoder {
 func Read(b []byte) (*plan.Plan, error) {
 	p, err := parse(b)
 	if err != nil {
-		return nil, err
+		return nil, plainly(err)
 	}
 	return p, p.Check()
+}
+
+// plainly says what is wrong with a plan's text in the words of who edited it:
+// the decoders speak of Go's types, and of JSON where it was YAML.
+func plainly(err error) error {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("%s: a %s, want a %s", cmp.Or(t.Field, "the whole"), t.Value, t.Type.Kind())
+	}
+	text := err.Error()
+	for _, stage := range []string{"error converting YAML to JSON: ", "error unmarshaling JSON: ", "while decoding JSON: ", "json: "} {
+		text = strings.TrimPrefix(text, stage)
+	}
+	return errors.New(text)
 }
 
 // parse reads JSON as JSON: a reader of YAML, which is said to take all of it,

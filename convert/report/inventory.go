@@ -55,7 +55,7 @@ func vmRow(vm *inventory.VM) []string {
 	}
 	guest := strings.TrimSuffix(vm.GuestID, "Guest")
 	return []string{
-		fit(Clean(vm.Name), 24), vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
+		Fit(Clean(vm.Name), 24), vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
 		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), Clean(guest),
 	}
 }

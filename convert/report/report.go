@@ -47,8 +47,8 @@ func Clean(s string) string {
 	return b.String()
 }
 
-// fit cuts s to n columns, marking the cut.
-func fit(s string, n int) string {
+// Fit cuts s to n columns, marking the cut.
+func Fit(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
 	}
@@ -104,7 +104,7 @@ func (p *page) table(rows [][]string) {
 	for _, row := range rows {
 		var b strings.Builder
 		for i, cell := range row {
-			cell = fit(cell, max(widths[i], 1))
+			cell = Fit(cell, max(widths[i], 1))
 			b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 		}
 		p.line("%s", strings.TrimRight(b.String(), " "))

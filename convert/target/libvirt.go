@@ -46,6 +46,12 @@ func (h *Libvirt) connect(ctx context.Context) (*virt.Conn, error) {
 	return conn, nil
 }
 
+// Answers connects, if that wasn't done yet.
+func (h *Libvirt) Answers(ctx context.Context) error {
+	_, err := h.connect(ctx)
+	return err
+}
+
 // Close ends the connection, if there is one.
 func (h *Libvirt) Close() error {
 	h.mu.Lock()
