@@ -56,7 +56,7 @@ func TestCourse(t *testing.T) {
 			c := course{want: ProofRequest{Expect: tt.expect, For: 7 * min, Stay: 5 * time.Second, Answer: 2 * min}, start: start}
 			for i, s := range tt.seen {
 				c.count(start.Add(s.after), counts{writes: s.writes})
-				seen := sight{start.Add(s.after), s.state, s.console, s.said, s.asks}
+				seen := sight{now: start.Add(s.after), state: s.state, console: s.console, said: s.said, asks: s.asks}
 				e, certain := c.judge(seen)
 				got := strings.TrimPrefix(string(e.kind)+": "+e.evidence, ": ")
 				if e.kind == "" {
@@ -67,6 +67,64 @@ func TestCourse(t *testing.T) {
 				}
 				c.ask(seen)
 			}
+		})
+	}
+}
+
+// TestCourseOfConsole: what a guest writes by itself, and at each Enter.
+func TestCourseOfConsole(t *testing.T) {
+	t.Parallel()
+	const (
+		mute, none  = "failed: its login prompt does not answer Enter", "failed: no login prompt on its serial console,"
+		spinning    = "\r\x1b[K[  *** ] A start job is running for /opt (9s / 1min 30s)"
+		unfinished  = "[   12.345678] watchdog: BUG: soft lock"
+		palette     = "\x1b]P0222222\x1b]P1803232\x1b]P7dca3a3\x1b[2J"
+		supportable = "[    3.1] usb 1-1: no supportable device.\r\npasswd: the root account is locked\r\n"
+	)
+	for _, tt := range []struct {
+		name, boot, answer, noise, want string // noise: at each look
+	}{
+		{"getty", "\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\nweb login: ", "\r\nweb login: ", "", "web login:"},
+		{"messages like a failure's", supportable + "web login: ", "\r\nweb login: ", "", "web login:"},
+		{"issue without a newline", "Authorized use only. web login: ", "\r\nAuthorized use only. web login: ", "", "Authorized use only. web login:"},
+		{"a loader's title that is left behind", "GNU GRUB: web login: ", "", "", none},
+		{"a loader's title that something else follows", "GNU GRUB: web login: ", "\r\ngo on: ", "", none},
+		{"something like a prompt, then one", "Starting the login: ", "OK\r\nweb login: ", "", "web login:"},
+		{"no host name", "(none) login: ", "\r\n(none) login: ", "", "(none) login:"},
+		{"issue that sets the Linux console's colours", palette + "web login: ", "\r\n" + palette + "web login: ", "", "web login:"},
+		{"issue that ends in one", palette[:len(palette)-4] + "web login: ", "\r\nweb login: ", "", "web login:"},
+		{"title never ended, then a screen cleared", "\x1b]0;x\x1b[2Jweb login: ", "\r\nweb login: ", "", "web login:"},
+		{"kernel that never stops writing", "web login: ", "\r\nweb login: ", "[   12.345678] audit: type=1400\r\n", "web login:"},
+		{"shell that asks for Enter", "Please press Enter to activate this console. ", "\r\nbash-5.2# ", "", "Please press Enter to activate this console."},
+		{"kernel that hangs in a line", "web login: ", unfinished, "", mute},
+		{"systemd that waits for a device", "web login: ", spinning, "", mute},
+		{"only the line that Enter ends", "web login: ", "\r\n", "", mute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			console := newConsole(nil)
+			now := time.Unix(1e9, 0)
+			c := course{want: ProofRequest{Expect: LoginPrompt, For: 7 * time.Minute, Stay: 5 * time.Second, Answer: 2 * time.Minute}, start: now}
+			console.feed([]byte(tt.boot))
+			for ; now.Sub(c.start) <= 2*c.want.For; now = now.Add(pollEvery) {
+				s := sight{now: now, console: console.outcome, asks: console.unfinished(), again: console.again}
+				if e, certain := c.judge(s); certain {
+					got := e.evidence
+					if e.kind == "" {
+						got = "failed: " + e.reason
+					}
+					if got != tt.want {
+						t.Errorf("after %v: %q; want %q", now.Sub(c.start), got, tt.want)
+					}
+					return
+				}
+				if c.ask(s) {
+					console.ask()
+					console.feed([]byte(tt.answer))
+				}
+				console.feed([]byte(tt.noise))
+			}
+			t.Errorf("nothing is certain after %v", now.Sub(c.start))
 		})
 	}
 }

@@ -324,7 +324,7 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 			counted = now
 			c.count(now, n)
 		}
-		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished()}
+		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished(), w.console.again}
 		if e, certain := c.judge(s); certain {
 			return w.end(ctx, e, &c, now)
 		}
