@@ -61,18 +61,24 @@ func (l *look) needBelow(volume, device string) {
 // device that fstab names for the root, which is mounted by then; older inits
 // check that one's file system, and stop if they can't.
 func (l *look) starter() {
-	name := "sbin/init"
-	for w := range strings.FieldsSeq(l.guest.Config.Cmdline) {
-		if v, ok := strings.CutPrefix(w, "init=/"); ok {
-			name = v
-		}
-	}
 	c := &l.guest.Config
-	real, _, err := l.tree.resolve(name)
+	real, err := l.initProgram()
 	if c.Systemd = strings.HasSuffix("/"+real, "/systemd"); err != nil {
 		c.Systemd = l.tree.exists("usr/lib/systemd/systemd") || l.tree.exists("lib/systemd/systemd")
 	}
 	if c.Systemd {
 		c.Needs = slices.DeleteFunc(c.Needs, func(n Need) bool { return n.File == fstabPath && n.Mount == "/" })
 	}
+}
+
+// initProgram is where the guest's init really is.
+func (l *look) initProgram() (string, error) {
+	name := "sbin/init"
+	for w := range strings.FieldsSeq(l.guest.Config.Cmdline) {
+		if v, ok := strings.CutPrefix(w, "init=/"); ok {
+			name = v
+		}
+	}
+	real, _, err := l.tree.resolve(name)
+	return real, err
 }
