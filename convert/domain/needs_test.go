@@ -60,6 +60,19 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+// TestNeedsOfDrives: what is in a drive doesn't come along.
+func TestNeedsOfDrives(t *testing.T) {
+	t.Parallel()
+	for spec, blocked := range map[string]bool{
+		"/dev/sr0": true, "/dev/cdrom": true, "/dev/scd1": true, "/dev/fd0": true, "/dev/srv": false, "/srv/cdrom.iso": false, "/dev/sda1": false,
+	} {
+		r := must(t, func(_ *inventory.VM, o *Options) { o.Guest = needing(spec) })
+		if got := texts(r, ConcernISO); strings.Contains(got, "blocker: /etc/fstab names "+spec+" for /opt") != blocked {
+			t.Errorf("%s: %q; want a blocker: %v", spec, got, blocked)
+		}
+	}
+}
+
 // TestEFILoader: firmware whose boot entries are new starts nothing but
 // EFI/BOOT/BOOTX64.EFI. Without a look nothing is certain.
 func TestEFILoader(t *testing.T) {

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,16 @@ type Need struct {
 	Spec  string // how it names the volume
 	Mount string // where it is mounted
 }
+
+// driveName is what Linux and udev call drives of discs and floppies.
+var driveName = regexp.MustCompile(`^/dev/(sr[0-9]+|scd[0-9]+|(cdrom|cdrw|dvd|dvdrw)[0-9]*|fd[0-9])$`)
+
+// Drive reports whether what is needed is in a drive.
+func (n Need) Drive() bool { return driveName.MatchString(n.Spec) }
+
+// Lasts reports whether the name is there still when a conversion has rewritten
+// those of volumes, in the columns where they stand.
+func (n Need) Lasts() bool { return n.Drive() || strings.HasPrefix(n.File, fstabPath+"'s ") }
 
 const (
 	fstabPath = "/etc/fstab"

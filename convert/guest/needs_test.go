@@ -71,6 +71,12 @@ func TestNeeds(t *testing.T) {
 			"etc/fstab": "/dev/mapper/data /data ext4 defaults 0 2\n/dev/mapper/more /more ext4 nofail 0 2\n", "sbin/init": "",
 			"etc/crypttab": "data /dev/nvme0n1p3 none luks\nmore /dev/nvme0n1p4 none luks\n",
 		}, []Need{{"/etc/fstab", "/dev/mapper/data", "/data"}, {"/etc/crypttab", "/dev/nvme0n1p3", "/data"}}},
+		{"devices in options", map[string]string{
+			"etc/fstab": "LABEL=data /data xfs logdev=/dev/sdc1,noatime 0 0\nLABEL=more /more xfs logdev=/dev/sdd1,nofail 0 0\n", "sbin/init": "",
+		}, []Need{{"/etc/fstab", "LABEL=data", "/data"}, {"/etc/fstab's logdev=", "/dev/sdc1", "/data"}}},
+		{"a comment that ends in a backslash", map[string]string{
+			"etc/fstab": "# \\\\nas\\share\\\n/dev/nvme0n2p1 /opt ext4 nodiratime 0 2\n", "sbin/init": "",
+		}, []Need{opt}},
 		{"sysvinit", map[string]string{"etc/fstab": table, "sbin/init": "", "lib/systemd/systemd": ""}, []Need{root, opt}},
 	} {
 		l := withTree(tt.files)
