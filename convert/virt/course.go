@@ -59,13 +59,14 @@ type end struct {
 const stands = time.Second
 
 // A boot loader, or a kernel that hangs right after, can leave a perfect prompt
-// behind. So Enter is sent to it, which a getty answers with a prompt, and is sent
-// again for one that wasn't listening yet.
+// behind. So Enter is sent to it when it has stood for long enough, which a getty
+// that is still alive answers with a prompt, and is sent again for one that wasn't
+// listening yet.
 const askAgain = 5 * time.Second
 
 // ask reports whether Enter is to be sent now.
 func (c *course) ask(s sight) bool {
-	if c.prompted.IsZero() || c.answered || s.now.Sub(c.prompted) < stands || s.now.Sub(c.asked) < askAgain {
+	if c.prompted.IsZero() || c.answered || s.now.Sub(c.prompted) < max(stands, c.want.Stay) || s.now.Sub(c.asked) < askAgain {
 		return false
 	}
 	c.asked, c.asks = s.now, ""
@@ -118,7 +119,7 @@ func (c *course) judge(s sight) (end, bool) {
 		return end{reason: "it powered off, or reset and was not let start again"}, true
 	case s.state == stopped:
 		return end{reason: "it was stopped, as by an error of its disks,"}, true
-	case prompted && c.answered && s.now.Sub(c.prompted) >= c.want.Stay:
+	case prompted && c.answered:
 		return end{kind: LoginPrompt, evidence: c.prompt}, true
 	case prompted && !c.loose && s.now.Sub(c.prompted) >= c.want.Answer:
 		return end{reason: "its login prompt does not answer Enter", line: c.prompt}, true

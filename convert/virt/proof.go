@@ -39,8 +39,8 @@ type ProofRequest struct {
 	// For is how long the login prompt may take, and how long a guest is watched
 	// that shows none. It must be longer than any init waits before it gives up.
 	For time.Duration
-	// Stay is how long a guest must go on after its login prompt; 0 for five
-	// seconds.
+	// Stay is how long a guest must go on after its login prompt before it is
+	// asked; 0 for five seconds.
 	Stay time.Duration
 	// Answer is how long its login prompt may take to answer Enter; 0 for two
 	// minutes. A getty takes milliseconds, emulated and on a busy host a second.
