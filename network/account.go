@@ -14,7 +14,7 @@ import (
 func (p *planner) account(a Attachment, pg inventory.PortGroup) {
 	add := func(name, source, target string, fate ledger.Fate, reason string) {
 		if source != "" {
-			p.plan.Ledger = append(p.plan.Ledger, ledger.Entry{Property: "portGroups[" + label(pg.Name) + "]." + name, Source: source, Target: target, Fate: fate, Reason: reason})
+			p.plan.Ledger = append(p.plan.Ledger, ledger.Entry{Property: "portGroups[" + Label(pg.Name) + "]." + name, Source: source, Target: target, Fate: fate, Reason: reason})
 		}
 	}
 	drop := func(name, source, reason string) { add(name, source, "", ledger.Dropped, reason) }
@@ -99,8 +99,8 @@ func reasonUnless(same bool, reason string) string {
 	return reason
 }
 
-// label shows a name from the source on one line, quoted only if it must be.
-func label(name string) string {
+// Label shows a name from the source on one line, quoted only if it must be.
+func Label(name string) string {
 	if q := strconv.Quote(name); q != `"`+name+`"` {
 		return q
 	}

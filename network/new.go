@@ -53,7 +53,7 @@ type dummy struct {
 }
 
 func (p *planner) concern(id string, severity ledger.Severity, subject, evidence, advice string) {
-	p.plan.Concerns = append(p.plan.Concerns, ledger.Concern{ID: id, Severity: severity, Subject: label(subject), Evidence: evidence, Advice: advice})
+	p.plan.Concerns = append(p.plan.Concerns, ledger.Concern{ID: id, Severity: severity, Subject: Label(subject), Evidence: evidence, Advice: advice})
 }
 
 // portGroup finds the attachment of one port group.

@@ -50,3 +50,28 @@ func TestNeededName(t *testing.T) {
 		}
 	}
 }
+
+// TestNeededBesides: what no conversion rewrites is missed in every layout.
+func TestNeededBesides(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	vm := &w.Host.VMs[0]
+	g := plantest.Debian(vm)
+	g.Config.Needs = []guest.Need{
+		{File: "/etc/fstab", Spec: "/dev/sr0", Mount: "/mnt/dvd"},
+		{File: "/etc/fstab's logdev=", Spec: "/dev/nvme0n2p1", Mount: "/data"},
+	}
+	for _, kind := range []layout.Kind{layout.Keep, layout.LVM} {
+		o := w.Options()
+		o.Layout = kind
+		p, err := plan.New(plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, mount := range []string{"/mnt/dvd", "/data"} {
+			if !slices.ContainsFunc(p.Blockers(0), func(c ledger.Concern) bool { return c.Subject == mount }) {
+				t.Errorf("layout %s: blockers %+v; want one about %s", kind, p.Blockers(0), mount)
+			}
+		}
+	}
+}

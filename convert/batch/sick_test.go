@@ -81,6 +81,34 @@ func TestSickVM(t *testing.T) {
 	}
 }
 
+// TestOddVMBlocksNoOther: what blocks one VM is its own, whatever its names are,
+// and room that it won't take isn't missed.
+func TestOddVMBlocksNoOther(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(vm *inventory.VM){
+		"port group in quotes":       func(vm *inventory.VM) { vm.NICs[0].PortGroup = `VLAN "7"` },
+		"port group with U+0092":     func(vm *inventory.VM) { vm.NICs[0].PortGroup = "Bob\u0092s" },
+		"a LUN larger than the room": func(vm *inventory.VM) { vm.Disks[0].RDM, vm.Disks[0].Capacity = "vml.02", 60<<40 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := converttest.New(t)
+			odd := plantest.VM()
+			odd.ID, odd.Name, odd.BIOSUUID = "8", "odd", "564d0000-0000-0000-0000-000000000008"
+			odd.NICs[0].MAC = "00:50:56:01:02:99"
+			change(&odd)
+			w.Host.VMs = []inventory.VM{odd, w.Host.VMs[0]}
+			p, err := plan.New(plan.Facts{Host: &w.Host, Storage: volume.Facts{Free: 1 << 40}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, w.Options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.Blockers(0)) == 0 || len(p.Blockers(1)) > 0 {
+				t.Errorf("blockers of the odd one %+v, of the other %+v; want some, and none", p.Blockers(0), p.Blockers(1))
+			}
+		})
+	}
+}
+
 func gathered(t *testing.T, w *converttest.World, o plan.Options) *plan.Plan {
 	t.Helper()
 	f, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)

@@ -73,6 +73,7 @@ const (
 	ConcernInitramfs  = "guest.initramfs"  // may lack virtio
 	ConcernHibernated = "guest.hibernated" // its state is in its swap
 	ConcernGroup      = "guest.lvm"        // a physical volume of a group that it needs is missing
+	ConcernBootCode   = "guest.bootSector" // a BIOS finds nothing to boot
 	ConcernLoader     = "guest.efiLoader"  // none where firmware without boot entries looks
 	ConcernAgent      = "guest.agent"      // no qemu-guest-agent
 	ConcernConsole    = "guest.console"    // no serial console

@@ -361,9 +361,22 @@ func (b *builder) needs(bus string) []string {
 	return missed
 }
 
+// emptyDrives refuses a guest that mounts what is in a drive, and doesn't come up
+// without: the domain's drives start empty.
+func (b *builder) emptyDrives() {
+	for _, n := range b.o.Guest.Config.Needs {
+		if n.Drive() {
+			b.concern(ConcernISO, ledger.Blocker, n.Mount,
+				fmt.Sprintf("%s names %s for %s, and the domain's drives start empty: the guest would stop in emergency mode", n.File, n.Spec, n.Mount),
+				"in the guest, give the line the option nofail or noauto; then plan again")
+		}
+	}
+}
+
 // diskNames tells of names in the guest's configuration that will be others.
 func (b *builder) diskNames(bus string) {
 	missed := b.needs(bus)
+	b.emptyDrives()
 	var stale []string
 	for _, name := range b.o.Guest.DiskNames {
 		if b.renamed(name, bus) && !slices.Contains(missed, name) {

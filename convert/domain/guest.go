@@ -53,6 +53,7 @@ func (b *builder) storedConcerns() {
 		}
 	}
 	b.efiLoader()
+	b.biosLoader()
 	b.missingPVs()
 	b.lvmDevices()
 }
@@ -82,6 +83,22 @@ func (b *builder) efiLoader() {
 		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
 			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
 	}
+}
+
+// biosLoader refuses a Linux that a BIOS finds no boot sector of on any disk,
+// unless something else may start it.
+func (b *builder) biosLoader() {
+	g := b.o.Guest
+	starts := slices.ContainsFunc(g.Disks, func(d guest.DiskLayout) bool { return d.BootCode })
+	if b.efi() || b.o.BootDisk != "" || g.Root == "" || len(g.Disks) == 0 || len(g.Disks) < len(b.vm.Disks) || starts {
+		return
+	}
+	severity, advice := ledger.Blocker, "in the guest: grub-install /dev/sda, or the like; then plan again"
+	disc := slices.ContainsFunc(b.vm.CDROMs, func(c inventory.CDROM) bool { return c.ISO != "" || c.Device != "" })
+	if disc || slices.ContainsFunc(b.vm.BootOrder, func(o string) bool { return strings.HasPrefix(o, "ethernet") || strings.HasPrefix(o, "net") }) {
+		severity, advice = ledger.Warning, "it may start from a disc or the network, which the boot proof doesn't have: give the domain that, and use --no-proof"
+	}
+	b.concern(ConcernBootCode, severity, "", "the VM starts by BIOS, and none of its disks has a boot sector: it would find nothing to boot", advice)
 }
 
 // missingPVs refuses a guest that needs a volume group at boot of which a

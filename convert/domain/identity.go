@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,20 +67,26 @@ func (b *builder) smbios() {
 		}
 	}
 	if given.Serial != "" || given.Model != "" {
-		if info.System == nil {
-			info.System = &libvirtxml.DomainSysInfoSystem{}
+		system := cmp.Or(info.System, &libvirtxml.DomainSysInfoSystem{})
+		entry("serial", "serial", given.Serial, "sysinfo system serial", &system.Entry)
+		entry("model", "product", given.Model, "sysinfo system product", &system.Entry)
+		if len(system.Entry) > 0 { // libvirt refuses an empty element, here and below
+			info.System = system
 		}
-		entry("serial", "serial", given.Serial, "sysinfo system serial", &info.System.Entry)
-		entry("model", "product", given.Model, "sysinfo system product", &info.System.Entry)
 	}
 	if given.Board != "" {
 		board := libvirtxml.DomainSysInfoBaseBoard{}
 		entry("board", "product", given.Board, "sysinfo baseBoard product", &board.Entry)
-		info.BaseBoard = append(info.BaseBoard, board)
+		if len(board.Entry) > 0 {
+			info.BaseBoard = append(info.BaseBoard, board)
+		}
 	}
 	if given.AssetTag != "" {
-		info.Chassis = &libvirtxml.DomainSysInfoChassis{}
-		entry("assetTag", "asset", given.AssetTag, "sysinfo chassis asset", &info.Chassis.Entry)
+		chassis := libvirtxml.DomainSysInfoChassis{}
+		entry("assetTag", "asset", given.AssetTag, "sysinfo chassis asset", &chassis.Entry)
+		if len(chassis.Entry) > 0 {
+			info.Chassis = &chassis
+		}
 	}
 }
 

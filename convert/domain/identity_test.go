@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"strings"
 	"testing"
 
 	"esxodus/convert/ledger"
@@ -31,6 +32,22 @@ func TestUUID(t *testing.T) {
 		r := must(t, func(vm *inventory.VM, _ *Options) { vm.BIOSUUID = bad })
 		if !has(r, ConcernUUID, ledger.Warning) || len(r.Domain.UUID) != 36 || r.Domain.UUID == bad {
 			t.Errorf("UUID %q: %s, %v", bad, r.Domain.UUID, r.Concerns)
+		}
+	}
+}
+
+// TestBlankSMBIOS: texts that come to nothing leave no empty element, which
+// libvirt refuses, after all has been copied.
+func TestBlankSMBIOS(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{web().BIOSUUID, ""} { // with "" the domain has no serial of its own
+		r := must(t, func(vm *inventory.VM, _ *Options) {
+			vm.BIOSUUID, vm.SMBIOS = id, inventory.SMBIOS{Serial: " ", Model: "\t", Board: " ", AssetTag: "\n"}
+		})
+		for _, element := range []string{"<baseBoard", "<chassis", "<system></system>"} {
+			if strings.Contains(r.XML, element) {
+				t.Errorf("UUID %q: %s in %s", id, element, r.XML)
+			}
 		}
 	}
 }

@@ -60,6 +60,47 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+// TestNeedsOfDrives: what is in a drive doesn't come along.
+func TestNeedsOfDrives(t *testing.T) {
+	t.Parallel()
+	for spec, blocked := range map[string]bool{
+		"/dev/sr0": true, "/dev/cdrom": true, "/dev/scd1": true, "/dev/fd0": true, "/dev/srv": false, "/srv/cdrom.iso": false, "/dev/sda1": false,
+	} {
+		r := must(t, func(_ *inventory.VM, o *Options) { o.Guest = needing(spec) })
+		if got := texts(r, ConcernISO); strings.Contains(got, "blocker: /etc/fstab names "+spec+" for /opt") != blocked {
+			t.Errorf("%s: %q; want a blocker: %v", spec, got, blocked)
+		}
+	}
+}
+
+// TestBIOSLoader: without a boot sector a BIOS starts nothing, unless it has a disc
+// or the network.
+func TestBIOSLoader(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*inventory.VM, *Options)
+		want   string
+	}{
+		"none":          {func(*inventory.VM, *Options) {}, "blocker: "},
+		"on one disk":   {func(_ *inventory.VM, o *Options) { o.Guest.Disks[1].BootCode = true }, ""},
+		"a disk unread": {func(_ *inventory.VM, o *Options) { o.Guest.Disks = o.Guest.Disks[:1] }, ""},
+		"no root":       {func(_ *inventory.VM, o *Options) { o.Guest.Root = "" }, ""},
+		"UEFI":          {func(vm *inventory.VM, _ *Options) { vm.Firmware = inventory.EFI }, ""},
+		"a new loader":  {func(_ *inventory.VM, o *Options) { o.BootDisk, o.BIOS = "scsi0:2", true }, ""},
+		"a disc":        {func(vm *inventory.VM, _ *Options) { vm.CDROMs[0].ISO = "[ds] live.iso" }, "warning: "},
+		"network first": {func(vm *inventory.VM, _ *Options) { vm.BootOrder = []string{"ethernet:4000"} }, "warning: "},
+	} {
+		r := must(t, func(vm *inventory.VM, o *Options) {
+			vm.CDROMs[0].ISO = ""
+			o.Guest = guest.Guest{OS: "linux", Root: "scsi0:2 partition 1", Disks: make([]guest.DiskLayout, len(vm.Disks))}
+			tt.change(vm, o)
+		})
+		if got := texts(r, ConcernBootCode); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%s: %q; want %q", name, got, tt.want)
+		}
+	}
+}
+
 // TestEFILoader: firmware whose boot entries are new starts nothing but
 // EFI/BOOT/BOOTX64.EFI. Without a look nothing is certain.
 func TestEFILoader(t *testing.T) {

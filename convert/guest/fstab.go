@@ -40,6 +40,19 @@ func parseFstab(b []byte) []mountLine {
 	return out
 }
 
+// besides lists what a line's options need: logs and journals of their own, and
+// the other disks of a Btrfs.
+func (m mountLine) besides() []Need {
+	var needs []Need
+	for o := range strings.SplitSeq(m.options, ",") {
+		switch key, value, _ := strings.Cut(o, "="); key {
+		case "logdev", "rtdev", "journal_path", "jdev", "device":
+			needs = append(needs, Need{File: fstabPath + "'s " + key + "=", Spec: value, Mount: m.mount})
+		}
+	}
+	return needs
+}
+
 // unescape decodes \040 and the like.
 func unescape(s string) string {
 	var out strings.Builder

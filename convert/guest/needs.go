@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,16 @@ type Need struct {
 	Spec  string // how it names the volume
 	Mount string // where it is mounted
 }
+
+// driveName is what Linux and udev call drives of discs and floppies.
+var driveName = regexp.MustCompile(`^/dev/(sr[0-9]+|scd[0-9]+|(cdrom|cdrw|dvd|dvdrw)[0-9]*|fd[0-9])$`)
+
+// Drive reports whether what is needed is in a drive.
+func (n Need) Drive() bool { return driveName.MatchString(n.Spec) }
+
+// Lasts reports whether the name is there still when a conversion has rewritten
+// those of volumes, in the columns where they stand.
+func (n Need) Lasts() bool { return n.Drive() || strings.HasPrefix(n.File, fstabPath+"'s ") }
 
 const (
 	fstabPath = "/etc/fstab"
@@ -61,18 +72,24 @@ func (l *look) needBelow(volume, device string) {
 // device that fstab names for the root, which is mounted by then; older inits
 // check that one's file system, and stop if they can't.
 func (l *look) starter() {
-	name := "sbin/init"
-	for w := range strings.FieldsSeq(l.guest.Config.Cmdline) {
-		if v, ok := strings.CutPrefix(w, "init=/"); ok {
-			name = v
-		}
-	}
 	c := &l.guest.Config
-	real, _, err := l.tree.resolve(name)
+	real, err := l.initProgram()
 	if c.Systemd = strings.HasSuffix("/"+real, "/systemd"); err != nil {
 		c.Systemd = l.tree.exists("usr/lib/systemd/systemd") || l.tree.exists("lib/systemd/systemd")
 	}
 	if c.Systemd {
 		c.Needs = slices.DeleteFunc(c.Needs, func(n Need) bool { return n.File == fstabPath && n.Mount == "/" })
 	}
+}
+
+// initProgram is where the guest's init really is.
+func (l *look) initProgram() (string, error) {
+	name := "sbin/init"
+	for w := range strings.FieldsSeq(l.guest.Config.Cmdline) {
+		if v, ok := strings.CutPrefix(w, "init=/"); ok {
+			name = v
+		}
+	}
+	real, _, err := l.tree.resolve(name)
+	return real, err
 }

@@ -71,6 +71,12 @@ func TestNeeds(t *testing.T) {
 			"etc/fstab": "/dev/mapper/data /data ext4 defaults 0 2\n/dev/mapper/more /more ext4 nofail 0 2\n", "sbin/init": "",
 			"etc/crypttab": "data /dev/nvme0n1p3 none luks\nmore /dev/nvme0n1p4 none luks\n",
 		}, []Need{{"/etc/fstab", "/dev/mapper/data", "/data"}, {"/etc/crypttab", "/dev/nvme0n1p3", "/data"}}},
+		{"devices in options", map[string]string{
+			"etc/fstab": "LABEL=data /data xfs logdev=/dev/sdc1,noatime 0 0\nLABEL=more /more xfs logdev=/dev/sdd1,nofail 0 0\n", "sbin/init": "",
+		}, []Need{{"/etc/fstab", "LABEL=data", "/data"}, {"/etc/fstab's logdev=", "/dev/sdc1", "/data"}}},
+		{"a comment that ends in a backslash", map[string]string{
+			"etc/fstab": "# \\\\nas\\share\\\n/dev/nvme0n2p1 /opt ext4 nodiratime 0 2\n", "sbin/init": "",
+		}, []Need{opt}},
 		{"sysvinit", map[string]string{"etc/fstab": table, "sbin/init": "", "lib/systemd/systemd": ""}, []Need{root, opt}},
 	} {
 		l := withTree(tt.files)
@@ -98,6 +104,7 @@ func TestSerialLogins(t *testing.T) {
 	}
 	const console = "GRUB_CMDLINE_LINUX=\"console=tty0 console=ttyS0,115200n8\"\n"
 	const getty = "etc/systemd/system/getty.target.wants/serial-getty@ttyS0.service.LINK"
+	const dropIn = "etc/systemd/system/serial-getty@ttyS0.service.d/a.conf"
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
@@ -111,13 +118,29 @@ func TestSerialLogins(t *testing.T) {
 		{"getty masked", systemd("etc/default/grub", console, "etc/systemd/system/serial-getty@ttyS0.service.LINK", "/dev/null"), ""},
 		{"getty enabled", systemd(getty, "/lib/systemd/system/serial-getty@.service"), "ttyS0"},
 		{"systemd reads no inittab", systemd("etc/inittab", "T0:23:respawn:/sbin/getty -L ttyS0 9600 vt100\n"), ""},
+		{"getty masked by a relative link", systemd("etc/default/grub", console, "etc/systemd/system/serial-getty@ttyS0.service.LINK", "../../../dev/null"), ""},
+		{"getty masked by an empty file", systemd("etc/default/grub", console, "etc/systemd/system/serial-getty@.service", ""), ""},
+		{"getty masked by the kernel's command line", systemd("etc/default/grub", "GRUB_CMDLINE_LINUX=\"console=ttyS0 systemd.mask=serial-getty@ttyS0.service\"\n"), ""},
+		{"gettys' target masked", systemd("etc/default/grub", console, "etc/systemd/system/getty.target.LINK", "/dev/null"), ""},
+		{"getty that logs in", systemd(getty, "x", dropIn, "[Service]\nExecStart=\nExecStart=-/sbin/agetty -o '-p -- \\u' -a root --keep-baud 115200 %I $TERM\n"), "ttyS0"},
+		{"getty that asks nothing", systemd(getty, "x", dropIn, "[Service]\nExecStart=\nExecStart=-/sbin/agetty -8nl /usr/bin/menu %I\n"), ""},
+		{"getty that waits", systemd(getty, "x", "etc/systemd/system/serial-getty@.service.d/a.conf", "[Service]\nExecStart=\nExecStart=-/sbin/agetty --wait-cr %I\n"), ""},
+		{"a program of the admin's", systemd(getty, "x", "etc/systemd/system/serial-getty@ttyS0.service", "[Service]\nExecStart=/usr/bin/menu\n"), ""},
 		{"sysvinit reads no serial console", map[string]string{"sbin/init": "", generator: "", "etc/default/grub": console}, ""},
 		{"inittab", map[string]string{"etc/inittab": "id:2:initdefault:\nT0:23:respawn:/sbin/getty -L ttyS0 9600 vt100\n#T1:23:respawn:/sbin/getty -L ttyS1 9600\n"}, "ttyS0"},
 		{"another runlevel", map[string]string{"etc/inittab": "id:5:initdefault:\nT0:23:respawn:/sbin/getty -L ttyS0 9600 vt100\n"}, ""},
 		{"off", map[string]string{"etc/inittab": "T0:23:off:/sbin/getty -L ttyS0 9600 vt100\n"}, ""},
+		{"a modem's", map[string]string{"etc/inittab": "S0:23:respawn:/sbin/mgetty -s 38400 ttyS0\n"}, ""},
+		{"a direct line of mgetty's", map[string]string{"etc/inittab": "S0:23:respawn:/sbin/mgetty -r ttyS0\n"}, "ttyS0"},
+		{"a getty that waits", map[string]string{"etc/inittab": "S0:23:respawn:/sbin/agetty -Lw 9600 ttyS0\n"}, ""},
+		{"a getty with a value in its option", map[string]string{"etc/inittab": "S0:23:respawn:/sbin/agetty -L -l/bin/newlogin 9600 ttyS0\n"}, "ttyS0"},
 		{"BusyBox", map[string]string{"etc/inittab": "ttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\n"}, "ttyS0"},
 		{"BusyBox's shell", map[string]string{"etc/inittab": "ttyS0::askfirst:/bin/sh\ntty1::askfirst:/bin/sh\n"}, "ttyS0"},
 		{"Upstart", map[string]string{"etc/init/ttyS0.conf": ""}, "ttyS0"},
+		{"Upstart, by hand", map[string]string{"etc/init/ttyS0.conf": "start on runlevel [23]\n", "etc/init/ttyS0.override": "manual\n"}, ""},
+		{"Upstart reads no gettys in inittab", map[string]string{"etc/init/rcS.conf": "", "etc/inittab": "id:3:initdefault:\nS0:23:respawn:/sbin/agetty ttyS0 9600\n"}, ""},
+		{"runit reads no inittab", map[string]string{"sbin/init.LINK": "runit-init", "sbin/runit-init": "", "etc/inittab": "S0:23:respawn:/sbin/agetty ttyS0 9600\n"}, ""},
+		{"runit, off", map[string]string{"etc/runit/runsvdir/default/agetty-ttyS0/run": "", "etc/runit/runsvdir/default/agetty-ttyS0/down": ""}, ""},
 		{"EL 6", map[string]string{"etc/init/serial.conf": "", "etc/default/grub": console}, "ttyS0"},
 		{"EL 6, not the last", map[string]string{"etc/init/serial.conf": "", "etc/default/grub": "GRUB_CMDLINE_LINUX=\"console=ttyS0 console=tty0\"\n"}, ""},
 		{"OpenRC", map[string]string{"etc/runlevels/default/agetty.ttyS0": ""}, "ttyS0"},

@@ -147,6 +147,9 @@ func (l *look) fstab() {
 		}
 		if Required(m.kind, m.options) {
 			l.need(Need{File: fstabPath, Spec: m.spec, Mount: m.mount})
+			for _, n := range m.besides() {
+				l.need(n)
+			}
 		}
 		v := l.bySpec(m.spec)
 		if v == nil {

@@ -13,9 +13,14 @@ func (l *look) serialLogins() {
 	if l.guest.Config.Systemd {
 		return // which reads neither inittab nor Upstart's jobs
 	}
-	add(inittabLogins(l.configLines("etc/inittab"))...)
+	if l.readsInittab() {
+		add(inittabLogins(l.configLines("etc/inittab"))...)
+	}
 	for _, name := range l.tree.glob("etc/init", "ttyS*.conf") {
-		add(strings.TrimSuffix(path.Base(name), ".conf"))
+		job := strings.TrimSuffix(name, ".conf")
+		if !slices.Contains(slices.Concat(l.configLines(name), l.configLines(job+".override")), "manual") {
+			add(path.Base(job))
+		}
 	}
 	if cs := l.guest.Consoles; len(cs) > 0 && l.tree.exists("etc/init/serial.conf") { // EL 6: on the last console=
 		add(serialTTY(cs[len(cs)-1]))
@@ -24,8 +29,19 @@ func (l *look) serialLogins() {
 		l.tree.glob("etc/runlevels/default", "*getty*ttyS*"),
 		l.tree.glob("etc/runit/runsvdir/default", "*getty-ttyS*"), l.tree.glob("etc/service", "*getty-ttyS*"),
 	) {
-		add(name[strings.LastIndex(name, "ttyS"):])
+		if !l.tree.exists(name + "/down") { // runit's way to leave a service off
+			add(name[strings.LastIndex(name, "ttyS"):])
+		}
 	}
+}
+
+// readsInittab reports whether the guest's init starts gettys by inittab: Upstart
+// takes no more than the runlevel from it, and what an older release left in it
+// stays there.
+func (l *look) readsInittab() bool {
+	program, _ := l.initProgram()
+	other := slices.Contains([]string{"runit-init", "openrc-init", "s6-linux-init", "dinit", "upstart"}, path.Base(program))
+	return !other && len(l.tree.glob("etc/init", "rc*.conf")) == 0
 }
 
 // systemdLogins are the ports with a serial-getty@ that a target wants, and the
@@ -46,8 +62,59 @@ func (l *look) systemdLogins() []string {
 		}
 	}
 	return slices.DeleteFunc(found, func(tty string) bool {
-		return tty == "" || l.masked("etc/systemd/system/serial-getty@"+tty+".service") || l.masked("etc/systemd/system/serial-getty@.service")
+		unit := "serial-getty@" + tty + ".service"
+		off := slices.ContainsFunc([]string{"getty.target", unit, "serial-getty@.service"}, func(u string) bool { return l.masked("etc/systemd/system/" + u) })
+		return tty == "" || off || slices.Contains(strings.Fields(l.guest.Config.Cmdline), "systemd.mask="+unit) || !l.unitPrompts(unit)
 	})
+}
+
+// unitPrompts reports whether what the guest's admin made of a getty's unit still
+// writes a prompt. The distribution's own does.
+func (l *look) unitPrompts(unit string) bool {
+	const dir = "etc/systemd/system/"
+	files := []string{dir + unit}
+	if !l.tree.exists(dir + unit) {
+		files[0] = dir + "serial-getty@.service"
+	}
+	for _, d := range []string{"serial-getty@.service.d", unit + ".d"} {
+		files = append(files, few(l.tree.glob(dir+d, "*.conf"))...)
+	}
+	command := "getty"
+	for _, name := range files {
+		b, _ := l.read(name, maxFstab)
+		for _, c := range sections(b)["Service"]["ExecStart"] {
+			if c != "" { // which takes those before away
+				command = c
+			}
+		}
+	}
+	return prompts(command)
+}
+
+// prompts reports whether a command is a getty that writes a prompt by itself. One
+// for modems waits for a call, and by their options others wait for Enter or run
+// a program that asks for no login.
+func prompts(command string) bool {
+	words := strings.Fields(command)
+	i := slices.IndexFunc(words, func(w string) bool { return strings.HasSuffix(path.Base(w), "getty") })
+	if i < 0 {
+		return false
+	}
+	switch path.Base(words[i]) {
+	case "mgetty", "vgetty":
+		return slices.Contains(words, "-r") // a direct line
+	}
+	const valued = "aCdfHIloOPrtT" // letters of options with a value
+	for _, w := range words[i+1:] {
+		letters, short := strings.CutPrefix(w, "-")
+		if j := strings.IndexAny(letters, valued); j >= 0 {
+			letters = letters[:j]
+		}
+		if w == "--skip-login" || w == "--wait-cr" || short && letters != "" && letters[0] != '-' && strings.ContainsAny(letters, "nw") {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *look) generatesGettys() bool {
@@ -62,10 +129,13 @@ func (l *look) generatesGettys() bool {
 	return l.guest.Config.Systemd && there && !l.masked("etc/"+generator)
 }
 
-// masked reports whether a file of systemd's is a link to /dev/null.
+// masked reports whether a file of systemd's is a link to /dev/null, or empty.
 func (l *look) masked(name string) bool {
-	target, err := l.tree.readLink(name)
-	return err == nil && target == "/dev/null"
+	if target, err := l.tree.readLink(name); err == nil {
+		return path.Join("/", path.Dir(name), target) == "/dev/null" || path.Clean(target) == "/dev/null"
+	}
+	_, info, err := l.tree.resolve(name)
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0
 }
 
 // serialTTY is the serial port of a console=, "" where it is none.
@@ -101,7 +171,7 @@ func inittabLogins(lines []string) []string {
 // that BusyBox's asks to press Enter on.
 func inittabSerial(line string) string {
 	f := strings.SplitN(line, ":", 4)
-	if len(f) < 4 || !strings.Contains(f[3], "getty") && f[2] != "askfirst" {
+	if len(f) < 4 || f[2] != "askfirst" && !prompts(f[3]) {
 		return ""
 	}
 	for w := range strings.FieldsSeq(f[0] + " " + f[3]) {

@@ -36,12 +36,15 @@ func set(names []string) []string {
 
 // lines yields the lines of a configuration file without comments that fill a
 // whole line and without blank ones; a backslash at a line's end joins it with
-// the next.
+// the next, unless it is a comment's.
 func lines(b []byte) []string {
 	var out []string
 	var joined strings.Builder
 	for line := range strings.Lines(string(b)) {
 		line = strings.TrimRight(line, "\r\n")
+		if joined.Len() == 0 && strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
 		if head, ok := strings.CutSuffix(line, `\`); ok {
 			joined.WriteString(head + " ")
 			continue

@@ -247,7 +247,7 @@ func addNetwork(p *Plan) {
 		used := false
 		for i := range p.VMs {
 			v := &p.VMs[i]
-			if c.Subject != "" && slices.ContainsFunc(v.Source.NICs, func(n inventory.NIC) bool { return n.PortGroup == c.Subject }) {
+			if c.Subject != "" && slices.ContainsFunc(v.Source.NICs, func(n inventory.NIC) bool { return network.Label(n.PortGroup) == c.Subject }) {
 				v.Concerns = append(v.Concerns, c)
 				used = true
 			}
@@ -264,7 +264,9 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 	var out []ledger.Concern
 	var need int64
 	for i := range p.VMs {
-		need += p.VMs[i].Sizes.Target
+		if !p.VMs[i].blocked() { // else it isn't copied, and mustn't keep others from it
+			need += p.VMs[i].Sizes.Target
+		}
 	}
 	if need > f.Storage.Free {
 		severity := ledger.Blocker // a volume group can't give more than it has

@@ -185,7 +185,8 @@ func (v *VMPlan) GuestConversion() (guest.Conversion, []ledger.Entry, []ledger.C
 // domain depends on it.
 func (v *VMPlan) converted(conv *guest.Conversion) guest.Guest {
 	g := v.Guest
-	g.DiskNames, g.EFILoaders, g.Config.Needs = nil, nil, nil
+	g.DiskNames, g.EFILoaders = nil, nil
+	g.Config.Needs = slices.DeleteFunc(slices.Clone(g.Config.Needs), func(n guest.Need) bool { return !n.Lasts() })
 	for _, n := range adapt.Names(v.Guest, v.Source.NICs) {
 		g.PinnedNames = append(slices.Clone(g.PinnedNames), n.Name)
 	}

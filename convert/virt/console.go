@@ -23,6 +23,8 @@ type console struct {
 	escape  escape
 	signs   []sign
 	outcome outcome
+	again   bool // a login prompt was written since [console.ask]
+	digits  int  // to come of the Linux console's ESC ] P, which nothing ends
 }
 
 func newConsole(show func(string)) console {
@@ -35,6 +37,7 @@ type outcome struct {
 	reason  string // for failed: what the line means
 	line    string // that it was seen in
 	partial bool   // the line may go on
+	loose   bool   // a prompt only if it is written again as an answer
 }
 
 type outcomeKind int
@@ -55,6 +58,8 @@ const (
 	command         // OSC, DCS and such: up to BEL or ESC \
 	charset         // one more byte
 	afterCmd        // ESC within a command
+	osc             // first byte of an OSC
+	palette         // the digits of ESC ] P
 )
 
 // feed takes what the guest wrote.
@@ -102,8 +107,32 @@ func (c *console) skip(b byte) {
 		case 0x1b:
 			c.escape = afterCmd
 		}
-	case charset, afterCmd:
+	case afterCmd:
+		if c.escape = plain; b != '\\' { // another sequence, and the command is lost
+			c.escape = afterESC(b)
+		}
+	case osc:
+		c.skipOSC(b)
+	case palette:
+		if c.digits--; c.digits == 0 {
+			c.escape = plain
+		}
+	case charset:
 		c.escape = plain
+	}
+}
+
+// skipOSC takes the first byte of an operating system command. The Linux console
+// has two that nothing ends, and issue files have them (console_codes(4)).
+func (c *console) skipOSC(b byte) {
+	switch b {
+	case 'P':
+		c.escape, c.digits = palette, 7
+	case 'R':
+		c.escape = plain
+	default:
+		c.escape = command
+		c.skip(b)
 	}
 }
 
@@ -111,7 +140,9 @@ func afterESC(b byte) escape {
 	switch b {
 	case '[':
 		return control
-	case ']', 'P', '^', '_', 'X':
+	case ']':
+		return osc
+	case 'P', '^', '_', 'X':
 		return command
 	case '(', ')', '*', '+', '#', '%', ' ':
 		return charset
@@ -137,7 +168,10 @@ func (c *console) end() {
 }
 
 // ask takes in that Enter is sent to the guest: what comes now is another line.
-func (c *console) ask() { c.end() }
+func (c *console) ask() {
+	c.end()
+	c.again = false
+}
 
 // unfinished returns the line that may go on, which a prompt is.
 func (c *console) unfinished() string { return strings.TrimSpace(clean(string(c.line))) }
@@ -161,7 +195,7 @@ func (c *console) judge(line string, whole bool) {
 			o.line = text
 			return
 		}
-		if !slices.ContainsFunc(c.signs, func(s sign) bool { return s.kind == up && (s.says(line, false) || s.says(line, true)) }) {
+		if !slices.ContainsFunc(c.signs, func(s sign) bool { return s.kind == up && !s.loose && (s.says(line, false) || s.says(line, true)) }) {
 			*o = outcome{}
 		}
 	}
@@ -169,12 +203,19 @@ func (c *console) judge(line string, whole bool) {
 		return
 	}
 	for _, s := range c.signs {
-		if s.kind != c.outcome.kind && s.says(line, whole) {
-			c.outcome = outcome{kind: s.kind, reason: s.reason, line: text, partial: !whole}
+		if !s.says(line, whole) || s.early && c.outcome.certain() {
+			continue
+		}
+		c.again = c.again || s.kind == up && !s.loose
+		if s.kind != c.outcome.kind {
+			c.outcome = outcome{kind: s.kind, reason: s.reason, line: text, partial: !whole, loose: s.loose}
 			return
 		}
 	}
 }
+
+// certain reports whether the guest has written a getty's own prompt.
+func (o outcome) certain() bool { return o.kind == up && !o.loose }
 
 // clean takes out what must not reach a terminal or a log.
 func clean(s string) string {

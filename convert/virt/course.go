@@ -2,6 +2,7 @@ package virt
 
 import (
 	"fmt"
+	"regexp"
 	"time"
 )
 
@@ -12,6 +13,7 @@ type course struct {
 	start    time.Time
 	prompted time.Time // when the login prompt was seen; zero before
 	prompt   string    // its line
+	loose    bool      // it is one only if it comes again as an answer
 	asked    time.Time // when Enter was last sent to it; zero before
 	asks     string    // the unfinished line that stood there at the last sight since
 	answered bool      // it has answered Enter
@@ -32,6 +34,7 @@ type sight struct {
 	console outcome
 	said    string // its console's last line
 	asks    string // its console's unfinished line
+	again   bool   // its console showed a login prompt since Enter was last sent
 }
 
 // state is what libvirt says of a guest.
@@ -56,28 +59,38 @@ type end struct {
 const stands = time.Second
 
 // A boot loader, or a kernel that hangs right after, can leave a perfect prompt
-// behind. So Enter is sent to it, which a getty answers with a prompt, and is sent
-// again for one that wasn't listening yet.
+// behind. So Enter is sent to it when it has stood for long enough, which a getty
+// that is still alive answers with a prompt, and is sent again for one that wasn't
+// listening yet.
 const askAgain = 5 * time.Second
 
 // ask reports whether Enter is to be sent now.
 func (c *course) ask(s sight) bool {
-	if c.prompted.IsZero() || c.answered || s.now.Sub(c.prompted) < stands || s.now.Sub(c.asked) < askAgain {
+	if c.prompted.IsZero() || c.answered || s.now.Sub(c.prompted) < max(stands, c.want.Stay) || s.now.Sub(c.asked) < askAgain {
 		return false
 	}
 	c.asked, c.asks = s.now, ""
 	return true
 }
 
-// hear looks for the answer: a line that stands there unfinished. What the kernel
-// and services write ends with its line.
+// hear looks for the answer: the prompt again, or another line that stands there
+// unfinished. What the kernel and services write ends with its line, but for one
+// that hangs in it and for systemd's "[ *** ] A start job is running".
 func (c *course) hear(s sight) {
-	if c.asked.IsZero() {
+	if c.asked.IsZero() || c.answered {
 		return
 	}
-	c.answered = c.answered || s.asks != "" && s.asks == c.asks
+	stood := s.asks != "" && s.asks == c.asks && !log.MatchString(s.asks)
+	if c.loose {
+		c.answered = stood && s.asks == c.prompt
+	} else {
+		c.answered = stood || s.again
+	}
 	c.asks = s.asks
 }
+
+// log is how lines of the kernel and of systemd begin.
+var log = regexp.MustCompile(`^(\[[ *]*\]|\[ *\d+\.\d+\]|<\d+>|\[ *(OK|FAILED|DEPEND|WARN) *\])`)
 
 // count takes in what the guest has done by now.
 func (c *course) count(now time.Time, n counts) {
@@ -91,8 +104,8 @@ func (c *course) count(now time.Time, n counts) {
 func (c *course) judge(s sight) (end, bool) {
 	c.hear(s)
 	switch {
-	case s.console.kind == up && c.prompted.IsZero():
-		c.prompted, c.prompt = s.now, s.console.line
+	case s.console.kind == up && (c.prompted.IsZero() || c.loose && !s.console.loose):
+		c.prompted, c.prompt, c.loose = s.now, s.console.line, s.console.loose
 	case s.console.kind == undecided && s.now.Sub(c.prompted) < stands: // its line went on: it was none
 		c.prompted = time.Time{}
 	}
@@ -106,11 +119,11 @@ func (c *course) judge(s sight) (end, bool) {
 		return end{reason: "it powered off, or reset and was not let start again"}, true
 	case s.state == stopped:
 		return end{reason: "it was stopped, as by an error of its disks,"}, true
-	case prompted && c.answered && s.now.Sub(c.prompted) >= c.want.Stay:
+	case prompted && c.answered:
 		return end{kind: LoginPrompt, evidence: c.prompt}, true
-	case prompted && s.now.Sub(c.prompted) >= c.want.Answer:
+	case prompted && !c.loose && s.now.Sub(c.prompted) >= c.want.Answer:
 		return end{reason: "its login prompt does not answer Enter", line: c.prompt}, true
-	case prompted || s.now.Sub(c.start) < c.want.For:
+	case prompted && !c.loose || s.now.Sub(c.start) < c.want.For:
 		return end{}, false
 	case c.want.Expect == Activity:
 		return c.activity(s), true

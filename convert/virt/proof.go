@@ -41,8 +41,8 @@ type ProofRequest struct {
 	// For is how long the login prompt may take, and how long a guest is watched
 	// that shows none. It must be longer than any init waits before it gives up.
 	For time.Duration
-	// Stay is how long a guest must go on after its login prompt; 0 for five
-	// seconds.
+	// Stay is how long a guest must go on after its login prompt before it is
+	// asked; 0 for five seconds.
 	Stay time.Duration
 	// Answer is how long its login prompt may take to answer Enter; 0 for two
 	// minutes. A getty takes milliseconds, emulated and on a busy host a second.
@@ -326,7 +326,7 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 			counted = now
 			c.count(now, n)
 		}
-		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished()}
+		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished(), w.console.again}
 		if e, certain := c.judge(s); certain {
 			return w.end(ctx, e, &c, now)
 		}

@@ -8,6 +8,8 @@ type sign struct {
 	reason  string
 	prompt  bool // stands at the end of what was written, without a newline
 	late    bool // a prompt that may also be found after more was written to its line
+	loose   bool // a prompt only if it is written again as an answer
+	early   bool // means nothing after a login prompt
 	pattern *regexp.Regexp
 }
 
@@ -42,19 +44,20 @@ func bootSigns() []sign {
 		{noRoot, `[Dd]rop(ping|ped) (you )?(in)?to (an? )?(recovery |debug |emergency |rescue )?shell|initramfs emergency recovery shell launched|dracut: Refusing to continue`},
 		{fsckAsks, `requires a manual fsck|automatic file system check \(fsck\) of the root|\*\*\* (An error occurred during the|Dropping you to a shell)|(Press|or) S to skip( mounting)?( or|,)`},
 		{emergency, `You are in (emergency|rescue) mode|Entering emergency mode|Welcome to (emergency|rescue) mode|(Reached target|Started|Starting) (\S+ - )?(Emergency|Rescue) (Mode|Shell)`},
-		{emergency, `Give root password for|[Pp]ress (Enter for (emergency shell|maintenance)|Control-D to continue)|(root account is locked|login for system maintenance)`},
+		{emergency, `Give root password for|[Pp]ress (Enter for (emergency shell|maintenance)|Control-D to continue)|access to console, the root account is locked|login for system maintenance`},
 		{noInit, `systemd\[1\]: Freezing execution|No working init found|Enter full pathname of shell or RETURN`},
 		{noGRUB, `^ *(Entering rescue mode\.\.\.|error: .*you need to load the kernel first|.*Minimal BASH-like line editing is supported)|^GRUB .*\b(Hard Disk|Read|Geom) Error|^(GRUB .*)?Error \d{1,2}(: (File not found|Selected disk does not exist|No such partition|Cannot mount selected partition|Disk read error|Invalid or unsupported)|$)`},
 		{noLILO, `^No image is left\. Start a rescue system`},
 		// SeaBIOS repaints its line when the port is slow: "No bootabb", "le device."
-		{noSystem, `^No boota|able device\.( Retrying in \d+ seconds\.)?$`},
+		{noSystem, `^No boota|^(No )?b?o?o?t?able device\.( Retrying in \d+ seconds\.)?$`},
 		{noSystem, `No bootable (device|option|medium)|BdsDxe: No bootable|Operating system not found|Missing operating system|Error loading operating system|Invalid partition table|UEFI Interactive Shell|Reboot and [Ss]elect proper [Bb]oot device`},
 		{"Windows' loader found nothing to boot", `(BOOTMGR|NTLDR) is (missing|compressed|corrupt)|A disk read error occurred`},
 	} {
 		signs = append(signs, sign{kind: failed, reason: s.reason, pattern: regexp.MustCompile(s.pattern)})
 	}
+	shells := regexp.MustCompile(`^ *(\(initramfs\)|dracut:[^ ]*#|(sh|bash)-[0-9.]+#|rdshell.*#|\[rootfs .*\]#)`)
+	signs = append(signs, sign{kind: failed, reason: inShell, prompt: true, late: true, early: true, pattern: shells})
 	for _, s := range []struct{ reason, pattern string }{
-		{inShell, `^ *(\(initramfs\)|dracut:[^ ]*#|(sh|bash)-[0-9.]+#|rdshell.*#|\[rootfs .*\]#)`},
 		{fsckAsks, `<[yn]>\? *$`},
 		{noGRUB, `^ *grub( rescue)?> *`},
 		{noSystem, `^ *(Shell> |2\.0 Shell>|mountroot>)`},
@@ -69,13 +72,15 @@ const hostName = `[\pL\pN][\pL\pN._-]*`
 
 // loginSigns are those of a getty's prompt, "web login: ". It stands alone in its
 // line, but for what others write there, whose beginnings are known: the kernel,
-// systemd, cloud-init, and agetty itself for a login that it makes.
+// systemd, cloud-init, and agetty itself for a login that it makes. What an issue
+// file without a last newline leaves in front of it could be anything.
 func loginSigns() []sign {
 	return []sign{
 		{kind: up, prompt: true, pattern: regexp.MustCompile(`^(` + hostName + ` )?[Ll]ogin: ?$`)},
 		{kind: up, pattern: regexp.MustCompile(`^` + hostName + ` login:$`)},
 		{kind: up, pattern: regexp.MustCompile(`^` + hostName + ` login: (\[| {2,}|<\d+>|ci-info: |cloud-init|\S+ \(automatic login\))`)},
 		{kind: up, pattern: regexp.MustCompile(`^Please press Enter to activate this console\.`)},
+		{kind: up, prompt: true, loose: true, pattern: regexp.MustCompile(`\s[Ll]ogin: $`)},
 	}
 }
 
