@@ -9,6 +9,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 )
@@ -349,7 +350,7 @@ func (b *builder) callsSD(bus string) bool {
 func (b *builder) needs(bus string) []string {
 	var missed []string
 	for _, n := range b.o.Guest.Config.Needs {
-		name := guest.UnstableName(n.Spec)
+		name := conf.UnstableName(n.Spec)
 		if name == "" || bus == busIDE || !b.renamed(name, bus) {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 )
@@ -16,7 +17,7 @@ import (
 func needing(spec string) guest.Guest {
 	g := guest.Guest{OS: "linux", Root: "scsi0:0 partition 1", Kernels: []string{"6.1.0-18-amd64"}}
 	g.Config.Needs = []guest.Need{{File: "/etc/fstab", Spec: spec, Mount: "/opt"}}
-	if name := guest.UnstableName(spec); name != "" {
+	if name := conf.UnstableName(spec); name != "" {
 		g.DiskNames = []string{name}
 	}
 	return g

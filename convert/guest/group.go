@@ -1,9 +1,5 @@
 package guest
 
-import (
-	"esxodus/disk/lvm"
-)
-
 // Group is a volume group of LVM, as the newest metadata on the VM's disks
 // describes it. Sizes and offsets are bytes.
 type Group struct {
@@ -78,60 +74,4 @@ func (v GroupLV) Extents() int64 {
 		n += s.Count
 	}
 	return n
-}
-
-// facts is what the metadata says of a group, with the places of its physical
-// volumes.
-func (l *look) facts(vg lvm.VG) Group {
-	g := Group{
-		Name: clean(vg.Name), UUID: clean(vg.UUID), Seqno: vg.Seqno, ExtentSize: vg.ExtentSize,
-		Status: cleanAll(vg.Status), SystemID: clean(vg.SystemID), LockType: clean(vg.LockType), MaxLVs: vg.MaxLVs,
-	}
-	uuids := map[string]string{} // by the metadata's own name
-	for _, m := range vg.PVs {
-		uuids[m.Name] = clean(m.UUID)
-		g.PVs = append(g.PVs, l.member(m))
-	}
-	for _, lv := range vg.LVs {
-		v := GroupLV{Name: clean(lv.Name), Visible: lv.Visible(), Types: cleanAll(lv.Types())}
-		for _, s := range lv.Segments {
-			seg := LVSegment{Start: s.Start, Count: s.Count}
-			for _, a := range s.Stripes {
-				seg.Areas = append(seg.Areas, LVArea{PV: uuids[a.PV], PE: a.PE})
-			}
-			if s.Origin != "" {
-				v.Origin = clean(s.Origin)
-			}
-			v.Segments = append(v.Segments, seg)
-		}
-		g.LVs = append(g.LVs, v)
-	}
-	return g
-}
-
-// member is a physical volume of a group, with the place of the first of those
-// that claim to be it.
-func (l *look) member(m lvm.Member) GroupPV {
-	v := GroupPV{UUID: clean(m.UUID), Start: m.PEStart, Extents: m.PECount, Status: cleanAll(m.Status), Flags: cleanAll(m.Flags)}
-	for _, p := range l.pvs {
-		if p.pv.UUID != m.UUID {
-			continue
-		}
-		if v.Copies++; v.Copies > 1 {
-			continue
-		}
-		v.Disk, v.Partition, v.Offset, v.Length, v.Label = p.disk, p.number, p.offset, p.img.Size(), p.pv.Label
-		for _, a := range p.pv.Metadata {
-			v.Metadata = append(v.Metadata, Metadata{Offset: a.Offset, Length: a.Length})
-		}
-	}
-	return v
-}
-
-func cleanAll(in []string) []string {
-	var out []string
-	for _, s := range in {
-		out = append(out, clean(s))
-	}
-	return out
 }

@@ -1,13 +1,7 @@
-// Package guest looks inside a VM's disks, in place and before anything is
-// copied, for what decides whether and how it will run as a domain.
-//
-// [Look] reads partition tables, the signatures of what partitions and linear
-// logical volumes hold, and, where the root is ext2, ext3, ext4 or XFS, the files
-// that matter: os-release, fstab, the boot loader's configuration, the network
-// configuration, what the initrds are made for. A few MiB of a disk are read
-// for that. The guest's files are as hostile as its disks: every file is read
-// up to a limit, links are followed inside the guest only, and each parser is
-// a function of bytes that has a fuzz test.
+// Package guest is the model of what is inside a VM: what a look finds ([Guest]),
+// and what a conversion changes ([Conversion]). Its rooms: conf reads the files of a
+// guest, inspect looks, adapt decides what changes, initrd builds what is added to
+// initrds, apply carries it out.
 //
 // Words: a volume is a partition, a whole disk without table, or a logical
 // volume; the root is the volume that the guest mounts at /; the tree is the

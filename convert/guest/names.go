@@ -10,8 +10,8 @@ import (
 var (
 	// diskAddress is a disk's address: class, bus and unit.
 	diskAddress = regexp.MustCompile(`^(sata|ide|scsi|nvme)([0-9]{1,3}):([0-9]{1,3})$`)
-	// kernelName is what Linux calls a disk or, with a number, a partition.
-	kernelName = regexp.MustCompile(`^(?:(?:sd|hd|vd|xvd)[a-z]{1,3}([0-9]{0,4})|nvme[0-9]{1,4}n[0-9]{1,4}(?:p([0-9]{1,4}))?)$`)
+	// KernelName is what Linux calls a disk or, with a number, a partition.
+	KernelName = regexp.MustCompile(`^(?:(?:sd|hd|vd|xvd)[a-z]{1,3}([0-9]{0,4})|nvme[0-9]{1,4}n[0-9]{1,4}(?:p([0-9]{1,4}))?)$`)
 	// partLink is how udev's links in by-path and by-id end for a partition.
 	partLink = regexp.MustCompile(`-part([0-9]{1,4})$`)
 	// udevEscape is a byte as udev writes it in the name of a link to a label.
@@ -185,10 +185,10 @@ func Canonical(spec string) string {
 	return spec
 }
 
-// partitionNumber is the number in an unstable name: 0 for a whole disk.
-func partitionNumber(spec string) int {
+// PartitionNumber is the number in an unstable name: 0 for a whole disk.
+func PartitionNumber(spec string) int {
 	var digits string
-	if m := kernelName.FindStringSubmatch(strings.TrimPrefix(spec, "/dev/")); m != nil {
+	if m := KernelName.FindStringSubmatch(strings.TrimPrefix(spec, "/dev/")); m != nil {
 		digits = m[1] + m[2]
 	} else if m := partLink.FindStringSubmatch(spec); m != nil {
 		digits = m[1]

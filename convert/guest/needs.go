@@ -2,7 +2,6 @@ package guest
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -14,6 +13,9 @@ type Need struct {
 	Mount string // where it is mounted
 }
 
+// FstabPath is the table of a guest's file systems.
+const FstabPath = "/etc/fstab"
+
 // driveName is what Linux and udev call drives of discs and floppies.
 var driveName = regexp.MustCompile(`^/dev/(sr[0-9]+|scd[0-9]+|(cdrom|cdrw|dvd|dvdrw)[0-9]*|fd[0-9])$`)
 
@@ -22,12 +24,7 @@ func (n Need) Drive() bool { return driveName.MatchString(n.Spec) }
 
 // Lasts reports whether the name is there still when a conversion has rewritten
 // those of volumes, in the columns where they stand.
-func (n Need) Lasts() bool { return n.Drive() || strings.HasPrefix(n.File, fstabPath+"'s ") }
-
-const (
-	fstabPath = "/etc/fstab"
-	maxNeeds  = 200
-)
+func (n Need) Lasts() bool { return n.Drive() || strings.HasPrefix(n.File, FstabPath+"'s ") }
 
 // Required reports whether a guest that doesn't find the file system of a line
 // of fstab stops at boot: systemd's local-fs.target then starts emergency mode,
@@ -48,48 +45,4 @@ func Required(kind, options string) bool {
 		}
 	}
 	return true
-}
-
-func (l *look) need(n Need) {
-	if c := &l.guest.Config; len(c.Needs) < maxNeeds {
-		n.Spec, n.Mount = clean(n.Spec), clean(n.Mount)
-		c.Needs = append(c.Needs, n)
-	}
-}
-
-// needBelow notes the device that an encrypted volume lies on, where the guest
-// needs that volume.
-func (l *look) needBelow(volume, device string) {
-	for _, n := range l.guest.Config.Needs {
-		if n.Spec == volume {
-			l.need(Need{File: "/etc/crypttab", Spec: device, Mount: n.Mount})
-			return
-		}
-	}
-}
-
-// starter finds out whether systemd starts the guest. It never waits for the
-// device that fstab names for the root, which is mounted by then; older inits
-// check that one's file system, and stop if they can't.
-func (l *look) starter() {
-	c := &l.guest.Config
-	real, err := l.initProgram()
-	if c.Systemd = strings.HasSuffix("/"+real, "/systemd"); err != nil {
-		c.Systemd = l.tree.exists("usr/lib/systemd/systemd") || l.tree.exists("lib/systemd/systemd")
-	}
-	if c.Systemd {
-		c.Needs = slices.DeleteFunc(c.Needs, func(n Need) bool { return n.File == fstabPath && n.Mount == "/" })
-	}
-}
-
-// initProgram is where the guest's init really is.
-func (l *look) initProgram() (string, error) {
-	name := "sbin/init"
-	for w := range strings.FieldsSeq(l.guest.Config.Cmdline) {
-		if v, ok := strings.CutPrefix(w, "init=/"); ok {
-			name = v
-		}
-	}
-	real, _, err := l.tree.resolve(name)
-	return real, err
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/inspect"
 	"esxodus/disk/lvm"
 	"esxodus/disk/part"
 )
@@ -71,8 +72,8 @@ func (p *planner) otherSystems(r *reasons) {
 		if c.Volume != "" {
 			what += " (" + c.Volume + ")"
 		}
-		r.add(c.By == guest.ByLoader, "its boot loader starts %s, and that isn't the root that could be read (%s)", what, g.Root)
-		r.add(c.By != guest.ByLoader, "its %s has %s as the root, and that isn't the one that could be read (%s)", c.By, what, g.Root)
+		r.add(c.By == inspect.ByLoader, "its boot loader starts %s, and that isn't the root that could be read (%s)", what, g.Root)
+		r.add(c.By != inspect.ByLoader, "its %s has %s as the root, and that isn't the one that could be read (%s)", c.By, what, g.Root)
 	}
 	const most = 3
 	titles := strings.Join(g.OtherSystems[:min(len(g.OtherSystems), most)], ", ")

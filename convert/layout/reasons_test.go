@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/inspect"
 	"esxodus/disk/lvm"
 	"esxodus/disk/part"
 )
@@ -34,10 +35,10 @@ func TestReasons(t *testing.T) {
 		{"no kernel", partitions, func(g *guest.Guest, _ *Request) { g.Kernels = nil }, "no kernel was found in its /boot: LILO would have nothing to boot"},
 		{"several roots", partitions, func(g *guest.Guest, _ *Request) { g.OtherRoots = []string{"scsi0:0 partition 3"} }, "several volumes look like a root: scsi0:0 partition 1 and scsi0:0 partition 3: which of them boots can't be known"},
 		{"another root by the loader", partitions, func(g *guest.Guest, _ *Request) {
-			g.Claims = []guest.Claim{{By: guest.ByLoader, Spec: "/dev/mapper/vg-root"}}
+			g.Claims = []guest.Claim{{By: inspect.ByLoader, Spec: "/dev/mapper/vg-root"}}
 		}, "its boot loader starts /dev/mapper/vg-root, and that isn't the root that could be read (scsi0:0 partition 1)"},
 		{"another root by fstab", partitions, func(g *guest.Guest, _ *Request) {
-			g.Claims = []guest.Claim{{By: guest.ByFstab, Spec: "UUID=x", Volume: "scsi0:0 partition 2"}}
+			g.Claims = []guest.Claim{{By: inspect.ByFstab, Spec: "UUID=x", Volume: "scsi0:0 partition 2"}}
 		}, "its fstab has UUID=x (scsi0:0 partition 2) as the root, and that isn't the one that could be read (scsi0:0 partition 1)"},
 		{"other systems", partitions, func(g *guest.Guest, _ *Request) {
 			g.OtherSystems = []string{"Windows 10", "Arch", "BSD", "Hurd", "DOS"}

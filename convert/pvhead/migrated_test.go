@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/inspect"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
 	"esxodus/disk"
@@ -141,7 +142,7 @@ func loopOn(t *testing.T, path string) *loop {
 // lookAt looks into disks as a plan does.
 func lookAt(t *testing.T, paths []string) (guest.Guest, []disk.Image) {
 	t.Helper()
-	var sources []guest.Source
+	var sources []inspect.Source
 	var images []disk.Image
 	for i, path := range paths {
 		r, err := disk.OpenRaw(path, false)
@@ -150,9 +151,9 @@ func lookAt(t *testing.T, paths []string) (guest.Guest, []disk.Image) {
 		}
 		t.Cleanup(func() { r.Close() })
 		images = append(images, r)
-		sources = append(sources, guest.Source{Address: fmt.Sprintf("scsi0:%d", i), Image: r})
+		sources = append(sources, inspect.Source{Address: fmt.Sprintf("scsi0:%d", i), Image: r})
 	}
-	g, err := guest.Look(t.Context(), sources)
+	g, err := inspect.Look(t.Context(), sources)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/inspect"
 	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
@@ -139,7 +140,7 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 	if cs := plan.FormatConcerns(vm); len(cs) > 0 {
 		return guest.Guest{}, errors.New(cs[0].Evidence)
 	}
-	var sources []guest.Source
+	var sources []inspect.Source
 	for _, d := range vm.Disks {
 		img, closeImage, err := h.OpenDisk(ctx, d.Path)
 		if err != nil {
@@ -149,9 +150,9 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 		if img.Size() != d.Capacity {
 			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
 		}
-		sources = append(sources, guest.Source{Address: d.Address(), Image: img})
+		sources = append(sources, inspect.Source{Address: d.Address(), Image: img})
 	}
-	return guest.Look(ctx, sources)
+	return inspect.Look(ctx, sources)
 }
 
 // askGuests finds out, for each guest that could get a new layout, whether it

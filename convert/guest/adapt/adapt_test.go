@@ -21,6 +21,7 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/initrd"
+	"esxodus/convert/guest/inspect"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/conf"
@@ -89,7 +90,7 @@ func look(tb testing.TB, a *txtar.Archive) guest.Guest {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { f.Close() })
-	g, err := guest.Look(tb.Context(), []guest.Source{{Address: "scsi0:0", Image: image{f, 24 << 20}}})
+	g, err := inspect.Look(tb.Context(), []inspect.Source{{Address: "scsi0:0", Image: image{f, 24 << 20}}})
 	if err != nil {
 		tb.Fatal(err)
 	}

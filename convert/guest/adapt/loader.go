@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
@@ -241,7 +242,7 @@ func (b *builder) resumeSpec(spec string) string {
 		return ""
 	case m != nil && vanishes:
 		return b.places.stable(m)
-	case m == nil && (vanishes || guest.UnstableName(spec) != ""):
+	case m == nil && (vanishes || conf.UnstableName(spec) != ""):
 		return ""
 	}
 	return spec
@@ -309,7 +310,7 @@ func (b *builder) ownConf(text string, root layout.Move) string {
 		case !ok:
 		case k == "boot":
 			to = b.bootName(root)
-		case k == "root" && (guest.UnstableName(name) != "" || strings.HasPrefix(name, "PART")):
+		case k == "root" && (conf.UnstableName(name) != "" || strings.HasPrefix(name, "PART")):
 			to = b.places.stable(&root)
 			if m, _ := b.places.find(name); m != nil {
 				to = b.places.stable(m)

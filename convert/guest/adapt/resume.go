@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 )
 
 // Where initramfs-tools is configured.
@@ -24,7 +24,7 @@ func (b *builder) resume() {
 	last := "" // of several assignments the last one counts
 	for _, name := range b.resumeFiles() {
 		text := b.c.Files[name].Text
-		old, set := guest.Assignments(text)["RESUME"]
+		old, set := conf.Assignments([]byte(text))["RESUME"]
 		if !set {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 )
@@ -92,9 +93,9 @@ func (b *builder) agents() {
 
 // labels gives what esxodus made the labels of SELinux.
 func (b *builder) labels() {
-	conf := guest.Assignments(b.c.Files["/etc/selinux/config"].Text)
-	policy := conf["SELINUXTYPE"]
-	if conf["SELINUX"] == "" || conf["SELINUX"] == "disabled" || policy == "" || strings.ContainsAny(policy, "/ ") || !b.has("/usr/sbin/setfiles", "/sbin/setfiles") {
+	selinux := conf.Assignments([]byte(b.c.Files["/etc/selinux/config"].Text))
+	policy := selinux["SELINUXTYPE"]
+	if selinux["SELINUX"] == "" || selinux["SELINUX"] == "disabled" || policy == "" || strings.ContainsAny(policy, "/ ") || !b.has("/usr/sbin/setfiles", "/sbin/setfiles") {
 		return
 	}
 	var files []string

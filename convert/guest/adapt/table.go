@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
+	"esxodus/convert/guest/inspect"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
@@ -65,7 +67,7 @@ func split(line string) [][2]int {
 
 // unquoted is a spec without the escapes and quotes of a table.
 func unquoted(field string) string {
-	spec := guest.Unescape(strings.Trim(field, `"`))
+	spec := conf.Unescape(strings.Trim(field, `"`))
 	if k, v, ok := strings.Cut(spec, "="); ok && !strings.Contains(k, "/") {
 		return k + "=" + strings.Trim(v, `"`)
 	}
@@ -79,7 +81,7 @@ func (b *builder) tables() {
 		if len(f) < 2 {
 			return verdict{}
 		}
-		mount := path.Clean("/" + guest.Unescape(f[1]))
+		mount := path.Clean("/" + conf.Unescape(f[1]))
 		if len(f) > 2 && f[2] == "swap" {
 			mount = "swap"
 		}
@@ -104,7 +106,7 @@ type tableLine struct {
 func (b *builder) judge(l tableLine) verdict {
 	spec, mount := l.spec, l.mount
 	m, vanishes := b.places.find(spec)
-	unstable := guest.UnstableName(spec) != ""
+	unstable := conf.UnstableName(spec) != ""
 	if m == nil && unstable && mount == "/" {
 		m, vanishes = b.rootMove(), true
 	}
@@ -169,7 +171,7 @@ func (b *builder) mounts() {
 		if len(f) < 3 || f[0][0] == '#' {
 			continue
 		}
-		at := path.Clean("/" + guest.Unescape(f[1]))
+		at := path.Clean("/" + conf.Unescape(f[1]))
 		m, _ := b.places.find(unquoted(f[0]))
 		if at == "/" {
 			continue
@@ -221,7 +223,7 @@ func (b *builder) checks(listed map[*layout.Move]bool) {
 // and what the plan changes, runs or leaves to others to change.
 func (b *builder) needed() []string {
 	var out []string
-	for _, dir := range guest.SystemDirs() {
+	for _, dir := range inspect.SystemDirs() {
 		out = append(out, dir)
 		if real := b.c.Dirs[dir]; real != "" {
 			out = append(out, real)

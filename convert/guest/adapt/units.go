@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 	"esxodus/convert/ledger"
 )
 
@@ -52,7 +52,7 @@ func (b *builder) mountUnit(file, mount, spec string) string {
 // is made of the device's, an edit is not enough.
 func (b *builder) swapUnit(file, spec string) string {
 	m, vanishes := b.places.find(spec)
-	if (m == nil || !vanishes) && guest.UnstableName(spec) == "" {
+	if (m == nil || !vanishes) && conf.UnstableName(spec) == "" {
 		return ""
 	}
 	b.concern(ConcernTable, ledger.Warning, "swap", fmt.Sprintf("%s names %s, which isn't on the target, and a unit of swap bears its device's name", file, spec),

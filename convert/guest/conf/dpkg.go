@@ -1,0 +1,113 @@
+package conf
+
+import (
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+)
+
+// Leaves reports whether a package is one that a conversion may remove.
+func Leaves(name string) bool {
+	return guest.LoaderPackage(name) || strings.HasPrefix(name, "open-vm-tools")
+}
+
+// maxPackages bounds what is read of dpkg's records.
+const maxPackages = 100_000
+
+// installed is a stanza of dpkg's records.
+type installed struct {
+	guest.Package
+	depends string
+}
+
+// ParseDpkg reads /var/lib/dpkg/status. It returns the installed packages that
+// interest picks, and those that depend on one of them, in the file's order,
+// and the architecture of dpkg itself.
+func ParseDpkg(b []byte, interest func(name string) bool) (out []guest.Package, arch string) {
+	var all []installed
+	providers := map[string][]string{} // of a name, virtual or real
+	for stanza := range strings.SplitSeq(string(b), "\n\n") {
+		f := fields(stanza)
+		status, name := strings.Fields(f["status"]), f["package"]
+		if len(all) >= maxPackages || name == "" || len(status) != 3 || status[2] != "installed" {
+			continue
+		}
+		if name == "dpkg" {
+			arch = Clean(f["architecture"])
+		}
+		if slices.Contains(providers[name], name) {
+			continue // of another architecture
+		}
+		all = append(all, installed{
+			Package: guest.Package{Name: name, Version: f["version"], Protected: f["essential"] == "yes" || f["protected"] == "yes" || f["important"] == "yes"},
+			depends: f["pre-depends"] + "," + f["depends"],
+		})
+		for _, clause := range clauses(name + "," + f["provides"]) {
+			providers[clause[0]] = append(providers[clause[0]], name)
+		}
+	}
+	for _, p := range all {
+		p.needs(providers, interest)
+		if interest(p.Name) || len(p.Needs) > 0 {
+			out = append(out, p.Package)
+		}
+	}
+	return out, arch
+}
+
+// needs finds out which installed packages fulfil the dependencies.
+func (p *installed) needs(providers map[string][]string, interest func(name string) bool) {
+	for _, clause := range clauses(p.depends) {
+		var by []string
+		for _, name := range clause {
+			by = append(by, providers[name]...)
+		}
+		if slices.ContainsFunc(by, interest) && !slices.Contains(by, p.Name) {
+			slices.Sort(by)
+			p.Needs = append(p.Needs, slices.Compact(by))
+		}
+	}
+}
+
+// fields reads the fields of a stanza (deb-control(5)) that fit on one line,
+// as those do that matter here; their names are in lower case.
+func fields(stanza string) map[string]string {
+	f := map[string]string{}
+	for line := range strings.SplitSeq(stanza, "\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok && key != "" && key[0] != ' ' && key[0] != '\t' {
+			f[strings.ToLower(key)] = strings.TrimSpace(value)
+		}
+	}
+	return f
+}
+
+// clauses takes a list of dependencies apart into alternatives, without
+// versions and architectures.
+func clauses(s string) [][]string {
+	var out [][]string
+	for part := range strings.SplitSeq(s, ",") {
+		var names []string
+		for alternative := range strings.SplitSeq(part, "|") {
+			name, _, _ := strings.Cut(strings.TrimSpace(alternative), " ")
+			name, _, _ = strings.Cut(name, "(")
+			name, _, _ = strings.Cut(name, ":")
+			if name != "" {
+				names = append(names, name)
+			}
+		}
+		if len(names) > 0 {
+			out = append(out, names)
+		}
+	}
+	return out
+}
+
+// OfInterest reports whether a conversion may have to know a package.
+func OfInterest(name string) bool {
+	switch name {
+	case "lvm2", "initramfs-tools", "dracut", "qemu-guest-agent", "udev":
+		return true
+	}
+	return Leaves(name) || strings.HasPrefix(name, "linux-image-")
+}

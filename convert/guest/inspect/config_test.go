@@ -1,0 +1,51 @@
+package inspect
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"esxodus/convert/guest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestConfig(t *testing.T) {
+	status, err := os.ReadFile("testdata/dpkg-status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := debianDisk(t, map[string]string{
+		"etc/crypttab": "-", "etc/crypttab.LINK": "/etc/real-crypttab", "etc/real-crypttab": "caf\xe9 \x1b[2J\n",
+		"usr/lib/os-release": "ID=debian\nVERSION_CODENAME=bookworm\n",
+		"etc/default/grub":   "-", "boot/grub/grub.cfg": "menuentry x {\nlinux /boot/vmlinuz-1 " + strings.Repeat("long ", 200) + "\n}\n",
+		"vmlinuz.LINK": "boot/vmlinuz-6.1.0-18-amd64", "initrd.img.LINK": "boot/gone", "boot/vmlinuz": "a file",
+		"var/lib/dpkg/status": string(status), "var/lib/dpkg/info/grub-pc.list": "/.\n/usr/x\n", "var/lib/dpkg/info/libc6.list": "/.\n",
+		"etc/lilo.conf/dir": "no file",
+		"var/cache.LINK":    "../srv/cache", "srv/cache/x": "", "var/log.LINK": "/nowhere",
+	})
+	g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, path)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := g.Config
+	check := func(what string, got, want any) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	check("crypttab", c.Files["/etc/crypttab"], guest.File{Path: "/etc/real-crypttab", Text: "caf\xe9 \x1b[2J\n"})
+	check("links", c.Links, map[string]guest.Link{"/vmlinuz": {Target: "boot/vmlinuz-6.1.0-18-amd64"}, "/initrd.img": {Target: "boot/gone", Missing: true}, "/boot/vmlinuz": {}})
+	check("command line", []any{len(c.Cmdline), c.Image}, []any{999, "/boot/vmlinuz-1"})
+	check("unread", c.Unread, []string{"/etc/lilo.conf is no regular file but d---------"})
+	check("owned", c.Owned, map[string][]string{"grub-pc": {"/.", "/usr/x"}})
+	check("release", []any{c.Arch, c.Codename, string(c.Status) == string(status)}, []any{"amd64", "bookworm", true})
+	check("directories", c.Dirs, map[string]string{"/var/cache": "/srv/cache"})
+	check("has", []bool{c.Has["/boot/grub/grub.cfg"], c.Has["/sbin/lvm"]}, []bool{true, false})
+	b, err := json.Marshal(g)
+	if err != nil || strings.Contains(string(b), "real-crypttab") {
+		t.Errorf("a guest's configuration is in its JSON: %s, %v", b, err)
+	}
+}

@@ -1,0 +1,152 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+
+	"esxodus/convert/guest"
+)
+
+// maxEntries is how many names of a directory are read.
+const maxEntries = 20000
+
+// fileSystem is what [extfs.Open] and [xfs.Open] open.
+type fileSystem interface {
+	fs.ReadLinkFS
+	NeedsRecovery() bool
+}
+
+// tree is a guest's file tree: file systems by the place they are mounted at.
+// Names are relative to the guest's root, as in io/fs. Symbolic links,
+// absolute ones too, lead nowhere but into the tree.
+type tree struct {
+	mounts map[string]fs.ReadLinkFS // "." is the root
+}
+
+// free is how many bytes each file system has left, by its mount point. What
+// wasn't unmounted doesn't know.
+func (t tree) free() map[string]int64 {
+	out := map[string]int64{}
+	for at, fsys := range t.mounts {
+		f, ok := fsys.(interface {
+			fileSystem
+			Free() int64
+		})
+		if ok && !f.NeedsRecovery() {
+			out[path.Join("/", at)] = f.Free()
+		}
+	}
+	return out
+}
+
+// find returns the file system that holds a name, and the name in it. ok is
+// false when no file system is mounted there.
+func (t tree) find(name string) (fsys fs.ReadLinkFS, rel string, ok bool) {
+	for at := name; at != "."; at = path.Dir(at) {
+		if fsys, ok := t.mounts[at]; ok {
+			if at == name {
+				return fsys, ".", true
+			}
+			return fsys, name[len(at)+1:], true
+		}
+	}
+	fsys, ok = t.mounts["."]
+	return fsys, name, ok
+}
+
+// resolve follows all links of a name and says what it ends at.
+func (t tree) resolve(name string) (real string, info fs.FileInfo, err error) {
+	real, err = guest.Resolve(name, func(next string) (string, error) {
+		info, err := t.lstat(next)
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			return "", err
+		}
+		target, err := t.readLink(next)
+		if err == nil && target == "" {
+			err = fmt.Errorf("/%s: a link without target", next)
+		}
+		return target, err
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	info, err = t.lstat(real)
+	return real, info, err
+}
+
+func (t tree) lstat(name string) (fs.FileInfo, error) {
+	fsys, rel, ok := t.find(name)
+	if !ok {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrNotExist}
+	}
+	return fsys.Lstat(rel)
+}
+
+func (t tree) readLink(name string) (string, error) {
+	fsys, rel, ok := t.find(name)
+	if !ok {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrNotExist}
+	}
+	return fsys.ReadLink(rel)
+}
+
+// exists reports whether a name, followed to its end, is there.
+func (t tree) exists(name string) bool {
+	_, _, err := t.resolve(name)
+	return err == nil
+}
+
+// readFile reads a regular file of at most limit bytes.
+func (t tree) readFile(name string, limit int64) ([]byte, error) {
+	real, info, err := t.resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("/%s is no regular file but %v", name, info.Mode().Type())
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("/%s: %d bytes are more than is read of it, %d", name, info.Size(), limit)
+	}
+	fsys, rel, _ := t.find(real)
+	f, err := fsys.Open(rel)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit))
+	return b, errors.Join(err, f.Close())
+}
+
+// list returns the names in a directory, sorted; nil when it can't be read.
+func (t tree) list(name string) []string {
+	real, info, err := t.resolve(name)
+	if err != nil || !info.IsDir() {
+		return nil
+	}
+	fsys, rel, _ := t.find(real)
+	es, err := fs.ReadDir(fsys, rel)
+	if err != nil {
+		return nil
+	}
+	names := []string{}
+	for _, e := range es[:min(len(es), maxEntries)] {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// glob returns dir/name for each name in dir that matches a pattern.
+func (t tree) glob(dir, pattern string) []string {
+	var out []string
+	for _, n := range t.list(dir) {
+		if ok, err := path.Match(pattern, n); err == nil && ok {
+			out = append(out, path.Join(dir, n))
+		}
+	}
+	return out
+}
