@@ -9,8 +9,6 @@
 package adapt
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -59,7 +57,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	}
 	b.tables()
 	b.units()
-	b.resume()
+	b.family.resume(b)
 	b.nicLinks()
 	b.packages()
 	b.unfitKernels()
@@ -68,7 +66,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	}
 	b.lvmDevices()
 	b.lvmFilter()
-	b.initrds()
+	b.family.initrds(b)
 	b.agents()
 	b.labels()
 	b.records()
@@ -92,12 +90,6 @@ type builder struct {
 	nicFiles  []guest.Edit      // .link files
 	ownLilo   bool              // the guest's own LILO stays in charge
 	starts    []string          // kernels that LILO has, the default first
-}
-
-// family is how a guest manages packages and makes initrds.
-type family struct {
-	dpkg   bool // else rpm
-	dracut bool // else initramfs-tools
 }
 
 func (b *builder) concern(id string, s ledger.Severity, subject, evidence, advice string) {
@@ -159,23 +151,6 @@ func (b *builder) readable() bool {
 		refuse("the guest's /etc/fstab was not found")
 	}
 	return ok
-}
-
-// knowsFamily finds out how the guest manages packages and makes initrds.
-func (b *builder) knowsFamily() bool {
-	_, tools := b.installed("initramfs-tools")
-	_, dracut := b.installed("dracut")
-	rpm := b.has("/usr/lib/sysimage/rpm", "/var/lib/rpm")
-	b.family = family{dpkg: len(b.c.Packages) > 0, dracut: !tools}
-	switch {
-	case b.family.dpkg && (tools || dracut):
-		return true
-	case !b.family.dpkg && rpm && b.has("/usr/bin/dracut", "/sbin/dracut"):
-		return true
-	}
-	b.concern(ConcernFamily, ledger.Blocker, "", fmt.Sprintf("%s has neither dpkg with initramfs-tools or dracut, nor rpm with dracut", cmp.Or(b.g.PrettyName, "the guest")),
-		"esxodus doesn't know how this system makes its initrds: migrate the disk as it is with --layout keep")
-	return false
 }
 
 // rootMove is the way of the guest's root, nil where that isn't certain.

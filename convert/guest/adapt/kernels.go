@@ -15,36 +15,6 @@ type imageNames struct {
 	kernel, initrd string
 }
 
-// images finds out where the guest has its links, or where its packages would
-// make them.
-func (b *builder) images() imageNames {
-	if !b.family.dpkg {
-		return imageNames{"/boot/vmlinuz", "/boot/initramfs.img"}
-	}
-	dir := b.linkDir()
-	return imageNames{path.Join(dir, "vmlinuz"), path.Join(dir, "initrd.img")}
-}
-
-// linkDir is the directory that dpkg's kernels keep their links in. What
-// kernel-img.conf says comes before links that are there: packages renew only
-// those, also where do_symlinks was off until now, for [builder.kernelImgConf]
-// turns it on.
-func (b *builder) linkDir() string {
-	conf := b.kernelImgSettings()
-	dest := path.Clean("/" + conf["image_dest"])
-	switch {
-	case yes(conf["link_in_boot"]):
-		return "/boot"
-	case conf["image_dest"] != "" && (dest == "/" || dest == "/boot"):
-		return dest
-	case b.leads("/vmlinuz"):
-		return "/"
-	case b.leads("/boot/vmlinuz") || b.g.Distro == "ubuntu":
-		return "/boot"
-	}
-	return "/"
-}
-
 // leads reports whether there is a link, or a file, that leads to something.
 func (b *builder) leads(name string) bool {
 	link, ok := b.c.Links[name]
@@ -194,10 +164,7 @@ func (b *builder) unfitKernels() {
 // lacks says what of the modules that an initrd needs its kernel hasn't got, ""
 // for nothing.
 func (b *builder) lacks(i guest.Initrd) string {
-	need := b.modules(i)
-	if b.family.dracut && len(i.Modules) == 0 {
-		need = []string{"virtio_blk"} // dracut makes it anew, which needs them all
-	}
+	need := b.family.modules(b, i)
 	need = slices.DeleteFunc(need, func(m string) bool { return slices.Contains(i.Modules, m) })
 	switch {
 	case len(need) == 0:
@@ -220,49 +187,4 @@ func (b *builder) defaultVersion() string {
 		return b.g.Kernels[n-1]
 	}
 	return ""
-}
-
-const kernelImgFile = "/etc/kernel-img.conf"
-
-// kernelImgSettings reads kernel-img.conf(5), whose syntax is key = value.
-func (b *builder) kernelImgSettings() map[string]string {
-	out := map[string]string{}
-	for line := range strings.Lines(b.c.Files[kernelImgFile].Text) {
-		if k, v, ok := strings.Cut(line, "="); ok {
-			out[strings.ToLower(strings.TrimSpace(k))] = strings.TrimSpace(v)
-		}
-	}
-	return out
-}
-
-func yes(v string) bool {
-	switch strings.ToLower(v) {
-	case "yes", "true", "1":
-		return true
-	}
-	return false
-}
-
-// kernelImgConf has kernels' packages keep the links, and run no boot loader
-// that is gone: LILO has its hooks.
-func (b *builder) kernelImgConf() {
-	file, ok := b.c.Files[kernelImgFile]
-	if !ok || !b.family.dpkg {
-		return // the defaults are right
-	}
-	var out strings.Builder
-	for line := range strings.Lines(file.Text) {
-		key, value, assigned := strings.Cut(line, "=")
-		value = strings.TrimSpace(value)
-		switch k := strings.ToLower(strings.TrimSpace(key)); {
-		case assigned && k == "do_symlinks" && !yes(value):
-			line = "do_symlinks = yes\n"
-		case assigned && k == "do_bootloader" && yes(value):
-			line = "do_bootloader = no\n"
-		case assigned && (k == "postinst_hook" || k == "postrm_hook") && strings.HasSuffix(value, "update-grub"):
-			line = "#" + line
-		}
-		out.WriteString(line)
-	}
-	b.change(kernelImgFile, out.String(), "kernels' packages keep the links that LILO follows, and run its hooks only")
 }

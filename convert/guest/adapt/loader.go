@@ -37,14 +37,14 @@ func (b *builder) loader() {
 	if root == nil {
 		return // told by mounts
 	}
-	names := b.images()
+	names := b.family.images(b)
 	images := b.choose(names)
 	for _, im := range images {
 		b.starts = append(b.starts, im.kernel)
 	}
 	b.links(names, images)
 	b.change(liloConf, b.liloText(*root, names, images), "what the boot loader starts, and how")
-	b.kernelImgConf()
+	b.family.kernelSettings(b)
 	b.programs()
 	b.out.Loader = []string{liloPath, "-v"}
 	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~")
@@ -204,12 +204,12 @@ func (b *builder) cmdline() (rest, mode string) {
 			} else {
 				dropped = append(dropped, w)
 			}
-		case b.family.dracut && (key == "rd.lvm.lv" || key == "rd_NO_LVM" || w == "rd.lvm=0" || w == "rd.lvm=no"): // see activate
+		case b.family.moot(key, w):
 		default:
 			keep = append(keep, w)
 		}
 	}
-	keep = append(keep, b.activate()...)
+	keep = append(keep, b.family.activate(b)...)
 	if len(dropped) > 0 {
 		b.concern(ConcernCmdline, ledger.Warning, "", "kernel parameters that mean nothing to the new loader or on the new disk: "+strings.Join(dropped, " "),
 			"they are left out; add what is wanted to append= in "+liloConf+" and run lilo")
@@ -248,22 +248,6 @@ func (b *builder) resumeSpec(spec string) string {
 	return spec
 }
 
-// activate are the parameters by which dracut's initrd activates the logical
-// volumes that are needed before the real root runs.
-func (b *builder) activate() []string {
-	if !b.family.dracut {
-		return nil
-	}
-	var out []string
-	for i := range b.places.moves {
-		m := &b.places.moves[i]
-		if m.Device() != "" && (m.Mount == "/" || m.From == b.g.Root || m.Mount == "/usr" || m.Content == "swap") {
-			out = append(out, "rd.lvm.lv="+m.To)
-		}
-	}
-	return slices.Compact(out)
-}
-
 // programs are the loader's program and what runs it after kernels change.
 func (b *builder) programs() {
 	add := func(path, source string, mode uint32) {
@@ -271,15 +255,7 @@ func (b *builder) programs() {
 	}
 	add(liloPath, "lilo", 0o755)
 	add("/usr/share/man/man8/lilo.8.gz", "lilo.8.gz", 0o644)
-	if !b.family.dpkg {
-		add("/etc/kernel/install.d/95-lilo.install", "hooks/95-lilo.install", 0o755)
-		return
-	}
-	add("/etc/kernel/postinst.d/zz-runlilo", "hooks/zz-runlilo", 0o755)
-	add("/etc/kernel/postrm.d/zz-runlilo", "hooks/zz-runlilo", 0o755)
-	if !b.family.dracut {
-		add("/etc/initramfs/post-update.d/runlilo", "hooks/runlilo", 0o755)
-	}
+	b.out.Programs = slices.Concat(b.out.Programs, b.family.packager.hooks(), b.family.maker.hooks())
 }
 
 // keepLilo has the guest's own LILO find its new disk and root.

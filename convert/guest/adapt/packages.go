@@ -3,12 +3,9 @@ package adapt
 import (
 	"cmp"
 	"fmt"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 
-	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
@@ -18,11 +15,7 @@ func (b *builder) packages() {
 	if b.in.Layout.Boot != nil {
 		b.ownLilo = b.keepsLilo()
 	}
-	if b.family.dpkg {
-		b.removeDpkg()
-	} else {
-		b.removeRPM()
-	}
+	b.family.remove(b)
 	if b.g.VMwareTools {
 		b.vmwareTools()
 	}
@@ -34,14 +27,9 @@ func (b *builder) lvm() bool {
 	return b.in.Layout.Kind == layout.LVM
 }
 
-func (b *builder) hasLVM() bool {
-	_, ok := b.installed("lvm2")
-	return ok || !b.family.dpkg && b.has("/usr/sbin/lvm", "/sbin/lvm")
-}
-
 // installLVM puts LVM into a guest that had no use for it.
 func (b *builder) installLVM() {
-	if !b.lvm() || b.hasLVM() {
+	if !b.lvm() || b.family.hasLVM(b) {
 		return
 	}
 	b.out.Install = append(b.out.Install, "lvm2")
@@ -59,141 +47,6 @@ func (b *builder) installLVM() {
 		b.touch("documentation and records of lvm2 and of what it needs", "/usr/share/doc/"+name+"/", "/usr/share/lintian/overrides/"+name, "/var/lib/dpkg/info/"+name+".*", "/var/lib/dpkg/info/"+name+":*")
 	}
 	b.touch("manual pages of lvm2 and of what it needs", "/usr/share/man/man?/*")
-}
-
-// removeDpkg removes boot loaders and VMware's agents, but nothing that another
-// package needs.
-func (b *builder) removeDpkg() {
-	var loaders, tools []string
-	for _, p := range b.c.Packages {
-		switch {
-		case guest.LoaderPackage(p.Name) && b.in.Layout.Boot != nil && !b.ownLilo:
-			loaders = append(loaders, p.Name)
-		case strings.HasPrefix(p.Name, "open-vm-tools"):
-			tools = append(tools, p.Name)
-		}
-	}
-	kept := b.remove(loaders, "the disk has another boot loader")
-	if len(kept) > 0 {
-		b.divert()
-		b.disarm(kept)
-	}
-	b.pinLoaders(kept)
-	b.remove(tools, "there is no VMware any more")
-	if len(tools) > 0 {
-		b.touch("links to services of open-vm-tools, and its settings", "/etc/systemd/system/*/open-vm-tools.service", "/etc/systemd/system/*/vgauth.service", "/etc/systemd/system/vmtoolsd.service",
-			"/etc/systemd/system/*.requires/", "/etc/vmware-tools/", "/etc/init.d/open-vm-tools", "/etc/rc?.d/*open-vm-tools")
-	}
-	if len(loaders) > len(kept) {
-		b.touch("settings of a boot loader that is gone", "/etc/default/grub", "/etc/default/grub.d/", "/etc/default/grub.ucf-dist", "/etc/kernel/postinst.d/zz-update-grub", "/etc/kernel/postrm.d/zz-update-grub")
-	}
-	if len(loaders) > 0 && len(kept) == 0 && b.has("/boot/grub") {
-		b.command("rm", "-rf", "--one-file-system", "--", "/boot/grub")
-		b.touch("GRUB is gone, and what it booted from with it", "/boot/grub/")
-	}
-}
-
-// remove removes packages and returns those that have to stay.
-func (b *builder) remove(names []string, reason string) (kept []string) {
-	going, why := b.removable(names)
-	for _, n := range names {
-		if !slices.Contains(going, n) {
-			kept = append(kept, n)
-			continue
-		}
-		p, _ := b.installed(n)
-		b.out.Remove = append(b.out.Remove, n)
-		b.entry("guest.packages["+n+"]", p.Version, "", reason)
-		for _, pattern := range shorten(n, b.c.Owned[n]) {
-			b.touch("files of the removed package "+n, pattern)
-			if top, _, _ := strings.Cut(pattern[1:], "/"); top == "bin" || top == "sbin" || top == "lib" {
-				b.touch("files of the removed package "+n, "/usr"+pattern) // /lib and such may be links
-			}
-		}
-		b.touch("links to services of the removed package "+n, "/etc/rc?.d/*"+literal(n))
-		for _, file := range b.c.Owned[n] {
-			if dir := path.Dir(file); dir == "/lib/systemd/system" || dir == "/usr/lib/systemd/system" {
-				b.touch("links to services of the removed package "+n, "/etc/systemd/system/*.wants/"+literal(path.Base(file)))
-			}
-		}
-		b.touch("dpkg's records of the removed package "+n, "/var/lib/dpkg/info/"+n+".*", "/var/lib/dpkg/info/"+n+":*")
-	}
-	if len(kept) > 0 {
-		b.concern(ConcernPackages, ledger.Warning, kept[0], fmt.Sprintf("packages stay that have no work any more: %s, for %s", strings.Join(kept, ", "), strings.Join(why, "; ")),
-			"nothing of them runs when the guest boots; remove them by hand if they and what needs them are not wanted (a protected one: dpkg --purge --force-remove-protected)")
-	}
-	return kept
-}
-
-// divert keeps the hooks of a GRUB that stays from running: names with a dot
-// are none to run-parts.
-func (b *builder) divert() {
-	for _, hook := range []string{"/etc/kernel/postinst.d/zz-update-grub", "/etc/kernel/postrm.d/zz-update-grub"} {
-		b.command("dpkg-divert", "--local", "--rename", "--divert", hook+".esxodus", "--add", hook)
-		b.touch("GRUB stays, but kernels' packages don't run it", hook, hook+".esxodus")
-	}
-	b.touch("dpkg's record of diversions", "/var/lib/dpkg/diversions", "/var/lib/dpkg/diversions-old")
-}
-
-// removable returns those packages that can go: neither protected nor needed by
-// one that stays; and why the others stay.
-func (b *builder) removable(names []string) (going, why []string) {
-	for _, n := range names {
-		if p, _ := b.installed(n); p.Protected {
-			why = append(why, n+" is marked as protected")
-		} else {
-			going = append(going, n)
-		}
-	}
-	for again := true; again; {
-		again = false
-		for _, p := range b.c.Packages {
-			by := needed(p, going)
-			if by == nil {
-				continue
-			}
-			again = true
-			going = slices.DeleteFunc(going, func(n string) bool { return slices.Contains(by, n) })
-			if !slices.Contains(names, p.Name) {
-				why = append(why, p.Name+" needs "+strings.Join(by, " or "))
-			}
-		}
-	}
-	return going, why
-}
-
-// needed returns those of the packages that go of which one that stays needs
-// one.
-func needed(p guest.Package, going []string) []string {
-	if slices.Contains(going, p.Name) {
-		return nil
-	}
-	for _, by := range p.Needs {
-		if !slices.ContainsFunc(by, func(n string) bool { return !slices.Contains(going, n) }) {
-			return by
-		}
-	}
-	return nil
-}
-
-// removeRPM removes VMware's agents. GRUB stays: kernels' packages need its
-// tools.
-func (b *builder) removeRPM() {
-	if b.has("/usr/bin/vmtoolsd") && !b.g.VMwareTools {
-		names := []string{"open-vm-tools"}
-		if b.has("/usr/bin/vmware-user-suid-wrapper") {
-			names = append(names, "open-vm-tools-desktop")
-		}
-		b.out.Remove = append(b.out.Remove, names...)
-		for _, n := range names {
-			b.entry("guest.packages["+n+"]", "installed", "", "there is no VMware any more")
-		}
-		b.touch("files of the removed open-vm-tools", "/etc/vmware-tools/", "/usr/bin/vm*", "/usr/lib64/open-vm-tools/", "/usr/lib64/libvm*", "/usr/lib64/libhgfs*", "/usr/lib64/libguestlib*", "/usr/lib64/libDeployPkg*",
-			"/usr/lib/systemd/system/vm*", "/etc/systemd/system/*/vm*", "/usr/lib/udev/rules.d/*vmware*", "/etc/pam.d/vmtoolsd", "/usr/share/doc/open-vm-tools*/", "/usr/share/licenses/open-vm-tools*/")
-	}
-	if b.in.Layout.Boot != nil {
-		b.entry("guest.packages[grub2]", "installed", "installed", "kernels' packages need its tools; nothing of it runs when the guest boots")
-	}
 }
 
 // argShown is how many paths a concern names.

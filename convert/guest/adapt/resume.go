@@ -17,10 +17,7 @@ const (
 
 // resume has initrds look for a hibernated system on the swap's new place, or
 // not at all, instead of waiting for one that is gone.
-func (b *builder) resume() {
-	if b.family.dracut {
-		return // makes its initrds anew
-	}
+func (initramfsTools) resume(b *builder) {
 	last := "" // of several assignments the last one counts
 	for _, name := range b.resumeFiles() {
 		text := b.c.Files[name].Text

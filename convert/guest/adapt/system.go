@@ -125,13 +125,8 @@ func (b *builder) records() {
 	for _, p := range b.out.Programs {
 		b.touch("directories of files that come", above(p.Path)...)
 	}
-	switch {
-	case len(b.out.Install)+len(b.out.Remove) == 0:
-	case b.family.dpkg:
-		b.touch("dpkg's and debconf's records", "/var/lib/dpkg/", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/cache/debconf/", "/var/lib/ucf/",
-			"/etc/ld.so.cache", "/var/cache/ldconfig/", "/var/lib/systemd/", "/var/lib/grub/", "/var/lib/shim-signed/")
-	default:
-		b.touch("rpm's records", "/var/lib/rpm/", "/usr/lib/sysimage/rpm/", "/etc/ld.so.cache", "/var/cache/ldconfig/")
+	if len(b.out.Install)+len(b.out.Remove) > 0 {
+		b.family.records(b)
 	}
 	if b.lvm() {
 		b.touch("LVM's backups of its metadata", "/etc/lvm/archive/", "/etc/lvm/backup/", "/etc/lvm/devices/")

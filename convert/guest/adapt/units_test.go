@@ -85,7 +85,7 @@ func TestResume(t *testing.T) {
 			for name, text := range tt.files {
 				b.c.Files["/etc/initramfs-tools/"+name] = guest.File{Path: "/etc/initramfs-tools/" + name, Text: text}
 			}
-			b.resume()
+			initramfsTools{}.resume(b)
 			if b.newResume != tt.want {
 				t.Errorf("initrds get RESUME=%s; want %s", b.newResume, tt.want)
 			}

@@ -15,18 +15,16 @@ import (
 // neither in the boot menu nor young enough to be anyone's second choice.
 const maxOverlays = 8
 
-// initrds has each initrd find the root on its new disk.
-func (b *builder) initrds() {
-	if b.family.dracut {
-		b.dracut()
-		return
-	}
+// initramfsTools makes initrds that are added to.
+type initramfsTools struct{}
+
+func (m initramfsTools) initrds(b *builder) {
 	done := 0
 	for _, i := range b.byUse() {
 		if b.unfit[i.Kernel] != "" {
 			continue
 		}
-		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel, Modules: b.modules(i)}
+		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel, Modules: m.modules(b, i)}
 		var why []string
 		if b.needsLVM() {
 			why = append(why, "LVM for the root")
@@ -88,16 +86,15 @@ func (b *builder) needsLVM() bool {
 		return false
 	}
 	root := b.rootMove()
-	return !b.hasLVM() || root != nil && root.Device() != "" && layout.Move{To: root.From}.Device() == ""
+	return !b.family.hasLVM(b) || root != nil && root.Device() != "" && layout.Move{To: root.From}.Device() == ""
 }
 
-// modules are the modules that an initrd gets, or can't do without.
-func (b *builder) modules(i guest.Initrd) []string {
+func (initramfsTools) modules(b *builder, i guest.Initrd) []string {
 	var names []string
-	if b.needsLVM() && !b.family.dracut {
+	if b.needsLVM() {
 		names = append(names, "dm_mod")
 	}
-	if i.Virtio != guest.Yes && !b.family.dracut {
+	if i.Virtio != guest.Yes {
 		names = append(names, "virtio_pci", "virtio_blk")
 		if slices.Contains(i.Modules, "virtio_scsi") { // since Linux 3.4, and not in all
 			names = append(names, "virtio_scsi")
@@ -154,22 +151,10 @@ func (b *builder) addTexts(o *guest.Overlay) []string {
 	return why
 }
 
-// dracut makes the initrds of the kernels anew: by itself it takes only what
-// the machine has that it runs on.
-func (b *builder) dracut() {
-	for _, i := range b.g.Initrds {
-		if b.unfit[i.Kernel] != "" {
-			continue
-		}
-		argv := []string{"dracut", "--force", "--no-hostonly", "--add-drivers", "virtio_blk virtio_scsi virtio_pci virtio_net"}
-		if b.lvm() {
-			argv = append(argv, "--add", "lvm dm")
-		}
-		for _, f := range b.nicFiles {
-			argv = append(argv, "--include", f.Path, f.Path)
-		}
-		b.command(append(argv, i.Path, i.Kernel)...)
-		b.touch("the initrd is made anew", literal(i.Path))
-		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", "by dracut, with virtio and LVM")
-	}
+func (initramfsTools) moot(string, string) bool { return false }
+
+func (initramfsTools) activate(*builder) []string { return nil }
+
+func (initramfsTools) hooks() []guest.Program {
+	return []guest.Program{{Path: "/etc/initramfs/post-update.d/runlilo", Source: "hooks/runlilo", Mode: 0o755}}
 }

@@ -1,0 +1,61 @@
+package adapt
+
+import (
+	"slices"
+
+	"esxodus/convert/guest"
+)
+
+// dracut makes initrds anew, with all that they need.
+type dracut struct{}
+
+// initrds makes those of the kernels anew: by itself it takes only what
+// the machine has that it runs on.
+func (dracut) initrds(b *builder) {
+	for _, i := range b.g.Initrds {
+		if b.unfit[i.Kernel] != "" {
+			continue
+		}
+		argv := []string{"dracut", "--force", "--no-hostonly", "--add-drivers", "virtio_blk virtio_scsi virtio_pci virtio_net"}
+		if b.lvm() {
+			argv = append(argv, "--add", "lvm dm")
+		}
+		for _, f := range b.nicFiles {
+			argv = append(argv, "--include", f.Path, f.Path)
+		}
+		b.command(append(argv, i.Path, i.Kernel)...)
+		b.touch("the initrd is made anew", literal(i.Path))
+		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", "by dracut, with virtio and LVM")
+	}
+}
+
+// modules are none: dracut brings what it needs.
+func (dracut) modules(_ *builder, i guest.Initrd) []string {
+	if len(i.Modules) == 0 {
+		return []string{"virtio_blk"} // of a kernel that has no modules at all
+	}
+	return nil
+}
+
+// resume is left to dracut.
+func (dracut) resume(*builder) {}
+
+// moot are the volumes that were needed before, see activate.
+func (dracut) moot(key, word string) bool {
+	return key == "rd.lvm.lv" || key == "rd_NO_LVM" || word == "rd.lvm=0" || word == "rd.lvm=no"
+}
+
+// activate are the parameters by which dracut's initrd activates the logical
+// volumes that are needed before the real root runs.
+func (dracut) activate(b *builder) []string {
+	var out []string
+	for i := range b.places.moves {
+		m := &b.places.moves[i]
+		if m.Device() != "" && (m.Mount == "/" || m.From == b.g.Root || m.Mount == "/usr" || m.Content == "swap") {
+			out = append(out, "rd.lvm.lv="+m.To)
+		}
+	}
+	return slices.Compact(out)
+}
+
+func (dracut) hooks() []guest.Program { return nil }
