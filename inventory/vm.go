@@ -11,6 +11,27 @@ const (
 	PowerUnknown PowerState = "unknown"
 )
 
+// DiskFormat is how a virtual disk's bytes are kept.
+type DiskFormat string
+
+// The formats of disks.
+const (
+	FormatFlat        DiskFormat = "flat"        // in an extent, byte for byte
+	FormatSESparse    DiskFormat = "seSparse"    // grains, ESXi's newer deltas
+	FormatSparse      DiskFormat = "sparse"      // grains: hosted disks, and ESXi's older deltas (COWD)
+	FormatRDM         DiskFormat = "rdm"         // on a LUN, mapped virtually
+	FormatRawPhysical DiskFormat = "rawPhysical" // on a LUN or device, passed through
+)
+
+// Via is a way to ask a host for what changes something there.
+type Via string
+
+// The ways.
+const (
+	ViaAPI Via = "api" // what the free licence refuses
+	ViaSSH Via = "ssh" // vim-cmd, which no licence closes
+)
+
 // Firmware is what starts the guest.
 type Firmware string
 
@@ -143,27 +164,27 @@ type Controller struct {
 
 // Disk is a virtual disk.
 type Disk struct {
-	Key          int32    `json:"key"`   // device key; order by it means nothing
-	Label        string   `json:"label"` // "Hard disk 1"
-	Class        string   `json:"class"` // controller class: scsi, sata, ide, nvme
-	Bus          int      `json:"bus"`
-	Unit         int      `json:"unit"`
-	Path         string   `json:"path"` // datastore path of the descriptor, "[datastore] dir/name.vmdk"
-	Capacity     int64    `json:"capacity"`
-	UUID         string   `json:"uuid,omitempty"`
-	ContentID    string   `json:"contentID,omitempty"`
-	Format       string   `json:"format"`         // flat, seSparse, sparse, rdm, rawPhysical: the top link's backing
-	Mode         string   `json:"mode,omitempty"` // persistent, independent_persistent, independent_nonpersistent, nonpersistent …
-	Thin         bool     `json:"thin,omitempty"`
-	EagerZeroed  bool     `json:"eagerZeroed,omitempty"`
-	WriteThrough bool     `json:"writeThrough,omitempty"`
-	MultiWriter  bool     `json:"multiWriter,omitempty"`
-	Parents      []string `json:"parents,omitempty"`    // descriptors of the links below, nearest first
-	Files        []File   `json:"files,omitempty"`      // every file of the chain, where the host lists them
-	RDM          string   `json:"rdm,omitempty"`        // the LUN behind a raw device mapping
-	IOPSLimit    int64    `json:"iopsLimit,omitempty"`  // operations a second
-	BytesLimit   int64    `json:"bytesLimit,omitempty"` // bytes a second
-	Shares       int      `json:"shares,omitempty"`
+	Key          int32      `json:"key"`   // device key; order by it means nothing
+	Label        string     `json:"label"` // "Hard disk 1"
+	Class        string     `json:"class"` // controller class: scsi, sata, ide, nvme
+	Bus          int        `json:"bus"`
+	Unit         int        `json:"unit"`
+	Path         string     `json:"path"` // datastore path of the descriptor, "[datastore] dir/name.vmdk"
+	Capacity     int64      `json:"capacity"`
+	UUID         string     `json:"uuid,omitempty"`
+	ContentID    string     `json:"contentID,omitempty"`
+	Format       DiskFormat `json:"format"`         // the top link's backing
+	Mode         string     `json:"mode,omitempty"` // persistent, independent_persistent, independent_nonpersistent, nonpersistent …
+	Thin         bool       `json:"thin,omitempty"`
+	EagerZeroed  bool       `json:"eagerZeroed,omitempty"`
+	WriteThrough bool       `json:"writeThrough,omitempty"`
+	MultiWriter  bool       `json:"multiWriter,omitempty"`
+	Parents      []string   `json:"parents,omitempty"`    // descriptors of the links below, nearest first
+	Files        []File     `json:"files,omitempty"`      // every file of the chain, where the host lists them
+	RDM          string     `json:"rdm,omitempty"`        // the LUN behind a raw device mapping
+	IOPSLimit    int64      `json:"iopsLimit,omitempty"`  // operations a second
+	BytesLimit   int64      `json:"bytesLimit,omitempty"` // bytes a second
+	Shares       int        `json:"shares,omitempty"`
 }
 
 // Address is where the disk sits, as in a .vmx: "scsi0:2".

@@ -101,7 +101,7 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	o := plan.Options{
 		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
+		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
 		return o, usagef("--libvirt %s: a password doesn't belong into the address: libvirt takes it from its auth.conf, or use SSH keys", redact.Text(o.Libvirt))
@@ -121,7 +121,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if !slices.Contains([]layout.Kind{layout.Auto, layout.LVM, layout.Keep, layout.Plain}, o.Layout) {
 		return o, usagef("--layout %q: want auto, lvm, keep or plain", o.Layout)
 	}
-	if !slices.Contains([]string{"", "api", "ssh", "auto"}, o.Shutdown) {
+	if !slices.Contains([]plan.ShutdownMode{plan.ShutdownNever, plan.ShutdownAPI, plan.ShutdownSSH, plan.ShutdownAuto}, o.Shutdown) {
 		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)
 	}
 	err := refuseOther(c.Context, o.Libvirt)

@@ -131,7 +131,7 @@ func (w *World) OpenDisk(_ context.Context, path string) (disk.Image, func() err
 }
 
 // Shutdown implements Host.
-func (w *World) Shutdown(_ context.Context, _, id string) error {
+func (w *World) Shutdown(_ context.Context, _ inventory.Via, id string) error {
 	if err := w.Tick("shutdown"); err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (w *World) Shutdown(_ context.Context, _, id string) error {
 }
 
 // PowerOn implements Host.
-func (w *World) PowerOn(_ context.Context, _, id string) error {
+func (w *World) PowerOn(_ context.Context, _ inventory.Via, id string) error {
 	w.Power[id] = true
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	return nil
@@ -312,7 +312,7 @@ func (w *World) CreateRunning() *journal.Journal {
 	w.t.Helper()
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	o := w.Options()
-	o.Shutdown = "ssh"
+	o.Shutdown = plan.ShutdownSSH
 	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{}, o)
 	if err != nil {
 		w.t.Fatal(err)

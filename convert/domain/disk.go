@@ -311,7 +311,7 @@ func (b *builder) diskConcerns(d inventory.Disk) {
 			b.concern(ConcernDatastore, ledger.Blocker, at, fmt.Sprintf("datastore %q isn't accessible", ds.Name), "bring it back on the host")
 		}
 	}
-	if d.RDM != "" || d.Format == "rdm" || d.Format == "rawPhysical" {
+	if d.RDM != "" || d.Format == inventory.FormatRDM || d.Format == inventory.FormatRawPhysical {
 		b.concern(ConcernRDM, ledger.Blocker, at, "raw device mapping of "+show(d.RDM), "its data is on a LUN, not on the datastore: detach it from the VM, and give the domain the LUN or a copy by hand")
 	}
 	if d.MultiWriter {

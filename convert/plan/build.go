@@ -15,16 +15,27 @@ import (
 	"esxodus/network"
 )
 
+// ShutdownMode is what is done with VMs that are on.
+type ShutdownMode string
+
+// The modes.
+const (
+	ShutdownNever ShutdownMode = ""     // they are refused
+	ShutdownAuto  ShutdownMode = "auto" // through the API where the licence lets it, else over SSH
+	ShutdownAPI   ShutdownMode = ShutdownMode(inventory.ViaAPI)
+	ShutdownSSH   ShutdownMode = ShutdownMode(inventory.ViaSSH)
+)
+
 // Options is what the admin asks for.
 type Options struct {
 	VMs      []string // names or ids; none means all
 	Storage  string   // "dir:/path" or "lvm:VG"
 	Network  network.Options
-	VirtType string      // kvm or qemu; "" for the best that the target has
-	Libvirt  string      // connection URI
-	Shutdown string      // road for powered-on VMs: "" refuses them, api, ssh, or auto
-	NoProof  bool        // leave out the boot proof
-	Layout   layout.Kind // auto, lvm, keep or plain; "" is auto
+	VirtType string       // kvm or qemu; "" for the best that the target has
+	Libvirt  string       // connection URI
+	Shutdown ShutdownMode // what is done with powered-on VMs
+	NoProof  bool         // leave out the boot proof
+	Layout   layout.Kind  // auto, lvm, keep or plain; "" is auto
 }
 
 // Facts is everything a plan is made from: what was read of the source, of the
@@ -213,10 +224,10 @@ func (v *VMPlan) addDisk(d inventory.Disk, vol volume.Volume, f Facts) {
 // run shows.
 func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out := v.packagesStep()
-	if vm.Power == inventory.PoweredOn && o.Shutdown != "" {
-		road := shutdownRoad(o.Shutdown, f.Host.License)
-		out = append(out, Step{Kind: StepShutdown, Road: road, Text: fmt.Sprintf(
-			"shut down %q on %s through %s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(road))})
+	if vm.Power == inventory.PoweredOn && o.Shutdown != ShutdownNever {
+		via := o.Shutdown.via(f.Host.License)
+		out = append(out, Step{Kind: StepShutdown, Via: via, Text: fmt.Sprintf(
+			"shut down %q on %s through %s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(string(via)))})
 	}
 	recheck := Step{Kind: StepRecheck, Text: fmt.Sprintf("check that %q is off and as planned", vm.Name)}
 	out = append(out, recheck)
@@ -239,14 +250,13 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	return append(out, v.proofStep(virtType(o.VirtType, f.Target), o)...)
 }
 
-// shutdownRoad decides what --shutdown auto means: the API where the licence
-// lets it, else SSH.
-func shutdownRoad(asked string, l inventory.License) string {
-	if asked != "auto" {
-		return asked
+// via decides what ShutdownAuto means: the API where the licence lets it, else SSH.
+func (m ShutdownMode) via(l inventory.License) inventory.Via {
+	if m != ShutdownAuto {
+		return inventory.Via(m)
 	}
 	if l.ReadOnly {
-		return "ssh"
+		return inventory.ViaSSH
 	}
-	return "api"
+	return inventory.ViaAPI
 }

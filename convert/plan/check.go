@@ -151,10 +151,10 @@ func (v *VMPlan) checkSteps() error {
 		if s.Kind != StepShutdown {
 			continue
 		}
-		if s.Road != "api" && s.Road != "ssh" {
-			return fmt.Errorf("steps[%d]: no road %q: want api or ssh", i, s.Road)
+		if s.Via != inventory.ViaAPI && s.Via != inventory.ViaSSH {
+			return fmt.Errorf("steps[%d]: no road %q: want api or ssh", i, s.Via)
 		}
-		o.Shutdown = s.Road
+		o.Shutdown = ShutdownMode(s.Via)
 	}
 	want := steps(&v.Source, v, Facts{Host: &inventory.Host{}}, o)
 	for i, s := range v.Steps {
@@ -179,7 +179,7 @@ func (v *VMPlan) checkSteps() error {
 
 // name is all of a step that decides what is done.
 func (s Step) name() string {
-	return strings.Join(strings.Fields(string(s.Kind)+" "+s.Road+" "+s.Disk), " ")
+	return strings.Join(strings.Fields(string(s.Kind)+" "+string(s.Via)+" "+s.Disk), " ")
 }
 
 func (d *Disk) check(storage volume.Storage) error {

@@ -152,10 +152,10 @@ func TestCheckRefuses(t *testing.T) {
 		{"a step twice", func(v *plan.VMPlan) { v.Steps = append(v.Steps, v.Steps[len(v.Steps)-1]) }, "prove is one too many"},
 		{"another order", func(v *plan.VMPlan) { slices.Reverse(v.Steps) }, "steps[0]: prove, where the plan calls for recheck"},
 		{"a shutdown of what is off", func(v *plan.VMPlan) {
-			v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepShutdown, Road: "ssh"})
+			v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepShutdown, Via: "ssh"})
 		}, "shutdown ssh, where"},
 		{"a road that is none", func(v *plan.VMPlan) {
-			v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepShutdown, Road: "pigeon"})
+			v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepShutdown, Via: "pigeon"})
 		}, `no road "pigeon"`},
 		{"a step of no disk's", func(v *plan.VMPlan) { v.Steps[1].Disk = "scsi7:7" }, `no disk "scsi7:7"`},
 

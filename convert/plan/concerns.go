@@ -91,15 +91,15 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 			ID: ConcernSuspended, Severity: ledger.Blocker, Evidence: "the VM is suspended: part of its state is in memory",
 			Advice: "resume it on ESXi and shut its guest down",
 		}}
-	case vm.Power == inventory.PoweredOn && o.Shutdown == "":
+	case vm.Power == inventory.PoweredOn && o.Shutdown == ShutdownNever:
 		return []ledger.Concern{{
 			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on: its disks change and are locked",
 			Advice: powerAdvice(vm, f.Host.License),
 		}}
-	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && shutdownRoad(o.Shutdown, f.Host.License) == "api":
+	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && o.Shutdown.via(f.Host.License) == inventory.ViaAPI:
 		return []ledger.Concern{{
 			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence refuses to shut it down through the API",
-			Advice: "use the road over SSH, which no licence closes: --shutdown ssh",
+			Advice: "use SSH, which no licence closes: --shutdown ssh",
 		}}
 	case vm.Power == inventory.PoweredOn:
 		return []ledger.Concern{{
@@ -112,12 +112,12 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 
 // powerAdvice names the three ways on for a VM that runs.
 func powerAdvice(vm *inventory.VM, l inventory.License) string {
-	road := "--shutdown api"
+	how := "--shutdown api"
 	if l.ReadOnly {
-		road = "--shutdown ssh (this host's licence refuses it through the API)"
+		how = "--shutdown ssh (this host's licence refuses it through the API)"
 	}
 	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: vim-cmd vmsvc/power.shutdown %s); "+
-		"let esxodus do it with %s; or wait for the warm path, which a later esxodus will have", vm.ID, road)
+		"let esxodus do it with %s; or wait for the warm path, which a later esxodus will have", vm.ID, how)
 }
 
 // FormatConcerns refuses the disks that the copy engine can't read whole.
@@ -129,7 +129,7 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 		case len(d.Parents) > 0:
 			what = fmt.Sprintf("the disk is a chain of %d links (snapshots)", len(d.Parents)+1)
 			advice = "delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan anew"
-		case d.Format != "flat":
+		case d.Format != inventory.FormatFlat:
 			what = fmt.Sprintf("the disk's backing is %q", d.Format)
 			advice = "only flat disks can be copied; clone it with vmkfstools -i on ESXi, or present the LUN to the target host"
 		default:

@@ -134,10 +134,10 @@ func (k Kind) Traits() (Traits, bool) {
 
 // Step is one act of a plan.
 type Step struct {
-	Kind Kind   `json:"kind"`
-	Disk string `json:"disk,omitempty"` // address, of create, copy and verify
-	Road string `json:"road,omitempty"` // of shutdown: api or ssh
-	Text string `json:"text"`           // the dry run's line
+	Kind Kind          `json:"kind"`
+	Disk string        `json:"disk,omitempty"` // address, of create, copy and verify
+	Via  inventory.Via `json:"road,omitempty"` // of shutdown
+	Text string        `json:"text"`           // the dry run's line
 	// Expect is what the proof must see; nil in plans from before there was it.
 	Expect *Expect `json:"expect,omitempty"`
 }

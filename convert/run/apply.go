@@ -29,11 +29,11 @@ type Host interface {
 	// OpenDisk opens the disk behind a descriptor for random reads. The
 	// image and its close function are bound to ctx.
 	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
-	// Shutdown asks the guest to shut down by a road, api or ssh, and returns
+	// Shutdown asks the guest to shut down through the API or SSH, and returns
 	// once the VM is off. Its error has a method Refused that returns true
 	// where the guest was not asked. PowerOn undoes it.
-	Shutdown(ctx context.Context, road, id string) error
-	PowerOn(ctx context.Context, road, id string) error
+	Shutdown(ctx context.Context, via inventory.Via, id string) error
+	PowerOn(ctx context.Context, via inventory.Via, id string) error
 }
 
 // Hypervisor is libvirt on the target host.

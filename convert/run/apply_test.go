@@ -383,7 +383,7 @@ func TestShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := p.VMs[0].Steps[0]; s.Kind != plan.StepShutdown || s.Road != "ssh" {
+	if s := p.VMs[0].Steps[0]; s.Kind != plan.StepShutdown || s.Via != "ssh" {
 		t.Fatalf("first step = %+v, want a shutdown by ssh (the licence is read-only)", s)
 	}
 	j, err := w.State().Create(p.Job(0), journal.NewRun())

@@ -58,7 +58,7 @@ func (x *executor) shutdown(ctx context.Context, t *task) (any, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	err := x.Host.Shutdown(bounded, t.Road, x.job.VM.Source.ID)
+	err := x.Host.Shutdown(bounded, t.Via, x.job.VM.Source.ID)
 	if refused(err) {
 		return nil, errors.Join(err, x.journal.Step(i, journal.EventUndone, nil))
 	}
@@ -83,7 +83,7 @@ func (x *executor) powerOn(ctx context.Context, t *task) error {
 		}
 	}
 	x.Progress.Step(x.job.VM.Name, fmt.Sprintf("power %q on again", x.job.VM.Source.Name))
-	return x.Host.PowerOn(ctx, t.Road, x.job.VM.Source.ID)
+	return x.Host.PowerOn(ctx, t.Via, x.job.VM.Source.ID)
 }
 
 // settle returns when the source VM is off, or has been on for settleTime.

@@ -107,11 +107,11 @@ type remoteFiles struct{ opener *esxi.Opener }
 // Open implements vmdk.Opener.
 func (r remoteFiles) Open(name string) (vmdk.File, error) { return r.opener.Open(name) }
 
-// Shutdown asks a guest to shut down by a road, api or ssh, and returns once the
+// Shutdown asks a guest to shut down through the API or SSH, and returns once the
 // VM is off. An error whose method Refused returns true means that the guest was
 // not asked.
-func (s *ESXi) Shutdown(ctx context.Context, road, id string) error {
-	if road == "ssh" {
+func (s *ESXi) Shutdown(ctx context.Context, via inventory.Via, id string) error {
+	if via == inventory.ViaSSH {
 		return refused(s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) }))
 	}
 	client, err := s.dial(ctx)
@@ -140,8 +140,8 @@ func refused(err error) error {
 }
 
 // PowerOn powers a VM on.
-func (s *ESXi) PowerOn(ctx context.Context, road, id string) error {
-	if road == "ssh" {
+func (s *ESXi) PowerOn(ctx context.Context, via inventory.Via, id string) error {
+	if via == inventory.ViaSSH {
 		return s.onShell(ctx, func(sh *shell.Client) error { return sh.PowerOn(ctx, id) })
 	}
 	client, err := s.dial(ctx)

@@ -53,13 +53,13 @@ func mapBacking(d *inventory.Disk, backing types.BaseVirtualDeviceBackingInfo) b
 	case *types.VirtualDiskFlatVer2BackingInfo:
 		flat(d, b)
 	case *types.VirtualDiskSeSparseBackingInfo:
-		d.Format, d.Path, d.Mode, d.UUID, d.ContentID = "seSparse", b.FileName, b.DiskMode, b.Uuid, b.ContentId
+		d.Format, d.Path, d.Mode, d.UUID, d.ContentID = inventory.FormatSESparse, b.FileName, b.DiskMode, b.Uuid, b.ContentId
 		d.WriteThrough = isTrue(b.WriteThrough)
 		for p := b.Parent; p != nil && len(d.Parents) < maxLinks; p = p.Parent {
 			d.Parents = append(d.Parents, p.FileName)
 		}
 	case *types.VirtualDiskSparseVer2BackingInfo:
-		d.Format, d.Path, d.Mode, d.UUID, d.ContentID = "sparse", b.FileName, b.DiskMode, b.Uuid, b.ContentId
+		d.Format, d.Path, d.Mode, d.UUID, d.ContentID = inventory.FormatSparse, b.FileName, b.DiskMode, b.Uuid, b.ContentId
 		d.WriteThrough = isTrue(b.WriteThrough)
 		for p := b.Parent; p != nil && len(d.Parents) < maxLinks; p = p.Parent {
 			d.Parents = append(d.Parents, p.FileName)
@@ -67,9 +67,9 @@ func mapBacking(d *inventory.Disk, backing types.BaseVirtualDeviceBackingInfo) b
 	case *types.VirtualDiskRawDiskMappingVer1BackingInfo:
 		rdm(d, b)
 	case *types.VirtualDiskFlatVer1BackingInfo:
-		d.Format, d.Path, d.Mode, d.ContentID, d.WriteThrough = "flat", b.FileName, b.DiskMode, b.ContentId, isTrue(b.WriteThrough)
+		d.Format, d.Path, d.Mode, d.ContentID, d.WriteThrough = inventory.FormatFlat, b.FileName, b.DiskMode, b.ContentId, isTrue(b.WriteThrough)
 	case *types.VirtualDiskRawDiskVer2BackingInfo:
-		d.Format, d.Path, d.RDM, d.UUID, d.MultiWriter = "rawPhysical", b.DescriptorFileName, b.DeviceName, b.Uuid, b.Sharing == multiWriter
+		d.Format, d.Path, d.RDM, d.UUID, d.MultiWriter = inventory.FormatRawPhysical, b.DescriptorFileName, b.DeviceName, b.Uuid, b.Sharing == multiWriter
 	default:
 		return false
 	}
@@ -77,15 +77,15 @@ func mapBacking(d *inventory.Disk, backing types.BaseVirtualDeviceBackingInfo) b
 }
 
 func flat(d *inventory.Disk, b *types.VirtualDiskFlatVer2BackingInfo) {
-	d.Format, d.Path, d.Mode, d.UUID, d.ContentID = "flat", b.FileName, b.DiskMode, b.Uuid, b.ContentId
+	d.Format, d.Path, d.Mode, d.UUID, d.ContentID = inventory.FormatFlat, b.FileName, b.DiskMode, b.Uuid, b.ContentId
 	d.Thin, d.EagerZeroed, d.WriteThrough = isTrue(b.ThinProvisioned), isTrue(b.EagerlyScrub), isTrue(b.WriteThrough)
 	d.MultiWriter = b.Sharing == multiWriter
 	switch {
 	case b.Parent == nil: // a base disk; its DeltaDiskFormat is that of snapshots to come
 	case b.DeltaDiskFormat == string(types.VirtualDiskDeltaDiskFormatSeSparseFormat):
-		d.Format = "seSparse"
+		d.Format = inventory.FormatSESparse
 	default:
-		d.Format = "sparse" // a delta: COWD, which vSphere calls redoLogFormat
+		d.Format = inventory.FormatSparse // a delta: COWD, which vSphere calls redoLogFormat
 	}
 	for p := b.Parent; p != nil && len(d.Parents) < maxLinks; p = p.Parent {
 		d.Parents = append(d.Parents, p.FileName)
@@ -93,9 +93,9 @@ func flat(d *inventory.Disk, b *types.VirtualDiskFlatVer2BackingInfo) {
 }
 
 func rdm(d *inventory.Disk, b *types.VirtualDiskRawDiskMappingVer1BackingInfo) {
-	d.Format, d.Path, d.Mode, d.UUID, d.ContentID = "rdm", b.FileName, b.DiskMode, b.Uuid, b.ContentId
+	d.Format, d.Path, d.Mode, d.UUID, d.ContentID = inventory.FormatRDM, b.FileName, b.DiskMode, b.Uuid, b.ContentId
 	if b.CompatibilityMode == string(types.VirtualDiskCompatibilityModePhysicalMode) {
-		d.Format = "rawPhysical"
+		d.Format = inventory.FormatRawPhysical
 	}
 	d.RDM, d.MultiWriter = b.DeviceName, b.Sharing == multiWriter
 	if d.RDM == "" {

@@ -158,7 +158,7 @@ func TestChains(t *testing.T) {
 			}
 			vm := mapVM(vmObject(&types.VirtualMachineConfigInfo{Hardware: types.VirtualHardware{NumCPU: 1, MemoryMB: 4, Device: []types.BaseVirtualDevice{scsiController(1000, 0), d}}}, more))
 			got := vm.Disks[0]
-			if got.Format != tt.format || !slices.Equal(got.Parents, tt.parents) {
+			if string(got.Format) != tt.format || !slices.Equal(got.Parents, tt.parents) {
 				t.Errorf("format %q, parents %v; want %q, %v", got.Format, got.Parents, tt.format, tt.parents)
 			}
 			if tt.format == "seSparse" && (got.Allocated() != 500+100+400+50 || vm.NVRAM != "[ds] w/w.nvram") {

@@ -126,16 +126,16 @@ func (d *descriptor) set(key, value string) {
 }
 
 // format is the word of inventory.Disk.Format for the descriptor's type.
-func (d *descriptor) format() string {
+func (d *descriptor) format() inventory.DiskFormat {
 	switch strings.ToLower(d.kind) {
 	case "vmfssparse", "monolithicsparse", "twogbmaxextentsparse", "streamoptimized":
-		return "sparse"
+		return inventory.FormatSparse
 	case "sesparse":
-		return "seSparse"
+		return inventory.FormatSESparse
 	case "vmfsrdm", "vmfsrawdevicemap":
-		return "rdm"
+		return inventory.FormatRDM
 	case "vmfsrdmp", "vmfspassthroughrawdevicemap", "fulldevice", "vmfsraw", "partitioneddevice":
-		return "rawPhysical"
+		return inventory.FormatRawPhysical
 	}
-	return "flat"
+	return inventory.FormatFlat
 }

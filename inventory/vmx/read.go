@@ -47,7 +47,7 @@ func describe(fsys fs.FS, d *inventory.Disk) error {
 		return err
 	}
 	d.Capacity, d.UUID, d.ContentID, d.Thin = top.capacity, top.uuid, top.cid, top.thin
-	if d.Format == "flat" { // else the .vmx says that it is a LUN
+	if d.Format == inventory.FormatFlat { // else the .vmx says that it is a LUN
 		d.Format = top.format()
 	}
 	seen := map[string]bool{path.Clean(d.Path): true}

@@ -176,12 +176,12 @@ func (r *reader) cdrom(s slot, kind, file string) {
 
 func (r *reader) disk(s slot, kind, file string) {
 	p := s.String() + "."
-	d := inventory.Disk{Key: s.key(), Class: s.class, Bus: s.bus, Unit: s.unit, Format: "flat"}
+	d := inventory.Disk{Key: s.key(), Class: s.class, Bus: s.bus, Unit: s.unit, Format: inventory.FormatFlat}
 	switch {
 	case strings.Contains(kind, "nonpassthru"):
-		d.Format = "rdm"
+		d.Format = inventory.FormatRDM
 	case strings.Contains(kind, "rdm"):
-		d.Format = "rawPhysical"
+		d.Format = inventory.FormatRawPhysical
 	}
 	if inventory.NoMedium(file) {
 		r.vm.Problem("disk %s names no file", s)

@@ -189,7 +189,7 @@ func TestReadDescriptors(t *testing.T) {
 				t.Fatal(err)
 			}
 			d, all := vm.Disks[0], strings.Join(vm.Problems, ";")
-			if d.Path != "d/web-000001.vmdk" || d.Capacity != tt.capacity || d.Format != tt.format || tt.parents != "" && strings.Join(d.Parents, ",") != tt.parents {
+			if d.Path != "d/web-000001.vmdk" || d.Capacity != tt.capacity || string(d.Format) != tt.format || tt.parents != "" && strings.Join(d.Parents, ",") != tt.parents {
 				t.Errorf("disk = %+v; want %d bytes, %s, %s", d, tt.capacity, tt.format, tt.parents)
 			}
 			if (tt.problem == "") != (all == "") || !strings.Contains(all, tt.problem) {

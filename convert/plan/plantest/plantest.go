@@ -34,7 +34,7 @@ func VM() inventory.VM {
 	}
 	for i, path := range []string{"[ds] web/web.vmdk", "[ds] web/web_1.vmdk"} {
 		vm.Disks = append(vm.Disks, inventory.Disk{
-			Key: int32(2000 + i), Class: "scsi", Unit: i, Path: path, Capacity: DiskSize, Format: "flat",
+			Key: int32(2000 + i), Class: "scsi", Unit: i, Path: path, Capacity: DiskSize, Format: inventory.FormatFlat,
 		})
 	}
 	return vm
