@@ -200,8 +200,8 @@ func checkLilo(t *testing.T, conv guest.Conversion) {
 			continue
 		}
 		c, err := conf.Parse(liloConf, []byte(e.New))
-		if err != nil || len(c.Warnings) > 0 || len(c.Images) != 2 || c.Boot == "" || c.Timeout != timeout {
-			t.Errorf("lilo reads %+v, %v; want two images and no warning in\n%s", c, err, e.New)
+		if err != nil || len(c.Warnings) > 0 || len(c.Images) < 2 || c.Find(c.Default) == nil || c.Boot == "" || c.Timeout != timeout {
+			t.Errorf("lilo reads %+v, %v; want two images or more, the default among them, and no warning in\n%s", c, err, e.New)
 		}
 	}
 }

@@ -2,11 +2,13 @@ package adapt
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
+	"esxodus/convert/lilo/conf"
 )
 
 // imageNames are the links by which LILO finds kernel and initrd; with .old
@@ -60,7 +62,16 @@ type choice struct {
 	label, suffix string
 	kernel        string // the version that boots; "" for a kernel of another name, or none yet
 	made          bool   // its link leads there because this conversion makes it
+	fixed         bool   // it is named by its version, not by a link
 	initrd        bool
+}
+
+// files are the names of its kernel and its initrd.
+func (b *builder) files(names imageNames, c choice) (kernel, initrd string) {
+	if c.fixed {
+		return "/boot/vmlinuz-" + c.kernel, b.initrdOf(c.kernel)
+	}
+	return names.kernel + c.suffix, names.initrd + c.suffix
 }
 
 // choose says what LILO will start: what the links lead to, else the kernels
@@ -80,7 +91,24 @@ func (b *builder) choose(names imageNames) []choice {
 		left = slices.DeleteFunc(left, func(k string) bool { return k == im.kernel })
 		im.initrd = b.hasInitrd(names.initrd+im.suffix, im.kernel, there)
 	}
-	return images
+	return b.asUntilNow(images)
+}
+
+// plainVersion is a kernel's version that means nothing to lilo.conf.
+var plainVersion = regexp.MustCompile(`^[0-9A-Za-z.+~_-]+$`)
+
+// asUntilNow has the kernel that boots by default go on doing so. The link may
+// lead to another: to what its package made last, where a kernel of the admin's own
+// is newer, or where the old loader has a default of its own. Such a kernel gets a
+// section of its own, which no package moves.
+func (b *builder) asUntilNow(images []choice) []choice {
+	was := version(b.c.Image)
+	if was == images[0].kernel || !plainVersion.MatchString(was) || !slices.Contains(b.kernels(), was) {
+		return images
+	}
+	label := DefaultLabel + "-" + was
+	own := choice{label: label[:min(len(label), conf.MaxLabel)], kernel: was, fixed: true, initrd: b.initrdOf(was) != ""}
+	return append(images, own)
 }
 
 // hasInitrd reports whether an image is started with an initrd: with one of its
@@ -101,6 +129,9 @@ func (b *builder) hasInitrd(name, kernel string, there bool) bool {
 // nowhere, or to a kernel that can't boot.
 func (b *builder) links(names imageNames, images []choice) {
 	for _, im := range images {
+		if im.fixed {
+			continue
+		}
 		if im.made {
 			b.link(names.kernel+im.suffix, "/boot/vmlinuz-"+im.kernel)
 		} else if old := b.c.Links[names.kernel+im.suffix]; !old.Missing && b.unfit[version(old.Target)] != "" {

@@ -39,6 +39,7 @@ func (b *builder) loader() {
 	}
 	names := b.family.images(b)
 	images := b.choose(names)
+	b.starts = append(b.starts, first(images).kernel)
 	for _, im := range images {
 		b.starts = append(b.starts, im.kernel)
 	}
@@ -49,7 +50,7 @@ func (b *builder) loader() {
 	b.out.Loader = []string{liloPath, "-v"}
 	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~")
 	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
-	b.defaultKernel(names, images[0])
+	b.defaultKernel(names, images)
 	b.withoutInitrd(images)
 }
 
@@ -126,7 +127,7 @@ func (b *builder) liloText(root layout.Move, names imageNames, images []choice) 
 		line("boot=%s", boot)
 	}
 	line("map=%s", liloMap)
-	line("default=%s", DefaultLabel)
+	line("default=%s", first(images).label)
 	line("prompt")
 	line("timeout=%d", timeout)
 	if s := b.serial(); s != "" {
@@ -139,10 +140,11 @@ func (b *builder) liloText(root layout.Move, names imageNames, images []choice) 
 	}
 	for _, im := range images {
 		line("")
-		line("image=%s%s", names.kernel, im.suffix)
+		kernel, initrd := b.files(names, im)
+		line("image=%s", kernel)
 		line("\tlabel=%s", im.label)
 		if im.initrd {
-			line("\tinitrd=%s%s", names.initrd, im.suffix)
+			line("\tinitrd=%s", initrd)
 		}
 		line("\toptional")
 	}
@@ -302,12 +304,26 @@ func (b *builder) ownConf(text string, root layout.Move) string {
 	return out.String()
 }
 
-// defaultKernel tells where another kernel boots by default than until now.
-func (b *builder) defaultKernel(names imageNames, first choice) {
-	was, now := version(b.c.Image), first.kernel
-	if was == "" || now == "" || was == now || b.unfit[was] != "" {
+// first is the section that boots by default.
+func first(images []choice) choice {
+	if last := images[len(images)-1]; last.fixed {
+		return last
+	}
+	return images[0]
+}
+
+// defaultKernel tells where another kernel boots by default than until now, or
+// where one does that no package renews.
+func (b *builder) defaultKernel(names imageNames, images []choice) {
+	was, by := version(b.c.Image), first(images)
+	if by.fixed && images[0].kernel != "" {
+		b.concern(ConcernKernel, ledger.Note, "", fmt.Sprintf("the guest boots %s by default, as until now; %s leads to %s", was, names.kernel, images[0].kernel),
+			fmt.Sprintf("it goes on booting that version when others are installed; for the newest by its link, set default=%s in %s and run lilo", images[0].label, liloConf))
+	}
+	if was == "" || by.kernel == "" || was == by.kernel || b.unfit[was] != "" {
 		return
 	}
+	now := by.kernel
 	b.concern(ConcernKernel, ledger.Warning, "", fmt.Sprintf("until now the guest boots %s by default; %s leads to %s", was, names.kernel, now),
 		"see that this one starts it (the boot proof shows), or make the link lead to the other and run lilo")
 }
@@ -315,12 +331,12 @@ func (b *builder) defaultKernel(names imageNames, first choice) {
 // withoutInitrd tells of kernels that have no initrd while others have: a
 // packaged one that takes their place needs its initrd= in lilo.conf.
 func (b *builder) withoutInitrd(images []choice) {
-	for i, im := range images {
+	for _, im := range images {
 		if im.initrd || len(b.g.Initrds) == 0 {
 			continue
 		}
 		severity := ledger.Warning
-		if i == 0 && b.lvm() { // it boots by default, and can't
+		if im == first(images) && b.lvm() { // it boots by default, and can't
 			severity = ledger.Blocker
 		}
 		b.concern(ConcernInitrd, severity, im.kernel, "the kernel that "+im.label+" boots has no initrd, while others of the guest have one",
