@@ -21,6 +21,9 @@ func carried(t *testing.T, o Options, set func(vm *inventory.VM)) Result {
 	}
 	set(vm)
 	o.Name, o.VirtType = "web", "kvm"
+	if classify(vm, guest.Guest{}).family == linux {
+		o.Guest.OS = linux // a look was had
+	}
 	for _, d := range vm.Disks {
 		o.Disks = append(o.Disks, Disk{Address: d.Address(), Path: "/d/" + d.Address(), Size: d.Capacity})
 	}

@@ -56,7 +56,8 @@ func TestConcerns(t *testing.T) {
 		{ConcernUnknownOS, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "otherGuest" }},
 		{ConcernWindows, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.GuestID = "windows9Server64Guest" }},
 		{ConcernInitramfs, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Distro: "rocky"} }},
-		{ConcernInitramfs, ledger.Blocker, func(_ *inventory.VM, o *Options) {
+		{ConcernInitramfs, ledger.Blocker, func(vm *inventory.VM, o *Options) {
+			vm.Controllers[0].Model = "lsilogic" // which QEMU doesn't have
 			o.Guest = guest.Guest{OS: "linux", Kernels: []string{"5.10.0-8-amd64", "6.1.0-18-amd64"}, Initrds: []guest.Initrd{
 				{Kernel: "5.10.0-8-amd64", Virtio: guest.Yes}, {Kernel: "6.1.0-18-amd64", Virtio: guest.No, Evidence: "MODULES=dep"},
 			}}

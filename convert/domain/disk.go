@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
@@ -26,7 +28,6 @@ const (
 	maxVirtioDisks = 20 // each takes a PCI device; above, one SCSI controller takes all
 	maxIDE         = 4  // two channels of two
 	sataPorts      = 6  // of each AHCI controller
-	scsiTargets    = 30 // of each virtio-scsi controller; OVMF looks no further than 31
 	maxSCSISerial  = 36 // bytes; libvirt's limit
 	maxSerial      = 20 // bytes, on every other bus
 )
@@ -43,17 +44,24 @@ func (b *builder) diskBus() (bus, reason string) {
 		return busIDE, b.sys.from + " is older than AHCI and virtio"
 	case b.sys.family == windows || b.sys.legacy:
 		return busSATA, "Windows starts from AHCI with its own driver; change to virtio once virtio-win is installed"
-	case b.sys.family == bsd && !b.fromSCSI():
+	case b.sys.family == bsd && !b.allOn("scsi"):
 		return busSATA, "keeps BSD's name of the disk (ada0)"
 	case b.sys.family == bsd:
 		return busSCSI, "keeps BSD's name of the disk (da0, sd0)"
 	case !b.sys.virtio():
 		return busSATA, "no virtio driver is known to be in the guest"
 	}
+	if why := b.unsure(); why != "" {
+		if bus, reason, ok := b.leastChange(why); ok {
+			return bus, reason
+		}
+	}
 	reason = b.notVirtioBlk()
 	switch {
 	case reason == "":
 		return busVirtio, "the fastest; " + b.sys.virtioReason()
+	case b.allOn("sata") && b.namesSD() != "":
+		return busSATA, reason + "; AHCI is what it had on VMware"
 	case b.sys.noSCSI: // AHCI's disks are sda, sdb … too
 		return busSATA, reason + ", and virtio-scsi is younger than the guest"
 	}
@@ -73,6 +81,12 @@ func (b *builder) notVirtioBlk() string {
 	case len(b.vm.Disks) > most:
 		return fmt.Sprintf("more than %d disks", most)
 	}
+	return b.namesSD()
+}
+
+// namesSD says why the disks must go on being called sda, sdb, "" where they
+// needn't.
+func (b *builder) namesSD() string {
 	for _, name := range b.o.Guest.DiskNames {
 		if sdName.MatchString(name) {
 			return "the guest's configuration names " + name + ", which virtio-blk would call otherwise"
@@ -84,13 +98,77 @@ func (b *builder) notVirtioBlk() string {
 	return ""
 }
 
-func (b *builder) fromSCSI() bool {
-	for _, d := range b.vm.Disks {
-		if d.Class != "scsi" {
-			return false
-		}
+// unsure says why no driver of virtio's is known to be in what a Linux guest boots
+// from, "" where nothing speaks against it.
+func (b *builder) unsure() string {
+	if b.sys.family != linux {
+		return ""
 	}
-	return true
+	if lacking := b.lacksVirtio(); lacking != nil {
+		return fmt.Sprintf("kernel %s won't find a disk on virtio (%s)", lacking.Kernel, lacking.Evidence)
+	}
+	if b.unread() {
+		return "what the guest boots from could not be read"
+	}
+	return ""
+}
+
+// unread reports whether nothing is known of the system that is on the disks.
+func (b *builder) unread() bool { return b.o.Guest.OS == "" }
+
+// leastChange is the bus on which the guest finds its disks as it did on VMware:
+// by the same driver where QEMU emulates the same controller, else by the same
+// names, if its drivers may be there.
+func (b *builder) leastChange(why string) (bus, reason string, ok bool) {
+	switch model := b.ownSCSI(); {
+	case b.allOn("sata"):
+		return busSATA, why + "; AHCI is what it had on VMware", true
+	case model != "":
+		b.scsi = model
+		return busSCSI, why + "; this is the controller that it had on VMware, which QEMU emulates", true
+	case !b.unread():
+		return "", "", false // it surely lacks the drivers of all else
+	case b.sys.noSCSI:
+		return busSATA, why + "; on AHCI its disks keep their names", true
+	}
+	return busSCSI, why + "; on virtio-scsi its disks keep their names", true
+}
+
+// lsiSAS is libvirt's word for the LSI SAS 1068.
+const lsiSAS = "lsisas1068"
+
+// emulated are VMware's SCSI controllers that QEMU has, too, in the words of the
+// inventory and of libvirt.
+func emulated(model string) string {
+	return map[string]string{"pvscsi": "vmpvscsi", "lsisas1068": lsiSAS}[model]
+}
+
+// ownSCSI is libvirt's word for the controllers of all the VM's disks, "" where they
+// are of several kinds or of one that QEMU doesn't have.
+func (b *builder) ownSCSI() string {
+	model := ""
+	for _, d := range b.vm.Disks {
+		i := slices.IndexFunc(b.vm.Controllers, func(c inventory.Controller) bool { return c.Class == "scsi" && c.Class == d.Class && c.Bus == d.Bus })
+		if i < 0 || model != "" && b.vm.Controllers[i].Model != model {
+			return ""
+		}
+		model = b.vm.Controllers[i].Model
+	}
+	return emulated(model)
+}
+
+// scsiTargets is how many disks a controller takes. OVMF looks no further than 31
+// on virtio-scsi; the LSI SAS 1068 has eight ports.
+func (b *builder) scsiTargets() int {
+	if b.scsi == lsiSAS {
+		return 8
+	}
+	return 30
+}
+
+// allOn reports whether all disks are on controllers of a class.
+func (b *builder) allOn(class string) bool {
+	return len(b.vm.Disks) > 0 && !slices.ContainsFunc(b.vm.Disks, func(d inventory.Disk) bool { return d.Class != class })
 }
 
 // disks attaches the disks in the source's order: the first is sda or vda
@@ -139,6 +217,9 @@ func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.
 		disk.IOTune = &libvirtxml.DomainDiskIOTune{TotalIopsSec: tuned(d.IOPSLimit), TotalBytesSec: tuned(d.BytesLimit)}
 	}
 	disk.Serial = b.serial(d, bus)
+	if b.scsi == lsiSAS {
+		disk.WWN = sasAddress(to.Path)
+	}
 	if bus == busSCSI && b.vm.DiskEnableUUID {
 		disk.Vendor, disk.Product = "VMware", "Virtual disk"
 	}
@@ -147,6 +228,14 @@ func (b *builder) disk(d inventory.Disk, to Disk, bus string, n int) libvirtxml.
 	}
 	disk.Address = b.diskAddress(bus, n)
 	return disk
+}
+
+// sasAddress is a disk's SAS address: the driver of the LSI SAS 1068 takes no disk
+// that has none (seen with Linux 6.1). It is one of VMware's (NAA 5, OUI 00:0c:29),
+// the same each time.
+func sasAddress(path string) string {
+	sum := sha256.Sum256([]byte(path))
+	return "5000c29" + hex.EncodeToString(sum[:])[:9]
 }
 
 // tuned is a limit as libvirt takes it: 0 for none, and at most 10^15.
@@ -160,7 +249,7 @@ func (b *builder) diskAddress(bus string, n int) *libvirtxml.DomainAddress {
 	}
 	switch bus {
 	case busSCSI: // a target each: firmware looks at few units, if at more than one
-		return drive(n/scsiTargets, 0, n%scsiTargets, 0)
+		return drive(n/b.scsiTargets(), 0, n%b.scsiTargets(), 0)
 	case busSATA:
 		return drive(n/sataPorts, 0, 0, n%sataPorts)
 	case busIDE:
@@ -197,13 +286,10 @@ func serialRoom(bus string) int {
 func (b *builder) controllers(bus, reason string) {
 	n := len(b.dom.Devices.Disks)
 	if bus == busSCSI {
-		model := "virtio-scsi"
-		if b.sys.transitional() {
-			model = b.sys.virtioModel()
-		}
-		for i := range (n + scsiTargets - 1) / scsiTargets {
+		for i := range (n + b.scsiTargets() - 1) / b.scsiTargets() {
+			model, at := b.scsiController()
 			b.dom.Devices.Controllers = append(b.dom.Devices.Controllers, libvirtxml.DomainController{
-				Type: "scsi", Index: new(uint(i)), Model: model, Address: b.virtioAddress(),
+				Type: "scsi", Index: new(uint(i)), Model: model, Address: at,
 			})
 		}
 	}
@@ -220,6 +306,17 @@ func (b *builder) controllers(bus, reason string) {
 				"each VM would get a copy, and they would differ; if this VM is the only user, turn bus sharing off on the source")
 		}
 	}
+}
+
+// scsiController is the next controller's model and place.
+func (b *builder) scsiController() (model string, at *libvirtxml.DomainAddress) {
+	switch {
+	case b.scsi != "":
+		return b.scsi, b.pci.old()
+	case b.sys.transitional():
+		return b.sys.virtioModel(), b.virtioAddress()
+	}
+	return "virtio-scsi", b.virtioAddress()
 }
 
 // leftBehind accounts for a disk that the plan doesn't bring.

@@ -10,6 +10,26 @@ import (
 	"esxodus/inventory"
 )
 
+// unread puts the disks on controllers of a kind, and has nobody look into them.
+func unread(model, class string) func(*inventory.VM, *Options) {
+	return func(vm *inventory.VM, o *Options) {
+		vm.Controllers = []inventory.Controller{{Key: 1000, Class: class, Model: model}}
+		for i := range vm.Disks {
+			vm.Disks[i].Class, vm.Disks[i].Bus, vm.Disks[i].Unit = class, 0, i
+		}
+		vm.CDROMs, vm.NICs[0].Model = nil, "vmxnet3"
+		o.Guest = guest.Guest{Notes: []string{"no look inside: it is encrypted"}}
+	}
+}
+
+// rhel is a guest whose initrd has the drivers of the machine alone.
+func rhel() guest.Guest {
+	return guest.Guest{
+		OS: "linux", Distro: "rhel", Kernels: []string{"4.18.0-553.el8.x86_64"},
+		Initrds: []guest.Initrd{{Kernel: "4.18.0-553.el8.x86_64", Virtio: guest.No, Evidence: "hostonly"}},
+	}
+}
+
 func TestDiskBus(t *testing.T) {
 	many := func(vm *inventory.VM) {
 		vm.Disks = nil
@@ -18,14 +38,14 @@ func TestDiskBus(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name      string
-		set       func(*inventory.VM, *Options)
-		bus       string
-		first     string
-		last      string
-		machine   string
-		nic       string
-		wantClass string
+		name    string
+		set     func(*inventory.VM, *Options)
+		bus     string
+		first   string
+		last    string
+		machine string
+		nic     string
+		model   string // of the SCSI controllers, if any
 	}{
 		{name: "linux", set: func(*inventory.VM, *Options) {}, bus: "virtio", first: "vda", last: "vdb", machine: "q35", nic: "virtio"},
 		{name: "serials", set: func(vm *inventory.VM, _ *Options) { vm.DiskEnableUUID = true }, bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "virtio"},
@@ -60,10 +80,35 @@ func TestDiskBus(t *testing.T) {
 		{name: "old kernel", set: func(vm *inventory.VM, o *Options) {
 			o.Guest = guest.Guest{OS: "linux", Kernels: []string{"2.4.27-3-686"}}
 		}, bus: "ide", first: "hda", last: "hdb", machine: "pc", nic: "e1000"},
+		// Case G2: what nobody could look into changes least.
+		{name: "unread, on pvscsi", set: unread("pvscsi", "scsi"), bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "vmxnet3", model: "vmpvscsi"},
+		{name: "unread, on LSI SAS", set: unread("lsisas1068", "scsi"), bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "vmxnet3", model: "lsisas1068"},
+		{name: "unread, on LSI parallel, which QEMU doesn't have", set: unread("lsilogic", "scsi"), bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "vmxnet3", model: "virtio-scsi"},
+		{name: "unread, on SATA", set: unread("ahci", "sata"), bus: "sata", first: "sda", last: "sdb", machine: "q35", nic: "vmxnet3"},
+		{name: "unread, two kinds of controller", set: func(vm *inventory.VM, o *Options) {
+			unread("pvscsi", "scsi")(vm, o)
+			vm.Controllers = append(vm.Controllers, inventory.Controller{Class: "scsi", Bus: 1, Model: "lsisas1068"})
+			vm.Disks[1].Bus = 1
+		}, bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "vmxnet3", model: "virtio-scsi"},
+		{name: "no virtio in the initrd, on pvscsi", set: func(vm *inventory.VM, o *Options) {
+			unread("pvscsi", "scsi")(vm, o)
+			o.Guest = rhel()
+		}, bus: "scsi", first: "sda", last: "sdb", machine: "q35", nic: "virtio", model: "vmpvscsi"},
+		{name: "no virtio in the initrd, on LSI parallel", set: func(vm *inventory.VM, o *Options) {
+			unread("lsilogic", "scsi")(vm, o)
+			o.Guest = rhel()
+		}, bus: "virtio", first: "vda", last: "vdb", machine: "q35", nic: "virtio"},
+		{name: "sd names, on SATA", set: func(vm *inventory.VM, o *Options) {
+			unread("ahci", "sata")(vm, o)
+			o.Guest = guest.Guest{OS: "linux", DiskNames: []string{"/dev/sda1"}}
+		}, bus: "sata", first: "sda", last: "sdb", machine: "q35", nic: "virtio"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := must(t, tt.set)
+			if i := slices.IndexFunc(r.Domain.Devices.Controllers, func(c libvirtxml.DomainController) bool { return c.Type == "scsi" }); tt.model != "" && (i < 0 || r.Domain.Devices.Controllers[i].Model != tt.model) {
+				t.Errorf("controllers %+v; want a %s", r.Domain.Devices.Controllers, tt.model)
+			}
 			var disks []libvirtxml.DomainDisk
 			for _, d := range r.Domain.Devices.Disks {
 				if d.Device == "disk" {

@@ -97,6 +97,7 @@ type builder struct {
 	dom      *libvirtxml.Domain
 	pci      pciBus
 	names    targetNames
+	scsi     string // model of the SCSI controllers, "" for virtio's
 	ledger   []ledger.Entry
 	concerns []ledger.Concern
 	start    bool

@@ -64,6 +64,9 @@ func options(vm *inventory.VM) Options {
 	for _, n := range vm.NICs {
 		o.Network.Attachments = append(o.Network.Attachments, network.Attachment{PortGroup: n.PortGroup, Mode: network.Macvtap, Device: "eno1", MacvtapMode: "bridge"})
 	}
+	if classify(vm, guest.Guest{}).family == linux {
+		o.Guest.OS, o.Guest.SerialLogin = linux, []string{"ttyS0"} // a look was had, and nothing of note was seen
+	}
 	return o
 }
 

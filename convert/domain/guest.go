@@ -207,7 +207,12 @@ func (b *builder) initramfsConcern() {
 			return
 		}
 	}
-	if hostOnly {
+	if why := b.unsure(); why != "" && !bus.virtio {
+		b.concern(ConcernInitramfs, ledger.Warning, "", why+": its disks stay on the kind of controller that they had on VMware, "+bus.name+" finds them",
+			"once it runs here, have its initramfs made with virtio's drivers, and change the disks to virtio with virsh edit: that is faster")
+		return
+	}
+	if hostOnly && !bus.own {
 		b.concern(ConcernInitramfs, ledger.Warning, "", g.Distro+" makes its initramfs for the machine that it runs on: "+bus.name+" may be missing",
 			fmt.Sprintf(`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "%s" (or the like); the boot proof shows whether it starts`, bus.modules))
 	}
@@ -217,12 +222,15 @@ func (b *builder) initramfsConcern() {
 type diskDriver struct {
 	name, modules string
 	virtio        bool
+	own           bool // it is what the guest had on VMware
 }
 
 func (b *builder) diskDriver() diskDriver {
 	for _, d := range b.dom.Devices.Disks {
 		switch {
 		case d.Device != "disk":
+		case d.Target.Bus == busSCSI && b.scsi != "":
+			return diskDriver{name: "the driver of " + b.scsi, modules: "vmw_pvscsi mptsas", own: true}
 		case d.Target.Bus == busIDE:
 			return diskDriver{name: "the IDE driver", modules: "ata_piix piix"}
 		case d.Target.Bus == busSATA:

@@ -16,6 +16,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"esxodus/convert/guest"
 	"esxodus/fixtures"
 	"esxodus/inventory"
 )
@@ -30,7 +31,11 @@ mount -t devtmpfs none /dev
 for m in $(cat /modules); do
 	case $m in /virtio_pci.ko) insmod $m $VIRTIO ;; *) insmod $m ;; esac
 done
-sleep 1
+n=0 # some controllers tell of their disks when they find the time
+until [ $(ls -d /sys/block/sd* /sys/block/vd* 2>/dev/null | wc -l) -ge 2 ] || [ $n -ge 10 ]; do
+	sleep 1
+	n=$((n + 1))
+done
 echo "SEEN uuid $(cat /sys/class/dmi/id/product_uuid)"
 echo "SEEN serial $(cat /sys/class/dmi/id/product_serial)"
 for n in /sys/class/net/*; do
@@ -64,6 +69,7 @@ func TestGuestSees(t *testing.T) {
 		// virtio is for the kernel's command line: force_legacy keeps the new
 		// driver to what an old one knows.
 		virtio string
+		unread string // the controllers of one whose disks nobody could look into
 		// The lines of virtio devices have the PCI device's id and whether
 		// device and driver agreed on virtio 1.0.
 		want []string
@@ -88,6 +94,22 @@ func TestGuestSees(t *testing.T) {
 			"virtio 0x1000 0", "virtio 0x1000 0", "virtio 0x1001 0", "virtio 0x1001 0",
 			"end",
 		}},
+		// Case G2: VMware's own devices, which QEMU has, for a guest that nobody could
+		// look into.
+		{name: "pvscsi and vmxnet3", vm: seen(), unread: "pvscsi", want: []string{
+			"uuid 5c241f42-a87f-fa60-6af6-a46351ced0eb",
+			"serial VMware-42 1f 24 5c 7f a8 60 fa-6a f6 a4 63 51 ce d0 eb",
+			"disk 2048 VMware_Virtual_disk_ 6000c2981a2b3c4d5e6f708192a3b4c5",
+			"disk 4096 VMware_Virtual_disk_ 6000c2981a2b3c4d5e6f708192a3b4c6",
+			"end",
+		}},
+		{name: "LSI SAS 1068", vm: seen(), unread: "lsisas1068", want: []string{
+			"uuid 5c241f42-a87f-fa60-6af6-a46351ced0eb",
+			"serial VMware-42 1f 24 5c 7f a8 60 fa-6a f6 a4 63 51 ce d0 eb",
+			"disk 2048 VMware_Virtual_disk_ 6000c2981a2b3c4d5e6f708192a3b4c5",
+			"disk 4096 VMware_Virtual_disk_ 6000c2981a2b3c4d5e6f708192a3b4c6",
+			"end",
+		}},
 		// SMBIOS 2.4 on VMware: the guest printed the bytes as they stand.
 		{name: "pc of an old hardware version", vm: func() *inventory.VM {
 			vm := seen()
@@ -100,6 +122,9 @@ func TestGuestSees(t *testing.T) {
 			dir := openDir(t)
 			o := options(tt.vm)
 			o.VirtType = "qemu"
+			if tt.unread != "" {
+				tt.vm.Controllers[0].Model, o.Guest = tt.unread, guest.Guest{}
+			}
 			r, err := New(tt.vm, nil, o)
 			if err != nil {
 				t.Fatal(err)
@@ -265,7 +290,7 @@ func guestImage(t *testing.T) (initrd, kernel string) {
 		put(lib, lib)
 	}
 	var list strings.Builder
-	for _, m := range modules(t, cache, "virtio_net", "e1000", "e1000e", "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "8139cp") {
+	for _, m := range modules(t, cache, "virtio_net", "e1000", "e1000e", "virtio_pci", "virtio_blk", "virtio_scsi", "vmw_pvscsi", "mptsas", "vmxnet3", "sd_mod", "8139cp") {
 		put(filepath.Base(m), m)
 		list.WriteString("/" + filepath.Base(m) + "\n")
 	}

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -50,7 +51,10 @@ func must(t *testing.T, set func(*inventory.VM, *Options)) Result {
 	var extra Options
 	set(vm, &extra)
 	o := options(vm)
-	o.Guest, o.HostMHz = extra.Guest, extra.HostMHz
+	if !reflect.ValueOf(extra.Guest).IsZero() {
+		o.Guest = extra.Guest
+	}
+	o.HostMHz = extra.HostMHz
 	o.BIOS, o.BootDisk, o.OnlyDisks = extra.BIOS, extra.BootDisk, extra.OnlyDisks
 	r, err := New(vm, nil, o)
 	if err != nil {

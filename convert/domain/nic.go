@@ -97,6 +97,8 @@ func (b *builder) nicModel(n inventory.NIC) (model, reason string) {
 		return model, "a virtual function of the ESXi host's adapter stays there; " + reason
 	}
 	switch {
+	case n.Model == "vmxnet3" && b.sys.family == linux && b.unread(): // QEMU has it
+		return n.Model, ""
 	case n.Model == "e1000" || n.Model == "e1000e" && !b.sys.legacy:
 		return n.Model, ""
 	case b.sys.virtio():
