@@ -365,6 +365,7 @@ func TestCopyErrors(t *testing.T) {
 		{"extents with a gap", extents(nil, disk.Extent{Length: 512}, disk.Extent{Offset: 1024, Length: size - 1024}), "starts at 1024 where 512 was next"},
 		{"empty extent", extents(nil, disk.Extent{}), "impossible extent of 0 bytes at 0"},
 		{"endless extent", extents(nil, disk.Extent{Length: 1<<63 - 1}), "impossible extent"},
+		{"unused without a mask", extents(nil, disk.Extent{Length: size, Kind: disk.Unused}), "8388608 bytes at 0 are unused, but no mask is named"},
 		{"extents fail", extents(errCrash, disk.Extent{Length: 512}), "extents of the image from offset 512: crash"},
 	}
 	for _, tt := range tests {
@@ -469,9 +470,9 @@ func TestCopyReadsNoZeros(t *testing.T) {
 	const size = 40 * disk.BlockSize
 	list := []disk.Extent{
 		{Length: 64 << 10},
-		{Offset: 64 << 10, Length: 30*disk.BlockSize - 64<<10, Zero: true},
+		{Offset: 64 << 10, Length: 30*disk.BlockSize - 64<<10, Kind: disk.Zero},
 		{Offset: 30 * disk.BlockSize, Length: disk.BlockSize},
-		{Offset: 31 * disk.BlockSize, Length: 9 * disk.BlockSize, Zero: true},
+		{Offset: 31 * disk.BlockSize, Length: 9 * disk.BlockSize, Kind: disk.Zero},
 	}
 	content := make([]byte, size)
 	copy(content, bytes.Repeat([]byte{7}, 64<<10))

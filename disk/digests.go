@@ -164,7 +164,7 @@ func (d *Digests) check() error {
 		return errors.New("damaged: it doesn't begin with the magic number; remove it to copy from the start")
 	}
 	if !bytes.Equal(got, d.header()) {
-		return fmt.Errorf("%w (other mappings, size or source); remove it to copy from the start", ErrOtherPlan)
+		return fmt.Errorf("%w (other mappings, size, source or unused ranges); remove it to copy from the start", ErrOtherPlan)
 	}
 	fi, err := d.f.Stat()
 	if err != nil {
@@ -197,7 +197,8 @@ func (d *Digests) header() []byte {
 	return b[:digestHeader]
 }
 
-// fingerprint identifies a copy.
+// fingerprint identifies a copy. A source without a mask adds nothing to it, as
+// before there were masks.
 func fingerprint(source string, size int64, ps []piece) digest {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %d\n", source, size)
@@ -207,6 +208,9 @@ func fingerprint(source string, size int64, ps []piece) digest {
 			have = p.Source.Size()
 		}
 		fmt.Fprintf(h, "%t %d %d %d %d\n", p.Source != nil, have, p.SourceOffset, p.TargetOffset, p.Length)
+		if mask := maskOf(p.Source); mask != "" {
+			fmt.Fprintf(h, "mask %q\n", mask)
+		}
 	}
 	return digest(h.Sum(nil))
 }

@@ -128,7 +128,7 @@ func (m *Image) ExtentsFrom(off int64) iter.Seq2[disk.Extent, error] {
 					yield(disk.Extent{}, err)
 				}
 				return
-			case run.Length > 0 && run.Zero == e.Zero:
+			case run.Length > 0 && run.Kind == e.Kind:
 				run.Length += e.Length
 				continue
 			case run.Length > 0 && !yield(run, nil):
@@ -166,7 +166,7 @@ func (zeros) read(p []byte, _ int64) error {
 
 func (z zeros) extents(off int64) iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
-		yield(disk.Extent{Offset: off, Length: z.size - off, Zero: true}, nil)
+		yield(disk.Extent{Offset: off, Length: z.size - off, Kind: disk.Zero}, nil)
 	}
 }
 
@@ -193,7 +193,7 @@ func (f *flat) extents(off int64) iter.Seq2[disk.Extent, error] {
 			}
 			start := max(e.Offset-f.from, off)
 			end := min(e.Offset+e.Length-f.from, f.size)
-			if end <= start || !yield(disk.Extent{Offset: start, Length: end - start, Zero: e.Zero}, nil) || end == f.size {
+			if end <= start || !yield(disk.Extent{Offset: start, Length: end - start, Kind: e.Kind}, nil) || end == f.size {
 				return
 			}
 		}

@@ -167,23 +167,31 @@ func (s *sparse) extent(c *cursor, off int64) (disk.Extent, error) {
 	per := s.grain * tableEntries
 	end := min((off/per+1)*per, s.size)
 	if s.gd[off/per] == 0 {
-		return disk.Extent{Offset: off, Length: end - off, Zero: true}, nil
+		return disk.Extent{Offset: off, Length: end - off, Kind: disk.Zero}, nil
 	}
 	first, err := c.at(off / s.grain)
 	if err != nil {
 		return disk.Extent{}, err
 	}
-	e := disk.Extent{Offset: off, Zero: first == 0}
+	e := disk.Extent{Offset: off, Kind: kindAt(first)}
 	next := (off/s.grain + 1) * s.grain
 	for ; next < end; next += s.grain {
 		at, err := c.at(next / s.grain)
 		if err != nil {
 			return disk.Extent{}, err
 		}
-		if (at == 0) != e.Zero {
+		if kindAt(at) != e.Kind {
 			break
 		}
 	}
 	e.Length = min(next, end) - off
 	return e, nil
+}
+
+// kindAt is the kind of a grain by where it is in the file.
+func kindAt(at int64) disk.Kind {
+	if at == 0 {
+		return disk.Zero
+	}
+	return disk.Data
 }
