@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"esxodus/disk/internal/readat"
 )
 
 // digest is the SHA-256 of a block; all zero where none is known.
@@ -262,7 +264,7 @@ func (d *Digests) Close() error { return d.f.Close() }
 
 // get reads the digests of the blocks from first on into b.
 func (d *Digests) get(first int64, b []byte) error {
-	if err := readFull(d.f, b, digestHeader+first*int64(len(digest{}))); err != nil {
+	if err := readat.Full(d.f, b, digestHeader+first*int64(len(digest{}))); err != nil {
 		return &DigestsError{d.path, fmt.Errorf("block %d: %w", first, err)}
 	}
 	return nil

@@ -23,7 +23,6 @@
 package disk
 
 import (
-	"fmt"
 	"io"
 	"iter"
 )
@@ -150,19 +149,5 @@ func (p *plain) Extents() iter.Seq2[Extent, error] {
 		if p.size > 0 {
 			yield(Extent{Length: p.size}, nil)
 		}
-	}
-}
-
-// readFull fills p from off. Unlike a bare ReadAt it takes neither a short
-// read for success nor the end of file after the last byte for an error.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	switch {
-	case n == len(p):
-		return nil
-	case err == nil || err == io.EOF:
-		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(p), off, io.ErrUnexpectedEOF)
-	default:
-		return err
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 )
 
 // Image is an open disk. It is a [disk.Image]; several goroutines may read it.
@@ -197,7 +198,7 @@ type flat struct {
 	from, size int64 // bytes
 }
 
-func (f *flat) read(p []byte, off int64) error { return readFull(f.file, p, f.from+off) }
+func (f *flat) read(p []byte, off int64) error { return readat.Full(f.file, p, f.from+off) }
 
 func (f *flat) runs(off int64) iter.Seq2[run, error] {
 	img, ok := f.file.(disk.Image)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"esxodus/disk/internal/readat"
 )
 
 // window is how much of a compressed extent is read at once, in bytes.
@@ -147,7 +149,7 @@ func (s *sparse) bytes(f *inflater, c *cursor, grain, at, n, end int64) ([]byte,
 	}
 	want := max(n, min(s.ahead(c, grain, at, end), int64(cap(f.window)), s.file.Size()-at))
 	f.window, f.at = f.window[:want], at
-	if err := readFull(s.file, f.window, at); err != nil {
+	if err := readat.Full(s.file, f.window, at); err != nil {
 		f.window = f.window[:0]
 		return nil, fmt.Errorf("%s: grain %d at offset %d: %w", s.name, grain, at, err)
 	}

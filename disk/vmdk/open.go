@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
+
+	"esxodus/disk/internal/readat"
 )
 
 // Open opens a disk by its descriptor, or by the file of a monolithic sparse
@@ -48,22 +49,10 @@ func (m *Image) open(o Opener, name string) error {
 // head is the first n bytes of f, or all if it has fewer.
 func head(f File, n int64) ([]byte, error) {
 	b := make([]byte, min(n, max(f.Size(), 0)))
-	if err := readFull(f, b, 0); err != nil {
+	if err := readat.Full(f, b, 0); err != nil {
 		return nil, fmt.Errorf("reading its first %d bytes: %w", len(b), err)
 	}
 	return b, nil
-}
-
-// readFull fills p from off, or gives an error; see [io.ReaderAt].
-func readFull(f io.ReaderAt, p []byte, off int64) error {
-	n, err := f.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(p), off, io.ErrUnexpectedEOF)
-	}
-	return err
 }
 
 // partOfDisk matches the names of files that hold data which a descriptor of

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+
+	"esxodus/disk/internal/readat"
 )
 
 // sparse is the content of a hosted sparse extent, compressed or not.
@@ -47,7 +49,7 @@ func (s *sparse) descriptor() ([]byte, error) {
 			ErrFormat, n, at, maxDescriptor, s.file.Size())
 	}
 	b := make([]byte, n)
-	if err := readFull(s.file, b, at); err != nil {
+	if err := readat.Full(s.file, b, at); err != nil {
 		return nil, fmt.Errorf("embedded descriptor: %w", err)
 	}
 	text, _, _ := bytes.Cut(b, []byte{0})
@@ -120,7 +122,7 @@ func (s *sparse) read(p []byte, off int64) error {
 		}
 		if first.is != data {
 			clear(p[:n])
-		} else if err := readFull(s.file, p[:n], first.at); err != nil {
+		} else if err := readat.Full(s.file, p[:n], first.at); err != nil {
 			return fmt.Errorf("%s: grain %d: %w", s.name, off/s.grain, err)
 		}
 		p, off = p[n:], off+n
