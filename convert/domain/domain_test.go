@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
+	"esxodus/fit"
 	fixture "esxodus/fixtures/esxi"
 	"esxodus/inventory"
 	"esxodus/inventory/esxi"
@@ -193,7 +194,7 @@ func TestGolden(t *testing.T) {
 func report(r Result) string {
 	var w strings.Builder
 	for _, e := range r.Ledger {
-		w.WriteString(strings.Join([]string{string(e.Fate), e.Property, oneLine(e.Source), e.Target, e.Reason}, " | ") + "\n")
+		w.WriteString(strings.Join([]string{string(e.Fate), e.Property, fit.Line(e.Source), e.Target, e.Reason}, " | ") + "\n")
 	}
 	w.WriteString("\n")
 	for _, c := range r.Concerns {

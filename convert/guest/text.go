@@ -3,18 +3,14 @@ package guest
 import (
 	"slices"
 	"strings"
-	"unicode"
+
+	"esxodus/fit"
 )
 
 // clean makes what a guest wrote fit for a line of a plan: valid, printable,
 // and at most 512 bytes.
 func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
+	s = fit.Line(s)
 	const limit = 512
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"
