@@ -59,6 +59,7 @@ type Extent struct {
 // zeros, so that it need not be read at all.
 type Kind uint8
 
+// The kinds of extents.
 const (
 	Data   Kind = iota // anything, zeros too
 	Zero               // zeros

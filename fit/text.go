@@ -40,9 +40,9 @@ func Lines(s string) string {
 // characters, tabs and line ends are escaped as in Go.
 func Terminal(s string) string {
 	var out strings.Builder
-	for n := 0; s != ""; s = s[n:] {
-		var r rune
-		switch r, n = utf8.DecodeRuneInString(s); {
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&out, `\x%02x`, s[0])
 		case r == '\n' || r == '\t' || unicode.IsGraphic(r):
@@ -52,6 +52,7 @@ func Terminal(s string) string {
 		default:
 			fmt.Fprintf(&out, `\u%04x`, r)
 		}
+		s = s[n:]
 	}
 	return out.String()
 }
