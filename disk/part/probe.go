@@ -211,7 +211,7 @@ func probeZFS(p *peek) (Content, bool) {
 
 // clampSize is n units in bytes, or 0 when that is beyond any disk.
 func clampSize(n uint64, unit int64) int64 {
-	if n > uint64((1<<62)/unit) { //nolint:gosec // unit is positive
+	if n > uint64((1<<62)/unit) { // unit is positive
 		return 0
 	}
 	return int64(n) * unit
