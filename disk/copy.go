@@ -9,6 +9,8 @@ import (
 	"math/bits"
 
 	"golang.org/x/sync/errgroup"
+
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -225,7 +227,7 @@ func (w *worker) read(ctx context.Context, j job, buf []byte, from, to int64) er
 		return err
 	}
 	off := j.source() + from
-	if err := readFull(j.piece.Source, buf[from:to], off); err != nil {
+	if err := readat.Full(j.piece.Source, buf[from:to], off); err != nil {
 		return &ReadError{Offset: off, Length: to - from, Err: err}
 	}
 	w.st.Read += to - from

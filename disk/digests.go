@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"esxodus/disk/internal/readat"
 )
 
 // digest is the SHA-256 of a block; all zero where none is known.
@@ -164,7 +166,7 @@ func (d *Digests) check() error {
 		return errors.New("damaged: it doesn't begin with the magic number; remove it to copy from the start")
 	}
 	if !bytes.Equal(got, d.header()) {
-		return fmt.Errorf("%w (other mappings, size or source); remove it to copy from the start", ErrOtherPlan)
+		return fmt.Errorf("%w (other mappings, size, source or unused ranges); remove it to copy from the start", ErrOtherPlan)
 	}
 	fi, err := d.f.Stat()
 	if err != nil {
@@ -197,7 +199,8 @@ func (d *Digests) header() []byte {
 	return b[:digestHeader]
 }
 
-// fingerprint identifies a copy.
+// fingerprint identifies a copy. A source without a mask adds nothing to it, as
+// before there were masks.
 func fingerprint(source string, size int64, ps []piece) digest {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %d\n", source, size)
@@ -207,6 +210,9 @@ func fingerprint(source string, size int64, ps []piece) digest {
 			have = p.Source.Size()
 		}
 		fmt.Fprintf(h, "%t %d %d %d %d\n", p.Source != nil, have, p.SourceOffset, p.TargetOffset, p.Length)
+		if mask := maskOf(p.Source); mask != "" {
+			fmt.Fprintf(h, "mask %q\n", mask)
+		}
 	}
 	return digest(h.Sum(nil))
 }
@@ -258,7 +264,7 @@ func (d *Digests) Close() error { return d.f.Close() }
 
 // get reads the digests of the blocks from first on into b.
 func (d *Digests) get(first int64, b []byte) error {
-	if err := readFull(d.f, b, digestHeader+first*int64(len(digest{}))); err != nil {
+	if err := readat.Full(d.f, b, digestHeader+first*int64(len(digest{}))); err != nil {
 		return &DigestsError{d.path, fmt.Errorf("block %d: %w", first, err)}
 	}
 	return nil

@@ -1,7 +1,7 @@
 // Package disk moves the bytes of virtual disks.
 //
 // Words: an [Image] is anything readable as a disk; an [Extent] is a run of
-// bytes of it that is data or known to read as zeros; a [Mapping] says where a
+// bytes of it that is data, zero or unused; a [Mapping] says where a
 // range of an image lands on a [Target]. A copy is a list of mappings, so that
 // a disk can arrive in another layout than it left in; one mapping of
 // everything is the plain copy ([Whole]). [Copy] hashes each block as it
@@ -23,7 +23,6 @@
 package disk
 
 import (
-	"fmt"
 	"io"
 	"iter"
 )
@@ -53,7 +52,33 @@ type Image interface {
 type Extent struct {
 	Offset int64 // bytes
 	Length int64 // bytes, more than 0
-	Zero   bool  // reads as zeros; need not be read at all
+	Kind   Kind
+}
+
+// Kind is what is known of an extent before it is read. All but [Data] reads as
+// zeros, so that it need not be read at all.
+type Kind uint8
+
+// The kinds of extents.
+const (
+	Data   Kind = iota // anything, zeros too
+	Zero               // zeros
+	Unused             // nothing needs what the disk holds there, and the image hides it
+)
+
+// masked is what an image with extents that are [Unused] must offer: a name for
+// the set of them, the same for no other set. A copy begun with one set can't
+// be finished with another, so the name goes into the [Digests].
+type masked interface {
+	Mask() string
+}
+
+// maskOf is the name of what img hides, "" if it hides nothing.
+func maskOf(img Image) string {
+	if m, ok := img.(masked); ok {
+		return m.Mask()
+	}
+	return ""
 }
 
 // Target is what a copy writes to: a raw file or a block device. Its methods
@@ -125,19 +150,5 @@ func (p *plain) Extents() iter.Seq2[Extent, error] {
 		if p.size > 0 {
 			yield(Extent{Length: p.size}, nil)
 		}
-	}
-}
-
-// readFull fills p from off. Unlike a bare ReadAt it takes neither a short
-// read for success nor the end of file after the last byte for an error.
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	n, err := r.ReadAt(p, off)
-	switch {
-	case n == len(p):
-		return nil
-	case err == nil || err == io.EOF:
-		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(p), off, io.ErrUnexpectedEOF)
-	default:
-		return err
 	}
 }

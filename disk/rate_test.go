@@ -29,6 +29,30 @@ func TestRate(t *testing.T) {
 	})
 }
 
+// Two copies that share a limit get half of it each, and who is alone all of it.
+func TestRateShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rate disk.Rate
+		rate.Set(disk.BlockSize)
+		start := time.Now()
+		took := make(chan time.Duration, 2)
+		for _, blocks := range []int64{10, 20} {
+			go func() {
+				src := disk.FromReaderAt(bytes.NewReader(bytes.Repeat([]byte{1}, int(blocks*disk.BlockSize))), blocks*disk.BlockSize)
+				_, err := disk.Copy(context.Background(), newMemory(make([]byte, src.Size())), disk.Whole(src), disk.Options{Rate: &rate, Workers: 1})
+				if err != nil {
+					t.Error(err)
+				}
+				took <- time.Since(start)
+			}()
+		}
+		first, second := <-took, <-took
+		if first < 17*time.Second || first > 20*time.Second || second < 28*time.Second || second > 30*time.Second {
+			t.Errorf("10 and 20 blocks at one block a second between them took %v and %v; want about 19 s and 29 s", first, second)
+		}
+	})
+}
+
 func TestRateCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := disk.FromReaderAt(bytes.NewReader(bytes.Repeat([]byte{1}, 8*disk.BlockSize)), 8*disk.BlockSize)

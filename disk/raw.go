@@ -157,7 +157,7 @@ func (r *Raw) extent(off int64) (Extent, error) {
 		return Extent{}, err
 	}
 	if data > off {
-		return Extent{Offset: off, Length: data - off, Zero: true}, nil
+		return Extent{Offset: off, Length: data - off, Kind: Zero}, nil
 	}
 	hole, err := unix.Seek(int(r.f.Fd()), off, unix.SEEK_HOLE)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestRawTarget(t *testing.T) {
 	defer r.Close()
 	disktest.TestTarget(t, r)
 	for e, err := range r.Extents() {
-		if err != nil || !e.Zero || e.Length != r.Size() {
+		if err != nil || e.Kind != disk.Zero || e.Length != r.Size() {
 			t.Errorf("extent of a cleared file = %+v, %v; want one hole", e, err)
 		}
 	}

@@ -64,7 +64,7 @@ func (s *scheduler) piece(ctx context.Context, p *piece) error {
 		}
 		pos = e.Offset + e.Length
 		from := max(e.Offset, p.SourceOffset)
-		if err := b.add(ctx, min(pos, end)-from, e.Zero); err != nil {
+		if err := b.add(ctx, min(pos, end)-from, e.Kind != Data); err != nil {
 			return err
 		}
 		if pos >= end {
@@ -80,6 +80,9 @@ func checkExtent(e Extent, pos int64, p *piece) error {
 	size := p.Source.Size()
 	if e.Length <= 0 || e.Offset < 0 || e.Offset > size || e.Length > size-e.Offset {
 		return fmt.Errorf("extents of the image: impossible extent of %d bytes at %d in %d bytes", e.Length, e.Offset, size)
+	}
+	if e.Kind == Unused && maskOf(p.Source) == "" {
+		return fmt.Errorf("extents of the image: %d bytes at %d are unused, but no mask is named for the digests", e.Length, e.Offset)
 	}
 	first := pos < 0 && e.Offset <= p.SourceOffset && p.SourceOffset < e.Offset+e.Length
 	if !first && e.Offset != pos {

@@ -8,18 +8,13 @@ import (
 	"iter"
 )
 
-// MismatchError says that a block of the target isn't what was copied there,
-// or that its source isn't what it was then.
+// MismatchError says that a block of the target isn't what was copied there.
 type MismatchError struct {
 	Offset, Length int64 // of the block on the target, bytes
-	Source         bool  // it is the source that differs
 }
 
 // Error names the block.
 func (e *MismatchError) Error() string {
-	if e.Source {
-		return fmt.Sprintf("the source of the %d bytes at target offset %d has changed since they were copied", e.Length, e.Offset)
-	}
 	return fmt.Sprintf("target offset %d: the %d bytes there aren't those that were copied", e.Offset, e.Length)
 }
 
@@ -37,6 +32,12 @@ func Verify(ctx context.Context, dst Target, maps []Mapping, o Options) (Stats, 
 	if err != nil {
 		return Stats{}, err
 	}
+	if o.Digests == nil {
+		return Stats{}, errors.New("verifying needs the digests of the copy")
+	}
+	if err := o.Digests.matches(dst.Size(), blocks); err != nil {
+		return Stats{}, err
+	}
 	if u, ok := dst.(interface{ Uncache() error }); ok {
 		if err := u.Uncache(); err != nil {
 			return Stats{}, fmt.Errorf("target: %w", err)
@@ -46,29 +47,7 @@ func Verify(ctx context.Context, dst Target, maps []Mapping, o Options) (Stats, 
 	for i := range ps {
 		ps[i].Source, ps[i].SourceOffset = img, ps[i].TargetOffset
 	}
-	return verify(ctx, dst.Size(), ps, blocks, o, false)
-}
-
-// VerifySource reads the images again and compares them with o.Digests, as
-// [Verify] does with the target of size bytes: it tells whether the source has
-// changed since it was copied. A [*MismatchError] names the target's offset.
-func VerifySource(ctx context.Context, size int64, maps []Mapping, o Options) (Stats, error) {
-	ps, blocks, err := pieces(size, maps)
-	if err != nil {
-		return Stats{}, err
-	}
-	return verify(ctx, size, ps, blocks, o, true)
-}
-
-// verify compares what the pieces read with o.Digests.
-func verify(ctx context.Context, size int64, ps []piece, blocks int64, o Options, source bool) (Stats, error) {
-	if o.Digests == nil {
-		return Stats{}, errors.New("verifying needs the digests of the copy")
-	}
-	if err := o.Digests.matches(size, blocks); err != nil {
-		return Stats{}, err
-	}
-	e := &engine{Options: o, sink: &verifier{digests: o.Digests, zero: fullZero(), source: source}}
+	e := &engine{Options: o, sink: &verifier{digests: o.Digests, zero: fullZero()}}
 	return e.run(ctx, ps, func(job) (bool, error) { return false, nil })
 }
 
@@ -84,7 +63,6 @@ func asImage(t Target) Image {
 type verifier struct {
 	digests *Digests
 	zero    digest
-	source  bool // the images are compared, not the target
 }
 
 func (v *verifier) hashed() bool { return true }
@@ -130,7 +108,7 @@ func (v *verifier) compare(j job, got digest) error {
 		return fmt.Errorf("target offset %d: %w", j.target(), ErrNotCopied)
 	}
 	if got != want {
-		return &MismatchError{Offset: j.target(), Length: j.n, Source: v.source}
+		return &MismatchError{Offset: j.target(), Length: j.n}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 	"esxodus/network/networkd"
 )
 
@@ -73,7 +74,7 @@ func (p *planner) portGroup(name string) {
 	}
 	if !known {
 		p.concern(ConcernPortGroup, ledger.Blocker, name, fmt.Sprintf("the ESXi host has no port group %q (a distributed or renamed one?)", name),
-			"say what it attaches to: "+MapFlag+" "+shellQuote(name+"=macvtap:DEVICE"))
+			"say what it attaches to: "+MapFlag+" "+fit.Paste(name+"=macvtap:DEVICE"))
 		return
 	}
 	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapMode(Macvtap), pg.Policy.MACChanges
@@ -86,7 +87,7 @@ func (p *planner) portGroup(name string) {
 	uplink, vmnic := p.uplink(pg, vmnics)
 	if uplink == "" {
 		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and no interface of this host is known for that", name, pg.VSwitch, strings.Join(vmnics, ", ")),
-			fmt.Sprintf("name the interface: %s %s (for instance %[1]s %[3]s)", UplinkFlag, shellQuote(vmnics[0]+"=IFACE"), shellQuote(vmnics[0]+"=eno1")))
+			fmt.Sprintf("name the interface: %s %s (for instance %[1]s %[3]s)", UplinkFlag, fit.Paste(vmnics[0]+"=IFACE"), fit.Paste(vmnics[0]+"=eno1")))
 		return
 	}
 	p.teaming(pg, vmnics, vmnic, uplink)
@@ -174,7 +175,7 @@ func (p *planner) security(a Attachment, pg inventory.PortGroup) {
 	}
 	if pg.Policy.Promiscuous {
 		p.concern(ConcernPromiscuous, ledger.Warning, pg.Name, "promiscuous mode is allowed: a guest may watch all frames (capture, nested hypervisor, CARP)",
-			"macvtap gives a guest its own frames only; if it needs all, use "+MapFlag+" "+shellQuote(pg.Name+"=bridge:BRIDGE"))
+			"macvtap gives a guest its own frames only; if it needs all, use "+MapFlag+" "+fit.Paste(pg.Name+"=bridge:BRIDGE"))
 	}
 	if !pg.Policy.ForgedTransmits {
 		p.concern(ConcernForged, ledger.Note, pg.Name, "forged transmits are rejected: a guest may send from its own MAC only", "macvtap doesn't hold a guest to that; filter on the physical switch if it matters")
@@ -186,7 +187,7 @@ func (p *planner) teaming(pg inventory.PortGroup, vmnics []string, vmnic, dev st
 	if len(vmnics) < 2 {
 		return
 	}
-	severity, advice := ledger.Warning, fmt.Sprintf("one cable out cuts its domains off: make a bond on this host and name it with %s %s", UplinkFlag, shellQuote(pg.VSwitch+"=BOND"))
+	severity, advice := ledger.Warning, fmt.Sprintf("one cable out cuts its domains off: make a bond on this host and name it with %s %s", UplinkFlag, fit.Paste(pg.VSwitch+"=BOND"))
 	if vmnic == "" {
 		severity, advice = ledger.Note, "see to it that "+dev+" is a bond, if the guests need more than one cable"
 	}

@@ -6,8 +6,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"esxodus/network/networkd"
 )
@@ -107,30 +105,6 @@ func checkFiles(files map[string]string) error {
 		of[file] = dev
 	}
 	return nil
-}
-
-// shellQuote makes s one word for bash: as it is, in single quotes, or, with
-// characters that don't print, in $'...'.
-func shellQuote(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=@%+,", r)
-	}
-	odd := func(r rune) bool { return !plain(r) }
-	switch {
-	case s != "" && !strings.ContainsFunc(s, odd):
-		return s
-	case utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c < 0x80 && plain(rune(c)) || c == ' ' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, `\x%02x`, c)
-		}
-	}
-	return "$'" + b.String() + "'"
 }
 
 // parseTarget reads "macvtap:eno1.42", "bridge:br0" or "none".

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert/host"
+	"esxodus/inventory/fit"
 
 	"github.com/urfave/cli/v2"
 )
@@ -41,7 +41,7 @@ func (a *advice) note(c *cli.Context) error {
 		}
 		a.given[name] = "--" + name
 		if _, isBool := f.(*cli.BoolFlag); !isBool {
-			a.given[name] += " " + host.ShellQuote(fmt.Sprint(c.Value(name)))
+			a.given[name] += " " + fit.Paste(fmt.Sprint(c.Value(name)))
 		}
 	}
 	if _, ok := a.given["state"]; ok {
@@ -49,7 +49,7 @@ func (a *advice) note(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		a.given["state"] = "--state " + host.ShellQuote(string(dir))
+		a.given["state"] = "--state " + fit.Paste(string(dir))
 	}
 	return nil
 }

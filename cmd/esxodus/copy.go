@@ -260,7 +260,7 @@ func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
 // parseRate reads --rate: bytes a second with a binary suffix.
 func parseRate(s string) (*disk.Rate, error) {
 	if s == "" {
-		return nil, nil //nolint:nilnil // no flag, no limit
+		return nil, nil // no flag, no limit
 	}
 	digits := strings.TrimRight(s, "KMGkmg")
 	n, err := strconv.ParseInt(digits, 10, 64)

@@ -10,10 +10,10 @@ import (
 	"syscall"
 
 	"esxodus/convert/journal"
-	"esxodus/convert/report"
 	"esxodus/convert/run"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
+	"esxodus/inventory/fit"
 )
 
 // The exit codes are an API: scripts rely on them. 2 is left to Go's panics.
@@ -69,7 +69,7 @@ func exitCode(err error) int {
 func complain(t terminal, err error) {
 	show := func(prefix, text string) {
 		for line := range strings.Lines(prefix + t.advice.complete(text) + "\n") {
-			fmt.Fprintln(t.log(), report.Clean(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
+			fmt.Fprintln(t.log(), fit.TerminalLine(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
 		}
 	}
 	show("esxodus: ", err.Error())

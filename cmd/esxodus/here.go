@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 
-	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/run"
 	"esxodus/convert/target"
+	"esxodus/inventory/fit"
 )
 
 // refuseOther refuses a libvirt of another machine by its URI: the storage is
@@ -43,7 +43,7 @@ func elsewhere(uri, there string) error {
 // domains in: by a URI that leads nowhere not even a rollback could be done.
 func (e *effects) answers(ctx context.Context) error {
 	if err := e.virt.Answers(ctx); err != nil {
-		return withHint(fmt.Errorf("%w; nothing was changed", err), "libvirt must answer on this machine before anything is copied: `virsh -c "+host.ShellQuote(e.virt.URI)+" list` shows whether it does")
+		return withHint(fmt.Errorf("%w; nothing was changed", err), "libvirt must answer on this machine before anything is copied: `virsh -c "+fit.Paste(e.virt.URI)+" list` shows whether it does")
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"esxodus/convert/run"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
+	"esxodus/inventory/fit"
 
 	"github.com/urfave/cli/v2"
 )
@@ -144,7 +145,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Jou
 		}
 		err = onRun(c.Context, c, t, dir, name, act)
 		if errors.Is(err, journal.ErrAlready) {
-			fmt.Fprintln(t.err, report.Clean(err.Error()))
+			fmt.Fprintln(t.err, fit.TerminalLine(err.Error()))
 			err = nil
 		}
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+
+	"esxodus/inventory/fit"
 )
 
 // Limits of the conversation with guestfish.
@@ -143,16 +145,11 @@ func quote(arg string) (string, error) {
 	return b.String(), nil
 }
 
-// shellQuote writes an argument as a POSIX shell reads it.
-func shellQuote(arg string) string {
-	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-}
-
 // shellWords writes an argv as a POSIX shell reads it.
 func shellWords(argv []string) string {
 	words := make([]string, len(argv))
 	for i, w := range argv {
-		words[i] = shellQuote(w)
+		words[i] = fit.Shell(w)
 	}
 	return strings.Join(words, " ")
 }
@@ -162,7 +159,7 @@ func shellWords(argv []string) string {
 func complaint(news string) string {
 	var lines []string
 	for line := range strings.Lines(news) {
-		line = plain(line)
+		line = strings.TrimSpace(fit.Line(line))
 		// "*stdin*:12: libguestfs: error: mount: …"
 		if rest, ok := strings.CutPrefix(line, "*stdin*:"); ok {
 			if _, text, ok := strings.Cut(rest, ": "); ok {
@@ -178,16 +175,6 @@ func complaint(news string) string {
 		lines = append(lines, strings.TrimPrefix(line, "libguestfs: error: "))
 	}
 	return strings.Join(lines, "; ")
-}
-
-// plain makes a line fit for an error: nothing that acts on a terminal.
-func plain(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD")))
 }
 
 // nonce is a word that nothing is called yet.

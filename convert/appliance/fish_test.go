@@ -91,7 +91,7 @@ func TestComplaint(t *testing.T) {
 		{"warning", "libguestfs: warning: something\n", ""},
 		{"parser", "guestfish: unterminated double quote\n", "guestfish: unterminated double quote"},
 		{"advice is left out", "libguestfs: error: appliance closed the connection unexpectedly.\nThis usually means the libguestfs appliance crashed.\nDo:\n  export LIBGUESTFS_DEBUG=1\n", "appliance closed the connection unexpectedly.; This usually means the libguestfs appliance crashed."},
-		{"terminal", "libguestfs: error: sh: \x1b[31mred\xff\n", "sh:  [31mred\uFFFD"},
+		{"terminal", "libguestfs: error: sh: \x1b[31mred\xff\n", "sh: \uFFFD[31mred\uFFFD"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"esxodus/inventory/fit"
 )
 
 // Mount mounts a device (as of [Appliance.Device]) at a directory of the
@@ -83,7 +85,7 @@ func (a *Appliance) FSCheck(ctx context.Context, device, content string) error {
 // checkScript is the shell's script that checks a file system as FSCheck does,
 // "" where no check is known.
 func checkScript(dev, content string) string {
-	q := shellQuote(dev)
+	q := fit.Shell(dev)
 	switch content {
 	case "ext2", "ext3", "ext4":
 		return "if dumpe2fs -h " + q + " 2>/dev/null | grep -q needs_recovery; then e2fsck -p -E journal_only " + q +
@@ -205,13 +207,13 @@ func (a *Appliance) Cover(ctx context.Context, name, script string) error {
 	if err != nil {
 		return err
 	}
-	at := shellQuote("/sysroot" + real) // no symbolic link is left in it
+	at := fit.Shell("/sysroot" + real) // no symbolic link is left in it
 	var cover string
 	switch {
 	case st.IsDir():
 		cover = "mount -t tmpfs -o mode=0755 esxodus " + at
 	case st.Mode().IsRegular():
-		cover = "f=$(mktemp /tmp/cover.XXXXXX) && printf %s " + shellQuote(script) + ` >"$f" && chmod 755 "$f" && mount --bind "$f" ` + at
+		cover = "f=$(mktemp /tmp/cover.XXXXXX) && printf %s " + fit.Shell(script) + ` >"$f" && chmod 755 "$f" && mount --bind "$f" ` + at
 	default:
 		return fmt.Errorf("covering %s: no file or directory but %v", name, st.Mode().Type())
 	}
@@ -231,7 +233,7 @@ func (a *Appliance) Uncover(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	out, code, err := a.inside(ctx, quick, "umount "+shellQuote("/sysroot"+real))
+	out, code, err := a.inside(ctx, quick, "umount "+fit.Shell("/sysroot"+real))
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit status %d: %s", code, tail(out, 500))
 	}
@@ -280,11 +282,5 @@ func fields(out string, names ...string) (map[string]int64, error) {
 
 // tail returns the end of a program's output on one line.
 func tail(out string, limit int) string {
-	var lines []string
-	for line := range strings.Lines(out[max(0, len(out)-limit):]) {
-		if line = plain(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "; ")
+	return fit.Lines(out[max(0, len(out)-limit):])
 }

@@ -243,7 +243,7 @@ func testWrite(t *testing.T, a *Appliance) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := info.(Info) //nolint:forcetypeassert // it is one
+	st := info.(Info) // it is one
 	if st.UID != 12 || st.GID != 34 || st.Mode() != fs.ModeSetuid|0o751 || st.Size() != 3 {
 		t.Errorf("after a write: owner %d:%d, mode %v, %d bytes; want 12:34, -rwsr-x--x, 3", st.UID, st.GID, st.Mode(), st.Size())
 	}

@@ -23,7 +23,7 @@ const MaxFile = 256 << 20
 // its root, as in io/fs; symbolic links, absolute ones too, lead nowhere but
 // into it. Only regular files and directories can be opened.
 type FS struct {
-	ctx context.Context //nolint:containedctx // io/fs's methods take none; an FS lives as long as one act
+	ctx context.Context // io/fs's methods take none; an FS lives as long as one act
 	a   *Appliance
 }
 

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/journal"
@@ -189,8 +188,8 @@ func (v Virt) Facts(context.Context) (plan.TargetFacts, error) {
 
 // Define takes the domain down.
 func (v Virt) Define(_ context.Context, xml string, _ bool, run string) error {
-	if got, ok := domain.RunID(xml); !ok || got != run {
-		return fmt.Errorf("run in the XML = %q, want %q", got, run)
+	if !strings.Contains(xml, `id="`+run+`"`) {
+		return fmt.Errorf("the XML isn't tagged with run %q", run)
 	}
 	if err := v.W.Tick("define"); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	fixture "esxodus/fixtures/esxi"
 	"esxodus/inventory"
 	"esxodus/inventory/esxi"
+	"esxodus/inventory/fit"
 	"esxodus/network"
 )
 
@@ -196,7 +197,7 @@ func TestGolden(t *testing.T) {
 func report(r Result) string {
 	var w strings.Builder
 	for _, e := range r.Ledger {
-		w.WriteString(strings.Join([]string{string(e.Fate), e.Property, oneLine(e.Source), e.Target, e.Reason}, " | ") + "\n")
+		w.WriteString(strings.Join([]string{string(e.Fate), e.Property, fit.Line(e.Source), e.Target, e.Reason}, " | ") + "\n")
 	}
 	w.WriteString("\n")
 	for _, c := range r.Concerns {

@@ -11,6 +11,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // identity is who the VM is: names, UUIDs, and the notes that people left.
@@ -23,7 +24,7 @@ func (b *builder) identity() {
 		b.concern(ConcernName, ledger.Note, "", fmt.Sprintf("the VM is called %q, the domain %s", vm.Name, b.o.Name),
 			"use the domain's name with virsh; its title is the VM's name")
 	}
-	b.dom.Title = oneLine(vm.Name)
+	b.dom.Title = fit.Line(vm.Name)
 	b.dom.Description = vm.Annotation
 	all.mapped("annotation", vm.Annotation, "description")
 	if id, ok := parseUUID(vm.GenerationID); ok {
@@ -49,7 +50,7 @@ func (b *builder) smbios() {
 	}
 	info := b.dom.SysInfo[0].SMBIOS
 	entry := func(property, name, value, target string, into *[]libvirtxml.DomainSysInfoEntry) {
-		said := strings.TrimSpace(oneLine(value))
+		said := strings.TrimSpace(fit.Line(value))
 		if said == "" {
 			of.dropped(property, value, "SMBIOS has no such text")
 			return
@@ -154,16 +155,6 @@ func swapUUID(u uuid.UUID) uuid.UUID {
 // "VMware-56 4d a6 d2 17 06 63 43-dc 2d 99 59 b5 33 a7 b3".
 func vmwareSerial(u uuid.UUID) string {
 	return fmt.Sprintf("VMware-% x-% x", u[:8], u[8:])
-}
-
-// oneLine makes s fit for a title, which libvirt wants on one line.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // source is what the domain keeps about its source, in <metadata>. Order and

@@ -104,7 +104,7 @@ func FuzzNew(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := RunID(tagged); !ok {
+		if _, ok := runID(tagged); !ok {
 			t.Errorf("no run in\n%s", tagged)
 		}
 	})

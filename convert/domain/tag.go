@@ -39,32 +39,7 @@ func Tag(text, runID string) (string, error) {
 	return tagged, nil
 }
 
-// RunID returns the id that [Tag] left in domain XML; false when there is
-// none, or the text is no XML.
-func RunID(text string) (string, bool) {
-	var dom libvirtxml.Domain
-	if err := dom.Unmarshal(text); err != nil || dom.Metadata == nil {
-		return "", false
-	}
-	id, found := "", false
-	err := eachElement(dom.Metadata.XML, func(e xml.StartElement, _, _ int64) {
-		if isRun(e) && !found {
-			id, found = attribute(e, "id"), true
-		}
-	})
-	return id, err == nil && found
-}
-
 func isRun(e xml.StartElement) bool { return e.Name.Space == runNamespace && e.Name.Local == "run" }
-
-func attribute(e xml.StartElement, name string) string {
-	for _, a := range e.Attr {
-		if a.Name.Local == name && a.Name.Space == "" {
-			return a.Value
-		}
-	}
-	return ""
-}
 
 // withoutRun cuts the run's elements out of inner XML.
 func withoutRun(inner string) (string, error) {

@@ -1,15 +1,18 @@
 package domain
 
 import (
+	"encoding/xml"
 	"strings"
 	"testing"
 
 	"esxodus/inventory"
+
+	"libvirt.org/go/libvirtxml"
 )
 
 func TestTag(t *testing.T) {
 	r := must(t, func(*inventory.VM, *Options) {})
-	if id, ok := RunID(r.XML); ok {
+	if id, ok := runID(r.XML); ok {
 		t.Errorf("RunID of an untagged domain = %q", id)
 	}
 	first, err := Tag(r.XML, "run 1")
@@ -21,7 +24,7 @@ func TestTag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, ok := RunID(second); !ok || id != hostile {
+	if id, ok := runID(second); !ok || id != hostile {
 		t.Errorf("RunID = %q, %v; want %q", id, ok, hostile)
 	}
 	if n := strings.Count(second, "esxodus:run"); n != 1 {
@@ -34,8 +37,33 @@ func TestTag(t *testing.T) {
 		t.Error("Tag takes what is no XML")
 	}
 	for _, text := range []string{"", "<domain", "<domain><metadata><x:run xmlns:x='https://other/1' id='1'/></metadata></domain>"} {
-		if id, ok := RunID(text); ok {
-			t.Errorf("RunID(%q) = %q", text, id)
+		if id, ok := runID(text); ok {
+			t.Errorf("runID(%q) = %q", text, id)
 		}
 	}
+}
+
+// runID returns the id that [Tag] left in domain XML; false when there is
+// none, or the text is no XML.
+func runID(text string) (string, bool) {
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(text); err != nil || dom.Metadata == nil {
+		return "", false
+	}
+	id, found := "", false
+	err := eachElement(dom.Metadata.XML, func(e xml.StartElement, _, _ int64) {
+		if isRun(e) && !found {
+			id, found = attribute(e, "id"), true
+		}
+	})
+	return id, err == nil && found
+}
+
+func attribute(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if a.Name.Local == name && a.Name.Space == "" {
+			return a.Value
+		}
+	}
+	return ""
 }

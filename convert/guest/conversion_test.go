@@ -63,8 +63,8 @@ func TestEditDiff(t *testing.T) {
 		{"made", Edit{Path: "/f", Reason: "why", Make: true, New: "x\n"}, "edit /f (why)\n--- /dev/null\n+++ /f\n@@ -0,0 +1,1 @@\n+x\n"},
 		{"removed", Edit{Path: "/f", Reason: "why", Remove: true, Old: "x\n"}, "edit /f (why)\n--- /f\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-x\n"},
 		{"link", Edit{Path: "/f", Reason: "why", Link: true, Make: true, New: "x"}, "link /f -> x (why)\n"},
-		{"link changed", Edit{Path: "/f", Reason: "why", Link: true, Old: "o\x1b", New: "x"}, "link /f -> x, was -> o\\x1b (why)\n"},
-		{"for a terminal", Edit{Path: "/f\n", Reason: "why", Make: true, New: "\x1b[2J\xe9\u202eé\t\ufffd\n"}, "edit /f\\n (why)\n--- /dev/null\n+++ /f\\n\n@@ -0,0 +1,1 @@\n+\\x1b[2J\\xe9\\u202eé\t\ufffd\n"},
+		{"link changed", Edit{Path: "/f", Reason: "why", Link: true, Old: "o\x1b", New: "x"}, "link /f -> x, was -> o\\u001b (why)\n"},
+		{"for a terminal", Edit{Path: "/f\n", Reason: "why", Make: true, New: "\x1b[2J\xe9\u202eé\t\ufffd\n"}, "edit /f\\n (why)\n--- /dev/null\n+++ /f\\n\n@@ -0,0 +1,1 @@\n+\\u001b[2J\\xe9\\u202eé\t\ufffd\n"},
 	} {
 		if got := tt.e.Diff(); got != tt.want {
 			t.Errorf("%s: Diff = %q; want %q", tt.name, got, tt.want)

@@ -134,7 +134,7 @@ func TestProcessStartErrors(t *testing.T) {
 	cancel()
 	tests := []struct {
 		name string
-		ctx  context.Context //nolint:containedctx // of a test case
+		ctx  context.Context // of a test case
 		spec Spec
 		err  string
 	}{

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"esxodus/inventory/fit"
 	"esxodus/inventory/redact"
 )
 
@@ -166,20 +167,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 // printable joins the lines of a program's last words into one, without
 // anything that could act on a terminal, and without passwords of addresses.
 func printable(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	var lines []string
-	for line := range strings.Lines(s) {
-		line = strings.TrimSpace(strings.Map(func(r rune) rune {
-			if r < ' ' || r >= 0x7f && r < 0xa0 {
-				return ' '
-			}
-			return r
-		}, line))
-		if line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return redact.Text(strings.Join(lines, "; ")) // of a proxy, say
+	return redact.Text(fit.Lines(s)) // of a proxy, say
 }
 
 // Pause waits for d, or returns why ctx ended first.

@@ -26,7 +26,7 @@ func TestToolRun(t *testing.T) {
 		{"no shell", []string{"printf", "%s", "$(id); `id` | x"}, "$(id); `id` | x", ""},
 		{"locale", []string{"sh", "-c", "echo $LC_ALL"}, "C\n", ""},
 		{"stdin is empty", []string{"cat"}, "", ""},
-		{"exit status", []string{"sh", "-c", "echo first >&2; printf 'evil\\033[31m\\n' >&2; exit 5"}, "", "sh: exit status 5: first; evil [31m"},
+		{"exit status", []string{"sh", "-c", "echo first >&2; printf 'evil\\033[31m\\n' >&2; exit 5"}, "", "sh: exit status 5: first; evil\ufffd[31m"},
 		{"quiet failure", []string{"false"}, "", "false: exit status 1"},
 		{"signal", []string{"sh", "-c", "kill -9 $$"}, "", "sh: signal: killed"},
 		{"not installed", []string{"frobnicate-x"}, "", "frobnicate-x is not installed on this host, or not in PATH"},

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"esxodus/convert/domain"
-	"esxodus/convert/host"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
+	"esxodus/inventory/fit"
 )
 
 // State is what a journal says has become of a run.
@@ -87,7 +87,7 @@ func (s State) Start() string {
 	if s.Job == nil || s.Job.Target.Libvirt == "qemu:///system" {
 		return "virsh start " + s.Name
 	}
-	return "virsh -c " + host.ShellQuote(s.Job.Target.Libvirt) + " start " + s.Name
+	return "virsh -c " + fit.Paste(s.Job.Target.Libvirt) + " start " + s.Name
 }
 
 // StepState is how far one step got.

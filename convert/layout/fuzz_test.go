@@ -21,7 +21,7 @@ func (n *numbers) next(limit int64) int64 {
 	c := (*n)[0]
 	*n = (*n)[1:]
 	if c == 0xff && len(*n) >= 8 { // any number at all
-		v := int64(binary.LittleEndian.Uint64(*n)) //nolint:gosec // any
+		v := int64(binary.LittleEndian.Uint64(*n))
 		*n = (*n)[8:]
 		return v
 	}

@@ -67,7 +67,7 @@ func attach(ctx context.Context, path string, file *os.File) (l *loop, err error
 	if err := unix.Flock(int(dev.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	config := unix.LoopConfig{Fd: uint32(file.Fd()), Size: sector} //nolint:gosec // a file descriptor is small
+	config := unix.LoopConfig{Fd: uint32(file.Fd()), Size: sector} // a file descriptor is small
 	config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
 	copy(config.Info.File_name[:len(config.Info.File_name)-1], file.Name())
 	if err := unix.IoctlLoopConfigure(int(dev.Fd()), &config); err != nil {

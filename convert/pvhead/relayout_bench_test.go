@@ -11,8 +11,8 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	esxisource "esxodus/convert/source"
 	"esxodus/disk"
-	"esxodus/disk/vmdk"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	source "esxodus/inventory/esxi"
@@ -94,22 +94,13 @@ func remote(b *testing.B, dir string, size int64) disk.Image {
 	if err != nil {
 		b.Fatal(err)
 	}
-	opener, err := client.VMDKOpener(b.Context(), "[datastore1] bench/bench.vmdk")
+	img, end, err := esxisource.OpenVMDK(b.Context(), client, "[datastore1] bench/bench.vmdk")
 	if err != nil {
 		b.Fatal(err)
 	}
-	img, err := vmdk.Open(files{opener}, "bench.vmdk")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { img.Close() })
+	b.Cleanup(func() { end() })
 	return img
 }
-
-// files lets package vmdk open what package esxi reads.
-type files struct{ *source.Opener }
-
-func (f files) Open(name string) (vmdk.File, error) { return f.Opener.Open(name) }
 
 // template has LVM's tools make the head of the only disk.
 func template(b *testing.B, l layout.Layout, img disk.Image, dir string) string {

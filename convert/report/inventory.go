@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // Inventory prints a host as tables: the host, its VMs, its networks.
@@ -55,8 +56,8 @@ func vmRow(vm *inventory.VM) []string {
 	}
 	guest := strings.TrimSuffix(vm.GuestID, "Guest")
 	return []string{
-		Fit(Clean(vm.Name), 24), vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
-		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), Clean(guest),
+		Fit(fit.TerminalLine(vm.Name), 24), vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
+		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), fit.TerminalLine(guest),
 	}
 }
 
@@ -75,7 +76,7 @@ func networks(p *page, h *inventory.Host) {
 		p.line("")
 		rows := [][]string{{"DATASTORE", "TYPE", "SIZE", "FREE"}}
 		for _, d := range h.Datastores {
-			rows = append(rows, []string{Clean(d.Name), d.Type, Bytes(d.Capacity), Bytes(d.Free)})
+			rows = append(rows, []string{fit.TerminalLine(d.Name), d.Type, Bytes(d.Capacity), Bytes(d.Free)})
 		}
 		p.table(rows)
 	}
@@ -84,7 +85,7 @@ func networks(p *page, h *inventory.Host) {
 		rows := [][]string{{"PORT GROUP", "VLAN", "VSWITCH", "UPLINKS"}}
 		for _, g := range h.Network.PortGroups {
 			s, _ := h.Network.VSwitch(g.VSwitch)
-			rows = append(rows, []string{Clean(g.Name), strconv.Itoa(g.VLAN), Clean(g.VSwitch), strings.Join(s.Uplinks, " ")})
+			rows = append(rows, []string{fit.TerminalLine(g.Name), strconv.Itoa(g.VLAN), fit.TerminalLine(g.VSwitch), strings.Join(s.Uplinks, " ")})
 		}
 		p.table(rows)
 	}

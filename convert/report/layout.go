@@ -8,6 +8,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/plan"
+	"esxodus/inventory/fit"
 )
 
 // disks prints each disk's way to its volume, the old layout beside the new.
@@ -114,7 +115,7 @@ func conversion(p *page, v *plan.VMPlan) {
 		head, rest, _ := strings.Cut(e.Diff(), "\n")
 		p.wrapped("  ", head)
 		for l := range strings.Lines(rest) {
-			p.line("    | %s", Clean(strings.TrimRight(l, "\n")))
+			p.line("    | %s", fit.TerminalLine(strings.TrimRight(l, "\n")))
 		}
 	}
 	var programs []string

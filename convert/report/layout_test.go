@@ -18,6 +18,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
 	"esxodus/disk/part"
+	"esxodus/inventory/fit"
 )
 
 var update = flag.Bool("update", false, "write what is as what is wanted")
@@ -101,7 +102,7 @@ func TestLayout(t *testing.T) {
 	var got bytes.Buffer
 	p := &page{w: &got}
 	for _, v := range []plan.VMPlan{planOf("web "+evil, "web", debian()), planOf("db", "db", locked())} {
-		p.line("== %s", Clean(v.Source.Name))
+		p.line("== %s", fit.TerminalLine(v.Source.Name))
 		disks(p, &v)
 		conversion(p, &v)
 	}

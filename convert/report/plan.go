@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
+	"esxodus/inventory/fit"
 	"esxodus/network"
 )
 
@@ -187,9 +188,9 @@ func networking(p *page, n *network.Plan) {
 
 func units(p *page, us []network.Unit) {
 	for _, u := range us {
-		p.line("  /etc/systemd/network/%s", Clean(u.Name))
+		p.line("  /etc/systemd/network/%s", fit.TerminalLine(u.Name))
 		for l := range strings.Lines(u.Text) {
-			p.line("    | %s", Clean(strings.TrimRight(l, "\n")))
+			p.line("    | %s", fit.TerminalLine(strings.TrimRight(l, "\n")))
 		}
 	}
 }

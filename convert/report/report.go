@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"esxodus/inventory/fit"
 )
 
 // width is the widest line, where words allow.
@@ -25,26 +26,6 @@ func Bytes(n int64) string {
 		v, u = v/1024, u+1
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[u]
-}
-
-// Clean makes text safe to print in one line: control characters, also the
-// C1 ones and those that turn text around, are shown as \u escapes, invalid
-// UTF-8 as �.
-func Clean(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case !unicode.IsPrint(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }
 
 // Fit cuts s to n columns, marking the cut.
@@ -74,7 +55,7 @@ func (p *page) wrapped(label, text string) {
 	indent := utf8.RuneCountInString(label)
 	line := label
 	empty := true
-	for word := range strings.FieldsSeq(Clean(text)) {
+	for word := range strings.FieldsSeq(fit.TerminalLine(text)) {
 		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			p.line("%s", line)
 			line, empty = strings.Repeat(" ", indent), true

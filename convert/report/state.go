@@ -8,6 +8,7 @@ import (
 
 	"esxodus/convert/batch"
 	"esxodus/convert/journal"
+	"esxodus/inventory/fit"
 )
 
 // States prints how runs stand, one line each and more for what went wrong and
@@ -61,7 +62,7 @@ func (p *page) next(s journal.State, complete func(string) string) {
 		label = "  then: "
 	}
 	for _, c := range s.Commands() {
-		p.line("%s%s", label, Clean(strings.Trim(complete(c), "`")))
+		p.line("%s%s", label, fit.TerminalLine(strings.Trim(complete(c), "`")))
 		label = "    or: "
 	}
 }

@@ -188,7 +188,7 @@ func syncVolume(path string) (err error) {
 func (x *executor) verifyBoot(ctx context.Context) (report *lilo.Report, err error) {
 	vm := &x.job.VM
 	if vm.Layout.Boot == nil || vm.Conversion == nil || vm.Conversion.OwnLoader != "" {
-		return nil, nil //nolint:nilnil // there is nothing to report
+		return nil, nil // there is nothing to report
 	}
 	d, ok := vm.Disk(vm.Layout.Boot.Disk)
 	if !ok {

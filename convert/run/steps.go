@@ -106,7 +106,7 @@ func (x *executor) create(ctx context.Context, t *task) (any, error) {
 	}
 	switch state {
 	case volume.Ours:
-		return nil, nil //nolint:nilnil // there is nothing to say
+		return nil, nil // there is nothing to say
 	case volume.Foreign:
 		return nil, fmt.Errorf("%s exists and esxodus did not make it: it stays as it is; choose another name or remove it", vol)
 	case volume.Absent:
@@ -120,7 +120,7 @@ func (x *executor) create(ctx context.Context, t *task) (any, error) {
 // the first that began knows, and an older esxodus didn't say.
 func (x *executor) place(ctx context.Context, step plan.Step, s journal.StepState) (any, error) {
 	if step.Kind != plan.StepCreate || s.Claim != nil {
-		return nil, nil //nolint:nilnil // there is nothing to say
+		return nil, nil // there is nothing to say
 	}
 	id, err := s.Identity()
 	if err == nil && id.Place == "" {

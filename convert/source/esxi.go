@@ -107,6 +107,12 @@ type remoteFiles struct{ opener *esxi.Opener }
 // Open implements vmdk.Opener.
 func (r remoteFiles) Open(name string) (vmdk.File, error) { return r.opener.Open(name) }
 
+// Parent implements vmdk.Opener.
+func (r remoteFiles) Parent(hint string) (vmdk.Opener, string, error) {
+	opener, name, err := r.opener.Parent(hint)
+	return remoteFiles{opener}, name, err
+}
+
 // Shutdown asks a guest to shut down through the API or SSH, and returns once the
 // VM is off. An error whose method Refused returns true means that the guest was
 // not asked.

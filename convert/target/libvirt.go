@@ -95,7 +95,7 @@ func (h *Libvirt) Facts(ctx context.Context) (plan.TargetFacts, error) {
 // links lists this host's network interfaces, where libvirt is this host's.
 func (h *Libvirt) links(ctx context.Context) ([]string, error) {
 	if there, err := OtherMachine(ctx, h.URI); there != "" || err != nil {
-		return nil, nil //nolint:nilerr // a rollback has no use for them
+		return nil, nil // a rollback has no use for them
 	}
 	all, err := net.Interfaces()
 	if err != nil {

@@ -68,7 +68,7 @@ func (c *Conn) node(caps *Caps) error {
 	if err != nil {
 		return explain("hardware of "+c.uri, err)
 	}
-	caps.CPUs, caps.MHz, caps.Memory = int(info.Cpus), int(info.MHz), int64(info.Memory)<<10 //nolint:gosec // of this machine
+	caps.CPUs, caps.MHz, caps.Memory = int(info.Cpus), int(info.MHz), int64(info.Memory)<<10 // of this machine
 	v, err := c.lv.GetLibVersion()
 	if err != nil {
 		return explain("version of "+c.uri, err)

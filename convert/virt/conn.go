@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"libvirt.org/go/libvirt"
+
+	"esxodus/inventory/fit"
 )
 
 // SystemURI is libvirt's instance for the whole host, which autostarts
@@ -86,9 +88,9 @@ func explainConnect(uri string, err error) error {
 	case strings.Contains(msg, "socket"), strings.Contains(msg, "refused"):
 		hint = "libvirt does not run on this host: install libvirt-daemon-system if it is missing, then systemctl start libvirtd (or virtqemud.socket)"
 	default:
-		return fmt.Errorf("libvirt at %s: %s", uri, oneLine(msg))
+		return fmt.Errorf("libvirt at %s: %s", uri, fit.Lines(msg))
 	}
-	return fmt.Errorf("libvirt at %s: %s: %s", uri, oneLine(msg), hint)
+	return fmt.Errorf("libvirt at %s: %s: %s", uri, fit.Lines(msg), hint)
 }
 
 // explain adds what was done to a libvirt error and keeps of the error what
@@ -98,7 +100,7 @@ func explain(what string, err error) error {
 		return nil
 	}
 	if lv, ok := errors.AsType[libvirt.Error](err); ok {
-		msg := oneLine(lv.Message)
+		msg := fit.Lines(lv.Message)
 		if h := hint(msg); h != "" {
 			msg += ": " + h
 		}
@@ -137,15 +139,4 @@ func hint(msg string) string {
 func is(err error, code libvirt.ErrorNumber) bool {
 	var lv libvirt.Error
 	return errors.As(err, &lv) && lv.Code == code
-}
-
-// oneLine makes a message of libvirt or QEMU fit for one line of a terminal.
-func oneLine(s string) string {
-	var parts []string
-	for line := range strings.Lines(s) {
-		if line = strings.TrimSpace(clean(line)); line != "" {
-			parts = append(parts, line)
-		}
-	}
-	return strings.Join(parts, "; ")
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"esxodus/inventory/fit"
 )
 
 // Bounds of what is kept of a console.
@@ -152,7 +154,7 @@ func afterESC(b byte) escape {
 
 // end finishes a line.
 func (c *console) end() {
-	line := strings.TrimRightFunc(clean(string(c.line)), unicode.IsSpace)
+	line := strings.TrimRightFunc(fit.Line(string(c.line)), unicode.IsSpace)
 	c.line = c.line[:0]
 	if line == "" {
 		return
@@ -174,7 +176,7 @@ func (c *console) ask() {
 }
 
 // unfinished returns the line that may go on, which a prompt is.
-func (c *console) unfinished() string { return strings.TrimSpace(clean(string(c.line))) }
+func (c *console) unfinished() string { return strings.TrimSpace(fit.Line(string(c.line))) }
 
 // last returns the last n lines, the unfinished one with them.
 func (c *console) last(n int) []string {
@@ -189,7 +191,7 @@ func (c *console) last(n int) []string {
 // rest of its line. What looked like a login prompt stays unless its line goes on
 // as none does, or a failure follows.
 func (c *console) judge(line string, whole bool) {
-	text := strings.TrimSpace(clean(line))
+	text := strings.TrimSpace(fit.Line(line))
 	if o := &c.outcome; o.partial && strings.HasPrefix(text, o.line) {
 		if o.partial = !whole; o.kind == failed {
 			o.line = text
@@ -216,19 +218,6 @@ func (c *console) judge(line string, whole bool) {
 
 // certain reports whether the guest has written a getty's own prompt.
 func (o outcome) certain() bool { return o.kind == up && !o.loose }
-
-// clean takes out what must not reach a terminal or a log.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' || r == '\n' || r == '\r' {
-			return ' '
-		}
-		if unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
 
 // quote shows lines within an error.
 func quote(lines []string) string {

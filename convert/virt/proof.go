@@ -387,7 +387,7 @@ func (w *watch) counts() (counts, error) {
 	case err != nil:
 		return counts{}, explain("activity of "+w.name, err)
 	}
-	n.cpu = time.Duration(info.CpuTime) //nolint:gosec // nanoseconds of one boot
+	n.cpu = time.Duration(info.CpuTime) // nanoseconds of one boot
 	return n, nil
 }
 

@@ -71,7 +71,6 @@ func (d Dir) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		if err = errors.Join(fits(facts, v), err); err != nil {
 			f.Unfit = err.Error() // of this one; the others may well be fit
 		}
-		facts.Need += f.Size
 		facts.Volumes = append(facts.Volumes, f)
 	}
 	return facts, nil
@@ -95,7 +94,7 @@ func (d Dir) statfs() (Facts, error) {
 	}
 	name := fsName(st.Type)
 	return Facts{
-		Free: int64(st.Bavail) * unit, Total: int64(st.Blocks) * unit, Unit: unit,
+		Free: int64(st.Bavail) * unit, Unit: unit,
 		FSType: name, Sparse: name != "vfat" && name != "exfat",
 	}, nil
 }

@@ -47,7 +47,7 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	facts := Facts{Free: vg.Free, Total: vg.Size, Unit: vg.Extent, Volumes: []Found{}}
+	facts := Facts{Free: vg.Free, Unit: vg.Extent, Volumes: []Found{}}
 	for _, v := range vols {
 		if err := l.owns(v); err != nil {
 			return Facts{}, err
@@ -56,7 +56,6 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		if lv, ok := lvs[v.LV]; ok {
 			f.Exists = fmt.Sprintf("a logical volume of %d bytes", lv.Size)
 		}
-		facts.Need += f.Size
 		facts.Volumes = append(facts.Volumes, f)
 	}
 	return facts, nil

@@ -13,7 +13,7 @@ import (
 
 // group is what we ask of a volume group. Sizes are in bytes.
 type group struct {
-	Extent, Free, Size int64
+	Extent, Free int64
 }
 
 // extents returns how many extents hold size bytes.
@@ -79,7 +79,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 	if n[0] <= 0 || n[1] < 0 || n[2] < n[1] || n[2] > most/n[0] {
 		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
 	}
-	return group{Extent: n[0], Free: n[1] * n[0], Size: n[2] * n[0]}, nil
+	return group{Extent: n[0], Free: n[1] * n[0]}, nil
 }
 
 // unseen reports whether LVM says that there is no such volume group.

@@ -68,8 +68,6 @@ const (
 // Facts is what a plan must know of a storage. Sizes are in bytes.
 type Facts struct {
 	Free       int64   `json:"free"`
-	Total      int64   `json:"total"`
-	Need       int64   `json:"need"`                 // the volumes' sizes on the target, summed
 	Unit       int64   `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
 	FSType     string  `json:"fsType,omitempty"`     // of dir
 	Sparse     bool    `json:"sparse"`               // takes only the space that is written

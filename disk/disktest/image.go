@@ -122,7 +122,7 @@ func testExtents(t *testing.T, img disk.Image, want []byte) {
 		if e.Offset != pos || e.Length <= 0 || e.Length > int64(len(want))-pos {
 			t.Fatalf("Extents gives %+v; want one that starts at %d and ends by %d", e, pos, len(want))
 		}
-		if part := want[pos : pos+e.Length]; e.Zero && bytes.Count(part, []byte{0}) != len(part) {
+		if part := want[pos : pos+e.Length]; e.Kind != disk.Data && bytes.Count(part, []byte{0}) != len(part) {
 			t.Fatalf("Extents gives %+v; there is data in it", e)
 		}
 		pos += e.Length
@@ -144,13 +144,13 @@ func testExtents(t *testing.T, img disk.Image, want []byte) {
 // testExtentsFrom compares a late start with the tail of the full list.
 func testExtentsFrom(t *testing.T, img disk.Image, off int64) {
 	t.Helper()
-	kind := func(at int64) (zero, ok bool) {
+	kindAt := func(at int64) (kind disk.Kind, ok bool) {
 		for e, err := range img.Extents() {
 			if err == nil && e.Offset <= at && at < e.Offset+e.Length {
-				return e.Zero, true
+				return e.Kind, true
 			}
 		}
-		return false, false
+		return 0, false
 	}
 	pos := off
 	for e, err := range disk.ExtentsFrom(img, off) {
@@ -160,9 +160,9 @@ func testExtentsFrom(t *testing.T, img disk.Image, off int64) {
 		if pos == off && e.Offset < off {
 			e.Offset, e.Length = off, e.Length-(off-e.Offset)
 		}
-		zero, ok := kind(e.Offset)
-		if e.Offset != pos || e.Length <= 0 || !ok || zero != e.Zero {
-			t.Fatalf("ExtentsFrom(%d) gives %+v where %d is next; Extents says zero: %t", off, e, pos, zero)
+		kind, ok := kindAt(e.Offset)
+		if e.Offset != pos || e.Length <= 0 || !ok || kind != e.Kind {
+			t.Fatalf("ExtentsFrom(%d) gives %+v where %d is next; Extents says kind %d", off, e, pos, kind)
 		}
 		pos += e.Length
 		if pos > off+64<<20 {

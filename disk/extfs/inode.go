@@ -56,7 +56,7 @@ func (f *FS) inode(number int64) (inode, error) {
 	}
 	in := inode{
 		number: number, mode: le.Uint16(b), flags: le.Uint32(b[32:]), raw: b,
-		mtime: time.Unix(int64(int32(le.Uint32(b[16:]))), 0).UTC(), //nolint:gosec // the field is signed
+		mtime: time.Unix(int64(int32(le.Uint32(b[16:]))), 0).UTC(), // the field is signed
 		size:  int64(le.Uint32(b[4:])),
 	}
 	copy(in.block[:], b[40:100])

@@ -155,9 +155,9 @@ func readArea(img disk.Image, a Area) ([]byte, error) {
 	off, size, sum, flags := le.Uint64(h[40:]), le.Uint64(h[48:]), le.Uint32(h[56:]), le.Uint32(h[60:])
 	const ignored = 1
 	if off == 0 || flags&ignored != 0 {
-		return nil, nil //nolint:nilnil // documented: no text, no error
+		return nil, nil // documented: no text, no error
 	}
-	length := uint64(a.Length) //nolint:gosec // positive, checked above
+	length := uint64(a.Length) // positive, checked above
 	if size == 0 || size > maxMetadata || size > length-mdaHeader || off < mdaHeader || off >= length {
 		return nil, fmt.Errorf("%w: metadata area at %d: text of %d bytes at %d of %d", ErrFormat, a.Offset, size, off, length)
 	}
@@ -181,4 +181,4 @@ func crc(b []byte) uint32 {
 	return ^crc32.Update(^uint32(start), crc32.IEEETable, b)
 }
 
-func clamp(n uint64) int64 { return int64(min(n, 1<<62)) } //nolint:gosec // clamped
+func clamp(n uint64) int64 { return int64(min(n, 1<<62)) }

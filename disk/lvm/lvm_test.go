@@ -34,7 +34,7 @@ func (f image) Size() int64 { return f.size }
 func (f image) Extents() iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
 		half := f.size / 2 &^ 511 // two, so that clipping is seen
-		_ = yield(disk.Extent{Length: half, Zero: true}, nil) && yield(disk.Extent{Offset: half, Length: f.size - half}, nil)
+		_ = yield(disk.Extent{Length: half, Kind: disk.Zero}, nil) && yield(disk.Extent{Offset: half, Length: f.size - half}, nil)
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *cached) ReadAt(p []byte, off int64) (int, error) {
 func (c *cached) block(number int64) ([]byte, error) {
 	if e, ok := c.blocks[number]; ok {
 		c.recent.MoveToFront(e)
-		return e.Value.(cacheEntry).data, nil //nolint:errcheck,forcetypeassert // nothing else is ever put in
+		return e.Value.(cacheEntry).data, nil //nolint:errcheck // nothing else is ever put in
 	}
 	off := number * cacheBlock
 	data := make([]byte, min(cacheBlock, c.img.Size()-off))
@@ -79,7 +79,7 @@ func (c *cached) block(number int64) ([]byte, error) {
 	}
 	if c.recent.Len() == cacheBlocks {
 		oldest := c.recent.Back()
-		delete(c.blocks, c.recent.Remove(oldest).(cacheEntry).number) //nolint:errcheck,forcetypeassert // as above
+		delete(c.blocks, c.recent.Remove(oldest).(cacheEntry).number) //nolint:errcheck // as above
 	}
 	c.blocks[number] = c.recent.PushFront(cacheEntry{number: number, data: data})
 	return data, nil

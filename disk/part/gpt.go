@@ -121,7 +121,7 @@ func parseGPTHeader(b []byte, lba int64) (gptHeader, error) {
 	if crc32.ChecksumIEEE(sum) != le.Uint32(b[16:]) {
 		return gptHeader{}, bad("its checksum is wrong")
 	}
-	if self := le.Uint64(b[24:]); self != uint64(lba) { //nolint:gosec // lba is positive
+	if self := le.Uint64(b[24:]); self != uint64(lba) { // lba is positive
 		return gptHeader{}, bad("it says that it is at sector %d", self)
 	}
 	count, size := le.Uint32(b[80:]), le.Uint32(b[84:])

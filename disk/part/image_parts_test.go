@@ -24,7 +24,11 @@ type striped struct{ memory }
 func (s striped) Extents() iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
 		for off := int64(0); off < s.Size(); off += 100 {
-			if !yield(disk.Extent{Offset: off, Length: min(100, s.Size()-off), Zero: off%200 == 100}, nil) {
+			kind := disk.Data
+			if off%200 == 100 {
+				kind = disk.Zero
+			}
+			if !yield(disk.Extent{Offset: off, Length: min(100, s.Size()-off), Kind: kind}, nil) {
 				return
 			}
 		}
@@ -41,9 +45,9 @@ func TestSection(t *testing.T) {
 		wantSize       int64
 		extents        []disk.Extent
 	}{
-		{"inside one", 110, 50, 110, 50, []disk.Extent{{Length: 50, Zero: true}}},
-		{"across", 150, 200, 150, 200, []disk.Extent{{Length: 50, Zero: true}, {Offset: 50, Length: 100}, {Offset: 150, Length: 50, Zero: true}}},
-		{"up to the end", 900, 500, 900, 50, []disk.Extent{{Length: 50, Zero: true}}},
+		{"inside one", 110, 50, 110, 50, []disk.Extent{{Length: 50, Kind: disk.Zero}}},
+		{"across", 150, 200, 150, 200, []disk.Extent{{Length: 50, Kind: disk.Zero}, {Offset: 50, Length: 100}, {Offset: 150, Length: 50, Kind: disk.Zero}}},
+		{"up to the end", 900, 500, 900, 50, []disk.Extent{{Length: 50, Kind: disk.Zero}}},
 		{"behind the end", 2000, 10, 950, 0, nil},
 		{"negative", -5, -5, 0, 0, nil},
 	} {

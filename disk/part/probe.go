@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 
 	"esxodus/disk/internal/readat"
+	"esxodus/inventory/fit"
 )
 
 // Content is what a range of bytes holds, by its signature. The names of types
@@ -90,12 +90,7 @@ func text(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.TrimRight(strings.ToValidUTF8(string(b), "\ufffd"), " "))
+	return fit.Line(strings.TrimRight(string(b), " "))
 }
 
 // uuidText prints 16 bytes as they stand, "" when all are zero.
@@ -216,7 +211,7 @@ func probeZFS(p *peek) (Content, bool) {
 
 // clampSize is n units in bytes, or 0 when that is beyond any disk.
 func clampSize(n uint64, unit int64) int64 {
-	if n > uint64((1<<62)/unit) { //nolint:gosec // unit is positive
+	if n > uint64((1<<62)/unit) { // unit is positive
 		return 0
 	}
 	return int64(n) * unit

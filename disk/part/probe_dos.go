@@ -129,7 +129,7 @@ func probeNTFS(p *peek) (Content, bool) {
 		BlockSize: bps * spc, Size: clampSize(le.Uint64(b[40:]), bps),
 	}
 	record := int64(1024)
-	if r := int8(b[64]); r > 0 { //nolint:gosec // the field is signed
+	if r := int8(b[64]); r > 0 { // the field is signed
 		record = int64(r) * c.BlockSize
 	}
 	mft := clampSize(le.Uint64(b[48:]), c.BlockSize)

@@ -95,7 +95,7 @@ func probeBtrfs(p *peek) (Content, bool) {
 	le := binary.LittleEndian
 	return Content{
 		Type: "btrfs", Label: text(b[299:555]), UUID: uuidText(b[32:48]), Size: clampSize(le.Uint64(b[112:]), 1),
-		BlockSize: int64(le.Uint32(b[144:])), Members: int(min(le.Uint64(b[136:]), 1<<16)), //nolint:gosec // at most 65536
+		BlockSize: int64(le.Uint32(b[144:])), Members: int(min(le.Uint64(b[136:]), 1<<16)), // at most 65536
 	}, true
 }
 
@@ -133,7 +133,7 @@ func probeMD1(p *peek) (Content, bool) {
 	}{{0, "1.1"}, {4096, "1.2"}, {end, "1.0"}} {
 		b := p.at(v.at, 256)
 		le := binary.LittleEndian
-		if len(b) == 0 || le.Uint32(b) != mdMagic || le.Uint32(b[4:]) != 1 || le.Uint64(b[144:]) != uint64(v.at/sector) { //nolint:gosec // at is not negative: its read succeeded
+		if len(b) == 0 || le.Uint32(b) != mdMagic || le.Uint32(b[4:]) != 1 || le.Uint64(b[144:]) != uint64(v.at/sector) { // at is not negative: its read succeeded
 			continue
 		}
 		return Content{
@@ -164,7 +164,7 @@ func probeMDEnd(p *peek) (Content, bool) {
 }
 
 func mdLevel(l uint32) string {
-	if int32(l) == -1 { //nolint:gosec // the field is signed
+	if int32(l) == -1 { // the field is signed
 		return "linear"
 	}
 	return fmt.Sprintf("raid%d", l)

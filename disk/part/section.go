@@ -55,7 +55,7 @@ func (s section) Extents() iter.Seq2[disk.Extent, error] {
 			if from >= to {
 				continue
 			}
-			if !yield(disk.Extent{Offset: from - s.off, Length: to - from, Zero: e.Zero}, nil) {
+			if !yield(disk.Extent{Offset: from - s.off, Length: to - from, Kind: e.Kind}, nil) {
 				return
 			}
 		}

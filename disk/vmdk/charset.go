@@ -18,7 +18,7 @@ import (
 func charset(name string) (encoding.Encoding, error) {
 	switch strings.ToLower(name) {
 	case "", "utf-8", "utf8", "us-ascii", "ascii":
-		return nil, nil //nolint:nilnil // nil is a value here
+		return nil, nil // nil is a value here
 	case "windows-1252":
 		return charmap.Windows1252, nil
 	case "gbk", "windows-936":

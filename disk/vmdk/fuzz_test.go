@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"esxodus/disk"
 	"esxodus/disk/disktest"
 	"esxodus/disk/vmdk"
 )
@@ -118,7 +119,7 @@ func FuzzOpen(f *testing.F) {
 				t.Fatalf("extent %+v at %d of %d", e, pos, m.Size())
 			}
 			to := min(e.Offset+e.Length, int64(len(whole)))
-			if err == nil && e.Zero && pos < to && bytes.Count(whole[pos:to], []byte{0}) != int(to-pos) {
+			if err == nil && e.Kind == disk.Zero && pos < to && bytes.Count(whole[pos:to], []byte{0}) != int(to-pos) {
 				t.Fatalf("extent %+v isn't zero", e)
 			}
 			if pos += e.Length; pos > 1<<30 {

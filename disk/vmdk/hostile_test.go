@@ -30,6 +30,8 @@ func (m memOpener) Open(name string) (vmdk.File, error) {
 	return bytes.NewReader(b), nil
 }
 
+func (m memOpener) Parent(hint string) (vmdk.Opener, string, error) { return m, hint, nil }
+
 // readAll reads the whole of a disk in pieces that fit no grain, after walking
 // its extents.
 func readAll(m *vmdk.Image, most int64) ([]byte, error) {
@@ -410,6 +412,48 @@ func TestDirOpener(t *testing.T) {
 		if err == nil && f.Size() != 4 {
 			t.Errorf("Open(%q): %d bytes; want 4", name, f.Size())
 		}
+	}
+}
+
+// A parent may be elsewhere below the directory that was given, not outside it.
+func TestDirOpenerParent(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"vm", "base", "base/old"} {
+		if err := os.Mkdir(filepath.Join(root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, size := range map[string]int{"vm/web.vmdk": 1, "base/base.vmdk": 2, "base/old/base.vmdk": 3} {
+		if err := os.WriteFile(filepath.Join(root, name), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(t.TempDir(), filepath.Join(root, "away")); err != nil {
+		t.Fatal(err)
+	}
+	o := vmdk.DirOpener(root)
+	var name string
+	var err error
+	for i, hint := range []string{"vm/web.vmdk", "../base/base.vmdk", "old/base.vmdk"} {
+		if o, name, err = o.Parent(hint); err != nil {
+			t.Fatal(err)
+		}
+		f, err := o.Open(name)
+		if err != nil || f.Size() != int64(i+1) {
+			t.Fatalf("parent %q: Open(%q) = %v; want a file of %d bytes", hint, name, err, i+1)
+		}
+		f.(interface{ Close() error }).Close()
+	}
+	for _, hint := range []string{"../../../x.vmdk", "/etc/passwd", "/vmfs/volumes/5f-4/base/base.vmdk", "[datastore1] base/base.vmdk", "../.."} {
+		if _, _, err := o.Parent(hint); !errors.Is(err, vmdk.ErrUnsupported) {
+			t.Errorf("Parent(%q) = %v; want %v", hint, err, vmdk.ErrUnsupported)
+		}
+	}
+	if o, name, err = o.Parent("../../away/x.vmdk"); err == nil {
+		_, err = o.Open(name)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a parent behind a link that leads out = %v; want an error of its own", err)
 	}
 }
 

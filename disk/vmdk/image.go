@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 )
 
 // Image is an open disk. It is a [disk.Image]; several goroutines may read it.
@@ -32,11 +33,34 @@ type part struct {
 
 // content is what an extent holds.
 type content interface {
-	// read fills p from off or gives an error.
+	// read fills p from off or gives an error. What is absent it fills with zeros.
 	read(p []byte, off int64) error
-	// extents is what [disk.ExtentsFrom] yields, but not merged and not
-	// necessarily beginning before off.
-	extents(off int64) iter.Seq2[disk.Extent, error]
+	// runs yields what is where from off on: runs that ascend and touch, up to
+	// the extent's end. Neighbours may be alike.
+	runs(off int64) iter.Seq2[run, error]
+}
+
+// presence says whether an extent holds the bytes of a place.
+type presence uint8
+
+const (
+	absent presence = iota // no: they are the parent's, or zeros if there is none
+	zero                   // yes: zeros, which take no room
+	data                   // yes
+)
+
+// run is a range of an extent, all of it alike.
+type run struct {
+	from, end int64 // bytes
+	is        presence
+}
+
+// kind is what a run is of a disk without a parent.
+func (r run) kind() disk.Kind {
+	if r.is == data {
+		return disk.Data
+	}
+	return disk.Zero
 }
 
 func (m *Image) own(f File) {
@@ -120,24 +144,24 @@ func (m *Image) Extents() iter.Seq2[disk.Extent, error] { return m.ExtentsFrom(0
 // ExtentsFrom is Extents without what lies before off.
 func (m *Image) ExtentsFrom(off int64) iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
-		var run disk.Extent
+		var last disk.Extent
 		for e, err := range m.unmerged(max(off, 0)) {
 			switch {
 			case err != nil:
-				if run.Length == 0 || yield(run, nil) {
+				if last.Length == 0 || yield(last, nil) {
 					yield(disk.Extent{}, err)
 				}
 				return
-			case run.Length > 0 && run.Zero == e.Zero:
-				run.Length += e.Length
+			case last.Length > 0 && last.Kind == e.Kind:
+				last.Length += e.Length
 				continue
-			case run.Length > 0 && !yield(run, nil):
+			case last.Length > 0 && !yield(last, nil):
 				return
 			}
-			run = e
+			last = e
 		}
-		if run.Length > 0 {
-			yield(run, nil)
+		if last.Length > 0 {
+			yield(last, nil)
 		}
 	}
 }
@@ -146,8 +170,8 @@ func (m *Image) unmerged(off int64) iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
 		for i := m.find(off); i < len(m.parts); i++ {
 			p := &m.parts[i]
-			for e, err := range p.data.extents(max(off-p.start, 0)) {
-				e.Offset += p.start
+			for r, err := range p.data.runs(max(off-p.start, 0)) {
+				e := disk.Extent{Offset: p.start + r.from, Length: r.end - r.from, Kind: r.kind()}
 				if !yield(e, err) || err != nil {
 					return
 				}
@@ -164,10 +188,8 @@ func (zeros) read(p []byte, _ int64) error {
 	return nil
 }
 
-func (z zeros) extents(off int64) iter.Seq2[disk.Extent, error] {
-	return func(yield func(disk.Extent, error) bool) {
-		yield(disk.Extent{Offset: off, Length: z.size - off, Zero: true}, nil)
-	}
+func (z zeros) runs(off int64) iter.Seq2[run, error] {
+	return func(yield func(run, error) bool) { yield(run{off, z.size, zero}, nil) }
 }
 
 // flat is the content of a flat extent: a range of a file.
@@ -176,24 +198,24 @@ type flat struct {
 	from, size int64 // bytes
 }
 
-func (f *flat) read(p []byte, off int64) error { return readFull(f.file, p, f.from+off) }
+func (f *flat) read(p []byte, off int64) error { return readat.Full(f.file, p, f.from+off) }
 
-func (f *flat) extents(off int64) iter.Seq2[disk.Extent, error] {
+func (f *flat) runs(off int64) iter.Seq2[run, error] {
 	img, ok := f.file.(disk.Image)
 	if !ok {
-		return func(yield func(disk.Extent, error) bool) {
-			yield(disk.Extent{Offset: off, Length: f.size - off}, nil)
-		}
+		return func(yield func(run, error) bool) { yield(run{off, f.size, data}, nil) }
 	}
-	return func(yield func(disk.Extent, error) bool) {
+	return func(yield func(run, error) bool) {
 		for e, err := range disk.ExtentsFrom(img, f.from+off) {
 			if err != nil {
-				yield(e, err)
+				yield(run{}, err)
 				return
 			}
-			start := max(e.Offset-f.from, off)
-			end := min(e.Offset+e.Length-f.from, f.size)
-			if end <= start || !yield(disk.Extent{Offset: start, Length: end - start, Zero: e.Zero}, nil) || end == f.size {
+			r := run{max(e.Offset-f.from, off), min(e.Offset+e.Length-f.from, f.size), zero}
+			if e.Kind == disk.Data {
+				r.is = data
+			}
+			if r.end <= r.from || !yield(r, nil) || r.end == f.size {
 				return
 			}
 		}

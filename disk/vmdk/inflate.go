@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"esxodus/disk/internal/readat"
 )
 
 // window is how much of a compressed extent is read at once, in bytes.
@@ -53,24 +55,24 @@ func (s *sparse) readCompressed(p []byte, off int64) error {
 // readGrain fills p with bytes of the grain from skip on. end is where on the
 // disk the caller will have read enough.
 func (s *sparse) readGrain(f *inflater, c *cursor, p []byte, grain, skip, end int64) error {
-	at, err := c.at(grain)
+	g, err := c.at(grain)
 	if err != nil {
 		return err
 	}
-	if at == 0 {
+	if g.is != data {
 		clear(p)
 		return nil
 	}
 	length := s.length(grain)
 	if int64(len(p)) == length {
-		return s.inflate(f, c, p, grain, at, end)
+		return s.inflate(f, c, p, grain, g.at, end)
 	}
 	if f.index != grain {
 		if f.grain == nil {
 			f.grain = make([]byte, s.grain)
 		}
 		f.index = -1
-		if err := s.inflate(f, c, f.grain[:length], grain, at, end); err != nil {
+		if err := s.inflate(f, c, f.grain[:length], grain, g.at, end); err != nil {
 			return err
 		}
 		f.index = grain
@@ -147,7 +149,7 @@ func (s *sparse) bytes(f *inflater, c *cursor, grain, at, n, end int64) ([]byte,
 	}
 	want := max(n, min(s.ahead(c, grain, at, end), int64(cap(f.window)), s.file.Size()-at))
 	f.window, f.at = f.window[:want], at
-	if err := readFull(s.file, f.window, at); err != nil {
+	if err := readat.Full(s.file, f.window, at); err != nil {
 		f.window = f.window[:0]
 		return nil, fmt.Errorf("%s: grain %d at offset %d: %w", s.name, grain, at, err)
 	}
@@ -164,16 +166,16 @@ func (s *sparse) ahead(c *cursor, grain, at, end int64) int64 {
 			break
 		}
 		next, err := c.at(g)
-		if err != nil || next != 0 && next <= last {
+		if err != nil || next.is == data && next.at <= last {
 			break
 		}
-		if next == 0 && !beyond {
+		if next.is != data && !beyond {
 			continue
 		}
-		if next == 0 {
+		if next.is != data {
 			break
 		}
-		last = next
+		last = next.at
 		if beyond {
 			return last - at
 		}

@@ -3,6 +3,8 @@ package vmdk
 import (
 	"encoding/binary"
 	"fmt"
+
+	"esxodus/disk/internal/readat"
 )
 
 // The kinds of metadata marker in a streamOptimized extent.
@@ -46,7 +48,7 @@ func (s *sparse) readFooter() error {
 		return s.cutShort()
 	}
 	var b [length]byte
-	if err := readFull(s.file, b[:], at); err != nil {
+	if err := readat.Full(s.file, b[:], at); err != nil {
 		return fmt.Errorf("footer at %d: %w", at, err)
 	}
 	if parseMarker(b[:]) != (marker{count: 1, kind: markerFooter}) || parseMarker(b[2*sectorSize:]) != (marker{}) {
@@ -76,7 +78,7 @@ func (s *sparse) checkDirectoryMarker() error {
 		return fmt.Errorf("%w: footer: grain directory in sector %d of a file of %d bytes", ErrFormat, s.h.Directory, s.file.Size())
 	}
 	var b [16]byte
-	if err := readFull(s.file, b[:], at); err != nil {
+	if err := readat.Full(s.file, b[:], at); err != nil {
 		return fmt.Errorf("marker of the grain directory at %d: %w", at, err)
 	}
 	if m := parseMarker(b[:]); m.size != 0 || m.kind != markerDirectory || m.count != uint64(sectors(s.h.tables()*4)) {

@@ -1,12 +1,12 @@
 package vmdk
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
-	"strings"
+
+	"esxodus/disk/internal/readat"
 )
 
 // Open opens a disk by its descriptor, or by the file of a monolithic sparse
@@ -31,14 +31,12 @@ func (m *Image) open(o Opener, name string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(start) >= 4 && binary.LittleEndian.Uint32(start) == sparseMagic:
-		return m.openMonolithic(name, f)
-	case strings.HasPrefix(string(start), "COWD"):
-		return errSnapshot("a COWD snapshot extent")
-	case len(start) >= 8 && binary.LittleEndian.Uint64(start) == 0xcafebabe:
-		return errSnapshot("an seSparse snapshot extent")
-	case !IsDescriptor(start) || f.Size() > maxDescriptor:
+	for _, b := range beginnings {
+		if bytes.HasPrefix(start, []byte(b.magic)) {
+			return b.open(m, name, f)
+		}
+	}
+	if !IsDescriptor(start) || f.Size() > maxDescriptor {
 		return notDescriptor(name, f.Size())
 	}
 	text, err := head(f, maxDescriptor)
@@ -51,27 +49,10 @@ func (m *Image) open(o Opener, name string) error {
 // head is the first n bytes of f, or all if it has fewer.
 func head(f File, n int64) ([]byte, error) {
 	b := make([]byte, min(n, max(f.Size(), 0)))
-	if err := readFull(f, b, 0); err != nil {
+	if err := readat.Full(f, b, 0); err != nil {
 		return nil, fmt.Errorf("reading its first %d bytes: %w", len(b), err)
 	}
 	return b, nil
-}
-
-// readFull fills p from off, or gives an error; see [io.ReaderAt].
-func readFull(f io.ReaderAt, p []byte, off int64) error {
-	n, err := f.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(p), off, io.ErrUnexpectedEOF)
-	}
-	return err
-}
-
-func errSnapshot(what string) error {
-	return fmt.Errorf("%w: %s holds only changes to another disk; "+
-		"remove the VM's snapshots on ESXi (they are merged), then copy the disk", ErrUnsupported, what)
 }
 
 // partOfDisk matches the names of files that hold data which a descriptor of
@@ -105,13 +86,13 @@ func (m *Image) openMonolithic(name string, f File) error {
 	if m.desc, err = ParseDescriptor(text); err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
-	if err := supported(&m.desc); err != nil {
+	if _, err := supported(&m.desc); err != nil {
 		return err
 	}
 	if len(m.desc.Extents) != 1 || m.desc.Extents[0].Kind != "SPARSE" {
 		return fmt.Errorf("%w: embedded descriptor: want one SPARSE extent, the file itself", ErrFormat)
 	}
-	return m.addSparse(m.desc.Extents[0], s)
+	return m.appendSparse(m.desc.Extents[0], s)
 }
 
 // openDescribed opens the extents of a descriptor.
@@ -120,12 +101,13 @@ func (m *Image) openDescribed(o Opener, text []byte) error {
 	if m.desc, err = ParseDescriptor(text); err != nil {
 		return err
 	}
-	if err := supported(&m.desc); err != nil {
+	types, err := supported(&m.desc)
+	if err != nil {
 		return err
 	}
 	used := map[string][]Extent{}
 	for i, e := range m.desc.Extents {
-		if err := m.openExtent(o, e, used); err != nil {
+		if err := m.openExtent(o, e, types, used); err != nil {
 			return fmt.Errorf("extent %d: %w", i+1, err)
 		}
 	}
@@ -133,7 +115,7 @@ func (m *Image) openDescribed(o Opener, text []byte) error {
 }
 
 // openExtent opens the file of e. used are the extents so far, by file.
-func (m *Image) openExtent(o Opener, e Extent, used map[string][]Extent) error {
+func (m *Image) openExtent(o Opener, e Extent, types extentTypes, used map[string][]Extent) error {
 	if e.Kind == "ZERO" {
 		m.add(e.Sectors*sectorSize, zeros{})
 		return nil
@@ -142,7 +124,7 @@ func (m *Image) openExtent(o Opener, e Extent, used map[string][]Extent) error {
 		return err
 	}
 	for _, u := range used[e.Name] {
-		if e.Kind == "SPARSE" || e.Offset < u.Offset+u.Sectors && u.Offset < e.Offset+e.Sectors {
+		if e.Offset < u.Offset+u.Sectors && u.Offset < e.Offset+e.Sectors {
 			return fmt.Errorf("%w: %q holds another extent's data already", ErrFormat, e.Name)
 		}
 	}
@@ -152,16 +134,11 @@ func (m *Image) openExtent(o Opener, e Extent, used map[string][]Extent) error {
 		return err
 	}
 	m.own(f)
-	if e.Kind == "SPARSE" {
-		s, err := m.newSparse(e.Name, f)
-		if err == nil {
-			err = m.addSparse(e, s)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.Name, err)
-		}
-		return nil
-	}
+	return types[e.Kind](m, e, f)
+}
+
+// addFlat appends the flat extent e, whose bytes are in f.
+func (m *Image) addFlat(e Extent, f File) error {
 	from, n := e.Offset*sectorSize, e.Sectors*sectorSize
 	if f.Size() < from+n {
 		return fmt.Errorf("%w: %s has %d bytes, the descriptor says %d from offset %d; the copy isn't complete",
@@ -171,8 +148,20 @@ func (m *Image) openExtent(o Opener, e Extent, used map[string][]Extent) error {
 	return nil
 }
 
-// addSparse appends s as the extent e.
-func (m *Image) addSparse(e Extent, s *sparse) error {
+// addSparse appends the sparse extent e, which is the file f.
+func (m *Image) addSparse(e Extent, f File) error {
+	s, err := m.newSparse(e.Name, f)
+	if err == nil {
+		err = m.appendSparse(e, s)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.Name, err)
+	}
+	return nil
+}
+
+// appendSparse appends s as the extent e.
+func (m *Image) appendSparse(e Extent, s *sparse) error {
 	if e.Offset != 0 {
 		return fmt.Errorf("%w: a sparse extent with offset %d", ErrFormat, e.Offset)
 	}
@@ -183,42 +172,5 @@ func (m *Image) addSparse(e Extent, s *sparse) error {
 		m.notes = append(m.notes, fmt.Sprintf("%s wasn't closed properly by the program that wrote it last", s.name))
 	}
 	m.add(s.size, s)
-	return nil
-}
-
-// supported tells whether a disk of this description can be read.
-func supported(d *Descriptor) error {
-	if d.Version < 1 || d.Version > 3 {
-		return fmt.Errorf("%w: descriptor version %d", ErrUnsupported, d.Version)
-	}
-	var kinds string
-	switch strings.ToLower(d.CreateType) {
-	case "vmfs", "vmfsthin", "vmfseagerzeroedthick", "vmfspreallocated", "monolithicflat", "twogbmaxextentflat":
-		kinds = " FLAT VMFS ZERO "
-	case "monolithicsparse", "twogbmaxextentsparse", "streamoptimized":
-		kinds = " SPARSE ZERO "
-	case "vmfssparse", "sesparse":
-		return errSnapshot("a snapshot (" + d.CreateType + ")")
-	case "vmfsrdm", "vmfsrawdevicemap", "vmfsrdmp", "vmfspassthroughrawdevicemap":
-		return fmt.Errorf("%w: a raw device mapping (%s) holds no data; copy the LUN itself as a block device, "+
-			"or clone it into a file with vmkfstools -i on ESXi", ErrUnsupported, d.CreateType)
-	case "vmfsraw", "fulldevice", "partitioneddevice":
-		return fmt.Errorf("%w: a physical device (%s); copy the device itself", ErrUnsupported, d.CreateType)
-	default:
-		return fmt.Errorf("%w: createType %.40q; clone it into a plain one with vmkfstools -i on ESXi", ErrUnsupported, d.CreateType)
-	}
-	if d.HasParent() {
-		return errSnapshot(fmt.Sprintf("a snapshot (parentCID %08x)", d.ParentCID))
-	}
-	for i, e := range d.Extents {
-		switch {
-		case !strings.Contains(kinds, " "+e.Kind+" "):
-			return fmt.Errorf("%w: extent %d: type %s in a disk of createType %s", ErrUnsupported, i+1, e.Kind, d.CreateType)
-		case e.Access == "NOACCESS":
-			return fmt.Errorf("%w: extent %d: the descriptor forbids access to it", ErrUnsupported, i+1)
-		case e.Device != "":
-			return fmt.Errorf("%w: extent %d: unknown words after the offset: %.40q", ErrUnsupported, i+1, e.Device)
-		}
-	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -19,30 +21,50 @@ type File interface {
 	Size() int64 // bytes
 }
 
-// Opener opens the files of a disk. The name is the one given to [Open], or
-// that of an extent as the descriptor has it, which by then is known to be a
-// base name: no separator, not "..".
+// Opener opens the files of a disk.
 type Opener interface {
+	// Open opens a file beside the descriptor. The name is the one given to
+	// [Open], or that of an extent as the descriptor has it, which by then is
+	// known to be a base name: no separator, not "..".
 	Open(name string) (File, error)
+	// Parent returns what opens the files of the disk's parent, which may be in
+	// another directory, and the name to open it by. hint is the descriptor's
+	// parentFileNameHint.
+	Parent(hint string) (Opener, string, error)
 }
 
-// DirOpener opens files of a directory, and no others: a name or a symbolic
-// link that leads out of it is an error, and so is what is no regular file.
-func DirOpener(dir string) Opener { return dirOpener(dir) }
+// DirOpener opens files of a directory, and parents in it or below it: a name
+// or a symbolic link that leads out of it is an error, and so is what is no
+// regular file.
+func DirOpener(dir string) Opener { return dirOpener{root: dir, dir: "."} }
 
-type dirOpener string
+type dirOpener struct {
+	root string
+	dir  string // below root
+}
 
-func (d dirOpener) Open(name string) (_ File, err error) {
-	if fi, err := os.Stat(string(d)); err == nil && !fi.IsDir() { // OpenRoot would wait for a pipe
-		return nil, fmt.Errorf("%s: not a directory", string(d))
+// Parent implements [Opener].
+func (d dirOpener) Parent(hint string) (Opener, string, error) {
+	file := path.Join(d.dir, hint)
+	if strings.HasPrefix(hint, "/") || strings.HasPrefix(hint, "[") || !filepath.IsLocal(file) || file == "." {
+		return nil, "", fmt.Errorf("%w: parent %.200q lies outside %s; "+
+			"put its files beside the descriptor and its bare name into parentFileNameHint", ErrUnsupported, hint, d.root)
 	}
-	root, err := os.OpenRoot(string(d))
+	return dirOpener{d.root, path.Dir(file)}, path.Base(file), nil
+}
+
+// Open implements [Opener].
+func (d dirOpener) Open(name string) (_ File, err error) {
+	if fi, err := os.Stat(d.root); err == nil && !fi.IsDir() { // OpenRoot would wait for a pipe
+		return nil, fmt.Errorf("%s: not a directory", d.root)
+	}
+	root, err := os.OpenRoot(d.root)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	// O_NONBLOCK: a pipe shall not keep us waiting.
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := root.OpenFile(path.Join(d.dir, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

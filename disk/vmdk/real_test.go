@@ -99,7 +99,7 @@ func checkSkips(t *testing.T, m *vmdk.Image) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if end := e.Offset + e.Length; !e.Zero || end < 64<<20 {
+		if end := e.Offset + e.Length; e.Kind != disk.Zero || end < 64<<20 {
 			t.Errorf("extent at 40 MiB is %+v; want zeros up to 64 MiB", e)
 		}
 		return
@@ -228,7 +228,7 @@ func TestSplit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !e.Zero {
+			if e.Kind == disk.Data {
 				data += e.Length
 			}
 		}

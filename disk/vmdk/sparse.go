@@ -6,7 +6,7 @@ import (
 	"iter"
 	"sync"
 
-	"esxodus/disk"
+	"esxodus/disk/internal/readat"
 )
 
 // sparse is the content of a hosted sparse extent, compressed or not.
@@ -49,11 +49,17 @@ func (s *sparse) descriptor() ([]byte, error) {
 			ErrFormat, n, at, maxDescriptor, s.file.Size())
 	}
 	b := make([]byte, n)
-	if err := readFull(s.file, b, at); err != nil {
+	if err := readat.Full(s.file, b, at); err != nil {
 		return nil, fmt.Errorf("embedded descriptor: %w", err)
 	}
 	text, _, _ := bytes.Cut(b, []byte{0})
 	return text, nil
+}
+
+// place is where a grain is.
+type place struct {
+	is presence
+	at int64 // bytes into the file, of data
 }
 
 // cursor looks grains up; it remembers the last table.
@@ -63,24 +69,27 @@ type cursor struct {
 	table *table
 }
 
-// at is where in the file the grain begins, in bytes, or 0 if it is zero. It
-// is checked against the file's bounds.
-func (c *cursor) at(grain int64) (int64, error) {
+// at is where the grain is. Its place in the file is checked against the file's
+// bounds.
+func (c *cursor) at(grain int64) (place, error) {
 	s := c.s
 	index := grain / tableEntries
 	if s.gd[index] == 0 {
-		return 0, nil
+		return place{}, nil
 	}
 	if c.table == nil || c.index != index {
 		t, err := s.table(index)
 		if err != nil {
-			return 0, err
+			return place{}, err
 		}
 		c.table, c.index = t, index
 	}
 	sector := int64(c.table[grain%tableEntries])
-	if sector == 0 || sector == 1 && s.h.zeroGrains() {
-		return 0, nil
+	switch {
+	case sector == 0:
+		return place{}, nil
+	case sector == 1 && s.h.zeroGrains():
+		return place{is: zero}, nil
 	}
 	need := int64(grainMarker + 1)
 	if !s.h.Compressed() {
@@ -88,13 +97,13 @@ func (c *cursor) at(grain int64) (int64, error) {
 	}
 	switch {
 	case sector < max(s.h.Overhead, 1):
-		return 0, fmt.Errorf("%w: %s: grain %d is in sector %d, among the metadata (which ends at %d)",
+		return place{}, fmt.Errorf("%w: %s: grain %d is in sector %d, among the metadata (which ends at %d)",
 			ErrFormat, s.name, grain, sector, max(s.h.Overhead, 1))
 	case sector*sectorSize > s.file.Size()-need:
-		return 0, fmt.Errorf("%w: %s: grain %d is in sector %d, beyond the file's end at %d bytes; it may be cut short",
+		return place{}, fmt.Errorf("%w: %s: grain %d is in sector %d, beyond the file's end at %d bytes; it may be cut short",
 			ErrFormat, s.name, grain, sector, s.file.Size())
 	}
-	return sector * sectorSize, nil
+	return place{is: data, at: sector * sectorSize}, nil
 }
 
 // length is how many bytes of the disk the grain holds; the last one may hold
@@ -107,13 +116,13 @@ func (s *sparse) read(p []byte, off int64) error {
 	}
 	c := cursor{s: s}
 	for len(p) > 0 {
-		at, n, err := s.run(&c, off, int64(len(p)))
+		first, n, err := s.run(&c, off, int64(len(p)))
 		if err != nil {
 			return err
 		}
-		if at == 0 {
+		if first.is != data {
 			clear(p[:n])
-		} else if err := readFull(s.file, p[:n], at); err != nil {
+		} else if err := readat.Full(s.file, p[:n], first.at); err != nil {
 			return fmt.Errorf("%s: grain %d: %w", s.name, off/s.grain, err)
 		}
 		p, off = p[n:], off+n
@@ -121,69 +130,66 @@ func (s *sparse) read(p []byte, off int64) error {
 	return nil
 }
 
-// run says where the byte at off is in the file (0: it is zero), and how many
-// bytes up to most follow it there.
-func (s *sparse) run(c *cursor, off, most int64) (at, n int64, err error) {
+// run says where the byte at off is, and how many bytes up to most follow it
+// there.
+func (s *sparse) run(c *cursor, off, most int64) (first place, n int64, err error) {
 	grain := off / s.grain
 	skip := off % s.grain
-	first, err := c.at(grain)
-	if err != nil {
-		return 0, 0, err
+	if first, err = c.at(grain); err != nil {
+		return place{}, 0, err
+	}
+	if first.is == data {
+		first.at += skip
 	}
 	n = s.grain - skip
 	for n < most {
 		grain++
 		next, err := c.at(grain)
 		if err != nil {
-			return 0, 0, err
+			return place{}, 0, err
 		}
-		if first == 0 && next != 0 || first != 0 && next != first+skip+n {
+		if next.is != first.is || first.is == data && next.at != first.at+n {
 			break
 		}
 		n += s.grain
 	}
-	if first != 0 {
-		at = first + skip
-	}
-	return at, min(n, most), nil
+	return first, min(n, most), nil
 }
 
-func (s *sparse) extents(off int64) iter.Seq2[disk.Extent, error] {
-	return func(yield func(disk.Extent, error) bool) {
+func (s *sparse) runs(off int64) iter.Seq2[run, error] {
+	return func(yield func(run, error) bool) {
 		c := cursor{s: s}
 		for off < s.size {
-			e, err := s.extent(&c, off)
-			if !yield(e, err) || err != nil {
+			r, err := s.alike(&c, off)
+			if !yield(r, err) || err != nil {
 				return
 			}
-			off = e.Offset + e.Length
+			off = r.end
 		}
 	}
 }
 
-// extent is a run of data or zeros that begins at off. It ends with its grain
-// table at the latest, so that no step takes long.
-func (s *sparse) extent(c *cursor, off int64) (disk.Extent, error) {
+// alike is the run that begins at off. It ends with its grain table at the
+// latest, so that no step takes long.
+func (s *sparse) alike(c *cursor, off int64) (run, error) {
 	per := s.grain * tableEntries
 	end := min((off/per+1)*per, s.size)
 	if s.gd[off/per] == 0 {
-		return disk.Extent{Offset: off, Length: end - off, Zero: true}, nil
+		return run{off, end, absent}, nil
 	}
 	first, err := c.at(off / s.grain)
 	if err != nil {
-		return disk.Extent{}, err
+		return run{}, err
 	}
-	e := disk.Extent{Offset: off, Zero: first == 0}
 	next := (off/s.grain + 1) * s.grain
 	for ; next < end; next += s.grain {
 		at, err := c.at(next / s.grain)
 		if err != nil {
-			return disk.Extent{}, err
+			return run{}, err
 		}
-		if (at == 0) != e.Zero {
+		if at.is != first.is {
 			break
 		}
 	}
-	e.Length = min(next, end) - off
-	return e, nil
+	return run{off, min(next, end), first.is}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -88,7 +90,7 @@ func (s *sparse) table(index int64) (*table, error) {
 	}
 	b := make([]byte, n*tableSectors*sectorSize)
 	at := int64(s.gd[index]) * sectorSize
-	if err := readFull(s.file, b, at); err != nil {
+	if err := readat.Full(s.file, b, at); err != nil {
 		return nil, fmt.Errorf("%s: grain table %d in sector %d: %w", s.name, index, s.gd[index], err)
 	}
 	var first *table
@@ -107,7 +109,7 @@ func (s *sparse) table(index int64) (*table, error) {
 func (s *sparse) markedTable(index int64) (*table, error) {
 	var b [(1 + tableSectors) * sectorSize]byte
 	sector := int64(s.gd[index])
-	if err := readFull(s.file, b[:], (sector-1)*sectorSize); err != nil {
+	if err := readat.Full(s.file, b[:], (sector-1)*sectorSize); err != nil {
 		return nil, fmt.Errorf("%s: grain table %d in sector %d: %w", s.name, index, sector, err)
 	}
 	if m := parseMarker(b[:]); m != (marker{count: tableSectors, kind: markerTable}) {
@@ -135,7 +137,7 @@ func (s *sparse) loadDirectory(budget *int64) error {
 			ErrFormat, bytes, at, s.file.Size())
 	}
 	b := make([]byte, bytes)
-	if err := readFull(s.file, b, at); err != nil {
+	if err := readat.Full(s.file, b, at); err != nil {
 		return fmt.Errorf("grain directory in sector %d: %w", s.h.Directory, err)
 	}
 	s.gd = make([]uint32, n)

@@ -121,7 +121,7 @@ func (f *FS) findIn(extents []byte, n, limit int64) (span, error) {
 	be := binary.BigEndian
 	for e := extents; len(e) > 0; e = e[extentLen:] {
 		hi, lo := be.Uint64(e), be.Uint64(e[8:])
-		first, count := int64(hi>>9&(1<<54-1)), int64(lo&(1<<21-1)) //nolint:gosec // masked
+		first, count := int64(hi>>9&(1<<54-1)), int64(lo&(1<<21-1))
 		if n < first {
 			limit = min(limit, first)
 			break

@@ -49,7 +49,7 @@ func (f *FS) Node(number uint64) (fsview.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", number, err)
 	}
-	at := block*f.blockSize + int64(number&(1<<f.perBits-1))*f.inodeSize //nolint:gosec // perBits is at most 8
+	at := block*f.blockSize + int64(number&(1<<f.perBits-1))*f.inodeSize // perBits is at most 8
 	b := make([]byte, f.inodeSize)
 	if err := readat.Full(f.r, b, at); err != nil {
 		return nil, fmt.Errorf("inode %d: %w", number, err)
@@ -83,7 +83,7 @@ func (f *FS) parseInode(b []byte, number uint64) (*inode, error) {
 		return nil, fmt.Errorf("%w: it is free", ErrFormat)
 	}
 	in := &inode{
-		fsys: f, number: int64(number), mode: fsview.Mode(mode), size: int64(be.Uint64(b[56:])), //nolint:gosec // size is checked
+		fsys: f, number: int64(number), mode: fsview.Mode(mode), size: int64(be.Uint64(b[56:])), // size is checked
 		mtime: fileTime(be.Uint64(b[40:]), flags2&flag2BigTime != 0), realtime: be.Uint16(b[90:])&flagRealtime != 0,
 		format: b[5], extents: uint64(be.Uint32(b[76:])), fork: b[base:],
 	}
@@ -106,9 +106,9 @@ func (f *FS) parseInode(b []byte, number uint64) (*inode, error) {
 func fileTime(v uint64, big bool) time.Time {
 	const second = 1e9
 	if big {
-		return time.Unix(int64(v/second)-1<<31, int64(v%second)).UTC() //nolint:gosec // divided
+		return time.Unix(int64(v/second)-1<<31, int64(v%second)).UTC()
 	}
-	return time.Unix(int64(int32(v>>32)), int64(uint32(v))%second).UTC() //nolint:gosec // the seconds are signed
+	return time.Unix(int64(int32(v>>32)), int64(uint32(v))%second).UTC() // the seconds are signed
 }
 
 // Mode, Size and ModTime describe the file.

@@ -136,7 +136,7 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 	if err := f.setBlocks(be.Uint64(b[8:]), int64(be.Uint32(b[88:]))); err != nil {
 		return nil, 0, err
 	}
-	f.free = int64(min(be.Uint64(b[144:]), uint64(f.blocks))) //nolint:gosec // bounded
+	f.free = int64(min(be.Uint64(b[144:]), uint64(f.blocks)))
 	switch {
 	case f.version == 5:
 		incompat := be.Uint32(b[216:])
@@ -181,7 +181,7 @@ func checkGeometry(b []byte) error {
 
 // setBlocks checks that the space is as many blocks as its groups can hold.
 func (f *FS) setBlocks(blocks uint64, groups int64) error {
-	if blocks == 0 || blocks > 1<<54 || groups != (int64(blocks)-1)/f.agBlocks+1 { //nolint:gosec // bounded
+	if blocks == 0 || blocks > 1<<54 || groups != (int64(blocks)-1)/f.agBlocks+1 {
 		return fmt.Errorf("%w: %d blocks in %d allocation groups of %d", ErrFormat, blocks, groups, f.agBlocks)
 	}
 	f.blocks = int64(blocks)
@@ -200,11 +200,11 @@ func (f *FS) NeedsRecovery() bool { return f.dirty }
 // linear turns a block's number on disk, the first of count, into one that
 // counts from the start of the space. The run lies in one allocation group.
 func (f *FS) linear(block uint64, count int64) (int64, error) {
-	group, in := block>>f.agBits, int64(block&(1<<f.agBits-1)) //nolint:gosec // agBits is at most 31
+	group, in := block>>f.agBits, int64(block&(1<<f.agBits-1)) // agBits is at most 31
 	if group > uint64(f.blocks/f.agBlocks) || count < 1 || count > f.agBlocks || in > f.agBlocks-count {
 		return 0, fmt.Errorf("%w: %d blocks at %d of group %d", ErrFormat, count, in, group)
 	}
-	at := int64(group)*f.agBlocks + in //nolint:gosec // group is bounded
+	at := int64(group)*f.agBlocks + in // group is bounded
 	if at > f.blocks-count {
 		return 0, fmt.Errorf("%w: blocks %d to %d of %d", ErrFormat, at, at+count, f.blocks)
 	}
@@ -225,7 +225,7 @@ func (f *FS) verify(b []byte, s stamp, at, owner int64) error {
 		return fmt.Errorf("block %d: %w", at, err)
 	}
 	place, own := be.Uint64(b[s.place:]), be.Uint64(b[s.owner:])
-	if place != uint64(at*(f.blockSize/512)) || own != uint64(owner) || !bytes.Equal(b[s.uuid:s.uuid+16], f.uuid[:]) { //nolint:gosec // not negative
+	if place != uint64(at*(f.blockSize/512)) || own != uint64(owner) || !bytes.Equal(b[s.uuid:s.uuid+16], f.uuid[:]) { // not negative
 		return fmt.Errorf("%w: block %d is one of inode %d for sector %d, or of another file system", ErrFormat, at, own, place)
 	}
 	return nil

@@ -195,7 +195,7 @@ func (f *FS) where(tb testing.TB, name string) int64 {
 
 func nodeOf(tb testing.TB, info fs.FileInfo) *inode {
 	tb.Helper()
-	in, ok := fsview.NodeOf(info).(*inode)
+	in, ok := info.Sys().(*inode)
 	if !ok {
 		tb.Fatalf("%s is no inode", info.Name())
 	}

@@ -31,6 +31,28 @@ func (c *Client) VMDKOpener(ctx context.Context, descriptorPath string) (*Opener
 	return &Opener{ctx: ctx, c: c, stores: stores, dir: p}, nil
 }
 
+// Parent returns the opener of the files of the disk's parent, which its
+// descriptor calls hint, and the parent's name there. The hint may lead to
+// another directory of the datastore, and to other datastores that the host
+// mounts; any other wraps [ErrOutside].
+func (o *Opener) Parent(hint string) (*Opener, string, error) {
+	p, err := o.parent(hint)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s has the parent %q: %w", o.dir, hint, err)
+	}
+	return &Opener{ctx: o.ctx, c: o.c, stores: o.stores, dir: p}, path.Base(p.file), nil
+}
+
+// parent resolves the path of a parent, which unlike an extent's may go by way
+// of other directories of the datastore.
+func (o *Opener) parent(hint string) (dsPath, error) {
+	if strings.HasPrefix(hint, "/") || strings.HasPrefix(hint, "[") || !strings.Contains(hint, "/") {
+		return o.resolve(hint)
+	}
+	file, err := cleanFile(path.Join(path.Dir(o.dir.file), hint))
+	return dsPath{o.dir.store, file}, err
+}
+
 // Open opens the file that a descriptor calls name: one in the descriptor's
 // directory, or an absolute path below /vmfs/volumes on a datastore that the
 // host mounts. Any other name wraps [ErrOutside].

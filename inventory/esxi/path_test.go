@@ -3,6 +3,7 @@ package esxi
 import (
 	"errors"
 	"net/url"
+	"path"
 	"strings"
 	"testing"
 )
@@ -116,6 +117,42 @@ func TestOpenerResolve(t *testing.T) {
 		}
 		if err != nil || p.String() != tt.want {
 			t.Errorf("resolve(%q) = %v, %v; want %s", tt.in, p, err, tt.want)
+		}
+	}
+}
+
+func TestOpenerParent(t *testing.T) {
+	o := &Opener{stores: testStores(), dir: dsPath{"odd", "my vm/snap/web-000001.vmdk"}}
+	for _, tt := range []struct{ in, want string }{
+		{"web.vmdk", "[odd] my vm/snap/web.vmdk"},
+		{"../base/base.vmdk", "[odd] my vm/base/base.vmdk"},
+		{"../../base/base.vmdk", "[odd] base/base.vmdk"},
+		{"sub/base.vmdk", "[odd] my vm/snap/sub/base.vmdk"},
+		{"[data [1]] base/base.vmdk", "[data [1]] base/base.vmdk"},
+		{"/vmfs/volumes/5f-4/base/base.vmdk", "[data [1]] base/base.vmdk"},
+		{"../../../base.vmdk", ""},
+		{"../..", ""},
+		{"..", ""},
+		{"", ""},
+		{"/etc/passwd", ""},
+		{"[data [1]] ../base.vmdk", ""},
+		{"/vmfs/volumes/5f-44/x.vmdk", ""},
+		{"../a\x00b", ""},
+	} {
+		p, name, err := o.Parent(tt.in)
+		if tt.want == "" {
+			if !errors.Is(err, ErrOutside) {
+				t.Errorf("Parent(%q) = %v; want %v", tt.in, err, ErrOutside)
+			}
+			continue
+		}
+		if err != nil || p.dir.String() != tt.want || path.Base(tt.want) != name {
+			t.Errorf("Parent(%q) = %v, %q, %v; want %s", tt.in, p, name, err, tt.want)
+			continue
+		}
+		// Its extents are beside it.
+		if f, err := p.resolve("base-flat.vmdk"); err != nil || f.String() != path.Dir(tt.want)+"/base-flat.vmdk" {
+			t.Errorf("the extent of %s = %v, %v", tt.want, f, err)
 		}
 	}
 }

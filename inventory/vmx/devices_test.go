@@ -161,7 +161,7 @@ func TestHostileKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vm, err := f.VM()
+	vm, err := f.vm("")
 	if err != nil || len(vm.Extra) != n {
 		t.Errorf("%d keys of %d, %v", len(vm.Extra), n, err)
 	}

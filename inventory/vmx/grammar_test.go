@@ -45,7 +45,7 @@ func TestNoSecretInErrors(t *testing.T) {
 		"config.version = 8\nmachine.id = \"root:EXAMPLE\"\nmachine.id = \"EXAMPLE\"", "config.version = 8\nguestinfo.userdata = a\nguestinfo.userdata = EXAMPLE",
 	} {
 		f, err := Parse([]byte(in))
-		vm, _ := f.VM()
+		vm, _ := f.vm("")
 		if all := fmt.Sprint(err, f.Problems, vm.Extra, vm.Problems, vm.Notes); strings.Contains(all, "EXAMPLE") {
 			t.Errorf("%q: %s", in, all)
 		}

@@ -19,12 +19,9 @@ type reader struct {
 	vm   *inventory.VM
 }
 
-// VM returns the machine that the file describes. Path, and all that a host
-// adds, is empty; names of files are as the .vmx has them. The error wraps
-// [ErrFormat] when it describes none.
-func (f File) VM() (inventory.VM, error) { return f.vm("") }
-
-// vm makes the machine of the .vmx at p.
+// vm is the machine that the file at p describes. All that a host adds is empty;
+// names of files are as the .vmx has them. The error wraps [ErrFormat] when it
+// describes none.
 func (f File) vm(p string) (inventory.VM, error) {
 	vm := inventory.VM{
 		Path: p, Power: inventory.PowerUnknown, Firmware: inventory.BIOS, Problems: slices.Clone(f.Problems), Notes: f.Notes,

@@ -110,7 +110,7 @@ func TestParseErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.VM(); !errors.Is(err, ErrFormat) {
+	if _, err := f.vm(""); !errors.Is(err, ErrFormat) {
 		t.Errorf("VM of no machine = %v; want %v", err, ErrFormat)
 	}
 }
@@ -130,7 +130,7 @@ func TestProblems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		vm, err := f.VM()
+		vm, err := f.vm("")
 		if err != nil || !strings.Contains(strings.Join(vm.Problems, ";"), want) {
 			t.Errorf("%s: problems %q, %v; want %q", in, vm.Problems, err, want)
 		}
@@ -218,11 +218,11 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		vm, err := file.VM()
+		vm, err := file.vm("")
 		if err != nil {
 			return
 		}
-		again, err := file.VM()
+		again, err := file.vm("")
 		if diff := cmp.Diff(vm, again); diff != "" || err != nil {
 			t.Errorf("the same file gives two machines (%v):\n%s", err, diff)
 		}

@@ -11,12 +11,12 @@ package adapt
 import (
 	"slices"
 	"strings"
-	"unicode"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // The ids of this package's concerns.
@@ -93,7 +93,7 @@ type builder struct {
 }
 
 func (b *builder) concern(id string, s ledger.Severity, subject, evidence, advice string) {
-	b.concerns = append(b.concerns, ledger.Concern{ID: id, Severity: s, Subject: clean(subject), Evidence: clean(evidence), Advice: clean(advice)})
+	b.concerns = append(b.concerns, ledger.Concern{ID: id, Severity: s, Subject: fit.Line(subject), Evidence: fit.Line(evidence), Advice: fit.Line(advice)})
 }
 
 func (b *builder) entry(property, source, target, reason string) {
@@ -101,7 +101,7 @@ func (b *builder) entry(property, source, target, reason string) {
 	if target == "" {
 		fate = ledger.Dropped
 	}
-	b.entries = append(b.entries, ledger.Entry{Property: clean(property), Source: clean(source), Target: clean(target), Fate: fate, Reason: clean(reason)})
+	b.entries = append(b.entries, ledger.Entry{Property: fit.Line(property), Source: fit.Line(source), Target: fit.Line(target), Fate: fate, Reason: fit.Line(reason)})
 }
 
 // change adds an edit of a file that may be there. Nothing is added where text
@@ -156,16 +156,6 @@ func (b *builder) readable() bool {
 // rootMove is the way of the guest's root, nil where that isn't certain.
 func (b *builder) rootMove() *layout.Move {
 	return b.places.only(func(m *layout.Move) bool { return m.Mount == "/" || m.From == b.g.Root })
-}
-
-// clean makes what a guest wrote fit for a line of a plan.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(oneLine(s), string(unicode.ReplacementChar)))
 }
 
 // oneLine makes text fit for a comment in a file of the guest.

@@ -9,6 +9,7 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
+	"esxodus/inventory/fit"
 )
 
 const (
@@ -50,7 +51,7 @@ func (b *builder) lvmFilter() {
 		b.concern(ConcernLVM, ledger.Note, hideVirtio.file, hideVirtio.String()+": it hides virtio-blk disks, so that the domain's are on a bus where they are sda, sdb …",
 			"for virtio-blk, which is faster, plan anew after this: "+lvmAccept)
 	case hideSCSI != nil: // fine on virtio-blk; the domain warns if its disks are elsewhere
-		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: clean(hideSCSI.String()) + ": LVM takes virtio-blk's names"}
+		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: fit.Line(hideSCSI.String()) + ": LVM takes virtio-blk's names"}
 	}
 }
 
@@ -75,7 +76,7 @@ func OnlyDisks(g guest.Guest) guest.OnlyDisks {
 			case hiding(filters, "/dev/sd"+name) == nil:
 				return onlySD(f)
 			default:
-				return guest.OnlyDisks{Prefix: "disk/", Reason: clean(f.String()) + ": LVM takes neither virtio-blk's names nor SCSI's, but such as /dev/disk/by-id/…, which change"}
+				return guest.OnlyDisks{Prefix: "disk/", Reason: fit.Line(f.String()) + ": LVM takes neither virtio-blk's names nor SCSI's, but such as /dev/disk/by-id/…, which change"}
 			}
 		}
 	}
@@ -83,7 +84,7 @@ func OnlyDisks(g guest.Guest) guest.OnlyDisks {
 }
 
 func onlySD(f *lvmFilter) guest.OnlyDisks {
-	return guest.OnlyDisks{Prefix: "sd", Reason: clean(f.String()) + ": LVM takes SCSI names"}
+	return guest.OnlyDisks{Prefix: "sd", Reason: fit.Line(f.String()) + ": LVM takes SCSI names"}
 }
 
 // lvmAccept is how a guest is made to take disks of either kind.

@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/guest/conf"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // Named is a NIC whose name in the guest will be what it is on VMware.
@@ -66,8 +67,8 @@ func NICDrivers(g guest.Guest) []ledger.Concern {
 	var out []ledger.Concern
 	for _, m := range g.Config.NICDrivers {
 		out = append(out, ledger.Concern{
-			ID: ConcernNIC, Severity: ledger.Warning, Subject: clean(m.File),
-			Evidence: clean(fmt.Sprintf("%s takes NICs whose driver is %s, which is VMware's; a virtio NIC's is virtio_net", m.File, m.Pattern)),
+			ID: ConcernNIC, Severity: ledger.Warning, Subject: fit.Line(m.File),
+			Evidence: fit.Line(fmt.Sprintf("%s takes NICs whose driver is %s, which is VMware's; a virtio NIC's is virtio_net", m.File, m.Pattern)),
 			Advice:   "have it take them by their MAC address, or by either driver, in the guest before the migration; else they stay without an address",
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/guest/inspect"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/inventory/fit"
 )
 
 // verdict is what becomes of a line of a table: its spec becomes another one,
@@ -214,7 +215,7 @@ func (b *builder) checks(listed map[*layout.Move]bool) {
 		device := applianceName(m.To)
 		mounted := slices.ContainsFunc(b.out.Mounts, func(o guest.Mount) bool { return o.Device == device })
 		if _, kept := keptPartition(m.To); device != "" && !kept && m.Content != "" && !mounted && (listed[m] || m.To != m.From) {
-			b.out.Checks = append(b.out.Checks, guest.Mount{Device: device, At: clean(m.Mount), Content: m.Content})
+			b.out.Checks = append(b.out.Checks, guest.Mount{Device: device, At: fit.Line(m.Mount), Content: m.Content})
 		}
 	}
 }

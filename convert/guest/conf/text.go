@@ -5,18 +5,14 @@ package conf
 import (
 	"slices"
 	"strings"
-	"unicode"
+
+	"esxodus/inventory/fit"
 )
 
 // Clean makes what a guest wrote fit for a line of a plan: valid, printable,
 // and at most 512 bytes.
 func Clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\ufffd"))
+	s = fit.Line(s)
 	const limit = 512
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"

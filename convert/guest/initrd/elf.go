@@ -2,9 +2,10 @@ package initrd
 
 import (
 	"bytes"
-	"encoding/binary"
+	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -12,17 +13,18 @@ import (
 
 // needs are what a program or a library needs to be loaded.
 type needs struct {
-	class  byte     // 1 for 32 bits, 2 for 64
+	class  elf.Class
 	interp string   // the program that loads it
 	libs   []string // names, or paths
 	paths  []string // where it has them looked for first
 }
 
-// Numbers of ELF (System V ABI, chapters 4 and 5).
+// Limits of what is read of a file.
 const (
-	ptLoad, ptDynamic, ptInterp               = 1, 2, 3
-	dtNeeded, dtStrtab, dtRpath, dtRunpath    = 1, 5, 15, 29
-	maxSegments, maxDynamic, maxName, maxLibs = 256, 4096, 4096, 256
+	maxSegments = 256
+	maxDynamic  = 64 << 10 // bytes of the dynamic section
+	maxName     = 4096     // bytes
+	maxLibs     = 256
 )
 
 var errELF = errors.New("a damaged ELF file")
@@ -31,23 +33,23 @@ var errELF = errors.New("a damaged ELF file")
 // dynamic loader do; sections may be missing. A file that is no ELF file needs
 // nothing.
 func needed(b []byte) (needs, error) {
-	if len(b) < 64 || !bytes.HasPrefix(b, []byte("\x7fELF")) {
+	if len(b) < 64 || !bytes.HasPrefix(b, []byte(elf.ELFMAG)) {
 		return needs{}, nil
 	}
-	e := binaryFile{b: b, wide: b[4] == 2}
-	if b[4] != 1 && b[4] != 2 || b[5] != 1 {
-		return needs{}, fmt.Errorf("%w: neither 32 nor 64 bits, little endian", errELF)
+	f, err := elf.NewFile(bytes.NewReader(withoutSections(b)))
+	if err != nil {
+		return needs{}, fmt.Errorf("%w: %w", errELF, err)
 	}
-	if err := e.segments(); err != nil {
-		return needs{}, err
+	if len(f.Progs) > maxSegments {
+		return needs{}, fmt.Errorf("%w: %d segments", errELF, len(f.Progs))
 	}
-	n := needs{class: b[4]}
-	for _, s := range e.progs {
-		switch s.kind {
-		case ptInterp:
-			n.interp = cstring(e.slice(s.off, s.size))
-		case ptDynamic:
-			if err := e.dynamic(s, &n); err != nil {
+	n := needs{class: f.Class}
+	for _, p := range f.Progs {
+		switch p.Type {
+		case elf.PT_INTERP:
+			n.interp = cstring(p, 0)
+		case elf.PT_DYNAMIC:
+			if err := n.dynamic(f, p); err != nil {
 				return needs{}, err
 			}
 		}
@@ -55,115 +57,76 @@ func needed(b []byte) (needs, error) {
 	return n, nil
 }
 
-// binaryFile is an ELF file at work; numbers in it are little endian.
-type binaryFile struct {
-	b     []byte
-	wide  bool
-	progs []segment
+// withoutSections hides the sections, which package elf doesn't read with the
+// care that a guest's file needs: they may inflate to any size.
+func withoutSections(b []byte) []byte {
+	b = bytes.Clone(b)
+	offset, count := b[40:48], b[60:62]
+	if elf.Class(b[elf.EI_CLASS]) == elf.ELFCLASS32 {
+		offset, count = b[32:36], b[48:50]
+	}
+	clear(offset)
+	clear(count)
+	return b
 }
 
-type segment struct {
-	kind            uint32
-	off, addr, size uint64
-}
-
-// slice is a part of the file, cut at its end.
-func (e *binaryFile) slice(off, size uint64) []byte {
-	n := uint64(len(e.b))
-	if off > n {
-		return nil
+// dynamic reads the dynamic section from its segment.
+func (n *needs) dynamic(f *elf.File, p *elf.Prog) error {
+	table, err := io.ReadAll(io.LimitReader(p.Open(), maxDynamic))
+	if err != nil {
+		return err
 	}
-	return e.b[off : off+min(size, n-off)]
-}
-
-// word reads a number of the file's width at an offset.
-func (e *binaryFile) word(b []byte, off int) uint64 {
-	if e.wide {
-		return binary.LittleEndian.Uint64(b[off:])
+	width, word := 8, f.ByteOrder.Uint64
+	if f.Class == elf.ELFCLASS32 {
+		width, word = 4, func(b []byte) uint64 { return uint64(f.ByteOrder.Uint32(b)) }
 	}
-	return uint64(binary.LittleEndian.Uint32(b[off:]))
-}
-
-// segments reads the program headers.
-func (e *binaryFile) segments() error {
-	// Where they are, how large and how many; where in one the fields are.
-	phoff, at, size := e.word(e.b, 28), 42, 32
-	offAt, addrAt, sizeAt := 4, 8, 16
-	if e.wide {
-		phoff, at, size = e.word(e.b, 32), 54, 56
-		offAt, addrAt, sizeAt = 8, 16, 32
-	}
-	entry := int(binary.LittleEndian.Uint16(e.b[at:]))
-	count := int(binary.LittleEndian.Uint16(e.b[at+2:]))
-	if entry != size || count > maxSegments {
-		return fmt.Errorf("%w: %d segments of %d bytes", errELF, count, entry)
-	}
-	table := e.slice(phoff, uint64(count*entry))
-	if len(table) != count*entry {
-		return fmt.Errorf("%w: its segments end beyond it", errELF)
-	}
-	for ; len(table) > 0; table = table[entry:] {
-		e.progs = append(e.progs, segment{
-			kind: binary.LittleEndian.Uint32(table), off: e.word(table, offAt), addr: e.word(table, addrAt), size: e.word(table, sizeAt),
-		})
-	}
-	return nil
-}
-
-// dynamic reads the dynamic section.
-func (e *binaryFile) dynamic(s segment, n *needs) error {
-	width := 4
-	if e.wide {
-		width = 8
-	}
-	table := e.slice(s.off, min(s.size, uint64(maxDynamic*2*width)))
-	type item struct{ tag, value uint64 }
-	var items []item
-	var names []byte
+	var names uint64 // their address
+	values := map[elf.DynTag][]uint64{}
 	for ; len(table) >= 2*width; table = table[2*width:] {
-		i := item{e.word(table, 0), e.word(table, width)}
-		if i.tag == 0 {
+		tag, value := elf.DynTag(word(table)), word(table[width:])
+		if tag == elf.DT_NULL {
 			break
 		}
-		if i.tag == dtStrtab {
-			names = e.at(i.value)
+		if tag == elf.DT_STRTAB {
+			names = value
 		}
-		items = append(items, i)
+		values[tag] = append(values[tag], value)
 	}
-	for _, i := range items {
-		if i.tag != dtNeeded && i.tag != dtRpath && i.tag != dtRunpath {
-			continue
-		}
-		if i.value >= uint64(len(names)) {
-			return fmt.Errorf("%w: a name beyond its names", errELF)
-		}
-		name := cstring(names[i.value:])
-		switch {
-		case name == "" || len(n.libs) >= maxLibs:
-			return fmt.Errorf("%w: no name, or too many", errELF)
-		case i.tag == dtNeeded:
-			n.libs = append(n.libs, name)
-		default:
-			n.paths = append(n.paths, strings.Split(name, ":")...)
+	if libs := len(n.libs) + len(values[elf.DT_NEEDED]); libs > maxLibs {
+		return fmt.Errorf("%w: it needs %d libraries", errELF, libs)
+	}
+	for _, tag := range []elf.DynTag{elf.DT_NEEDED, elf.DT_RPATH, elf.DT_RUNPATH} {
+		for _, offset := range values[tag] {
+			name := nameAt(f, names, offset)
+			switch {
+			case name == "":
+				return fmt.Errorf("%w: a name that isn't among its names", errELF)
+			case tag == elf.DT_NEEDED:
+				n.libs = append(n.libs, name)
+			case len(n.paths) < maxLibs:
+				n.paths = append(n.paths, strings.Split(name, ":")...)
+			}
 		}
 	}
 	return nil
 }
 
-// at is what the file has for an address, to the end of that segment.
-func (e *binaryFile) at(addr uint64) []byte {
-	for _, s := range e.progs {
-		if s.kind == ptLoad && addr >= s.addr && addr-s.addr < s.size {
-			return e.slice(s.off+(addr-s.addr), s.size-(addr-s.addr))
+// nameAt is the text at an offset from an address, "" where the file has none.
+func nameAt(f *elf.File, addr, offset uint64) string {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && addr >= p.Vaddr && addr-p.Vaddr < p.Filesz && offset < p.Filesz-(addr-p.Vaddr) {
+			return cstring(p, int64(addr-p.Vaddr+offset))
 		}
 	}
-	return nil
+	return ""
 }
 
 // cstring is the text before the first zero, "" where that is far.
-func cstring(b []byte) string {
-	i := bytes.IndexByte(b[:min(len(b), maxName)], 0)
-	if i < 0 {
+func cstring(r io.ReaderAt, offset int64) string {
+	b := make([]byte, maxName)
+	n, err := r.ReadAt(b, offset)
+	i := bytes.IndexByte(b[:n], 0)
+	if i < 0 || err != nil && !errors.Is(err, io.EOF) {
 		return ""
 	}
 	return string(b[:i])
@@ -192,7 +155,7 @@ func (b *builder) library(program, lib string, n needs) (string, error) {
 		return path.Join(path.Dir(program), lib), nil
 	}
 	dirs := []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
-	if n.class == 1 {
+	if n.class == elf.ELFCLASS32 {
 		dirs = []string{"/lib/i386-linux-gnu", "/usr/lib/i386-linux-gnu", "/lib/i686-linux-gnu", "/lib", "/usr/lib"}
 	}
 	for _, dir := range slices.Backward(n.paths) {

@@ -3,12 +3,15 @@ package initrd
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"debug/elf"
+	"encoding/binary"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -277,6 +280,42 @@ func TestNeeded(t *testing.T) {
 		if err != nil || !slices.Equal(got.libs, want) {
 			t.Errorf("needed(%s) = %v, %v; want %v", name, got.libs, err, want)
 		}
+	}
+}
+
+// TestNeededBomb is an ELF file with section names that inflate to 256 MiB: they
+// aren't looked at.
+func TestNeededBomb(t *testing.T) {
+	const size = 1 << 28
+	var names, file bytes.Buffer
+	binary.Write(&names, binary.LittleEndian, elf.Chdr64{Type: uint32(elf.COMPRESS_ZLIB), Size: size, Addralign: 1})
+	z := zlib.NewWriter(&names)
+	for range size >> 20 {
+		if _, err := z.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	head := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)}, Version: uint32(elf.EV_CURRENT),
+		Shoff: 64, Shentsize: 64, Shnum: 2, Shstrndx: 1,
+	}
+	binary.Write(&file, binary.LittleEndian, head)
+	binary.Write(&file, binary.LittleEndian, []elf.Section64{{}, {
+		Type: uint32(elf.SHT_STRTAB), Flags: uint64(elf.SHF_COMPRESSED), Off: 64 + 2*64, Size: uint64(names.Len()),
+	}})
+	file.Write(names.Bytes())
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, err := needed(file.Bytes())
+	runtime.ReadMemStats(&after)
+	if err != nil || len(n.libs) > 0 {
+		t.Errorf("needed = %+v, %v; want nothing", n, err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+		t.Errorf("%d MiB were allocated", used>>20)
 	}
 }
 

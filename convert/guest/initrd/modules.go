@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,7 +72,7 @@ func (b *builder) decompressor(module string) error {
 	default:
 		return nil
 	}
-	if file, err := b.library("/sbin/insmod", lib, needs{class: 2}); err == nil {
+	if file, err := b.library("/sbin/insmod", lib, needs{class: elf.ELFCLASS64}); err == nil {
 		return b.program(file)
 	}
 	return nil // the kernel may do it alone

@@ -13,21 +13,10 @@ import (
 //go:embed files
 var files embed.FS
 
-// Names lists the files that [File] knows, each with where it goes in a guest.
-func Names() map[string]string {
-	return map[string]string{
-		"lilo.8.gz":                 "/usr/share/man/man8/lilo.8.gz",
-		"postinst.d/zz-runlilo":     "/etc/kernel/postinst.d/zz-runlilo",
-		"postrm.d/zz-runlilo":       "/etc/kernel/postrm.d/zz-runlilo",
-		"post-update.d/runlilo":     "/etc/initramfs/post-update.d/runlilo",
-		"install.d/95-lilo.install": "/etc/kernel/install.d/95-lilo.install",
-	}
-}
-
 // File returns one of the files by its name: "lilo.8", "lilo.8.gz" (the same,
 // compressed, always with the same bytes), or a hook by the directory that it
-// belongs to, as [Names] has it, or as "hooks/zz-runlilo", "hooks/runlilo" and
-// "hooks/95-lilo.install".
+// belongs to ("postinst.d/zz-runlilo"), or as "hooks/zz-runlilo", "hooks/runlilo"
+// and "hooks/95-lilo.install".
 func File(name string) ([]byte, error) {
 	plain, compressed := strings.CutSuffix(name, ".gz")
 	path := "files/" + plain

@@ -19,7 +19,7 @@ import (
 )
 
 func TestFile(t *testing.T) {
-	for name := range Names() {
+	for _, name := range []string{"lilo.8.gz", "postinst.d/zz-runlilo", "postrm.d/zz-runlilo", "post-update.d/runlilo", "install.d/95-lilo.install"} {
 		if b, err := File(name); err != nil || len(b) < 500 {
 			t.Errorf("File(%q) = %d bytes, %v", name, len(b), err)
 		}

@@ -228,17 +228,7 @@ type info struct {
 
 func (i info) Name() string { return i.name }
 func (i info) IsDir() bool  { return i.Mode().IsDir() }
-func (i info) Sys() any     { return nil }
-
-// NodeOf returns the inode behind a description that a View gave, nil for
-// another.
-func NodeOf(fi fs.FileInfo) Node {
-	i, ok := fi.(info)
-	if !ok {
-		return nil
-	}
-	return i.Node
-}
+func (i info) Sys() any     { return i.Node }
 
 // entry is a fs.DirEntry.
 type entry struct {

@@ -1,5 +1,4 @@
-// Package readat reads what must be there whole: what the readers of disk
-// formats ask of an [io.ReaderAt].
+// Package readat reads what must be there whole.
 package readat
 
 import (
@@ -8,15 +7,16 @@ import (
 	"io"
 )
 
-// Full fills b from off on, or fails; a reader that ends before that does so
-// with [io.ErrUnexpectedEOF].
+// Full fills b from off on, or fails. Unlike a bare ReadAt it takes neither a
+// short read for success nor the end of file after the last byte for an error; a
+// reader that ends before that fails with [io.ErrUnexpectedEOF].
 func Full(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+		return fmt.Errorf("%d of %d bytes at %d: %w", n, len(b), off, io.ErrUnexpectedEOF)
 	}
-	return fmt.Errorf("reading %d bytes at %d: %w", len(b), off, err)
+	return err
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"esxodus/inventory/fit"
 )
 
 // quote joins argv into a line that any POSIX shell, ESXi's busybox too,
@@ -17,15 +19,7 @@ func quote(argv []string) (string, error) {
 		if strings.ContainsRune(arg, 0) {
 			return "", fmt.Errorf("%s: argument %d holds a zero byte", argv[0], i)
 		}
-		words[i] = quoteWord(arg)
+		words[i] = fit.Shell(arg)
 	}
 	return strings.Join(words, " "), nil
-}
-
-func quoteWord(s string) string {
-	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:,@%+"
-	if s != "" && strings.Trim(s, plain) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
