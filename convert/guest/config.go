@@ -22,11 +22,22 @@ type Config struct {
 	Free     map[string]int64    // bytes, by mount point, of file systems that were unmounted cleanly
 	Initrds  map[string]int64    // sizes in bytes, by path
 
+	Fixed []Fixed // what a conversion may have to change, and can't
+
 	Needs   []Need // what the guest doesn't come up without, at most [maxNeeds]
 	ESP     bool   // an EFI system partition was read, so that EFILoaders are all there are
 	Systemd bool   // the init program is systemd
 
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
+}
+
+// Fixed is a file or directory that nobody can change, root neither, before an
+// attribute is taken from it (chattr(1)).
+type Fixed struct {
+	Path   string // absolute
+	Real   string // where it is, links in Path followed
+	Dir    bool
+	Append bool // append-only (a), else immutable (i)
 }
 
 // File is a regular file.

@@ -27,13 +27,16 @@ func (able) Packages(context.Context, guest.Guest, []string) (packages.Set, erro
 	return packages.Set{}, nil
 }
 
-// surveyed asks about a guest, and plans its VM.
-func surveyed(t *testing.T, h *inventory.Host, g guest.Guest) (plan.VMPlan, *libvirtxml.Domain) {
+// surveyed asks about a guest, and plans its VM, with a layout if one is given.
+func surveyed(t *testing.T, h *inventory.Host, g guest.Guest, kind ...layout.Kind) (plan.VMPlan, *libvirtxml.Domain) {
 	t.Helper()
 	vm := &h.VMs[0]
 	o := plan.Options{
 		Storage: "dir:" + t.TempDir(), Libvirt: "qemu:///system",
 		Network: network.Options{Uplinks: map[string]string{"vmnic0": "eno1"}},
+	}
+	if len(kind) > 0 {
+		o.Layout = kind[0]
 	}
 	f := plan.Facts{Host: h, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
 	if err := askGuests(t.Context(), &f, able{}, []*inventory.VM{vm}, o); err != nil {
@@ -93,5 +96,22 @@ func TestNoRoom(t *testing.T) {
 		if l := v.Layout; l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
 			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
 		}
+	}
+}
+
+// TestImmutable: a guest whose files nobody can change keeps its layout, and the
+// reason names them and what to do. Where the layout was asked for, that blocks.
+func TestImmutable(t *testing.T) {
+	const want = "chattr -i /etc/lilo.conf"
+	h := plantest.Host()
+	g := plantest.Debian(&h.VMs[0])
+	g.Config.Fixed = []guest.Fixed{{Path: "/etc/lilo.conf", Real: "/etc/lilo.conf"}}
+	v, _ := surveyed(t, &h, g)
+	if l := v.Layout; l.Kind != layout.Keep || !strings.Contains(strings.Join(l.Reasons, "; "), want) {
+		t.Errorf("layout %s because %q; want it kept, and %q", l.Kind, l.Reasons, want)
+	}
+	v, _ = surveyed(t, &h, g, layout.LVM)
+	if !slices.ContainsFunc(v.Concerns, func(c ledger.Concern) bool { return c.Severity == ledger.Blocker && strings.Contains(c.Evidence, want) }) {
+		t.Errorf("concerns %+v; want a blocker with %q", v.Concerns, want)
 	}
 }

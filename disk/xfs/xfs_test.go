@@ -217,3 +217,32 @@ func TestFree(t *testing.T) {
 		t.Errorf("Free = %d, want %d", got, want)
 	}
 }
+
+// TestAttributes reads what chattr(1) gives files and directories.
+func TestAttributes(t *testing.T) {
+	for _, crc := range []string{"crc=0", "crc=1"} {
+		path := mkfs(t, 384*mib, "-m", crc, "-p", disktest.XFSProto(t, plainTree(t, 10, 1)))
+		fsys, _, _ := openImage(t, path)
+		number := func(name string) int64 {
+			info, err := fsys.Lstat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return nodeOf(t, info).number
+		}
+		for name, field := range map[string]string{"etc/fstab": "immutable", "many": "immutable", "etc": "append", "random": "nodump"} {
+			run(t, "xfs_db", "-x", "-c", fmt.Sprintf("inode %d", number(name)), "-c", "write core."+field+" 1", path)
+		}
+		fsys, _, _ = openImage(t, path)
+		for name, want := range map[string][2]bool{"etc/fstab": {true, false}, "many": {true, false}, "etc": {false, true}, "random": {}, ".": {}} {
+			info, err := fsys.Lstat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := nodeOf(t, info)
+			if got := [2]bool{in.Immutable(), in.AppendOnly()}; got != want {
+				t.Errorf("%s: %s is immutable, append-only: %v; want %v", crc, name, got, want)
+			}
+		}
+	}
+}

@@ -80,6 +80,7 @@ func (l *look) config() {
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()
 	l.packages(&c)
+	c.Fixed = l.fixed(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
 		if b, ok := l.read(name, maxFile); ok {
 			c.Codename = conf.Clean(conf.Assignments(b)["VERSION_CODENAME"])

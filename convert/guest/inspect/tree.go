@@ -121,8 +121,8 @@ func (t tree) readFile(name string, limit int64) ([]byte, error) {
 	return b, errors.Join(err, f.Close())
 }
 
-// list returns the names in a directory, sorted; nil when it can't be read.
-func (t tree) list(name string) []string {
+// entries returns what is in a directory, sorted; nil when it can't be read.
+func (t tree) entries(name string) []fs.DirEntry {
 	real, info, err := t.resolve(name)
 	if err != nil || !info.IsDir() {
 		return nil
@@ -130,6 +130,15 @@ func (t tree) list(name string) []string {
 	fsys, rel, _ := t.find(real)
 	es, err := fs.ReadDir(fsys, rel)
 	if err != nil {
+		return nil
+	}
+	return es
+}
+
+// list returns the names in a directory, sorted; nil when it can't be read.
+func (t tree) list(name string) []string {
+	es := t.entries(name)
+	if es == nil {
 		return nil
 	}
 	names := []string{}
