@@ -19,7 +19,7 @@ type Config struct {
 	Codename string              // of the release: bookworm
 	Status   []byte              // all of dpkg's records; nil where lvm2 is installed
 	Tools    Tools               // VMware's own, not open-vm-tools
-	Free     map[string]int64    // bytes, by mount point, of file systems that were unmounted cleanly
+	Free     map[string]Space    // by mount point, of file systems that were unmounted cleanly
 	Initrds  map[string]int64    // sizes in bytes, by path
 
 	Fixed []Fixed // what a conversion may have to change, and can't

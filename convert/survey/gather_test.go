@@ -89,12 +89,20 @@ func TestHiddenDisks(t *testing.T) {
 // the reason, before anything is copied.
 func TestNoRoom(t *testing.T) {
 	h := plantest.Host()
-	for free, want := range map[int64]layout.Kind{1 << 20: layout.Keep, 1 << 30: layout.LVM} {
+	for _, tt := range []struct {
+		free   guest.Space
+		reason string // "" for the new layout
+	}{
+		{guest.Space{Bytes: 1 << 20, Files: 1 << 20}, "/ of the guest has 1 MiB free, and "},
+		{guest.Space{Bytes: 1 << 30, Files: 3}, "/ of the guest has room for 3 more files (df -i), and 1"},
+		{guest.Space{Bytes: 1 << 30, Files: 1 << 20}, ""},
+		{guest.Space{Bytes: 1 << 30, Files: -1}, ""},
+	} {
 		g := plantest.Debian(&h.VMs[0])
-		g.Config.Free = map[string]int64{"/": free}
+		g.Config.Free = map[string]guest.Space{"/": tt.free}
 		v, _ := surveyed(t, &h, g)
-		if l := v.Layout; l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
-			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
+		if l := v.Layout; (l.Kind == layout.LVM) != (tt.reason == "") || !strings.Contains(strings.Join(l.Reasons, "; "), tt.reason) {
+			t.Errorf("%+v free: layout %s because %q; want %q", tt.free, l.Kind, l.Reasons, tt.reason)
 		}
 	}
 }

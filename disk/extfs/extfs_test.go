@@ -340,6 +340,9 @@ func TestFree(t *testing.T) {
 		if got := fsys.Free(); got != want || want <= 0 {
 			t.Errorf("%s: Free = %d, want %d", name, got, want)
 		}
+		if got, want := fsys.FreeFiles(), number(text, "Free inodes"); got != want || want <= 0 {
+			t.Errorf("%s: FreeFiles = %d, want %d", name, got, want)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"esxodus/disk/disktest"
 	"esxodus/disk/internal/fsview"
@@ -243,6 +244,24 @@ func TestAttributes(t *testing.T) {
 			if got := [2]bool{in.Immutable(), in.AppendOnly()}; got != want {
 				t.Errorf("%s: %s is immutable, append-only: %v; want %v", crc, name, got, want)
 			}
+		}
+	}
+}
+
+// TestFreeFiles holds how many files can be made against what the kernel says.
+func TestFreeFiles(t *testing.T) {
+	for _, argv := range [][]string{{"-i", "maxpct=25"}, {"-i", "maxpct=1"}, {"-i", "maxpct=0,size=1024"}} {
+		path := mkfs(t, 384*mib, append(argv, "-p", disktest.XFSProto(t, plainTree(t, 3000, 1)))...)
+		fsys, _, _ := openImage(t, path)
+		var st unix.Statfs_t
+		mount(t, path, func(dir string) {
+			if err := unix.Statfs(dir, &st); err != nil {
+				t.Fatal(err)
+			}
+		})
+		want := int64(st.Ffree)
+		if got := fsys.FreeFiles(); got < want*97/100 || got > want*103/100 || want <= 0 {
+			t.Errorf("%s: FreeFiles = %d; the kernel says %d", argv, got, want)
 		}
 	}
 }

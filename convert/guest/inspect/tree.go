@@ -27,17 +27,18 @@ type tree struct {
 	mounts map[string]fs.ReadLinkFS // "." is the root
 }
 
-// free is how many bytes each file system has left, by its mount point. What
-// wasn't unmounted doesn't know.
-func (t tree) free() map[string]int64 {
-	out := map[string]int64{}
+// free is what each file system has left, by its mount point. What wasn't
+// unmounted doesn't know.
+func (t tree) free() map[string]guest.Space {
+	out := map[string]guest.Space{}
 	for at, fsys := range t.mounts {
 		f, ok := fsys.(interface {
 			fileSystem
 			Free() int64
+			FreeFiles() int64
 		})
 		if ok && !f.NeedsRecovery() {
-			out[path.Join("/", at)] = f.Free()
+			out[path.Join("/", at)] = guest.Space{Bytes: f.Free(), Files: f.FreeFiles()}
 		}
 	}
 	return out
