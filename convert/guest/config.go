@@ -24,7 +24,7 @@ type Config struct {
 
 	Fixed []Fixed // what a conversion may have to change, and can't
 
-	Needs   []Need // what the guest doesn't come up without, at most [maxNeeds]
+	Needs   []Need // what the guest doesn't come up without
 	ESP     bool   // an EFI system partition was read, so that EFILoaders are all there are
 	Systemd bool   // the init program is systemd
 

@@ -123,3 +123,16 @@ func TestImmutable(t *testing.T) {
 		t.Errorf("concerns %+v; want a blocker with %q", v.Concerns, want)
 	}
 }
+
+// TestUnreadBoot: where /boot can't be listed, that is the reason, and not that it
+// has no kernel.
+func TestUnreadBoot(t *testing.T) {
+	h := plantest.Host()
+	g := plantest.Debian(&h.VMs[0])
+	g.Kernels, g.Initrds = nil, nil
+	g.Config.Unread = []string{"/boot: too large"}
+	v, _ := surveyed(t, &h, g)
+	if got := strings.Join(v.Layout.Reasons, "; "); v.Layout.Kind != layout.Keep || !strings.Contains(got, "/boot: too large") || strings.Contains(got, "no kernel") {
+		t.Errorf("layout %s because %q; want it kept for /boot", v.Layout.Kind, got)
+	}
+}
