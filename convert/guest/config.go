@@ -19,14 +19,25 @@ type Config struct {
 	Codename string              // of the release: bookworm
 	Status   []byte              // all of dpkg's records; nil where lvm2 is installed
 	Tools    Tools               // VMware's own, not open-vm-tools
-	Free     map[string]int64    // bytes, by mount point, of file systems that were unmounted cleanly
+	Free     map[string]Space    // by mount point, of file systems that were unmounted cleanly
 	Initrds  map[string]int64    // sizes in bytes, by path
 
-	Needs   []Need // what the guest doesn't come up without, at most [maxNeeds]
+	Fixed []Fixed // what a conversion may have to change, and can't
+
+	Needs   []Need // what the guest doesn't come up without
 	ESP     bool   // an EFI system partition was read, so that EFILoaders are all there are
 	Systemd bool   // the init program is systemd
 
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
+}
+
+// Fixed is a file or directory that nobody can change, root neither, before an
+// attribute is taken from it (chattr(1)).
+type Fixed struct {
+	Path   string // absolute
+	Real   string // where it is, links in Path followed
+	Dir    bool
+	Append bool // append-only (a), else immutable (i)
 }
 
 // File is a regular file.

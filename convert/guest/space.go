@@ -7,34 +7,48 @@ import (
 
 // What a conversion needs besides what it writes: Margin stays free on each
 // file system that it writes to, Overlaid is a guess at the size of what is
-// appended to an initrd, which is built later; both in bytes.
+// appended to an initrd, which is built later; both in bytes. MarginFiles can
+// still be made, for what programs make on their way, and packageFiles are as
+// many as a package may have: lvm2 has 159, what it needs fewer.
 const (
-	Margin   = 8 << 20
-	Overlaid = 24 << 20
+	Margin       = 8 << 20
+	Overlaid     = 24 << 20
+	MarginFiles  = 100
+	packageFiles = 100
 )
+
+// Space is room on a file system, left or needed.
+type Space struct {
+	Bytes int64
+	Files int64 // that can be made; negative where nothing limits them
+}
 
 // page is what a file takes more than its content, in bytes.
 const page = 4096
 
 // Sizes says how large things are that a conversion writes, in bytes.
 type Sizes struct {
-	Unpacked int64 // of the packages, when they are installed
+	Packages int   // how many are installed
+	Unpacked int64 // of them, when they are installed
 	Program  func(Program) int64
 	// Initrd returns where an initrd really is, and its size.
 	Initrd func(path string) (real string, size int64, err error)
 }
 
-// Needs adds up, for each mount, the bytes that will be written to it.
-func (c *Conversion) Needs(s Sizes) (map[string]int64, error) {
-	need := map[string]int64{}
-	if s.Unpacked > 0 {
-		need["/"] += s.Unpacked
+// Needs adds up, for each mount, what will be written to it.
+func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
+	need := map[string]Space{}
+	add := func(at string, bytes, files int64) {
+		need[at] = Space{Bytes: need[at].Bytes + bytes, Files: need[at].Files + files}
+	}
+	if s.Packages > 0 {
+		add("/", s.Unpacked, int64(s.Packages)*packageFiles)
 	}
 	for _, e := range c.Edits {
-		need[c.mountOf(e.Path)] += int64(len(e.New)) + page
+		add(c.mountOf(e.Path), int64(len(e.New))+page, 1)
 	}
 	for _, p := range c.Programs {
-		need[c.mountOf(p.Path)] += s.Program(p) + page
+		add(c.mountOf(p.Path), s.Program(p)+page, 1)
 	}
 	largest := map[string]int64{} // there are two of an initrd for a moment
 	for _, o := range c.Overlays {
@@ -43,7 +57,7 @@ func (c *Conversion) Needs(s Sizes) (map[string]int64, error) {
 			return nil, err
 		}
 		at := c.mountOf(real)
-		need[at] += Overlaid
+		add(at, Overlaid, 1)
 		largest[at] = max(largest[at], size)
 	}
 	for _, argv := range c.Commands {
@@ -55,10 +69,10 @@ func (c *Conversion) Needs(s Sizes) (map[string]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		need[c.mountOf(real)] += size + Overlaid // drivers of all machines are more than those of one
+		add(c.mountOf(real), size+Overlaid, 1) // drivers of all machines are more than those of one
 	}
 	for at, size := range largest {
-		need[at] += size
+		add(at, size, 0)
 	}
 	return need, nil
 }
@@ -74,9 +88,16 @@ func remade(argv []string) string {
 
 // Short says what a file system that is mounted at a place lacks, nil if
 // nothing.
-func Short(at string, free, need int64) error {
-	if want := need + Margin; need > 0 && free < want {
-		return fmt.Errorf("%s of the guest has %d MiB free, and %d MiB are needed: make room in the guest, then plan again", at, free>>20, (want+1<<20-1)>>20)
+func Short(at string, free, need Space) error {
+	const advice = "make room in the guest, then plan again"
+	if need == (Space{}) {
+		return nil
+	}
+	if want := need.Bytes + Margin; free.Bytes < want {
+		return fmt.Errorf("%s of the guest has %d MiB free, and %d MiB are needed: %s", at, free.Bytes>>20, (want+1<<20-1)>>20, advice)
+	}
+	if want := need.Files + MarginFiles; free.Files >= 0 && free.Files < want {
+		return fmt.Errorf("%s of the guest has room for %d more files (df -i), and %d are needed: %s", at, free.Files, want, advice)
 	}
 	return nil
 }
@@ -98,9 +119,9 @@ const lilo = 4 << 20
 // Room says, before anything is copied, which of the guest's file systems has
 // too little room for a conversion, nil if none is known to. The appliance looks
 // again.
-func (g *Guest) Room(c *Conversion, unpacked int64) error {
+func (g *Guest) Room(c *Conversion, packages int, unpacked int64) error {
 	need, err := c.Needs(Sizes{
-		Unpacked: unpacked,
+		Packages: packages, Unpacked: unpacked,
 		Program: func(p Program) int64 {
 			if p.Source == "lilo" {
 				return lilo

@@ -16,18 +16,22 @@ func TestRoom(t *testing.T) {
 	const mib = 1 << 20
 	boot := int64(2*Overlaid + 40*mib + Margin) // the larger initrd twice, for a moment
 	root := int64(5*mib + 4*mib + 3*page + 2 + Margin)
+	const files = 3*packageFiles + 3 + MarginFiles
 	for _, tt := range []struct {
 		name string
-		free map[string]int64
+		free map[string]Space
 		err  string
 	}{
-		{"enough", map[string]int64{"/": root, "/boot": boot}, ""},
+		{"enough", map[string]Space{"/": {root, files}, "/boot": {boot, 102}}, ""},
 		{"not known", nil, ""},
-		{"root", map[string]int64{"/": root - 1, "/boot": boot}, "/ of the guest has 17 MiB free, and 18 MiB are needed: make room in the guest"},
-		{"boot", map[string]int64{"/": root, "/boot": boot - 1}, "/boot of the guest has 95 MiB free, and 96 MiB are needed: make room in the guest"},
+		{"root", map[string]Space{"/": {root - 1, files}, "/boot": {boot, 102}}, "/ of the guest has 17 MiB free, and 18 MiB are needed: make room in the guest"},
+		{"boot", map[string]Space{"/": {root, files}, "/boot": {boot - 1, 102}}, "/boot of the guest has 95 MiB free, and 96 MiB are needed: make room in the guest"},
+		{"files of the root", map[string]Space{"/": {root, files - 1}, "/boot": {boot, 102}}, "/ of the guest has room for 402 more files (df -i), and 403 are needed: make room in the guest"},
+		{"files of boot", map[string]Space{"/": {root, files}, "/boot": {boot, 3}}, "/boot of the guest has room for 3 more files (df -i), and 102 are needed: make room in the guest"},
+		{"files without limit", map[string]Space{"/": {root, -1}, "/boot": {boot, -1}}, ""},
 	} {
 		g := Guest{Config: Config{Free: tt.free, Initrds: map[string]int64{"/boot/initrd.img-1": 30 * mib, "/boot/initrd.img-2": 40 * mib}}}
-		err := g.Room(&c, 5*mib)
+		err := g.Room(&c, 3, 5*mib)
 		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 			t.Errorf("%s: Room = %v, want %q", tt.name, err, tt.err)
 		}
@@ -46,12 +50,12 @@ func TestRoomDracut(t *testing.T) {
 		},
 	}
 	boot := int64(30*mib + 40*mib + 2*Overlaid + Margin)
-	g := Guest{Config: Config{Free: map[string]int64{"/": 0, "/boot": boot}, Initrds: map[string]int64{"/boot/initramfs-1.img": 30 * mib, "/boot/initramfs-2.img": 40 * mib}}}
-	if err := g.Room(&c, 0); err != nil {
+	g := Guest{Config: Config{Free: map[string]Space{"/": {}, "/boot": {boot, 1000}}, Initrds: map[string]int64{"/boot/initramfs-1.img": 30 * mib, "/boot/initramfs-2.img": 40 * mib}}}
+	if err := g.Room(&c, 0, 0); err != nil {
 		t.Errorf("Room = %v, want enough", err)
 	}
-	g.Config.Free["/boot"]--
-	if err := g.Room(&c, 0); err == nil || !strings.Contains(err.Error(), "/boot of the guest has 125 MiB free, and 126 MiB are needed") {
+	g.Config.Free["/boot"] = Space{boot - 1, 1000}
+	if err := g.Room(&c, 0, 0); err == nil || !strings.Contains(err.Error(), "/boot of the guest has 125 MiB free, and 126 MiB are needed") {
 		t.Errorf("Room = %v, want a MiB more for /boot", err)
 	}
 }

@@ -48,7 +48,7 @@ func (p *planner) system() []Reason {
 	r.add(p.root == nil, "no root file system was found that esxodus can read")
 	r.add(p.root != nil && !bootable(p.root.content), "its root on %s holds %s, which can't be converted: ext2, ext3, ext4 and XFS can", where(p.root), content(p.root))
 	r.add(p.boot != p.root && !bootable(p.boot.content), "its /boot on %s holds %s, which LILO can't read: ext2, ext3, ext4 and XFS it can", where(p.boot), content(p.boot))
-	r.add(p.root != nil && len(g.Kernels) == 0, "no kernel was found in its /boot: LILO would have nothing to boot")
+	r.add(p.root != nil && len(g.Kernels) == 0 && len(g.Config.Unread) == 0, "no kernel was found in its /boot: LILO would have nothing to boot")
 	r.add(len(g.OtherRoots) > 0, "several volumes look like a root: %s and %s: which of them boots can't be known", g.Root, strings.Join(g.OtherRoots, ", "))
 	p.otherSystems(&r)
 	r.add(p.SecureBoot, "it boots with Secure Boot, which LILO can't")

@@ -72,6 +72,8 @@ type Resolver struct {
 	// TempDir is where a private directory is made for the while; the system's
 	// if "".
 	TempDir string
+	// Indexes keeps what is read of sources; nil to keep nothing.
+	Indexes *Indexes
 }
 
 // hint ends errors that the admin can do something about.
@@ -92,26 +94,26 @@ func (r Resolver) Resolve(ctx context.Context, g Guest, want ...string) (set Set
 	if _, err := r.Tool.Run(ctx, "apt-get", "--version"); err != nil {
 		return Set{}, fmt.Errorf("what the guest needs for %s is found out by apt: %w: or install it in the guest yourself before", strings.Join(want, ", "), err)
 	}
-	root, err := newRoot(r.TempDir, g)
+	indexes := r.Indexes
+	if indexes == nil {
+		indexes = new(Indexes)
+		defer func() { err = errors.Join(err, indexes.Close()) }()
+	}
+	index, err := indexes.get(ctx, r, g)
+	if err != nil {
+		return Set{}, err
+	}
+	root, err := newRoot(r.TempDir, index.root, g.Status)
 	if err != nil {
 		return Set{}, fmt.Errorf("packages: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.remove()) }()
+	if err := root.configure(g, index.root.acquire); err != nil {
+		return Set{}, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, updateLimit, fmt.Errorf("packages: not found out within %v", updateLimit))
 	defer cancel()
-	var local map[string]debFile
-	if r.Dir != "" {
-		local, err = root.index(ctx, r.Tool, r.Dir, g)
-	} else {
-		err = root.sources(ctx, r.Tool, g)
-	}
-	if err != nil {
-		return Set{}, err
-	}
-	if err := r.update(ctx, root, g); err != nil {
-		return Set{}, err
-	}
-	return r.solve(ctx, root, local, want)
+	return r.solve(ctx, root, index.local, want)
 }
 
 var (

@@ -16,15 +16,20 @@ import (
 )
 
 // root is a private directory in which apt works, with the guest's packages
-// as the installed ones. How the host reaches its mirrors (proxies, and the
+// as the installed ones, or with none where it only reads an index. How the host reaches its mirrors (proxies, and the
 // passwords for them) is taken over from its configuration; nothing else is,
 // and no hook of it runs.
 type root struct {
 	dir  string
 	conf string // apt.conf
+
+	from    *root    // whose index it uses
+	acquire []string // lines about the way to mirrors
 }
 
-func newRoot(temp string, g Guest) (r *root, err error) {
+// newRoot makes one, with the index of another, or, if from is nil, one of its
+// own.
+func newRoot(temp string, from *root, status []byte) (r *root, err error) {
 	dir, err := os.MkdirTemp(temp, "esxodus-apt-")
 	if err != nil {
 		return nil, err
@@ -32,7 +37,10 @@ func newRoot(temp string, g Guest) (r *root, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	r = &root{dir: dir, conf: filepath.Join(dir, "apt.conf")}
+	r = &root{dir: dir, conf: filepath.Join(dir, "apt.conf"), from: from}
+	if from == nil {
+		r.from = r
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.remove())
@@ -46,19 +54,21 @@ func newRoot(temp string, g Guest) (r *root, err error) {
 			return nil, err
 		}
 	}
-	return r, os.WriteFile(filepath.Join(dir, "status"), g.Status, 0o600)
+	return r, os.WriteFile(filepath.Join(dir, "status"), status, 0o600)
 }
 
 func (r *root) remove() error { return os.RemoveAll(r.dir) }
 
 // configure writes apt.conf; acquire are lines about the way to mirrors.
 func (r *root) configure(g Guest, acquire []string) error {
+	r.acquire = acquire
 	var b strings.Builder
 	set := func(name, value string) { fmt.Fprintf(&b, "%s \"%s\";\n", name, value) }
 	set("Dir::State", filepath.Join(r.dir, "state"))
+	set("Dir::State::lists", filepath.Join(r.from.dir, "state/lists"))
 	set("Dir::State::status", filepath.Join(r.dir, "status"))
 	set("Dir::Cache", filepath.Join(r.dir, "cache"))
-	set("Dir::Etc::sourcelist", filepath.Join(r.dir, "sources.list"))
+	set("Dir::Etc::sourcelist", filepath.Join(r.from.dir, "sources.list"))
 	for _, name := range []string{"sourceparts", "parts", "preferencesparts"} {
 		set("Dir::Etc::"+name, filepath.Join(r.dir, "none"))
 	}

@@ -201,7 +201,7 @@ func askPackages(ctx context.Context, guests Guests, v *plan.VMPlan) plan.GuestF
 			return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
 		}
 	}
-	if err := v.Guest.Room(&conv, facts.Packages.Unpacked); err != nil {
+	if err := v.Guest.Room(&conv, len(facts.Packages.Packages), facts.Packages.Unpacked); err != nil {
 		return plan.GuestFacts{Missing: err.Error()}
 	}
 	return facts

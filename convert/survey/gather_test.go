@@ -27,13 +27,16 @@ func (able) Packages(context.Context, guest.Guest, []string) (packages.Set, erro
 	return packages.Set{}, nil
 }
 
-// surveyed asks about a guest, and plans its VM.
-func surveyed(t *testing.T, h *inventory.Host, g guest.Guest) (plan.VMPlan, *libvirtxml.Domain) {
+// surveyed asks about a guest, and plans its VM, with a layout if one is given.
+func surveyed(t *testing.T, h *inventory.Host, g guest.Guest, kind ...layout.Kind) (plan.VMPlan, *libvirtxml.Domain) {
 	t.Helper()
 	vm := &h.VMs[0]
 	o := plan.Options{
 		Storage: "dir:" + t.TempDir(), Libvirt: "qemu:///system",
 		Network: network.Options{Uplinks: map[string]string{"vmnic0": "eno1"}},
+	}
+	if len(kind) > 0 {
+		o.Layout = kind[0]
 	}
 	f := plan.Facts{Host: h, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
 	if err := askGuests(t.Context(), &f, able{}, []*inventory.VM{vm}, o); err != nil {
@@ -86,12 +89,50 @@ func TestHiddenDisks(t *testing.T) {
 // the reason, before anything is copied.
 func TestNoRoom(t *testing.T) {
 	h := plantest.Host()
-	for free, want := range map[int64]layout.Kind{1 << 20: layout.Keep, 1 << 30: layout.LVM} {
+	for _, tt := range []struct {
+		free   guest.Space
+		reason string // "" for the new layout
+	}{
+		{guest.Space{Bytes: 1 << 20, Files: 1 << 20}, "/ of the guest has 1 MiB free, and "},
+		{guest.Space{Bytes: 1 << 30, Files: 3}, "/ of the guest has room for 3 more files (df -i), and 1"},
+		{guest.Space{Bytes: 1 << 30, Files: 1 << 20}, ""},
+		{guest.Space{Bytes: 1 << 30, Files: -1}, ""},
+	} {
 		g := plantest.Debian(&h.VMs[0])
-		g.Config.Free = map[string]int64{"/": free}
+		g.Config.Free = map[string]guest.Space{"/": tt.free}
 		v, _ := surveyed(t, &h, g)
-		if l := v.Layout; l.Kind != want || want == layout.Keep && !strings.Contains(strings.Join(l.Reasons, "; "), "/ of the guest has 1 MiB free, and ") {
-			t.Errorf("%d bytes free: layout %s because %q; want %s", free, l.Kind, l.Reasons, want)
+		if l := v.Layout; (l.Kind == layout.LVM) != (tt.reason == "") || !strings.Contains(strings.Join(l.Reasons, "; "), tt.reason) {
+			t.Errorf("%+v free: layout %s because %q; want %q", tt.free, l.Kind, l.Reasons, tt.reason)
 		}
+	}
+}
+
+// TestImmutable: a guest whose files nobody can change keeps its layout, and the
+// reason names them and what to do. Where the layout was asked for, that blocks.
+func TestImmutable(t *testing.T) {
+	const want = "chattr -i /etc/lilo.conf"
+	h := plantest.Host()
+	g := plantest.Debian(&h.VMs[0])
+	g.Config.Fixed = []guest.Fixed{{Path: "/etc/lilo.conf", Real: "/etc/lilo.conf"}}
+	v, _ := surveyed(t, &h, g)
+	if l := v.Layout; l.Kind != layout.Keep || !strings.Contains(strings.Join(l.Reasons, "; "), want) {
+		t.Errorf("layout %s because %q; want it kept, and %q", l.Kind, l.Reasons, want)
+	}
+	v, _ = surveyed(t, &h, g, layout.LVM)
+	if !slices.ContainsFunc(v.Concerns, func(c ledger.Concern) bool { return c.Severity == ledger.Blocker && strings.Contains(c.Evidence, want) }) {
+		t.Errorf("concerns %+v; want a blocker with %q", v.Concerns, want)
+	}
+}
+
+// TestUnreadBoot: where /boot can't be listed, that is the reason, and not that it
+// has no kernel.
+func TestUnreadBoot(t *testing.T) {
+	h := plantest.Host()
+	g := plantest.Debian(&h.VMs[0])
+	g.Kernels, g.Initrds = nil, nil
+	g.Config.Unread = []string{"/boot: too large"}
+	v, _ := surveyed(t, &h, g)
+	if got := strings.Join(v.Layout.Reasons, "; "); v.Layout.Kind != layout.Keep || !strings.Contains(got, "/boot: too large") || strings.Contains(got, "no kernel") {
+		t.Errorf("layout %s because %q; want it kept for /boot", v.Layout.Kind, got)
 	}
 }

@@ -66,6 +66,7 @@ type FS struct {
 	descSize  int64
 	firstMeta int64 // first meta block group
 	free      int64 // blocks that any user may take
+	freeFiles int64 // inodes
 	incompat  uint32
 }
 
@@ -117,6 +118,7 @@ func parseSuper(b []byte) (*FS, error) {
 		f.descSize = int64(le.Uint16(b[254:]))
 	}
 	f.free = min(max(f.free, 0), max(f.blocks, 0))
+	f.freeFiles = min(int64(le.Uint32(b[16:])), f.inodes)
 	return f, f.check()
 }
 
@@ -143,6 +145,10 @@ func (f *FS) groups() int64 { return (f.blocks - f.firstData + f.blocksPer - 1) 
 // Free is how many bytes can be written to files, as the superblock has it: of
 // a file system that was not unmounted that may be out of date.
 func (f *FS) Free() int64 { return f.free * f.blockSize }
+
+// FreeFiles is how many files can be made: how many inodes are free. What Free
+// says of its age holds for it, too.
+func (f *FS) FreeFiles() int64 { return f.freeFiles }
 
 // NeedsRecovery reports whether the journal holds changes that are not yet in
 // place.

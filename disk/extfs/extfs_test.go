@@ -340,5 +340,48 @@ func TestFree(t *testing.T) {
 		if got := fsys.Free(); got != want || want <= 0 {
 			t.Errorf("%s: Free = %d, want %d", name, got, want)
 		}
+		if got, want := fsys.FreeFiles(), number(text, "Free inodes"); got != want || want <= 0 {
+			t.Errorf("%s: FreeFiles = %d, want %d", name, got, want)
+		}
 	}
+}
+
+// TestAttributes reads what chattr(1) gives files and directories.
+func TestAttributes(t *testing.T) {
+	for _, kind := range []string{"ext2", "ext3", "ext4"} {
+		path := filepath.Join(t.TempDir(), "img")
+		run(t, "mke2fs", "-q", "-F", "-t", kind, "-d", tree(t), path, "32m")
+		for name, attribute := range map[string]uint32{"etc/fstab": 0x10, "a/b": 0x10, "tiny": 0x20, "many": 0x20, "medium": 0x40} {
+			flags := debugfsFlags(t, path, name) | attribute
+			run(t, "debugfs", "-w", "-R", fmt.Sprintf("set_inode_field /%s flags %#x", name, flags), path)
+		}
+		fsys, _, _ := openImage(t, path)
+		for name, want := range map[string][2]bool{
+			"etc/fstab": {true, false}, "a/b": {true, false}, "tiny": {false, true}, "many": {false, true}, "medium": {}, "etc": {}, "big": {},
+		} {
+			info, err := fsys.Lstat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := fsview.NodeOf(info)
+			if got := [2]bool{n.Immutable(), n.AppendOnly()}; got != want {
+				t.Errorf("%s: %s is immutable, append-only: %v; want %v", kind, name, got, want)
+			}
+		}
+	}
+}
+
+// debugfsFlags are a file's flags, as debugfs shows them.
+func debugfsFlags(tb testing.TB, path, name string) uint32 {
+	tb.Helper()
+	out := run(tb, "debugfs", "-R", "stat /"+name, path)
+	m := regexp.MustCompile(`Flags: (0x[0-9a-f]+)`).FindStringSubmatch(out)
+	if m == nil {
+		tb.Fatalf("no flags in %s", out)
+	}
+	flags, err := strconv.ParseUint(m[1], 0, 32)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return uint32(flags)
 }

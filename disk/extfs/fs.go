@@ -27,6 +27,8 @@ func (f *FS) Node(number uint64) (fsview.Node, error) {
 func (n node) Mode() fs.FileMode                       { return fsview.Mode(n.in.mode) }
 func (n node) Size() int64                             { return n.in.size }
 func (n node) ModTime() time.Time                      { return n.in.mtime }
+func (n node) Immutable() bool                         { return n.in.flags&flagImmutable != 0 }
+func (n node) AppendOnly() bool                        { return n.in.flags&flagAppend != 0 }
 func (n node) Entries() ([]fsview.Entry, error)        { return n.fsys.entries(n.in) }
 func (n node) ReadAt(p []byte, off int64) (int, error) { return n.fsys.readAt(n.in, p, off) }
 func (n node) Link() (string, error)                   { return n.fsys.link(n.in) }

@@ -12,9 +12,11 @@ import (
 const (
 	modeMask, modeDir, modeFile = 0xf000, 0x4000, 0x8000
 
-	flagEncrypt = 0x800
-	flagExtents = 0x80000
-	flagInline  = 0x10000000
+	flagImmutable = 0x10
+	flagAppend    = 0x20
+	flagEncrypt   = 0x800
+	flagExtents   = 0x80000
+	flagInline    = 0x10000000
 
 	maxDepth    = 5
 	extentMagic = 0xf30a

@@ -20,7 +20,7 @@ type span struct {
 
 // find returns where block n of the file lies, and how many from there on.
 func (in *inode) find(n int64) (span, error) {
-	if in.realtime {
+	if in.flags&flagRealtime != 0 {
 		return span{}, fmt.Errorf("%w: its data is on a realtime device, which is not read", ErrFormat)
 	}
 	switch in.format {

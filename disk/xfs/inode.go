@@ -17,9 +17,11 @@ const (
 
 	formatLocal, formatExtents, formatBTree = 1, 2, 3
 
-	flagRealtime = 0x1
-	flag2BigTime = 0x8
-	flag2NRext64 = 0x10
+	flagRealtime  = 0x1
+	flagImmutable = 0x8
+	flagAppend    = 0x10
+	flag2BigTime  = 0x8
+	flag2NRext64  = 0x10
 
 	maxLink    = 1024
 	linkMagic  = 0x58534c4d
@@ -28,15 +30,15 @@ const (
 
 // inode is a file's description.
 type inode struct {
-	fsys     *FS
-	number   int64
-	mode     fs.FileMode
-	size     int64
-	mtime    time.Time
-	realtime bool
-	format   byte   // of the fork
-	extents  uint64 // in the fork
-	fork     []byte // says where the data is, or is the data
+	fsys    *FS
+	number  int64
+	mode    fs.FileMode
+	size    int64
+	mtime   time.Time
+	flags   uint16
+	format  byte   // of the fork
+	extents uint64 // in the fork
+	fork    []byte // says where the data is, or is the data
 }
 
 // Node reads an inode. The number's upper bits are its allocation group, then
@@ -84,7 +86,7 @@ func (f *FS) parseInode(b []byte, number uint64) (*inode, error) {
 	}
 	in := &inode{
 		fsys: f, number: int64(number), mode: fsview.Mode(mode), size: int64(be.Uint64(b[56:])), // size is checked
-		mtime: fileTime(be.Uint64(b[40:]), flags2&flag2BigTime != 0), realtime: be.Uint16(b[90:])&flagRealtime != 0,
+		mtime: fileTime(be.Uint64(b[40:]), flags2&flag2BigTime != 0), flags: be.Uint16(b[90:]),
 		format: b[5], extents: uint64(be.Uint32(b[76:])), fork: b[base:],
 	}
 	if flags2&flag2NRext64 != 0 {
@@ -119,6 +121,12 @@ func (in *inode) Size() int64 { return in.size }
 
 // ModTime is when the file's content last changed.
 func (in *inode) ModTime() time.Time { return in.mtime }
+
+// Immutable and AppendOnly are the attributes i and a of chattr(1).
+func (in *inode) Immutable() bool { return in.flags&flagImmutable != 0 }
+
+// AppendOnly is described with Immutable.
+func (in *inode) AppendOnly() bool { return in.flags&flagAppend != 0 }
 
 // ReadAt reads a file's bytes. Holes, and extents allocated but not written,
 // read as zeros.

@@ -79,6 +79,7 @@ type FS struct {
 	logBlocks int64
 	uuid      [16]byte // that metadata is stamped with
 	free      int64    // blocks
+	freeFiles int64
 	dirty     bool
 }
 
@@ -136,7 +137,8 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 	if err := f.setBlocks(be.Uint64(b[8:]), int64(be.Uint32(b[88:]))); err != nil {
 		return nil, 0, err
 	}
-	f.free = int64(min(be.Uint64(b[144:]), uint64(f.blocks)))
+	f.free = int64(min(be.Uint64(b[144:]), uint64(f.blocks))) // bounded
+	f.setFreeFiles(be.Uint64(b[128:]), be.Uint64(b[136:]), int64(b[127]))
 	switch {
 	case f.version == 5:
 		incompat := be.Uint32(b[216:])
@@ -187,6 +189,23 @@ func (f *FS) setBlocks(blocks uint64, groups int64) error {
 	f.blocks = int64(blocks)
 	return nil
 }
+
+// setFreeFiles works out how many files can be made, as the kernel does: inodes
+// are made of free blocks as they are needed, up to a percentage of all blocks;
+// 0 is no limit.
+func (f *FS) setFreeFiles(inodes, free uint64, percent int64) {
+	perBlock := int64(1) << f.perBits
+	have := int64(min(inodes, uint64(f.blocks*perBlock))) //nolint:gosec // bounded
+	files := have + f.free*perBlock
+	if percent > 0 && percent <= 100 {
+		files = max(min(files, f.blocks/100*percent*perBlock), have)
+	}
+	f.freeFiles = files - have + int64(min(free, uint64(have))) //nolint:gosec // bounded
+}
+
+// FreeFiles is how many files can be made. What Free says of its age holds for
+// it, too.
+func (f *FS) FreeFiles() int64 { return f.freeFiles }
 
 // Free is how many bytes can be written to files, as the superblock has it: of
 // a file system that was not unmounted that may be out of date.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"esxodus/disk/disktest"
 	"esxodus/disk/internal/fsview"
@@ -215,5 +216,52 @@ func TestFree(t *testing.T) {
 	}
 	if got, want := fsys.Free(), blocks*size; got != want || want <= 0 {
 		t.Errorf("Free = %d, want %d", got, want)
+	}
+}
+
+// TestAttributes reads what chattr(1) gives files and directories.
+func TestAttributes(t *testing.T) {
+	for _, crc := range []string{"crc=0", "crc=1"} {
+		path := mkfs(t, 384*mib, "-m", crc, "-p", disktest.XFSProto(t, plainTree(t, 10, 1)))
+		fsys, _, _ := openImage(t, path)
+		number := func(name string) int64 {
+			info, err := fsys.Lstat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return nodeOf(t, info).number
+		}
+		for name, field := range map[string]string{"etc/fstab": "immutable", "many": "immutable", "etc": "append", "random": "nodump"} {
+			run(t, "xfs_db", "-x", "-c", fmt.Sprintf("inode %d", number(name)), "-c", "write core."+field+" 1", path)
+		}
+		fsys, _, _ = openImage(t, path)
+		for name, want := range map[string][2]bool{"etc/fstab": {true, false}, "many": {true, false}, "etc": {false, true}, "random": {}, ".": {}} {
+			info, err := fsys.Lstat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := nodeOf(t, info)
+			if got := [2]bool{in.Immutable(), in.AppendOnly()}; got != want {
+				t.Errorf("%s: %s is immutable, append-only: %v; want %v", crc, name, got, want)
+			}
+		}
+	}
+}
+
+// TestFreeFiles holds how many files can be made against what the kernel says.
+func TestFreeFiles(t *testing.T) {
+	for _, argv := range [][]string{{"-i", "maxpct=25"}, {"-i", "maxpct=1"}, {"-i", "maxpct=0,size=1024"}} {
+		path := mkfs(t, 384*mib, append(argv, "-p", disktest.XFSProto(t, plainTree(t, 3000, 1)))...)
+		fsys, _, _ := openImage(t, path)
+		var st unix.Statfs_t
+		mount(t, path, func(dir string) {
+			if err := unix.Statfs(dir, &st); err != nil {
+				t.Fatal(err)
+			}
+		})
+		want := int64(st.Ffree)
+		if got := fsys.FreeFiles(); got < want*97/100 || got > want*103/100 || want <= 0 {
+			t.Errorf("%s: FreeFiles = %d; the kernel says %d", argv, got, want)
+		}
 	}
 }

@@ -216,15 +216,11 @@ func (r *run) mount(ctx context.Context) error {
 	return nil
 }
 
-// minInodes is how many files must be free to be made, on each file system that
-// is written to.
-const minInodes = 200
-
 // space finds out before anything is changed whether all of it will fit.
 func (r *run) space(ctx context.Context) error {
 	need, err := r.c.Needs(guest.Sizes{
-		Unpacked: r.in.Unpacked,
-		Program:  func(p guest.Program) int64 { return int64(len(r.in.Programs[p.Source])) },
+		Packages: len(r.in.Packages), Unpacked: r.in.Unpacked,
+		Program: func(p guest.Program) int64 { return int64(len(r.in.Programs[p.Source])) },
 		Initrd: func(path string) (string, int64, error) {
 			real, err := r.RealPath(ctx, path)
 			if err != nil {
@@ -241,18 +237,15 @@ func (r *run) space(ctx context.Context) error {
 		return err
 	}
 	for _, m := range r.c.Mounts {
-		if need[m.At] == 0 {
+		if need[m.At] == (guest.Space{}) {
 			continue
 		}
 		free, inodes, err := r.Free(ctx, m.At)
 		if err != nil {
 			return err
 		}
-		if err := guest.Short(m.At, free, need[m.At]); err != nil {
+		if err := guest.Short(m.At, guest.Space{Bytes: free, Files: inodes}, need[m.At]); err != nil {
 			return err
-		}
-		if inodes >= 0 && inodes < minInodes {
-			return fmt.Errorf("%s of the guest has room for %d more files, and %d are needed: make room in the guest, then plan again", m.At, inodes, minInodes)
 		}
 	}
 	return nil

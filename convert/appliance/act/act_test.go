@@ -306,7 +306,7 @@ func TestApplyRefuses(t *testing.T) {
 		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
 		{"no initrd", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "boot/initrd.img-6.1") }, "guest: looking for space: lstat boot/initrd.img-6.1: file does not exist"},
 		{"no space", func(f *fake, _ *guest.Conversion, _ *Input) { f.free = 16<<20 + 8191 }, "guest: looking for space: / of the guest has 16 MiB free, and 17 MiB are needed: make room in the guest, then plan again"},
-		{"no inodes", func(f *fake, _ *guest.Conversion, _ *Input) { f.inodes = 3 }, "guest: looking for space: / of the guest has room for 3 more files, and 200 are needed: make room in the guest, then plan again"},
+		{"no inodes", func(f *fake, _ *guest.Conversion, _ *Input) { f.inodes = 3 }, "guest: looking for space: / of the guest has room for 3 more files (df -i), and 307 are needed: make room in the guest, then plan again"},
 		{"no /run", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "run") }, "guest: preparing: the guest has no directory /run or /tmp"},
 	}
 	for _, tt := range tests {

@@ -22,6 +22,7 @@ import (
 // The ids of this package's concerns.
 const (
 	ConcernUnread   = "guest.unread"   // configuration that can't be read
+	ConcernFixed    = "guest.fixed"    // files that are immutable
 	ConcernFamily   = "guest.family"   // a system that esxodus doesn't know how to convert
 	ConcernTable    = "guest.table"    // a line of fstab or crypttab that names nothing known
 	ConcernCmdline  = "guest.cmdline"  // a kernel parameter that doesn't come along
@@ -71,6 +72,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b.labels()
 	b.records()
 	b.mounts()
+	b.fixed()
 	return b.out, b.entries, b.concerns
 }
 

@@ -80,11 +80,15 @@ func unpack(tb testing.TB, a *txtar.Archive) string {
 	return dir
 }
 
-// look puts the tree of an archive into an ext4 file system and looks inside.
-func look(tb testing.TB, a *txtar.Archive) guest.Guest {
+// look puts the tree of an archive into an ext4 file system, has debugfs do
+// something to it, and looks inside.
+func look(tb testing.TB, a *txtar.Archive, requests ...string) guest.Guest {
 	tb.Helper()
 	dir, path := unpack(tb, a), filepath.Join(tb.TempDir(), "root")
 	tool(tb, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-U", "00000000-1111-4222-8333-444444444444", "-d", dir, path, "24m")
+	for _, r := range requests {
+		tool(tb, "debugfs", "-w", "-R", r, path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		tb.Fatal(err)
@@ -97,10 +101,11 @@ func look(tb testing.TB, a *txtar.Archive) guest.Guest {
 	return g
 }
 
-// input makes the arguments of New that an archive describes.
-func input(tb testing.TB, a *txtar.Archive) Input {
+// input makes the arguments of New that an archive describes, changed by
+// debugfs.
+func input(tb testing.TB, a *txtar.Archive, requests ...string) Input {
 	tb.Helper()
-	in := Input{Guest: look(tb, a)}
+	in := Input{Guest: look(tb, a, requests...)}
 	for _, f := range a.Files {
 		var err error
 		switch f.Name {
@@ -381,5 +386,12 @@ func TestKeepChangesNothing(t *testing.T) {
 	c, entries, concerns := New(Input{Layout: layout.Layout{Kind: layout.Keep}, NICs: []inventory.NIC{{PCISlot: 192}}})
 	if diff := cmp.Diff(guest.Conversion{}, c); diff != "" || len(entries)+len(concerns) > 0 {
 		t.Errorf("New for keep: %s %v %v; want nothing", diff, entries, concerns)
+	}
+}
+
+// add adds a file to an archive that has none of its name.
+func add(a *txtar.Archive, name, text string) {
+	if !slices.ContainsFunc(a.Files, func(f txtar.File) bool { return f.Name == name }) {
+		a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(text)})
 	}
 }

@@ -21,12 +21,17 @@ import (
 	"esxodus/disk"
 )
 
-// Converter converts guests in an appliance of libguestfs's.
+// Converter converts guests in an appliance of libguestfs's. It is to be closed.
 type Converter struct {
 	Tool host.Tool
 	LILO string // the program, "" to look for it beside this one
 	Dir  string // a directory of packages, "" for the guest's archives
+
+	indexes packages.Indexes
 }
+
+// Close removes what was kept for questions about packages.
+func (g *Converter) Close() error { return g.indexes.Close() }
 
 // Missing says why no guest with file systems of these types can be converted on
 // this host, "" if it can.
@@ -64,7 +69,7 @@ func (g *Converter) liloPath() (string, error) {
 // Packages finds the packages that a guest lacks, with what they need.
 func (g *Converter) Packages(ctx context.Context, found guest.Guest, names []string) (packages.Set, error) {
 	c := found.Config
-	return packages.Resolver{Tool: g.Tool, Dir: g.Dir}.Resolve(ctx,
+	return packages.Resolver{Tool: g.Tool, Dir: g.Dir, Indexes: &g.indexes}.Resolve(ctx,
 		packages.Guest{ID: found.Distro, Codename: c.Codename, Arch: c.Arch, Status: c.Status}, names...)
 }
 

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ func Leaves(name string) bool {
 }
 
 // maxPackages bounds what is read of dpkg's records.
-const maxPackages = 100_000
+const maxPackages = 50_000
 
 // installed is a stanza of dpkg's records.
 type installed struct {
@@ -23,15 +24,18 @@ type installed struct {
 
 // ParseDpkg reads /var/lib/dpkg/status. It returns the installed packages that
 // interest picks, and those that depend on one of them, in the file's order,
-// and the architecture of dpkg itself.
-func ParseDpkg(b []byte, interest func(name string) bool) (out []guest.Package, arch string) {
+// and the architecture of dpkg itself. More than [maxPackages] are an error.
+func ParseDpkg(b []byte, interest func(name string) bool) (out []guest.Package, arch string, err error) {
 	var all []installed
 	providers := map[string][]string{} // of a name, virtual or real
 	for stanza := range strings.SplitSeq(string(b), "\n\n") {
 		f := fields(stanza)
 		status, name := strings.Fields(f["status"]), f["package"]
-		if len(all) >= maxPackages || name == "" || len(status) != 3 || status[2] != "installed" {
+		if name == "" || len(status) != 3 || status[2] != "installed" {
 			continue
+		}
+		if len(all) == maxPackages {
+			return nil, "", fmt.Errorf("more than %d packages are installed", maxPackages)
 		}
 		if name == "dpkg" {
 			arch = Clean(f["architecture"])
@@ -53,7 +57,7 @@ func ParseDpkg(b []byte, interest func(name string) bool) (out []guest.Package, 
 			out = append(out, p.Package)
 		}
 	}
-	return out, arch
+	return out, arch, nil
 }
 
 // needs finds out which installed packages fulfil the dependencies.

@@ -21,14 +21,14 @@ func dpkgStatus(tb testing.TB) []byte {
 }
 
 func TestParseDpkg(t *testing.T) {
-	got, arch := ParseDpkg(dpkgStatus(t), OfInterest)
+	got, arch, err := ParseDpkg(dpkgStatus(t), OfInterest)
 	want := []guest.Package{
 		{Name: "grub-pc", Version: "2.06-13", Needs: [][]string{{"grub2-common"}}},
 		{Name: "grub2-common", Version: "2.06-13"},
 		{Name: "other", Version: "1:2", Needs: [][]string{{"grub-pc"}, {"grub2-common"}}, Protected: true},
 	}
-	if diff := cmp.Diff(want, got); diff != "" || arch != "amd64" {
-		t.Errorf("parseDpkg: architecture %q, packages (-want +got):\n%s", arch, diff)
+	if diff := cmp.Diff(want, got); diff != "" || arch != "amd64" || err != nil {
+		t.Errorf("parseDpkg: architecture %q, %v, packages (-want +got):\n%s", arch, err, diff)
 	}
 }
 
@@ -36,7 +36,7 @@ func FuzzParseDpkg(f *testing.F) {
 	f.Add(dpkgStatus(f))
 	f.Add([]byte("Package: a\nStatus: x y installed\nDepends: grub-pc,,|,(,:\n\n\n\nPackage: grub-pc\nStatus: x y installed\nProvides: a, |\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		pkgs, _ := ParseDpkg(b, OfInterest)
+		pkgs, _, _ := ParseDpkg(b, OfInterest)
 		for _, p := range pkgs {
 			if !OfInterest(p.Name) && len(p.Needs) == 0 {
 				t.Errorf("%q is of no interest", p.Name)

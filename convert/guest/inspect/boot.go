@@ -11,18 +11,23 @@ import (
 
 // kernels finds the kernels in /boot and what their initrds are made for.
 func (l *look) kernels() {
-	files := l.tree.list("boot")
-	for _, f := range files {
+	files := map[string]bool{}
+	for _, f := range l.tree.list("boot") {
+		files[f] = true
 		if v := conf.KernelVersion(f); v != "" {
 			l.guest.Kernels = append(l.guest.Kernels, conf.Clean(v))
 		}
 	}
 	slices.SortFunc(l.guest.Kernels, conf.CompareVersions)
 	l.guest.Kernels = slices.Compact(l.guest.Kernels)
+	if more := len(l.guest.Kernels) - maxKernels; more > 0 {
+		l.unread("/boot holds %d kernels, and only the newest %d are looked at", len(l.guest.Kernels), maxKernels)
+		l.guest.Kernels = l.guest.Kernels[more:]
+	}
 	how := l.initrdMaker()
 	for _, v := range l.guest.Kernels {
 		for _, name := range conf.InitrdNames(v) {
-			if !slices.Contains(files, name) {
+			if !files[name] {
 				continue
 			}
 			i := guest.Initrd{Kernel: v, Path: "/boot/" + name, Virtio: how.Ready, Evidence: how.Evidence, Modules: l.modules(v)}
@@ -34,6 +39,9 @@ func (l *look) kernels() {
 		}
 	}
 }
+
+// maxKernels bounds how many kernels are looked at.
+const maxKernels = 1000
 
 // maxIndex bounds a kernel's list of modules, in bytes; large ones have 1 MiB.
 const maxIndex = 8 << 20
@@ -87,7 +95,7 @@ func (l *look) initramfsTools() conf.Verdict {
 	confs := append([]string{"etc/initramfs-tools/initramfs.conf"}, l.tree.glob("usr/share/initramfs-tools/conf.d", "*")...)
 	confs = append(confs, l.tree.glob("etc/initramfs-tools/conf.d", "*")...)
 	modules, from := "", ""
-	for _, name := range few(confs) {
+	for _, name := range l.few(confs) {
 		b, _ := l.read(name, maxFile)
 		if m := conf.Assignments(b)["MODULES"]; m != "" {
 			modules, from = m, name
@@ -102,7 +110,7 @@ func (l *look) dracut() conf.Verdict {
 	confs = append(confs, "etc/dracut.conf")
 	confs = append(confs, l.tree.glob("etc/dracut.conf.d", "*.conf")...)
 	settings, from := map[string]string{}, ""
-	for _, name := range few(confs) {
+	for _, name := range l.few(confs) {
 		b, ok := l.read(name, maxFile)
 		if !ok {
 			continue

@@ -46,7 +46,7 @@ func (l *look) config() {
 	}
 	c := l.guest.Config // as far as it is known by now
 	c.Files, c.Links, c.Has, c.Dirs, c.Owned = map[string]guest.File{}, map[string]guest.Link{}, map[string]bool{}, map[string]string{}, map[string][]string{}
-	for _, name := range slices.Concat(configFiles(), l.tree.resumeFiles(), l.tree.unitFiles()) {
+	for _, name := range slices.Concat(configFiles(), l.resumeFiles(), l.unitFiles()) {
 		l.capture(&c, name)
 	}
 	for _, name := range l.tree.glob("etc/systemd/network", "*.link") {
@@ -80,6 +80,7 @@ func (l *look) config() {
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()
 	l.packages(&c)
+	c.Fixed = l.fixed(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
 		if b, ok := l.read(name, maxFile); ok {
 			c.Codename = conf.Clean(conf.Assignments(b)["VERSION_CODENAME"])
@@ -137,7 +138,10 @@ func (l *look) packages(c *guest.Config) {
 		}
 		return
 	}
-	c.Packages, c.Arch = conf.ParseDpkg(b, conf.OfInterest)
+	if c.Packages, c.Arch, err = conf.ParseDpkg(b, conf.OfInterest); err != nil {
+		l.unread("/var/lib/dpkg/status: %v", err)
+		return
+	}
 	if !slices.ContainsFunc(c.Packages, func(p guest.Package) bool { return p.Name == "lvm2" }) {
 		c.Status = b
 	}
@@ -147,6 +151,9 @@ func (l *look) packages(c *guest.Config) {
 		}
 		for _, name := range []string{p.Name, p.Name + ":amd64"} {
 			b, err := l.tree.readFile("var/lib/dpkg/info/"+name+".list", maxOwned)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				l.unread("%v", err)
+			}
 			if err == nil {
 				c.Owned[p.Name] = strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 			}

@@ -49,3 +49,14 @@ func TestConfig(t *testing.T) {
 		t.Errorf("a guest's configuration is in its JSON: %s, %v", b, err)
 	}
 }
+
+// TestFreeFiles: how many files can be made is known of a root with few inodes.
+func TestFreeFiles(t *testing.T) {
+	g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, debianDisk(t, nil, "-t", "ext4", "-N", "300"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.Config.Free["/"]; got.Files < 100 || got.Files > 300 || got.Bytes < 10*mib {
+		t.Errorf("free = %+v; want some 200 files, and most of 96 MiB", got)
+	}
+}

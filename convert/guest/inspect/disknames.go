@@ -6,38 +6,55 @@ import (
 	"esxodus/convert/guest/conf"
 )
 
-// maxFew bounds how many configuration files of one kind are read.
-const maxFew = 200
+// What is read of configuration files of one kind: so many of them, and so many
+// bytes of all together. No guest that anyone uses has more.
+const (
+	maxFew  = 2000
+	maxKind = 16 << 20
+)
 
-// few are the first of many names of files.
-func few(names []string) []string { return names[:min(len(names), maxFew)] }
+// few are those of many files that are read: all, or the guest can't be
+// converted.
+func (l *look) few(names []string) []string {
+	var size int64
+	for i, name := range names {
+		if _, info, err := l.tree.resolve(name); err == nil {
+			size += min(info.Size(), maxFile)
+		}
+		if i >= maxFew || size > maxKind {
+			l.unread("there are %d files like /%s, and only the first %d are read", len(names), name, i)
+			return names[:i]
+		}
+	}
+	return names
+}
 
 // resumeFiles lists what initramfs-tools reads its settings from, RESUME= among
 // them, in its order: of several assignments the last one counts.
-func (t tree) resumeFiles() []string {
-	return t.regular(append([]string{"etc/initramfs-tools/initramfs.conf"}, t.glob("etc/initramfs-tools/conf.d", "*")...))
+func (l *look) resumeFiles() []string {
+	return l.regular(append([]string{"etc/initramfs-tools/initramfs.conf"}, l.tree.glob("etc/initramfs-tools/conf.d", "*")...))
 }
 
 // unitFiles lists the units of the guest's admin that mount file systems or
 // use swap, and what adds to units of that kind.
-func (t tree) unitFiles() []string {
+func (l *look) unitFiles() []string {
 	const dir = "etc/systemd/system"
 	var out []string
 	for _, kind := range []string{"*.mount", "*.swap"} {
-		out = append(out, t.glob(dir, kind)...)
-		for _, more := range t.glob(dir, kind+".d") {
-			out = append(out, t.glob(more, "*.conf")...)
+		out = append(out, l.tree.glob(dir, kind)...)
+		for _, more := range l.tree.glob(dir, kind+".d") {
+			out = append(out, l.tree.glob(more, "*.conf")...)
 		}
 	}
-	return t.regular(out)
+	return l.regular(out)
 }
 
 // regular returns those names that lead to regular files. A unit that leads to
 // /dev/null is masked.
-func (t tree) regular(names []string) []string {
+func (l *look) regular(names []string) []string {
 	var out []string
-	for _, name := range few(names) {
-		if _, info, err := t.resolve(name); err == nil && info.Mode().IsRegular() {
+	for _, name := range l.few(names) {
+		if _, info, err := l.tree.resolve(name); err == nil && info.Mode().IsRegular() {
 			out = append(out, name)
 		}
 	}
@@ -57,11 +74,11 @@ func (l *look) unstableNames() {
 			l.needBelow("/dev/mapper/"+f[0], f[1])
 		}
 	}
-	for _, name := range l.tree.resumeFiles() {
+	for _, name := range l.resumeFiles() {
 		b, _ := l.read(name, maxFstab)
 		add(conf.Assignments(b)["RESUME"])
 	}
-	for _, name := range l.tree.unitFiles() {
+	for _, name := range l.unitFiles() {
 		b, _ := l.read(name, maxFstab)
 		s := conf.Sections(b)
 		add(append(s["Mount"]["What"], s["Swap"]["What"]...)...)

@@ -63,6 +63,13 @@ func (g *guarded) fail(err error) {
 	}
 }
 
+// spent reports whether more was to be read than may be.
+func (g *guarded) spent() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fetched > maxRead
+}
+
 // failure is the transport's first error, nil when all was read.
 func (g *guarded) failure(address string) error {
 	g.mu.Lock()

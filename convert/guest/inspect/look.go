@@ -38,6 +38,7 @@ func Look(ctx context.Context, disks []Source) (guest.Guest, error) {
 		return guest.Guest{}, context.Cause(ctx)
 	}
 	l := &look{tree: tree{mounts: map[string]fs.ReadLinkFS{}}}
+	l.tree.unlisted = func(err error) { l.unread("%v", err) }
 	l.guest.Disks = make([]guest.DiskLayout, len(disks))
 	for i, d := range disks {
 		g := &guarded{img: d.Image}
@@ -53,12 +54,15 @@ func Look(ctx context.Context, disks []Source) (guest.Guest, error) {
 	l.config()
 	l.starts()
 	l.system()
-	l.finish()
 	for i, g := range l.guards {
 		if err := g.failure(disks[i].Address); err != nil {
 			return guest.Guest{}, err
 		}
+		if g.spent() {
+			l.unread("%s: %v", disks[i].Address, errTooMuch)
+		}
 	}
+	l.finish()
 	return l.guest, nil
 }
 
@@ -70,6 +74,7 @@ type look struct {
 	named   map[string][]*volume // by canonical specs
 	pvs     []physical
 	tree    tree
+	cut     []string // what decides about a conversion, and wasn't read to its end
 
 	root      *volume  // nil where none was found
 	rootSpecs []string // what its fstab mounts at /
@@ -117,6 +122,15 @@ func (l *look) note(format string, args ...any) {
 	n := conf.Clean(fmt.Sprintf(format, args...))
 	if !slices.Contains(l.guest.Notes, n) {
 		l.guest.Notes = append(l.guest.Notes, n)
+	}
+}
+
+// unread notes what was not read, or not to its end, and keeps anything from being
+// decided by the part that was.
+func (l *look) unread(format string, args ...any) {
+	l.note(format, args...)
+	if u := conf.Clean(fmt.Sprintf(format, args...)); !slices.Contains(l.cut, u) {
+		l.cut = append(l.cut, u)
 	}
 }
 
@@ -302,6 +316,7 @@ func (l *look) logical(v *volume, lv *guest.Volume) {
 func (l *look) finish() {
 	g := &l.guest
 	g.Interfaces, g.PinnedNames, g.DiskNames = conf.Set(g.Interfaces), conf.Set(g.PinnedNames), conf.Set(g.DiskNames)
+	g.Config.Unread = append(g.Config.Unread, l.cut...)
 	g.EFILoaders, g.SerialLogin = conf.Set(g.EFILoaders), conf.Set(g.SerialLogin)
 }
 

@@ -8,11 +8,11 @@ import (
 	"esxodus/convert/guest/conf"
 )
 
+// need notes a volume that the guest needs. The tables that name them are small
+// ([maxFstab]), and so there are never too many.
 func (l *look) need(n guest.Need) {
-	if c := &l.guest.Config; len(c.Needs) < maxNeeds {
-		n.Spec, n.Mount = conf.Clean(n.Spec), conf.Clean(n.Mount)
-		c.Needs = append(c.Needs, n)
-	}
+	n.Spec, n.Mount = conf.Clean(n.Spec), conf.Clean(n.Mount)
+	l.guest.Config.Needs = append(l.guest.Config.Needs, n)
 }
 
 // needBelow notes the device that an encrypted volume lies on, where the guest
@@ -51,6 +51,3 @@ func (l *look) initProgram() (string, error) {
 	real, _, err := l.tree.resolve(name)
 	return real, err
 }
-
-// maxNeeds is how many of them are kept.
-const maxNeeds = 200

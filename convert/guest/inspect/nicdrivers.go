@@ -22,7 +22,7 @@ func (l *look) nicDrivers() []guest.DriverMatch {
 		{"etc/NetworkManager/system-connections", "*", conf.KeyfileDrivers},
 		{"etc/udev/rules.d", "*.rules", conf.RuleDrivers},
 	} {
-		for _, name := range l.tree.regular(l.tree.glob(from.dir, from.pattern)) {
+		for _, name := range l.regular(l.tree.glob(from.dir, from.pattern)) {
 			b, ok := l.read(name, maxFile)
 			if !ok {
 				continue

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -229,7 +230,8 @@ func (l *look) efi() {
 	}
 }
 
-const maxEFIDirs = 100
+// maxEFIDirs bounds how many directories of loaders are read.
+const maxEFIDirs = 1000
 
 // efiLoaders lists *.efi in EFI/* and, for Windows, EFI/Microsoft/Boot.
 func efiLoaders(fsys fs.FS) ([]string, error) {
@@ -238,7 +240,10 @@ func efiLoaders(fsys fs.FS) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range dirs[:min(len(dirs), maxEFIDirs)] {
+	for i, d := range dirs {
+		if i == maxEFIDirs {
+			return out, fmt.Errorf("EFI holds %d directories, and only the first %d are read", len(dirs), i)
+		}
 		if !d.IsDir() {
 			continue
 		}

@@ -79,7 +79,7 @@ func (l *look) unitPrompts(unit string) bool {
 		files[0] = dir + "serial-getty@.service"
 	}
 	for _, d := range []string{"serial-getty@.service.d", unit + ".d"} {
-		files = append(files, few(l.tree.glob(dir+d, "*.conf"))...)
+		files = append(files, l.few(l.tree.glob(dir+d, "*.conf"))...)
 	}
 	command := "getty"
 	for _, name := range files {

@@ -47,9 +47,14 @@ func (l *look) starts() {
 		if title == "" {
 			title = conf.Clean(e.Other)
 		}
-		if !e.Tool() && !slices.Contains(l.guest.OtherSystems, title) && len(l.guest.OtherSystems) < maxTitles {
-			l.guest.OtherSystems = append(l.guest.OtherSystems, title)
+		if e.Tool() || slices.Contains(l.guest.OtherSystems, title) {
+			continue
 		}
+		if len(l.guest.OtherSystems) == maxTitles {
+			l.note("the boot menu starts more than %d other systems; the first are listed", maxTitles)
+			break
+		}
+		l.guest.OtherSystems = append(l.guest.OtherSystems, title)
 	}
 	l.otherBoots()
 }

@@ -135,7 +135,7 @@ func (l *look) bootEntries(env map[string]string) (entries []conf.BootEntry, def
 	if len(entries) == 0 {
 		files := l.tree.glob("boot/loader/entries", "*.conf")
 		slices.SortFunc(files, func(a, b string) int { return conf.CompareVersions(b, a) })
-		for _, f := range few(files) {
+		for _, f := range l.few(files) {
 			if b, ok := l.read(f, maxFstab); ok && !strings.Contains(f, "rescue") {
 				entries = append(entries, conf.ParseBLS(strings.TrimSuffix(path.Base(f), ".conf"), b, env))
 			}
@@ -162,7 +162,7 @@ func (l *look) nics() {
 	var n conf.NICs
 	n.Add(l.interfaces())
 	for _, dir := range []string{"lib/netplan", "etc/netplan", "run/netplan"} {
-		for _, name := range few(l.tree.glob(dir, "*.yaml")) {
+		for _, name := range l.few(l.tree.glob(dir, "*.yaml")) {
 			b, ok := l.read(name, maxFile)
 			if !ok {
 				continue
@@ -184,7 +184,7 @@ func (l *look) nics() {
 }
 
 func (l *look) each(n *conf.NICs, dir, pattern string, parse func(string, []byte) conf.NICs) {
-	for _, name := range few(l.tree.glob(dir, pattern)) {
+	for _, name := range l.few(l.tree.glob(dir, pattern)) {
 		if strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.Contains(name, ".dpkg-") || strings.Contains(name, ".rpm") {
 			continue
 		}
@@ -194,14 +194,15 @@ func (l *look) each(n *conf.NICs, dir, pattern string, parse func(string, []byte
 	}
 }
 
-const maxIncludes = 64
+// maxIncludes bounds how many files and patterns interfaces(5) may source.
+const maxIncludes = 500
 
 // interfaces reads /etc/network/interfaces and what it sources.
 func (l *look) interfaces() conf.NICs {
 	var n conf.NICs
 	patterns := 0
 	todo, seen := []string{"etc/network/interfaces"}, map[string]bool{}
-	for len(todo) > 0 && len(seen) < maxIncludes {
+	for len(todo) > 0 && len(seen) < maxIncludes && patterns <= maxIncludes {
 		name := todo[0]
 		todo = todo[1:]
 		if seen[name] {
@@ -215,7 +216,7 @@ func (l *look) interfaces() conf.NICs {
 		more := conf.ParseInterfaces(b)
 		n.Add(more)
 		for _, s := range more.Source {
-			if patterns++; patterns > maxFew { // each lists a directory
+			if patterns++; patterns > maxIncludes { // each lists a directory
 				break
 			}
 			if !path.IsAbs(s) {
@@ -227,6 +228,9 @@ func (l *look) interfaces() conf.NICs {
 			}
 			todo = append(todo, l.tree.glob(path.Dir(s), path.Base(s))...)
 		}
+	}
+	if len(todo) > 0 || patterns > maxIncludes {
+		l.unread("/etc/network/interfaces sources more than %d files, and the rest isn't read", maxIncludes)
 	}
 	return n
 }

@@ -79,7 +79,7 @@ func (l *look) emptied(dirs, goes map[string]bool) map[string]string {
 	for _, dir := range made {
 		names := l.tree.list(dir[1:])
 		left := func(n string) bool { return !goes[path.Join(dir, n)] }
-		if names != nil && len(names) < maxEntries && !slices.ContainsFunc(names, left) {
+		if names != nil && !slices.ContainsFunc(names, left) {
 			goes[dir], whole[dir] = true, "/"
 		}
 	}

@@ -11,9 +11,6 @@ import (
 	"esxodus/convert/guest"
 )
 
-// maxEntries is how many names of a directory are read.
-const maxEntries = 20000
-
 // fileSystem is what [extfs.Open] and [xfs.Open] open.
 type fileSystem interface {
 	fs.ReadLinkFS
@@ -25,19 +22,23 @@ type fileSystem interface {
 // absolute ones too, lead nowhere but into the tree.
 type tree struct {
 	mounts map[string]fs.ReadLinkFS // "." is the root
+	// unlisted is told of a directory that is there and can't be listed; it may
+	// be nil.
+	unlisted func(error)
 }
 
-// free is how many bytes each file system has left, by its mount point. What
-// wasn't unmounted doesn't know.
-func (t tree) free() map[string]int64 {
-	out := map[string]int64{}
+// free is what each file system has left, by its mount point. What wasn't
+// unmounted doesn't know.
+func (t tree) free() map[string]guest.Space {
+	out := map[string]guest.Space{}
 	for at, fsys := range t.mounts {
 		f, ok := fsys.(interface {
 			fileSystem
 			Free() int64
+			FreeFiles() int64
 		})
 		if ok && !f.NeedsRecovery() {
-			out[path.Join("/", at)] = f.Free()
+			out[path.Join("/", at)] = guest.Space{Bytes: f.Free(), Files: f.FreeFiles()}
 		}
 	}
 	return out
@@ -121,8 +122,9 @@ func (t tree) readFile(name string, limit int64) ([]byte, error) {
 	return b, errors.Join(err, f.Close())
 }
 
-// list returns the names in a directory, sorted; nil when it can't be read.
-func (t tree) list(name string) []string {
+// entries returns what is in a directory, sorted; nil when it can't be read. It is
+// all or nothing: how large a directory may be the file system's reader says.
+func (t tree) entries(name string) []fs.DirEntry {
 	real, info, err := t.resolve(name)
 	if err != nil || !info.IsDir() {
 		return nil
@@ -130,10 +132,22 @@ func (t tree) list(name string) []string {
 	fsys, rel, _ := t.find(real)
 	es, err := fs.ReadDir(fsys, rel)
 	if err != nil {
+		if t.unlisted != nil {
+			t.unlisted(fmt.Errorf("/%s: %w", real, err))
+		}
+		return nil
+	}
+	return es
+}
+
+// list returns the names in a directory, sorted; nil when it can't be read.
+func (t tree) list(name string) []string {
+	es := t.entries(name)
+	if es == nil {
 		return nil
 	}
 	names := []string{}
-	for _, e := range es[:min(len(es), maxEntries)] {
+	for _, e := range es {
 		names = append(names, e.Name())
 	}
 	slices.Sort(names)

@@ -3,19 +3,28 @@ package inspect
 import (
 	"bytes"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"esxodus/convert/guest"
+	"esxodus/disk/disktest"
 
 	"github.com/google/go-cmp/cmp"
 )
 
+// smallXFS has mkfs.xfs make file systems of less than 300 MiB.
+func smallXFS(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"TEST_DIR", "TEST_DEV", "QA_CHECK_FS"} {
+		t.Setenv(name, "1")
+	}
+}
+
 // xfsDisk is lvmDisk with a root on XFS.
 func xfsDisk(t *testing.T, argv ...string) string {
 	t.Helper()
-	for _, name := range []string{"TEST_DIR", "TEST_DEV", "QA_CHECK_FS"} {
-		t.Setenv(name, "1") // mkfs.xfs makes one of less than 300 MiB
-	}
+	smallXFS(t)
 	return lvmDisk(t, append(append([]string{"mkfs.xfs", "-q", "-f", "-p", "@PROTO"}, argv...), "@FS")...)
 }
 
@@ -71,5 +80,32 @@ func TestLookXFSDirty(t *testing.T) {
 	want := []string{"web-vg/root: the journal of the xfs file system holds changes, so the machine runs or was not shut down; its files may look some seconds old"}
 	if diff := cmp.Diff(want, g.Notes); diff != "" || !g.Volumes[0].Dirty || g.Hostname == "" {
 		t.Errorf("dirty = %v, host name %q, notes (-want +got):\n%s", g.Volumes[0].Dirty, g.Hostname, diff)
+	}
+}
+
+// TestLookXFSFixed finds what is immutable and append-only on XFS, also beyond
+// links.
+func TestLookXFSFixed(t *testing.T) {
+	smallXFS(t)
+	path := filepath.Join(t.TempDir(), "disk")
+	blank(t, path, 128*mib)
+	dir := unpack(t, "debian.txtar", map[string]string{"etc/crypttab": "-", "etc/crypttab.LINK": "/srv/table", "srv/table": "# none\n"})
+	run(t, "", "mkfs.xfs", "-q", "-f", "-p", disktest.XFSProto(t, dir), path)
+	for name, field := range map[string]string{"etc/fstab": "immutable", "srv/table": "immutable", "boot/grub": "append", "srv": "immutable"} {
+		number := run(t, "", "xfs_db", "-r", "-c", "path /"+name, "-c", "print v3.inumber", path)
+		run(t, "", "xfs_db", "-x", "-c", "inode "+strings.TrimPrefix(strings.TrimSpace(number), "v3.inumber = "), "-c", "write core."+field+" 1", path)
+	}
+	g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, path)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []guest.Fixed{
+		{Path: "/boot/grub", Real: "/boot/grub", Dir: true, Append: true},
+		{Path: "/etc/fstab", Real: "/etc/fstab"},
+		{Path: "/srv", Real: "/srv", Dir: true},
+		{Path: "/srv/table", Real: "/srv/table"},
+	}
+	if diff := cmp.Diff(want, g.Config.Fixed); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

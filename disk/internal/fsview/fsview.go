@@ -39,6 +39,10 @@ type Node interface {
 	Mode() fs.FileMode
 	Size() int64
 	ModTime() time.Time
+	// Immutable and AppendOnly are the attributes i and a of chattr(1), which
+	// root doesn't get past either.
+	Immutable() bool
+	AppendOnly() bool
 	// Entries lists a directory, but for "." and "..".
 	Entries() ([]Entry, error)
 	// ReadAt reads a regular file's bytes; it may stop early without an error,
