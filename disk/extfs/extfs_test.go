@@ -363,7 +363,7 @@ func TestAttributes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := fsview.NodeOf(info)
+			n, _ := info.Sys().(fsview.Node)
 			if got := [2]bool{n.Immutable(), n.AppendOnly()}; got != want {
 				t.Errorf("%s: %s is immutable, append-only: %v; want %v", kind, name, got, want)
 			}

@@ -195,12 +195,12 @@ func (f *FS) setBlocks(blocks uint64, groups int64) error {
 // 0 is no limit.
 func (f *FS) setFreeFiles(inodes, free uint64, percent int64) {
 	perBlock := int64(1) << f.perBits
-	have := int64(min(inodes, uint64(f.blocks*perBlock))) //nolint:gosec // bounded
+	have := int64(min(inodes, uint64(f.blocks*perBlock))) // bounded
 	files := have + f.free*perBlock
 	if percent > 0 && percent <= 100 {
 		files = max(min(files, f.blocks/100*percent*perBlock), have)
 	}
-	f.freeFiles = files - have + int64(min(free, uint64(have))) //nolint:gosec // bounded
+	f.freeFiles = files - have + int64(min(free, uint64(have))) // bounded
 }
 
 // FreeFiles is how many files can be made. What Free says of its age holds for
