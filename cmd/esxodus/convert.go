@@ -36,7 +36,7 @@ Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
   esxodus convert --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, outputFlags()),
+		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one VM, by name or id")
 			if err != nil {
@@ -64,7 +64,7 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := dir.Busy(p.VMs[0].Name); err != nil {
 		return err // whose volumes would be taken for somebody else's
 	}
-	if err := report.Plan(t.err, p); err != nil {
+	if err := printPlan(c, t, t.err, p, report.Ask{Named: true}); err != nil {
 		return err
 	}
 	if err := savePlan(c, p); err != nil {

@@ -85,6 +85,12 @@ func stateFlags() []cli.Flag {
 	}
 }
 
+func fullFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "full", Usage: "show all of the plan: every VM's story, what stays the same, ESXi's bookkeeping, the units' texts"},
+	}
+}
+
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Value: "text", Usage: "results as `FORM`, text or json"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,12 +28,16 @@ func planCmd(t terminal) *cli.Command {
 		Name:      "plan",
 		Usage:     "show what a migration would do, and change nothing",
 		ArgsUsage: "[VM…]",
-		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, asks the
-target's storage and libvirt what is there, and prints: every step, every disk
-and where it goes, what becomes of each property of the VM (mapped, changed or
-dropped, with the reason), what to know before cutover, and the domain's XML
-(with --output json or -o). VMs are named by name or id; none means all.
+		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, and asks
+the target's storage and libvirt what is there. Without names it prints a line
+for each VM (ready, needs attention or blocked), what stands in the way, and
+what to do next. For a VM that is named, by name or id, it tells the whole
+story: where each disk goes, every step, every change inside the guest, what the
+domain has otherwise than the VM, and what to know before cutover. --full adds
+what stays the same and what is only ESXi's bookkeeping; --output json and -o
+have all of it, and the domain's XML.
 
+  esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
   esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
 
@@ -40,7 +45,7 @@ The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
 network's units, and which VMs are in it.`,
 		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
-		}, outputFlags()),
+		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			wantJSON, err := asJSON(c)
 			if err != nil {
@@ -60,9 +65,18 @@ network's units, and which VMs are in it.`,
 			if wantJSON {
 				return planfile.WriteJSON(t.out, p)
 			}
-			return report.Plan(t.out, p)
+			return printPlan(c, t, t.out, p, report.Ask{Named: c.NArg() > 0, Next: true, Saved: c.String("o")})
 		},
 	}
+}
+
+// printPlan prints what is asked for of a plan, and all of it with --full.
+func printPlan(c *cli.Context, t terminal, w io.Writer, p *plan.Plan, ask report.Ask) error {
+	ask.Full = c.Bool("full")
+	if ask.Saved != "" {
+		ask.Saved = host.ShellQuote(ask.Saved)
+	}
+	return report.Plan(w, report.ViewOf(p, ask), t.advice.complete)
 }
 
 // makePlan reads everything and makes the plan. The effects that it read

@@ -204,11 +204,12 @@ func batchCmd(t terminal) *cli.Command {
 		Description: `Carries out a plan that "esxodus plan -o" saved. Each VM has its own journal;
 one that fails doesn't stop the others, and the exit code is then 3. A second
 run does only what is left: what is finished is passed over, what was stopped is
-resumed, what failed is tried again.`,
+resumed, what failed is tried again. It asks once, after a line for each VM and
+what stands in its way; --full shows every VM's whole story there.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, outputFlags()),
+		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one plan file")
 			if err != nil {
@@ -234,7 +235,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
 		return err
 	}
-	if err := report.Plan(t.err, p); err != nil {
+	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
 		return err
 	}
 	if err := confirm(c, t, fmt.Sprintf("Convert these %d VMs now?", len(p.VMs))); err != nil {

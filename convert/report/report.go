@@ -88,6 +88,20 @@ func (p *page) wrapped(label, text string) {
 	p.line("%s", strings.TrimRight(line, " "))
 }
 
+// each prints texts, every one after the same label.
+func (p *page) each(label string, texts []string) {
+	for _, t := range texts {
+		p.wrapped(label, t)
+	}
+}
+
+// verbatim prints the lines of a file, which no wrapping may change.
+func (p *page) verbatim(lines []string) {
+	for _, l := range lines {
+		p.line("    | %s", Clean(l))
+	}
+}
+
 // table prints rows with their columns aligned. The last column is cut until a
 // row fits the page, and then the widest.
 func (p *page) table(rows [][]string) {

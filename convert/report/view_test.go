@@ -6,10 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
@@ -102,25 +101,15 @@ func TestLayout(t *testing.T) {
 	p := &page{w: &got}
 	for _, v := range []plan.VMPlan{planOf("web "+evil, "web", debian()), planOf("db", "db", locked())} {
 		p.line("== %s", Clean(v.Source.Name))
-		disks(p, &v)
-		conversion(p, &v)
+		disks(p, &VMView{Disks: diskViews(&v), Moves: moves(&v), LayoutNotes: slices.Concat(v.Layout.Reasons, v.Layout.Notes)})
+		if c := conversion(&v, true); c != nil {
+			changes(p, c)
+		}
 	}
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
-	name := filepath.Join("testdata", "layout.txt")
-	if *update {
-		if err := os.WriteFile(name, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("text (-want +got):\n%s", diff)
-	}
+	golden(t, "layout.txt", got.String())
 	if c := regexp.MustCompile(`[^\P{C}\n]`).FindString(got.String()); c != "" {
 		t.Errorf("a control character, %q, is in the text", c)
 	}
