@@ -165,5 +165,5 @@ func printOne(t terminal, s journal.State, wantJSON bool) error {
 	if wantJSON {
 		return printJSON(t.out, s)
 	}
-	return report.States(t.out, []journal.State{s}, t.advice.complete)
+	return report.States(t.out, t.form(t.out), []journal.State{s})
 }

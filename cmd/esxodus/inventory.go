@@ -50,7 +50,7 @@ hosts that no longer run; such a file doesn't tell everything.
 			if wantJSON {
 				return errors.Join(printJSON(t.out, h), err)
 			}
-			return errors.Join(report.Inventory(t.out, h), err)
+			return errors.Join(report.Inventory(t.out, t.form(t.out), h), err)
 		},
 	}
 }

@@ -76,7 +76,7 @@ func printPlan(c *cli.Context, t terminal, w io.Writer, p *plan.Plan, ask report
 	if ask.Saved != "" {
 		ask.Saved = host.ShellQuote(ask.Saved)
 	}
-	return report.Plan(w, report.ViewOf(p, ask), t.advice.complete)
+	return report.Plan(w, t.form(w), report.ViewOf(p, ask))
 }
 
 // makePlan reads everything and makes the plan. The effects that it read

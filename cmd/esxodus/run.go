@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/convert/report"
 	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
@@ -41,28 +42,35 @@ func secretsOf(args []string, getenv func(string) string) []string {
 // interactive reports whether a person can answer.
 func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int(t.in.Fd())) }
 
-// columns is the width of the terminal that err is, 0 where it is none.
-func (t terminal) columns() int {
-	f, ok := t.err.(*os.File)
+// columns is the width of the terminal that w is, 0 where it is none.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
 	if !ok {
 		return 0
 	}
-	columns, _, err := term.GetSize(int(f.Fd()))
+	n, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return 0
 	}
-	return columns
+	return n
+}
+
+// form is how results are laid out on w.
+func (t terminal) form(w io.Writer) report.Form {
+	return report.Form{Columns: columns(w), Complete: t.advice.complete}
 }
 
 const intro = `esxodus moves every VM of an ESXi host onto a KVM host, through the
 read-only API of the free licence, over HTTPS, straight into logical volumes
 or raw files, as persistent libvirt domains.
 
-Look first:     esxodus inventory --esxi https://root@esx1
-                esxodus plan --esxi https://root@esx1 --storage lvm:vg0 \
-                  --uplink vmnic0=eno1
-Then one VM:    esxodus convert --esxi … --storage … --uplink … web1
-Or all of them: esxodus plan … -o plan.yaml && esxodus batch plan.yaml
+Look first, then migrate one VM, or all of them:
+
+  esxodus inventory --esxi https://root@esx1
+  esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
+  esxodus convert --esxi … --storage … --uplink … web1
+  esxodus plan --esxi … --storage … --uplink … -o plan.yaml
+  esxodus batch plan.yaml
 
 The source is never written to, except that --shutdown shuts a VM down.
 Nothing that exists on the target is overwritten, and until "esxodus commit"
@@ -81,6 +89,8 @@ func newApp(t terminal) *cli.App {
 		Description:     intro,
 		Version:         version(),
 		HideHelpCommand: true,
+
+		CustomAppHelpTemplate: appHelp,
 		// A port group's or a file's name may hold a comma.
 		DisableSliceFlagSeparator: true,
 		Reader:                    t.in,

@@ -60,7 +60,7 @@ func printStates(c *cli.Context, t terminal, dir journal.StateDir, wantJSON bool
 	if len(states) == 0 && err != nil { // there are some, and they can't be read
 		return err
 	}
-	return errors.Join(report.States(t.out, states, t.advice.complete), err)
+	return errors.Join(report.States(t.out, t.form(t.out), states), err)
 }
 
 // look has a state say whether its volumes are there.
@@ -144,7 +144,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Jou
 		}
 		err = onRun(c.Context, c, t, dir, name, act)
 		if errors.Is(err, journal.ErrAlready) {
-			fmt.Fprintln(t.err, report.Clean(err.Error()))
+			t.say("", err.Error())
 			err = nil
 		}
 		if err != nil {
@@ -258,13 +258,13 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 		return err
 	}
 	results := batch.Run(ctx, p, dir, e.Effects, c.Int("parallel"))
-	for i := range results {
-		results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
-	}
 	if wantJSON {
+		for i := range results {
+			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
+		}
 		err = printJSON(t.out, results)
 	} else {
-		err = report.Results(t.out, results)
+		err = report.Results(t.out, t.form(t.out), results)
 	}
 	return errors.Join(err, batchError(ctx, results))
 }

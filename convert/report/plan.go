@@ -14,10 +14,9 @@ import (
 // what one ESXi host gives over several HTTPS connections on 1 Gbit/s.
 const assumedRate = 90 << 20
 
-// Plan prints a plan's view as text. complete gives the commands in a text, which
-// are in backquotes, their flags.
-func Plan(w io.Writer, v View, complete func(string) string) error {
-	p := &page{w: w}
+// Plan prints a plan's view as text.
+func Plan(w io.Writer, f Form, v View) error {
+	p := f.page(w)
 	p.wrapped("plan: ", v.From)
 	p.wrapped("  to: ", v.To)
 	p.wrapped("      ", v.tally())
@@ -34,7 +33,7 @@ func Plan(w io.Writer, v View, complete func(string) string) error {
 		p.line("")
 		concerns(p, "", v.Concerns)
 	}
-	nextCommands(p, &v, complete)
+	nextCommands(p, &v)
 	return p.err
 }
 
@@ -55,12 +54,12 @@ func (v *View) tally() string {
 
 // list prints each VM on a line.
 func list(p *page, vms []VMView) {
-	rows := [][]string{{"VM", "STATE", "SIZE", "LAYOUT", "NETWORK"}}
+	var rows [][]string
 	for _, vm := range vms {
-		rows = append(rows, []string{Clean(vm.Name), string(vm.State), Bytes(vm.Size), vm.Layout, Clean(vm.Network)})
+		rows = append(rows, []string{vm.Name, string(vm.State), Bytes(vm.Size), vm.Layout, vm.Network})
 	}
 	p.line("")
-	p.table(rows)
+	p.table([]column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}, rows)
 }
 
 // findings prints the blockers and warnings of all VMs. What to do about a VM's
@@ -220,7 +219,7 @@ func units(p *page, head string, us []network.Unit, full bool) {
 
 // nextCommands prints what to do next: each command on a line of its own, however
 // long, so that it can be pasted.
-func nextCommands(p *page, v *View, complete func(string) string) {
+func nextCommands(p *page, v *View) {
 	if n := v.count(Blocked); n > 0 {
 		p.line("")
 		p.wrapped("", fmt.Sprintf("%d of %d VM(s) can't be converted as they are: do what stands at BLOCKER, and plan again", n, len(v.VMs)))
@@ -231,7 +230,7 @@ func nextCommands(p *page, v *View, complete func(string) string) {
 	}
 	for _, c := range v.Next {
 		p.wrapped("  ", c.Why+":")
-		for line := range strings.SplitSeq(complete(c.Line), ", then ") {
+		for line := range strings.SplitSeq(p.complete(c.Line), ", then ") {
 			p.line("    %s", Clean(strings.Trim(line, "`")))
 		}
 	}

@@ -81,7 +81,7 @@ func TestPlan(t *testing.T) {
 		{"full.txt", several(), Ask{Full: true}},
 	} {
 		var got bytes.Buffer
-		if err := Plan(&got, ViewOf(tt.plan, tt.ask), flagged); err != nil {
+		if err := Plan(&got, Form{Complete: flagged}, ViewOf(tt.plan, tt.ask)); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, tt.file, got.String())

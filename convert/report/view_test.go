@@ -98,7 +98,7 @@ func planOf(name, qualifies string, g guest.Guest) plan.VMPlan {
 // of one that doesn't qualify.
 func TestLayout(t *testing.T) {
 	var got bytes.Buffer
-	p := &page{w: &got}
+	p := Form{}.page(&got)
 	for _, v := range []plan.VMPlan{planOf("web "+evil, "web", debian()), planOf("db", "db", locked())} {
 		p.line("== %s", Clean(v.Source.Name))
 		disks(p, &VMView{Disks: diskViews(&v), Moves: moves(&v), LayoutNotes: slices.Concat(v.Layout.Reasons, v.Layout.Notes)})
