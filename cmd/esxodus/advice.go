@@ -50,12 +50,19 @@ func (a *advice) note(c *cli.Context) error {
 			a.given[name] = asGiven(c, f)
 		}
 	}
-	if _, ok := a.given["state"]; ok {
-		dir, err := stateDir(c)
+	// A path is said so that it is the same from anywhere.
+	for name, absolute := range map[string]func(*cli.Context) (string, error){
+		"state":   func(c *cli.Context) (string, error) { dir, err := stateDir(c); return string(dir), err },
+		"storage": storage,
+	} {
+		if _, ok := a.given[name]; !ok {
+			continue
+		}
+		where, err := absolute(c)
 		if err != nil {
 			return err
 		}
-		a.given["state"] = "--state " + host.ShellQuote(string(dir))
+		a.given[name] = "--" + name + " " + host.ShellQuote(redact.Text(where))
 	}
 	return nil
 }

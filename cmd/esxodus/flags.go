@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"esxodus/convert/journal"
+	"esxodus/convert/volume"
 )
 
 // The flags that several commands share, one list for each thing they say.
@@ -32,7 +34,7 @@ func sshFlags() []cli.Flag {
 
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "storage", Usage: "`WHERE` the disks go: dir:PATH for sparse raw files, lvm:VG for logical volumes"},
+		&cli.StringFlag{Name: "storage", Usage: "`WHERE` the disks go: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes"},
 		&cli.StringSliceFlag{Name: "uplink", Usage: "a `MAP` such as vmnic0=eno1: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
 		&cli.StringSliceFlag{Name: "network", Usage: "a `MAP` such as 'VM Network=macvtap:eno1', =bridge:br0 or =none: what a port group's NICs attach to (repeatable)"},
 		&cli.StringSliceFlag{Name: "network-file", Usage: "a `MAP` such as eno1=lan.network: the networkd file that configures a host interface, as networkctl status shows it (repeatable)"},
@@ -106,6 +108,24 @@ func stateDir(c *cli.Context) (journal.StateDir, error) {
 		return "", fmt.Errorf("--state: %w", err)
 	}
 	return journal.StateDir(path), nil
+}
+
+// storage is where --storage says the disks go. A directory is taken relative to
+// the one that we are in; plans and journals get its absolute path.
+func storage(c *cli.Context) (string, error) {
+	where := c.String("storage")
+	dir, ok := strings.CutPrefix(where, volume.KindDir+":")
+	switch {
+	case !ok:
+		return where, nil
+	case dir == "":
+		return "", usagef("--storage %s: want a directory: dir:PATH", where)
+	}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("--storage: %w", err)
+	}
+	return volume.KindDir + ":" + path, nil
 }
 
 // asJSON reads --output.

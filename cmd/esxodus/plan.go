@@ -113,8 +113,12 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 }
 
 func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
+	where, err := storage(c)
+	if err != nil {
+		return plan.Options{}, err
+	}
 	o := plan.Options{
-		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
+		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
 		Shutdown: c.String("shutdown"), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
@@ -122,7 +126,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	if o.Storage == "" {
 		return o, &exitError{
-			code: exitUsage, err: errors.New("where shall the disks go?"),
+			code: exitUsage, err: errors.New("where should the disks go?"),
 			hint: "give --storage dir:/var/lib/libvirt/images (raw files) or --storage lvm:VG (logical volumes)",
 		}
 	}
@@ -138,8 +142,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if !slices.Contains([]string{"", "api", "ssh", "auto"}, o.Shutdown) {
 		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)
 	}
-	err := refuseOther(c.Context, o.Libvirt)
-	if err != nil {
+	if err := refuseOther(c.Context, o.Libvirt); err != nil {
 		return o, err
 	}
 	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {

@@ -12,6 +12,7 @@ import (
 	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 	"golang.org/x/term"
 )
 
@@ -105,19 +106,61 @@ func newApp(t terminal) *cli.App {
 			if c.NArg() == 0 {
 				return cli.ShowAppHelp(c)
 			}
-			return usagef("unknown command %q; `esxodus --help` lists them", c.Args().First())
+			return unknownCommand(c.App, c.Args().First())
 		},
 		OnUsageError: usageError,
 	}
 }
 
+// unknownCommand says which command may have been meant.
+func unknownCommand(app *cli.App, name string) error {
+	hint := "`esxodus --help` lists the commands"
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	if like := nearest(name, names); like != "" {
+		hint = "did you mean `esxodus " + like + "`? " + hint
+	}
+	return &exitError{code: exitUsage, err: fmt.Errorf("unknown command %q", name), hint: hint}
+}
+
+// nearest returns the name that somebody who wrote word may have meant, "" where
+// none is like it.
+func nearest(word string, names []string) string {
+	const alike, boost, prefix = 0.82, 0.7, 4 // of Jaro and Winkler; 1 is the same
+	best, found := alike, ""
+	for _, n := range names {
+		if d := smetrics.JaroWinkler(strings.ToLower(word), n, boost, prefix); d > best {
+			best, found = d, n
+		}
+	}
+	return found
+}
+
 // usageError gives the library's complaints our exit code and a hint.
 func usageError(c *cli.Context, err error, _ bool) error {
+	flag, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if unknown {
+		err = fmt.Errorf("unknown flag %s%s", dashes(flag), flag)
+	}
 	hint := "flags stand after the command: see `esxodus --help`"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "esxodus" {
 		hint = "see `esxodus " + c.Command.Name + " --help`"
+		if like := nearest(flag, flagNames(c.Command)); unknown && like != "" {
+			hint = "did you mean " + dashes(like) + like + "? " + hint
+		}
 	}
 	return &exitError{code: exitUsage, err: err, hint: hint}
+}
+
+// flagNames are the names of a command's flags that are more than a letter.
+func flagNames(cmd *cli.Command) []string {
+	var names []string
+	for _, f := range cmd.Flags {
+		names = append(names, slices.DeleteFunc(slices.Clone(f.Names()), func(n string) bool { return len(n) == 1 })...)
+	}
+	return names
 }
 
 // execute carries out one command line and returns the exit code.

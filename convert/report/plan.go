@@ -91,7 +91,7 @@ func finding(p *page, indent string, severity ledger.Severity, text, advice stri
 	head := fmt.Sprintf("%s%-8s ", indent, strings.ToUpper(string(severity)))
 	p.wrapped(head, text)
 	if advice != "" {
-		p.wrapped(strings.Repeat(" ", len(head)), "do: "+advice)
+		p.wrapped(strings.Repeat(" ", len(head)), "do: "+p.complete(advice))
 	}
 }
 
