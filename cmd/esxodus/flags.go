@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -130,12 +131,15 @@ func storage(c *cli.Context) (string, error) {
 
 // asJSON reads --output.
 func asJSON(c *cli.Context) (bool, error) {
-	switch v := c.String("output"); v {
-	case "text":
-		return false, nil
-	case "json":
-		return true, nil
-	default:
-		return false, usagef("--output %q: want text or json", v)
+	return c.String("output") == "json", chosen(c, "output")
+}
+
+// chosen makes sure that a flag, if it has a value, has one of its [choices].
+func chosen(c *cli.Context, flag string) error {
+	list := choices()[flag]
+	if v := c.String(flag); v != "" && !slices.Contains(list, v) {
+		last := len(list) - 1
+		return usagef("--%s %q: want %s or %s", flag, v, strings.Join(list[:last], ", "), list[last])
 	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"esxodus/cmd/esxodus/manual"
 	"esxodus/convert/report"
 
 	"github.com/urfave/cli/v2"
@@ -27,56 +28,49 @@ Usage: {{.HelpName}} COMMAND [flags] [arguments]
 {{text .Description}}
 Commands:
 {{range .VisibleCommands}}{{command .}}{{end}}
+Topics (esxodus help TOPIC):
+{{topics}}
 Flags:
 {{range .VisibleFlags}}{{flag .}}{{end}}`
 
 // printHelp is the library's printer with the functions that the templates use.
 // It lays out for the terminal that w is.
 func printHelp(w io.Writer, template string, data any) {
-	n := columns(w)
-	if n == 0 {
-		n = report.DefaultColumns
-	}
-	n = max(n, report.LeastColumns)
+	n := report.Form{Columns: columns(w)}.Width()
 	cli.HelpPrinterCustom(w, template, data, map[string]any{
 		"trim": strings.TrimSpace,
-		"text": func(s string) string { return paragraphs(s, n) },
+		"text": func(s string) string { return manual.Text(manual.Parse(s), n) },
 		"flag": func(f cli.Flag) string { return flagHelp(f, n) },
+		"topics": func() string {
+			return report.Wrap("  ", strings.Join(topicNames(), ", "), n)
+		},
 		"command": func(c *cli.Command) string {
 			return report.Wrap(fmt.Sprintf("  %-10s ", c.Name), c.Usage, n)
 		},
 	})
 }
 
-// paragraphs lays a description out: its paragraphs anew, and lines that are
-// indented, which are examples, as they are.
-func paragraphs(text string, columns int) string {
-	var b strings.Builder
-	for i, p := range strings.Split(strings.TrimSpace(text), "\n\n") {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		if strings.HasPrefix(p, " ") {
-			b.WriteString(p + "\n")
-			continue
-		}
-		b.WriteString(report.Wrap("", strings.ReplaceAll(p, "\n", " "), columns))
-	}
-	return b.String()
-}
-
 // flagHelp is a flag with its value's name on a line, and what it does below.
 func flagHelp(f cli.Flag, columns int) string {
-	doc, ok := f.(cli.DocGenerationFlag)
+	head, usage, ok := flagTexts(f)
 	if !ok {
 		return ""
+	}
+	return "  " + head + "\n" + report.Wrap("      ", usage, columns)
+}
+
+// flagTexts returns a flag with its value's name, and what it does.
+func flagTexts(f cli.Flag) (head, usage string, ok bool) {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return "", "", false
 	}
 	value, usage := placeholder(doc.GetUsage())
 	var names []string
 	for _, n := range f.Names() {
 		names = append(names, dashes(n)+n)
 	}
-	head := "  " + strings.Join(names, ", ")
+	head = strings.Join(names, ", ")
 	if doc.TakesValue() && value != "" {
 		head += " " + value
 	}
@@ -86,7 +80,7 @@ func flagHelp(f cli.Flag, columns int) string {
 	if env := doc.GetEnvVars(); len(env) > 0 {
 		usage += " ($" + strings.Join(env, ", $") + ")"
 	}
-	return head + "\n" + report.Wrap("      ", usage, columns)
+	return head, usage, true
 }
 
 func dashes(name string) string {

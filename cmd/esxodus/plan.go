@@ -133,14 +133,10 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if _, err := volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return o, usageErr(err)
 	}
-	if v := o.VirtType; v != "" && v != "kvm" && v != "qemu" {
-		return o, usagef("--virt-type %q: want kvm or qemu", v)
-	}
-	if !slices.Contains([]layout.Kind{layout.Auto, layout.LVM, layout.Keep, layout.Plain}, o.Layout) {
-		return o, usagef("--layout %q: want auto, lvm, keep or plain", o.Layout)
-	}
-	if !slices.Contains([]string{"", "api", "ssh", "auto"}, o.Shutdown) {
-		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)
+	for _, flag := range []string{"virt-type", "layout", "shutdown"} {
+		if err := chosen(c, flag); err != nil {
+			return o, err
+		}
 	}
 	if err := refuseOther(c.Context, o.Libvirt); err != nil {
 		return o, err

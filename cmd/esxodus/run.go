@@ -75,12 +75,7 @@ Look first, then migrate one VM, or all of them:
 
 The source is never written to, except that --shutdown shuts a VM down.
 Nothing that exists on the target is overwritten, and until "esxodus commit"
-everything can be undone with "esxodus rollback".
-
-Exit codes: 0 done; 1 failed, changes undone; 3 some of several VMs failed;
-4 a VM can't be converted as it is; 5 stopped half-way, nothing lost (resume
-or rollback); 64 wrong usage; 75 another esxodus is at work on this VM, nothing
-changed (try later); 130 interrupted, changes undone.`
+everything can be undone with "esxodus rollback".`
 
 // newApp puts the commands together.
 func newApp(t terminal) *cli.App {
@@ -100,7 +95,7 @@ func newApp(t terminal) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // the library would call os.Exit
 		Commands: []*cli.Command{
 			inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
-			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t),
+			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t), completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
@@ -174,6 +169,9 @@ func execute(ctx context.Context, args []string, t terminal) int {
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true // a VM may be called help
 		c.CustomHelpTemplate = commandHelp
+	}
+	if topicHelp(args, t) {
+		return exitDone
 	}
 	err := app.RunContext(ctx, permute(app, askHelp(args)))
 	if err != nil {

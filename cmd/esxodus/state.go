@@ -86,7 +86,7 @@ A boot proof that failed is made again, or passed over with --no-proof.`,
 func rollbackCmd(t terminal) *cli.Command {
 	return runCmd(t, &cli.Command{
 		Name:  "rollback",
-		Usage: "undo a migration: domain, volumes, the source's power state",
+		Usage: "undo a migration that isn't committed",
 		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
 and a VM that esxodus shut down is powered on again. Only what this migration
 made is touched. It works until the commit. One that was interrupted can only be

@@ -24,8 +24,16 @@ func Inventory(w io.Writer, f Form, h *inventory.Host) error {
 		rows = append(rows, vmRow(&h.VMs[i]))
 	}
 	p.table([]column{
-		{head: "VM", cut: true}, {head: "ID"}, {head: "POWER"}, {head: "FW"}, {head: "CPU"}, {head: "MEM"},
-		{head: "DISKS"}, {head: "SIZE"}, {head: "NIC"}, {head: "GUEST", cut: true},
+		{head: "VM", cut: true},
+		{head: "ID"},
+		{head: "POWER"},
+		{head: "FW"},
+		{head: "CPU"},
+		{head: "MEM"},
+		{head: "DISKS"},
+		{head: "SIZE"},
+		{head: "NIC"},
+		{head: "GUEST", cut: true},
 	}, rows)
 	for i := range h.VMs {
 		odd(p, &h.VMs[i])

@@ -23,13 +23,17 @@ type Form struct {
 	Complete func(string) string // gives the commands in a text, which are in backquotes, their flags; may be nil
 }
 
+// Width is for how many columns text is laid out.
+func (f Form) Width() int {
+	if f.Columns == 0 {
+		return DefaultColumns
+	}
+	return max(f.Columns, LeastColumns)
+}
+
 // page begins a page of this form.
 func (f Form) page(w io.Writer) *page {
-	p := &page{w: w, columns: f.Columns, complete: f.Complete}
-	if p.columns == 0 {
-		p.columns = DefaultColumns
-	}
-	p.columns = max(p.columns, LeastColumns)
+	p := &page{w: w, columns: f.Width(), complete: f.Complete}
 	if p.complete == nil {
 		p.complete = strings.Clone
 	}
