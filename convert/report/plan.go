@@ -153,6 +153,9 @@ func changes(p *page, c *ConversionView) {
 	p.wrapped("  bring    ", strings.Join(c.Bring, ", "))
 	p.each("  initrd   ", c.Initrds)
 	p.each("  run      ", c.Run)
+	if c.Touched > 0 {
+		p.wrapped("  touches  ", fmt.Sprintf("what follows from these changes: packages' files and records, logs, directories; %d patterns of files (--full)", c.Touched))
+	}
 	for _, t := range c.Touches {
 		p.wrapped("  touches  ", strings.Join(fold(t.Texts, mostShown, inJSON), " ")+" ("+t.Reason+")")
 	}

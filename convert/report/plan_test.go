@@ -118,10 +118,10 @@ func TestPlanShows(t *testing.T) {
 			[]string{"step 1", "edit /etc", "nics[", "install it"},
 		},
 		"named.txt": {
-			[]string{"step 2 define the persistent domain web", "edit /etc/lilo.conf", "BLOCKER disk.rdm (scsi0:0): a mapping of lun ff", "nics[ethernet0].model vmxnet3 -> virtio", "NOTE guest.agent"},
-			[]string{"nics[ethernet0].key", ".files[", "cpu.count", "touches", "Kind=vlan"},
+			[]string{"step 2 define the persistent domain web", "edit /etc/lilo.conf", "BLOCKER disk.rdm (scsi0:0): a mapping of lun ff", "nics[ethernet0].model vmxnet3 -> virtio", "NOTE guest.agent", "touches what follows from these changes"},
+			[]string{"nics[ethernet0].key", ".files[", "cpu.count", "touches /", "Kind=vlan"},
 		},
-		"full.txt": {[]string{"nics[ethernet0].key 4000", ".files[[datastore1] a [b]/c.vmdk].type", "mapped cpu.count 2", "touches", "Kind=vlan", "part scsi0:0:2 ext4"}, []string{"--full"}},
+		"full.txt": {[]string{"nics[ethernet0].key 4000", ".files[[datastore1] a [b]/c.vmdk].type", "mapped cpu.count 2", "touches /", "Kind=vlan", "part scsi0:0:2 ext4"}, []string{"--full"}},
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", file))
 		if err != nil {

@@ -115,6 +115,7 @@ type ConversionView struct {
 	Initrds         []string
 	Run             []string // commands
 	Touches         []Reasoned
+	Touched         int // patterns of files that are left out of Touches
 }
 
 // EditView is a change of one file as a diff.
@@ -158,6 +159,8 @@ func conversion(v *plan.VMPlan, full bool) *ConversionView {
 	}
 	if full {
 		view.Touches = touches(c.Touches)
+	} else {
+		view.Touched = len(c.Touches)
 	}
 	return view
 }
