@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -100,6 +101,15 @@ func TestTopics(t *testing.T) {
 		title, _, ok := topic(name)
 		if got := output(t, "help", name); !ok || !strings.HasPrefix(got, strings.ToUpper(title)+"\n\n") || strings.Contains(got, "| ") {
 			t.Errorf("help %s = %s", name, got)
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range topicNames() {
+		if !strings.Contains(string(readme), "(cmd/esxodus/topics/"+name+".md)") {
+			t.Errorf("the README doesn't lead to the topic %s", name)
 		}
 	}
 }
