@@ -55,7 +55,7 @@ func host() *inventory.Host {
 	for i, name := range []string{"web", strings.Repeat("データベース", 13), "🖥 " + strings.Repeat("x", 77), "Bu\u0308ro", strings.Repeat("v", 80)} {
 		h.VMs = append(h.VMs, inventory.VM{
 			ID: fmt.Sprint(i), Name: name, Power: "poweredOff", Firmware: "bios", GuestID: "windows2019srvNext_64Guest", CPU: inventory.CPU{Count: 128},
-			Memory: inventory.Memory{SizeMiB: 1536}, Disks: []inventory.Disk{{Capacity: 1535 << 30}}, Problems: []string{"two devices at scsi0:0, and that is one too many"},
+			Memory: inventory.Memory{SizeMiB: 1536}, Disks: []inventory.Disk{{Capacity: 2047 << 29}}, Problems: []string{"two devices at scsi0:0, and that is one too many"},
 		})
 	}
 	h.Network.VSwitches = []inventory.VSwitch{{Name: "vSwitch0", Uplinks: []string{"vmnic0", "vmnic1"}}}
@@ -102,15 +102,15 @@ func TestColumns(t *testing.T) {
 // TestTableCuts: a size or a number is never cut, only names are.
 func TestTableCuts(t *testing.T) {
 	t.Parallel()
-	for _, columns := range []int{40, 60, 70, 80, 100, 200} {
+	for _, columns := range []int{40, 60, 72, 76, 80, 100, 200} {
 		var b bytes.Buffer
 		if err := Inventory(&b, Form{Columns: columns}, host()); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Count(b.String(), "1.5 TiB"); got != 5 {
-			t.Errorf("%d columns: %d VMs of 1.5 TiB; want 5", columns, got)
+		if got := strings.Count(strings.Join(strings.Fields(b.String()), " "), "1023.5 GiB"); got != 5 {
+			t.Errorf("%d columns: %d VMs of 1023.5 GiB; want 5", columns, got)
 		}
-		if whole := strings.Contains(b.String(), "\n"+strings.Repeat("v", 80)); whole != (columns < 70 || columns == 200) {
+		if whole := strings.Contains(b.String(), "\n"+strings.Repeat("v", 80)); whole != (columns < 76 || columns == 200) {
 			t.Errorf("%d columns: the name of 80 letters is whole: %v in\n%s", columns, whole, &b)
 		}
 	}
