@@ -243,9 +243,13 @@ func takesValue(cmd *cli.Command, arg string) bool {
 // arguments returns a command's arguments after checking how many there are.
 func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
 	args := c.Args().Slice()
-	if len(args) < least || (most >= 0 && len(args) > most) {
+	if n := len(args); n < least || (most >= 0 && n > most) {
+		got := fmt.Sprintf("%d arguments", n)
+		if n == 1 {
+			got = "1 argument"
+		}
 		return nil, &exitError{
-			code: exitUsage, err: fmt.Errorf("%s takes %s, got %d argument(s)", c.Command.Name, what, len(args)),
+			code: exitUsage, err: fmt.Errorf("%s takes %s, got %s", c.Command.Name, what, got),
 			hint: "see `esxodus " + c.Command.Name + " --help`",
 		}
 	}

@@ -40,7 +40,7 @@ func TestSickHost(t *testing.T) {
 	}
 	args := []string{"--libvirt", "test:///default", "--virt-type", "qemu"}
 	r = l.run(exitDone, l.plan(slices.Concat(args, []string{"--full", "-o", "plan.yaml"})...)...)
-	for _, want := range []string{"/sick.vmx (id", "== well", "source.config", "vim-cmd vmsvc/reload", "1 of 3 VM(s) can't be converted"} {
+	for _, want := range []string{"/sick.vmx (id", "== well", "source.config", "vim-cmd vmsvc/reload", "1 of 3 VMs can't be converted"} {
 		if !strings.Contains(strings.Join(strings.Fields(r.out), " "), want) {
 			t.Errorf("no %q in\n%s", want, r.out)
 		}

@@ -41,7 +41,7 @@ func Plan(w io.Writer, f Form, v View) error {
 func (v *View) tally() string {
 	var states []string
 	for _, s := range []State{Ready, Attention, Blocked} {
-		switch n := v.count(s); {
+		switch n := v.in(s); {
 		case n > 1 && s == Attention:
 			states = append(states, fmt.Sprintf("%d need attention", n))
 		case n > 0:
@@ -83,7 +83,7 @@ func findings(p *page, v *View) {
 		finding(p, "", f.Severity, text+": "+strings.Join(fold(f.Evidence, 2, "more like it"), "; "), advice)
 	}
 	if v.Notes > 0 {
-		p.wrapped("NOTE     ", fmt.Sprintf("%d, which stop nothing, and what to do about each warning stand in the VMs' stories", v.Notes))
+		p.wrapped("", fmt.Sprintf("Name a VM to read what to do about its warnings; beside them there are %s, which stop nothing.", count(v.Notes, "note")))
 	}
 }
 
@@ -223,9 +223,9 @@ func units(p *page, head string, us []network.Unit, full bool) {
 // nextCommands prints what to do next: each command on a line of its own, however
 // long, so that it can be pasted.
 func nextCommands(p *page, v *View) {
-	if n := v.count(Blocked); n > 0 {
+	if n := v.in(Blocked); n > 0 {
 		p.line("")
-		p.wrapped("", fmt.Sprintf("%d of %d VM(s) can't be converted as they are: do what stands at BLOCKER, and plan again", n, len(v.VMs)))
+		p.wrapped("", fmt.Sprintf("%d of %s can't be converted yet: do what is said at BLOCKER, then plan again", n, count(len(v.VMs), "VM")))
 	}
 	if len(v.Next) > 0 {
 		p.line("")

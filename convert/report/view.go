@@ -97,7 +97,7 @@ type Command struct {
 // ViewOf makes the view of a plan.
 func ViewOf(p *plan.Plan, ask Ask) View {
 	v := View{
-		From:    fmt.Sprintf("%d VM(s) from %s (ESXi %s, %s)", len(p.VMs), p.Source.Host, p.Source.Version, p.Source.URL),
+		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
 		Units: p.Network.Units, Optional: p.Network.Optional, Concerns: p.Concerns,
@@ -312,8 +312,8 @@ func quoteEmpty(s string) string {
 	return s
 }
 
-// count returns how many VMs are in a state.
-func (v *View) count(s State) int {
+// in returns how many VMs are in a state.
+func (v *View) in(s State) int {
 	n := 0
 	for i := range v.VMs {
 		if v.VMs[i].State == s {
@@ -329,7 +329,7 @@ func (v *View) next(ask Ask) []Command {
 	if !v.Stories {
 		out = append(out, Command{"one VM's whole story", "`esxodus plan " + v.VMs[v.example(Blocked)].key() + "`"})
 	}
-	if v.count(Blocked) == len(v.VMs) {
+	if v.in(Blocked) == len(v.VMs) {
 		return out
 	}
 	out = append(out, Command{"migrate one VM", "`esxodus convert " + v.VMs[v.example(Ready)].key() + "`"})

@@ -124,10 +124,10 @@ func TestLayoutShows(t *testing.T) {
 	}
 	flat := strings.Join(strings.Fields(string(text)), " ")
 	for _, want := range []string{
-		"layout gpt, 3 partition(s) -> lvm: the whole disk is a physical volume of web-vg, extents of 4 MiB from 1 MiB on",
-		"layout mbr, 1 partition(s) -> lvm: the whole disk is a physical volume of web-vg2",
+		"layout gpt, 3 partitions -> lvm: the whole disk is a physical volume of web-vg, extents of 4 MiB from 1 MiB on",
+		"layout mbr, 1 partition -> lvm: the whole disk is a physical volume of web-vg2",
 		"layout the whole disk is ext4 -> keep: as it is",
-		"layout gpt, 3 partition(s) -> keep: as it is",
+		"layout gpt, 3 partitions -> keep: as it is",
 		"web-scsi0:0.raw, larger by ",
 		"move BIOS boot, 1 MiB: scsi0:0 partition 1 at 1048576 -> left out: it is GRUB's own space",
 		"move ext4 /, 9 GiB: scsi0:0 partition 2 at 2097152 -> web-vg/root at 1048576; no longer /dev/sda2",

@@ -59,7 +59,7 @@ func oldLayout(v *plan.VMPlan, address string) string {
 		case d.Table == "none":
 			return "unknown"
 		default:
-			return fmt.Sprintf("%s, %d partition(s)", d.Table, n)
+			return d.Table + ", " + count(n, "partition")
 		}
 	}
 	return "unknown"
