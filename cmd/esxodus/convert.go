@@ -23,12 +23,12 @@ func convertCmd(t terminal) *cli.Command {
 		Name:      "convert",
 		Usage:     "migrate one VM to a persistent libvirt domain",
 		ArgsUsage: "VM",
-		Description: `Plans, shows the plan, asks, and carries it out: makes the volumes, copies the
-disks over HTTPS into their new layout (--layout) and reads them back, converts
-the guest in an isolated appliance where its layout changes, defines the domain,
-and boots a copy of it that changes nothing to see it come up. The domain is not
-started: that is yours to do, with the source off. Then "esxodus commit VM"
-accepts it, or "esxodus rollback VM" removes it.
+		Description: `Plans, shows the whole plan, asks, and carries it out. It makes the volumes,
+copies the disks over HTTPS into their new layout (--layout) and reads them
+back. Where the layout changes it converts the guest in an isolated appliance.
+It defines the domain, and boots a copy of it that changes nothing, to see it
+come up. It doesn't start the domain: that is yours to do, with the source off.
+Then "esxodus commit VM" accepts it, or "esxodus rollback VM" removes it.
 
 A VM that is powered on is refused: shut it down, or give --shutdown.
 Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
