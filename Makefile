@@ -67,9 +67,14 @@ loader: ## assemble the boot loader anew (convert/lilo/loader) with nasm
 	@scripts/loader.sh
 
 .PHONY: install
-install: build ## install the programs to PREFIX (/usr/local)
+install: build ## install programs, manual pages and completions to PREFIX (/usr/local)
 	install -D -m 0755 bin/esxodus $(DESTDIR)$(PREFIX)/bin/esxodus
 	install -D -m 0755 bin/lilo $(DESTDIR)$(PREFIX)/lib/esxodus/lilo
+	bin/esxodus man $(DESTDIR)$(PREFIX)/share/man
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/esxodus completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/esxodus
+	bin/esxodus completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_esxodus
+	bin/esxodus completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/esxodus.fish
 
 .PHONY: clean
 clean: ## remove what was built; guests in .cache stay

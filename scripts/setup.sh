@@ -48,7 +48,9 @@ wanted() {
 		demo test            | guestfish              | the isolated appliance that guests are converted in
 		demo test            | libguestfs-xfs         | the same, for XFS
 		test                 | nasm                   | assembles the boot loader
-		test                 | mandoc                 | checks the manual page of lilo
+		test                 | mandoc                 | checks the manual pages
+		test                 | zsh                    | reads its completion script
+		test                 | fish                   | the same
 		test                 | strace                 | holds LVM up between its read and its write
 		bench                | virt-v2v               | to compare with
 		test                 | swtpm                  | domains with a TPM

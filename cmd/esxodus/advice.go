@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"esxodus/inventory/fit"
+	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
 )
@@ -27,6 +28,13 @@ func carried() []string {
 	}
 }
 
+// planning are the flags that planning again, or what a plan leads to, needs.
+func planning() []string {
+	return []string{
+		"storage", "uplink", "network", "network-file", "layout", "virt-type", "shutdown", "no-proof", "libvirt", "packages",
+	}
+}
+
 // note keeps the flags that a command was given.
 func (a *advice) note(c *cli.Context) error {
 	a.app, a.given = c.App, make(map[string]string)
@@ -34,29 +42,52 @@ func (a *advice) note(c *cli.Context) error {
 	if c.Command.Name != "convert" { // whose plan holds them
 		names = append(names, "esxi", "thumbprint")
 	}
+	if c.Command.Name == "plan" {
+		names = append(names, planning()...)
+	}
 	for _, f := range c.Command.Flags {
-		name := f.Names()[0]
-		if !slices.Contains(names, name) || !c.IsSet(name) {
-			continue
-		}
-		a.given[name] = "--" + name
-		if _, isBool := f.(*cli.BoolFlag); !isBool {
-			a.given[name] += " " + fit.Paste(fmt.Sprint(c.Value(name)))
+		if name := f.Names()[0]; slices.Contains(names, name) && c.IsSet(name) {
+			a.given[name] = asGiven(c, f)
 		}
 	}
-	if _, ok := a.given["state"]; ok {
-		dir, err := stateDir(c)
+	// A path is said so that it is the same from anywhere.
+	for name, absolute := range map[string]func(*cli.Context) (string, error){
+		"state":   func(c *cli.Context) (string, error) { dir, err := stateDir(c); return string(dir), err },
+		"storage": storage,
+	} {
+		if _, ok := a.given[name]; !ok {
+			continue
+		}
+		where, err := absolute(c)
 		if err != nil {
 			return err
 		}
-		a.given["state"] = "--state " + fit.Paste(string(dir))
+		a.given[name] = "--" + name + " " + fit.Paste(redact.Text(where))
 	}
 	return nil
 }
 
-// commandPattern is a command in backquotes, with or without a domain's name and
-// flags of its own.
-var commandPattern = regexp.MustCompile("`esxodus ([a-z]+)(?: [A-Za-z0-9._+=-]+)*`")
+// asGiven is a flag with its values, for a shell. A password in an address isn't
+// repeated.
+func asGiven(c *cli.Context, f cli.Flag) string {
+	name := f.Names()[0]
+	flag := "--" + name
+	switch f.(type) {
+	case *cli.BoolFlag:
+		return flag
+	case *cli.StringSliceFlag:
+		var words []string
+		for _, v := range c.StringSlice(name) {
+			words = append(words, flag+" "+fit.Paste(redact.Text(v)))
+		}
+		return strings.Join(words, " ")
+	}
+	return flag + " " + fit.Paste(redact.Text(fmt.Sprint(c.Value(name))))
+}
+
+// commandPattern is a command in backquotes, with or without a domain's or file's
+// name and flags of its own.
+var commandPattern = regexp.MustCompile("`esxodus ([a-z]+)(?: [A-Za-z0-9._/'+=-]+)*`")
 
 // complete gives the commands in a text the flags that they take and this
 // command was given.

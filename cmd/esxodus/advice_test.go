@@ -31,6 +31,12 @@ func TestAdvice(t *testing.T) {
 		},
 		{"what the journal has", "convert web --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus resume web`", "`esxodus resume web --state /e`"},
 		{"a flag of its own", "resume web --state /e", "`esxodus rollback --lost web`", "`esxodus rollback --lost web --state /e`"},
+		{
+			"planning", "plan --esxi https://root@esx1 --storage dir:/d --uplink vmnic0=eno1 --uplink vmnic1=eno2 --no-proof --output text", "`esxodus convert web`",
+			"`esxodus convert web --esxi https://root@esx1 --storage dir:/d --uplink vmnic0=eno1 --uplink vmnic1=eno2 --no-proof`",
+		},
+		{"what the plan has", "plan --storage dir:/d --uplink eno1 --stall 40s", "`esxodus batch 'a/b.yaml'`", "`esxodus batch 'a/b.yaml' --stall 40s`"},
+		{"a password", "plan --esxi https://root:swordfish@esx1", "`esxodus plan web`", "`esxodus plan web --esxi 'https://root:***@esx1'`"},
 		{"no command", "status --state /e", "`esxodus frobnicate web`, `virsh list`", "`esxodus frobnicate web`, `virsh list`"},
 	}
 	for _, tt := range tests {

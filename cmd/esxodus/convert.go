@@ -23,12 +23,12 @@ func convertCmd(t terminal) *cli.Command {
 		Name:      "convert",
 		Usage:     "migrate one VM to a persistent libvirt domain",
 		ArgsUsage: "VM",
-		Description: `Plans, shows the plan, asks, and carries it out: makes the volumes, copies the
-disks over HTTPS into their new layout (--layout) and reads them back, converts
-the guest in an isolated appliance where its layout changes, defines the domain,
-and boots a copy of it that changes nothing to see it come up. The domain is not
-started: that is yours to do, with the source off. Then "esxodus commit VM"
-accepts it, or "esxodus rollback VM" removes it.
+		Description: `Plans, shows the whole plan, asks, and carries it out. It makes the volumes,
+copies the disks over HTTPS into their new layout (--layout) and reads them
+back. Where the layout changes it converts the guest in an isolated appliance.
+It defines the domain, and boots a copy of it that changes nothing, to see it
+come up. It doesn't start the domain: that is yours to do, with the source off.
+Then "esxodus commit VM" accepts it, or "esxodus rollback VM" removes it.
 
 A VM that is powered on is refused: shut it down, or give --shutdown.
 Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
@@ -36,7 +36,7 @@ Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
   esxodus convert --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, outputFlags()),
+		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one VM, by name or id")
 			if err != nil {
@@ -64,7 +64,7 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := dir.Busy(p.VMs[0].Name); err != nil {
 		return err // whose volumes would be taken for somebody else's
 	}
-	if err := report.Plan(t.err, p); err != nil {
+	if err := printPlan(c, t, t.err, p, report.Ask{Named: true}); err != nil {
 		return err
 	}
 	if err := savePlan(c, p); err != nil {
@@ -165,5 +165,5 @@ func printOne(t terminal, s journal.State, wantJSON bool) error {
 	if wantJSON {
 		return printJSON(t.out, s)
 	}
-	return report.States(t.out, []journal.State{s}, t.advice.complete)
+	return report.States(t.out, t.form(t.out), []journal.State{s})
 }

@@ -10,10 +10,12 @@ import (
 	"syscall"
 
 	"esxodus/convert/journal"
+	"esxodus/convert/report"
 	"esxodus/convert/run"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
 	"esxodus/inventory/fit"
+	"esxodus/inventory/redact"
 )
 
 // The exit codes are an API: scripts rely on them. 2 is left to Go's panics.
@@ -67,15 +69,29 @@ func exitCode(err error) int {
 
 // complain prints an error and its hints once, on stderr.
 func complain(t terminal, err error) {
-	show := func(prefix, text string) {
-		for line := range strings.Lines(prefix + t.advice.complete(text) + "\n") {
-			fmt.Fprintln(t.log(), fit.TerminalLine(strings.TrimSuffix(line, "\n"))) // names in it are anybody's
-		}
-	}
-	show("esxodus: ", err.Error())
+	t.say("esxodus: ", err.Error())
 	for _, h := range hints(err) {
-		show("hint: ", h)
+		t.say("hint: ", h)
 	}
+}
+
+// say prints a message on stderr: wrapped on a terminal, else as it is, so that a
+// log keeps it in a line and a script finds it. Names in it are anybody's.
+func (t terminal) say(label, text string) {
+	text = redact.Text(t.advice.complete(text), t.secrets...) // before it is broken into lines
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprint(t.err, message(label, line, columns(t.err)))
+		label = ""
+	}
+}
+
+// message is one line of a message, wrapped where it is wider than the terminal.
+func message(label, text string, columns int) string {
+	line := label + fit.TerminalLine(text)
+	if columns == 0 || report.Width(line) <= columns {
+		return line + "\n"
+	}
+	return report.Wrap(label, text, max(columns, report.LeastColumns))
 }
 
 // hints collects the advice that goes with an error.

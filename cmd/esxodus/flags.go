@@ -3,28 +3,31 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"esxodus/convert/journal"
+	"esxodus/convert/volume"
 )
 
 // The flags that several commands share, one list for each thing they say.
 
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "esxi", Usage: "the ESXi host at `URL`, as in https://root@esx1 (default: GOVC_URL)"},
+		&cli.StringFlag{Name: "esxi", Usage: "read from the ESXi host at `URL`, such as https://root@esx1 (default: GOVC_URL)"},
 		&cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE` (default: GOVC_PASSWORD, else a prompt)"},
-		&cli.StringFlag{Name: "thumbprint", Usage: "accept the certificate whose SHA-256 fingerprint is `HASH` and no other, even if it has expired"},
-		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between reads the password"},
+		&cli.StringFlag{Name: "thumbprint", Usage: "accept only the certificate whose SHA-256 fingerprint is `HASH`, even if it has expired"},
+		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between can read the password"},
 		&cli.BoolFlag{Name: "legacy-tls", Usage: "allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs"},
-		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION`, such as 30s or 2m, or less than 2 KiB/s, and make a new one"},
+		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION` (30s, 2m), or less than 2 KiB/s, and make a new one"},
 	}
 }
 
 func sshFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "ssh", Usage: "ESXi's SSH at `HOST[:PORT]` (default: the ESXi host, port 22)"},
+		&cli.StringFlag{Name: "ssh", Usage: "reach ESXi's SSH at `HOST[:PORT]` (default: the ESXi host, port 22)"},
 		&cli.StringFlag{Name: "ssh-key", Usage: "log in with the private key in `FILE` (default: the password)"},
 		&cli.StringFlag{Name: "ssh-fingerprint", Usage: "accept the host key whose fingerprint is `HASH`, as SHA256:… (default: as in ~/.ssh/known_hosts)"},
 	}
@@ -32,21 +35,21 @@ func sshFlags() []cli.Flag {
 
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "storage", Usage: "`WHERE` the disks go: dir:PATH for sparse raw files, lvm:VG for logical volumes"},
-		&cli.StringSliceFlag{Name: "uplink", Usage: "a `MAP` such as vmnic0=eno1: the host interface that stands for an ESXi uplink or vSwitch; eno1 alone for all (repeatable)"},
-		&cli.StringSliceFlag{Name: "network", Usage: "a `MAP` such as 'VM Network=macvtap:eno1', =bridge:br0 or =none: what a port group's NICs attach to (repeatable)"},
-		&cli.StringSliceFlag{Name: "network-file", Usage: "a `MAP` such as eno1=lan.network: the networkd file that configures a host interface, as networkctl status shows it (repeatable)"},
-		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "how the disks are laid out: `KIND` lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
-		&cli.StringFlag{Name: "virt-type", Usage: "the domains' `TYPE`, kvm or qemu (default: kvm where libvirt offers it)"},
-		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by the `ROAD` api, ssh or auto (default: they are refused)"},
-		&cli.BoolFlag{Name: "no-proof", Usage: "leave out the boot proof: the result is then 'converted, not seen to boot'"},
+		&cli.StringFlag{Name: "storage", Usage: "put the disks into `WHERE`: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes"},
+		&cli.StringSliceFlag{Name: "uplink", Usage: "let a host interface stand for an ESXi uplink or vSwitch: `MAP` is vmnic0=eno1, or eno1 alone for all (repeatable)"},
+		&cli.StringSliceFlag{Name: "network", Usage: "attach a port group's NICs to something else: `MAP` is 'VM Network=macvtap:eno1', or ends in =bridge:br0 or =none (repeatable)"},
+		&cli.StringSliceFlag{Name: "network-file", Usage: "name the networkd file that configures a host interface, as networkctl status shows it: `MAP` is eno1=lan.network (repeatable)"},
+		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "lay the disks out as `KIND`: lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
+		&cli.StringFlag{Name: "virt-type", Usage: "make domains of `TYPE` kvm or qemu (default: kvm where libvirt offers it)"},
+		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `WAY`: api, ssh or auto (default: refuse them)"},
+		&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof: the result is then 'converted, not seen to boot'"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
 	}
 }
 
 func libvirtFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "libvirt", Value: "qemu:///system", Usage: "libvirt connection `URI`"},
+		&cli.StringFlag{Name: "libvirt", Value: "qemu:///system", Usage: "connect to libvirt at `URI`"},
 	}
 }
 
@@ -59,7 +62,7 @@ func guestFlags() []cli.Flag {
 
 func liloFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "lilo", EnvVars: []string{"ESXODUS_LILO"}, Usage: "the boot map's installer is `FILE` (default: beside this program, or in ../lib/esxodus)"},
+		&cli.StringFlag{Name: "lilo", EnvVars: []string{"ESXODUS_LILO"}, Usage: "install the boot map with the program `FILE` (default: beside this program, or in ../lib/esxodus)"},
 	}
 }
 
@@ -85,9 +88,15 @@ func stateFlags() []cli.Flag {
 	}
 }
 
+func fullFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "full", Usage: "show all of the plan: every VM's story, what stays the same, ESXi's bookkeeping, the units' texts"},
+	}
+}
+
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Value: "text", Usage: "results as `FORM`, text or json"},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "print results as `FORM`: text or json"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log to stderr which programs are run, which reads are tried again, and the boot proof's console"},
 	}
 }
@@ -102,14 +111,35 @@ func stateDir(c *cli.Context) (journal.StateDir, error) {
 	return journal.StateDir(path), nil
 }
 
+// storage is where --storage says the disks go. A directory is taken relative to
+// the one that we are in; plans and journals get its absolute path.
+func storage(c *cli.Context) (string, error) {
+	where := c.String("storage")
+	dir, ok := strings.CutPrefix(where, volume.KindDir+":")
+	switch {
+	case !ok:
+		return where, nil
+	case dir == "":
+		return "", usagef("--storage %s: want a directory: dir:PATH", where)
+	}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("--storage: %w", err)
+	}
+	return volume.KindDir + ":" + path, nil
+}
+
 // asJSON reads --output.
 func asJSON(c *cli.Context) (bool, error) {
-	switch v := c.String("output"); v {
-	case "text":
-		return false, nil
-	case "json":
-		return true, nil
-	default:
-		return false, usagef("--output %q: want text or json", v)
+	return c.String("output") == "json", chosen(c, "output")
+}
+
+// chosen makes sure that a flag, if it has a value, has one of its [choices].
+func chosen(c *cli.Context, flag string) error {
+	list := choices()[flag]
+	if v := c.String(flag); v != "" && !slices.Contains(list, v) {
+		last := len(list) - 1
+		return usagef("--%s %q: want %s or %s", flag, v, strings.Join(list[:last], ", "), list[last])
 	}
+	return nil
 }

@@ -1,40 +1,76 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"esxodus/cmd/esxodus/manual"
+	"esxodus/convert/report"
 
 	"github.com/urfave/cli/v2"
 )
 
-// commandHelp is the help of one command, in lines that fit 80 columns.
+// commandHelp is the help of one command.
 const commandHelp = `{{.HelpName}} - {{.Usage}}
 
 Usage: {{.HelpName}} [flags]{{with trim .ArgsUsage}} {{.}}{{end}}
 {{if .Description}}
-{{.Description}}
-{{end}}
+{{text .Description}}{{end}}
 Flags:
 {{range .VisibleFlags}}{{flag .}}{{end}}`
 
-// printHelp is the library's printer with the functions that commandHelp uses.
+// appHelp is the help of the program.
+const appHelp = `{{.HelpName}} - {{.Usage}}
+
+Usage: {{.HelpName}} COMMAND [flags] [arguments]
+
+{{text .Description}}
+Commands:
+{{range .VisibleCommands}}{{command .}}{{end}}
+Topics (esxodus help TOPIC):
+{{topics}}
+Flags:
+{{range .VisibleFlags}}{{flag .}}{{end}}`
+
+// printHelp is the library's printer with the functions that the templates use.
+// It lays out for the terminal that w is.
 func printHelp(w io.Writer, template string, data any) {
-	cli.HelpPrinterCustom(w, template, data, map[string]any{"flag": flagHelp, "trim": strings.TrimSpace})
+	n := report.Form{Columns: columns(w)}.Width()
+	cli.HelpPrinterCustom(w, template, data, map[string]any{
+		"trim": strings.TrimSpace,
+		"text": func(s string) string { return manual.Text(manual.Parse(s), n) },
+		"flag": func(f cli.Flag) string { return flagHelp(f, n) },
+		"topics": func() string {
+			return report.Wrap("  ", strings.Join(topicNames(), ", "), n)
+		},
+		"command": func(c *cli.Command) string {
+			return report.Wrap(fmt.Sprintf("  %-10s ", c.Name), c.Usage, n)
+		},
+	})
 }
 
 // flagHelp is a flag with its value's name on a line, and what it does below.
-func flagHelp(f cli.Flag) string {
-	doc, ok := f.(cli.DocGenerationFlag)
+func flagHelp(f cli.Flag, columns int) string {
+	head, usage, ok := flagTexts(f)
 	if !ok {
 		return ""
+	}
+	return "  " + head + "\n" + report.Wrap("      ", usage, columns)
+}
+
+// flagTexts returns a flag with its value's name, and what it does.
+func flagTexts(f cli.Flag) (head, usage string, ok bool) {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return "", "", false
 	}
 	value, usage := placeholder(doc.GetUsage())
 	var names []string
 	for _, n := range f.Names() {
 		names = append(names, dashes(n)+n)
 	}
-	head := "  " + strings.Join(names, ", ")
+	head = strings.Join(names, ", ")
 	if doc.TakesValue() && value != "" {
 		head += " " + value
 	}
@@ -44,7 +80,7 @@ func flagHelp(f cli.Flag) string {
 	if env := doc.GetEnvVars(); len(env) > 0 {
 		usage += " ($" + strings.Join(env, ", $") + ")"
 	}
-	return head + "\n" + wrap(usage, 6, 79)
+	return head, usage, true
 }
 
 func dashes(name string) string {
@@ -62,27 +98,4 @@ func placeholder(usage string) (value, rest string) {
 		return "", usage
 	}
 	return value, before + value + after
-}
-
-// wrap breaks text at spaces into indented lines of at most width columns.
-func wrap(text string, indent, width int) string {
-	var b strings.Builder
-	column := 0
-	for word := range strings.FieldsSeq(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case column == 0:
-			b.WriteString(strings.Repeat(" ", indent))
-			column = indent
-		case column+1+n > width:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += n
-	}
-	return b.String() + "\n"
 }

@@ -23,11 +23,11 @@ func inventoryCmd(t terminal) *cli.Command {
 		Name:      "inventory",
 		Usage:     "list the VMs, datastores and networks of an ESXi host",
 		ArgsUsage: " ",
-		Description: `Reads the host in one pass and changes nothing. --output json prints all that
-the later steps use, in a stable form (schemaVersion tells which).
+		Description: `Reads the host in one pass and changes nothing. --output json prints everything
+that the later steps use, in a stable form: "esxodus help json".
 
-With --vmx it reads .vmx files instead, of a mounted or copied datastore, for
-hosts that no longer run; such a file doesn't tell everything.
+--vmx reads .vmx files of a mounted or copied datastore instead, for hosts that
+no longer run. Such a file doesn't say everything.
 
   esxodus inventory --esxi https://root@esx1
   esxodus inventory --esxi https://root@esx1 --output json > esx1.json
@@ -50,7 +50,7 @@ hosts that no longer run; such a file doesn't tell everything.
 			if wantJSON {
 				return errors.Join(printJSON(t.out, h), err)
 			}
-			return errors.Join(report.Inventory(t.out, h), err)
+			return errors.Join(report.Inventory(t.out, t.form(t.out), h), err)
 		},
 	}
 }

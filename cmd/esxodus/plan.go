@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/disk"
+	"esxodus/inventory/fit"
 	"esxodus/inventory/redact"
 	"esxodus/network"
 
@@ -27,12 +29,16 @@ func planCmd(t terminal) *cli.Command {
 		Name:      "plan",
 		Usage:     "show what a migration would do, and change nothing",
 		ArgsUsage: "[VM…]",
-		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, asks the
-target's storage and libvirt what is there, and prints: every step, every disk
-and where it goes, what becomes of each property of the VM (mapped, changed or
-dropped, with the reason), what to know before cutover, and the domain's XML
-(with --output json or -o). VMs are named by name or id; none means all.
+		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, and asks
+the target's storage and libvirt what is there. Without names it prints a line
+for each VM (ready, needs attention or blocked), what stands in the way, and
+what to do next. For a VM that is named, by name or id, it tells the whole
+story: where each disk goes, every step, every change inside the guest, what the
+domain has otherwise than the VM, and what to know before cutover. --full adds
+what stays the same and what is only ESXi's bookkeeping; --output json and -o
+have all of it, and the domain's XML.
 
+  esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
   esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
 
@@ -40,7 +46,7 @@ The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
 network's units, and which VMs are in it.`,
 		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
-		}, outputFlags()),
+		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			wantJSON, err := asJSON(c)
 			if err != nil {
@@ -60,9 +66,18 @@ network's units, and which VMs are in it.`,
 			if wantJSON {
 				return planfile.WriteJSON(t.out, p)
 			}
-			return report.Plan(t.out, p)
+			return printPlan(c, t, t.out, p, report.Ask{Named: c.NArg() > 0, Next: true, Saved: c.String("o")})
 		},
 	}
+}
+
+// printPlan prints what is asked for of a plan, and all of it with --full.
+func printPlan(c *cli.Context, t terminal, w io.Writer, p *plan.Plan, ask report.Ask) error {
+	ask.Full = c.Bool("full")
+	if ask.Saved != "" {
+		ask.Saved = fit.Paste(ask.Saved)
+	}
+	return report.Plan(w, t.form(w), report.ViewOf(p, ask))
 }
 
 // makePlan reads everything and makes the plan. The effects that it read
@@ -99,8 +114,12 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 }
 
 func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
+	where, err := storage(c)
+	if err != nil {
+		return plan.Options{}, err
+	}
 	o := plan.Options{
-		VMs: vms, Storage: c.String("storage"), VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
+		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
 		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
@@ -108,24 +127,19 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	if o.Storage == "" {
 		return o, &exitError{
-			code: exitUsage, err: errors.New("where shall the disks go?"),
+			code: exitUsage, err: errors.New("where should the disks go?"),
 			hint: "give --storage dir:/var/lib/libvirt/images (raw files) or --storage lvm:VG (logical volumes)",
 		}
 	}
 	if _, err := volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return o, usageErr(err)
 	}
-	if v := o.VirtType; v != "" && v != "kvm" && v != "qemu" {
-		return o, usagef("--virt-type %q: want kvm or qemu", v)
+	for _, flag := range []string{"virt-type", "layout", "shutdown"} {
+		if err := chosen(c, flag); err != nil {
+			return o, err
+		}
 	}
-	if !slices.Contains([]layout.Kind{layout.Auto, layout.LVM, layout.Keep, layout.Plain}, o.Layout) {
-		return o, usagef("--layout %q: want auto, lvm, keep or plain", o.Layout)
-	}
-	if !slices.Contains([]plan.ShutdownMode{plan.ShutdownNever, plan.ShutdownAPI, plan.ShutdownSSH, plan.ShutdownAuto}, o.Shutdown) {
-		return o, usagef("--shutdown %q: want api, ssh or auto", o.Shutdown)
-	}
-	err := refuseOther(c.Context, o.Libvirt)
-	if err != nil {
+	if err := refuseOther(c.Context, o.Libvirt); err != nil {
 		return o, err
 	}
 	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"esxodus/convert/report"
 	"esxodus/convert/run"
@@ -16,10 +15,11 @@ import (
 // newProgress draws bars on a terminal and writes plain lines otherwise, both
 // to stderr.
 func newProgress(t terminal) run.Progress {
-	if columns := t.columns(); columns > barColumns {
-		return &bars{w: t.err, every: plainEvery, columns: columns}
+	n := columns(t.err)
+	if n > barColumns {
+		return &bars{w: t.err, every: plainEvery, columns: n}
 	}
-	return &lines{w: t.err, every: plainEvery}
+	return &lines{w: t.err, every: plainEvery, columns: n}
 }
 
 // barColumns is what a bar takes beside its description, at most:
@@ -44,7 +44,7 @@ type bars struct {
 // describe names the work in what a bar leaves of the terminal's line: a bar that
 // is broken can't be drawn over.
 func (b *bars) describe(vm, what string) string {
-	room := b.columns - barColumns - utf8.RuneCountInString(": "+what)
+	room := b.columns - barColumns - report.Width(": "+what)
 	return report.Fit(vm, max(room, 1)) + ": " + what
 }
 
@@ -100,21 +100,22 @@ func (b *bars) Step(vm, what string) {
 	if b.bar != nil {
 		_ = b.bar.Clear()
 	}
-	fmt.Fprintf(b.w, "%s: %s\n", vm, what)
+	fmt.Fprint(b.w, message(vm+": ", what, b.columns))
 }
 
 // lines tells of progress in lines that a log can keep.
 type lines struct {
-	w     io.Writer
-	every time.Duration
-	mu    sync.Mutex
+	w       io.Writer
+	every   time.Duration
+	columns int // of the terminal, 0 where there is none
+	mu      sync.Mutex
 }
 
 // Step implements convert.Progress.
 func (l *lines) Step(vm, what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintf(l.w, "%s: %s\n", vm, what)
+	fmt.Fprint(l.w, message(vm+": ", what, l.columns))
 }
 
 // Begin implements convert.Progress. A line comes also while nothing is done:

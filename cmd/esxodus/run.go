@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/convert/report"
 	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 	"golang.org/x/term"
 )
 
@@ -41,37 +43,39 @@ func secretsOf(args []string, getenv func(string) string) []string {
 // interactive reports whether a person can answer.
 func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int(t.in.Fd())) }
 
-// columns is the width of the terminal that err is, 0 where it is none.
-func (t terminal) columns() int {
-	f, ok := t.err.(*os.File)
+// columns is the width of the terminal that w is, 0 where it is none.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
 	if !ok {
 		return 0
 	}
-	columns, _, err := term.GetSize(int(f.Fd()))
+	n, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return 0
 	}
-	return columns
+	return n
+}
+
+// form is how results are laid out on w.
+func (t terminal) form(w io.Writer) report.Form {
+	return report.Form{Columns: columns(w), Complete: t.advice.complete}
 }
 
 const intro = `esxodus moves every VM of an ESXi host onto a KVM host, through the
 read-only API of the free licence, over HTTPS, straight into logical volumes
 or raw files, as persistent libvirt domains.
 
-Look first:     esxodus inventory --esxi https://root@esx1
-                esxodus plan --esxi https://root@esx1 --storage lvm:vg0 \
-                  --uplink vmnic0=eno1
-Then one VM:    esxodus convert --esxi … --storage … --uplink … web1
-Or all of them: esxodus plan … -o plan.yaml && esxodus batch plan.yaml
+Look first, then migrate one VM, or all of them:
+
+  esxodus inventory --esxi https://root@esx1
+  esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
+  esxodus convert --esxi … --storage … --uplink … web1
+  esxodus plan --esxi … --storage … --uplink … -o plan.yaml
+  esxodus batch plan.yaml
 
 The source is never written to, except that --shutdown shuts a VM down.
 Nothing that exists on the target is overwritten, and until "esxodus commit"
-everything can be undone with "esxodus rollback".
-
-Exit codes: 0 done; 1 failed, changes undone; 3 some of several VMs failed;
-4 a VM can't be converted as it is; 5 stopped half-way, nothing lost (resume
-or rollback); 64 wrong usage; 75 another esxodus is at work on this VM, nothing
-changed (try later); 130 interrupted, changes undone.`
+everything can be undone with "esxodus rollback".`
 
 // newApp puts the commands together.
 func newApp(t terminal) *cli.App {
@@ -81,6 +85,8 @@ func newApp(t terminal) *cli.App {
 		Description:     intro,
 		Version:         version(),
 		HideHelpCommand: true,
+
+		CustomAppHelpTemplate: appHelp,
 		// A port group's or a file's name may hold a comma.
 		DisableSliceFlagSeparator: true,
 		Reader:                    t.in,
@@ -89,25 +95,67 @@ func newApp(t terminal) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // the library would call os.Exit
 		Commands: []*cli.Command{
 			inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
-			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t),
+			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t), completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return cli.ShowAppHelp(c)
 			}
-			return usagef("unknown command %q; `esxodus --help` lists them", c.Args().First())
+			return unknownCommand(c.App, c.Args().First())
 		},
 		OnUsageError: usageError,
 	}
 }
 
+// unknownCommand says which command may have been meant.
+func unknownCommand(app *cli.App, name string) error {
+	hint := "`esxodus --help` lists the commands"
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	if like := nearest(name, names); like != "" {
+		hint = "did you mean `esxodus " + like + "`? " + hint
+	}
+	return &exitError{code: exitUsage, err: fmt.Errorf("unknown command %q", name), hint: hint}
+}
+
+// nearest returns the name that somebody who wrote word may have meant, "" where
+// none is like it.
+func nearest(word string, names []string) string {
+	const alike, boost, prefix = 0.82, 0.7, 4 // of Jaro and Winkler; 1 is the same
+	best, found := alike, ""
+	for _, n := range names {
+		if d := smetrics.JaroWinkler(strings.ToLower(word), n, boost, prefix); d > best {
+			best, found = d, n
+		}
+	}
+	return found
+}
+
 // usageError gives the library's complaints our exit code and a hint.
 func usageError(c *cli.Context, err error, _ bool) error {
+	flag, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if unknown {
+		err = fmt.Errorf("unknown flag %s%s", dashes(flag), flag)
+	}
 	hint := "flags stand after the command: see `esxodus --help`"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "esxodus" {
 		hint = "see `esxodus " + c.Command.Name + " --help`"
+		if like := nearest(flag, flagNames(c.Command)); unknown && like != "" {
+			hint = "did you mean " + dashes(like) + like + "? " + hint
+		}
 	}
 	return &exitError{code: exitUsage, err: err, hint: hint}
+}
+
+// flagNames are the names of a command's flags that are more than a letter.
+func flagNames(cmd *cli.Command) []string {
+	var names []string
+	for _, f := range cmd.Flags {
+		names = append(names, slices.DeleteFunc(slices.Clone(f.Names()), func(n string) bool { return len(n) == 1 })...)
+	}
+	return names
 }
 
 // execute carries out one command line and returns the exit code.
@@ -121,6 +169,9 @@ func execute(ctx context.Context, args []string, t terminal) int {
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true // a VM may be called help
 		c.CustomHelpTemplate = commandHelp
+	}
+	if topicHelp(args, t) {
+		return exitDone
 	}
 	err := app.RunContext(ctx, permute(app, askHelp(args)))
 	if err != nil {
@@ -192,9 +243,13 @@ func takesValue(cmd *cli.Command, arg string) bool {
 // arguments returns a command's arguments after checking how many there are.
 func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
 	args := c.Args().Slice()
-	if len(args) < least || (most >= 0 && len(args) > most) {
+	if n := len(args); n < least || (most >= 0 && n > most) {
+		got := fmt.Sprintf("%d arguments", n)
+		if n == 1 {
+			got = "1 argument"
+		}
 		return nil, &exitError{
-			code: exitUsage, err: fmt.Errorf("%s takes %s, got %d argument(s)", c.Command.Name, what, len(args)),
+			code: exitUsage, err: fmt.Errorf("%s takes %s, got %s", c.Command.Name, what, got),
 			hint: "see `esxodus " + c.Command.Name + " --help`",
 		}
 	}

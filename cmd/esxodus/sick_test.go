@@ -39,8 +39,8 @@ func TestSickHost(t *testing.T) {
 		t.Fatalf("inventory: %d VMs, %v; want 3", len(h.VMs), err)
 	}
 	args := []string{"--libvirt", "test:///default", "--virt-type", "qemu"}
-	r = l.run(exitDone, l.plan(slices.Concat(args, []string{"-o", "plan.yaml"})...)...)
-	for _, want := range []string{"/sick.vmx (id", "== well", "source.config", "vim-cmd vmsvc/reload", "1 of 3 VM(s) can't be converted"} {
+	r = l.run(exitDone, l.plan(slices.Concat(args, []string{"--full", "-o", "plan.yaml"})...)...)
+	for _, want := range []string{"/sick.vmx (id", "== well", "source.config", "vim-cmd vmsvc/reload", "1 of 3 VMs can't be converted"} {
 		if !strings.Contains(strings.Join(strings.Fields(r.out), " "), want) {
 			t.Errorf("no %q in\n%s", want, r.out)
 		}

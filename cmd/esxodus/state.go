@@ -15,7 +15,6 @@ import (
 	"esxodus/convert/run"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
-	"esxodus/inventory/fit"
 
 	"github.com/urfave/cli/v2"
 )
@@ -25,7 +24,10 @@ func statusCmd(t terminal) *cli.Command {
 		Name:      "status",
 		Usage:     "show how each migration stands, and what to do next",
 		ArgsUsage: "[VM]",
-		Flags:     slices.Concat(stateFlags(), outputFlags()),
+		Description: `Reads the journals and changes nothing. It says which step each migration
+reached, what went wrong, whether the volumes are there, and which commands may
+follow.`,
+		Flags: slices.Concat(stateFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, wantJSON, dir, err := runArguments(c, 0, "at most one VM")
 			if err != nil {
@@ -61,7 +63,7 @@ func printStates(c *cli.Context, t terminal, dir journal.StateDir, wantJSON bool
 	if len(states) == 0 && err != nil { // there are some, and they can't be read
 		return err
 	}
-	return errors.Join(report.States(t.out, states, t.advice.complete), err)
+	return errors.Join(report.States(t.out, t.form(t.out), states), err)
 }
 
 // look has a state say whether its volumes are there.
@@ -76,10 +78,10 @@ func resumeCmd(t terminal) *cli.Command {
 		Name:  "resume",
 		Usage: "go on with a migration that was killed or stopped",
 		Description: `Goes on at the step that was not done, and copies only what isn't known to be
-on stable storage. The source's address is in the journal; the password is not.
-A boot proof that failed is made again, or passed over with --no-proof.`,
+on stable storage. The source's address is in the journal; the password isn't.
+It repeats a boot proof that failed, or skips it with --no-proof.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "no-proof", Usage: "pass over the boot proof: for a guest that boots, and can't show it"},
+			&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof, for a guest that boots but can't show it"},
 		}, outputFlags()),
 	}, func(ctx context.Context, j *journal.Journal, e *effects) error { return e.resume(ctx, j) })
 }
@@ -87,15 +89,15 @@ A boot proof that failed is made again, or passed over with --no-proof.`,
 func rollbackCmd(t terminal) *cli.Command {
 	return runCmd(t, &cli.Command{
 		Name:  "rollback",
-		Usage: "undo a migration: domain, volumes, the source's power state",
+		Usage: "undo a migration that isn't committed",
 		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
 and a VM that esxodus shut down is powered on again. Only what this migration
-made is touched. It works until the commit. One that was interrupted can only be
-run again: the migration can't be resumed any more.
+made is touched. It works until the commit. A rollback that was interrupted can
+only be run again: the migration can't be resumed any more.
 
-Volumes that can't be looked for, because their file system isn't mounted or
-their volume group isn't there, stop it: bring that back and repeat it. Where it
-is gone for good, --lost goes on without them.`,
+It stops where volumes can't be looked for, because their file system isn't
+mounted or their volume group isn't there. Bring that back and run it again; if
+it is gone for good, --lost goes on without them.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "lost", Usage: "go on without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
@@ -145,7 +147,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Jou
 		}
 		err = onRun(c.Context, c, t, dir, name, act)
 		if errors.Is(err, journal.ErrAlready) {
-			fmt.Fprintln(t.err, fit.TerminalLine(err.Error()))
+			t.say("", err.Error())
 			err = nil
 		}
 		if err != nil {
@@ -202,14 +204,17 @@ func batchCmd(t terminal) *cli.Command {
 		Name:      "batch",
 		Usage:     "migrate the VMs of a saved plan, two at a time",
 		ArgsUsage: "PLAN",
-		Description: `Carries out a plan that "esxodus plan -o" saved. Each VM has its own journal;
-one that fails doesn't stop the others, and the exit code is then 3. A second
-run does only what is left: what is finished is passed over, what was stopped is
-resumed, what failed is tried again.`,
+		Description: `Carries out a plan that "esxodus plan -o" saved. It asks once, after it has
+shown a line for each VM and what stands in its way; --full shows every VM's
+whole story there.
+
+Each VM has its own journal. One that fails doesn't stop the others, and the
+exit code is then 3. A second run does only what is left: it passes over what is
+finished, resumes what was stopped, and tries again what failed.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, outputFlags()),
+		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one plan file")
 			if err != nil {
@@ -235,7 +240,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
 		return err
 	}
-	if err := report.Plan(t.err, p); err != nil {
+	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
 		return err
 	}
 	if err := confirm(c, t, fmt.Sprintf("Convert these %d VMs now?", len(p.VMs))); err != nil {
@@ -258,13 +263,13 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 		return err
 	}
 	results := batch.Run(ctx, p, dir, e.Effects, c.Int("parallel"))
-	for i := range results {
-		results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
-	}
 	if wantJSON {
+		for i := range results {
+			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
+		}
 		err = printJSON(t.out, results)
 	} else {
-		err = report.Results(t.out, results)
+		err = report.Results(t.out, t.form(t.out), results)
 	}
 	return errors.Join(err, batchError(ctx, results))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"esxodus/convert/report"
 	"esxodus/fixtures/esxi"
 )
 
@@ -27,7 +29,10 @@ type person struct {
 }
 
 // sit makes a terminal of 80 columns and runs the program on it.
-func (l *lab) sit(cmd *exec.Cmd) *person {
+func (l *lab) sit(cmd *exec.Cmd) *person { return l.sitAt(cmd, 80) }
+
+// sitAt makes a terminal of so many columns and runs the program on it.
+func (l *lab) sitAt(cmd *exec.Cmd, columns uint16) *person {
 	l.t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	l.check(err)
@@ -36,7 +41,7 @@ func (l *lab) sit(cmd *exec.Cmd) *person {
 	l.check(err)
 	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
 	l.check(err)
-	l.check(unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
+	l.check(unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}))
 	p := &person{t: l.t, master: master, slave: slave, shown: make(chan struct{})}
 	cmd.Stdin = slave
 	if cmd.Stdout == nil {
@@ -257,5 +262,38 @@ func TestWithoutATerminal(t *testing.T) {
 	}
 	if !regexp.MustCompile(regexp.QuoteMeta(l.vm) + `: copy scsi0:0 24 MiB of 24 MiB \(100%\)`).MatchString(r.err) {
 		t.Errorf("no line tells of the copy:\n%s", tail(r.err))
+	}
+}
+
+// TestNarrow: results, errors and help fit the terminal that they are shown on.
+func TestNarrow(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{Builtin: true})
+	for _, columns := range []uint16{40, 60, 132} {
+		for _, tt := range []struct {
+			args []string
+			code int
+			want string // however it is broken
+		}{
+			{append([]string{"inventory"}, l.login()...), exitDone, "VM Network"},
+			{l.plan(), exitDone, "needs attention"},
+			{[]string{"rollback", "--help"}, exitDone, "because their file system isn't mounted"},
+			{[]string{"--help"}, exitDone, "show what a migration would do, and change nothing"},
+			{[]string{"plan", "--storage", "nfs:x"}, exitUsage, "want dir:/PATH (raw files) or lvm:VG (logical volumes)"},
+		} {
+			cmd := l.command(tt.args...)
+			screen := strings.ReplaceAll(l.sitAt(cmd, columns).leaves(cmd, tt.code), "\r", "")
+			if got := strings.Join(strings.Fields(screen), " "); !strings.Contains(got, tt.want) {
+				t.Errorf("%v on %d columns: no %q in\n%s", tt.args, columns, tt.want, screen)
+			}
+			for line := range strings.Lines(screen) {
+				line = strings.TrimRight(line, "\n")
+				example := strings.Contains(line, "esxodus ")
+				long := slices.ContainsFunc(strings.Fields(line), func(w string) bool { return report.Width(w) > int(columns)-12 })
+				if report.Width(line) > int(columns) && !example && !long {
+					t.Errorf("%v: a line of %d columns on a terminal of %d: %q", tt.args, report.Width(line), columns, line)
+				}
+			}
+		}
 	}
 }

@@ -7,12 +7,11 @@ import (
 	"strings"
 
 	"esxodus/inventory"
-	"esxodus/inventory/fit"
 )
 
 // Inventory prints a host as tables: the host, its VMs, its networks.
-func Inventory(w io.Writer, h *inventory.Host) error {
-	p := &page{w: w}
+func Inventory(w io.Writer, f Form, h *inventory.Host) error {
+	p := f.page(w)
 	if h.Version != "" {
 		p.wrapped("", fmt.Sprintf("%s: ESXi %s build %s, %s", h.Name, h.Version, h.Build, license(h.License)))
 	}
@@ -20,11 +19,22 @@ func Inventory(w io.Writer, h *inventory.Host) error {
 		p.wrapped("thumbprint ", h.Thumbprint)
 	}
 	p.line("")
-	rows := [][]string{{"VM", "ID", "POWER", "FW", "CPU", "MEM", "DISKS", "SIZE", "NIC", "GUEST"}}
+	var rows [][]string
 	for i := range h.VMs {
 		rows = append(rows, vmRow(&h.VMs[i]))
 	}
-	p.table(rows)
+	p.table([]column{
+		{head: "VM", cut: true},
+		{head: "ID"},
+		{head: "POWER"},
+		{head: "FW"},
+		{head: "CPU"},
+		{head: "MEM"},
+		{head: "DISKS"},
+		{head: "SIZE"},
+		{head: "NIC"},
+		{head: "GUEST", cut: true},
+	}, rows)
 	for i := range h.VMs {
 		odd(p, &h.VMs[i])
 	}
@@ -56,8 +66,8 @@ func vmRow(vm *inventory.VM) []string {
 	}
 	guest := strings.TrimSuffix(vm.GuestID, "Guest")
 	return []string{
-		Fit(fit.TerminalLine(vm.Name), 24), vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
-		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), fit.TerminalLine(guest),
+		vm.Name, vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
+		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), guest,
 	}
 }
 
@@ -74,19 +84,19 @@ func power(vm *inventory.VM) string {
 func networks(p *page, h *inventory.Host) {
 	if len(h.Datastores) > 0 {
 		p.line("")
-		rows := [][]string{{"DATASTORE", "TYPE", "SIZE", "FREE"}}
+		var rows [][]string
 		for _, d := range h.Datastores {
-			rows = append(rows, []string{fit.TerminalLine(d.Name), d.Type, Bytes(d.Capacity), Bytes(d.Free)})
+			rows = append(rows, []string{d.Name, d.Type, Bytes(d.Capacity), Bytes(d.Free)})
 		}
-		p.table(rows)
+		p.table([]column{{head: "DATASTORE", cut: true}, {head: "TYPE"}, {head: "SIZE"}, {head: "FREE"}}, rows)
 	}
 	if len(h.Network.PortGroups) > 0 {
 		p.line("")
-		rows := [][]string{{"PORT GROUP", "VLAN", "VSWITCH", "UPLINKS"}}
+		var rows [][]string
 		for _, g := range h.Network.PortGroups {
 			s, _ := h.Network.VSwitch(g.VSwitch)
-			rows = append(rows, []string{fit.TerminalLine(g.Name), strconv.Itoa(g.VLAN), fit.TerminalLine(g.VSwitch), strings.Join(s.Uplinks, " ")})
+			rows = append(rows, []string{g.Name, strconv.Itoa(g.VLAN), g.VSwitch, strings.Join(s.Uplinks, " ")})
 		}
-		p.table(rows)
+		p.table([]column{{head: "PORT GROUP", cut: true}, {head: "VLAN"}, {head: "VSWITCH", cut: true}, {head: "UPLINKS", cut: true}}, rows)
 	}
 }

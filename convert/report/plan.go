@@ -5,11 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
-	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
-	"esxodus/convert/plan"
 	"esxodus/inventory/fit"
 	"esxodus/network"
 )
@@ -18,199 +15,227 @@ import (
 // what one ESXi host gives over several HTTPS connections on 1 Gbit/s.
 const assumedRate = 90 << 20
 
-// Plan prints the dry run: everything that applying the plan would do, and
-// everything the admin must know before.
-func Plan(w io.Writer, whole *plan.Plan) error {
-	p := &page{w: w}
-	p.wrapped("plan: ", fmt.Sprintf("%d VM(s) from %s (ESXi %s, %s)", len(whole.VMs), whole.Source.Host, whole.Source.Version, whole.Source.URL))
-	p.wrapped("  to: ", fmt.Sprintf("%s, domains of type %s in %s", whole.Target.Storage, whole.Target.VirtType, whole.Target.Libvirt))
-	for i := range whole.VMs {
-		vm(p, whole, &whole.VMs[i])
+// Plan prints a plan's view as text.
+func Plan(w io.Writer, f Form, v View) error {
+	p := f.page(w)
+	p.wrapped("plan: ", v.From)
+	p.wrapped("  to: ", v.To)
+	p.wrapped("      ", v.tally())
+	if v.Stories {
+		for i := range v.VMs {
+			story(p, &v.VMs[i])
+		}
+	} else {
+		list(p, v.VMs)
+		findings(p, &v)
 	}
-	networking(p, &whole.Network)
-	concerns(p, "", whole.Concerns)
-	totals(p, whole)
+	networking(p, &v)
+	if v.Stories && len(v.Concerns) > 0 {
+		p.line("")
+		concerns(p, "", v.Concerns)
+	}
+	nextCommands(p, &v)
 	return p.err
 }
 
-func vm(p *page, whole *plan.Plan, v *plan.VMPlan) {
+// tally sums the VMs up.
+func (v *View) tally() string {
+	var states []string
+	for _, s := range []State{Ready, Attention, Blocked} {
+		switch n := v.in(s); {
+		case n > 1 && s == Attention:
+			states = append(states, fmt.Sprintf("%d need attention", n))
+		case n > 0:
+			states = append(states, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return fmt.Sprintf("%s; %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
+		strings.Join(states, ", "), Bytes(v.Sizes.Provisioned), Bytes(v.Sizes.Allocated), Bytes(v.Sizes.Target), v.Duration, Bytes(assumedRate))
+}
+
+// list prints each VM on a line.
+func list(p *page, vms []VMView) {
+	var rows [][]string
+	for _, vm := range vms {
+		rows = append(rows, []string{vm.Name, string(vm.State), Bytes(vm.Size), vm.Layout, vm.Network})
+	}
 	p.line("")
-	p.wrapped("", fmt.Sprintf("== %s (id %s) -> domain %s", v.Source.Name, v.Source.ID, v.Name))
-	look(p, &v.Guest)
-	disks(p, v)
-	for _, n := range v.Source.NICs {
-		attach, _ := whole.Network.Attachment(n.PortGroup)
-		p.wrapped("  nic      ", fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, n.PortGroup, attachment(attach)))
-	}
-	for i, s := range v.Steps {
-		p.wrapped(fmt.Sprintf("  step %-4s", fmt.Sprintf("%d", i+1)), s.Text)
-	}
-	conversion(p, v)
-	entries(p, v.Ledger)
-	concerns(p, "  ", v.Concerns)
+	p.table([]column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}, rows)
 }
 
-// look prints what the look inside the disks found.
-func look(p *page, g *guest.Guest) {
-	var parts []string
-	for _, s := range []string{g.PrettyName, g.OS} {
-		if s != "" {
-			parts = append(parts, s)
-			break
+// findings prints the blockers and warnings of all VMs. What to do about a VM's
+// warning stands in its story.
+func findings(p *page, v *View) {
+	if len(v.Findings) > 0 {
+		p.line("")
+	}
+	for _, f := range v.Findings {
+		text := f.ID
+		switch {
+		case len(f.VMs) == len(v.VMs):
+			text += " (all VMs)"
+		case len(f.VMs) > 0:
+			text += " (" + strings.Join(fold(f.VMs, mostShown, "more"), ", ") + ")"
 		}
-	}
-	if g.Hostname != "" {
-		parts = append(parts, "host name "+g.Hostname)
-	}
-	if len(parts) == 0 {
-		parts = append(parts, "nothing is known of the guest")
-	}
-	p.wrapped("  guest    ", strings.Join(parts, ", "))
-	for _, d := range g.Disks {
-		for _, part := range d.Partitions {
-			text := fmt.Sprintf("%s:%d %s at %d, %s", d.Address, part.Number, orUnknown(part.Content), part.Offset, Bytes(part.Length))
-			if part.Mount != "" {
-				text += ", mounted at " + part.Mount
-			}
-			p.wrapped("    part   ", text)
+		advice := f.Advice
+		if f.Severity == ledger.Warning && len(f.VMs) > 0 {
+			advice = ""
 		}
+		finding(p, "", f.Severity, text+": "+strings.Join(fold(f.Evidence, 2, "more like it"), "; "), advice)
 	}
-	for _, n := range g.Notes {
-		p.wrapped("    note   ", n)
+	if v.Notes > 0 {
+		p.wrapped("", fmt.Sprintf("Name a VM to read what to do about its warnings; beside them there are %s, which stop nothing.", count(v.Notes, "note")))
 	}
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown content"
+func finding(p *page, indent string, severity ledger.Severity, text, advice string) {
+	head := fmt.Sprintf("%s%-8s ", indent, strings.ToUpper(string(severity)))
+	p.wrapped(head, text)
+	if advice != "" {
+		p.wrapped(strings.Repeat(" ", len(head)), "do: "+p.complete(advice))
 	}
-	return s
-}
-
-func attachment(a network.Attachment) string {
-	switch {
-	case a.Mode == "" || a.Mode == network.None:
-		return "nothing: the link stays down"
-	case a.VLAN > 0:
-		return fmt.Sprintf("%s on %s (VLAN %d of %s)", a.Mode, a.Device, a.VLAN, a.Uplink)
-	}
-	return fmt.Sprintf("%s on %s", a.Mode, a.Device)
 }
 
 func concerns(p *page, indent string, cs []ledger.Concern) {
 	for _, c := range cs {
-		head := fmt.Sprintf("%s%-8s ", indent, strings.ToUpper(string(c.Severity)))
 		text := c.ID
 		if c.Subject != "" {
 			text += " (" + c.Subject + ")"
 		}
-		p.wrapped(head, text+": "+c.Evidence)
-		p.wrapped(strings.Repeat(" ", len(head)), "do: "+c.Advice)
+		finding(p, indent, c.Severity, text+": "+c.Evidence, c.Advice)
 	}
 }
 
-// entries prints the ledger, what changes first. What shares a fate and a
-// reason shares a paragraph.
-func entries(p *page, es []ledger.Entry) {
-	type key struct {
-		fate   ledger.Fate
-		reason string
+// story prints all of one VM: what speaks against it first, then what is done.
+func story(p *page, v *VMView) {
+	isNote := func(c ledger.Concern) bool { return c.Severity == ledger.Note }
+	p.line("")
+	p.wrapped("", fmt.Sprintf("== %s (id %s) -> domain %s: %s", v.Name, v.ID, v.Domain, v.State))
+	concerns(p, "  ", slices.DeleteFunc(slices.Clone(v.Concerns), isNote))
+	p.wrapped("  guest    ", v.Guest)
+	p.each("    part   ", v.Parts)
+	p.each("    note   ", v.GuestNotes)
+	disks(p, v)
+	p.each("  nic      ", v.NICs)
+	for i, s := range v.Steps {
+		p.wrapped(fmt.Sprintf("  step %-4d", i+1), s)
 	}
-	for _, fate := range []ledger.Fate{ledger.Changed, ledger.Dropped, ledger.Mapped} {
-		var order []key
-		texts := make(map[key][]string)
-		for _, e := range es {
-			if e.Fate != fate {
-				continue
-			}
-			k := key{fate, e.Reason}
-			if texts[k] == nil {
-				order = append(order, k)
-			}
-			texts[k] = append(texts[k], entry(e))
-		}
-		for _, k := range order {
-			list := texts[k]
-			if k.reason != "" {
-				list = fold(list)
-			}
-			text := strings.Join(list, "; ")
-			if k.reason != "" {
-				text += " (" + k.reason + ")"
-			}
-			p.wrapped(fmt.Sprintf("  %-8s ", k.fate), text)
-		}
+	if v.Conversion != nil {
+		changes(p, v.Conversion)
+	}
+	fated(p, v.Ledger)
+	if v.Hidden > 0 {
+		p.wrapped("  ledger   ", fmt.Sprintf("%d more properties stay as they are or are ESXi's own (--full)", v.Hidden))
+	}
+	concerns(p, "  ", slices.DeleteFunc(slices.Clone(v.Concerns), func(c ledger.Concern) bool { return !isNote(c) }))
+}
+
+// disks prints each disk's way to its volume, and how its content moves.
+func disks(p *page, v *VMView) {
+	for _, d := range v.Disks {
+		p.wrapped("  disk     ", d.From)
+		p.wrapped("           ", "-> "+d.To)
+		p.wrapped("           ", "layout "+d.Layout)
+	}
+	p.each("    move   ", v.Moves)
+	p.each("    layout ", v.LayoutNotes)
+}
+
+// changes prints what changes inside the guest, files as diffs.
+func changes(p *page, c *ConversionView) {
+	p.each("  install  ", c.Install)
+	if len(c.Remove) > 0 {
+		p.wrapped("  remove   ", strings.Join(c.Remove, ", "))
+	}
+	for _, e := range c.Edits {
+		p.wrapped("  ", e.Head)
+		p.verbatim(e.Diff)
+	}
+	p.wrapped("  bring    ", strings.Join(c.Bring, ", "))
+	p.each("  initrd   ", c.Initrds)
+	p.each("  run      ", c.Run)
+	if c.Touched > 0 {
+		p.wrapped("  touches  ", fmt.Sprintf("what follows from these changes: packages' files and records, logs, directories; %d patterns of files (--full)", c.Touched))
+	}
+	for _, t := range c.Touches {
+		p.wrapped("  touches  ", strings.Join(fold(t.Texts, mostShown, inJSON), " ")+" ("+t.Reason+")")
 	}
 }
 
-// mostShown is how many entries of one reason the text shows; JSON has all.
-const mostShown = 6
+// fated prints a ledger. What shares a fate and a reason shares a paragraph.
+func fated(p *page, fs []Fated) {
+	for _, f := range fs {
+		texts := f.Texts
+		if f.Reason != "" {
+			texts = fold(texts, mostShown, inJSON)
+		}
+		text := strings.Join(texts, "; ")
+		if f.Reason != "" {
+			text += " (" + f.Reason + ")"
+		}
+		p.wrapped(fmt.Sprintf("  %-8s ", f.Fate), text)
+	}
+}
 
-// fold cuts a long list of entries that go with a reason.
-func fold(texts []string) []string {
-	if len(texts) <= mostShown {
+// mostShown is how many entries of one reason the text shows; JSON has all, as
+// inJSON says.
+const (
+	mostShown = 6
+	inJSON    = "more like these (--output json)"
+)
+
+// fold cuts a long list and says so.
+func fold(texts []string, most int, more string) []string {
+	if len(texts) <= most {
 		return texts
 	}
-	more := fmt.Sprintf("and %d more like these (--output json)", len(texts)-mostShown+1)
-	return append(slices.Clip(texts[:mostShown-1]), more)
+	return append(slices.Clone(texts[:most-1]), fmt.Sprintf("and %d %s", len(texts)-most+1, more))
 }
 
-// entry is one entry without its reason: "memory.sizeMiB 64", or with an
-// arrow where it becomes something else.
-func entry(e ledger.Entry) string {
-	text := e.Property + " " + quoteEmpty(e.Source)
-	if e.Target != "" && e.Target != e.Source {
-		text += " -> " + e.Target
-	}
-	return text
-}
-
-func quoteEmpty(s string) string {
-	if s == "" {
-		return `""`
-	}
-	return s
-}
-
-func networking(p *page, n *network.Plan) {
-	if len(n.Units) > 0 {
-		p.line("")
-		p.line("systemd-networkd units that the interfaces stand on (--units DIR writes them)")
-		units(p, n.Units)
-	}
-	if len(n.Optional) > 0 {
-		p.line("")
-		p.line("optional: a macvlan for this host, to reach its own domains (DIR/optional)")
-		units(p, n.Optional)
-	}
-	entries(p, n.Ledger)
-}
-
-func units(p *page, us []network.Unit) {
-	for _, u := range us {
-		p.line("  /etc/systemd/network/%s", fit.TerminalLine(u.Name))
-		for l := range strings.Lines(u.Text) {
-			p.line("    | %s", fit.TerminalLine(strings.TrimRight(l, "\n")))
-		}
+func networking(p *page, v *View) {
+	units(p, "systemd-networkd units that the interfaces stand on (--units DIR writes them)", v.Units, v.Full)
+	units(p, "optional: a macvlan for this host, to reach its own domains (DIR/optional)", v.Optional, v.Full)
+	if v.Stories {
+		fated(p, v.Ledger)
 	}
 }
 
-func totals(p *page, whole *plan.Plan) {
-	var s plan.Sizes
-	blocked := 0
-	for i := range whole.VMs {
-		s.Provisioned += whole.VMs[i].Sizes.Provisioned
-		s.Allocated += whole.VMs[i].Sizes.Allocated
-		s.Target += whole.VMs[i].Sizes.Target
-		if len(whole.Blockers(i)) > 0 {
-			blocked++
-		}
+// units prints units' texts, or only their names.
+func units(p *page, head string, us []network.Unit, full bool) {
+	if len(us) == 0 {
+		return
 	}
 	p.line("")
-	took := time.Duration(float64(s.Provisioned) / assumedRate * float64(time.Second)).Round(time.Second)
-	p.wrapped("sizes: ", fmt.Sprintf("%s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
-		Bytes(s.Provisioned), Bytes(s.Allocated), Bytes(s.Target), took, Bytes(assumedRate)))
-	if blocked > 0 {
-		p.wrapped("", fmt.Sprintf("%d of %d VM(s) can't be converted as they are: see BLOCKER above", blocked, len(whole.VMs)))
+	if !full {
+		names := make([]string, len(us))
+		for i, u := range us {
+			names[i] = u.Name
+		}
+		p.wrapped("  ", head+": "+strings.Join(names, ", "))
+		return
+	}
+	p.wrapped("", head)
+	for _, u := range us {
+		p.line("  /etc/systemd/network/%s", fit.TerminalLine(u.Name))
+		p.verbatim(textLines(u.Text))
+	}
+}
+
+// nextCommands prints what to do next: each command on a line of its own, however
+// long, so that it can be pasted.
+func nextCommands(p *page, v *View) {
+	if n := v.in(Blocked); n > 0 {
+		p.line("")
+		p.wrapped("", fmt.Sprintf("%d of %s can't be converted yet: do what is said at BLOCKER, then plan again", n, count(len(v.VMs), "VM")))
+	}
+	if len(v.Next) > 0 {
+		p.line("")
+		p.line("next")
+	}
+	for _, c := range v.Next {
+		p.wrapped("  ", c.Why+":")
+		for line := range strings.SplitSeq(p.complete(c.Line), ", then ") {
+			p.line("    %s", fit.TerminalLine(strings.Trim(line, "`")))
+		}
 	}
 }

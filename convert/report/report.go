@@ -1,19 +1,15 @@
-// Package report writes plans, inventories and states as text for a terminal
-// of 80 columns. What a host or a guest named is printed with its control
-// characters shown, so that no name can write to the terminal.
+// Package report writes plans, inventories and states as text, laid out for the
+// columns of the terminal. What a host or a guest named is printed with its
+// control characters shown, so that no name can write to the terminal.
+//
+// Words: a [View] is what a report shows of a plan, as data. A [Form] is how text
+// is laid out.
 package report
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"unicode/utf8"
-
-	"esxodus/inventory/fit"
 )
-
-// width is the widest line, where words allow.
-const width = 80
 
 // Bytes is a size for people, in binary units: "1.5 GiB".
 func Bytes(n int64) string {
@@ -28,87 +24,10 @@ func Bytes(n int64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[u]
 }
 
-// Fit cuts s to n columns, marking the cut.
-func Fit(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
+// count is a number of things: "1 VM", "13 VMs".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return string([]rune(s)[:n-1]) + "…"
-}
-
-// page collects lines and the first error of writing them.
-type page struct {
-	w   io.Writer
-	err error
-}
-
-func (p *page) line(format string, args ...any) {
-	if p.err != nil {
-		return
-	}
-	_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
-}
-
-// wrapped prints text after a label, broken at spaces and indented under
-// where it began.
-func (p *page) wrapped(label, text string) {
-	indent := utf8.RuneCountInString(label)
-	line := label
-	empty := true
-	for word := range strings.FieldsSeq(fit.TerminalLine(text)) {
-		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			p.line("%s", line)
-			line, empty = strings.Repeat(" ", indent), true
-		}
-		if !empty {
-			line += " "
-		}
-		line += word
-		empty = false
-	}
-	p.line("%s", strings.TrimRight(line, " "))
-}
-
-// table prints rows with their columns aligned. The last column is cut until a
-// row fits the page, and then the widest.
-func (p *page) table(rows [][]string) {
-	if len(rows) == 0 {
-		return
-	}
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	shrink(widths)
-	for _, row := range rows {
-		var b strings.Builder
-		for i, cell := range row {
-			cell = Fit(cell, max(widths[i], 1))
-			b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-		}
-		p.line("%s", strings.TrimRight(b.String(), " "))
-	}
-}
-
-func shrink(widths []int) {
-	total := 2 * (len(widths) - 1)
-	for _, w := range widths {
-		total += w
-	}
-	const least = 8 // of the last column, which is cut first
-	last := len(widths) - 1
-	for ; total > width && widths[last] > least; total-- {
-		widths[last]--
-	}
-	for ; total > width; total-- {
-		widest := 0
-		for i := range widths {
-			if widths[i] > widths[widest] {
-				widest = i
-			}
-		}
-		widths[widest]--
-	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

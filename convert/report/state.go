@@ -12,10 +12,9 @@ import (
 )
 
 // States prints how runs stand, one line each and more for what went wrong and
-// what to do. complete gives the commands in a text, which are in backquotes,
-// their flags.
-func States(w io.Writer, states []journal.State, complete func(string) string) error {
-	p := &page{w: w}
+// what to do.
+func States(w io.Writer, f Form, states []journal.State) error {
+	p := f.page(w)
 	if len(states) == 0 {
 		p.line("no migration is on record")
 		return p.err
@@ -39,16 +38,16 @@ func States(w io.Writer, states []journal.State, complete func(string) string) e
 			p.wrapped("  left at: ", s.Step)
 		}
 		if s.Error != "" {
-			p.wrapped("  error: ", complete(s.Error))
+			p.wrapped("  error: ", p.complete(s.Error))
 		}
-		p.next(s, complete)
+		p.next(s)
 	}
 	return p.err
 }
 
 // next prints what the admin can do about a run: each command on a line of its
 // own, however long, so that it can be pasted.
-func (p *page) next(s journal.State, complete func(string) string) {
+func (p *page) next(s journal.State) {
 	if s.Running {
 		return
 	}
@@ -62,18 +61,18 @@ func (p *page) next(s journal.State, complete func(string) string) {
 		label = "  then: "
 	}
 	for _, c := range s.Commands() {
-		p.line("%s%s", label, fit.TerminalLine(strings.Trim(complete(c), "`")))
+		p.line("%s%s", label, fit.TerminalLine(strings.Trim(p.complete(c), "`")))
 		label = "    or: "
 	}
 }
 
 // Results prints what a batch did.
-func Results(w io.Writer, results []batch.Result) error {
-	p := &page{w: w}
+func Results(w io.Writer, f Form, results []batch.Result) error {
+	p := f.page(w)
 	for _, r := range results {
 		switch {
 		case r.Error != "":
-			p.wrapped(r.Name+": ", "FAILED: "+r.Error)
+			p.wrapped(r.Name+": ", "FAILED: "+p.complete(r.Error))
 		default:
 			p.wrapped(r.Name+": ", outcome(r))
 		}
@@ -81,7 +80,7 @@ func Results(w io.Writer, results []batch.Result) error {
 			p.wrapped("  proof: ", r.Proof)
 		}
 		if r.Advice != "" {
-			p.wrapped("  do: ", r.Advice)
+			p.wrapped("  do: ", p.complete(r.Advice))
 		}
 	}
 	return p.err

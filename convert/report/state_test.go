@@ -11,7 +11,7 @@ import (
 func TestStates(t *testing.T) {
 	var out strings.Builder
 	s := journal.State{Name: "web", Phase: journal.PhaseReady, Notes: []string{"open-vm-tools stays:\nremove it in the guest"}}
-	if err := States(&out, []journal.State{s}, strings.Clone); err != nil {
+	if err := States(&out, Form{}, []journal.State{s}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "  note: open-vm-tools stays:"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "stays:\nremove") {

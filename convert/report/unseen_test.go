@@ -15,12 +15,12 @@ func TestUnseen(t *testing.T) {
 	const proof = "activity only, no login prompt, after 7m0s: silent serial console"
 	var out strings.Builder
 	s := journal.State{Name: "web", Phase: journal.PhaseUnseen, Done: 9, Steps: 9, Seen: plan.SawActivity, Proof: proof}
-	if err := States(&out, []journal.State{s}, func(s string) string { return s }); err != nil {
+	if err := States(&out, Form{}, []journal.State{s}); err != nil {
 		t.Fatal(err)
 	}
 	for _, did := range []batch.Did{batch.DidConvert, batch.DidResume, batch.DidPass} {
 		r := batch.Result{Name: "web", Did: did, Phase: s.Phase, Proof: proof, Advice: s.Seeing()}
-		if err := Results(&out, []batch.Result{r}); err != nil {
+		if err := Results(&out, Form{}, []batch.Result{r}); err != nil {
 			t.Fatal(err)
 		}
 	}

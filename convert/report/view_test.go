@@ -6,10 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
@@ -100,28 +99,18 @@ func planOf(name, qualifies string, g guest.Guest) plan.VMPlan {
 // of one that doesn't qualify.
 func TestLayout(t *testing.T) {
 	var got bytes.Buffer
-	p := &page{w: &got}
+	p := Form{}.page(&got)
 	for _, v := range []plan.VMPlan{planOf("web "+evil, "web", debian()), planOf("db", "db", locked())} {
 		p.line("== %s", fit.TerminalLine(v.Source.Name))
-		disks(p, &v)
-		conversion(p, &v)
+		disks(p, &VMView{Disks: diskViews(&v), Moves: moves(&v), LayoutNotes: slices.Concat(v.Layout.Reasons, v.Layout.Notes)})
+		if c := conversion(&v, true); c != nil {
+			changes(p, c)
+		}
 	}
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
-	name := filepath.Join("testdata", "layout.txt")
-	if *update {
-		if err := os.WriteFile(name, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("text (-want +got):\n%s", diff)
-	}
+	golden(t, "layout.txt", got.String())
 	if c := regexp.MustCompile(`[^\P{C}\n]`).FindString(got.String()); c != "" {
 		t.Errorf("a control character, %q, is in the text", c)
 	}
@@ -136,10 +125,10 @@ func TestLayoutShows(t *testing.T) {
 	}
 	flat := strings.Join(strings.Fields(string(text)), " ")
 	for _, want := range []string{
-		"layout gpt, 3 partition(s) -> lvm: the whole disk is a physical volume of web-vg, extents of 4 MiB from 1 MiB on",
-		"layout mbr, 1 partition(s) -> lvm: the whole disk is a physical volume of web-vg2",
+		"layout gpt, 3 partitions -> lvm: the whole disk is a physical volume of web-vg, extents of 4 MiB from 1 MiB on",
+		"layout mbr, 1 partition -> lvm: the whole disk is a physical volume of web-vg2",
 		"layout the whole disk is ext4 -> keep: as it is",
-		"layout gpt, 3 partition(s) -> keep: as it is",
+		"layout gpt, 3 partitions -> keep: as it is",
 		"web-scsi0:0.raw, larger by ",
 		"move BIOS boot, 1 MiB: scsi0:0 partition 1 at 1048576 -> left out: it is GRUB's own space",
 		"move ext4 /, 9 GiB: scsi0:0 partition 2 at 2097152 -> web-vg/root at 1048576; no longer /dev/sda2",

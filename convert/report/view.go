@@ -1,0 +1,368 @@
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
+	"esxodus/convert/plan"
+	"esxodus/network"
+)
+
+// Ask is what somebody wants to see of a plan.
+type Ask struct {
+	Named bool   // the VMs were named: each one's whole story
+	Full  bool   // of all VMs, and with what stays and what is only ESXi's bookkeeping
+	Next  bool   // which commands come next
+	Saved string // the file that the plan is in, "" where there is none
+}
+
+// View is what a report shows of a plan. It is made from the plan alone, and each
+// form of the report, text or another, is a rendering of it. Its texts are not
+// cleaned: they hold names as the host and the guests give them.
+type View struct {
+	From, To string
+	VMs      []VMView
+	Stories  bool // the VMs' whole stories are wanted, not one line each
+	Full     bool
+	// Findings are the blockers and warnings, alike ones of several VMs once.
+	Findings []Finding
+	Notes    int // how many notes the VMs and the plan have
+	Units    []network.Unit
+	Optional []network.Unit
+	Ledger   []Fated // of the network
+	Concerns []ledger.Concern
+	Sizes    plan.Sizes
+	Duration time.Duration // estimated
+	Next     []Command
+}
+
+// State says whether a VM can be converted.
+type State string
+
+// The states of a VM in a plan.
+const (
+	Ready     State = "ready"
+	Attention State = "needs attention" // it has warnings
+	Blocked   State = "blocked"
+)
+
+// VMView is one VM: its line in a list, and its story.
+type VMView struct {
+	Name, ID, Domain string
+	State            State
+	Size             int64  // bytes of all disks
+	Layout           string // lvm, keep or plain
+	Network          string // what its NICs attach to
+
+	Guest       string
+	Parts       []string // of its disks
+	GuestNotes  []string
+	Disks       []DiskView
+	Moves       []string
+	LayoutNotes []string
+	NICs        []string
+	Steps       []string
+	Conversion  *ConversionView
+	Ledger      []Fated
+	Hidden      int // entries of the ledger that are left out
+	Concerns    []ledger.Concern
+}
+
+// Fated are properties of one fate, by reason.
+type Fated struct {
+	Fate ledger.Fate
+	Reasoned
+}
+
+// Finding is what several VMs may have in common.
+type Finding struct {
+	Severity ledger.Severity
+	ID       string
+	VMs      []string // none where it is about all of the plan
+	Evidence []string
+	Advice   string
+}
+
+// Command is what to do next.
+type Command struct {
+	Why  string
+	Line string // in backquotes
+}
+
+// ViewOf makes the view of a plan.
+func ViewOf(p *plan.Plan, ask Ask) View {
+	v := View{
+		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
+		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
+		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
+		Units: p.Network.Units, Optional: p.Network.Optional, Concerns: p.Concerns,
+	}
+	v.Ledger, _ = fates(p.Network.Ledger, ask.Full)
+	for i := range p.VMs {
+		v.VMs = append(v.VMs, viewVM(p, i, ask.Full))
+		s := p.VMs[i].Sizes
+		v.Sizes.Provisioned += s.Provisioned
+		v.Sizes.Allocated += s.Allocated
+		v.Sizes.Target += s.Target
+		v.addFindings(p.VMs[i].Source.Name, p.VMs[i].Concerns)
+	}
+	v.addFindings("", p.Concerns)
+	slices.SortStableFunc(v.Findings, func(a, b Finding) int { return rank(a.Severity) - rank(b.Severity) })
+	v.Duration = time.Duration(float64(v.Sizes.Provisioned) / assumedRate * float64(time.Second)).Round(time.Second)
+	if ask.Next {
+		v.Next = v.next(ask)
+	}
+	return v
+}
+
+func rank(s ledger.Severity) int {
+	return slices.Index([]ledger.Severity{ledger.Blocker, ledger.Warning, ledger.Note}, s)
+}
+
+func viewVM(p *plan.Plan, i int, full bool) VMView {
+	vm := &p.VMs[i]
+	v := VMView{
+		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned,
+		Layout: string(vm.Layout.Kind), Network: attachments(p, vm),
+		Guest: guestLine(&vm.Guest), GuestNotes: vm.Guest.Notes, Disks: diskViews(vm), Moves: moves(vm),
+		LayoutNotes: slices.Concat(vm.Layout.Reasons, vm.Layout.Notes), Conversion: conversion(vm, full), Concerns: vm.Concerns,
+	}
+	if len(v.Moves) == 0 || full { // which say the same, and more
+		v.Parts = parts(&vm.Guest)
+	}
+	for _, n := range vm.Source.NICs {
+		a, _ := p.Network.Attachment(n.PortGroup)
+		v.NICs = append(v.NICs, fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, n.PortGroup, attachment(a)))
+	}
+	for _, s := range vm.Steps {
+		v.Steps = append(v.Steps, s.Text)
+	}
+	v.Ledger, v.Hidden = fates(vm.Ledger, full)
+	return v
+}
+
+func stateOf(p *plan.Plan, i int) State {
+	warns := func(c ledger.Concern) bool { return c.Severity == ledger.Warning }
+	switch {
+	case len(p.Blockers(i)) > 0:
+		return Blocked
+	case slices.ContainsFunc(p.VMs[i].Concerns, warns):
+		return Attention
+	}
+	return Ready
+}
+
+// attachments says in few words what a VM's NICs attach to.
+func attachments(p *plan.Plan, vm *plan.VMPlan) string {
+	var devices []string
+	for _, n := range vm.Source.NICs {
+		device := "link down"
+		if a, _ := p.Network.Attachment(n.PortGroup); a.Mode != "" && a.Mode != network.None {
+			device = a.Device
+		}
+		if !slices.Contains(devices, device) {
+			devices = append(devices, device)
+		}
+	}
+	if len(devices) == 0 {
+		return "no NIC"
+	}
+	return strings.Join(devices, ", ")
+}
+
+func attachment(a network.Attachment) string {
+	switch {
+	case a.Mode == "" || a.Mode == network.None:
+		return "nothing: the link stays down"
+	case a.VLAN > 0:
+		return fmt.Sprintf("%s on %s (VLAN %d of %s)", a.Mode, a.Device, a.VLAN, a.Uplink)
+	}
+	return fmt.Sprintf("%s on %s", a.Mode, a.Device)
+}
+
+// guestLine is what the look inside the disks found.
+func guestLine(g *guest.Guest) string {
+	var known []string
+	for _, s := range []string{g.PrettyName, g.OS} {
+		if s != "" {
+			known = append(known, s)
+			break
+		}
+	}
+	if g.Hostname != "" {
+		known = append(known, "host name "+g.Hostname)
+	}
+	if len(known) == 0 {
+		return "nothing is known of the guest"
+	}
+	return strings.Join(known, ", ")
+}
+
+func parts(g *guest.Guest) []string {
+	var texts []string
+	for _, d := range g.Disks {
+		for _, part := range d.Partitions {
+			text := fmt.Sprintf("%s:%d %s at %d, %s", d.Address, part.Number, orUnknown(part.Content), part.Offset, Bytes(part.Length))
+			if part.Mount != "" {
+				text += ", mounted at " + part.Mount
+			}
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown content"
+	}
+	return s
+}
+
+// addFindings adds a VM's blockers and warnings to those of the others, and
+// counts its notes.
+func (v *View) addFindings(vm string, cs []ledger.Concern) {
+	for _, c := range cs {
+		if c.Severity == ledger.Note {
+			v.Notes++
+			continue
+		}
+		evidence := c.Evidence
+		if c.Subject != "" && vm == "" {
+			evidence = c.Subject + ": " + evidence
+		}
+		i := slices.IndexFunc(v.Findings, func(f Finding) bool {
+			return f.Severity == c.Severity && f.ID == c.ID && f.Advice == c.Advice
+		})
+		if i < 0 {
+			i = len(v.Findings)
+			v.Findings = append(v.Findings, Finding{Severity: c.Severity, ID: c.ID, Advice: c.Advice})
+		}
+		f := &v.Findings[i]
+		if vm != "" && !slices.Contains(f.VMs, vm) {
+			f.VMs = append(f.VMs, vm)
+		}
+		if !slices.Contains(f.Evidence, evidence) {
+			f.Evidence = append(f.Evidence, evidence)
+		}
+	}
+}
+
+// fates groups a ledger's entries by fate and reason, what changes first. Unless
+// all is asked for, it leaves out what is trivial, and returns how much that is.
+func fates(es []ledger.Entry, full bool) (out []Fated, hidden int) {
+	for _, fate := range []ledger.Fate{ledger.Changed, ledger.Dropped, ledger.Mapped} {
+		var list []Reasoned
+		for _, e := range es {
+			switch {
+			case e.Fate != fate:
+			case !full && trivial(e):
+				hidden++
+			default:
+				list = addReasoned(list, entry(e), e.Reason)
+			}
+		}
+		for _, r := range list {
+			out = append(out, Fated{fate, r})
+		}
+	}
+	return out, hidden
+}
+
+// bookkeeping matches properties by which ESXi tells its own objects apart, and
+// those that follow from what the plan says elsewhere. No guest sees them.
+var bookkeeping = regexp.MustCompile(`^(?:` + strings.Join([]string{
+	`(?:nics|disks|controllers)\[.*\]\.(?:key|label)`,
+	`nics\[.*\]\.(?:macType|pciSlot)`,
+	`disks\[.*\]\.(?:contentID|format|mode|shares|thin|parents)`,
+	`disks\[.*\]\.files\[.*`,
+	`snapshots\[.*`,
+	`tools\..*`,
+	`autoStart\..*`,
+	`(?:serialPorts|parallelPorts)\[.*\]\.(?:target|direction)`,
+	`video\.ramKiB|hardwareVersion|guestID|guestFullName|changeVersion|instanceUUID|connectionState|power`,
+	`portGroups\[.*\]\.policy\..*`,
+}, "|") + `)$`)
+
+// trivial reports whether an entry of the ledger only matters to who checks that
+// nothing is missing.
+func trivial(e ledger.Entry) bool {
+	return e.Fate == ledger.Mapped || bookkeeping.MatchString(e.Property)
+}
+
+// entry is one entry without its reason: "memory.sizeMiB 64", or with an
+// arrow where it becomes something else.
+func entry(e ledger.Entry) string {
+	text := e.Property + " " + quoteEmpty(e.Source)
+	if e.Target != "" && e.Target != e.Source {
+		text += " -> " + e.Target
+	}
+	return text
+}
+
+func quoteEmpty(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return s
+}
+
+// in returns how many VMs are in a state.
+func (v *View) in(s State) int {
+	n := 0
+	for i := range v.VMs {
+		if v.VMs[i].State == s {
+			n++
+		}
+	}
+	return n
+}
+
+// next lists the commands that may follow a plan.
+func (v *View) next(ask Ask) []Command {
+	var out []Command
+	if !v.Stories {
+		out = append(out, Command{"one VM's whole story", "`esxodus plan " + v.VMs[v.example(Blocked)].key() + "`"})
+	}
+	if v.in(Blocked) == len(v.VMs) {
+		return out
+	}
+	out = append(out, Command{"migrate one VM", "`esxodus convert " + v.VMs[v.example(Ready)].key() + "`"})
+	switch {
+	case ask.Saved != "":
+		out = append(out, Command{"migrate those of the saved plan", "`esxodus batch " + ask.Saved + "`"})
+	case len(v.VMs) > 1 && !ask.Named:
+		out = append(out, Command{"migrate all that aren't blocked", "`esxodus plan -o plan.yaml`, then `esxodus batch plan.yaml`"})
+	}
+	return out
+}
+
+// example returns the first VM in the state, else the first that isn't blocked,
+// else the first.
+func (v *View) example(s State) int {
+	for _, fits := range []func(VMView) bool{
+		func(vm VMView) bool { return vm.State == s },
+		func(vm VMView) bool { return vm.State != Blocked },
+	} {
+		if i := slices.IndexFunc(v.VMs, fits); i >= 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+=-]*$`)
+
+// key is what a command line calls the VM: its name, or its id where a shell or
+// a terminal would take the name for something else.
+func (v VMView) key() string {
+	if plainWord.MatchString(v.Name) {
+		return v.Name
+	}
+	return v.ID
+}
