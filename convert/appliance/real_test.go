@@ -111,6 +111,7 @@ func TestAppliance(t *testing.T) {
 		{"commands", testCommands},
 		{"cover", testCover},
 		{"append", testAppend},
+		{"many backups", testManyBackups},
 		{"refused", testRefused},
 		{"volumes", testVolumes},
 	}
@@ -331,6 +332,28 @@ func testSpecial(t *testing.T, a *Appliance) {
 	}
 	if n, err := r.ReadAt(b, 1<<40-2); n != 2 || !errors.Is(err, io.EOF) {
 		t.Errorf("reading at the end of a huge file = %d, %v; want 2 bytes and its end", n, err)
+	}
+}
+
+// testManyBackups works beside five thousand old descriptions of volume groups.
+func testManyBackups(t *testing.T, a *Appliance) {
+	t.Helper()
+	ctx := t.Context()
+	const make = `mkdir -p /etc/lvm/archive && cd /etc/lvm/archive || exit; for i in $(seq 5000); do echo "# $i"; done | split -l 1 -a 4 - vg_`
+	if _, err := a.Command(ctx, "sh", "-c", make); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := a.Command(ctx, "sh", "-c", "ls /etc/lvm/archive | wc -l"); out != "5000" || err != nil {
+		t.Fatalf("%q files, %v; want 5000", out, err)
+	}
+	if written, err := a.WriteFile(ctx, "/etc/lvm/lvm.conf", []byte("# x\n"), 0o644); written != "/etc/lvm/lvm.conf" || err != nil {
+		t.Errorf("WriteFile = %q, %v", written, err)
+	}
+	if entries, err := fs.ReadDir(a.FS(ctx), "etc/lvm/archive"); len(entries) != 5000 || err != nil {
+		t.Errorf("%d entries, %v; want 5000", len(entries), err)
+	}
+	if out, err := a.Command(ctx, "rm", "-rf", "--one-file-system", "--", "/etc/lvm"); out != "" || err != nil {
+		t.Errorf("rm = %q, %v", out, err)
 	}
 }
 

@@ -475,19 +475,31 @@ func (b *builder) emptyDrives() {
 func (b *builder) diskNames(bus string) {
 	missed := b.needs(bus)
 	b.emptyDrives()
-	var stale []string
+	var stale, idle, used []string
 	for _, name := range b.o.Guest.DiskNames {
-		if b.renamed(name, bus) && !slices.Contains(missed, name) {
+		nobodys := slices.Contains(b.o.Guest.Config.IdleNames, name)
+		if !nobodys {
+			used = append(used, name)
+		}
+		switch {
+		case !b.renamed(name, bus) || slices.Contains(missed, name):
+		case nobodys:
+			idle = append(idle, name)
+		default:
 			stale = append(stale, name)
 		}
+	}
+	if len(idle) > 0 {
+		b.concern(ConcernDiskNames, ledger.Note, "", fmt.Sprintf("lines of the guest's fstab that nothing mounts by itself (noauto) name %s; its disks will be %s", strings.Join(idle, ", "), b.listDisks()),
+			"use UUID= or LABEL= there, if anyone mounts them")
 	}
 	if len(stale) > 0 {
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; its disks will be %s", strings.Join(stale, ", "), b.listDisks()),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting before the migration")
 	}
-	if i := slices.IndexFunc(b.o.Guest.DiskNames, sdName.MatchString); b.callsSD(bus) && i >= 0 && len(b.dom.Devices.Disks) > 1 {
+	if i := slices.IndexFunc(used, sdName.MatchString); b.callsSD(bus) && i >= 0 && len(b.dom.Devices.Disks) > 1 {
 		// Seen in TestGuestSees: two disks swapped names between two boots.
-		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s, and it has %d disks: Linux gives sd names in the order in which the disks answer, here as on VMware", b.o.Guest.DiskNames[i], len(b.dom.Devices.Disks)),
+		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s, and it has %d disks: Linux gives sd names in the order in which the disks answer, here as on VMware", used[i], len(b.dom.Devices.Disks)),
 			"use UUID= or LABEL= in its fstab, crypttab, boot loader and resume setting")
 	}
 	if d, only := b.dom.Devices.Disks, b.o.OnlyDisks; len(d) > 0 && !strings.HasPrefix(d[0].Target.Dev, only.Prefix) {

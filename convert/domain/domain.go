@@ -83,6 +83,7 @@ func New(vm *inventory.VM, host *inventory.Host, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("domain for %q: %w", vm.Name, err)
 	}
+	b.concerns = ledger.Merge(b.concerns, ConcernDiskNames, ConcernISO)
 	ledger.SortConcerns(b.concerns)
 	return Result{Domain: b.dom, XML: text, Ledger: b.ledger, Concerns: b.concerns, AutoStart: b.start}, nil
 }

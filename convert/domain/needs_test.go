@@ -208,3 +208,47 @@ func TestFilterHidesRoot(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleNames: a name that nothing uses by itself is worth a note.
+func TestIdleNames(t *testing.T) {
+	t.Parallel()
+	for idle, want := range map[bool]ledger.Severity{true: ledger.Note, false: ledger.Warning} {
+		r := must(t, func(_ *inventory.VM, o *Options) {
+			o.Guest = needing("UUID=AAAA-1")
+			o.Guest.DiskNames = []string{"/dev/hdc1"}
+			if idle {
+				o.Guest.Config.IdleNames = o.Guest.DiskNames
+			}
+		})
+		if got := texts(r, ConcernDiskNames); !has(r, ConcernDiskNames, want) || strings.Count(got, "/dev/hdc1") != 1 {
+			t.Errorf("idle %v: %q; want one %s", idle, got, want)
+		}
+	}
+	// The order of sd names matters to nobody but who uses them.
+	r := must(t, func(vm *inventory.VM, o *Options) {
+		d := vm.Disks[0]
+		d.Unit, d.Key = d.Unit+1, d.Key+1
+		vm.Disks = append(vm.Disks, d)
+		o.Disks = append(o.Disks, Disk{Address: d.Address(), Path: "/other", Size: d.Capacity})
+		o.Guest = needing("UUID=AAAA-1")
+		o.Guest.DiskNames = []string{"/dev/sdb1"}
+		o.Guest.Config.IdleNames = o.Guest.DiskNames
+	})
+	if has(r, ConcernDiskNames, ledger.Warning) {
+		t.Errorf("%q; want no warning", texts(r, ConcernDiskNames))
+	}
+}
+
+// TestManyNeeds: of many lines that would stop the guest one concern tells.
+func TestManyNeeds(t *testing.T) {
+	t.Parallel()
+	r := must(t, func(_ *inventory.VM, o *Options) {
+		o.Guest = needing("/dev/nvme0n2p1")
+		for i := range 50 {
+			o.Guest.Config.Needs = append(o.Guest.Config.Needs, guest.Need{File: "/etc/fstab", Spec: fmt.Sprintf("/dev/nvme0n2p%d", i+2), Mount: fmt.Sprintf("/srv/%d", i)})
+		}
+	})
+	if got := texts(r, ConcernDiskNames); strings.Count(got, "blocker:") != 1 || !strings.Contains(got, "and 48 more") {
+		t.Errorf("%q; want one blocker with a count", got)
+	}
+}

@@ -24,6 +24,9 @@ type Config struct {
 
 	Fixed []Fixed // what a conversion may have to change, and can't
 
+	// IdleNames are those of the guest's DiskNames that nothing uses by itself.
+	IdleNames []string
+
 	Needs   []Need // what the guest doesn't come up without
 	ESP     bool   // an EFI system partition was read, so that EFILoaders are all there are
 	Systemd bool   // the init program is systemd

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +26,13 @@ func (n Need) Drive() bool { return driveName.MatchString(n.Spec) }
 // Lasts reports whether the name is there still when a conversion has rewritten
 // those of volumes, in the columns where they stand.
 func (n Need) Lasts() bool { return n.Drive() || strings.HasPrefix(n.File, FstabPath+"'s ") }
+
+// Idle reports whether a line of fstab is for people alone: nothing mounts it at
+// boot, or when it is used.
+func Idle(options string) bool {
+	o := strings.Split(options, ",")
+	return slices.Contains(o, "noauto") && !slices.Contains(o, "x-systemd.automount") && !slices.Contains(o, "comment=systemd.automount")
+}
 
 // Required reports whether a guest that doesn't find the file system of a line
 // of fstab stops at boot: systemd's local-fs.target then starts emergency mode,

@@ -6,7 +6,9 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Fate is what becomes of a source property.
@@ -59,4 +61,53 @@ func SortConcerns(cs []Concern) {
 	slices.SortStableFunc(cs, func(a, b Concern) int {
 		return cmp.Or(rank(a.Severity)-rank(b.Severity), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Subject, b.Subject))
 	})
+}
+
+// alike is from how many concerns of one kind on they are made one.
+const alike = 4
+
+// Merge makes one of many concerns that differ in subject and evidence alone,
+// of those with the ids given. It has the first evidence in full, and all that
+// it is about, both cut with a count.
+func Merge(cs []Concern, ids ...string) []Concern {
+	kinds := map[Concern][]Concern{}
+	kind := func(c Concern) Concern { return Concern{ID: c.ID, Severity: c.Severity, Advice: c.Advice} }
+	for _, c := range cs {
+		if slices.Contains(ids, c.ID) {
+			kinds[kind(c)] = append(kinds[kind(c)], c)
+		}
+	}
+	var out []Concern
+	for _, c := range cs {
+		switch all := kinds[kind(c)]; {
+		case len(all) < alike:
+			out = append(out, c)
+		case c == all[0]:
+			out = append(out, merged(all))
+		}
+	}
+	return out
+}
+
+// merged is one concern for several.
+func merged(all []Concern) Concern {
+	var subjects, evidence []string
+	for _, c := range all {
+		if c.Subject != "" && !slices.Contains(subjects, c.Subject) {
+			subjects = append(subjects, c.Subject)
+		}
+		evidence = append(evidence, c.Evidence)
+	}
+	one := all[0]
+	one.Subject, one.Evidence = cut(subjects, ", ", 10), cut(evidence, "; ", 3)
+	return one
+}
+
+// cut joins the first of a list, and counts the rest.
+func cut(list []string, separator string, shown int) string {
+	text := strings.Join(list[:min(len(list), shown)], separator)
+	if more := len(list) - shown; more > 0 {
+		text += fmt.Sprintf("%sand %d more", separator, more)
+	}
+	return text
 }

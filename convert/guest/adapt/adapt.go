@@ -73,7 +73,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b.records()
 	b.mounts()
 	b.fixed()
-	return b.out, b.entries, b.concerns
+	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd)
 }
 
 // builder is one New at work.

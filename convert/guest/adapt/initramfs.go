@@ -38,7 +38,7 @@ func (m initramfsTools) initrds(b *builder) {
 			continue
 		}
 		if done++; done > maxOverlays {
-			b.concern(ConcernInitrd, ledger.Note, i.Path, fmt.Sprintf("there are more than %d kernels; the initrd of %s is not adapted", maxOverlays, i.Kernel), "remove kernels that are not needed, or run update-initramfs -u -k "+i.Kernel+" in the guest")
+			b.concern(ConcernInitrd, ledger.Note, i.Path, fmt.Sprintf("there are more than %d kernels; the initrd of %s is not adapted", maxOverlays, i.Kernel), "remove kernels that are not needed, or run update-initramfs -u -k VERSION in the guest")
 			continue
 		}
 		o.Reason = strings.Join(why, "; ")

@@ -72,7 +72,7 @@ func NICDrivers(g guest.Guest) []ledger.Concern {
 			Advice:   "have it take them by their MAC address, or by either driver, in the guest before the migration; else they stay without an address",
 		})
 	}
-	return out
+	return ledger.Merge(out, ConcernNIC)
 }
 
 const agentUnit = "qemu-guest-agent.service"

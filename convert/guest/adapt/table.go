@@ -141,7 +141,7 @@ func (b *builder) judge(l tableLine) verdict {
 func (b *builder) unknownSpec(l tableLine) {
 	severity, advice := ledger.Warning, "name it by its UUID in the guest (blkid shows it)"
 	switch has := strings.Split(l.options, ","); {
-	case slices.Contains(has, "noauto"):
+	case guest.Idle(l.options):
 		severity = ledger.Note
 	case slices.Contains(has, "nofail"):
 	case slices.Contains([]string{"/", "/boot", "/usr", "/var"}, l.mount), l.table == "fstab" && guest.Required(l.kind, l.options):

@@ -38,7 +38,7 @@ func (b *builder) units() {
 func (b *builder) mountUnit(file, mount, spec string) string {
 	if m, _ := b.places.find(spec); m != nil && m.To == "" && m.Reason != "" {
 		b.concern(ConcernTable, ledger.Warning, mount, fmt.Sprintf("%s mounts %s, and that has no place in the new layout: %s", file, spec, m.Reason),
-			"disable it in the guest before the migration (systemctl disable "+path.Base(file)+"), or the guest waits for it 90 s at each start and may stop there")
+			"disable the unit in the guest before the migration (systemctl disable UNIT), or the guest waits for it 90 s at each start and may stop there")
 		return ""
 	}
 	v := b.judge(tableLine{table: strings.TrimPrefix(file, "/etc/"), spec: spec, mount: mount})
@@ -56,7 +56,7 @@ func (b *builder) swapUnit(file, spec string) string {
 		return ""
 	}
 	b.concern(ConcernTable, ledger.Warning, "swap", fmt.Sprintf("%s names %s, which isn't on the target, and a unit of swap bears its device's name", file, spec),
-		"in the guest, before the migration, put the swap into /etc/fstab by its UUID and disable the unit (systemctl disable "+path.Base(file)+")")
+		"in the guest, before the migration, put the swap into /etc/fstab by its UUID and disable the unit (systemctl disable UNIT)")
 	return ""
 }
 

@@ -1,6 +1,8 @@
 package adapt
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"esxodus/convert/guest"
@@ -102,5 +104,24 @@ func TestResume(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestManyUnits: of 200 units whose file systems aren't certain one concern tells.
+func TestManyUnits(t *testing.T) {
+	a := archive(t, "debian-mbr.txtar")
+	for i := range 200 {
+		add(a, fmt.Sprintf("tree/etc/systemd/system/srv-x%03d.mount", i), fmt.Sprintf("[Mount]\nWhat=/dev/sdz%d\nWhere=/srv/x%03d\n", i, i))
+		add(a, fmt.Sprintf("tree/etc/systemd/system/dev-sdy%03d.swap", i), fmt.Sprintf("[Swap]\nWhat=/dev/sdy%d\n", i))
+	}
+	_, _, concerns := New(input(t, a))
+	var got []string
+	for _, c := range concerns {
+		if c.ID == ConcernTable {
+			got = append(got, c.Subject+": "+c.Evidence)
+		}
+	}
+	if len(got) != 2 || !strings.Contains(got[1], "/srv/x009, and 190 more: /etc/systemd/system/srv-x000.mount names /dev/sdz0, and which file system that is isn't certain; ") || !strings.Contains(got[0], "and 197 more") {
+		t.Errorf("concerns:\n%s\nwant one about mounts and one about swap, with counts", strings.Join(got, "\n"))
 	}
 }

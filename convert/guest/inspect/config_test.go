@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -58,5 +59,33 @@ func TestFreeFiles(t *testing.T) {
 	}
 	if got := g.Config.Free["/"]; got.Files < 100 || got.Files > 300 || got.Bytes < 10*mib {
 		t.Errorf("free = %+v; want some 200 files, and most of 96 MiB", got)
+	}
+}
+
+// TestManyBackups: a look finds the same, and reads no more, whether LVM has
+// kept five thousand old descriptions of its groups or one.
+func TestManyBackups(t *testing.T) {
+	at := func(i int) string { return fmt.Sprintf("etc/lvm/archive/web-vg_%05d-1234567890.vg", i) }
+	text := "contents = \"Text Format Volume Group\"\nversion = 1\n" + strings.Repeat("# vgcfgbackup\n", 200)
+	many := map[string]string{}
+	for i := range 5000 {
+		many[at(i)] = text
+	}
+	look := func(files map[string]string) (guest.Guest, int64) {
+		img := open(t, debianDisk(t, files, "-t", "ext4", "-N", "8000"))
+		g, err := Look(t.Context(), []Source{{"scsi0:0", img}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g, img.bytes.Load()
+	}
+	want, few := look(map[string]string{at(0): text})
+	got, bytes := look(many)
+	if bytes > few+2*mib {
+		t.Errorf("%d bytes are read; with one file it is %d", bytes, few)
+	}
+	want.Config.Free, got.Config.Free = nil, nil
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-with one +with many):\n%s", diff)
 	}
 }

@@ -78,6 +78,7 @@ type look struct {
 
 	root      *volume  // nil where none was found
 	rootSpecs []string // what its fstab mounts at /
+	idle      []string // unstable names that lines of fstab have which nothing mounts by itself
 }
 
 // volume is something that may hold a file system.
@@ -315,6 +316,8 @@ func (l *look) logical(v *volume, lv *guest.Volume) {
 // finish sorts what was gathered in the order of finding.
 func (l *look) finish() {
 	g := &l.guest
+	g.Config.IdleNames = slices.DeleteFunc(conf.Set(l.idle), func(n string) bool { return slices.Contains(g.DiskNames, n) })
+	g.DiskNames = append(g.DiskNames, g.Config.IdleNames...)
 	g.Interfaces, g.PinnedNames, g.DiskNames = conf.Set(g.Interfaces), conf.Set(g.PinnedNames), conf.Set(g.DiskNames)
 	g.Config.Unread = append(g.Config.Unread, l.cut...)
 	g.EFILoaders, g.SerialLogin = conf.Set(g.EFILoaders), conf.Set(g.SerialLogin)

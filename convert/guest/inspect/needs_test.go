@@ -162,3 +162,21 @@ func TestSerialLogins(t *testing.T) {
 		})
 	}
 }
+
+// TestIdle: names that only lines of fstab have which nothing mounts by itself
+// are told apart.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	l := withTree(map[string]string{"etc/fstab": strings.Join([]string{
+		"/dev/sdb1 /media/usb0 auto rw,user,noauto 0 0", "/dev/sdc1 /srv ext4 noauto,x-systemd.automount 0 0", "/dev/sdd1 /a ext4 noauto 0 0",
+		"/dev/sdd1 /b ext4 nofail 0 0", "/dev/sde1 /c ext4 noauto,comment=systemd.automount 0 0", "UUID=1 /d ext4 noauto 0 0",
+	}, "\n")})
+	l.fstab()
+	l.finish()
+	if want := []string{"/dev/sdb1"}; !slices.Equal(l.guest.Config.IdleNames, want) {
+		t.Errorf("idle are %q; want %q", l.guest.Config.IdleNames, want)
+	}
+	if want := []string{"/dev/sdb1", "/dev/sdc1", "/dev/sdd1", "/dev/sde1"}; !slices.Equal(l.guest.DiskNames, want) {
+		t.Errorf("names are %q; want %q", l.guest.DiskNames, want)
+	}
+}

@@ -142,7 +142,9 @@ func (l *look) fstab() {
 		if strings.Contains(m.Options, "x-initrd.") {
 			continue
 		}
-		if n := conf.UnstableName(m.Spec); n != "" {
+		if n := conf.UnstableName(m.Spec); guest.Idle(m.Options) {
+			l.idle = append(l.idle, n)
+		} else if n != "" {
 			l.guest.DiskNames = append(l.guest.DiskNames, n)
 		}
 		if m.Mount == "/" {
