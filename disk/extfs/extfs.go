@@ -5,8 +5,8 @@
 // checksums (no ext2, no ext3, nothing made by e2fsprogs before 1.44), misreads
 // sparse files, and can be driven into endless loops and out of memory by a
 // crafted directory index. Here every number from the disk is checked before
-// it is used; the memory that a call needs is bounded by [MaxDir], [MaxFile]
-// and the depth of an extent tree, 5.
+// it is used; the memory that a call needs is bounded by [fsview.MaxDir],
+// [fsview.MaxFile] and the depth of an extent tree, 5.
 //
 // The journal is not replayed. A file system that needs recovery
 // ([FS.NeedsRecovery]) may show files as they were some seconds before the
@@ -29,12 +29,6 @@ import (
 // ErrFormat is wrapped by errors that say that the bytes make no sense or use
 // a feature that is not read here. Other errors are of reading.
 var ErrFormat = errors.New("malformed ext file system")
-
-// The limits.
-const (
-	MaxDir  = 8 << 20  // bytes of a directory
-	MaxFile = 64 << 20 // bytes that Open agrees to read
-)
 
 const (
 	superOffset = 1024
@@ -87,7 +81,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 		return nil, fmt.Errorf("%w: it claims %d blocks of %d bytes in a space of %d bytes", ErrFormat, f.blocks, f.blockSize, size)
 	}
 	f.r, f.size = r, size
-	f.View = fsview.New(f, rootInode, MaxFile)
+	f.View = fsview.New(f, rootInode)
 	return f, nil
 }
 

@@ -23,8 +23,8 @@ func (in *inode) Entries() ([]fsview.Entry, error) {
 	if !in.mode.IsDir() {
 		return nil, fmt.Errorf("inode %d: %w", in.number, fsview.ErrNotDir)
 	}
-	if in.size > MaxDir {
-		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes is more than is read, %d", ErrFormat, in.number, in.size, MaxDir)
+	if in.size > fsview.MaxDir {
+		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes is more than is read, %d", ErrFormat, in.number, in.size, fsview.MaxDir)
 	}
 	if in.format == formatLocal {
 		es, err := in.shortEntries()

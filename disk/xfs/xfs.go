@@ -6,7 +6,7 @@
 // Every number from the disk is checked before it is used. Where the file
 // system has checksums (version 5) a block whose checksum, owner or place is
 // not what it says is an error that wraps [ErrFormat]: the kernel would refuse
-// it too. The memory that a call needs is bounded by [MaxDir] and the depth of
+// it too. The memory that a call needs is bounded by [fsview.MaxDir] and the depth of
 // an extent tree.
 //
 // The log is not replayed. A file system that needs that ([FS.NeedsRecovery])
@@ -37,12 +37,6 @@ import (
 // ErrFormat is wrapped by errors that say that the bytes make no sense or use
 // a feature that is not read here. Other errors are of reading.
 var ErrFormat = errors.New("malformed xfs file system")
-
-// The limits.
-const (
-	MaxDir  = 8 << 20  // bytes of a directory
-	MaxFile = 64 << 20 // bytes that Open agrees to read
-)
 
 const (
 	superSize  = 512 // what is read of the superblock at first
@@ -110,7 +104,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 		}
 	}
 	f.r = r
-	f.View = fsview.New(f, root, MaxFile)
+	f.View = fsview.New(f, root)
 	if f.dirty, err = f.logDirty(); err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}

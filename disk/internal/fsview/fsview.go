@@ -14,6 +14,12 @@ import (
 	"time"
 )
 
+// Limits of what is read of one.
+const (
+	MaxDir  = 8 << 20  // bytes of a directory
+	MaxFile = 64 << 20 // bytes of a file that are read through Read
+)
+
 // What a path may be refused for, beside [fs.ErrNotExist] and [fs.ErrInvalid].
 var (
 	ErrNotDir  = errors.New("not a directory")
@@ -113,14 +119,10 @@ func ValidName(name string) bool {
 type View struct {
 	src  Source
 	root uint64
-	max  int64
 }
 
-// New makes a view of a file system, given its root's inode and how many bytes
-// of a file Read may read.
-func New(src Source, root uint64, maxFile int64) View {
-	return View{src: src, root: root, max: maxFile}
-}
+// New makes a view of a file system, given its root's inode.
+func New(src Source, root uint64) View { return View{src: src, root: root} }
 
 // walk finds the inode of a path, whose directories must be real ones.
 func (v View) walk(op, name string) (Node, error) {
@@ -170,7 +172,7 @@ func (v View) Open(name string) (fs.File, error) {
 		}
 		return &dir{info: info, entries: es}, nil
 	case n.Mode().IsRegular():
-		return &file{info: info, max: v.max}, nil
+		return &file{info: info}, nil
 	default:
 		return nil, wrap("open", name, ErrNotFile)
 	}
@@ -265,7 +267,6 @@ func (e entry) Info() (fs.FileInfo, error) {
 // file is an open regular file.
 type file struct {
 	info info
-	max  int64
 	off  int64
 }
 
@@ -273,8 +274,8 @@ func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *file) Close() error               { return nil }
 
 func (f *file) Read(p []byte) (int, error) {
-	if f.off >= f.max && f.off < f.info.Size() {
-		return 0, fmt.Errorf("%s: larger than what is read, %d bytes", f.info.name, f.max)
+	if f.off >= MaxFile && f.off < f.info.Size() {
+		return 0, fmt.Errorf("%s: larger than what is read, %d bytes", f.info.name, MaxFile)
 	}
 	n, err := f.info.ReadAt(p, f.off)
 	f.off += int64(n)
