@@ -296,8 +296,13 @@ func (b *builder) controllers(bus, reason string) {
 	for _, c := range b.vm.Controllers {
 		name := fmt.Sprintf("%s%d", c.Class, c.Bus)
 		of := b.of("controllers[%s].", name)
-		of.changed("model", c.Model, bus, reason)
-		of.changed("class", c.Class, bus, reason)
+		if b.scsi != "" && emulated(c.Model) == b.scsi {
+			of.mapped("model", c.Model, b.scsi)
+			of.mapped("class", c.Class, bus)
+		} else {
+			of.changed("model", c.Model, bus, reason)
+			of.changed("class", c.Class, bus, reason)
+		}
 		of.changed("bus", c.Bus, "0", "the domain has as many controllers as its disks need")
 		of.dropped("key", c.Key, "number of the device on ESXi")
 		of.dropped("shared", c.Shared, "the domain's disks are its own")
