@@ -2,6 +2,7 @@ package guest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,7 +43,9 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		need[at] = Space{Bytes: need[at].Bytes + bytes, Files: need[at].Files + files}
 	}
 	if s.Packages > 0 {
-		add("/", s.Unpacked, int64(s.Packages)*packageFiles)
+		for _, at := range c.packaged() {
+			add(at, s.Unpacked, int64(s.Packages)*packageFiles)
+		}
 	}
 	for _, e := range c.Edits {
 		add(c.mountOf(e.Path), int64(len(e.New))+page, 1)
@@ -100,6 +103,18 @@ func Short(at string, free, need Space) error {
 		return fmt.Errorf("%s of the guest has room for %d more files (df -i), and %d are needed: %s", at, free.Files, want, advice)
 	}
 	return nil
+}
+
+// packaged lists the mounts that packages' files and the records of them lie on.
+// How much of them is on which of these the plan can't know.
+func (c *Conversion) packaged() []string {
+	var out []string
+	for _, dir := range []string{"/", "/usr", "/usr/lib", "/usr/share", "/var/lib/dpkg", "/var/lib/rpm"} {
+		if at := c.mountOf(dir); !slices.Contains(out, at) {
+			out = append(out, at)
+		}
+	}
+	return out
 }
 
 // mountOf is the mount that holds a path.

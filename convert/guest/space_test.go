@@ -59,3 +59,21 @@ func TestRoomDracut(t *testing.T) {
 		t.Errorf("Room = %v, want a MiB more for /boot", err)
 	}
 }
+
+// TestRoomPackages: packages need room wherever their files may lie.
+func TestRoomPackages(t *testing.T) {
+	c := Conversion{Mounts: []Mount{{At: "/"}, {At: "/boot"}, {At: "/usr"}, {At: "/var"}}}
+	const bytes, files = 5<<20 + Margin, 2*packageFiles + MarginFiles
+	for _, at := range []string{"", "/", "/usr", "/var"} {
+		free := map[string]Space{"/": {bytes, files}, "/boot": {}, "/usr": {bytes, files}, "/var": {bytes, files}}
+		want := ""
+		if at != "" {
+			free[at] = Space{bytes, files - 1}
+			want = at + " of the guest has room for 299 more files (df -i), and 300 are needed"
+		}
+		g := Guest{Config: Config{Free: free}}
+		if err := g.Room(&c, 2, 5<<20); want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("Room = %v; want %q", err, want)
+		}
+	}
+}
