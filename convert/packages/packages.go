@@ -92,7 +92,7 @@ func (r Resolver) Resolve(ctx context.Context, g Guest, want ...string) (set Set
 		}
 	}
 	if _, err := r.Tool.Run(ctx, "apt-get", "--version"); err != nil {
-		return Set{}, fmt.Errorf("what the guest needs for %s is found out by apt: %w: or install it in the guest yourself before", strings.Join(want, ", "), err)
+		return Set{}, fmt.Errorf("can't work out which packages the guest needs for %s: apt is required (%w); or install it in the guest before migrating", strings.Join(want, ", "), err)
 	}
 	indexes := r.Indexes
 	if indexes == nil {
@@ -178,7 +178,7 @@ func (r Resolver) solve(ctx context.Context, root *root, local map[string]debFil
 	}
 	for _, p := range set.Packages {
 		if p.Old != "" && p.Name == "libc6" {
-			return Set{}, fmt.Errorf("%s would replace the guest's libc6 %s by %s: that is an upgrade of the guest, to be done before by yourself; or %s", strings.Join(want, ", "), p.Old, p.Version, hint)
+			return Set{}, fmt.Errorf("%s would upgrade the guest's libc6 from %s to %s: upgrade the guest yourself first, or %s", strings.Join(want, ", "), p.Old, p.Version, hint)
 		}
 	}
 	if local == nil {
@@ -244,7 +244,7 @@ func parseSimulation(out string) (Set, error) {
 		}
 	}
 	if len(set.Packages) > maxPackages {
-		return Set{}, fmt.Errorf("%d packages would be installed or upgraded, more than %d: bring the guest up to date before", len(set.Packages), maxPackages)
+		return Set{}, fmt.Errorf("%d packages would be installed or upgraded, more than %d: bring the guest up to date first", len(set.Packages), maxPackages)
 	}
 	return set, nil
 }

@@ -32,7 +32,7 @@ func TestParseSimulation(t *testing.T) {
 		},
 		{"removal", "Remv systemd [252]\nInst x (1 [amd64])\n", nil, `the packages would remove "systemd [252]" from the guest`},
 		{"unknown", "Inst lvm2\n", nil, `apt-get: "Inst lvm2" is not understood`},
-		{"too many", strings.Repeat("Inst x (1 Debian [amd64])\n", maxPackages+1), nil, "41 packages would be installed or upgraded, more than 40: bring the guest up to date before"},
+		{"too many", strings.Repeat("Inst x (1 Debian [amd64])\n", maxPackages+1), nil, "41 packages would be installed or upgraded, more than 40: bring the guest up to date first"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -228,12 +228,12 @@ func TestResolve(t *testing.T) {
 	}{
 		{"one", mirror("Inst lvm2 (2.03 Debian [amd64])\n"), Set{Packages: []Package{{Name: "lvm2", Version: "2.03", From: "http://m/lvm2.deb", Size: 100, SHA256: sum}}, Unpacked: 4096}, ""},
 		{"installed already", mirror(""), Set{}, ""},
-		{"libc", mirror("Inst libc6 [2.36] (2.41 Debian [amd64])\n"), Set{}, "lvm2 would replace the guest's libc6 2.36 by 2.41: that is an upgrade of the guest, to be done before by yourself; or give the packages with --packages DIR"},
+		{"libc", mirror("Inst libc6 [2.36] (2.41 Debian [amd64])\n"), Set{}, "lvm2 would upgrade the guest's libc6 from 2.36 to 2.41: upgrade the guest yourself first, or give the packages with --packages DIR"},
 		{"address unknown", mirror("Inst dmsetup (1 Debian [amd64])\n"), Set{}, "package dmsetup 1: apt does not say where it is"},
 		{"no sources", func([]string) (string, error) { return "", nil }, Set{}, "this host's apt has no source of the guest's distribution, debian (apt-get update may not have been run here): give the packages with --packages DIR"},
 		{"no apt", func(argv []string) (string, error) {
 			return "", &host.MissingError{Program: argv[0]}
-		}, Set{}, "what the guest needs for lvm2 is found out by apt: apt-get is not installed on this host, or not in PATH: or install it in the guest yourself before"},
+		}, Set{}, "can't work out which packages the guest needs for lvm2: apt is required (apt-get is not installed on this host, or not in PATH); or install it in the guest before migrating"},
 		{"network away", func(argv []string) (string, error) {
 			if slices.Contains(argv, "update") {
 				return "", errors.New("apt-get: no route")

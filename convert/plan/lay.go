@@ -84,9 +84,9 @@ func (f *Facts) unseen(vm *inventory.VM) layout.Reason {
 	return layout.Reason{}
 }
 
-// unfit says why a new layout is none for a VM after all: its Why is "" where
-// nothing is known that speaks against it. What can't be had though it was
-// asked for by its name a blocker tells, where the plan shows more of it.
+// unfit returns why the VM can't get its new layout; Why is empty if nothing rules
+// it out. If the admin named the layout explicitly, a blocker reports it instead,
+// with more detail.
 func (f *Facts) unfit(vm *inventory.VM, l layout.Layout, o Options) layout.Reason {
 	if l.Kind == layout.Keep {
 		return layout.Reason{}

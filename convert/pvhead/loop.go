@@ -19,8 +19,8 @@ const (
 	loopPause = 20 * time.Millisecond
 )
 
-// loop is a file as a block device. The kernel takes it apart when the last
-// that has it open closes it, be it by dying.
+// loop is a file as a block device. The kernel detaches it when its last user
+// closes it or exits.
 type loop struct {
 	Path string // /dev/loop3
 	dev  *os.File

@@ -220,7 +220,7 @@ func bootsDefault(c *guest.Conversion, label string) error {
 	if want.Initrd != "" {
 		files += " or " + want.Initrd
 	}
-	return fmt.Errorf("%s would boot by default in place of %s, which lilo left out: see in the guest that %s leads to a file that is there and can be read, on the file system of /boot, then plan again", label, want.Label, files)
+	return fmt.Errorf("%s would boot by default instead of %s, which lilo skipped: make sure in the guest that %s points to a readable file on the /boot file system, then plan again", label, want.Label, files)
 }
 
 // defaultImage is the image that boots by default by the planned lilo.conf. A

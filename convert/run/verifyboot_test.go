@@ -66,7 +66,7 @@ func bootDisk(tb testing.TB, labels ...string) []byte {
 // is none that boots.
 func TestVerifyBoot(t *testing.T) {
 	text := "default=%s\nimage=/vmlinuz\n\tlabel=Linux\n\talias=1\n\tinitrd=/initrd.img\n\toptional\nimage=/vmlinuz.old\n\tlabel=LinuxOLD\n\toptional\n"
-	const otherLeft = "LinuxOLD would boot by default in place of Linux, which lilo left out: see in the guest that /vmlinuz or /initrd.img leads to a file that is there"
+	const otherLeft = "LinuxOLD would boot by default instead of Linux, which lilo skipped: make sure in the guest that /vmlinuz or /initrd.img points to a readable file"
 	for _, tt := range []struct {
 		name   string
 		conf   string
@@ -81,7 +81,7 @@ func TestVerifyBoot(t *testing.T) {
 		{"the first one left out", strings.Replace(text, "default=%s\n", "", 1), []string{"LinuxOLD"}, otherLeft},
 		{"no image", "default=Linux\n", []string{"Linux"}, "the planned /etc/lilo.conf: no image= line"},
 		{"no planned lilo.conf", "", []string{"Linux"}, ""},
-		{"no planned lilo.conf, the default left out", "", []string{"LinuxOLD"}, "LinuxOLD would boot by default in place of Linux"},
+		{"no planned lilo.conf, the default left out", "", []string{"LinuxOLD"}, "LinuxOLD would boot by default instead of Linux"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk")

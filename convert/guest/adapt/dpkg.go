@@ -88,8 +88,8 @@ func (b *builder) remove(names []string, reason string) (kept []string) {
 		b.touch("dpkg's records of the removed package "+n, "/var/lib/dpkg/info/"+n+".*", "/var/lib/dpkg/info/"+n+":*")
 	}
 	if len(kept) > 0 {
-		b.concern(ConcernPackages, ledger.Warning, kept[0], fmt.Sprintf("packages stay that have no work any more: %s, for %s", strings.Join(kept, ", "), strings.Join(why, "; ")),
-			"nothing of them runs when the guest boots; remove them by hand if they and what needs them are not wanted (a protected one: dpkg --purge --force-remove-protected)")
+		b.concern(ConcernPackages, ledger.Warning, kept[0], fmt.Sprintf("these packages are kept although unused now: %s (%s)", strings.Join(kept, ", "), strings.Join(why, "; ")),
+			"nothing in them runs at boot; remove them by hand, along with what depends on them, if you don't need them (a protected one: dpkg --purge --force-remove-protected)")
 	}
 	return kept
 }

@@ -85,8 +85,8 @@ func (p places) only(match func(*layout.Move) bool) *layout.Move {
 }
 
 // find returns the file system that a spec means, nil where none is certain,
-// and whether the spec vanishes. A name that two have is no one's: a cloned disk
-// has the partition table of the other.
+// and whether the spec vanishes. A name shared by two identifies neither: a
+// cloned disk has the partition table of the other.
 func (p places) find(spec string) (m *layout.Move, vanishes bool) {
 	want := guest.Canonical(spec)
 	if old := p.old[want]; len(old) > 0 {

@@ -198,7 +198,7 @@ func (l *look) index() {
 }
 
 // bySpec finds the volume that a line of fstab means, nil if none is certain:
-// a name that two volumes have is no one's.
+// a name shared by two volumes identifies neither.
 func (l *look) bySpec(spec string) *volume {
 	if vs := l.named[guest.Canonical(spec)]; len(vs) == 1 {
 		return vs[0]

@@ -108,7 +108,8 @@ func (l *look) byNumber(number int) *volume {
 	return found
 }
 
-// mayBeRoot reports whether a volume isn't known to be no root.
+// mayBeRoot reports whether a volume could be a root file system: true unless it is
+// known not to be.
 func (v *volume) mayBeRoot() bool {
 	if v.files != nil {
 		return rootScore(v.files) > 0
