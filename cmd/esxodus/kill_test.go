@@ -328,6 +328,24 @@ func TestInterruptBeforeAnything(t *testing.T) {
 	l.checkDone()
 }
 
+// TestSecondTermUndoes: a second SIGTERM, which timeout(1) sends right after the
+// first, leaves the undoing to its end.
+func TestSecondTermUndoes(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	l.hold(l.vm)
+	l.host.Faults().SOAPStall("Logout", 0, 0, 0) // the end waits for it
+	p := l.start(l.convert()...)
+	const copying = 7 // records, as below
+	p.until("the copy", func() bool { return l.lines() >= copying })
+	p.signal(syscall.SIGTERM)
+	p.until("the undoing", func() bool { return l.lines() > copying })
+	p.signal(syscall.SIGTERM)
+	l.host.Faults().Clear()
+	p.want(exitInterrupted)
+	l.checkGone()
+}
+
 // TestSecondInterruptKills holds up the end of an interrupted run: a second
 // Ctrl-C doesn't wait for it. What is left then can be rolled back.
 func TestSecondInterruptKills(t *testing.T) {

@@ -9,7 +9,10 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C kills at once
+	// A second SIGTERM says nothing new: timeout(1) sends it to the process and then
+	// to its group. A second Ctrl-C kills at once.
+	term, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(term, os.Interrupt)
+	context.AfterFunc(ctx, stop)
 	os.Exit(execute(ctx, os.Args, terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}))
 }
