@@ -57,7 +57,7 @@ case ${1-} in
 esac
 [ "$(id -u)" = 0 ] || die 'run it as root: it defines a domain in qemu:///system'
 begun=$(date +%s)
-say 'about 4 minutes; 8 on a new machine with two cores, most of them for packages, compiling and a Debian guest'
+say 'about 3 minutes; 6 on a new machine with two cores, most of them for packages, compiling and a Debian guest'
 esxi='' builder=
 work=$(mktemp -d)
 trap cleanup EXIT
