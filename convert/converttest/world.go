@@ -92,15 +92,7 @@ func (w *World) Options() plan.Options {
 // Plan gathers and plans; it may have no blocker.
 func (w *World) Plan() *plan.Plan {
 	w.t.Helper()
-	o := w.Options()
-	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{URL: "https://root@esx1"}, o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	p, err := plan.New(facts, o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	p := w.planned(plan.Source{URL: "https://root@esx1"}, w.Options())
 	if b := p.Blockers(0); len(b) > 0 {
 		w.t.Fatalf("blockers: %+v", b)
 	}
@@ -312,14 +304,7 @@ func (w *World) CreateRunning() *journal.Journal {
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	o := w.Options()
 	o.Shutdown = plan.ShutdownSSH
-	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{}, o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	p, err := plan.New(facts, o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	p := w.planned(plan.Source{}, o)
 	j, err := w.State().Create(p.Job(0), journal.NewRun())
 	if err != nil {
 		w.t.Fatal(err)
@@ -330,8 +315,12 @@ func (w *World) CreateRunning() *journal.Journal {
 // PlanAny gathers and plans, whatever comes of it.
 func (w *World) PlanAny() *plan.Plan {
 	w.t.Helper()
-	o := w.Options()
-	facts, err := survey.Gather(w.t.Context(), w.Sources(), plan.Source{}, o)
+	return w.planned(plan.Source{}, w.Options())
+}
+
+func (w *World) planned(src plan.Source, o plan.Options) *plan.Plan {
+	w.t.Helper()
+	facts, err := survey.Gather(w.t.Context(), w.Sources(), src, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,13 +2,27 @@ package domain
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"libvirt.org/go/libvirtxml"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/ledger"
 	"esxodus/inventory"
 )
+
+// TestUnreadTold: what changes for a guest that nobody could look into is told, as
+// far as it may keep it from starting.
+func TestUnreadTold(t *testing.T) {
+	for model, want := range map[string]string{"pvscsi": "its disks stay on the kind of controller", "lsilogic": "it needs virtio's drivers"} {
+		r := must(t, unread(model, "scsi"))
+		i := slices.IndexFunc(r.Concerns, func(c ledger.Concern) bool { return c.ID == ConcernInitramfs })
+		if i < 0 || !strings.Contains(r.Concerns[i].Evidence, want) {
+			t.Errorf("on %s: concerns %+v; want %q told", model, r.Concerns, want)
+		}
+	}
+}
 
 // unread puts the disks on controllers of a kind, and has nobody look into them.
 func unread(model, class string) func(*inventory.VM, *Options) {

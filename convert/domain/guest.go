@@ -207,6 +207,10 @@ func (b *builder) initramfsConcern() {
 			return
 		}
 	}
+	if b.unread() && bus.virtio && len(b.vm.Disks) > 0 {
+		b.concern(ConcernInitramfs, ledger.Note, "", "what the guest boots from could not be read, and QEMU doesn't have the controller of its disks: it needs virtio's drivers ("+bus.modules+")",
+			"have its initramfs made with them before the migration; the boot proof shows whether it starts")
+	}
 	if why := b.unsure(); why != "" && !bus.virtio {
 		b.concern(ConcernInitramfs, ledger.Warning, "", why+": its disks stay on the kind of controller that they had on VMware, "+bus.name+" finds them",
 			"once it runs here, have its initramfs made with virtio's drivers, and change the disks to virtio with virsh edit: that is faster")

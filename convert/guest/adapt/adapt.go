@@ -2,7 +2,7 @@
 // its new layout: which lines of its tables name file systems that have other
 // names now, which packages go and come, what the boot loader is told. It is
 // pure: from what was read of the guest and where its file systems will lie it
-// computes a [guest.Conversion]; package convert has that carried out.
+// computes a [guest.Conversion]; guest/apply carries it out.
 //
 // Words: a spec is what a line of fstab names a file system by, /dev/sda1 or
 // UUID=…; a spec vanishes if it means nothing on the target any more.
