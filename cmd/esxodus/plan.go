@@ -100,17 +100,12 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 		return nil, nil, err
 	}
 	src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
-	facts, err := survey.Gather(ctx, e.sources(), src, o)
+	draft, err := survey.Gather(ctx, e.sources(), src, o)
 	if err != nil {
 		e.Close(ctx)
 		return nil, nil, err
 	}
-	p, err := plan.New(facts, o)
-	if err != nil {
-		e.Close(ctx)
-		return nil, nil, err
-	}
-	return p, e, nil
+	return draft.Finish(), e, nil
 }
 
 func planOptions(c *cli.Context, vms []string) (plan.Options, error) {

@@ -111,15 +111,11 @@ func TestOddVMBlocksNoOther(t *testing.T) {
 
 func gathered(t *testing.T, w *converttest.World, o plan.Options) *plan.Plan {
 	t.Helper()
-	f, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
+	draft, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
 	if err != nil {
 		t.Fatalf("Gather: %v", err)
 	}
-	p, err := plan.New(f, o)
-	if err != nil {
-		t.Fatalf("New: %v", err)
-	}
-	return p
+	return draft.Finish()
 }
 
 func asJSON(t *testing.T, v any) string {

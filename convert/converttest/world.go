@@ -320,15 +320,11 @@ func (w *World) PlanAny() *plan.Plan {
 
 func (w *World) planned(src plan.Source, o plan.Options) *plan.Plan {
 	w.t.Helper()
-	facts, err := survey.Gather(w.t.Context(), w.Sources(), src, o)
+	draft, err := survey.Gather(w.t.Context(), w.Sources(), src, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p, err := plan.New(facts, o)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return p
+	return draft.Finish()
 }
 
 // NewRelaid is one whose first disk gets a head, and whose guest is converted.

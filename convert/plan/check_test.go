@@ -62,15 +62,11 @@ func TestCheckTakes(t *testing.T) {
 			w.Host.VMs[0].Power = inventory.PoweredOn
 			o := w.Options()
 			o.Shutdown, o.NoProof = "auto", true
-			f, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
+			draft, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := plan.New(f, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return p
+			return draft.Finish()
 		},
 	}
 	xml := func(old, text string) func(*plan.Plan) {

@@ -53,6 +53,18 @@ func planOf(t *testing.T, change func(vm *inventory.VM, g *guest.Guest)) (VMPlan
 	return v, &dom
 }
 
+// laid is the layout of the first VM of a plan.
+func laid(t *testing.T, f Facts, kind layout.Kind) layout.Layout {
+	t.Helper()
+	o := testOptions(t)
+	o.Layout = kind
+	p, err := New(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.VMs[0].Layout
+}
+
 // fateOf returns what a plan's ledger says of a property and why.
 func fateOf(v *VMPlan, property string) string {
 	i := slices.IndexFunc(v.Ledger, func(e ledger.Entry) bool { return e.Property == property })
@@ -278,7 +290,7 @@ func TestUnseenDisks(t *testing.T) {
 			f := Facts{Host: &h}
 			tt.change(vm, &f)
 			for _, kind := range []layout.Kind{layout.Auto, layout.LVM} {
-				l := f.Lay(vm, Options{Layout: kind})
+				l := laid(t, f, kind)
 				if len(l.Reasons) != 1 || l.Reasons[0] != tt.reason || l.Refused != (kind == layout.LVM) {
 					t.Errorf("lay for %s: refused %v, because %q; want %q", kind, l.Refused, l.Reasons, tt.reason)
 				}
@@ -326,7 +338,7 @@ func TestManyDisks(t *testing.T) {
 		g := plantest.Debian(vm)
 		f := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}
 		for n := len(vm.Disks); n <= appliance.MaxDisks; n++ {
-			if l := f.Lay(vm, Options{Layout: kind}); l.Kind != layout.LVM {
+			if l := laid(t, f, kind); l.Kind != layout.LVM {
 				t.Fatalf("%s, %d disks: layout %s because %q; want lvm", kind, n, l.Kind, l.Reasons)
 			}
 			d := vm.Disks[1]
@@ -335,7 +347,7 @@ func TestManyDisks(t *testing.T) {
 			g.Disks = append(g.Disks, guest.DiskLayout{Address: d.Address(), Size: d.Capacity, Table: "none"})
 			f.Guests[vm.ID] = g
 		}
-		l := f.Lay(vm, Options{Layout: kind})
+		l := laid(t, f, kind)
 		want := "it has 26 disks, and the appliance in which guests are converted takes 25"
 		if l.Kind != layout.Keep || !slices.Contains(l.Reasons, want) || l.Refused != (kind == layout.LVM) || len(l.Disks) != len(vm.Disks) {
 			t.Errorf("%s: layout %s of %d disks, refused %v, because %q; want it kept: %s", kind, l.Kind, len(l.Disks), l.Refused, l.Reasons, want)
@@ -351,8 +363,12 @@ func TestTouchPackages(t *testing.T) {
 	g := plantest.Debian(vm)
 	g.Config.Packages = g.Config.Packages[:1] // no lvm2
 	set := packages.Set{Packages: []packages.Package{{Name: "libudev1", Version: "252.2", Old: "252.1", Size: 1}, {Name: "lvm2", Version: "2.03.16-2", Size: 1}}}
-	v := VMPlan{Source: *vm, Guest: g, Layout: layout.New(layout.Request{Name: vm.Name, Seed: "seed", Guest: g})}
-	v.planGuest(&Facts{Host: &h, Convertible: map[string]GuestFacts{vm.ID: {Packages: set}}})
+	d, err := NewDraft(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, testOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Answer(d.Needs()[0], GuestFacts{Packages: set})
+	v := d.Finish().VMs[0]
 	var got []string
 	for _, touch := range v.Conversion.Touches {
 		if touch.Reason == "files of libudev1: also all that dpkg -L libudev1 lists" {
@@ -372,8 +388,9 @@ func TestTouchPackages(t *testing.T) {
 // TestLay: what this host can't do leaves the disks as they are, or is refused
 // where it was asked for.
 func TestLay(t *testing.T) {
-	vm := plantest.VM()
-	debian := plantest.Debian(&vm)
+	h := plantest.Host()
+	vm := &h.VMs[0]
+	debian := plantest.Debian(vm)
 	tests := []struct {
 		name    string
 		missing string
@@ -394,11 +411,16 @@ func TestLay(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			vm.Disks[0].MultiWriter = tt.name == "shared"
-			f := Facts{
-				Guests:      map[string]guest.Guest{vm.ID: tt.guest},
-				Convertible: map[string]GuestFacts{vm.ID: {Missing: tt.missing}},
+			o := testOptions(t)
+			o.Layout = tt.asked
+			d, err := NewDraft(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: tt.guest}}, o)
+			if err != nil {
+				t.Fatal(err)
 			}
-			l := f.Lay(&vm, Options{Layout: tt.asked})
+			for _, n := range d.Needs() {
+				d.Answer(n, GuestFacts{Missing: tt.missing})
+			}
+			l := d.Finish().VMs[0].Layout
 			if l.Kind != tt.kind || l.Refused != tt.refused || !strings.Contains(strings.Join(l.Reasons, "\n"), tt.reason) {
 				t.Errorf("lay = %s, refused %v, because %q; want %s, %v, %q", l.Kind, l.Refused, l.Reasons, tt.kind, tt.refused, tt.reason)
 			}

@@ -367,19 +367,16 @@ func TestShutdown(t *testing.T) {
 	w := converttest.New(t)
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	o := w.Options()
-	facts, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
+	draft, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused, err := plan.New(facts, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	refused := draft.Finish()
 	if b := refused.Blockers(0); len(b) != 1 || b[0].ID != plan.ConcernPower || !strings.Contains(b[0].Advice, "vim-cmd vmsvc/power.shutdown 7") {
 		t.Fatalf("blockers of a VM that runs = %+v", b)
 	}
 	o.Shutdown = "auto"
-	p, err := plan.New(facts, o)
+	p, err := plan.New(draft.Facts, o)
 	if err != nil {
 		t.Fatal(err)
 	}

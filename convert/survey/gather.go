@@ -11,7 +11,6 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/inspect"
-	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
@@ -55,52 +54,38 @@ type Sources struct {
 	Guests  Guests
 }
 
-// Gather reads everything that a plan is made from and changes nothing. What
-// can't be known of the target or of a guest is left open; the plan says so.
-func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (plan.Facts, error) {
+// Gather reads everything that a plan is made from, changes nothing, and returns
+// the draft of the plan with all of it. What can't be known of the target or of a
+// guest is left open; the plan says so.
+func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*plan.Draft, error) {
 	h, err := s.Host.Inventory(ctx)
 	if err != nil {
-		return plan.Facts{}, err
+		return nil, err
 	}
 	src.Host, src.Version = h.Name, h.Version
 	f := plan.Facts{Source: src, Host: h}
 	vms, err := h.Select(o.VMs)
 	if err != nil {
-		return f, fmt.Errorf("%w; `esxodus inventory` lists names and ids", err)
+		return nil, fmt.Errorf("%w; `esxodus inventory` lists names and ids", err)
 	}
 	if f.Target, err = s.Virt.Facts(ctx); err != nil {
 		if ctx.Err() != nil {
-			return f, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		f.Target = plan.TargetFacts{Missing: err.Error()}
 	}
-	vms = plan.Plannable(vms)
-	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, vms); err != nil {
-		return f, err
+	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, plan.Plannable(vms)); err != nil {
+		return nil, err
 	}
-	if err := askGuests(ctx, &f, s.Guests, vms, o); err != nil {
-		return f, err
-	}
-	return f, askStorage(ctx, &f, s.Storage, vms, o)
-}
-
-// askStorage asks what is there for volumes as large as the layouts need them.
-// A VM whose volumes the storage can't even name is left to [New], which says
-// so.
-func askStorage(ctx context.Context, f *plan.Facts, storage volume.Storage, vms []*inventory.VM, o plan.Options) error {
-	var all []volume.Volume
-	for _, vm := range vms {
-		vols, err := plan.Volumes(vm, f.Lay(vm, o), storage)
-		if err == nil {
-			all = append(all, vols...)
-		}
-	}
-	facts, err := storage.Check(ctx, all)
+	d, err := plan.NewDraft(f, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f.Storage = facts
-	return nil
+	if err := askGuests(ctx, d, s.Guests); err != nil {
+		return nil, err
+	}
+	d.Facts.Storage, err = s.Storage.Check(ctx, d.Volumes())
+	return d, err
 }
 
 // lookAll looks into the disks of every VM that can be looked into. Both maps
@@ -155,54 +140,29 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 	return inspect.Look(ctx, sources)
 }
 
-// askGuests finds out, for each guest that could get a new layout, whether it
-// can be converted here.
-func askGuests(ctx context.Context, f *plan.Facts, guests Guests, vms []*inventory.VM, o plan.Options) error {
-	f.Convertible = make(map[string]plan.GuestFacts)
-	for _, vm := range vms {
-		v := plan.VMPlan{Source: *vm, Guest: f.Guests[vm.ID], Layout: f.Lay(vm, o)}
-		if !v.Relaid() {
-			continue
+// askGuests finds out whether the guests that are to be changed can be converted
+// here.
+func askGuests(ctx context.Context, d *plan.Draft, guests Guests) error {
+	for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
+		for _, n := range needs {
+			facts := plan.GuestFacts{Missing: guests.Missing(n.Contents)}
+			if facts.Missing == "" && len(n.Install) > 0 {
+				facts = askPackages(ctx, guests, n)
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			d.Answer(n, facts)
 		}
-		facts := plan.GuestFacts{Missing: guests.Missing(contents(&v))}
-		if facts.Missing == "" {
-			facts = askPackages(ctx, guests, &v)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		f.Convertible[vm.ID] = facts
 	}
 	return nil
 }
 
-// contents lists the types of the guest's file systems.
-func contents(v *plan.VMPlan) []string {
-	var types []string
-	for _, m := range v.Layout.Moves {
-		types = append(types, m.Content)
+// askPackages finds the packages that a guest lacks.
+func askPackages(ctx context.Context, guests Guests, n plan.Need) plan.GuestFacts {
+	set, err := guests.Packages(ctx, n.Guest, n.Install)
+	if err != nil {
+		return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(n.Install, ", "), err)}
 	}
-	return types
-}
-
-// askPackages finds what speaks against a guest's conversion, and the packages
-// that it lacks.
-func askPackages(ctx context.Context, guests Guests, v *plan.VMPlan) plan.GuestFacts {
-	conv, _, cs := v.GuestConversion()
-	for _, c := range cs {
-		if c.Severity == ledger.Blocker {
-			return plan.GuestFacts{Missing: c.Evidence + " (" + c.Advice + ")"}
-		}
-	}
-	var facts plan.GuestFacts
-	if len(conv.Install) > 0 {
-		var err error
-		if facts.Packages, err = guests.Packages(ctx, v.Guest, conv.Install); err != nil {
-			return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(conv.Install, ", "), err)}
-		}
-	}
-	if err := v.Guest.Room(&conv, len(facts.Packages.Packages), facts.Packages.Unpacked); err != nil {
-		return plan.GuestFacts{Missing: err.Error()}
-	}
-	return facts
+	return plan.GuestFacts{Packages: set}
 }

@@ -39,13 +39,14 @@ func surveyed(t *testing.T, h *inventory.Host, g guest.Guest, kind ...layout.Kin
 		o.Layout = kind[0]
 	}
 	f := plan.Facts{Host: h, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
-	if err := askGuests(t.Context(), &f, able{}, []*inventory.VM{vm}, o); err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.New(f, o)
+	d, err := plan.NewDraft(f, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := askGuests(t.Context(), d, able{}); err != nil {
+		t.Fatal(err)
+	}
+	p := d.Finish()
 	var dom libvirtxml.Domain
 	if err := dom.Unmarshal(p.VMs[0].Domain.XML); err != nil {
 		t.Fatal(err)

@@ -69,10 +69,11 @@ func TestConcerns(t *testing.T) {
 		t.Run(tt.id+" "+string(tt.severity), func(t *testing.T) {
 			w := converttest.New(t)
 			o := w.Options()
-			facts, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
+			draft, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
 			if err != nil {
 				t.Fatal(err)
 			}
+			facts := draft.Facts
 			plain := concernsOf(t, facts, o)
 			if slices.ContainsFunc(plain, func(c ledger.Concern) bool { return c.ID == tt.id && c.Severity == tt.severity }) {
 				t.Fatalf("raised for the plain VM too: %+v", plain)

@@ -1,0 +1,314 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"esxodus/convert/appliance"
+	"esxodus/convert/domain"
+	"esxodus/convert/guest"
+	"esxodus/convert/guest/adapt"
+	"esxodus/convert/host"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// Draft is a plan that lacks what this host and its storage have to say: each VM
+// has its layout, what changes in its guest, and its domain. [Draft.Needs] lists
+// what is to be asked about guests and [Draft.Answer] takes it; then
+// [Draft.Volumes] lists what is to be asked of the storage, which goes into
+// Facts, and [Draft.Finish] makes the plan. It is pure: the same facts, options
+// and answers give the same plan.
+type Draft struct {
+	Facts   Facts
+	options Options
+	storage volume.Storage
+	target  Target
+	network network.Plan
+	vms     []draftVM
+}
+
+// draftVM is one VM of a draft.
+type draftVM struct {
+	way
+	v        VMPlan
+	adapted  []ledger.Concern // of the guest's conversion, among v's
+	answered bool             // what this host can do for the guest is known
+	failed   []ledger.Concern // why no plan can be made of it
+}
+
+// way is how a VM's disks and its guest are planned: as was asked for, or what
+// is left of that.
+type way struct {
+	kind layout.Kind
+	kept layout.Reason // why the disks are kept after all
+}
+
+// Need is what must be known about one guest that is to be changed.
+type Need struct {
+	VM       string // its id
+	Guest    guest.Guest
+	Contents []string // types of the file systems that are mounted or checked
+	Install  []string // packages that it lacks
+}
+
+// NewDraft begins a plan. What speaks against a VM is among its concerns, also
+// that it can't be planned; an error means that no plan can be made at all.
+func NewDraft(f Facts, o Options) (*Draft, error) {
+	vms, err := f.Host.Select(o.VMs)
+	if err != nil {
+		return nil, err
+	}
+	d := &Draft{Facts: f, options: o, target: Target{
+		Storage: o.Storage, Libvirt: o.Libvirt, Host: f.Target.Host, VirtType: virtType(o.VirtType, f.Target),
+	}}
+	if d.network, err = network.New(&f.Host.Network, portGroups(vms), o.Network); err != nil {
+		return nil, err
+	}
+	if d.storage, err = volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
+		return nil, err
+	}
+	for _, vm := range vms {
+		if why := sick(vm); len(why) > 0 {
+			d.vms = append(d.vms, draftVM{v: VMPlan{Source: *vm}, failed: why})
+			continue
+		}
+		d.vms = append(d.vms, d.settle(vm, way{kind: o.Layout}))
+	}
+	return d, nil
+}
+
+// settle drafts a VM's part, and steps back while something speaks against it.
+func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
+	for {
+		out := d.draft(vm, w)
+		why := out.unfit()
+		if why.Why == "" {
+			return out
+		}
+		w = out.back(why)
+	}
+}
+
+func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
+	out := draftVM{way: w, v: VMPlan{
+		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w), NoProof: d.options.NoProof,
+	}}
+	if err := d.outline(&out); err != nil {
+		out.failed = failed(err)
+	}
+	return out
+}
+
+// lay lays out a VM's disks. Where nothing is known of them they are kept.
+func (d *Draft) lay(vm *inventory.VM, w way) layout.Layout {
+	l := layout.New(layout.Request{
+		Kind: w.kind, Name: vm.Name, Seed: vm.InstanceUUID, Guest: d.Facts.Guests[vm.ID], Unseen: d.Facts.unseen(vm),
+		UEFI: vm.Firmware == inventory.EFI, SecureBoot: vm.SecureBoot, TPM: vm.TPM, Fixed: shared(vm),
+	})
+	if w.kept.Why != "" {
+		l.Because(w.kept)
+		l.Refused = asked(d.options.Layout)
+	}
+	if len(l.Disks) == len(vm.Disks) {
+		return l
+	}
+	l.Disks = nil
+	for _, have := range vm.Disks {
+		l.Disks = append(l.Disks, layout.Disk{
+			Address: have.Address(), Kind: layout.Keep, Size: have.Capacity, Ranges: []layout.Range{{Length: have.Capacity}},
+		})
+	}
+	return l
+}
+
+// outline plans what changes in the guest, the volumes and the domain.
+func (d *Draft) outline(w *draftVM) error {
+	v := &w.v
+	converted := w.planGuest()
+	vols, err := volumes(&v.Source, v.Layout, d.storage)
+	if err != nil {
+		return err
+	}
+	o := v.domainOptions(d.Facts.Host, converted)
+	o.VirtType, o.Network = d.target.VirtType, d.network
+	for i, have := range v.Source.Disks {
+		v.Disks = append(v.Disks, Disk{Address: have.Address(), Path: have.Path, Size: have.Capacity, Volume: vols[i]})
+		o.Disks = append(o.Disks, domain.Disk{
+			Address: have.Address(), Path: vols[i].Path, Block: vols[i].Kind == volume.KindLVM, Size: vols[i].Size,
+		})
+	}
+	dom, err := domain.New(&v.Source, d.Facts.Host, o)
+	if err != nil {
+		return err
+	}
+	v.boots(dom.Domain)
+	v.highBoot(dom.Domain)
+	v.Domain = Domain{UUID: dom.Domain.UUID, AutoStart: dom.AutoStart, XML: dom.XML}
+	v.Ledger = append(v.Ledger, dom.Ledger...)
+	v.Concerns = append(v.Concerns, dom.Concerns...)
+	return nil
+}
+
+// planGuest plans the guest's conversion, and returns the guest as it will be.
+func (w *draftVM) planGuest() guest.Guest {
+	v := &w.v
+	v.layoutConcerns()
+	if !v.Relaid() {
+		v.Concerns = append(v.Concerns, adapt.NICDrivers(v.Guest)...)
+		return v.Guest
+	}
+	conv, entries, concerns := adapt.New(adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs})
+	v.Conversion, w.adapted = &conv, concerns
+	v.Ledger = append(v.Ledger, entries...)
+	v.Concerns = append(v.Concerns, concerns...)
+	return v.converted(&conv)
+}
+
+// unfit returns why the VM can't get its new layout; Why is empty if nothing rules
+// it out. If the admin named the layout explicitly, some of it is left to a
+// blocker, which reports it with more detail.
+func (w *draftVM) unfit() layout.Reason {
+	v := &w.v
+	if !v.Relaid() || len(w.failed) > 0 {
+		return layout.Reason{}
+	}
+	if n := len(v.Source.Disks); n > appliance.MaxDisks {
+		return layout.Reason{Why: fmt.Sprintf("it has %d disks, and the appliance in which guests are converted takes %d", n, appliance.MaxDisks)}
+	}
+	for _, c := range w.adapted {
+		if c.Severity == ledger.Blocker {
+			return layout.Reason{Why: c.Evidence + " (" + c.Advice + ")"}
+		}
+	}
+	high := func(c ledger.Concern) bool { return c.ID == ConcernHighBoot }
+	if !asked(w.kind) && slices.ContainsFunc(v.Concerns, high) {
+		return v.Layout.HighBoot()
+	}
+	return layout.Reason{}
+}
+
+// back is the next way where something speaks against this one.
+func (w *draftVM) back(why layout.Reason) way {
+	return way{kind: layout.Keep, kept: why}
+}
+
+// Needs lists what is still to be asked about guests. An answer may lead to
+// another need of the same VM.
+func (d *Draft) Needs() []Need {
+	var out []Need
+	for i := range d.vms {
+		w := &d.vms[i]
+		if w.v.Conversion == nil || w.answered || len(w.failed) > 0 {
+			continue
+		}
+		n := Need{VM: w.v.Source.ID, Guest: w.v.Guest, Install: w.v.Conversion.Install}
+		for _, m := range slices.Concat(w.v.Conversion.Mounts, w.v.Conversion.Checks) {
+			n.Contents = append(n.Contents, m.Content)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// Answer takes what this host can do for a guest. One that can't be converted
+// here keeps its layout.
+func (d *Draft) Answer(n Need, a GuestFacts) {
+	i := slices.IndexFunc(d.vms, func(w draftVM) bool { return w.v.Source.ID == n.VM })
+	w := &d.vms[i]
+	why := a.Missing
+	if err := w.v.Guest.Room(w.v.Conversion, len(a.Packages.Packages), a.Packages.Unpacked); why == "" && err != nil {
+		why = err.Error()
+	}
+	if why != "" {
+		vm := w.v.Source
+		d.vms[i] = d.settle(&vm, w.back(layout.Reason{Why: why}))
+		return
+	}
+	w.answered, w.v.Packages = true, a.Packages
+	w.v.touchPackages()
+}
+
+// Volumes lists the volumes of all VMs.
+func (d *Draft) Volumes() []volume.Volume {
+	var all []volume.Volume
+	for i := range d.vms {
+		for _, have := range d.vms[i].v.Disks {
+			all = append(all, have.Volume)
+		}
+	}
+	return all
+}
+
+// New makes a plan where nothing is open: the storage is among the facts, and
+// each guest can be converted here.
+func New(f Facts, o Options) (*Plan, error) {
+	d, err := NewDraft(f, o)
+	if err != nil {
+		return nil, err
+	}
+	for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
+		for _, n := range needs {
+			d.Answer(n, GuestFacts{})
+		}
+	}
+	return d.Finish(), nil
+}
+
+// virtType picks the domain type: what was asked for, else kvm where the
+// target has it or nothing is known of the target.
+func virtType(asked string, t TargetFacts) string {
+	if asked != "" {
+		return asked
+	}
+	if t.Missing == "" {
+		for _, have := range []string{"kvm", "qemu"} {
+			if slices.Contains(t.VirtTypes, have) {
+				return have
+			}
+		}
+	}
+	return "kvm"
+}
+
+// portGroups lists the port groups that the VMs' NICs use, each once.
+func portGroups(vms []*inventory.VM) []string {
+	var names []string
+	seen := make(map[string]bool)
+	for _, vm := range vms {
+		for _, n := range vm.NICs {
+			if n.PortGroup != "" && !seen[n.PortGroup] {
+				seen[n.PortGroup] = true
+				names = append(names, n.PortGroup)
+			}
+		}
+	}
+	return names
+}
+
+// volumes names a VM's volumes: one for each disk, in their order, as large as
+// the layout needs it.
+func volumes(vm *inventory.VM, lay layout.Layout, storage volume.Storage) ([]volume.Volume, error) {
+	name := domain.Name(vm.Name)
+	vols := make([]volume.Volume, len(vm.Disks))
+	for i, d := range vm.Disks {
+		vol, err := storage.Volume(domain.VolumeName(name, i, d), lay.Disks[i].Size)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Address(), err)
+		}
+		vols[i] = vol
+	}
+	return vols, nil
+}
+
+// domainOptions are those of a domain's that the plan of the guest decides.
+func (v *VMPlan) domainOptions(h *inventory.Host, converted guest.Guest) domain.Options {
+	o := domain.Options{Name: v.Name, HostMHz: h.CPUMHz, Guest: converted, OnlyDisks: v.onlyDisks()}
+	if boot := v.Layout.Boot; boot != nil {
+		o.BIOS, o.BootDisk = boot.UEFI, boot.Disk
+	}
+	return o
+}

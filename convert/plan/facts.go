@@ -1,0 +1,93 @@
+package plan
+
+import (
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/convert/packages"
+	"esxodus/convert/volume"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// ShutdownMode is what is done with VMs that are on.
+type ShutdownMode string
+
+// The modes.
+const (
+	ShutdownNever ShutdownMode = ""     // they are refused
+	ShutdownAuto  ShutdownMode = "auto" // through the API where the licence lets it, else over SSH
+	ShutdownAPI   ShutdownMode = ShutdownMode(inventory.ViaAPI)
+	ShutdownSSH   ShutdownMode = ShutdownMode(inventory.ViaSSH)
+)
+
+// Options is what the admin asks for.
+type Options struct {
+	VMs      []string // names or ids; none means all
+	Storage  string   // "dir:/path" or "lvm:VG"
+	Network  network.Options
+	VirtType string       // kvm or qemu; "" for the best that the target has
+	Libvirt  string       // connection URI
+	Shutdown ShutdownMode // what is done with powered-on VMs
+	NoProof  bool         // leave out the boot proof
+	Layout   layout.Kind  // auto, lvm, keep or plain; "" is auto
+}
+
+// Facts is everything a plan is made from: what was read of the source, of the
+// guests' disks and of the target.
+type Facts struct {
+	Source  Source
+	Host    *inventory.Host
+	Guests  map[string]guest.Guest  // by VM id
+	Unread  map[string]*UnreadError // by VM id: the disk that can't be opened
+	Storage volume.Facts
+	Target  TargetFacts
+}
+
+// TargetFacts is what the target's libvirt says of itself.
+type TargetFacts struct {
+	Links                []string      // its network interfaces; nil where they can\'t be known
+	Host                 string        // its name
+	VirtTypes            []string      // kvm, qemu
+	EFI, SecureBoot, TPM bool          // what its firmware and swtpm offer
+	Domains              []KnownDomain // what exists there
+	Missing              string        // why nothing is known of it; "" when asked with success
+}
+
+// KnownDomain is a domain that exists on the target.
+type KnownDomain struct {
+	Active bool
+	Disks  []string // paths
+	Name   string
+	UUID   string
+	MACs   []string
+}
+
+// GuestFacts is what this host can do for one guest that is to be changed.
+type GuestFacts struct {
+	Missing  string       // why it can't be converted here; "" if it can
+	Packages packages.Set // that the guest lacks
+}
+
+// UnreadError is a disk that can't be opened, though what the host says of its
+// VM lets one expect that it can.
+type UnreadError struct {
+	Address string
+	Err     error
+}
+
+// Error names the disk.
+func (e *UnreadError) Error() string { return e.Address + ": " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *UnreadError) Unwrap() error { return e.Err }
+
+// via decides what ShutdownAuto means: the API where the licence lets it, else SSH.
+func (m ShutdownMode) via(l inventory.License) inventory.Via {
+	if m != ShutdownAuto {
+		return inventory.Via(m)
+	}
+	if l.ReadOnly {
+		return inventory.ViaSSH
+	}
+	return inventory.ViaAPI
+}

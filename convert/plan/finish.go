@@ -1,0 +1,50 @@
+package plan
+
+import (
+	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
+)
+
+// Finish makes the plan of a draft whose needs are answered and whose Facts have
+// the storage's.
+func (d *Draft) Finish() *Plan {
+	p := &Plan{Schema: Schema, Source: d.Facts.Source, Target: d.target, Network: d.network}
+	for i := range d.vms {
+		p.VMs = append(p.VMs, d.finish(d.vms[i]))
+	}
+	addNetwork(p)
+	addClashes(p)
+	p.Concerns = append(p.Concerns, placeConcerns(p, d.Facts)...)
+	ledger.SortConcerns(p.Concerns)
+	for i := range p.VMs {
+		ledger.SortConcerns(p.VMs[i].Concerns)
+	}
+	return p
+}
+
+// finish adds what follows from the storage's facts and from all else: sizes,
+// concerns and steps.
+func (d *Draft) finish(w draftVM) VMPlan {
+	vm, v := w.v.Source, w.v
+	if len(w.failed) > 0 {
+		return unplanned(&vm, &d.Facts, d.options, w.failed)
+	}
+	for i, have := range vm.Disks {
+		v.Sizes.Provisioned += have.Capacity
+		v.Sizes.Allocated += have.Allocated()
+		v.Sizes.Target += d.Facts.volume(v.Disks[i].Volume).Size
+	}
+	v.Concerns = append(v.Concerns, concerns(&vm, &v, d.Facts, d.options)...)
+	v.Steps = steps(&vm, &v, d.Facts, d.options)
+	return v
+}
+
+// volume returns what the target's storage said of a volume.
+func (f *Facts) volume(v volume.Volume) volume.Found {
+	for _, fact := range f.Storage.Volumes {
+		if fact.Volume.Path == v.Path {
+			return fact
+		}
+	}
+	return volume.Found{Volume: v, Size: v.Size}
+}

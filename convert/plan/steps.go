@@ -1,0 +1,94 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"esxodus/inventory"
+)
+
+// steps lists what carrying out the VM's part comes to, in words that a dry
+// run shows.
+func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
+	out := v.packagesStep()
+	if vm.Power == inventory.PoweredOn && o.Shutdown != ShutdownNever {
+		via := o.Shutdown.via(f.Host.License)
+		out = append(out, Step{Kind: StepShutdown, Via: via, Text: fmt.Sprintf(
+			"shut down %q on %s through %s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(string(via)))})
+	}
+	recheck := Step{Kind: StepRecheck, Text: fmt.Sprintf("check that %q is off and as planned", vm.Name)}
+	out = append(out, recheck)
+	add := func(kind Kind, format string) {
+		for _, d := range v.Disks {
+			out = append(out, Step{Kind: kind, Disk: d.Address, Text: fmt.Sprintf(format, d.Address, d.Volume, d.Size, d.Volume.Size)})
+		}
+	}
+	add(StepCreate, "make %[2]s of %[4]d bytes for %[1]s")
+	out = append(out, v.templateStep()...)
+	add(StepCopy, "copy %[1]s over HTTPS to %[2]s, %[3]d bytes")
+	out = append(out, recheck)
+	add(StepVerify, "read %[2]s back against the digests of %[1]s")
+	out = append(out, v.guestSteps()...)
+	auto := "no autostart"
+	if v.Domain.AutoStart {
+		auto = "autostart"
+	}
+	out = append(out, Step{Kind: StepDefine, Text: fmt.Sprintf("define the persistent domain %s, %s", v.Name, auto)})
+	return append(out, v.proofStep(virtType(o.VirtType, f.Target), o)...)
+}
+
+// templateStep is the step that makes LVM's metadata, where there is any.
+func (v *VMPlan) templateStep() []Step {
+	if len(v.Layout.Groups) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, g := range v.Layout.Groups {
+		var made []string
+		for _, lv := range g.Volumes {
+			if lv.New {
+				made = append(made, lv.Name)
+			}
+		}
+		text := fmt.Sprintf("make the volume group %s on %d whole disk(s)", g.Name, len(g.PVs))
+		if g.UUID != "" {
+			text = fmt.Sprintf("move the volume group %s onto %d whole disk(s)", g.Name, len(g.PVs))
+		}
+		if len(made) > 0 {
+			text += " with the new volumes " + strings.Join(made, ", ")
+		}
+		texts = append(texts, text)
+	}
+	return []Step{{Kind: StepTemplate, Text: "with LVM's own tools, on a template: " + strings.Join(texts, "; ")}}
+}
+
+// packagesStep gets what the guest lacks.
+func (v *VMPlan) packagesStep() []Step {
+	var size int64
+	for _, p := range v.Packages.Packages {
+		size += p.Size
+	}
+	if v.Conversion == nil || size == 0 {
+		return nil
+	}
+	return []Step{{Kind: StepPackages, Text: fmt.Sprintf("get the guest's %d package(s), %d bytes, and check their hashes", len(v.Packages.Packages), size)}}
+}
+
+// guestSteps are the steps that convert the guest, where it is converted.
+func (v *VMPlan) guestSteps() []Step {
+	if v.Conversion == nil {
+		return nil
+	}
+	c := v.Conversion
+	what := fmt.Sprintf("%d edit(s)", len(c.Edits))
+	if n := len(c.Install) + len(c.Remove); n > 0 {
+		what += fmt.Sprintf(", %d package(s)", n)
+	}
+	if len(c.Loader) > 0 {
+		what += ", the boot map"
+	}
+	return []Step{
+		{Kind: StepGuest, Text: "convert the guest in an isolated appliance, on overlays: " + what},
+		{Kind: StepMerge, Text: "write the overlays into the volumes, and check loader, map and sums there"},
+	}
+}
