@@ -31,7 +31,7 @@ func carried() []string {
 // planning are the flags that planning again, or what a plan leads to, needs.
 func planning() []string {
 	return []string{
-		"storage", "uplink", "network", "network-file", "layout", "virt-type", "shutdown", "no-proof", "libvirt", "packages",
+		"storage", "uplink", "network", "network-file", "layout", "virt-type", "shutdown", "no-proof", "no-edits", "libvirt", "packages",
 	}
 }
 

@@ -43,6 +43,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "virt-type", Usage: "make domains of `TYPE` kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `WAY`: api, ssh or auto (default: refuse them)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof: the result is then 'converted, not seen to boot'"},
+		&cli.BoolFlag{Name: "no-edits", Usage: "change nothing inside guests that keep their layout"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
 	}
 }

@@ -36,14 +36,14 @@ func migrateGuest(t *testing.T, guest string) {
 	l.vm = vm
 	t.Cleanup(func() { l.forget(vm) })
 
-	plan := l.run(exitDone, l.plan("--layout", "keep", vm)...)
+	plan := l.run(exitDone, l.plan("--layout", "keep", "--no-edits", vm)...)
 	for _, want := range []string{"boot a copy of " + vm, "see its login prompt on the serial console", "ext", "mounted at /"} {
 		if !strings.Contains(unwrapped(plan.out), want) {
 			t.Errorf("the plan does not say %q:\n%s", want, plan.out)
 		}
 	}
 	begin := time.Now()
-	r := l.run(exitDone, l.convert("--layout", "keep")...)
+	r := l.run(exitDone, l.convert("--layout", "keep", "--no-edits")...)
 	t.Logf("%v; %s", time.Since(begin).Round(time.Second), unwrapped(r.out))
 	s := l.statusCommand()
 	if !strings.HasPrefix(s.Proof, "login prompt on the serial console") || !strings.Contains(s.Proof, "login:") {

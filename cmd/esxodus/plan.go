@@ -115,7 +115,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	o := plan.Options{
 		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoProof: c.Bool("no-proof"), Layout: layout.Kind(c.String("layout")),
+		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoProof: c.Bool("no-proof"), NoEdits: c.Bool("no-edits"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
 		return o, usagef("--libvirt %s: a password doesn't belong into the address: libvirt takes it from its auth.conf, or use SSH keys", redact.Text(o.Libvirt))

@@ -104,7 +104,7 @@ func (b *builder) unsure() string {
 	if b.sys.family != linux {
 		return ""
 	}
-	if lacking := b.lacksVirtio(); lacking != nil {
+	if lacking := b.o.Guest.LacksVirtio(); lacking != nil {
 		return fmt.Sprintf("kernel %s won't find a disk on virtio (%s)", lacking.Kernel, lacking.Evidence)
 	}
 	if b.unread() {

@@ -151,22 +151,6 @@ func (b *builder) needsGroup(group guest.Group) string {
 	return ""
 }
 
-// lacksVirtio returns the newest kernel's initrd if it is known not to find a
-// disk on virtio.
-func (b *builder) lacksVirtio() *guest.Initrd {
-	g := b.o.Guest
-	if len(g.Kernels) == 0 {
-		return nil
-	}
-	newest := g.Kernels[len(g.Kernels)-1]
-	for i, r := range g.Initrds {
-		if r.Kernel == newest && r.Virtio == guest.No {
-			return &g.Initrds[i]
-		}
-	}
-	return nil
-}
-
 func (s system) nicWord() string {
 	if s.legacy {
 		return "an old NIC"
@@ -200,7 +184,7 @@ func (b *builder) initramfsConcern() {
 	g, bus := b.o.Guest, b.diskDriver()
 	hostOnly := g.Distro != "" && slices.Contains(strings.Fields(hostOnlyInitramfs), g.Distro)
 	if bus.virtio {
-		if lacking := b.lacksVirtio(); lacking != nil {
+		if lacking := b.o.Guest.LacksVirtio(); lacking != nil {
 			b.concern(ConcernInitramfs, ledger.Blocker, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
 				"in the guest, have the initramfs made with virtio's drivers (Debian: MODULES=most in /etc/initramfs-tools/initramfs.conf, then update-initramfs -u; "+
 					`dracut: echo 'add_drivers+=" `+bus.modules+` "' >/etc/dracut.conf.d/virtio.conf, then dracut -f --regenerate-all), and plan again`)

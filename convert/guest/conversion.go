@@ -47,6 +47,11 @@ type OnlyDisks struct {
 	Reason string `json:"reason"` // what in the guest says so
 }
 
+// Changes reports whether anything in the guest is changed.
+func (c *Conversion) Changes() bool {
+	return len(c.Install)+len(c.Remove)+len(c.Edits)+len(c.Programs)+len(c.Overlays)+len(c.Commands)+len(c.Loader) > 0
+}
+
 // Mount is a file system of the guest's tree.
 type Mount struct {
 	Device  string `json:"device"` // in the appliance: "/dev/debian-vg/root"; "disk:scsi0:1" for a whole disk

@@ -129,3 +129,18 @@ type Initrd struct {
 	// where its /lib/modules is gone.
 	Modules []string `json:"-"`
 }
+
+// LacksVirtio returns the newest kernel's initrd if it is known not to find a
+// disk on virtio, else nil.
+func (g *Guest) LacksVirtio() *Initrd {
+	if len(g.Kernels) == 0 {
+		return nil
+	}
+	newest := g.Kernels[len(g.Kernels)-1]
+	for i, r := range g.Initrds {
+		if r.Kernel == newest && r.Virtio == No {
+			return &g.Initrds[i]
+		}
+	}
+	return nil
+}

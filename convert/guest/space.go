@@ -64,7 +64,7 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		largest[at] = max(largest[at], size)
 	}
 	for _, argv := range c.Commands {
-		name := remade(argv)
+		name := Remade(argv)
 		if name == "" {
 			continue
 		}
@@ -80,9 +80,9 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 	return need, nil
 }
 
-// remade is the initrd that a command of package adapt makes anew, "" where it
+// Remade is the initrd that a command of package adapt makes anew, "" where it
 // makes none: dracut's arguments end in initrd and kernel.
-func remade(argv []string) string {
+func Remade(argv []string) string {
 	if len(argv) < 3 || argv[0] != "dracut" {
 		return ""
 	}

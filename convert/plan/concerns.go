@@ -23,6 +23,7 @@ const (
 	ConcernTargetMAC    = "target.mac"          // a domain with that MAC exists
 	ConcernSpace        = "target.space"        // the target is too small
 	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
+	ConcernLeft         = "guest.left"          // it should be changed, and can't be
 	ConcernHighBoot     = "disk.high-boot"      // /boot may lie where a BIOS doesn't read the disk
 	ConcernFirmware     = "target.firmware"     // the target lacks UEFI, Secure Boot or a TPM
 	ConcernPath         = "target.path"         // QEMU can't reach the directory

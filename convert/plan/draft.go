@@ -45,6 +45,7 @@ type draftVM struct {
 type way struct {
 	kind layout.Kind
 	kept layout.Reason // why the disks are kept after all
+	left layout.Reason // why nothing is changed in the guest after all
 }
 
 // Need is what must be known about one guest that is to be changed.
@@ -128,7 +129,7 @@ func (d *Draft) lay(vm *inventory.VM, w way) layout.Layout {
 // outline plans what changes in the guest, the volumes and the domain.
 func (d *Draft) outline(w *draftVM) error {
 	v := &w.v
-	converted := w.planGuest()
+	converted := w.planGuest(d.options.NoEdits)
 	vols, err := volumes(&v.Source, v.Layout, d.storage)
 	if err != nil {
 		return err
@@ -154,29 +155,33 @@ func (d *Draft) outline(w *draftVM) error {
 }
 
 // planGuest plans the guest's conversion, and returns the guest as it will be.
-func (w *draftVM) planGuest() guest.Guest {
+func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	v := &w.v
 	v.layoutConcerns()
-	if !v.Relaid() {
+	if w.left.Why != "" || noEdits && !v.Relaid() {
 		v.Concerns = append(v.Concerns, adapt.NICDrivers(v.Guest)...)
+		v.leftConcern(w.left)
 		return v.Guest
 	}
 	conv, entries, concerns := adapt.New(adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs})
-	v.Conversion, w.adapted = &conv, concerns
+	w.adapted = concerns
 	v.Ledger = append(v.Ledger, entries...)
 	v.Concerns = append(v.Concerns, concerns...)
-	return v.converted(&conv)
+	if v.Relaid() || conv.Changes() {
+		v.Conversion = &conv
+	}
+	return v.converted()
 }
 
-// unfit returns why the VM can't get its new layout; Why is empty if nothing rules
-// it out. If the admin named the layout explicitly, some of it is left to a
-// blocker, which reports it with more detail.
+// unfit returns why the guest can't be changed like this, be it for a new layout
+// or in place; Why is empty if nothing rules it out. If the admin named the layout
+// explicitly, some of it is left to a blocker, which reports it with more detail.
 func (w *draftVM) unfit() layout.Reason {
 	v := &w.v
-	if !v.Relaid() || len(w.failed) > 0 {
+	if len(w.failed) > 0 {
 		return layout.Reason{}
 	}
-	if n := len(v.Source.Disks); n > appliance.MaxDisks {
+	if n := len(v.Source.Disks); v.Conversion != nil && n > appliance.MaxDisks {
 		return layout.Reason{Why: fmt.Sprintf("it has %d disks, and the appliance in which guests are converted takes %d", n, appliance.MaxDisks)}
 	}
 	for _, c := range w.adapted {
@@ -191,9 +196,13 @@ func (w *draftVM) unfit() layout.Reason {
 	return layout.Reason{}
 }
 
-// back is the next way where something speaks against this one.
+// back is the next way where something speaks against this one: from a new layout
+// to the old one, from a guest that is changed there to one that isn't.
 func (w *draftVM) back(why layout.Reason) way {
-	return way{kind: layout.Keep, kept: why}
+	if w.v.Relaid() {
+		return way{kind: layout.Keep, kept: why}
+	}
+	return way{kind: w.kind, kept: w.kept, left: why}
 }
 
 // Needs lists what is still to be asked about guests. An answer may lead to
@@ -215,7 +224,7 @@ func (d *Draft) Needs() []Need {
 }
 
 // Answer takes what this host can do for a guest. One that can't be converted
-// here keeps its layout.
+// here keeps its layout, or is left as it is.
 func (d *Draft) Answer(n Need, a GuestFacts) {
 	i := slices.IndexFunc(d.vms, func(w draftVM) bool { return w.v.Source.ID == n.VM })
 	w := &d.vms[i]

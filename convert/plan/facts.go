@@ -29,6 +29,7 @@ type Options struct {
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
 	NoProof  bool         // leave out the boot proof
+	NoEdits  bool         // change nothing in guests that keep their layout
 	Layout   layout.Kind  // auto, lvm, keep or plain; "" is auto
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
@@ -65,21 +66,40 @@ func (v *VMPlan) touchPackages() {
 	}
 }
 
+// leftConcern tells that a guest isn't changed though it should be, and why. What
+// follows from it the domain tells.
+func (v *VMPlan) leftConcern(why layout.Reason) {
+	if why.Why == "" {
+		return
+	}
+	v.Concerns = append(v.Concerns, ledger.Concern{
+		ID: ConcernLeft, Severity: ledger.Warning,
+		Evidence: "the guest should be changed so that " + strings.Join(adapt.Wants(v.Guest, v.Source.NICs), " and ") + "; it is left as it is: " + why.Why,
+		Advice:   "mend what is named here, and plan again; or change the guest by hand once it runs here",
+	})
+}
+
 // converted is what a look would find after the conversion, as far as the
 // domain depends on it.
-func (v *VMPlan) converted(conv *guest.Conversion) guest.Guest {
-	g := v.Guest
-	g.DiskNames, g.EFILoaders = nil, nil
-	g.Config.Needs = slices.DeleteFunc(slices.Clone(g.Config.Needs), func(n guest.Need) bool { return !n.Lasts() })
+func (v *VMPlan) converted() guest.Guest {
+	g, conv := v.Guest, v.Conversion
+	if conv == nil {
+		return g
+	}
+	if v.Relaid() {
+		g.DiskNames, g.EFILoaders = nil, nil
+		g.Config.Needs = slices.DeleteFunc(slices.Clone(g.Config.Needs), func(n guest.Need) bool { return !n.Lasts() })
+	}
 	for _, n := range adapt.Names(v.Guest, v.Source.NICs) {
 		g.PinnedNames = append(slices.Clone(g.PinnedNames), n.Name)
 	}
 	g.Initrds = slices.Clone(g.Initrds)
 	for i := range g.Initrds {
-		for _, o := range conv.Overlays {
-			if o.Initrd == g.Initrds[i].Path && len(o.Modules) > 0 {
-				g.Initrds[i].Virtio, g.Initrds[i].Evidence = guest.Yes, "the conversion adds the drivers"
-			}
+		in := &g.Initrds[i]
+		added := func(o guest.Overlay) bool { return o.Initrd == in.Path && len(o.Modules) > 0 }
+		remade := func(argv []string) bool { return guest.Remade(argv) == in.Path }
+		if slices.ContainsFunc(conv.Overlays, added) || slices.ContainsFunc(conv.Commands, remade) {
+			in.Virtio, in.Evidence = guest.Yes, "the conversion adds the drivers"
 		}
 	}
 	return g

@@ -80,15 +80,21 @@ func (v *VMPlan) guestSteps() []Step {
 		return nil
 	}
 	c := v.Conversion
-	what := fmt.Sprintf("%d edit(s)", len(c.Edits))
+	what, checks := fmt.Sprintf("%d edit(s)", len(c.Edits)), ""
 	if n := len(c.Install) + len(c.Remove); n > 0 {
 		what += fmt.Sprintf(", %d package(s)", n)
+	}
+	if n := len(c.Overlays) + len(c.Commands); n > 0 && !v.Relaid() {
+		what += fmt.Sprintf(", %d change(s) of initrds", n)
+	}
+	if v.Layout.Boot != nil {
+		checks = ", and check loader, map and sums there"
 	}
 	if len(c.Loader) > 0 {
 		what += ", the boot map"
 	}
 	return []Step{
 		{Kind: StepGuest, Text: "convert the guest in an isolated appliance, on overlays: " + what},
-		{Kind: StepMerge, Text: "write the overlays into the volumes, and check loader, map and sums there"},
+		{Kind: StepMerge, Text: "write the overlays into the volumes" + checks},
 	}
 }

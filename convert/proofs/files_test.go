@@ -29,21 +29,25 @@ func TestEveryFile(t *testing.T) {
 	t.Parallel()
 	for _, name := range guests {
 		t.Run(name, func(t *testing.T) {
-			s := converted(t, name)
-			mounts := mountsOf(t, s.plan.Layout)
-			before := manifest.OfDisks(t, s.sources, mounts)
-			after := manifest.OfDisks(t, s.disks, mounts)
-			differences := manifest.Compare(before, after)
-			unlisted := manifest.Unlisted(differences, patterns(s.plan.Conversion))
-			t.Logf("%d files before, %d after; %d differences, %d not in the plan", len(before.Files), len(after.Files), len(differences), len(unlisted))
-			const shown = 50
-			for _, d := range unlisted[:min(shown, len(unlisted))] {
-				t.Errorf("not in the plan: %v", d)
-			}
-			edited(t, s.plan.Conversion, before, after)
-			sameFileSystems(t, s.plan.Layout, before, after)
+			everyFile(t, converted(t, name))
 		})
 	}
+}
+
+func everyFile(t *testing.T, s *subject) {
+	t.Helper()
+	mounts := mountsOf(t, s.plan.Layout)
+	before := manifest.OfDisks(t, s.sources, mounts)
+	after := manifest.OfDisks(t, s.disks, mounts)
+	differences := manifest.Compare(before, after)
+	unlisted := manifest.Unlisted(differences, patterns(s.plan.Conversion))
+	t.Logf("%d files before, %d after; %d differences, %d not in the plan", len(before.Files), len(after.Files), len(differences), len(unlisted))
+	const shown = 50
+	for _, d := range unlisted[:min(shown, len(unlisted))] {
+		t.Errorf("not in the plan: %v", d)
+	}
+	edited(t, s.plan.Conversion, before, after)
+	sameFileSystems(t, s.plan.Layout, before, after)
 }
 
 // mountsOf are the file systems that the target has, by their UUIDs, which

@@ -75,8 +75,8 @@ func (b *bench) build() error {
 	return nil
 }
 
-// subject returns the one of that guest with that layout.
-func (b *bench) subject(guest string, kind layout.Kind) *subject {
+// subject returns the one of that guest with that layout and those changes.
+func (b *bench) subject(guest string, kind layout.Kind, changes []string) *subject {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	name := guest
@@ -85,7 +85,7 @@ func (b *bench) subject(guest string, kind layout.Kind) *subject {
 	}
 	s, ok := b.subjects[name]
 	if !ok {
-		s = &subject{name: name, guest: guest, layout: kind, vm: name + "-" + strings.ToLower(rand.Text()[:6])}
+		s = &subject{name: name, guest: guest, layout: kind, changes: changes, vm: name + "-" + strings.ToLower(rand.Text()[:6])}
 		b.subjects[name] = s
 	}
 	return s
@@ -106,6 +106,7 @@ type subject struct {
 	name    string      // of its directory
 	guest   string      // debian
 	layout  layout.Kind // that is asked for
+	changes []string    // made to it on ESXi: guestfish's commands on its first partition
 	vm      string      // its name on the ESXi host, and the domain's
 	plan    plan.VMPlan // what was carried out
 	sources []string    // the raw disks as they were, in the plan's order
@@ -120,8 +121,9 @@ func converted(t *testing.T, guest string) *subject {
 	return convertedTo(t, guest, layout.Auto)
 }
 
-// convertedTo is converted for a layout that is asked for.
-func convertedTo(t *testing.T, guest string, kind layout.Kind) *subject {
+// convertedTo is converted for a layout that is asked for, of a guest that is
+// changed before.
+func convertedTo(t *testing.T, guest string, kind layout.Kind, changes ...string) *subject {
 	t.Helper()
 	t.Parallel()
 	fixtures.Rung(t, "boot")
@@ -133,7 +135,7 @@ func convertedTo(t *testing.T, guest string, kind layout.Kind) *subject {
 	}
 	dir := fixtures.Guest(t, guest)
 	fixtures.Tool(t, "guestfish")
-	s := shared.subject(guest, kind)
+	s := shared.subject(guest, kind, changes)
 	s.once.Do(func() {
 		s.err = errors.Join(shared.built(), s.convert(dir, fixtures.Appliance(t)))
 		t.Logf("%s converted in %v", guest, s.took.Round(time.Second))
@@ -148,6 +150,11 @@ func (s *subject) home() string { return filepath.Join(shared.dir, s.name) }
 
 // convert has the program convert the guest, from a host of its own.
 func (s *subject) convert(dir string, env []string) (err error) {
+	if len(s.changes) > 0 {
+		if dir, err = s.changed(dir, env); err != nil {
+			return err
+		}
+	}
 	served, disks := filepath.Join(s.home(), "guests"), filepath.Join(s.home(), "disks")
 	if err := errors.Join(os.MkdirAll(disks, 0o755), renamed(dir, filepath.Join(served, s.vm), s.vm)); err != nil {
 		return err
@@ -183,6 +190,23 @@ func (s *subject) convert(dir string, env []string) (err error) {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return s.read(served)
+}
+
+// changed makes the subject's own copy of a guest, and changes it.
+func (s *subject) changed(built string, env []string) (dir string, err error) {
+	if err := os.MkdirAll(s.home(), 0o755); err != nil {
+		return "", err
+	}
+	dir = filepath.Join(s.home(), "built")
+	if out, err := exec.Command("cp", "-rL", "--sparse=always", built, dir).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	cmd := exec.Command("guestfish", "--format=raw", "-a", filepath.Join(dir, s.guest+"-flat.vmdk"), "-m", "/dev/sda1")
+	cmd.Env, cmd.Stdin = append(os.Environ(), env...), strings.NewReader(strings.Join(s.changes, "\n")+"\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("changing %s: %w: %s", s.guest, err, out)
+	}
+	return dir, nil
 }
 
 // kill starts a conversion, and kills it without a warning once the appliance
@@ -304,15 +328,22 @@ func renamed(built, dir, vm string) error {
 // it.
 func boot(t *testing.T, s *subject, c machine.Config) *machine.Machine {
 	t.Helper()
+	m := started(t, s, c)
+	m.Expect("LILO", machine.BootPatience)
+	m.Expect("boot: ", machine.BootPatience)
+	m.Expect("Loading Linux", machine.BootPatience)
+	m.Login("root", "esxodus")
+	return m
+}
+
+// started starts a converted guest, with its NICs.
+func started(t *testing.T, s *subject, c machine.Config) *machine.Machine {
+	t.Helper()
 	c.Disks = s.disks
 	for _, n := range s.plan.Source.NICs {
 		c.NICs = append(c.NICs, machine.NIC{MAC: n.MAC})
 	}
 	m := machine.New(t, c)
 	m.Start()
-	m.Expect("LILO", machine.BootPatience)
-	m.Expect("boot: ", machine.BootPatience)
-	m.Expect("Loading Linux", machine.BootPatience)
-	m.Login("root", "esxodus")
 	return m
 }

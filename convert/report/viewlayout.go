@@ -155,7 +155,9 @@ func conversion(v *plan.VMPlan, full bool) *ConversionView {
 		view.Initrds = append(view.Initrds, fmt.Sprintf("%s gets %s", o.Initrd, o.Reason))
 	}
 	for _, argv := range append(slices.Clone(c.Commands), c.Loader) {
-		view.Run = append(view.Run, strings.Join(argv, " "))
+		if len(argv) > 0 {
+			view.Run = append(view.Run, strings.Join(argv, " "))
+		}
 	}
 	if full {
 		view.Touches = touches(c.Touches)

@@ -196,7 +196,7 @@ func (r *run) fsck(ctx context.Context) error {
 func (r *run) fsckSource(ctx context.Context) error {
 	err := r.fsck(ctx)
 	if _, ok := errors.AsType[*appliance.CheckError](err); ok {
-		return fmt.Errorf("%w: start the VM where it was, have the file system checked there (fsck), shut it down, then plan again; or plan with --layout keep", err)
+		return fmt.Errorf("%w: start the VM where it was, have the file system checked there (fsck), shut it down, then plan again; or plan with --layout keep (and --no-edits, if it keeps its layout)", err)
 	}
 	return err
 }

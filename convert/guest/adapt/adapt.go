@@ -46,23 +46,31 @@ type Input struct {
 }
 
 // New computes a conversion, and what is to be said about it. Where the layout
-// is keep nothing is changed. What speaks against the conversion is a blocker
-// among the concerns.
+// is keep and the guest needs no change, it is the zero one. What speaks against
+// the conversion is a blocker among the concerns.
 func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b := &builder{in: in, g: in.Guest, c: in.Guest.Config, places: newPlaces(in)}
-	if in.Layout.Kind == layout.Keep || in.Layout.Kind == "" {
-		return guest.Conversion{}, nil, nil
+	if b.stays() {
+		b.inPlace()
+	} else {
+		b.relaid()
 	}
+	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd)
+}
+
+// relaid has the guest start from its new layout.
+func (b *builder) relaid() {
 	if !b.readable() || !b.knowsFamily() {
-		return guest.Conversion{}, nil, b.concerns
+		return
 	}
 	b.tables()
 	b.units()
 	b.family.resume(b)
+	b.concerns = append(b.concerns, NICDrivers(b.g)...)
 	b.nicLinks()
 	b.packages()
 	b.unfitKernels()
-	if in.Layout.Boot != nil {
+	if b.in.Layout.Boot != nil {
 		b.loader()
 	}
 	b.lvmDevices()
@@ -73,7 +81,6 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b.records()
 	b.mounts()
 	b.fixed()
-	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd)
 }
 
 // builder is one New at work.
@@ -144,7 +151,7 @@ func (b *builder) readable() bool {
 	ok := true
 	refuse := func(evidence string) {
 		ok = false
-		b.concern(ConcernUnread, ledger.Blocker, "", evidence, "mend it in the guest, or migrate the disk as it is with --layout keep")
+		b.concern(ConcernUnread, ledger.Blocker, "", evidence, "mend it in the guest, or "+b.instead())
 	}
 	for _, u := range b.c.Unread {
 		refuse("a file that decides about the conversion can't be read: " + u)

@@ -10,22 +10,32 @@ import (
 type dracut struct{}
 
 // initrds makes those of the kernels anew: by itself it takes only what
-// the machine has that it runs on.
+// the machine has that it runs on. Where the layout stays and an initrd needs no
+// driver, it is only added to.
 func (dracut) initrds(b *builder) {
 	for _, i := range b.g.Initrds {
 		if b.unfit[i.Kernel] != "" {
 			continue
 		}
+		if b.stays() && !b.wantsVirtio(i) {
+			o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel}
+			if why := b.addTexts(&o); len(why) > 0 {
+				b.addition(o, why)
+			}
+			continue
+		}
 		argv := []string{"dracut", "--force", "--no-hostonly", "--add-drivers", "virtio_blk virtio_scsi virtio_pci virtio_net"}
+		with := "by dracut, with drivers of virtio"
 		if b.lvm() {
 			argv = append(argv, "--add", "lvm dm")
+			with = "by dracut, with virtio and LVM"
 		}
 		for _, f := range b.nicFiles {
 			argv = append(argv, "--include", f.Path, f.Path)
 		}
 		b.command(append(argv, i.Path, i.Kernel)...)
 		b.touch("the initrd is made anew", literal(i.Path))
-		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", "by dracut, with virtio and LVM")
+		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", with)
 	}
 }
 

@@ -63,15 +63,23 @@ type maker interface {
 	hooks() []guest.Program
 }
 
-// knowsFamily finds out which family a guest is of.
-func (b *builder) knowsFamily() bool {
+// hasFamily finds out which family a guest is of, if esxodus knows it.
+func (b *builder) hasFamily() bool {
 	for _, f := range families() {
 		if f.is(b) {
 			b.family = f
 			return true
 		}
 	}
+	return false
+}
+
+// knowsFamily finds out which family a guest is of, and tells if none is known.
+func (b *builder) knowsFamily() bool {
+	if b.hasFamily() {
+		return true
+	}
 	b.concern(ConcernFamily, ledger.Blocker, "", fmt.Sprintf("%s has neither dpkg with initramfs-tools or dracut, nor rpm with dracut", cmp.Or(b.g.PrettyName, "the guest")),
-		"esxodus doesn't know how this system makes its initrds: migrate the disk as it is with --layout keep")
+		"esxodus doesn't know how this system makes its initrds: "+b.instead())
 	return false
 }

@@ -40,7 +40,7 @@ func (b *builder) unchangeable(names []string, what, attribute string) {
 		list += fmt.Sprintf(" and %d more (lsattr shows them)", more)
 	}
 	b.concern(ConcernFixed, ledger.Blocker, names[0], fmt.Sprintf("the conversion changes what is %s in the guest (chattr +%s): %s", what, attribute, list),
-		fmt.Sprintf("in the guest, before the migration: chattr -%s %s; or migrate the disk as it is with --layout keep", attribute, list))
+		fmt.Sprintf("in the guest, before the migration: chattr -%s %s; or %s", attribute, list, b.instead()))
 }
 
 // written lists the files that are made, changed or removed by name.

@@ -30,7 +30,7 @@ func (m initramfsTools) initrds(b *builder) {
 			why = append(why, "LVM for the root")
 			b.addLVM(&o)
 		}
-		if i.Virtio != guest.Yes {
+		if b.wantsVirtio(i) {
 			why = append(why, "drivers of virtio, which it lacks or may lack ("+i.Evidence+")")
 		}
 		why = append(why, b.addTexts(&o)...)
@@ -41,14 +41,25 @@ func (m initramfsTools) initrds(b *builder) {
 			b.concern(ConcernInitrd, ledger.Note, i.Path, fmt.Sprintf("there are more than %d kernels; the initrd of %s is not adapted", maxOverlays, i.Kernel), "remove kernels that are not needed, or run update-initramfs -u -k VERSION in the guest")
 			continue
 		}
-		o.Reason = strings.Join(why, "; ")
-		b.out.Overlays = append(b.out.Overlays, o)
-		b.touch("the initrd is added to", literal(i.Path))
-		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" with an addition", o.Reason)
+		b.addition(o, why)
 	}
-	if len(b.g.Initrds) == 0 {
+	if len(b.g.Initrds) == 0 && !b.stays() {
 		b.noInitrd()
 	}
+}
+
+// addition has something appended to an initrd.
+func (b *builder) addition(o guest.Overlay, why []string) {
+	o.Reason = strings.Join(why, "; ")
+	b.out.Overlays = append(b.out.Overlays, o)
+	b.touch("the initrd is added to", literal(o.Initrd))
+	b.entry("guest.initrd["+o.Kernel+"]", o.Initrd, o.Initrd+" with an addition", o.Reason)
+}
+
+// wantsVirtio reports whether an initrd needs drivers of virtio's. One of a guest
+// that keeps its layout is changed only if it is known to lack them.
+func (b *builder) wantsVirtio(i guest.Initrd) bool {
+	return i.Virtio == guest.No || i.Virtio != guest.Yes && !b.stays()
 }
 
 // noInitrd tells what it means that there is none: no kernel finds a root on LVM
@@ -56,7 +67,7 @@ func (m initramfsTools) initrds(b *builder) {
 func (b *builder) noInitrd() {
 	const evidence = "no kernel of the guest has an initrd"
 	if b.lvm() {
-		b.concern(ConcernInitrd, ledger.Blocker, "", evidence+", and without one Linux finds no root on LVM", "make one in the guest, or migrate the disk as it is with --layout keep")
+		b.concern(ConcernInitrd, ledger.Blocker, "", evidence+", and without one Linux finds no root on LVM", "make one in the guest, or "+b.instead())
 		return
 	}
 	b.concern(ConcernInitrd, ledger.Warning, "", evidence, "its kernel must have virtio built in; the boot proof shows whether it starts")
@@ -94,7 +105,7 @@ func (initramfsTools) modules(b *builder, i guest.Initrd) []string {
 	if b.needsLVM() {
 		names = append(names, "dm_mod")
 	}
-	if i.Virtio != guest.Yes {
+	if b.wantsVirtio(i) {
 		names = append(names, "virtio_pci", "virtio_blk")
 		if slices.Contains(i.Modules, "virtio_scsi") { // since Linux 3.4, and not in all
 			names = append(names, "virtio_scsi")

@@ -178,16 +178,19 @@ func (b *builder) unfitKernels() {
 			b.unfit[i.Kernel] = why
 		}
 	}
-	first := b.defaultVersion()
+	first, left := b.defaultVersion(), "this kernel is left as it is, and LILO won't start it"
+	if b.stays() {
+		left = "this kernel is left as it is, and won't find its disks"
+	}
 	for _, i := range slices.Backward(b.g.Initrds) {
 		why := b.unfit[i.Kernel]
 		switch {
 		case why == "":
 		case i.Kernel == first:
 			b.concern(ConcernKernel, ledger.Blocker, i.Kernel, why+", and it is the kernel that boots by default",
-				"install the kernel's package again in the guest, or have it boot another kernel, or migrate the disk as it is with --layout keep")
+				"install the kernel's package again in the guest, or have it boot another kernel, or "+b.instead())
 		default:
-			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, "this kernel is left as it is, and LILO won't start it; remove vmlinuz-"+i.Kernel+" and its initrd if its package is gone")
+			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, left+"; remove vmlinuz-"+i.Kernel+" and its initrd if its package is gone")
 		}
 	}
 }

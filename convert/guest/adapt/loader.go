@@ -65,7 +65,7 @@ func (b *builder) runsLilo() bool {
 		return true
 	}
 	b.concern(ConcernFamily, ledger.Blocker, "", "the guest's system is "+arch+", and the lilo that goes into it needs a 64-bit x86 kernel to run again after updates",
-		"migrate the disk as it is with --layout keep")
+		b.instead())
 	return false
 }
 

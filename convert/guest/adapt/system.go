@@ -45,7 +45,6 @@ func Names(g guest.Guest, nics []inventory.NIC) []Named {
 // nicLinks keeps the names of NICs. Path= keeps VLANs and bridges out, which
 // have a NIC's address, but no place on a bus.
 func (b *builder) nicLinks() {
-	b.concerns = append(b.concerns, NICDrivers(b.g)...)
 	for _, n := range Names(b.g, b.in.NICs) {
 		e := guest.Edit{
 			Path: "/etc/systemd/network/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,

@@ -160,7 +160,7 @@ func (b *builder) unknownSpec(l tableLine) {
 func (b *builder) mounts() {
 	root := b.rootMove()
 	if root == nil || applianceName(root.To) == "" {
-		b.concern(ConcernUnread, ledger.Blocker, "/", "the layout has no place for the guest's root", "migrate the disk as it is with --layout keep")
+		b.concern(ConcernUnread, ledger.Blocker, "/", "the layout has no place for the guest's root", b.instead())
 		return
 	}
 	b.out.Mounts = []guest.Mount{{Device: applianceName(root.To), At: "/", Content: root.Content}}
@@ -203,13 +203,16 @@ func (b *builder) unmounted(at string) {
 	}
 	if known {
 		b.concern(ConcernTable, ledger.Blocker, at, "the conversion changes files in "+at+", and which file system that is isn't certain on the target",
-			"name it in the guest's /etc/fstab by its UUID, which no other may have (blkid shows them), or migrate the disks as they are with --layout keep")
+			"name it in the guest's /etc/fstab by its UUID, which no other may have (blkid shows them), or "+b.instead())
 	}
 }
 
 // checks lists the file systems that are checked without being mounted: those
-// that fstab lists and those that have another place now.
+// that fstab lists and those that have another place now; none where all stay.
 func (b *builder) checks(listed map[*layout.Move]bool) {
+	if b.stays() {
+		return
+	}
 	for i := range b.places.moves {
 		m := &b.places.moves[i]
 		device := applianceName(m.To)
@@ -224,10 +227,12 @@ func (b *builder) checks(listed map[*layout.Move]bool) {
 // and what the plan changes, runs or leaves to others to change.
 func (b *builder) needed() []string {
 	var out []string
-	for _, dir := range inspect.SystemDirs() {
-		out = append(out, dir)
-		if real := b.c.Dirs[dir]; real != "" {
-			out = append(out, real)
+	if !b.stays() || len(b.out.Commands)+len(b.out.Overlays) > 0 { // else nothing of the guest is run or taken
+		for _, dir := range inspect.SystemDirs() {
+			out = append(out, dir)
+			if real := b.c.Dirs[dir]; real != "" {
+				out = append(out, real)
+			}
 		}
 	}
 	for _, e := range b.out.Edits {

@@ -1,0 +1,65 @@
+package adapt
+
+import (
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/inventory"
+)
+
+// stays reports whether all of the guest's file systems stay where they are.
+func (b *builder) stays() bool {
+	return b.in.Layout.Kind == layout.Keep || b.in.Layout.Kind == ""
+}
+
+// instead is what to do where the guest is not to be changed like this.
+func (b *builder) instead() string {
+	if b.stays() {
+		return "leave the guest as it is with --no-edits"
+	}
+	return "migrate the disk as it is with --layout keep"
+}
+
+// Wants lists what a guest that keeps its layout is changed for, in words that go
+// behind "so that"; none where it needs no change.
+func Wants(g guest.Guest, nics []inventory.NIC) []string {
+	var names, out []string
+	for _, n := range Names(g, nics) {
+		names = append(names, n.Name)
+	}
+	switch len(names) {
+	case 0:
+	case 1:
+		out = append(out, "its NIC goes on being called "+names[0])
+	default:
+		out = append(out, "its NICs go on being called "+strings.Join(names, ", "))
+	}
+	if lacking := g.LacksVirtio(); lacking != nil {
+		out = append(out, "kernel "+lacking.Kernel+" finds its disks on virtio")
+	}
+	return out
+}
+
+// inPlace changes a guest that keeps its layout, and no more of it than its new
+// machine calls for: see [Wants].
+func (b *builder) inPlace() {
+	b.concerns = append(b.concerns, NICDrivers(b.g)...)
+	if b.in.Layout.Refused || len(Wants(b.g, b.in.NICs)) == 0 || !b.readable() {
+		return
+	}
+	b.nicLinks()
+	switch {
+	case b.hasFamily():
+		b.unfitKernels()
+		b.family.initrds(b)
+	case b.g.LacksVirtio() != nil:
+		b.knowsFamily()
+		return
+	}
+	b.labels()
+	b.records()
+	b.mounts()
+	b.fixed()
+	b.out.OnlyDisks = OnlyDisks(b.g)
+}

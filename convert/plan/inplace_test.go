@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"libvirt.org/go/libvirtxml"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
+	"esxodus/convert/plan/plantest"
+)
+
+// named is a draft of a Debian that keeps its layout, and whose network
+// configuration has a name for its NIC.
+func named(t *testing.T, o Options, change func(*guest.Guest)) *Draft {
+	t.Helper()
+	h := plantest.Host()
+	vm := &h.VMs[0]
+	vm.NICs[0].PCISlot = 192
+	g := plantest.Debian(vm)
+	g.Interfaces = []string{"ens192"}
+	g.Config.Has["/usr/lib/systemd/network/99-default.link"] = true
+	if change != nil {
+		change(&g)
+	}
+	o.Layout = layout.Keep
+	d, err := NewDraft(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func kinds(v *VMPlan) string {
+	var out []string
+	for _, s := range v.Steps {
+		out = append(out, string(s.Kind))
+	}
+	return strings.Join(out, " ")
+}
+
+func has(cs []ledger.Concern, id, text string) bool {
+	return slices.ContainsFunc(cs, func(c ledger.Concern) bool { return c.ID == id && strings.Contains(c.Evidence, text) })
+}
+
+// TestInPlace: a guest that keeps its layout is changed where it would not come up
+// as it was, and only there; the plan that says so passes the check.
+func TestInPlace(t *testing.T) {
+	const edited = "recheck create create copy copy recheck verify verify guest merge define prove"
+	plain := strings.Replace(edited, "guest merge ", "", 1)
+	lacks := func(g *guest.Guest) {
+		g.Interfaces = nil
+		g.Initrds[0].Virtio, g.Initrds[0].Modules = guest.No, []string{"virtio_pci", "virtio_blk"}
+	}
+	for _, tt := range []struct {
+		name    string
+		change  func(*guest.Guest)
+		noEdits bool
+		missing string
+		kinds   string
+		edits   int
+		bus     string
+		left    string // in the concern that the guest is left as it is; "" for none
+	}{
+		{"a NIC's name", nil, false, "", edited, 1, "virtio", ""},
+		{"nothing to do", func(g *guest.Guest) { g.Interfaces = nil }, false, "", plain, 0, "virtio", ""},
+		{"declined", nil, true, "", plain, 0, "virtio", ""},
+		{"no appliance", nil, false, "no guestfish", plain, 0, "virtio", "its NIC goes on being called ens192; it is left as it is: no guestfish"},
+		{"no fstab", func(g *guest.Guest) { g.Config.Files = nil }, false, "", plain, 0, "virtio", "/etc/fstab was not found"},
+		{"no virtio", lacks, false, "", edited, 0, "virtio", ""},
+		{"no virtio, declined", lacks, true, "", plain, 0, "scsi", ""},
+		{"no virtio, no appliance", lacks, false, "no guestfish", plain, 0, "scsi", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish"},
+		{"no room", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := testOptions(t)
+			o.NoEdits = tt.noEdits
+			d := named(t, o, tt.change)
+			for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
+				for _, n := range needs {
+					d.Answer(n, GuestFacts{Missing: tt.missing})
+				}
+			}
+			d.Facts.Storage.Free = 1 << 40
+			p := d.Finish()
+			v := &p.VMs[0]
+			if v.Layout.Kind != layout.Keep || kinds(v) != tt.kinds || (v.Conversion != nil) != (tt.kinds == edited) {
+				t.Fatalf("layout %s with %s, conversion %+v; want it kept with %s", v.Layout.Kind, kinds(v), v.Conversion, tt.kinds)
+			}
+			if c := v.Conversion; c != nil && (len(c.Edits) != tt.edits || len(c.Overlays) != 1 || c.Mounts[0].Device != "disk:scsi0:0#1") {
+				t.Errorf("conversion = %+v; want %d edits and an addition to the initrd", c, tt.edits)
+			}
+			if has(v.Concerns, ConcernLeft, tt.left) != (tt.left != "") || tt.left == "" && has(v.Concerns, ConcernLeft, "") {
+				t.Errorf("concerns = %+v; want %s with %q", v.Concerns, ConcernLeft, tt.left)
+			}
+			var dom libvirtxml.Domain
+			if err := dom.Unmarshal(v.Domain.XML); err != nil {
+				t.Fatal(err)
+			}
+			if got := dom.Devices.Disks[0].Target.Bus; got != tt.bus {
+				t.Errorf("the disk is on %s, want %s", got, tt.bus)
+			}
+			if err := p.Check(); err != nil || ledger.Blocked(v.Concerns) {
+				t.Errorf("Check = %v, concerns %+v", err, v.Concerns)
+			}
+		})
+	}
+}
+
+// TestInPlaceLies: a plan file can't have a guest that keeps its layout changed
+// beyond edits and its initrds.
+func TestInPlaceLies(t *testing.T) {
+	for name, lie := range map[string]func(*guest.Conversion){
+		"a program": func(c *guest.Conversion) { c.Programs = []guest.Program{{Path: "/sbin/lilo", Source: "lilo", Mode: 0o755}} },
+		"a package": func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} },
+		"a loader":  func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" },
+	} {
+		d := named(t, testOptions(t), nil)
+		d.Answer(d.Needs()[0], GuestFacts{})
+		p := d.Finish()
+		lie(p.VMs[0].Conversion)
+		if err := p.Check(); err == nil || !strings.Contains(err.Error(), "a guest that keeps its layout gets no packages, programs or boot loader") {
+			t.Errorf("%s: Check = %v", name, err)
+		}
+	}
+}
