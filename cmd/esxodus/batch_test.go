@@ -12,6 +12,7 @@ import (
 
 	"esxodus/convert/batch"
 	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -69,7 +70,7 @@ func TestBatch(t *testing.T) {
 	}
 	p := l.start(l.batch(shortStall()...)...)
 	p.until("two copies", func() bool {
-		return len(l.states()) == 2 && !slices.ContainsFunc(l.states(), func(s journal.State) bool { return s.Done < 2 })
+		return len(l.states()) == 2 && !slices.ContainsFunc(l.states(), func(s runs.State) bool { return s.Done < 2 })
 	})
 	l.host.Faults().Clear()
 	l.host.Faults().Add(spoiled)
@@ -107,13 +108,13 @@ func TestBatch(t *testing.T) {
 // atOnce is how many of the runs were under way at a time, by their journals.
 func (l *lab) atOnce(vms []string) (most int) {
 	l.t.Helper()
-	var runs [][]journal.Record
+	var all [][]journal.Record
 	for _, vm := range vms {
-		runs = append(runs, l.records(vm))
+		all = append(all, l.records(vm))
 	}
-	for _, one := range runs {
+	for _, one := range all {
 		n := 0
-		for _, other := range runs {
+		for _, other := range all {
 			if begin, end := other[0].Time, other[len(other)-1].Time; !one[0].Time.Before(begin) && one[0].Time.Before(end) {
 				n++
 			}
@@ -123,9 +124,9 @@ func (l *lab) atOnce(vms []string) (most int) {
 	return most
 }
 
-func (l *lab) states() []journal.State {
+func (l *lab) states() []runs.State {
 	l.t.Helper()
-	states, err := journal.StateDir(l.state()).List()
+	states, err := runs.StateDir(l.state()).List()
 	if err != nil && !strings.Contains(err.Error(), "no migration on record") && !strings.Contains(err.Error(), "no plan") {
 		l.t.Error(err)
 	}
@@ -141,13 +142,13 @@ func TestInterruptedBatch(t *testing.T) {
 	l.hold(vms[1])
 	p := l.start(l.batch("--parallel", "1")...)
 	p.until("the second VM", func() bool {
-		s, err := journal.StateDir(l.state()).State(vms[1])
+		s, err := runs.StateDir(l.state()).State(vms[1])
 		return err == nil && s.Done >= 2
 	})
 	p.signal(syscall.SIGINT)
 	r := p.want(exitInterrupted)
 	got := results(t, r)
-	if got[vms[0]].Phase != journal.PhaseUnseen || got[vms[1]].Phase != journal.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
+	if got[vms[0]].Phase != runs.PhaseUnseen || got[vms[1]].Phase != journal.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
 		t.Errorf("results = %+v", got)
 	}
 	l.host.Faults().Clear()

@@ -46,13 +46,13 @@ func choices() map[string][]string {
 type wants int
 
 // What is completed: nothing that is known, words, files, directories, or the
-// names of runs that are on record.
+// names of migrations that are on record.
 const (
 	anything wants = iota
 	words
 	files
 	directories
-	runs
+	migrations
 )
 
 // flagWants says what completes a flag's value.
@@ -83,7 +83,7 @@ func argumentWants(cmd *cli.Command) (wants, []string) {
 	case "completion":
 		return words, strings.Split(cmd.ArgsUsage, "|")
 	case "status", "resume", "rollback", "commit":
-		return runs, nil
+		return migrations, nil
 	}
 	return anything, nil
 }
@@ -134,7 +134,7 @@ func bashCompletion(app *cli.App) string {
 			return `compgen -f -- "$cur"`
 		case directories:
 			return `compgen -d -- "$cur"`
-		case runs:
+		case migrations:
 			return `compgen -W "$(` + runNames + `)" -- "$cur"`
 		}
 		return "true"
@@ -185,7 +185,7 @@ func zshCompletion(app *cli.App) string {
 			return "_files"
 		case directories:
 			return "_files -/"
-		case runs:
+		case migrations:
 			return "{compadd -- ${(f)\"$(" + runNames + ")\"}}"
 		}
 		return "()" // an action that only shows a message would keep flags from being completed
@@ -228,7 +228,7 @@ func fishCompletion(app *cli.App) string {
 			return " -r -F"
 		case directories:
 			return " -x -a '(__fish_complete_directories)'"
-		case runs:
+		case migrations:
 			return ` -x -a '(set -q ESXODUS_STATE; or set -l ESXODUS_STATE /var/lib/esxodus; ls -1 $ESXODUS_STATE/vms 2>/dev/null)'`
 		}
 		return " -x"

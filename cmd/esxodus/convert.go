@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
 	"esxodus/convert/run"
+	"esxodus/convert/runs"
 	"esxodus/convert/virt"
 
 	"github.com/urfave/cli/v2"
@@ -86,7 +87,7 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 }
 
 // start begins a run and carries it out.
-func start(ctx context.Context, dir journal.StateDir, job *plan.VMJob, e *effects) (err error) {
+func start(ctx context.Context, dir runs.StateDir, job *plan.VMJob, e *effects) (err error) {
 	j, err := dir.Create(job, journal.NewRun())
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func start(ctx context.Context, dir journal.StateDir, job *plan.VMJob, e *effect
 }
 
 // waysOn adds to the error of a run that stopped what can be done with it.
-func waysOn(err error, j *journal.Journal) error {
+func waysOn(err error, j *runs.Journal) error {
 	if !errors.Is(err, run.ErrStopped) {
 		return err
 	}
@@ -161,9 +162,9 @@ func printState(c *cli.Context, t terminal, name string, wantJSON bool) error {
 	return printOne(t, s, wantJSON)
 }
 
-func printOne(t terminal, s journal.State, wantJSON bool) error {
+func printOne(t terminal, s runs.State, wantJSON bool) error {
 	if wantJSON {
 		return printJSON(t.out, s)
 	}
-	return report.States(t.out, t.form(t.out), []journal.State{s})
+	return report.States(t.out, t.form(t.out), []runs.State{s})
 }

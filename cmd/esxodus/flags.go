@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 )
 
@@ -104,12 +104,12 @@ func outputFlags() []cli.Flag {
 
 // stateDir is where --state says the journals are. Its path is absolute:
 // libvirt is given paths in it.
-func stateDir(c *cli.Context) (journal.StateDir, error) {
+func stateDir(c *cli.Context) (runs.StateDir, error) {
 	path, err := filepath.Abs(c.String("state"))
 	if err != nil {
 		return "", fmt.Errorf("--state: %w", err)
 	}
-	return journal.StateDir(path), nil
+	return runs.StateDir(path), nil
 }
 
 // storage is where --storage says the disks go. A directory is taken relative to

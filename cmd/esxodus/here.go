@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"esxodus/convert/journal"
 	"esxodus/convert/run"
+	"esxodus/convert/runs"
 	"esxodus/convert/target"
 	"esxodus/inventory/fit"
 )
@@ -49,7 +49,7 @@ func (e *effects) answers(ctx context.Context) error {
 }
 
 // resume goes on with a run whose domain is to be on this machine.
-func (e *effects) resume(ctx context.Context, j *journal.Journal) error {
+func (e *effects) resume(ctx context.Context, j *runs.Journal) error {
 	err := refuseOther(ctx, e.virt.URI)
 	if err == nil {
 		err = e.onThisMachine(ctx)

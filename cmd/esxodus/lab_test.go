@@ -23,6 +23,7 @@ import (
 
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/convert/virt"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
@@ -307,7 +308,11 @@ func (l *lab) events() (out []string) {
 	for _, rec := range l.records(l.vm) {
 		text := string(rec.Event)
 		if rec.Plan != nil {
-			steps = rec.Plan.VM.Steps
+			var job plan.VMJob
+			if err := json.Unmarshal(rec.Plan, &job); err != nil {
+				l.t.Error(err)
+			}
+			steps = job.VM.Steps
 		}
 		if rec.Step != nil {
 			text += " " + string(steps[*rec.Step].Kind)
@@ -367,18 +372,18 @@ func (l *lab) forget(name string) {
 }
 
 // status reads how the VM's run stands.
-func (l *lab) status() journal.State {
+func (l *lab) status() runs.State {
 	l.t.Helper()
-	s, err := journal.StateDir(l.state()).State(l.vm)
+	s, err := runs.StateDir(l.state()).State(l.vm)
 	l.check(err)
 	return s
 }
 
 // statusCommand has the program tell it.
-func (l *lab) statusCommand() journal.State {
+func (l *lab) statusCommand() runs.State {
 	l.t.Helper()
 	r := l.run(exitDone, "status", l.vm, "--output", "json")
-	var s journal.State
+	var s runs.State
 	if err := json.Unmarshal([]byte(r.out), &s); err != nil {
 		l.t.Fatalf("status: %v in %s", err, r.out)
 	}
@@ -393,10 +398,10 @@ func (l *lab) checkDone() {
 	if got := l.domains(l.vm); len(got) != 1 || got[0] != l.vm {
 		l.t.Errorf("domains = %q, want %q alone", got, l.vm)
 	}
-	want := journal.PhaseUnseen
+	want := runs.PhaseUnseen
 	s := l.status()
 	if s.Seen == plan.SawLogin && strings.HasPrefix(s.Proof, "login prompt on the serial console") {
-		want = journal.PhaseReady
+		want = runs.PhaseReady
 	}
 	if s.Phase != want || s.Running {
 		l.t.Errorf("status = %+v, want phase %s", s, want)

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -147,7 +147,7 @@ func TestLVMKill(t *testing.T) {
 		l.host.Faults().Clear()
 		l.run(exitDone, l.again("resume")...)
 		l.sameDisk(l.flat(), device)
-		if s := l.status(); s.Phase != journal.PhaseUnseen {
+		if s := l.status(); s.Phase != runs.PhaseUnseen {
 			t.Errorf("killed after %q, then resumed: %+v", after, s)
 		}
 		l.run(exitDone, l.again("rollback")...)

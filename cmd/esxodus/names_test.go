@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"esxodus/convert/batch"
-	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	"esxodus/inventory"
@@ -101,7 +101,7 @@ func (l *lab) checkResult(v *plan.VMPlan, res batch.Result, refused bool) {
 		}
 		return
 	}
-	if res.Error != "" || res.Phase != journal.PhaseUnseen {
+	if res.Error != "" || res.Phase != runs.PhaseUnseen {
 		l.t.Errorf("%q: %+v, want it converted, without a proof", res.VM, res)
 		return
 	}
@@ -189,7 +189,7 @@ func TestByNameOrID(t *testing.T) {
 	args = l.plan("--yes", "--no-proof", "--", odd)
 	args[0] = "convert"
 	r = l.run(exitDone, append(args[:len(args)-2:len(args)-2], "--output", "json", "--", odd)...)
-	var s journal.State
+	var s runs.State
 	if err := json.Unmarshal([]byte(r.out), &s); err != nil {
 		t.Fatal(err)
 	}

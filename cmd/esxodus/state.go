@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
 	"esxodus/convert/run"
+	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 
@@ -49,14 +50,14 @@ follow.`,
 	}
 }
 
-func printStates(c *cli.Context, t terminal, dir journal.StateDir, wantJSON bool) error {
+func printStates(c *cli.Context, t terminal, dir runs.StateDir, wantJSON bool) error {
 	states, err := dir.List()
 	for i := range states {
 		err = errors.Join(err, look(c, t, &states[i]))
 	}
 	if wantJSON {
 		if states == nil {
-			states = []journal.State{}
+			states = []runs.State{}
 		}
 		return errors.Join(printJSON(t.out, states), err)
 	}
@@ -67,7 +68,7 @@ func printStates(c *cli.Context, t terminal, dir journal.StateDir, wantJSON bool
 }
 
 // look has a state say whether its volumes are there.
-func look(c *cli.Context, t terminal, s *journal.State) error {
+func look(c *cli.Context, t terminal, s *runs.State) error {
 	return s.Look(c.Context, func(storage string) (volume.Storage, error) {
 		return volume.ParseStorage(storage, host.Tool{Log: logger(c, t)})
 	})
@@ -83,7 +84,7 @@ It repeats a boot proof that failed, or skips it with --no-proof.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof, for a guest that boots but can't show it"},
 		}, outputFlags()),
-	}, func(ctx context.Context, j *journal.Journal, e *effects) error { return e.resume(ctx, j) })
+	}, func(ctx context.Context, j *runs.Journal, e *effects) error { return e.resume(ctx, j) })
 }
 
 func rollbackCmd(t terminal) *cli.Command {
@@ -101,7 +102,7 @@ it is gone for good, --lost goes on without them.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "lost", Usage: "go on without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
-	}, func(ctx context.Context, j *journal.Journal, e *effects) error {
+	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
 		return run.Rollback(ctx, j, e.Effects)
 	})
 }
@@ -115,14 +116,14 @@ A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
 take it out of ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
-	}, func(ctx context.Context, j *journal.Journal, e *effects) error {
+	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
 		return run.Commit(ctx, j, e.Effects)
 	})
 }
 
 // runArguments reads what the commands about runs have in common: at most one
 // argument, the form of the results, and where the journals are.
-func runArguments(c *cli.Context, least int, what string) (args []string, wantJSON bool, dir journal.StateDir, err error) {
+func runArguments(c *cli.Context, least int, what string) (args []string, wantJSON bool, dir runs.StateDir, err error) {
 	if args, err = arguments(c, least, 1, what); err != nil {
 		return nil, false, "", err
 	}
@@ -134,7 +135,7 @@ func runArguments(c *cli.Context, least int, what string) (args []string, wantJS
 }
 
 // runCmd completes a command that acts on the run of one VM.
-func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Journal, *effects) error) *cli.Command {
+func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *runs.Journal, *effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
 	cmd.Action = func(c *cli.Context) error {
 		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
@@ -146,7 +147,7 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Jou
 			return err
 		}
 		err = onRun(c.Context, c, t, dir, name, act)
-		if errors.Is(err, journal.ErrAlready) {
+		if errors.Is(err, runs.ErrAlready) {
 			t.say("", err.Error())
 			err = nil
 		}
@@ -159,8 +160,8 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *journal.Jou
 }
 
 // onRun opens a run's journal, wires what it needs, and acts on it.
-func onRun(ctx context.Context, c *cli.Context, t terminal, dir journal.StateDir, name string,
-	act func(context.Context, *journal.Journal, *effects) error,
+func onRun(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, name string,
+	act func(context.Context, *runs.Journal, *effects) error,
 ) (err error) {
 	j, err := dir.Open(name)
 	if err != nil {

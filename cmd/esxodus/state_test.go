@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 
@@ -55,7 +55,7 @@ func TestUnmountedTarget(t *testing.T) {
 	if r := l.run(exitDone, "status", l.vm); !strings.Contains(unwrapped(r.out), "volumes: whether "+l.disk()+" still exists can't be known") {
 		t.Errorf("status says:\n%s", r.out)
 	}
-	if s := l.statusCommand(); s.Phase != journal.PhaseUnseen || len(s.Volumes) != 1 {
+	if s := l.statusCommand(); s.Phase != runs.PhaseUnseen || len(s.Volumes) != 1 {
 		t.Errorf("status = %+v; want all steps done, and the volume in doubt", s)
 	}
 	must(t, "mount", "--bind", real, l.storage())

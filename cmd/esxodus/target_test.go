@@ -202,7 +202,7 @@ func TestBusy(t *testing.T) {
 	p.until("the copy", func() bool { return lab.lines() >= 7 })
 	for _, command := range []string{"resume", "rollback"} {
 		r := lab.run(exitBusy, lab.again(command)...)
-		if !strings.Contains(r.err, "another esxodus is at work on this VM") {
+		if !strings.Contains(r.err, "another esxodus is at work here") {
 			t.Errorf("%s says:\n%s", command, r.err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/run"
+	"esxodus/convert/runs"
 	"esxodus/inventory/redact"
 
 	"golang.org/x/sync/errgroup"
@@ -41,7 +42,7 @@ const (
 // Run carries out a plan, some VMs at a time. One VM's failure stops no
 // other. VMs that are done are passed over and stopped ones resumed, so that
 // a second run does only what is left. The results are in the plan's order.
-func Run(ctx context.Context, p *plan.Plan, dir journal.StateDir, e run.Effects, parallel int) []Result {
+func Run(ctx context.Context, p *plan.Plan, dir runs.StateDir, e run.Effects, parallel int) []Result {
 	results := make([]Result, len(p.VMs))
 	var g errgroup.Group
 	g.SetLimit(parallel)
@@ -55,7 +56,7 @@ func Run(ctx context.Context, p *plan.Plan, dir journal.StateDir, e run.Effects,
 	return results
 }
 
-func batchOne(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e run.Effects) Result {
+func batchOne(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run.Effects) Result {
 	job := p.Job(i)
 	r := Result{Name: job.VM.Name, VM: job.VM.Source.Name}
 	if err := ctx.Err(); err != nil {
@@ -72,7 +73,7 @@ func batchOne(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e 
 	}
 	if s, err := dir.State(r.Name); err == nil {
 		r.Phase = s.Phase
-		if s.Phase == journal.PhaseUnseen && r.Error == "" {
+		if s.Phase == runs.PhaseUnseen && r.Error == "" {
 			r.Proof, r.Advice = s.Proof, s.Seeing()
 		}
 	}
@@ -80,15 +81,15 @@ func batchOne(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e 
 }
 
 // migrate does what is left to do for one VM of a plan.
-func migrate(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e run.Effects) (did Did, err error) {
+func migrate(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run.Effects) (did Did, err error) {
 	job := p.Job(i)
 	s, err := dir.State(job.VM.Name)
-	var j *journal.Journal
+	var j *runs.Journal
 	switch {
 	case err == nil && !s.Ended() && !samePlan(s.Job, job):
 		return DidRefuse, fmt.Errorf("a migration by another plan to the domain %s is %s (%q from %s to %s): use %s",
 			s.Name, s.Phase, s.VM, s.Host, s.Job.Target.Storage, s.Ways())
-	case err == nil && (s.Phase.Complete() || s.Phase == journal.PhaseCommitting || s.Phase == journal.PhaseCommitted && sameRun(s.Job, job)):
+	case err == nil && (s.Complete() || s.Phase == journal.PhaseCommitting || s.Phase == journal.PhaseCommitted && sameRun(s.Job, job)):
 		return DidPass, nil
 	case err == nil && s.Phase == journal.PhaseUnfinished:
 		did = DidResume

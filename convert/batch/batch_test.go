@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/convert/run"
+	"esxodus/convert/runs"
 	"esxodus/inventory"
 )
 
@@ -58,7 +59,7 @@ func TestBatch(t *testing.T) {
 		if got[i].Error != "" {
 			want = DidResume
 		}
-		if r.Error != "" || r.Did != want || r.Phase != journal.PhaseReady {
+		if r.Error != "" || r.Did != want || r.Phase != runs.PhaseReady {
 			t.Errorf("second Batch of %s = %+v; want %s", r.VM, r, want)
 		}
 	}
@@ -107,9 +108,9 @@ func TestUnseen(t *testing.T) {
 		phase   journal.Phase
 		proof   string
 	}{
-		{"login", plan.SawLogin, false, journal.PhaseReady, "as the test says"},
-		{"activity", plan.SawActivity, false, journal.PhaseUnseen, "as the test says"},
-		{"left out", plan.SawNothing, true, journal.PhaseUnseen, plan.ProofLeftOut},
+		{"login", plan.SawLogin, false, runs.PhaseReady, "as the test says"},
+		{"activity", plan.SawActivity, false, runs.PhaseUnseen, "as the test says"},
+		{"left out", plan.SawNothing, true, runs.PhaseUnseen, plan.ProofLeftOut},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +125,7 @@ func TestUnseen(t *testing.T) {
 				if r.Error != "" || r.Did != did || r.Phase != tt.phase {
 					t.Errorf("Run = %+v; want %s, %s", r, did, tt.phase)
 				}
-				if unseen := tt.phase == journal.PhaseUnseen; unseen != (r.Proof == tt.proof) || unseen != strings.Contains(r.Advice, "see it come up before you accept it: `virsh start web` (with the source off)") {
+				if unseen := tt.phase == runs.PhaseUnseen; unseen != (r.Proof == tt.proof) || unseen != strings.Contains(r.Advice, "see it come up before you accept it: `virsh start web` (with the source off)") {
 					t.Errorf("Run = %+v; want what was seen and what to do: %v", r, unseen)
 				}
 			}

@@ -9,11 +9,11 @@ import (
 	"esxodus/convert/converttest"
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
-	"esxodus/convert/journal"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
+	"esxodus/convert/runs"
 )
 
 // TestNeededName is the field's case: with the layout kept, fstab needs a device
@@ -45,7 +45,7 @@ func TestNeededName(t *testing.T) {
 		if r.Did != DidRefuse || !strings.Contains(r.Error, "/dev/nvme0n2p1") {
 			t.Errorf("layout %s: batch = %+v; want it refused", kind, r)
 		}
-		if _, err := w.State().State("web"); !errors.Is(err, journal.ErrNoRun) {
+		if _, err := w.State().State("web"); !errors.Is(err, runs.ErrNoRun) {
 			t.Errorf("layout %s: State = %v; want that nothing was begun", kind, err)
 		}
 	}

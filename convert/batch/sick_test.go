@@ -9,10 +9,10 @@ import (
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/domain"
-	"esxodus/convert/journal"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
+	"esxodus/convert/runs"
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/inventory"
@@ -141,7 +141,7 @@ func checkBatch(t *testing.T, w *converttest.World, p *plan.Plan) {
 	if r := results[0]; r.Did != DidRefuse || r.Error == "" || r.Advice == "" || r.Phase != "" {
 		t.Errorf("the sick VM: %+v; want it refused with advice", r)
 	}
-	if r := results[1]; r.Error != "" || r.Phase != journal.PhaseReady {
+	if r := results[1]; r.Error != "" || r.Phase != runs.PhaseReady {
 		t.Errorf("the other VM: %+v; want it ready", r)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/convert/pvhead"
+	"esxodus/convert/runs"
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/disk"
@@ -79,7 +80,7 @@ func (w *World) Storage() string {
 }
 
 // State is the state directory.
-func (w *World) State() journal.StateDir { return journal.StateDir(filepath.Join(w.Dir, "state")) }
+func (w *World) State() runs.StateDir { return runs.StateDir(filepath.Join(w.Dir, "state")) }
 
 // Options are those of its plans.
 func (w *World) Options() plan.Options {
@@ -224,7 +225,7 @@ func (Quiet) Step(string, string) {}
 type Crash struct{}
 
 // Create begins a run of its plan.
-func (w *World) Create() *journal.Journal {
+func (w *World) Create() *runs.Journal {
 	w.t.Helper()
 	j, err := w.State().Create(w.Plan().Job(0), journal.NewRun())
 	if err != nil {
@@ -234,7 +235,7 @@ func (w *World) Create() *journal.Journal {
 }
 
 // Open opens the journal of its run.
-func (w *World) Open() *journal.Journal {
+func (w *World) Open() *runs.Journal {
 	w.t.Helper()
 	j, err := w.State().Open("web")
 	if err != nil {
@@ -247,8 +248,8 @@ func (w *World) Open() *journal.Journal {
 func (w *World) CheckDone() {
 	w.t.Helper()
 	s, err := w.State().State("web")
-	if err != nil || s.Phase != journal.PhaseReady {
-		w.t.Fatalf("State = %+v, %v; want phase %s", s, err, journal.PhaseReady)
+	if err != nil || s.Phase != runs.PhaseReady {
+		w.t.Fatalf("State = %+v, %v; want phase %s", s, err, runs.PhaseReady)
 	}
 	job := w.Open()
 	defer func() { _ = job.Close() }()
@@ -299,7 +300,7 @@ func (w *World) CheckGone() {
 }
 
 // CreateRunning begins the run of a VM that is on, and that the run shuts down.
-func (w *World) CreateRunning() *journal.Journal {
+func (w *World) CreateRunning() *runs.Journal {
 	w.t.Helper()
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	o := w.Options()

@@ -1,8 +1,8 @@
-// Package journal records on stable storage what has been done for each VM, and
-// says from that how its migration stands.
+// Package journal records on stable storage what has been done of a job, whatever
+// that is: work in steps that can be undone until it is committed.
 //
-// A run is one attempt to carry out a VM's part of a plan. Its id marks everything
-// that it makes on the target, so that nothing else is ever removed.
+// A run is one attempt to carry out a job. Its id marks everything that it makes,
+// so that nothing else is ever removed.
 package journal
 
 import (
@@ -13,12 +13,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
-	"esxodus/convert/plan"
-	"esxodus/convert/volume"
 	"esxodus/disk"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +27,7 @@ type Event string
 // The events. A step that has begun and is neither done nor undone may have
 // had any part of its effect.
 const (
-	EventPlan     Event = "plan"     // first record: the run's id and the whole plan
+	EventPlan     Event = "plan"     // first record: the run's id and the whole job
 	EventBegin    Event = "begin"    // a step is about to change something
 	EventClaim    Event = "claim"    // a step is about to create a thing with this identity
 	EventDone     Event = "done"     // a step's effect is complete and on stable storage
@@ -55,23 +52,23 @@ type Record struct {
 	Time    time.Time       `json:"time"`
 	Event   Event           `json:"event"`
 	Run     string          `json:"run,omitempty"`
-	Step    *int            `json:"step,omitempty"` // index into the plan's steps
+	Step    *int            `json:"step,omitempty"` // index into the job's steps
 	What    string          `json:"what,omitempty"` // the step in words, for people
 	Error   string          `json:"error,omitempty"`
 	Outcome Outcome         `json:"outcome,omitempty"`
 	Data    json.RawMessage `json:"data,omitempty"`
-	Plan    *plan.VMJob     `json:"plan,omitempty"`
+	Plan    json.RawMessage `json:"plan,omitempty"` // the job
 }
 
-// Journal is a VM's record of what has been done, on stable storage: one JSON
-// object a line, appended and fsynced, never rewritten. It holds no secret.
-// An open Journal holds a lock that keeps a second run out.
-type Journal struct {
-	dir     string
-	file    *os.File
-	lock    *os.File
-	now     func() time.Time
-	records []Record
+// Journal is the record of a job on stable storage: one JSON object a line,
+// appended and fsynced, never rewritten. It holds no secret. An open Journal holds
+// a lock that keeps a second run out.
+type Journal[J Job] struct {
+	History[J]
+	dir  string
+	file *os.File
+	lock *os.File
+	now  func() time.Time
 }
 
 // The files of a run's state directory.
@@ -80,17 +77,17 @@ const (
 	lockName = "lock"
 )
 
-// ErrBusy means another esxodus works on the same VM.
-var ErrBusy = errors.New("another esxodus is at work on this VM")
+// ErrBusy means that another process holds a journal's lock.
+var ErrBusy = errors.New("another esxodus is at work here")
 
 func busy(dir string) error {
 	return fmt.Errorf("%w (lock %s)", ErrBusy, filepath.Join(dir, lockName))
 }
 
-// createJournal starts the journal of a new run in dir, which is made. It
-// fails if dir holds a journal already.
-func createJournal(dir string, job *plan.VMJob, run string) (*Journal, error) {
-	if err := makePassable(dir); err != nil {
+// Create starts the journal of a new run in dir, which is made. It fails if dir
+// holds a journal already.
+func Create[J Job](dir string, job J, run string) (*Journal[J], error) {
+	if err := MakePassable(dir); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(dir)
@@ -98,23 +95,30 @@ func createJournal(dir string, job *plan.VMJob, run string) (*Journal, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, FileName)
-	if err := removeEmpty(path); err != nil {
+	if err := removeEmpty[J](path); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("journal: %w", err), lock.Close())
 	}
-	j := &Journal{dir: dir, file: file, lock: lock, now: time.Now}
-	if err := j.Add(Record{Event: EventPlan, Run: run, Plan: job}); err != nil {
+	j := &Journal[J]{dir: dir, file: file, lock: lock, now: time.Now, History: History[J]{job: job}}
+	text, err := json.Marshal(job)
+	if err == nil {
+		err = j.Add(Record{Event: EventPlan, Run: run, Plan: text})
+	}
+	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return j, disk.SyncDir(dir)
+	if err := disk.SyncDir(dir); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
 }
 
 // removeEmpty removes a journal that a crash left without a plan. The caller
 // holds the directory's lock.
-func removeEmpty(path string) error {
+func removeEmpty[J Job](path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -122,42 +126,42 @@ func removeEmpty(path string) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	_, _, err = readRecords(f)
+	_, _, err = readHistory[J](f)
 	if errors.Is(err, ErrEmpty) {
 		err = os.Remove(path)
 	}
 	return errors.Join(err, f.Close())
 }
 
-// openJournal opens an existing journal for appending and takes its lock. A
-// last line cut short by a crash is dropped: its event never happened.
-func openJournal(dir string) (*Journal, error) {
+// Open opens an existing journal for appending and takes its lock. A last line
+// cut short by a crash is dropped: its event never happened.
+func Open[J Job](dir string) (*Journal[J], error) {
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{dir: dir, lock: lock, now: time.Now}
+	j := &Journal[J]{dir: dir, lock: lock, now: time.Now}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }
 
-func (j *Journal) load() error {
+func (j *Journal[J]) load() error {
 	path := filepath.Join(j.dir, FileName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.file = f
-	records, good, err := readRecords(f)
+	history, good, err := readHistory[J](f)
 	if errors.Is(err, ErrEmpty) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err != nil {
 		return err
 	}
-	j.records = records
+	j.History = history
 	if err := f.Truncate(good); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -176,14 +180,14 @@ func (e *WriteError) Unwrap() error { return e.Err }
 
 // Add appends one record and returns once it is on stable storage, or a
 // [*WriteError].
-func (j *Journal) Add(rec Record) error {
+func (j *Journal[J]) Add(rec Record) error {
 	if err := j.write(rec); err != nil {
 		return &WriteError{err}
 	}
 	return nil
 }
 
-func (j *Journal) write(rec Record) error {
+func (j *Journal[J]) write(rec Record) error {
 	rec.Time = j.now().UTC().Truncate(time.Millisecond)
 	line, err := json.Marshal(rec)
 	if err != nil {
@@ -200,18 +204,9 @@ func (j *Journal) write(rec Record) error {
 	return nil
 }
 
-// cutBack removes the last n bytes of the file.
-func (j *Journal) cutBack(n int64) error {
-	info, err := j.file.Stat()
-	if err != nil {
-		return err
-	}
-	return j.file.Truncate(info.Size() - n)
-}
-
 // Step records an event of step i.
-func (j *Journal) Step(i int, event Event, data any) error {
-	rec := Record{Event: event, Step: &i, What: j.Job().VM.Steps[i].Text}
+func (j *Journal[J]) Step(i int, event Event, data any) error {
+	rec := Record{Event: event, Step: &i, What: j.job.Steps()[i].Text}
 	if data != nil {
 		raw, err := json.Marshal(data)
 		if err != nil {
@@ -222,23 +217,29 @@ func (j *Journal) Step(i int, event Event, data any) error {
 	return j.Add(rec)
 }
 
-// Job returns the plan that the run carries out.
-func (j *Journal) Job() *plan.VMJob { return j.records[0].Plan }
+// cutBack removes the last n bytes of the file.
+func (j *Journal[J]) cutBack(n int64) error {
+	info, err := j.file.Stat()
+	if err != nil {
+		return err
+	}
+	return j.file.Truncate(info.Size() - n)
+}
 
-// Records returns what happened, in its order.
-func (j *Journal) Records() []Record { return j.records }
-
-// Run returns the run's id, which marks what it makes on the target.
-func (j *Journal) Run() string { return j.records[0].Run }
-
-// State says what has become of the run.
-func (j *Journal) State() State { return summary(j.records) }
+// Busy returns an error that wraps [ErrBusy] while another process holds the lock
+// of a directory.
+func Busy(dir string) error {
+	if Locked(dir) {
+		return busy(dir)
+	}
+	return nil
+}
 
 // Path returns the path of a file of this run in its state directory.
-func (j *Journal) Path(name string) string { return filepath.Join(j.dir, name) }
+func (j *Journal[J]) Path(name string) string { return filepath.Join(j.dir, name) }
 
 // Close releases the lock.
-func (j *Journal) Close() error {
+func (j *Journal[J]) Close() error {
 	var err error
 	if j.file != nil {
 		err = j.file.Close()
@@ -263,9 +264,9 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// locked reports whether a process holds the lock of a run's directory. It
+// Locked reports whether a process holds the lock of a run's directory. It
 // asks without taking the lock, so as to be in nobody's way.
-func locked(dir string) bool {
+func Locked(dir string) bool {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if err != nil {
 		return false
@@ -275,63 +276,29 @@ func locked(dir string) bool {
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &query) == nil && query.Type != unix.F_UNLCK
 }
 
-// Live returns an error if the run was committed or rolled back, or if a commit
-// has begun.
-func (j *Journal) Live(verb string) error {
-	last := j.records[len(j.records)-1]
-	switch {
-	case last.Event == EventEnd:
-		return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
-	case j.Committing():
-		return fmt.Errorf("%s: a commit has begun, so there is nothing to %s: run `esxodus commit %s` to its end", j.Job().VM.Name, verb, j.Job().VM.Name)
-	}
-	return nil
-}
-
-// Already is ErrAlready if the run has ended in that way.
-func (j *Journal) Already(verb string, how Outcome) error {
-	if last := j.records[len(j.records)-1]; last.Event == EventEnd && last.Outcome == how {
-		return fmt.Errorf("%s: nothing is left to %s: %w", j.Job().VM.Name, verb, ErrAlready)
-	}
-	return nil
-}
-
-// Committing reports whether a commit has begun.
-func (j *Journal) Committing() bool {
-	return slices.ContainsFunc(j.records, func(r Record) bool { return r.Event == EventCommit })
-}
-
-// Undoing reports whether a rollback has begun. What it has undone may not be
-// on record yet.
-func (j *Journal) Undoing() bool { return j.State().Phase == PhaseUndoing }
-
-// EachVolume calls do with each volume that the run has begun to make, and what
-// it claimed of it.
-func (j *Journal) EachVolume(do func(volume.Volume, volume.Identity) error) error {
-	job := j.Job()
-	for i, s := range j.Steps() {
-		d, ok := job.VM.Disk(job.VM.Steps[i].Disk)
-		if job.VM.Steps[i].Kind != plan.StepCreate || !ok || !s.Begun {
-			continue
-		}
-		id, err := s.Identity()
-		if err == nil {
-			err = do(d.Volume, id)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Asked reports whether an earlier attempt at step i asked the guest.
-func (j *Journal) Asked(i int) bool { return j.Steps()[i].Claim != nil }
-
 // NewRun makes the id of a new run: random, so that what an earlier run of the
 // same VM made is never taken for this one's.
 func NewRun() string { return strings.ToLower(rand.Text()[:16]) }
 
-// ErrAlready means that a run was committed, or rolled back, by an earlier call:
-// there is nothing left to do, and nothing wrong.
-var ErrAlready = errors.New("that was done already")
+// MakePassable makes a directory, and parents that it lacks, open to those who
+// only pass, as QEMU's user does, whatever the umask. One that is there stays as
+// it is.
+func MakePassable(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := MakePassable(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o711)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	return nil
+}

@@ -1,166 +1,88 @@
-package journal_test
+package journal
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"esxodus/convert/converttest"
-	"esxodus/convert/journal"
-
-	"golang.org/x/sys/unix"
 )
 
-func TestJournalTornLine(t *testing.T) {
-	w := converttest.New(t)
-	j := w.Create()
-	if err := j.Step(0, journal.EventBegin, nil); err != nil {
+// units is a job that has nothing to do with VMs: files that are installed.
+type units struct {
+	Files []string `json:"files"`
+}
+
+func (u *units) Steps() []Step {
+	out := make([]Step, len(u.Files))
+	for i, f := range u.Files {
+		out[i] = Step{Kind: "install", Text: "install " + f, Claims: true}
+	}
+	return out
+}
+
+func (u *units) CheckRecorded(run, name string) error {
+	if run == "" || name != "eth0" {
+		return fmt.Errorf("run %q of %s", run, name)
+	}
+	return nil
+}
+
+func (u *units) CheckStep(i int, s *StepState, r *Record) error {
+	if r.Event == EventClaim && len(s.Claim.Data) == 0 {
+		return fmt.Errorf("a claim of %s that claims nothing", u.Files[i])
+	}
+	return nil
+}
+
+func (u *units) About() string    { return "units of eth0" }
+func (u *units) Leavings() string { return strings.Join(u.Files, " and ") }
+
+// TestAnyJob: a journal keeps any job, says how far it got, and takes only records
+// that fit it.
+func TestAnyJob(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net", "eth0")
+	j, err := Create(dir, &units{Files: []string{"a.netdev", "b.network"}}, NewRun())
+	if err != nil {
 		t.Fatal(err)
 	}
-	path := j.Path(journal.FileName)
-	if err := j.Close(); err != nil {
+	if _, err := Open[*units](dir); !errors.Is(err, ErrBusy) || !errors.Is(Busy(dir), ErrBusy) {
+		t.Errorf("a second Open = %v, want %v", err, ErrBusy)
+	}
+	err = errors.Join(j.Step(0, EventBegin, nil), j.Step(0, EventClaim, "sum"), j.Step(0, EventDone, nil), j.Step(1, EventBegin, nil), j.Close())
+	if err != nil {
 		t.Fatal(err)
 	}
+	h, err := Read[*units](dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := h.Progress(); p.Done != 1 || p.Steps != 2 || p.Phase != PhaseUnfinished || p.Step != "install b.network" || p.Run != h.Run() || h.Job().Files[1] != "b.network" {
+		t.Errorf("progress = %+v of %+v", p, h.Job())
+	}
+	path := filepath.Join(dir, FileName)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Cut anywhere: either nothing was planned, or a whole number of records
-	// is read and the next one can be appended.
-	first := strings.IndexByte(string(whole), '\n') + 1
-	for _, cut := range []int{0, 1, first - 1, first, first + 1, len(whole) - 1} {
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		j, err := w.State().Open("web")
-		if cut < first {
-			if !errors.Is(err, journal.ErrEmpty) {
-				t.Errorf("cut at %d: Open = %v, want %v", cut, err, journal.ErrEmpty)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatalf("cut at %d: %v", cut, err)
-		}
-		if len(j.Records()) != 1 {
-			t.Errorf("cut at %d: %d records, want 1", cut, len(j.Records()))
-		}
-		if err := errors.Join(j.Step(0, journal.EventBegin, nil), j.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.State().State("web"); err != nil {
-			t.Errorf("cut at %d, then appended: %v", cut, err)
-		}
-	}
-}
-
-func TestJournalLock(t *testing.T) {
-	w := converttest.New(t)
-	j := w.Create()
-	if _, err := w.State().Open("web"); !errors.Is(err, journal.ErrBusy) {
-		t.Errorf("second Open = %v, want %v", err, journal.ErrBusy)
-	}
-	if s, err := w.State().State("web"); err != nil || !s.Running {
-		t.Errorf("State = %+v, %v; want it running", s, err)
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := w.State().State("web"); err != nil || s.Running {
-		t.Errorf("State after Close = %+v, %v; want it not running", s, err)
-	}
-}
-
-func TestCreateOverUnfinished(t *testing.T) {
-	w := converttest.New(t)
-	j := w.Create()
-	if err := errors.Join(j.Step(0, journal.EventBegin, nil), j.Close()); err != nil {
-		t.Fatal(err)
-	}
-	_, err := w.State().Create(w.Plan().Job(0), journal.NewRun())
-	if err == nil || !strings.Contains(err.Error(), "esxodus resume web") {
-		t.Errorf("Create over an unfinished run = %v, want advice to resume", err)
-	}
-}
-
-func TestFind(t *testing.T) {
-	w := converttest.New(t)
-	w.Host.VMs[0].Name = "web/ server ü"
-	j := w.Create()
-	name := j.Job().VM.Name
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{name, "web/ server ü"} {
-		if got, err := w.State().Find(key); err != nil || got != name {
-			t.Errorf("Find(%q) = %q, %v; want %q", key, got, err, name)
-		}
-	}
-	if _, err := w.State().Find("../../etc"); !errors.Is(err, journal.ErrNoRun) {
-		t.Errorf("Find of another = %v, want %v", err, journal.ErrNoRun)
-	}
-}
-
-// TestUmask: QEMU's user gets through to a run's overlays whatever the umask is.
-func TestUmask(t *testing.T) {
-	old := unix.Umask(0o077)
-	defer unix.Umask(old)
-	w := converttest.New(t)
-	j := w.Create()
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for dir := filepath.Dir(j.Path(journal.ProofDir)); dir != w.Dir; dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o711 {
-			t.Errorf("%s: %v, %v; want mode 711", dir, info.Mode(), err)
-		}
-	}
-}
-
-// TestStart: the command that starts the domain asks the libvirt that has it.
-func TestStart(t *testing.T) {
-	t.Parallel()
-	for uri, want := range map[string]string{
-		"qemu:///system":  "virsh start web",
-		"qemu:///session": "virsh -c qemu:///session start web",
-		"qemu+unix:///system?socket=/a b&mode=direct": "virsh -c 'qemu+unix:///system?socket=/a b&mode=direct' start web",
+	for _, tt := range []struct{ change, to, err string }{
+		{`,"data":"sum"`, "", "line 3: a claim of a.netdev that claims nothing; nothing was touched. Until then: units of eth0, run "},
+		{`"step":1`, `"step":2`, "names none of the plan's 2 steps"},
+		{`"plan":{`, `"plan":null,"x":{`, "line 1: no record: its plan is null; nothing was touched"},
+		{`"plan":{`, `"plan":7,"x":{`, "line 1: no record"},
+		{`"run":"`, `"run":"","x":"`, `line 1: run "" of eth0`},
 	} {
-		w := converttest.New(t)
-		job := w.Plan().Job(0)
-		job.Target.Libvirt = uri
-		j, err := w.State().Create(job, journal.NewRun())
-		if err != nil {
+		if err := os.WriteFile(path, bytes.Replace(whole, []byte(tt.change), []byte(tt.to), 1), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := j.State().Start(); got != want {
-			t.Errorf("Start = %q; want %q", got, want)
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// TestAfterRollback: nothing that does something follows a rollback in a journal.
-func TestAfterRollback(t *testing.T) {
-	t.Parallel()
-	for event, bad := range map[journal.Event]bool{journal.EventBegin: true, journal.EventDone: true, journal.EventCommit: true, journal.EventUndone: false, journal.EventStopped: false, journal.EventRollback: false} {
-		w := converttest.New(t)
-		j := w.Create()
-		err := errors.Join(j.Step(0, journal.EventBegin, nil), j.Add(journal.Record{Event: journal.EventRollback}))
-		if event == journal.EventCommit || event == journal.EventStopped || event == journal.EventRollback {
-			err = errors.Join(err, j.Add(journal.Record{Event: event}))
-		} else {
-			err = errors.Join(err, j.Step(0, event, nil))
-		}
-		if err := errors.Join(err, j.Close()); err != nil {
-			t.Fatal(err)
-		}
-		_, err = w.State().State("web")
-		if (err != nil) != bad || err != nil && !strings.Contains(err.Error(), "nothing can follow a rollback but more of it") {
-			t.Errorf("%s after a rollback: State = %v; want an error: %v", event, err, bad)
+		_, err := Open[*units](dir)
+		var bad *DamagedError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s as %s: Open = %v; want %q", tt.change, tt.to, err, tt.err)
+		} else if late := bad.Line > 1; late != strings.Contains(bad.Advice(), "`esxodus rollback eth0`. What it made after that line is left alone then: look at a.netdev and b.network yourself") {
+			t.Errorf("%s as %s: advice %q", tt.change, tt.to, bad.Advice())
 		}
 	}
 }

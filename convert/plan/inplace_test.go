@@ -114,7 +114,9 @@ func TestInPlace(t *testing.T) {
 // beyond edits and its initrds.
 func TestInPlaceLies(t *testing.T) {
 	for name, lie := range map[string]func(*guest.Conversion){
-		"a program": func(c *guest.Conversion) { c.Programs = []guest.Program{{Path: "/sbin/lilo", Source: "lilo", Mode: 0o755}} },
+		"a program": func(c *guest.Conversion) {
+			c.Programs = []guest.Program{{Path: "/sbin/lilo", Source: "lilo", Mode: 0o755}}
+		},
 		"a package": func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} },
 		"a loader":  func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" },
 	} {

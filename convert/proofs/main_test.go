@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"esxodus/convert/journal"
 	"esxodus/convert/layout"
 	"esxodus/convert/plan"
 	"esxodus/fixtures"
@@ -261,7 +260,7 @@ func (s *subject) read(served string) error {
 	if err != nil {
 		return fmt.Errorf("journal of %s: %w", s.vm, err)
 	}
-	var first journal.Record
+	var first struct{ Plan *plan.VMJob }
 	if err := json.Unmarshal(line, &first); err != nil || first.Plan == nil {
 		return fmt.Errorf("journal of %s: no plan in its first line: %w", s.vm, err)
 	}

@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"esxodus/convert/batch"
-	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/inventory/fit"
 )
 
 // States prints how runs stand, one line each and more for what went wrong and
 // what to do.
-func States(w io.Writer, f Form, states []journal.State) error {
+func States(w io.Writer, f Form, states []runs.State) error {
 	p := f.page(w)
 	if len(states) == 0 {
 		p.line("no migration is on record")
@@ -47,13 +47,13 @@ func States(w io.Writer, f Form, states []journal.State) error {
 
 // next prints what the admin can do about a run: each command on a line of its
 // own, however long, so that it can be pasted.
-func (p *page) next(s journal.State) {
+func (p *page) next(s runs.State) {
 	if s.Running {
 		return
 	}
 	label := "  next: "
-	if s.Phase == journal.PhaseReady || s.Phase == journal.PhaseUnseen {
-		if s.Phase == journal.PhaseUnseen {
+	if s.Phase == runs.PhaseReady || s.Phase == runs.PhaseUnseen {
+		if s.Phase == runs.PhaseUnseen {
 			p.line("%ssee it come up before you accept it, on its screen:", label)
 			label = strings.Repeat(" ", len(label))
 		}

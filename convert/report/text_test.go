@@ -9,6 +9,7 @@ import (
 
 	"esxodus/convert/batch"
 	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/inventory"
 )
 
@@ -67,7 +68,7 @@ func host() *inventory.Host {
 // from a file or to be pasted.
 func TestColumns(t *testing.T) {
 	t.Parallel()
-	states := []journal.State{{Name: "web", Phase: journal.PhaseReady, Done: 7, Steps: 7, Proof: "login prompt on the serial console after 1m34.8s: web login:", Notes: []string{"open-vm-tools stays: remove it in the guest"}}}
+	states := []runs.State{{Name: "web", Progress: journal.Progress{Phase: runs.PhaseReady, Done: 7, Steps: 7}, Proof: "login prompt on the serial console after 1m34.8s: web login:", Notes: []string{"open-vm-tools stays: remove it in the guest"}}}
 	results := []batch.Result{{Name: "web", Error: "the volume group vg0 has no room for 10 GiB", Advice: "make room, or choose another one by --storage"}}
 	for _, columns := range []int{0, 20, 40, 53, 80, 132, 300} {
 		f := Form{Columns: columns}

@@ -7,6 +7,7 @@ import (
 	"esxodus/convert/batch"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 )
 
 // TestUnseen: "ready" is not printed beside a proof that wasn't had.
@@ -14,8 +15,8 @@ func TestUnseen(t *testing.T) {
 	t.Parallel()
 	const proof = "activity only, no login prompt, after 7m0s: silent serial console"
 	var out strings.Builder
-	s := journal.State{Name: "web", Phase: journal.PhaseUnseen, Done: 9, Steps: 9, Seen: plan.SawActivity, Proof: proof}
-	if err := States(&out, Form{}, []journal.State{s}); err != nil {
+	s := runs.State{Name: "web", Progress: journal.Progress{Phase: runs.PhaseUnseen, Done: 9, Steps: 9}, Seen: plan.SawActivity, Proof: proof}
+	if err := States(&out, Form{}, []runs.State{s}); err != nil {
 		t.Fatal(err)
 	}
 	for _, did := range []batch.Did{batch.DidConvert, batch.DidResume, batch.DidPass} {

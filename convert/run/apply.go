@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/inventory"
@@ -99,7 +100,7 @@ const undoTimeout = 2 * time.Minute
 // Apply carries out what is left of a run's steps. An error that wraps
 // ErrStopped leaves the run for resume, one that wraps ErrUndone has undone
 // it.
-func Apply(ctx context.Context, j *journal.Journal, e Effects) error {
+func Apply(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := j.Live("resume"); err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (x *executor) do(ctx context.Context, i int, step plan.Step, s journal.Step
 }
 
 // sound compares the plan that is on record with what New makes.
-func sound(j *journal.Journal) error {
+func sound(j *runs.Journal) error {
 	if err := j.Job().Check(); err != nil {
 		return fmt.Errorf("%w: %s, line 1: the plan is not one that esxodus made: %w", ErrStopped, j.Path(journal.FileName), err)
 	}
@@ -212,7 +213,7 @@ func sound(j *journal.Journal) error {
 
 // Rollback undoes every step that was begun, last first, and ends the run. Once
 // it has begun it can only be repeated until it succeeds.
-func Rollback(ctx context.Context, j *journal.Journal, e Effects) error {
+func Rollback(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := j.Already("roll back", journal.RolledBack); err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func stopped(err error) error {
 	return fmt.Errorf("%w: %w", ErrStopped, err)
 }
 
-func undoAll(ctx context.Context, j *journal.Journal, e Effects) error {
+func undoAll(ctx context.Context, j *runs.Journal, e Effects) error {
 	x := &executor{Effects: e, job: j.Job(), journal: j}
 	if err := errors.Join(x.unused(ctx), x.sweep()); err != nil {
 		return err
@@ -305,12 +306,12 @@ func (x *executor) undoStep(ctx context.Context, i int, s journal.StepState) err
 // Commit accepts the domain: its volumes lose the mark by which a rollback
 // would know them, and the run ends. All steps must be done. Once it has begun
 // it can only be repeated until it succeeds, not taken back.
-func Commit(ctx context.Context, j *journal.Journal, e Effects) error {
+func Commit(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := j.Already("commit", journal.Committed); err != nil {
 		return err
 	}
 	s := j.State()
-	if !s.Phase.Complete() && s.Phase != journal.PhaseCommitting {
+	if !s.Complete() && s.Phase != journal.PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}
@@ -332,7 +333,7 @@ func Commit(ctx context.Context, j *journal.Journal, e Effects) error {
 }
 
 // release takes the run's mark off its volumes, which may be done again.
-func release(ctx context.Context, j *journal.Journal, e Effects) error {
+func release(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := (&executor{job: j.Job(), journal: j}).sweep(); err != nil {
 		return err
 	}

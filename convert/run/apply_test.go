@@ -14,6 +14,7 @@ import (
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
+	"esxodus/convert/runs"
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/inventory"
@@ -25,7 +26,7 @@ func effects(w *converttest.World) Effects {
 }
 
 // apply carries out a run until it ends or crashes, and closes its journal.
-func apply(ctx context.Context, w *converttest.World, j *journal.Journal) (err error, crashed bool) {
+func apply(ctx context.Context, w *converttest.World, j *runs.Journal) (err error, crashed bool) {
 	defer func() {
 		if cerr := j.Close(); cerr != nil {
 			panic(cerr)
@@ -86,7 +87,7 @@ func TestCommitCut(t *testing.T) {
 	if s := j.State(); s.Phase != journal.PhaseCommitting || s.Ways() != "`esxodus commit web`" {
 		t.Errorf("phase = %s, ways on %s; want %s and commit", s.Phase, s.Ways(), journal.PhaseCommitting)
 	}
-	for verb, f := range map[string]func(context.Context, *journal.Journal, Effects) error{"roll back": Rollback, "resume": Apply} {
+	for verb, f := range map[string]func(context.Context, *runs.Journal, Effects) error{"roll back": Rollback, "resume": Apply} {
 		if err := f(t.Context(), j, effects(w)); err == nil || !strings.Contains(err.Error(), "a commit has begun") {
 			t.Errorf("%s after half a commit = %v; want a refusal", verb, err)
 		}

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
-	"esxodus/convert/journal"
 	"esxodus/convert/plan/plantest"
+	"esxodus/convert/runs"
 	"esxodus/disk"
 )
 
@@ -90,7 +90,7 @@ func TestDamagedDigests(t *testing.T) {
 // with the next command, and nothing else does.
 func TestUnfinishedDigests(t *testing.T) {
 	t.Parallel()
-	for name, act := range map[string]func(context.Context, *journal.Journal, Effects) error{"resume": Apply, "rollback": Rollback, "commit": Commit} {
+	for name, act := range map[string]func(context.Context, *runs.Journal, Effects) error{"resume": Apply, "rollback": Rollback, "commit": Commit} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, path := copied(t)

@@ -10,6 +10,7 @@ import (
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 )
 
 func TestJournalEmptyIsReplaced(t *testing.T) {
@@ -55,7 +56,7 @@ func TestEnded(t *testing.T) {
 // so, and add nothing to the journal.
 func TestRepeated(t *testing.T) {
 	t.Parallel()
-	for name, act := range map[string]func(context.Context, *journal.Journal, Effects) error{"commit": Commit, "rollback": Rollback} {
+	for name, act := range map[string]func(context.Context, *runs.Journal, Effects) error{"commit": Commit, "rollback": Rollback} {
 		w := converttest.New(t)
 		if err, _ := apply(t.Context(), w, w.Create()); err != nil {
 			t.Fatal(err)
@@ -65,9 +66,9 @@ func TestRepeated(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := len(j.Records())
-		for other, again := range map[string]func(context.Context, *journal.Journal, Effects) error{"commit": Commit, "rollback": Rollback, "resume": Apply} {
+		for other, again := range map[string]func(context.Context, *runs.Journal, Effects) error{"commit": Commit, "rollback": Rollback, "resume": Apply} {
 			err := again(t.Context(), j, effects(w))
-			if err == nil || errors.Is(err, journal.ErrAlready) != (other == name) || len(j.Records()) != n {
+			if err == nil || errors.Is(err, runs.ErrAlready) != (other == name) || len(j.Records()) != n {
 				t.Errorf("%s after %s = %v, %d new records; want that it was done, or a refusal", other, name, err, len(j.Records())-n)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
-	"esxodus/convert/journal"
+	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 )
 
@@ -46,7 +46,7 @@ func TestUnmounted(t *testing.T) {
 				}
 			}
 			j := w.Open()
-			for verb, act := range map[string]func(context.Context, *journal.Journal, Effects) error{"rollback": Rollback, "commit": Commit, "resume": Apply} {
+			for verb, act := range map[string]func(context.Context, *runs.Journal, Effects) error{"rollback": Rollback, "commit": Commit, "resume": Apply} {
 				var p *volume.PlaceError
 				if err := act(t.Context(), j, e); !errors.Is(err, ErrStopped) || !errors.As(err, &p) || !strings.Contains(err.Error(), "mount again") {
 					t.Errorf("%s = %v; want it stopped, and what to do", verb, err)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"esxodus/convert/domain"
-	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 
 	"github.com/google/uuid"
@@ -59,7 +59,7 @@ func (x *executor) boot(ctx context.Context, want plan.Expect) (proof plan.Proof
 	return x.Virt.Prove(ctx, xml, want)
 }
 
-func (x *executor) proofDir() string { return x.journal.Path(journal.ProofDir) }
+func (x *executor) proofDir() string { return x.journal.Path(runs.ProofDir) }
 
 // proofXML makes the transient copy's XML, marked as this run's.
 func (x *executor) proofXML(bases, overlays []string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"esxodus/convert/converttest"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 )
 
 // TestExpectationHolds: what the plan shows is what apply wants to see; a plan
@@ -69,7 +70,7 @@ func TestProofPassedOver(t *testing.T) {
 	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil {
 		t.Fatalf("Apply without the proof = %v", err)
 	}
-	if s, err := w.State().State("web"); err != nil || s.Phase != journal.PhaseUnseen || s.Seen != plan.SawNothing || s.Proof != plan.ProofLeftOut || w.Proofs != 0 {
+	if s, err := w.State().State("web"); err != nil || s.Phase != runs.PhaseUnseen || s.Seen != plan.SawNothing || s.Proof != plan.ProofLeftOut || w.Proofs != 0 {
 		t.Errorf("State = %+v, %v, %d proofs; want it not seen to boot", s, err, w.Proofs)
 	}
 }

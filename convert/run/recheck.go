@@ -10,6 +10,7 @@ import (
 
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/disk"
 	"esxodus/inventory"
 )
@@ -29,7 +30,7 @@ func (x *executor) recheck(ctx context.Context, _ *task) (any, error) {
 	return now, err
 }
 
-func (x *executor) look(ctx context.Context) (now journal.Seen, err error) {
+func (x *executor) look(ctx context.Context) (now runs.Seen, err error) {
 	h, err := x.Host.Inventory(ctx)
 	if err != nil {
 		return now, keep(err)
@@ -75,7 +76,7 @@ func (x *executor) files(ctx context.Context) (all []string, err error) {
 
 // asSeen compares the VM with what the run's first recheck saw: a VM that the
 // run shut down may have been started and stopped again since.
-func (x *executor) asSeen(now journal.Seen) error {
+func (x *executor) asSeen(now runs.Seen) error {
 	first, ok, err := x.firstSeen()
 	if err != nil || !ok {
 		return err
@@ -87,7 +88,7 @@ func (x *executor) asSeen(now journal.Seen) error {
 }
 
 // firstSeen is what the run's first recheck saw, if there was one.
-func (x *executor) firstSeen() (first journal.Seen, ok bool, err error) {
+func (x *executor) firstSeen() (first runs.Seen, ok bool, err error) {
 	for _, r := range x.journal.Records() {
 		if r.Event != journal.EventDone || r.Step == nil || x.job.VM.Steps[*r.Step].Kind != plan.StepRecheck {
 			continue

@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/converttest"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 )
 
 // lines returns the lines of a journal.
@@ -40,7 +41,12 @@ func TestDamagedJournal(t *testing.T) {
 			if err := json.Unmarshal(all[0], &r); err != nil {
 				panic(err)
 			}
-			change(r.Plan)
+			var job plan.VMJob
+			if err := json.Unmarshal(r.Plan, &job); err != nil {
+				panic(err)
+			}
+			change(&job)
+			r.Plan = converttest.Must(json.Marshal(job))
 			all[0] = append(converttest.Must(json.Marshal(r)), '\n')
 			return all
 		}
@@ -53,6 +59,11 @@ func TestDamagedJournal(t *testing.T) {
 	}{
 		{"a step beyond the last", record(`{"event":"begin","step":99}`), 0, "names none of the plan's 10 steps"},
 		{"a step before the first", record(`{"event":"begin","step":-1}`), 0, "names none of the plan's 10 steps"},
+		{"a second plan", record(`{"event":"plan","plan":null}`), 0, "a journal begins with its plan, and has one"},
+		{"no plan", func(all [][]byte) [][]byte {
+			all[0] = []byte(`{"event":"plan","run":"aaaaaaaaaaaaaaaa","plan":null}` + "\n")
+			return all
+		}, 1, "its plan is null"},
 		{"no step", record(`{"event":"done"}`), 0, "names none of the plan's 10 steps"},
 		{"a step that is no number", record(`{"event":"begin","step":1e400}`), 0, "no record"},
 		{"a garbled line", func(all [][]byte) [][]byte { all[3] = []byte("\x00\x00{]\n"); return all }, 4, "no record"},
@@ -129,7 +140,7 @@ func TestDamagedJournal(t *testing.T) {
 			if name, err := w.State().Find("web"); err != nil || name != "web" {
 				t.Errorf("Find = %q, %v; want the run that is there", name, err)
 			}
-			if _, err := w.State().Find("nobody"); errors.Is(err, journal.ErrNoRun) || !errors.As(err, &d) {
+			if _, err := w.State().Find("nobody"); errors.Is(err, runs.ErrNoRun) || !errors.As(err, &d) {
 				t.Errorf("Find of another = %v; want the journal that can't be read", err)
 			}
 			if states, err := w.State().List(); len(states) != 1 || states[0].Name != "db" || !errors.As(err, &d) {

@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 	"esxodus/disk"
 )
@@ -19,7 +20,7 @@ import (
 type executor struct {
 	Effects
 	job     *plan.VMJob
-	journal *journal.Journal
+	journal *runs.Journal
 }
 
 // task is one step of a run, and how far it got.
@@ -95,7 +96,7 @@ func (x *executor) undo(ctx context.Context, i int, s journal.StepState) error {
 // create makes the disk's volume. What a crashed attempt left is taken over
 // only where it is provably this run's.
 func (x *executor) create(ctx context.Context, t *task) (any, error) {
-	id, err := t.state.Identity()
+	id, err := runs.Identity(&t.state)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (x *executor) place(ctx context.Context, step plan.Step, s journal.StepStat
 	if step.Kind != plan.StepCreate || s.Claim != nil {
 		return nil, nil // there is nothing to say
 	}
-	id, err := s.Identity()
+	id, err := runs.Identity(&s)
 	if err == nil && id.Place == "" {
 		id.Place, err = x.Storage.Place(ctx)
 	}
@@ -130,7 +131,7 @@ func (x *executor) place(ctx context.Context, step plan.Step, s journal.StepStat
 }
 
 func (x *executor) remove(ctx context.Context, t *task) error {
-	id, err := t.state.Identity()
+	id, err := runs.Identity(&t.state)
 	if err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func (x *executor) ours(ctx context.Context, d *plan.Disk) error {
 			continue
 		}
 		var err error
-		if id, err = s.Identity(); err != nil {
+		if id, err = runs.Identity(&s); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,81 @@
+package runs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
+	"esxodus/convert/volume"
+)
+
+// Job is one VM's part of a plan as a journal's job.
+type Job struct{ plan.VMJob }
+
+// Steps are the plan's.
+func (j *Job) Steps() []journal.Step {
+	out := make([]journal.Step, len(j.VM.Steps))
+	for i, s := range j.VM.Steps {
+		traits, _ := s.Kind.Traits()
+		out[i] = journal.Step{Kind: string(s.Kind), Text: s.Text, Claims: traits.Claims}
+	}
+	return out
+}
+
+// CheckRecorded checks the run's id, and the plan as [plan.VMJob.CheckRecorded]
+// does.
+func (j *Job) CheckRecorded(run, name string) error {
+	return errors.Join(volume.CheckRun(run), j.VMJob.CheckRecorded(name))
+}
+
+// CheckStep wants that a volume's step says which one it made, and a recheck what
+// it saw.
+func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
+	kind := j.VM.Steps[i].Kind
+	if _, err := Identity(s); err != nil && kind == plan.StepCreate {
+		return err
+	}
+	if kind == plan.StepRecheck && r.Event == journal.EventDone {
+		return json.Unmarshal(r.Data, new(Seen))
+	}
+	return nil
+}
+
+// About names the VM, and where it goes from and to.
+func (j *Job) About() string {
+	return fmt.Sprintf("%q from %s to %s", j.VM.Source.Name, j.Source.Host, j.Target.Storage)
+}
+
+// Leavings are the domain and the volumes.
+func (j *Job) Leavings() string {
+	var volumes []string
+	for _, d := range j.VM.Disks {
+		volumes = append(volumes, d.Volume.String())
+	}
+	return fmt.Sprintf("the domain %s and at %s", j.VM.Name, strings.Join(volumes, ", "))
+}
+
+// Seen is what of a VM changes whenever it runs or is reconfigured. A recheck
+// leaves it in the journal for those that follow.
+type Seen struct {
+	ChangeVersion string   `json:"changeVersion"`
+	ContentIDs    []string `json:"contentIDs"`
+	// Files says which state of the disks' files the host has, where it tells.
+	Files []string `json:"files,omitempty"`
+}
+
+// Identity returns what a step claimed before it created something, and where
+// it began to.
+func Identity(s *journal.StepState) (id volume.Identity, err error) {
+	for _, r := range []*journal.Record{s.Place, s.Claim} {
+		if r == nil {
+			continue
+		}
+		if err := json.Unmarshal(r.Data, &id); err != nil {
+			return id, fmt.Errorf("a claim that names nothing: %w", err)
+		}
+	}
+	return id, nil
+}

@@ -1,0 +1,169 @@
+package runs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
+	"esxodus/convert/volume"
+	"esxodus/inventory/fit"
+)
+
+// State is what a journal says has become of a run.
+type State struct {
+	Name string `json:"name"` // the domain's
+	VM   string `json:"vm"`   // the source's
+	Host string `json:"host"`
+	journal.Progress
+	Proof   string     `json:"proof,omitempty"`   // which boot proof was had
+	Seen    plan.Sight `json:"seen,omitempty"`    // how much it saw, once all steps are done
+	Notes   []string   `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
+	Running bool       `json:"running"`           // a process holds the lock
+	Volumes []string   `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
+
+	Job     *plan.VMJob
+	history *journal.History[*Job]
+}
+
+// The phases of a run whose steps are all done.
+const (
+	PhaseReady  journal.Phase = "ready"                       // a login was seen: commit or rollback
+	PhaseUnseen journal.Phase = "converted, not seen to boot" // see it start, then commit or rollback
+)
+
+// stateOf says what a journal's history has become of.
+func stateOf(h *journal.History[*Job]) State {
+	job := &h.Job().VMJob
+	s := State{Name: job.VM.Name, VM: job.VM.Source.Name, Host: job.Source.Host, Progress: h.Progress(), Job: job, history: h}
+	for i, st := range h.Steps() {
+		if st.Done {
+			s.show(job.VM.Steps[i].Kind, st.Result)
+		}
+	}
+	if s.Done == s.Steps {
+		s.finished()
+	}
+	return s
+}
+
+// show takes from a step's result what people want to know of it, if it is there.
+func (s *State) show(kind plan.Kind, result *journal.Record) {
+	switch {
+	case result == nil:
+	case kind == plan.StepProve:
+		s.proved(result)
+	case kind == plan.StepGuest:
+		_ = json.Unmarshal(result.Data, &struct{ Notes *[]string }{&s.Notes})
+	}
+}
+
+// proved takes over what the boot proof saw.
+func (s *State) proved(result *journal.Record) {
+	var p plan.Proof
+	if json.Unmarshal(result.Data, &p) == nil {
+		s.Proof, s.Seen = p.Text, p.Saw
+	}
+}
+
+// finished says how a run stands whose steps are all done: nobody calls one ready
+// that wasn't seen to come up.
+func (s *State) finished() {
+	if s.Seen == "" {
+		s.Seen, s.Proof = plan.SawNothing, plan.ProofLeftOut
+	}
+	if s.Phase != journal.PhaseUnfinished {
+		return
+	}
+	s.Phase, s.Error = PhaseUnseen, "" // what stopped a resume with nothing left to do
+	if s.Seen == plan.SawLogin {
+		s.Phase = PhaseReady
+	}
+}
+
+// Ended reports whether nothing is left to do.
+func (s State) Ended() bool { return s.Phase.Ended() }
+
+// Complete reports whether all steps are done, and the run isn't committed.
+func (s State) Complete() bool { return s.Phase == PhaseReady || s.Phase == PhaseUnseen }
+
+// Commands lists the commands that a run which hasn't ended can go on with, in
+// backquotes.
+func (s State) Commands() []string {
+	var verbs []string
+	switch s.Phase {
+	case journal.PhaseUnfinished:
+		verbs = []string{"resume", "rollback"}
+	case PhaseReady, PhaseUnseen:
+		verbs = []string{"commit", "rollback"}
+	case journal.PhaseUndoing:
+		verbs = []string{"rollback"}
+	case journal.PhaseCommitting:
+		verbs = []string{"commit"}
+	case journal.PhaseCommitted, journal.PhaseRolledBack:
+	}
+	for i, v := range verbs {
+		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
+	}
+	return verbs
+}
+
+// Ways is the commands in a sentence.
+func (s State) Ways() string { return strings.Join(s.Commands(), " or ") }
+
+// Start is the command that starts the domain of a run whose steps are all done.
+func (s State) Start() string {
+	if s.Job == nil || s.Job.Target.Libvirt == "qemu:///system" {
+		return "virsh start " + s.Name
+	}
+	return "virsh -c " + fit.Paste(s.Job.Target.Libvirt) + " start " + s.Name
+}
+
+// Seeing is what to do about a run that wasn't seen to boot.
+func (s State) Seeing() string {
+	return fmt.Sprintf("see it come up before you accept it: `%s` (with the source off), and look at its screen; then %s", s.Start(), s.Ways())
+}
+
+// lookTimeout is how long a storage may take to say what is there.
+const lookTimeout = 10 * time.Second
+
+// Look asks the target's storage for the volumes of a run that hasn't ended, and
+// notes what is wrong with them.
+func (s *State) Look(ctx context.Context, open func(storage string) (volume.Storage, error)) error {
+	if s.Ended() || s.Running {
+		return nil
+	}
+	storage, err := open(s.Job.Target.Storage)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("%s gives no answer", storage))
+	defer cancel()
+	return eachVolume(s.history, func(v volume.Volume, id volume.Identity) error {
+		found := make(chan string, 1)
+		go func() { // a file system that is away may never answer
+			what, err := storage.State(ctx, v, s.Run, id)
+			switch {
+			case err != nil:
+				found <- err.Error()
+			case what == volume.Ours || s.Phase == journal.PhaseCommitting && what == volume.Foreign:
+				found <- ""
+			default:
+				found <- fmt.Sprintf("%s is %s, not as this run made it", v, what)
+			}
+		}()
+		var wrong string
+		select {
+		case wrong = <-found:
+		case <-ctx.Done():
+			wrong = context.Cause(ctx).Error()
+		}
+		if wrong != "" {
+			s.Volumes = append(s.Volumes, wrong)
+		}
+		return nil
+	})
+}
