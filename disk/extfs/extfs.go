@@ -35,6 +35,8 @@ const (
 	rootInode   = 2
 	maxGroups   = 1 << 22 // of 128 MiB: 512 TiB
 
+	stateErrors = 0x2
+
 	incompatCompression = 0x1
 	incompatRecover     = 0x4
 	incompatJournalDev  = 0x8
@@ -62,6 +64,7 @@ type FS struct {
 	free      int64 // blocks that any user may take
 	freeFiles int64 // inodes
 	incompat  uint32
+	errors    string // what the kernel noted of them
 }
 
 // Open reads the superblock of the file system in the first size bytes of r.
@@ -113,6 +116,12 @@ func parseSuper(b []byte) (*FS, error) {
 	}
 	f.free = min(max(f.free, 0), max(f.blocks, 0))
 	f.freeFiles = min(int64(le.Uint32(b[16:])), f.inodes)
+	if le.Uint16(b[58:])&stateErrors != 0 {
+		f.errors = "a kernel that had it mounted found errors in it"
+		if n := le.Uint32(b[404:]); n > 0 { // newer ones count
+			f.errors += fmt.Sprintf(" (%d times)", n)
+		}
+	}
 	return f, f.check()
 }
 
@@ -147,6 +156,15 @@ func (f *FS) FreeFiles() int64 { return f.freeFiles }
 // NeedsRecovery reports whether the journal holds changes that are not yet in
 // place.
 func (f *FS) NeedsRecovery() bool { return f.incompat&incompatRecover != 0 }
+
+// Faults says what the superblock has that e2fsck would go after. None of it
+// makes a kernel refuse the file system.
+func (f *FS) Faults() (faults, refused []string, err error) {
+	if f.errors != "" {
+		faults = append(faults, f.errors)
+	}
+	return faults, nil, nil
+}
 
 // descriptorAt is where the descriptor of a group lies, in bytes.
 func (f *FS) descriptorAt(group int64) int64 {
