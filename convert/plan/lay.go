@@ -148,6 +148,7 @@ func (v *VMPlan) planGuest(f *Facts) guest.Guest {
 	v.layoutConcerns()
 	if !v.Relaid() {
 		v.Concerns = append(v.Concerns, adapt.NICDrivers(v.Guest)...)
+		v.Concerns = append(v.Concerns, adapt.Faults(v.Guest)...)
 		return v.Guest
 	}
 	conv, entries, concerns := v.GuestConversion()

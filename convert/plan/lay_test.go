@@ -413,3 +413,37 @@ func TestLay(t *testing.T) {
 		})
 	}
 }
+
+// TestFaultsOfPlan: the plan tells of file systems that are damaged at the source,
+// whether the guest is converted or not. A root that no kernel mounts stops a layout
+// that was asked for.
+func TestFaultsOfPlan(t *testing.T) {
+	for _, tt := range []struct {
+		layout  layout.Kind
+		refused bool
+		kind    layout.Kind
+		want    ledger.Severity
+	}{
+		{"", false, layout.LVM, ledger.Warning},
+		{layout.Keep, false, layout.Keep, ledger.Warning},
+		{layout.LVM, true, layout.LVM, ledger.Blocker},
+		{layout.Keep, true, layout.Keep, ledger.Warning},
+	} {
+		h := plantest.Host()
+		vm := &h.VMs[0]
+		g := plantest.Debian(vm)
+		g.Faults = []guest.Fault{{Volume: g.Root, Content: "xfs", Mount: "/", What: "no header", Refused: tt.refused}}
+		o := testOptions(t)
+		o.Layout = tt.layout
+		facts := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+		p, err := New(facts, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := p.VMs[0]
+		found := slices.DeleteFunc(v.Concerns, func(c ledger.Concern) bool { return c.ID != "guest.faults" })
+		if v.Layout.Kind != tt.kind || len(found) != 1 || found[0].Severity != tt.want {
+			t.Errorf("%+v: layout %s, concerns %+v", tt, v.Layout.Kind, found)
+		}
+	}
+}
