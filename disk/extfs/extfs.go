@@ -35,8 +35,6 @@ const (
 	rootInode   = 2
 	maxGroups   = 1 << 22 // of 128 MiB: 512 TiB
 
-	stateErrors = 0x2
-
 	incompatCompression = 0x1
 	incompatRecover     = 0x4
 	incompatJournalDev  = 0x8
@@ -65,6 +63,7 @@ type FS struct {
 	freeFiles int64 // inodes
 	incompat  uint32
 	errors    string // what the kernel noted of them
+	sums      sums
 }
 
 // Open reads the superblock of the file system in the first size bytes of r.
@@ -122,6 +121,7 @@ func parseSuper(b []byte) (*FS, error) {
 			f.errors += fmt.Sprintf(" (%d times)", n)
 		}
 	}
+	f.sums = parseSums(b, f.incompat)
 	return f, f.check()
 }
 
@@ -156,15 +156,6 @@ func (f *FS) FreeFiles() int64 { return f.freeFiles }
 // NeedsRecovery reports whether the journal holds changes that are not yet in
 // place.
 func (f *FS) NeedsRecovery() bool { return f.incompat&incompatRecover != 0 }
-
-// Faults says what the superblock has that e2fsck would go after. None of it
-// makes a kernel refuse the file system.
-func (f *FS) Faults() (faults, refused []string, err error) {
-	if f.errors != "" {
-		faults = append(faults, f.errors)
-	}
-	return faults, nil, nil
-}
 
 // descriptorAt is where the descriptor of a group lies, in bytes.
 func (f *FS) descriptorAt(group int64) int64 {

@@ -385,26 +385,3 @@ func debugfsFlags(tb testing.TB, path, name string) uint32 {
 	}
 	return uint32(flags)
 }
-
-// TestFaults: what the kernel noted is found, which e2fsck acts on.
-func TestFaults(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "img")
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", path, "8M")
-	for _, tt := range []struct {
-		set  [][2]string
-		want string
-	}{
-		{nil, ""},
-		{[][2]string{{"state", "3"}}, "a kernel that had it mounted found errors in it"},
-		{[][2]string{{"error_count", "4"}}, "a kernel that had it mounted found errors in it (4 times)"},
-	} {
-		for _, s := range tt.set {
-			run(t, "debugfs", "-w", "-R", "ssv "+s[0]+" "+s[1], path)
-		}
-		fsys, _, _ := openImage(t, path)
-		faults, refused, err := fsys.Faults()
-		if got := strings.Join(faults, "\n"); got != tt.want || len(refused) > 0 || err != nil {
-			t.Errorf("%q: Faults = %q, %q, %v; want %q", tt.set, faults, refused, err, tt.want)
-		}
-	}
-}
