@@ -25,6 +25,8 @@ type Result struct {
 	Proof  string        `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
 	Error  string        `json:"error,omitempty"`
 	Advice string        `json:"advice,omitempty"`
+	// FileSystems are those that were damaged at the source or not checked, in words.
+	FileSystems []string `json:"fileSystems,omitempty"`
 }
 
 // Did says which way a batch went about a VM.
@@ -71,7 +73,7 @@ func batchOne(ctx context.Context, p *plan.Plan, i int, dir journal.StateDir, e 
 		}
 	}
 	if s, err := dir.State(r.Name); err == nil {
-		r.Phase = s.Phase
+		r.Phase, r.FileSystems = s.Phase, s.Unsound()
 		if s.Phase == journal.PhaseUnseen && r.Error == "" {
 			r.Proof, r.Advice = s.Proof, s.Seeing()
 		}
