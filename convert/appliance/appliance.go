@@ -32,7 +32,6 @@ const (
 	launchLimit = 10 * time.Minute // without KVM and cold: a minute
 	copyLimit   = 30 * time.Minute // a file
 	runLimit    = time.Hour        // a program of the guest
-	fsckLimit   = 12 * time.Hour   // large file systems on slow disks
 	stopLimit   = time.Minute
 )
 

@@ -2,10 +2,8 @@ package appliance
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -203,65 +201,6 @@ func TestCheckDisks(t *testing.T) {
 				t.Errorf("checkDisks = %v; want %s", err, tt.err)
 			}
 		})
-	}
-}
-
-// TestCheckScript runs checks with programs that only have a status.
-func TestCheckScript(t *testing.T) {
-	const replay = `case $1 in -p) exit %d;; *) exit %d;; esac`
-	tests := []struct {
-		name, content string
-		programs      map[string]string
-		code          int
-	}{
-		{"no journal", "ext4", map[string]string{"e2fsck": fmt.Sprintf(replay, 8, 0)}, 0},
-		{"no journal, damaged", "ext2", map[string]string{"e2fsck": fmt.Sprintf(replay, 8, 4)}, 4},
-		{"replayed", "ext3", map[string]string{"dumpe2fs": "echo needs_recovery", "e2fsck": fmt.Sprintf(replay, 1, 0)}, 0},
-		{"replayed, damaged", "ext4", map[string]string{"dumpe2fs": "echo needs_recovery", "e2fsck": fmt.Sprintf(replay, 0, 4)}, 4},
-		{"not replayed", "ext4", map[string]string{"dumpe2fs": "echo needs_recovery", "e2fsck": fmt.Sprintf(replay, 8, 0)}, 8},
-		{"replay killed", "ext4", map[string]string{"dumpe2fs": "echo needs_recovery", "e2fsck": "kill -9 $$"}, 137},
-		{"not mounted", "xfs", map[string]string{"mkdir": "", "mount": "exit 32"}, 32},
-		{"damaged", "xfs", map[string]string{"mkdir": "", "mount": "", "umount": "", "xfs_repair": "exit 1"}, 1},
-		{"damaged", "vfat", map[string]string{"fsck.vfat": "exit 1"}, 1},
-		{"swap", "swap", map[string]string{"blkid": "echo swap"}, 0},
-		{"no swap", "swap", map[string]string{"blkid": "echo ext4"}, 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.content+" "+tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			if _, ok := tt.programs["dumpe2fs"]; !ok {
-				tt.programs["dumpe2fs"] = ""
-			}
-			for name, script := range tt.programs {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			// As inside runs it; grep is the only real program.
-			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "("+checkScript("/dev/it's", tt.content)+"\n)")
-			cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin"}
-			out, err := cmd.CombinedOutput()
-			if got := cmd.ProcessState.ExitCode(); got != tt.code {
-				t.Errorf("status %d, %v, %q; want %d", got, err, out, tt.code)
-			}
-		})
-	}
-	if got := checkScript("/dev/x", "btrfs"); got != "" {
-		t.Errorf("checkScript of btrfs = %q; want none", got)
-	}
-}
-
-func TestCheckError(t *testing.T) {
-	for code, want := range map[int]string{
-		1:   "ext4 on /dev/vg/a is damaged, as its check says (status 1): words",
-		4:   "ext4 on /dev/vg/a is damaged, as its check says (status 4): words",
-		8:   "ext4 on /dev/vg/a: its check did not end (status 8): words",
-		137: "ext4 on /dev/vg/a: its check did not end (status 137): words",
-	} {
-		e := &CheckError{Device: "/dev/vg/a", Content: "ext4", Code: code, Out: "words"}
-		if got := e.Error(); got != want {
-			t.Errorf("Error = %q; want %q", got, want)
-		}
 	}
 }
 

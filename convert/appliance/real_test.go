@@ -137,18 +137,22 @@ func TestAppliance(t *testing.T) {
 
 func testFSCheck(t *testing.T, a *Appliance) {
 	t.Helper()
-	tests := []struct{ device, content, err string }{
-		{"disk:scsi0:0#1", "ext4", ""},
-		{"disk:scsi0:0#2", "swap", ""},
-		{"disk:scsi0:0#1", "swap", "swap on disk:scsi0:0#1 is damaged, as its check says (status 1)"},
-		{"disk:scsi0:0#2", "ext4", "ext4 on disk:scsi0:0#2: its check did not end (status 8): e2fsck"},
-		{"disk:scsi0:0#1", "btrfs", `file system on disk:scsi0:0#1: no check is known for "btrfs"`},
-		{"/dev/vg/it's", "ext4", "ext4 on /dev/vg/it's: its check did not end (status 8)"},
+	tests := []struct {
+		device, content string
+		want            Verdict
+		says            string
+	}{
+		{"disk:scsi0:0#1", "ext4", Sound, ""},
+		{"disk:scsi0:0#2", "swap", Sound, ""},
+		{"disk:scsi0:0#1", "swap", Absent, "(status 1)"},
+		{"disk:scsi0:0#2", "ext4", Absent, "(status 8) "},
+		{"disk:scsi0:0#1", "btrfs", NotChecked, "no check of it is known here"},
+		{"/dev/vg/it's", "ext4", Absent, "(status 8) "},
 	}
 	for _, tt := range tests {
-		err := a.FSCheck(t.Context(), tt.device, tt.content)
-		if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
-			t.Errorf("FSCheck(%s, %s) = %v; want %s", tt.device, tt.content, err, tt.err)
+		f, err := a.FSCheck(t.Context(), tt.device, tt.content)
+		if err != nil || f.Verdict != tt.want || !strings.Contains(f.Says(), tt.says) {
+			t.Errorf("FSCheck(%s, %s) = %d, %q, %v; want %d, %q", tt.device, tt.content, f.Verdict, f.Says(), err, tt.want, tt.says)
 		}
 	}
 }
@@ -472,31 +476,58 @@ func testVolumes(t *testing.T, a *Appliance) {
 		t.Fatal(out, code, err)
 	}
 	for _, v := range [][2]string{{"/dev/my-vg/ext", "ext3"}, {"/dev/my-vg/x.f_s", "xfs"}, {"/dev/my-vg/efi", "vfat"}} {
-		if err := a.FSCheck(ctx, v[0], v[1]); err != nil {
-			t.Error(err)
+		if f, err := a.FSCheck(ctx, v[0], v[1]); err != nil || f.Verdict != Sound {
+			t.Errorf("%s: %+v, %v; want it sound", v[0], f, err)
 		}
 	}
 	if out, code, err := a.inside(ctx, quick, "dumpe2fs -h /dev/my-vg/ext | grep features"); err != nil || code != 0 || strings.Contains(out, "needs_recovery") {
 		t.Errorf("after the check: %s, %d, %v; want no needs_recovery", out, code, err)
 	}
+	testNewFaults(t, a, "/dev/my-vg/x.f_s")
+}
+
+// testNewFaults has an XFS checked that an AGF of is off by one, writes to it, has
+// it checked again, and again with more damage.
+func testNewFaults(t *testing.T, a *Appliance, device string) {
+	t.Helper()
+	ctx := t.Context()
+	inside := func(script string) {
+		t.Helper()
+		if out, code, err := a.inside(ctx, quick, script); code != 0 || err != nil {
+			t.Fatal(out, code, err)
+		}
+	}
+	check := func() Finding {
+		t.Helper()
+		f, err := a.FSCheck(ctx, device, "xfs")
+		if err != nil || f.Verdict != Damaged {
+			t.Fatalf("%+v, %v; want it damaged", f, err)
+		}
+		return f
+	}
+	inside("n=$(xfs_db -r -c 'agf 1' -c 'print freeblks' " + device + " | cut -d' ' -f3); xfs_db -x -c 'agf 1' -c \"write -d freeblks $((n+1))\" " + device)
+	before := check()
+	if !strings.Contains(before.Says(), "agf_freeblks ") {
+		t.Errorf("the check says %q", before.Says())
+	}
 	if err := a.MkdirAll(ctx, "/srv/mnt"); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Mount(ctx, "/dev/my-vg/x.f_s", "/srv/mnt"); err != nil {
+	if err := a.Mount(ctx, device, "/srv/mnt"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.WriteFile(ctx, "/srv/mnt/file", []byte("x"), 0o644); err != nil {
+	if _, err := a.WriteFile(ctx, "/srv/mnt/file", bytes.Repeat([]byte("x"), 1<<20), 0o644); err != nil {
 		t.Error(err)
 	}
 	if err := a.Unmount(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, code, err := a.inside(ctx, quick, "dd if=/dev/zero of=/dev/my-vg/x.f_s bs=4096 seek=2 count=8 conv=notrunc"); code != 0 || err != nil {
-		t.Fatal(code, err)
+	if more := check().New(before); len(more) > 0 {
+		t.Errorf("new since a file was written: %q", more)
 	}
-	err := a.FSCheck(ctx, "/dev/my-vg/x.f_s", "xfs")
-	if _, ok := errors.AsType[*CheckError](err); !ok {
-		t.Errorf("a damaged XFS = %v; want a CheckError", err)
+	inside("dd if=/dev/zero of=" + device + " bs=4096 seek=2 count=8 conv=notrunc")
+	if more := check().New(before); len(more) == 0 {
+		t.Error("nothing is new since blocks were overwritten")
 	}
 }
 

@@ -26,6 +26,8 @@ type Result struct {
 	Proof  string        `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
 	Error  string        `json:"error,omitempty"`
 	Advice string        `json:"advice,omitempty"`
+	// FileSystems are those that were damaged at the source or not checked, in words.
+	FileSystems []string `json:"fileSystems,omitempty"`
 }
 
 // Did says which way a batch went about a VM.
@@ -72,7 +74,7 @@ func batchOne(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run
 		}
 	}
 	if s, err := dir.State(r.Name); err == nil {
-		r.Phase = s.Phase
+		r.Phase, r.FileSystems = s.Phase, s.Unsound()
 		if s.Phase == runs.PhaseUnseen && r.Error == "" {
 			r.Proof, r.Advice = s.Proof, s.Seeing()
 		}

@@ -45,7 +45,18 @@ type Guest struct {
 	// OtherBoots are volumes that hold a boot loader's configuration and are
 	// mounted nowhere.
 	OtherBoots []string `json:"otherBoots,omitempty"`
-	Config     Config   `json:"-"` // what its conversion is made from
+	// Faults are file systems that a check would complain of as they are.
+	Faults []Fault `json:"faults,omitempty"`
+	Config Config  `json:"-"` // what its conversion is made from
+}
+
+// Fault is what is wrong with a file system at the source.
+type Fault struct {
+	Volume  string `json:"volume"` // "scsi0:0 partition 1", "vg0/root"
+	Content string `json:"content"`
+	Mount   string `json:"mount,omitempty"`
+	What    string `json:"what"`              // for people
+	Refused bool   `json:"refused,omitempty"` // so much so that a kernel refuses it, or fails on it
 }
 
 // DiskLayout is one disk's partition table and what its partitions hold.

@@ -159,7 +159,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	v := &w.v
 	v.layoutConcerns()
 	if w.left.Why != "" || noEdits && !v.Relaid() {
-		v.Concerns = append(v.Concerns, adapt.NICDrivers(v.Guest)...)
+		v.Concerns = slices.Concat(v.Concerns, adapt.NICDrivers(v.Guest), adapt.Faults(v.Guest))
 		v.leftConcern(w.left)
 		return v.Guest
 	}

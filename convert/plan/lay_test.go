@@ -435,3 +435,42 @@ func TestLay(t *testing.T) {
 		})
 	}
 }
+
+// TestFaultsOfPlan: the plan tells of file systems that are damaged at the source,
+// whether the guest is converted or not. A root that no kernel mounts keeps its
+// layout, and stops another that was asked for.
+func TestFaultsOfPlan(t *testing.T) {
+	for _, tt := range []struct {
+		layout  layout.Kind
+		refused bool
+		kind    layout.Kind
+		blocked bool
+	}{
+		{"", false, layout.LVM, false},
+		{layout.Keep, false, layout.Keep, false},
+		{"", true, layout.Keep, false},
+		{layout.LVM, true, layout.Keep, true},
+		{layout.Keep, true, layout.Keep, false},
+	} {
+		h := plantest.Host()
+		vm := &h.VMs[0]
+		g := plantest.Debian(vm)
+		g.Faults = []guest.Fault{{Volume: g.Root, Content: "xfs", Mount: "/", What: "no header", Refused: tt.refused}}
+		o := testOptions(t)
+		o.Layout = tt.layout
+		facts := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
+		p, err := New(facts, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := p.VMs[0]
+		blocked := ledger.Blocked(v.Concerns)
+		found := slices.DeleteFunc(v.Concerns, func(c ledger.Concern) bool { return c.ID != "guest.faults" })
+		if v.Layout.Kind != tt.kind || len(found) != 1 || found[0].Severity != ledger.Warning || blocked != tt.blocked {
+			t.Errorf("%+v: layout %s, blocked %v, concerns %+v", tt, v.Layout.Kind, blocked, found)
+		}
+		if why := strings.Join(v.Layout.Reasons, "; "); tt.refused && tt.layout != layout.Keep && !strings.Contains(why, "no header; the conversion changes files on it, and a kernel may refuse to mount it") {
+			t.Errorf("%+v: because %q", tt, why)
+		}
+	}
+}

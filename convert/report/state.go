@@ -31,6 +31,9 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		for _, n := range s.Notes {
 			p.wrapped("  note: ", n)
 		}
+		for _, text := range s.Unsound() {
+			p.wrapped("  file system: ", text)
+		}
 		for _, v := range s.Volumes {
 			p.wrapped("  volumes: ", v)
 		}
@@ -78,6 +81,9 @@ func Results(w io.Writer, f Form, results []batch.Result) error {
 		}
 		if r.Proof != "" {
 			p.wrapped("  proof: ", r.Proof)
+		}
+		for _, text := range r.FileSystems {
+			p.wrapped("  file system: ", text)
 		}
 		if r.Advice != "" {
 			p.wrapped("  do: ", p.complete(r.Advice))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
@@ -19,11 +20,14 @@ type State struct {
 	VM   string `json:"vm"`   // the source's
 	Host string `json:"host"`
 	journal.Progress
-	Proof   string     `json:"proof,omitempty"`   // which boot proof was had
-	Seen    plan.Sight `json:"seen,omitempty"`    // how much it saw, once all steps are done
-	Notes   []string   `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
-	Running bool       `json:"running"`           // a process holds the lock
-	Volumes []string   `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
+	Proof string     `json:"proof,omitempty"` // which boot proof was had
+	Seen  plan.Sight `json:"seen,omitempty"`  // how much it saw, once all steps are done
+	Notes []string   `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
+	// FileSystems are the guest's, each with what its checks found.
+	FileSystems []guest.Checked `json:"fileSystems,omitempty"`
+
+	Running bool     `json:"running"`           // a process holds the lock
+	Volumes []string `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
 
 	Job     *plan.VMJob
 	history *journal.History[*Job]
@@ -57,7 +61,10 @@ func (s *State) show(kind plan.Kind, result *journal.Record) {
 	case kind == plan.StepProve:
 		s.proved(result)
 	case kind == plan.StepGuest:
-		_ = json.Unmarshal(result.Data, &struct{ Notes *[]string }{&s.Notes})
+		_ = json.Unmarshal(result.Data, &struct {
+			Notes  *[]string
+			Checks *[]guest.Checked
+		}{&s.Notes, &s.FileSystems})
 	}
 }
 
@@ -109,6 +116,18 @@ func (s State) Commands() []string {
 		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
 	}
 	return verbs
+}
+
+// Unsound says which of the guest's file systems have damage from before or were
+// not checked, and what to do about it.
+func (s State) Unsound() []string {
+	var out []string
+	for _, c := range s.FileSystems {
+		if c.Verdict != guest.CheckedSound {
+			out = append(out, c.Text())
+		}
+	}
+	return out
 }
 
 // Ways is the commands in a sentence.

@@ -62,6 +62,8 @@ type FS struct {
 	free      int64 // blocks that any user may take
 	freeFiles int64 // inodes
 	incompat  uint32
+	errors    string // what the kernel noted of them
+	sums      sums
 }
 
 // Open reads the superblock of the file system in the first size bytes of r.
@@ -113,6 +115,13 @@ func parseSuper(b []byte) (*FS, error) {
 	}
 	f.free = min(max(f.free, 0), max(f.blocks, 0))
 	f.freeFiles = min(int64(le.Uint32(b[16:])), f.inodes)
+	if le.Uint16(b[58:])&stateErrors != 0 {
+		f.errors = "a kernel that had it mounted found errors in it"
+		if n := le.Uint32(b[404:]); n > 0 { // newer ones count
+			f.errors += fmt.Sprintf(" (%d times)", n)
+		}
+	}
+	f.sums = parseSums(b, f.incompat)
 	return f, f.check()
 }
 

@@ -75,6 +75,10 @@ type FS struct {
 	free      int64    // blocks
 	freeFiles int64
 	dirty     bool
+
+	sectorSize int64
+	incompat   uint32 // of version 5
+	totals     totals
 }
 
 // Open reads the superblock of the file system in the first size bytes of r,
@@ -126,7 +130,8 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 		version: int(version & 0xf), blockSize: int64(be.Uint32(b[4:])), inodeSize: int64(be.Uint16(b[104:])),
 		agBlocks: int64(be.Uint32(b[84:])), agBits: uint(b[124]), perBits: uint(b[123]),
 		dirBlock: int64(be.Uint32(b[4:])) << b[192], logStart: be.Uint64(b[48:]), logBlocks: int64(be.Uint32(b[96:])),
-		uuid: [16]byte(b[32:48]),
+		uuid: [16]byte(b[32:48]), sectorSize: int64(be.Uint16(b[102:])),
+		totals: totals{free: be.Uint64(b[144:]), inodes: be.Uint64(b[128:]), freeInodes: be.Uint64(b[136:]), lazy: true},
 	}
 	if err := f.setBlocks(be.Uint64(b[8:]), int64(be.Uint32(b[88:]))); err != nil {
 		return nil, 0, err
@@ -139,7 +144,7 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 		if incompat&^incompatKnown != 0 {
 			return nil, 0, fmt.Errorf("%w: features %#x are newer than this program", ErrFormat, incompat&^incompatKnown)
 		}
-		f.ftype = incompat&incompatFType != 0
+		f.incompat, f.ftype = incompat, incompat&incompatFType != 0
 		if incompat&incompatMetaUUID != 0 {
 			f.uuid = [16]byte(b[248:264])
 		}
@@ -148,7 +153,11 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 	case version&versionDirV2 == 0:
 		return nil, 0, fmt.Errorf("%w: directories of version 1", ErrFormat)
 	default:
-		f.ftype = version&versionMoreBits != 0 && (be.Uint32(b[200:])|be.Uint32(b[204:]))&features2FType != 0
+		var more uint32
+		if version&versionMoreBits != 0 {
+			more = be.Uint32(b[200:]) | be.Uint32(b[204:])
+		}
+		f.ftype, f.totals.lazy = more&features2FType != 0, more&features2LazyCount != 0
 	}
 	return f, be.Uint64(b[56:]), nil
 }

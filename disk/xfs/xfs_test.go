@@ -72,6 +72,9 @@ func TestAgainstKernel(t *testing.T) {
 			if fsys.NeedsRecovery() {
 				t.Error("NeedsRecovery = true after an unmount")
 			}
+			if found, refused := faults(t, path); len(found)+len(refused) > 0 {
+				t.Errorf("Faults = %q, %q; want none", found, refused)
+			}
 		})
 	}
 }

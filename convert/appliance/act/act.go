@@ -21,9 +21,8 @@ import (
 
 // Machine is a running appliance; [appliance.Appliance] is one.
 type Machine interface {
-	// FSCheck checks a file system that isn't mounted; what is wrong with it is
-	// an [*appliance.CheckError].
-	FSCheck(ctx context.Context, device, content string) error
+	// FSCheck checks a file system that isn't mounted; what it finds is no error.
+	FSCheck(ctx context.Context, device, content string) (appliance.Finding, error)
 	// Mount mounts a file system in the guest's tree; Unmount, all of it.
 	Mount(ctx context.Context, device, at string) error
 	Unmount(ctx context.Context) error
@@ -73,6 +72,9 @@ type Result struct {
 	Loader string   `json:"loader,omitempty"` // what the loader's installer printed
 	Notes  []string `json:"notes,omitempty"`  // what a reader of the plan wouldn't expect
 	Took   []Took   `json:"took,omitempty"`   // in order
+	// Checks are what was found of the file systems that the conversion mounts
+	// and of those that it only checks.
+	Checks []guest.Checked `json:"checks,omitempty"`
 }
 
 // Took is how long a part took.
@@ -88,11 +90,12 @@ type run struct {
 	c       guest.Conversion
 	in      Input
 	out     Result
-	stage   string   // directory in memory in the guest's tree
-	debian  bool     // dpkg rules here, not rpm
-	before  []string // packages that were in a bad state already
-	covered []string // paths, in order
-	made    []string // files that go again
+	found   []appliance.Finding // by the first check of each of out.Checks
+	stage   string              // directory in memory in the guest's tree
+	debian  bool                // dpkg rules here, not rpm
+	before  []string            // packages that were in a bad state already
+	covered []string            // paths, in order
+	made    []string            // files that go again
 }
 
 // Apply carries a conversion out. tree reads the guest's tree of m. At its end
@@ -175,30 +178,65 @@ func (r *run) checkInput(context.Context) error {
 	return nil
 }
 
-// checked are the types of file systems whose check is known.
-var checked = []string{"ext2", "ext3", "ext4", "xfs", "vfat", "swap"} //nolint:gochecknoglobals // a constant table
-
-func (r *run) fsck(ctx context.Context) error {
+// fsckSource checks file systems as they came from the source: until now nothing
+// has been written to them, the copy was verified, and where each lies was held
+// against what LVM made. So what is wrong is wrong at the source, too, and the
+// guest lives with it; what must not be is that one isn't there.
+func (r *run) fsckSource(ctx context.Context) error {
 	for _, m := range slices.Concat(r.c.Mounts, r.c.Checks) {
-		if !slices.Contains(checked, m.Content) {
-			r.note("%s, at %s, is not checked: its file system is %s", m.Device, cmp.Or(m.At, "no place of fstab"), m.Content)
+		f, err := r.FSCheck(ctx, m.Device, m.Content)
+		if err != nil {
+			return err
+		}
+		c := guest.Checked{Mount: m, Verdict: guest.CheckedSound}
+		switch f.Verdict {
+		case appliance.Absent:
+			return absent(m, f)
+		case appliance.Damaged:
+			c.Verdict, c.Said = guest.CheckedDamaged, f.Says()
+		case appliance.NotChecked:
+			c.Verdict, c.Said = guest.NotChecked, f.Says()
+		case appliance.Sound:
+		}
+		r.found, r.out.Checks = append(r.found, f), append(r.out.Checks, c)
+	}
+	return nil
+}
+
+// fsck checks the file systems again, where that says something of what the
+// conversion did, and compares: only what is new is damage that it did.
+func (r *run) fsck(ctx context.Context) error {
+	for i := range r.out.Checks {
+		c, before := &r.out.Checks[i], r.found[i]
+		if before.Verdict == appliance.NotChecked {
 			continue
 		}
-		if err := r.FSCheck(ctx, m.Device, m.Content); err != nil {
+		f, err := r.FSCheck(ctx, c.Device, c.Content)
+		if err != nil {
 			return err
+		}
+		switch f.Verdict {
+		case appliance.Absent:
+			return absent(c.Mount, f)
+		case appliance.Damaged:
+			if f.Out = strings.Join(f.New(before), "\n"); f.Out != "" {
+				return fmt.Errorf("%s on %s has damage that it had not before the conversion: %s: the volumes don't have it, for nothing was written to them; roll back, or try again with resume", c.Content, c.Device, f.Says())
+			}
+		case appliance.NotChecked:
+			if before.Verdict == appliance.Sound {
+				c.Verdict, c.Said = guest.CheckedBefore, f.Says()
+			}
+		case appliance.Sound:
+			c.Verdict, c.Said = guest.CheckedSound, ""
 		}
 	}
 	return nil
 }
 
-// fsckSource checks file systems as they came from the source. What is wrong
-// with them there can only be mended there.
-func (r *run) fsckSource(ctx context.Context) error {
-	err := r.fsck(ctx)
-	if _, ok := errors.AsType[*appliance.CheckError](err); ok {
-		return fmt.Errorf("%w: start the VM where it was, have the file system checked there (fsck), shut it down, then plan again; or plan with --layout keep (and --no-edits, if it keeps its layout)", err)
-	}
-	return err
+// absent is the error where something else, or nothing, is where the plan has a
+// file system.
+func absent(m guest.Mount, f appliance.Finding) error {
+	return fmt.Errorf("there is no %s on %s, where the plan has it: %s", m.Content, m.Device, cmp.Or(f.Says(), "another type"))
 }
 
 func (r *run) mount(ctx context.Context) error {

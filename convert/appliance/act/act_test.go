@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"esxodus/convert/appliance"
 	"esxodus/convert/guest"
@@ -24,7 +25,7 @@ type fake struct {
 	log     []string
 	free    int64
 	inodes  int64
-	fsck    map[string]error
+	fsck    map[string]appliance.Finding
 	command func(f *fake, argv []string) (string, error)
 	covered []string
 	mounted []string
@@ -32,11 +33,11 @@ type fake struct {
 
 func (f *fake) did(format string, args ...any) { f.log = append(f.log, fmt.Sprintf(format, args...)) }
 
-func (f *fake) FSCheck(_ context.Context, device, content string) error {
+func (f *fake) FSCheck(_ context.Context, device, content string) (appliance.Finding, error) {
 	if len(f.mounted) > 0 {
-		return fmt.Errorf("%s is mounted", device)
+		return appliance.Finding{}, fmt.Errorf("%s is mounted", device)
 	}
-	return f.fsck[device]
+	return f.fsck[device], nil
 }
 
 func (f *fake) Mount(_ context.Context, device, at string) error {
@@ -278,12 +279,12 @@ func TestApplyRefuses(t *testing.T) {
 		{"no packages", func(_ *fake, _ *guest.Conversion, in *Input) { in.Packages = nil }, "guest: checking the plan: packages lvm2 are to be installed, and there are none"},
 		{"dots", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/etc/../x" }, `guest: checking the plan: path "/etc/../x" of the plan: want an absolute one without dots as elements`},
 		{"relative", func(_ *fake, c *guest.Conversion, _ *Input) { c.Programs[0].Path = "x" }, `guest: checking the plan: path "x" of the plan: want an absolute one without dots as elements`},
-		{"damaged", func(f *fake, _ *guest.Conversion, _ *Input) {
-			f.fsck = map[string]error{"/dev/vg/boot": errors.New("damaged")}
-		}, "guest: checking file systems: damaged"},
-		{"damaged, as its check says", func(f *fake, _ *guest.Conversion, _ *Input) {
-			f.fsck = map[string]error{"/dev/vg/boot": &appliance.CheckError{Device: "/dev/vg/boot", Content: "ext2", Code: 4, Out: "bad"}}
-		}, "guest: checking file systems: ext2 on /dev/vg/boot is damaged, as its check says (status 4): bad: start the VM where it was, have the file system checked there (fsck), shut it down, then plan again; or plan with --layout keep"},
+		{"not there", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.fsck = map[string]appliance.Finding{"/dev/vg/boot": {Verdict: appliance.Absent, Code: 8, Out: "Bad magic number"}}
+		}, "guest: checking file systems: there is no ext2 on /dev/vg/boot, where the plan has it: (status 8) Bad magic number"},
+		{"nothing is there", func(f *fake, _ *guest.Conversion, _ *Input) {
+			f.fsck = map[string]appliance.Finding{"/dev/vg/boot": {Verdict: appliance.Absent}}
+		}, "guest: checking file systems: there is no ext2 on /dev/vg/boot, where the plan has it: another type"},
 		{"changed", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.tree["etc/fstab"].Data = []byte("old fstab\nmore\n")
 		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
@@ -323,6 +324,9 @@ func TestApplyRefuses(t *testing.T) {
 		})
 	}
 }
+
+// newAdvice ends the error of damage that the source doesn't have.
+const newAdvice = ": the volumes don't have it, for nothing was written to them; roll back, or try again with resume"
 
 // TestApplyFails holds what goes wrong on the way.
 func TestApplyFails(t *testing.T) {
@@ -375,10 +379,16 @@ func TestApplyFails(t *testing.T) {
 		}, "guest: writing the boot map: lilo: no"},
 		{"damaged afterwards", func(f *fake, argv []string) (string, error) {
 			if argv[0] == "restorecon" {
-				f.fsck = map[string]error{"/dev/vg/root": &appliance.CheckError{Device: "/dev/vg/root", Content: "ext4", Code: 4, Out: "bad"}}
+				f.fsck = map[string]appliance.Finding{"/dev/vg/root": {Verdict: appliance.Damaged, Code: 4, Out: "bad"}}
 			}
 			return "", nil
-		}, "guest: checking file systems again: ext4 on /dev/vg/root is damaged, as its check says (status 4): bad"},
+		}, "guest: checking file systems again: ext4 on /dev/vg/root has damage that it had not before the conversion: (status 4) bad" + newAdvice},
+		{"gone afterwards", func(f *fake, argv []string) (string, error) {
+			if argv[0] == "restorecon" {
+				f.fsck = map[string]appliance.Finding{"/dev/vg/root": {Verdict: appliance.Absent}}
+			}
+			return "", nil
+		}, "guest: checking file systems again: there is no ext4 on /dev/vg/root, where the plan has it: another type"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -464,7 +474,7 @@ func TestApplyPlain(t *testing.T) {
 // File systems that don't matter for the conversion don't hinder it.
 func TestApplyOtherMounts(t *testing.T) {
 	f := newFake()
-	f.fsck = map[string]error{"/dev/vg/data": errors.New("no check is known")}
+	f.fsck = map[string]appliance.Finding{"/dev/vg/data": {Verdict: appliance.NotChecked, Out: "no check of it is known here"}}
 	c := guest.Conversion{Mounts: append(whole().Mounts,
 		guest.Mount{Device: "/dev/vg/data", At: "/srv", Content: "btrfs"},
 		guest.Mount{Device: "/dev/vg/gone", At: "/data", Content: "ext4"})}
@@ -481,35 +491,88 @@ func TestApplyOtherMounts(t *testing.T) {
 	if want := []string{"/dev/vg/root /", "/dev/vg/boot /boot", "/dev/vg/data /srv"}; !slices.Equal(mounted, want) {
 		t.Errorf("mounted %q; want %q", mounted, want)
 	}
-	want := []string{"/dev/vg/data, at /srv, is not checked: its file system is btrfs", "/dev/vg/gone is not mounted: the guest has no directory /data"}
+	want := []string{"/dev/vg/gone is not mounted: the guest has no directory /data"}
 	if !slices.Equal(got.Notes, want) {
 		t.Errorf("notes %q; want %q", got.Notes, want)
 	}
 }
 
-// File systems that nothing is done to are checked before and after, and never
-// mounted, whatever their names and places are.
+// TestApplyChecks: file systems that nothing is done to are checked before and
+// after, and never mounted, whatever their names and places are. What was wrong
+// before, and what can't be checked, ends no conversion; what is wrong since does.
 func TestApplyChecks(t *testing.T) {
-	damaged := errors.New("damaged")
+	type findings map[string]appliance.Finding
+	damaged := func(out string) appliance.Finding {
+		return appliance.Finding{Verdict: appliance.Damaged, Code: 1, Out: out}
+	}
+	data := guest.Mount{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}
+	const counted = "agf_freeblks 3741, counted 3742 in ag 1\n"
+	not := appliance.Finding{Verdict: appliance.NotChecked, Code: 124, Out: "killed"}
 	tests := []struct {
 		name          string
 		checks        []guest.Mount
-		before, after map[string]error
-		notes         []string
+		before, after findings
+		want          []guest.Checked // that aren't sound
 		err           string
 	}{
-		{"fine", []guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}, {Device: "/dev/vg/swap", At: "swap", Content: "swap"}}, nil, nil, nil, ""},
+		{"fine", []guest.Mount{data, {Device: "/dev/vg/swap", At: "swap", Content: "swap"}}, nil, nil, nil, ""},
+		{"a place that is no text, or a link", []guest.Mount{{Device: "/dev/vg/a", At: "/d\xe9", Content: "ext4"}, {Device: "/dev/vg/b", At: "/etc/alias", Content: "ext4"}}, nil, nil, nil, ""},
 		{
 			"no check is known",
-			[]guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "btrfs"}, {Device: "/dev/vg/more", Content: "exfat"}},
-			map[string]error{"/dev/vg/data": damaged, "/dev/vg/more": damaged},
-			nil,
-			[]string{"/dev/vg/data, at /srv, is not checked: its file system is btrfs", "/dev/vg/more, at no place of fstab, is not checked: its file system is exfat"},
+			[]guest.Mount{{Device: "/dev/vg/more", Content: "exfat"}},
+			findings{"/dev/vg/more": not},
+			findings{"/dev/vg/more": damaged("new")},
+			[]guest.Checked{{Mount: guest.Mount{Device: "/dev/vg/more", Content: "exfat"}, Verdict: guest.NotChecked, Said: "(status 124) killed"}},
 			"",
 		},
-		{"a place that is no text, or a link", []guest.Mount{{Device: "/dev/vg/a", At: "/d\xe9", Content: "ext4"}, {Device: "/dev/vg/b", At: "/etc/alias", Content: "ext4"}}, nil, nil, nil, ""},
-		{"damaged before", []guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}}, map[string]error{"/dev/vg/data": damaged}, nil, nil, "guest: checking file systems: damaged"},
-		{"damaged after", []guest.Mount{{Device: "/dev/vg/data", At: "/srv", Content: "xfs"}}, nil, map[string]error{"/dev/vg/data": damaged}, nil, "guest: checking file systems again: damaged"},
+		{
+			"damaged at the source",
+			[]guest.Mount{data},
+			findings{"/dev/vg/data": damaged(counted)},
+			findings{"/dev/vg/data": damaged("agf_freeblks 2973, counted 2974 in ag 1\n")},
+			[]guest.Checked{{Mount: data, Verdict: guest.CheckedDamaged, Said: "(status 1) agf_freeblks 3741, counted 3742 in ag 1"}},
+			"",
+		},
+		{
+			"a root that is damaged at the source", nil,
+			findings{"/dev/vg/root": damaged(counted)},
+			findings{"/dev/vg/root": damaged(counted)},
+			[]guest.Checked{{Mount: whole().Mounts[0], Verdict: guest.CheckedDamaged, Said: "(status 1) agf_freeblks 3741, counted 3742 in ag 1"}},
+			"",
+		},
+		{
+			"damaged, and more so since",
+			[]guest.Mount{data},
+			findings{"/dev/vg/data": damaged(counted)},
+			findings{"/dev/vg/data": damaged(counted + "bad nblocks 7 for inode 131\n")},
+			nil,
+			"guest: checking file systems again: xfs on /dev/vg/data has damage that it had not before the conversion: (status 1) bad nblocks 7 for inode 131" + newAdvice,
+		},
+		{"mended by its kernel", []guest.Mount{data}, findings{"/dev/vg/data": damaged(counted)}, findings{}, nil, ""},
+		{
+			"damaged since",
+			[]guest.Mount{data},
+			nil,
+			findings{"/dev/vg/data": damaged(counted)},
+			nil,
+			"guest: checking file systems again: xfs on /dev/vg/data has damage that it had not before the conversion: (status 1) " + strings.TrimSpace(counted) + newAdvice,
+		},
+		{
+			"not checked again",
+			[]guest.Mount{data},
+			nil,
+			findings{"/dev/vg/data": not},
+			[]guest.Checked{{Mount: data, Verdict: guest.CheckedBefore, Said: "(status 124) killed"}},
+			"",
+		},
+		{
+			"damaged, and not checked again",
+			[]guest.Mount{data},
+			findings{"/dev/vg/data": damaged(counted)},
+			findings{"/dev/vg/data": not},
+			[]guest.Checked{{Mount: data, Verdict: guest.CheckedDamaged, Said: "(status 1) " + strings.TrimSpace(counted)}},
+			"",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -518,9 +581,7 @@ func TestApplyChecks(t *testing.T) {
 			var mounted []string
 			f.command = func(f *fake, _ []string) (string, error) {
 				mounted = slices.Clone(f.mounted)
-				if tt.after != nil {
-					f.fsck = tt.after
-				}
+				f.fsck = tt.after
 				return "", nil
 			}
 			c := guest.Conversion{Mounts: whole().Mounts, Checks: tt.checks, Commands: [][]string{{"true"}}}
@@ -528,11 +589,15 @@ func TestApplyChecks(t *testing.T) {
 			if err == nil && tt.err != "" || err != nil && err.Error() != tt.err {
 				t.Errorf("Apply = %v; want %q", err, tt.err)
 			}
-			if want := []string{"/dev/vg/root /", "/dev/vg/boot /boot"}; tt.before == nil && !slices.Equal(mounted, want) {
+			if want := []string{"/dev/vg/root /", "/dev/vg/boot /boot"}; !slices.Equal(mounted, want) {
 				t.Errorf("mounted %q; want %q", mounted, want)
 			}
-			if !slices.Equal(got.Notes, tt.notes) {
-				t.Errorf("notes %q; want %q", got.Notes, tt.notes)
+			if len(got.Checks) != 2+len(tt.checks) {
+				t.Errorf("%d file systems are told of; want %d", len(got.Checks), 2+len(tt.checks))
+			}
+			unsound := slices.DeleteFunc(got.Checks, func(c guest.Checked) bool { return c.Verdict == guest.CheckedSound })
+			if diff := cmp.Diff(tt.want, unsound, cmpopts.EquateEmpty()); diff != "" && tt.err == "" {
+				t.Errorf("checks (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -89,7 +89,7 @@ func TestDebian(t *testing.T) {
 	fstab := string(read(t, before, "etc/fstab"))
 	c := guest.Conversion{
 		Mounts:  []guest.Mount{{Device: "disk:scsi0:0#1", At: "/", Content: "ext4"}},
-		Checks:  []guest.Mount{{Device: "disk:scsi0:0#2", At: "swap", Content: "swap"}},
+		Checks:  []guest.Mount{{Device: "disk:scsi0:0#2", At: "swap", Content: "swap"}, {Device: "disk:scsi0:1", At: "/srv", Content: "xfs"}},
 		Install: []string{"lvm2"},
 		Remove:  []string{"grub-pc", "grub-pc-bin", "grub2-common", "grub-common"},
 		Edits: []guest.Edit{
@@ -115,7 +115,10 @@ func TestDebian(t *testing.T) {
 			return added, nil
 		},
 	}
-	disks := []appliance.Disk{{Name: "scsi0:0", Path: disk, Format: "qcow2"}}
+	disks := []appliance.Disk{
+		{Name: "scsi0:0", Path: disk, Format: "qcow2"},
+		{Name: "scsi0:1", Path: overlay(t, damagedXFS(t)), Format: "qcow2"},
+	}
 	got, err := Run(t.Context(), host.Tool{}, disks, appliance.Options{TempDir: t.TempDir()}, c, in)
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +132,11 @@ func TestDebian(t *testing.T) {
 	if want := "/etc/os-release is a symbolic link to /usr/lib/os-release: that file is changed"; len(got.Notes) != 1 || got.Notes[0] != want {
 		t.Errorf("notes %q; want %q", got.Notes, want)
 	}
+	for i, want := range []guest.Verdict{guest.CheckedSound, guest.CheckedSound, guest.CheckedDamaged} {
+		if c := got.Checks[i]; c.Verdict != want || want == guest.CheckedDamaged != strings.Contains(c.Said, "agf_freeblks ") {
+			t.Errorf("%+v; want it %s", c, want)
+		}
+	}
 	after := root(t, raw(t, disk))
 	checkFiles(t, before, after, c)
 	checkPackages(t, string(read(t, after, "var/lib/dpkg/status")))
@@ -136,6 +144,31 @@ func TestDebian(t *testing.T) {
 	if b := read(t, after, initrd[1:]); !bytes.Equal(b, want) {
 		t.Errorf("the initrd has %d bytes; want %d, the old ones first", len(b), len(want))
 	}
+}
+
+// damagedXFS is a data disk of which an allocation group counts a free block that
+// isn't there.
+func damagedXFS(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(fixtures.OpenDir(t), "data.img")
+	if err := errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, 512<<20)); err != nil {
+		t.Fatal(err)
+	}
+	fixtures.Tool(t, "mkfs.xfs")
+	run := func(argv ...string) string {
+		out, err := (host.Tool{}).Run(t.Context(), argv...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	run("mkfs.xfs", "-q", "-f", path)
+	var free int
+	if _, err := fmt.Sscanf(run("xfs_db", "-r", "-c", "agf 1", "-c", "print freeblks", path), "freeblks = %d", &free); err != nil {
+		t.Fatal(err)
+	}
+	run("xfs_db", "-x", "-c", "agf 1", "-c", fmt.Sprintf("write -d freeblks %d", free+1), path)
+	return path
 }
 
 // overlay makes an overlay over a disk.

@@ -24,6 +24,7 @@ const (
 	ConcernUnread   = "guest.unread"   // configuration that can't be read
 	ConcernFixed    = "guest.fixed"    // files that are immutable
 	ConcernFamily   = "guest.family"   // a system that esxodus doesn't know how to convert
+	ConcernFaults   = "guest.faults"   // a file system that is damaged at the source
 	ConcernTable    = "guest.table"    // a line of fstab or crypttab that names nothing known
 	ConcernCmdline  = "guest.cmdline"  // a kernel parameter that doesn't come along
 	ConcernKernel   = "guest.kernel"   // the kernel that boots by default becomes another one
@@ -52,6 +53,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	b := &builder{in: in, g: in.Guest, c: in.Guest.Config, places: newPlaces(in)}
 	if b.stays() {
 		b.inPlace()
+		b.faults()
 	} else {
 		b.relaid()
 	}
@@ -81,6 +83,7 @@ func (b *builder) relaid() {
 	b.records()
 	b.mounts()
 	b.fixed()
+	b.faults()
 }
 
 // builder is one New at work.

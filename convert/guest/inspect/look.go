@@ -54,6 +54,7 @@ func Look(ctx context.Context, disks []Source) (guest.Guest, error) {
 	l.config()
 	l.starts()
 	l.system()
+	l.faults()
 	for i, g := range l.guards {
 		if err := g.failure(disks[i].Address); err != nil {
 			return guest.Guest{}, err

@@ -19,6 +19,8 @@ type files struct{ fstest.MapFS }
 
 func (files) NeedsRecovery() bool { return false }
 
+func (files) Faults() (faults, refused []string, err error) { return nil, nil, nil }
+
 // rooted is a look that has found its root on the first partition of the first
 // disk, beside swap, data and what can't be read.
 func rooted(text map[string]string, addresses ...string) *look {

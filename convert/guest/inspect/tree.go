@@ -15,6 +15,9 @@ import (
 type fileSystem interface {
 	fs.ReadLinkFS
 	NeedsRecovery() bool
+	// Faults says what a check would complain of, as far as a few reads show it,
+	// and what of it makes a kernel refuse the file system.
+	Faults() (faults, refused []string, err error)
 }
 
 // tree is a guest's file tree: file systems by the place they are mounted at.

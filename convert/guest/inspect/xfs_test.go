@@ -109,3 +109,46 @@ func TestLookXFSFixed(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestLookFaults: what is damaged at the source is found by the look, with its
+// place; what can't be said before the log is replayed isn't.
+func TestLookFaults(t *testing.T) {
+	path := xfsDisk(t)
+	fs := filepath.Join(t.TempDir(), "root")
+
+	damage := func(commands ...string) {
+		run(t, "", "dd", "if="+path, "of="+fs, "bs=1M", "skip=35", "count=160", "status=none")
+		argv := []string{"xfs_db", "-x"}
+		for _, c := range commands {
+			argv = append(argv, "-c", c)
+		}
+		run(t, "", append(argv, fs)...)
+		run(t, "", "dd", "if="+fs, "of="+path, "bs=1M", "seek=35", "conv=notrunc", "status=none")
+	}
+	looked := func() []guest.Fault {
+		g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, path)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.Faults
+	}
+	if got := looked(); len(got) > 0 {
+		t.Errorf("Faults of a sound disk = %+v", got)
+	}
+	damage("sb 0", "write -d ifree 7")
+	want := []guest.Fault{{Volume: "web-vg/root", Content: "xfs", Mount: "/"}}
+	got := looked()
+	if len(got) != 1 || !strings.HasPrefix(got[0].What, "it counts 7 free inodes, and its allocation groups count ") {
+		t.Fatalf("Faults = %+v", got)
+	}
+	want[0].What = got[0].What
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for n := range 4 {
+		damage("agi "+string(rune('0'+n)), "write -d seqno 9")
+	}
+	if got := looked(); len(got) != 1 || !got[0].Refused || !strings.Contains(got[0].What, "; and 1 more") {
+		t.Errorf("Faults = %+v", got)
+	}
+}
