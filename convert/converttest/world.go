@@ -328,6 +328,18 @@ func (w *World) planned(src plan.Source, o plan.Options) *plan.Plan {
 	return draft.Finish()
 }
 
+// Planned is the plan of facts, among them the storage's, where each guest can be
+// converted on this host.
+func Planned(t *testing.T, f plan.Facts, o plan.Options) *plan.Plan {
+	t.Helper()
+	d, err := plan.NewDraft(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Answer(func(plan.Need) plan.GuestFacts { return plan.GuestFacts{} })
+	return d.Finish()
+}
+
 // NewRelaid is one whose first disk gets a head, and whose guest is converted.
 func NewRelaid(t *testing.T) *World {
 	t.Helper()

@@ -17,10 +17,9 @@ import (
 )
 
 // Draft is a plan that lacks what this host and its storage have to say: each VM
-// has its layout, what changes in its guest, and its domain. [Draft.Needs] lists
-// what is to be asked about guests and [Draft.Answer] takes it; then
-// [Draft.Volumes] lists what is to be asked of the storage, which goes into
-// Facts, and [Draft.Finish] makes the plan. It is pure: the same facts, options
+// has its layout, what changes in its guest, and its domain. [Draft.Answer] asks
+// about the guests; [Draft.Volumes] lists what to ask of the storage, whose answer
+// goes into Facts; and [Draft.Finish] makes the plan. It is pure: the same facts, options
 // and answers give the same plan.
 type Draft struct {
 	Facts   Facts
@@ -205,9 +204,18 @@ func (w *draftVM) back(why layout.Reason) way {
 	return way{kind: w.kind, kept: w.kept, left: why}
 }
 
-// Needs lists what is still to be asked about guests. An answer may lead to
-// another need of the same VM.
-func (d *Draft) Needs() []Need {
+// Answer asks about each guest that is to be changed. One that can't be changed
+// like that is drafted otherwise, and asked about again.
+func (d *Draft) Answer(ask func(Need) GuestFacts) {
+	for needs := d.needs(); len(needs) > 0; needs = d.needs() {
+		for _, n := range needs {
+			d.take(n, ask(n))
+		}
+	}
+}
+
+// needs lists what is still to be asked about guests.
+func (d *Draft) needs() []Need {
 	var out []Need
 	for i := range d.vms {
 		w := &d.vms[i]
@@ -223,9 +231,9 @@ func (d *Draft) Needs() []Need {
 	return out
 }
 
-// Answer takes what this host can do for a guest. One that can't be converted
-// here keeps its layout, or is left as it is.
-func (d *Draft) Answer(n Need, a GuestFacts) {
+// take takes what this host can do for a guest. One that can't be converted here
+// keeps its layout, or is left as it is.
+func (d *Draft) take(n Need, a GuestFacts) {
 	i := slices.IndexFunc(d.vms, func(w draftVM) bool { return w.v.Source.ID == n.VM })
 	w := &d.vms[i]
 	why := a.Missing
@@ -250,21 +258,6 @@ func (d *Draft) Volumes() []volume.Volume {
 		}
 	}
 	return all
-}
-
-// New makes a plan where nothing is open: the storage is among the facts, and
-// each guest can be converted here.
-func New(f Facts, o Options) (*Plan, error) {
-	d, err := NewDraft(f, o)
-	if err != nil {
-		return nil, err
-	}
-	for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
-		for _, n := range needs {
-			d.Answer(n, GuestFacts{})
-		}
-	}
-	return d.Finish(), nil
 }
 
 // virtType picks the domain type: what was asked for, else kvm where the

@@ -79,11 +79,7 @@ func TestInPlace(t *testing.T) {
 			o := testOptions(t)
 			o.NoEdits = tt.noEdits
 			d := named(t, o, tt.change)
-			for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
-				for _, n := range needs {
-					d.Answer(n, GuestFacts{Missing: tt.missing})
-				}
-			}
+			d.Answer(func(Need) GuestFacts { return GuestFacts{Missing: tt.missing} })
 			d.Facts.Storage.Free = 1 << 40
 			p := d.Finish()
 			v := &p.VMs[0]
@@ -121,7 +117,7 @@ func TestInPlaceLies(t *testing.T) {
 		"a loader":  func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" },
 	} {
 		d := named(t, testOptions(t), nil)
-		d.Answer(d.Needs()[0], GuestFacts{})
+		d.Answer(func(Need) GuestFacts { return GuestFacts{} })
 		p := d.Finish()
 		lie(p.VMs[0].Conversion)
 		if err := p.Check(); err == nil || !strings.Contains(err.Error(), "a guest that keeps its layout gets no packages, programs or boot loader") {
