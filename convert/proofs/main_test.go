@@ -80,7 +80,10 @@ func (b *bench) subject(guest string, kind layout.Kind, changes []string) *subje
 	defer b.mu.Unlock()
 	name := guest
 	if kind != layout.Auto {
-		name += "-" + string(kind)
+		name += "." + string(kind) // there is a guest debian-lvm
+	}
+	if len(changes) > 0 {
+		name += ".changed"
 	}
 	s, ok := b.subjects[name]
 	if !ok {
@@ -327,10 +330,16 @@ func renamed(built, dir, vm string) error {
 // it.
 func boot(t *testing.T, s *subject, c machine.Config) *machine.Machine {
 	t.Helper()
+	return bootsImage(t, s, c, "Linux")
+}
+
+// bootsImage is boot where another image than the first is the default.
+func bootsImage(t *testing.T, s *subject, c machine.Config, label string) *machine.Machine {
+	t.Helper()
 	m := started(t, s, c)
 	m.Expect("LILO", machine.BootPatience)
 	m.Expect("boot: ", machine.BootPatience)
-	m.Expect("Loading Linux", machine.BootPatience)
+	m.Expect("Loading "+label, machine.BootPatience)
 	m.Login("root", "esxodus")
 	return m
 }
