@@ -57,7 +57,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	} else {
 		b.relaid()
 	}
-	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd)
+	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd, ConcernKernel)
 }
 
 // relaid has the guest start from its new layout.

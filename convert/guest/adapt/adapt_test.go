@@ -319,6 +319,27 @@ func TestManyKernels(t *testing.T) {
 	}
 }
 
+// TestManyUnfitKernels: kernels whose modules are gone are one note, not one each.
+func TestManyUnfitKernels(t *testing.T) {
+	a := archive(t, "lvm-unused.txtar")
+	for i := range 7 {
+		v := fmt.Sprintf("5.10.0-%d-amd64", i)
+		for _, name := range []string{"tree/boot/vmlinuz-" + v, "tree/boot/initrd.img-" + v} {
+			a.Files = append(a.Files, txtar.File{Name: name})
+		}
+	}
+	_, _, concerns := New(input(t, a))
+	var notes []ledger.Concern
+	for _, c := range concerns {
+		if c.ID == ConcernKernel && c.Severity == ledger.Note {
+			notes = append(notes, c)
+		}
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0].Subject, "5.10.0-6-amd64, 5.10.0-5-amd64") {
+		t.Errorf("notes on kernels %+v; want one", notes)
+	}
+}
+
 func TestPasswords(t *testing.T) {
 	for _, tt := range []struct {
 		text string

@@ -190,7 +190,7 @@ func (b *builder) unfitKernels() {
 			b.concern(ConcernKernel, ledger.Blocker, i.Kernel, why+", and it is the kernel that boots by default",
 				"install the kernel's package again in the guest, or have it boot another kernel, or "+b.instead())
 		default:
-			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, left+"; remove vmlinuz-"+i.Kernel+" and its initrd if its package is gone")
+			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, left+"; if its package is gone, remove it and its initrd from /boot")
 		}
 	}
 }
