@@ -7,8 +7,8 @@ import (
 )
 
 // What a conversion needs besides what it writes: Margin stays free on each
-// file system that it writes to, Overlaid is a guess at the size of what is
-// appended to an initrd, which is built later; both in bytes. MarginFiles can
+// file system that it writes to, Overlaid is a guess at the size of programs and
+// modules that are appended to an initrd; both in bytes. MarginFiles can
 // still be made, for what programs make on their way, and packageFiles are as
 // many as a package may have: lvm2 has 159, what it needs fewer.
 const (
@@ -60,7 +60,7 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 			return nil, err
 		}
 		at := c.mountOf(real)
-		add(at, Overlaid, 1)
+		add(at, o.size(), 1)
 		largest[at] = max(largest[at], size)
 	}
 	for _, argv := range c.Commands {
@@ -78,6 +78,18 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		add(at, size, 0)
 	}
 	return need, nil
+}
+
+// size is what is added to an initrd at most, in bytes.
+func (o *Overlay) size() int64 {
+	if len(o.Files)+len(o.Also)+len(o.Modules) > 0 {
+		return Overlaid
+	}
+	size := int64(page)
+	for _, e := range o.Texts {
+		size += int64(len(e.New)) + page
+	}
+	return size
 }
 
 // Remade is the initrd that a command of package adapt makes anew, "" where it

@@ -73,6 +73,7 @@ func TestInPlace(t *testing.T) {
 		{"no virtio", lacks, false, "", edited, 0, "virtio", ""},
 		{"no virtio, declined", lacks, true, "", plain, 0, "scsi", ""},
 		{"no virtio, no appliance", lacks, false, "no guestfish", plain, 0, "scsi", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish"},
+		{"another root", func(g *guest.Guest) { g.OtherRoots = []string{"scsi0:1"} }, false, "", plain, 0, "virtio", "the guest may start another root than scsi0:0 partition 1 (scsi0:1)"},
 		{"no room", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

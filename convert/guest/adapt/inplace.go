@@ -1,10 +1,13 @@
 package adapt
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
 	"esxodus/inventory"
 )
 
@@ -45,7 +48,7 @@ func Wants(g guest.Guest, nics []inventory.NIC) []string {
 // machine calls for: see [Wants].
 func (b *builder) inPlace() {
 	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	if b.in.Layout.Refused || len(Wants(b.g, b.in.NICs)) == 0 || !b.readable() {
+	if b.in.Layout.Refused || len(Wants(b.g, b.in.NICs)) == 0 || !b.readable() || !b.oneRoot() {
 		return
 	}
 	b.nicLinks()
@@ -62,4 +65,18 @@ func (b *builder) inPlace() {
 	b.mounts()
 	b.fixed()
 	b.out.OnlyDisks = OnlyDisks(b.g)
+}
+
+// oneRoot reports whether what was read is certainly the system that starts.
+func (b *builder) oneRoot() bool {
+	others := slices.Clone(b.g.OtherRoots)
+	for _, c := range b.g.Claims {
+		if !slices.Contains(others, c.Spec) {
+			others = append(others, c.Spec)
+		}
+	}
+	if len(others) > 0 {
+		b.concern(ConcernUnread, ledger.Blocker, "/", fmt.Sprintf("the guest may start another root than %s (%s)", b.g.Root, strings.Join(others, ", ")), b.instead())
+	}
+	return len(others) == 0
 }
