@@ -27,7 +27,6 @@ func (b *builder) cpu() {
 		b.dom.CPU.Mode, b.dom.CPU.Check = "host-model", "partial"
 	} else {
 		b.dom.CPU.Mode, b.dom.CPU.Check = "maximum", "none"
-		b.concern(ConcernEmulated, ledger.Warning, "", "the domain is of type qemu: its CPU is emulated", "expect a tenth of the speed; use --virt-type kvm on a host that has it")
 	}
 	hot := "libvirt wants a maximum beforehand, which the guest would see; set <vcpu current=…> when you mean to use it"
 	of.dropped("hotAdd", c.HotAdd, hot)
