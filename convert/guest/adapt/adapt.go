@@ -37,6 +37,7 @@ const (
 	ConcernLVM      = "guest.lvm"      // an lvm.conf that hides the disks
 	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
 	ConcernNIC      = "guest.nic"      // network configuration that asks for VMware's driver
+	ConcernRoom     = "guest.room"     // no room for copies of what boots
 )
 
 // Input is what a conversion is computed from.
@@ -82,6 +83,7 @@ func (b *builder) relaid() {
 	b.labels()
 	b.records()
 	b.mounts()
+	b.lastResort()
 	b.fixed()
 	b.faults()
 }
@@ -101,6 +103,7 @@ type builder struct {
 	newResume string            // RESUME= of the initrds, "" where it stays
 	nicFiles  []guest.Edit      // .link files
 	ownLilo   bool              // the guest's own LILO stays in charge
+	byDefault choice            // what LILO boots
 	starts    []string          // kernels that LILO has, the default first
 }
 

@@ -85,7 +85,7 @@ func unpack(tb testing.TB, a *txtar.Archive) string {
 func look(tb testing.TB, a *txtar.Archive, requests ...string) guest.Guest {
 	tb.Helper()
 	dir, path := unpack(tb, a), filepath.Join(tb.TempDir(), "root")
-	tool(tb, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-U", "00000000-1111-4222-8333-444444444444", "-d", dir, path, "24m")
+	tool(tb, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-U", "00000000-1111-4222-8333-444444444444", "-d", dir, path, "512m")
 	for _, r := range requests {
 		tool(tb, "debugfs", "-w", "-R", r, path)
 	}
@@ -94,7 +94,7 @@ func look(tb testing.TB, a *txtar.Archive, requests ...string) guest.Guest {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { f.Close() })
-	g, err := inspect.Look(tb.Context(), []inspect.Source{{Address: "scsi0:0", Image: image{f, 24 << 20}}})
+	g, err := inspect.Look(tb.Context(), []inspect.Source{{Address: "scsi0:0", Image: image{f, 512 << 20}}})
 	if err != nil {
 		tb.Fatal(err)
 	}

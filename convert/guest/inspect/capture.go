@@ -54,7 +54,7 @@ func (l *look) config() {
 	}
 	l.links(&c, "etc/systemd/system/qemu-guest-agent.service")
 	for _, dir := range []string{".", "boot"} {
-		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img"} {
+		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img", "initrd"} {
 			l.links(&c, path.Join(dir, name))
 			l.links(&c, path.Join(dir, name+".old"))
 		}
