@@ -13,6 +13,7 @@ import (
 
 	"esxodus/convert/lilo"
 	"esxodus/convert/lilo/conf"
+	"esxodus/disk"
 )
 
 // The last resort is an image whose files are lilo's own: copies of a kernel and
@@ -198,7 +199,7 @@ func (in *installer) nameCopies() error {
 			err = remove(name + newCopy)
 		}
 		if err == nil {
-			err = syncDir(filepath.Dir(name))
+			err = disk.SyncDir(filepath.Dir(name))
 		}
 		if err != nil {
 			return fmt.Errorf("the copies of the last resort: %w", err)
@@ -220,14 +221,6 @@ func (i *Installed) holds(label string, f *mapped) bool {
 		}
 	}
 	return false
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // sameFiles reports whether two images have the same content.
