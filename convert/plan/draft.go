@@ -162,7 +162,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 		v.leftConcern(w.left)
 		return v.Guest
 	}
-	conv, entries, concerns := adapt.New(adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs})
+	conv, entries, concerns := adapt.New(v.adaptInput())
 	w.adapted = concerns
 	v.Ledger = append(v.Ledger, entries...)
 	v.Concerns = append(v.Concerns, concerns...)

@@ -108,7 +108,7 @@ type subject struct {
 	name    string      // of its directory
 	guest   string      // debian
 	layout  layout.Kind // that is asked for
-	changes []string    // made to it on ESXi: guestfish's commands on its first partition
+	changes []string    // made to it on ESXi: guestfish's commands
 	vm      string      // its name on the ESXi host, and the domain's
 	plan    plan.VMPlan // what was carried out
 	sources []string    // the raw disks as they were, in the plan's order
@@ -203,7 +203,7 @@ func (s *subject) changed(built string, env []string) (dir string, err error) {
 	if out, err := exec.Command("cp", "-rL", "--sparse=always", built, dir).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	cmd := exec.Command("guestfish", "--format=raw", "-a", filepath.Join(dir, s.guest+"-flat.vmdk"), "-m", "/dev/sda1")
+	cmd := exec.Command("guestfish", "--format=raw", "-a", filepath.Join(dir, s.guest+"-flat.vmdk"), "-i")
 	cmd.Env, cmd.Stdin = append(os.Environ(), env...), strings.NewReader(strings.Join(s.changes, "\n")+"\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("changing %s: %w: %s", s.guest, err, out)

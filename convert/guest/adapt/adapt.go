@@ -45,6 +45,9 @@ type Input struct {
 	Guest  guest.Guest // as [guest.Look] returned it: read from a plan it lacks Config
 	Layout layout.Layout
 	NICs   []inventory.NIC // the VM's, with the MAC addresses that the domain's will have
+	// SameDisks says that a guest which keeps its layout finds its disks in the
+	// domain without virtio, too.
+	SameDisks bool
 }
 
 // New computes a conversion, and what is to be said about it. Where the layout

@@ -57,9 +57,13 @@ func (b *builder) addition(o guest.Overlay, why []string) {
 }
 
 // wantsVirtio reports whether an initrd needs drivers of virtio's. One of a guest
-// that keeps its layout is changed only if it is known to lack them.
+// that keeps its layout is changed only if it is known to lack them, and nothing
+// else finds the disks.
 func (b *builder) wantsVirtio(i guest.Initrd) bool {
-	return i.Virtio == guest.No || i.Virtio != guest.Yes && !b.stays()
+	if b.stays() {
+		return i.Virtio == guest.No && !b.in.SameDisks
+	}
+	return i.Virtio != guest.Yes
 }
 
 // noInitrd tells what it means that there is none: no kernel finds a root on LVM

@@ -5,10 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
-	"esxodus/inventory"
 )
 
 // stays reports whether all of the guest's file systems stay where they are.
@@ -26,9 +24,9 @@ func (b *builder) instead() string {
 
 // Wants lists what a guest that keeps its layout is changed for, in words that go
 // behind "so that"; none where it needs no change.
-func Wants(g guest.Guest, nics []inventory.NIC) []string {
+func Wants(in Input) []string {
 	var names, out []string
-	for _, n := range Names(g, nics) {
+	for _, n := range Names(in.Guest, in.NICs) {
 		names = append(names, n.Name)
 	}
 	switch len(names) {
@@ -38,7 +36,7 @@ func Wants(g guest.Guest, nics []inventory.NIC) []string {
 	default:
 		out = append(out, "its NICs go on being called "+strings.Join(names, ", "))
 	}
-	if lacking := g.LacksVirtio(); lacking != nil {
+	if lacking := in.Guest.LacksVirtio(); lacking != nil && !in.SameDisks {
 		out = append(out, "kernel "+lacking.Kernel+" finds its disks on virtio")
 	}
 	return out
@@ -48,7 +46,7 @@ func Wants(g guest.Guest, nics []inventory.NIC) []string {
 // machine calls for: see [Wants].
 func (b *builder) inPlace() {
 	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	if b.in.Layout.Refused || len(Wants(b.g, b.in.NICs)) == 0 || !b.readable() || !b.oneRoot() {
+	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() {
 		return
 	}
 	b.nicLinks()
@@ -56,7 +54,7 @@ func (b *builder) inPlace() {
 	case b.hasFamily():
 		b.unfitKernels()
 		b.family.initrds(b)
-	case b.g.LacksVirtio() != nil:
+	case b.g.LacksVirtio() != nil && !b.in.SameDisks:
 		b.knowsFamily()
 		return
 	}
