@@ -211,11 +211,11 @@ func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 }
 
 // nicName returns the NIC's name in the guest's configuration where it will
-// have another here. systemd calls a NIC on VMware ens<pciSlotNumber>; here,
+// have another here. systemd calls a NIC on VMware by its slot; here,
 // enp<bus>s<slot> on q35 and ens<slot> on pc (TestGuestSees asks systemd).
 func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []string {
-	old, name := fmt.Sprintf("ens%d", n.PCISlot), predictable(b.pci.machine, at)
-	if n.PCISlot <= 0 || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
+	old, name := n.SlotName(), predictable(b.pci.machine, at)
+	if old == "" || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
 		return nil
 	}
 	b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration calls it %s; here its name will be %s", old, name),

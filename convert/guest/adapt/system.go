@@ -29,10 +29,10 @@ func Names(g guest.Guest, nics []inventory.NIC) []Named {
 	}
 	var out []Named
 	for _, n := range nics {
-		name := fmt.Sprintf("ens%d", n.PCISlot)
+		name := n.SlotName()
 		hw, err := net.ParseMAC(n.MAC)
 		same := func(o inventory.NIC) bool { return strings.EqualFold(o.MAC, n.MAC) && o.Key != n.Key }
-		if n.PCISlot <= 0 || err != nil || len(hw) != 6 || hw[0]&1 != 0 || slices.Max(hw) == 0 || slices.ContainsFunc(nics, same) {
+		if name == "" || err != nil || len(hw) != 6 || hw[0]&1 != 0 || slices.Max(hw) == 0 || slices.ContainsFunc(nics, same) {
 			continue
 		}
 		if slices.Contains(g.Interfaces, name) && !slices.Contains(g.PinnedNames, name) {
