@@ -32,6 +32,8 @@ type Config struct {
 	Systemd bool   // the init program is systemd
 
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
+	OwnNames   bool          // NICs aren't called what systemd makes of their slot, or may not be
+	NamedMACs  []string      // NICs of these addresses have names, or .link files, of the guest's own
 }
 
 // Fixed is a file or directory that nobody can change, root neither, before an

@@ -8,6 +8,11 @@
 // root with the other volumes mounted in it that could be read.
 package guest
 
+import (
+	"slices"
+	"strings"
+)
+
 // Guest is what a look inside found. Every field may be empty: a look that
 // finds nothing is no error, the plan then says so.
 type Guest struct {
@@ -154,4 +159,10 @@ func (g *Guest) LacksVirtio() *Initrd {
 		}
 	}
 	return nil
+}
+
+// NamesNIC reports whether the guest has a way of its own to name the NIC with an
+// address, or may have one.
+func (g *Guest) NamesNIC(mac string) bool {
+	return g.Config.OwnNames || slices.ContainsFunc(g.Config.NamedMACs, func(m string) bool { return strings.EqualFold(m, mac) })
 }

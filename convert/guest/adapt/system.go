@@ -22,7 +22,9 @@ type Named struct {
 
 // Names finds the NICs that the guest's configuration calls by the name that
 // systemd makes of their slot on VMware, and that can be held to it: that
-// name, by their MAC address.
+// name, by their MAC address. Configuration may be left over from a time when
+// they were called so: a guest that sees to the names of its NICs itself has
+// them here, too, and a .link file of ours would take them away.
 func Names(g guest.Guest, nics []inventory.NIC) []Named {
 	if !g.Config.Has["/usr/lib/systemd/network/99-default.link"] && !g.Config.Has["/lib/systemd/network/99-default.link"] {
 		return nil // no udev that reads such files
@@ -35,7 +37,7 @@ func Names(g guest.Guest, nics []inventory.NIC) []Named {
 		if n.PCISlot <= 0 || err != nil || len(hw) != 6 || hw[0]&1 != 0 || slices.Max(hw) == 0 || slices.ContainsFunc(nics, same) {
 			continue
 		}
-		if slices.Contains(g.Interfaces, name) && !slices.Contains(g.PinnedNames, name) {
+		if !g.NamesNIC(n.MAC) && slices.Contains(g.Interfaces, name) && !slices.Contains(g.PinnedNames, name) {
 			out = append(out, Named{Name: name, MAC: hw.String()})
 		}
 	}
