@@ -9,6 +9,7 @@
 package guest
 
 import (
+	"path"
 	"slices"
 	"strings"
 )
@@ -146,16 +147,18 @@ type Initrd struct {
 	Modules []string `json:"-"`
 }
 
-// LacksVirtio returns the newest kernel's initrd if it is known not to find a
-// disk on virtio, else nil.
+// LacksVirtio returns the initrd of the kernel that boots by default, else of the
+// newest, if it is known not to find a disk on virtio, else nil.
 func (g *Guest) LacksVirtio() *Initrd {
 	if len(g.Kernels) == 0 {
 		return nil
 	}
-	newest := g.Kernels[len(g.Kernels)-1]
-	for i, r := range g.Initrds {
-		if r.Kernel == newest && r.Virtio == No {
-			return &g.Initrds[i]
+	starts := []string{strings.TrimPrefix(path.Base(g.Config.Image), "vmlinuz-"), g.Kernels[len(g.Kernels)-1]}
+	for _, kernel := range starts {
+		for i, r := range g.Initrds {
+			if r.Kernel == kernel && r.Virtio == No {
+				return &g.Initrds[i]
+			}
 		}
 	}
 	return nil

@@ -55,6 +55,12 @@ func TestInPlace(t *testing.T) {
 		g.Interfaces = nil
 		g.Initrds[0].Virtio, g.Initrds[0].Modules = guest.No, []string{"virtio_pci", "virtio_blk"}
 	}
+	older := func(g *guest.Guest) { // is the one that boots
+		lacks(g)
+		g.Kernels = append(g.Kernels, "6.2")
+		g.Initrds = append(g.Initrds, guest.Initrd{Kernel: "6.2", Path: "/boot/initrd.img-6.2", Virtio: guest.Yes})
+		g.Config.Image = "/boot/vmlinuz-6.1"
+	}
 	for _, tt := range []struct {
 		name    string
 		change  func(*guest.Guest)
@@ -73,6 +79,8 @@ func TestInPlace(t *testing.T) {
 		{"no virtio", lacks, false, "", edited, 0, "virtio", ""},
 		{"no virtio, declined", lacks, true, "", plain, 0, "scsi", ""},
 		{"no virtio, no appliance", lacks, false, "no guestfish", plain, 0, "scsi", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish"},
+		{"no virtio in the default kernel", older, false, "", edited, 0, "virtio", ""},
+		{"no virtio in the default kernel, declined", older, true, "", plain, 0, "scsi", ""},
 		{"another root", func(g *guest.Guest) { g.OtherRoots = []string{"scsi0:1"} }, false, "", plain, 0, "virtio", "the guest may start another root than scsi0:0 partition 1 (scsi0:1)"},
 		{"no room", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free"},
 	} {
