@@ -15,7 +15,7 @@ type dracut struct{}
 // driver, it is only added to.
 func (dracut) initrds(b *builder) {
 	for _, i := range b.g.Initrds {
-		if b.unfit[i.Kernel] != "" {
+		if b.unfit[i.Kernel] != "" && !b.stays() {
 			continue
 		}
 		if b.stays() && !b.wantsVirtio(i) {
