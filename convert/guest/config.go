@@ -5,7 +5,7 @@ package guest
 // [Mask] has hidden: nothing is cleaned.
 type Config struct {
 	Files    map[string]File     // configuration, by path
-	Links    map[string]Link     // links to kernels and initrds that are there, and masks of services
+	Links    map[string]Link     // links to kernels and initrds that are there, masks of services, /etc/systemd/network
 	Boot     []string            // names in /boot
 	Has      map[string]bool     // other paths that are there
 	Dirs     map[string]string   // those of [SystemDirs] that links lead elsewhere: where they really are

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/txtar"
+
 	"esxodus/convert/ledger"
 )
 
@@ -53,6 +55,36 @@ func TestWithoutDrivers(t *testing.T) {
 			})
 			if told != (tt.concern != "") || ledger.Blocked(concerns) {
 				t.Errorf("concerns %+v; want %s with %q", concerns, tt.concern, tt.because)
+			}
+		})
+	}
+}
+
+// TestNetworkDir: a directory that is made gets its label, too, and one that can't be
+// made is found before the copy.
+func TestNetworkDir(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, text string
+		labelled         bool
+		refused          string
+	}{
+		{"none", "tree/etc/other", "", true, ""},
+		{"there", "tree/etc/systemd/network/eth0.network", "", false, ""},
+		{"leads there", "tree/etc/systemd/network.LINK", "/etc/lvm", false, ""},
+		{"leads nowhere", "tree/etc/systemd/network.LINK", "/run/network", false, "/etc/systemd/network leads to /run/network, which is not there"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := archive(t, "keep-rhel.txtar")
+			a.Files = append(a.Files, txtar.File{Name: tt.file, Data: []byte(tt.text)})
+			c, _, concerns := New(input(t, a))
+			if got := slices.Contains(c.Commands[len(c.Commands)-1], "/etc/systemd/network"); got != tt.labelled {
+				t.Errorf("the last command is %q; want a label of the directory: %v", c.Commands[len(c.Commands)-1], tt.labelled)
+			}
+			found := slices.ContainsFunc(concerns, func(c ledger.Concern) bool {
+				return c.Severity == ledger.Blocker && strings.HasPrefix(c.Evidence, tt.refused)
+			})
+			if found != (tt.refused != "") {
+				t.Errorf("concerns %+v; want a refusal: %q", concerns, tt.refused)
 			}
 		})
 	}

@@ -44,12 +44,19 @@ func Names(g guest.Guest, nics []inventory.NIC) []Named {
 	return out
 }
 
+// networkDir is where .link files of the guest's admin are.
+const networkDir = "/etc/systemd/network"
+
 // nicLinks keeps the names of NICs. Path= keeps VLANs and bridges out, which
 // have a NIC's address, but no place on a bus.
 func (b *builder) nicLinks() {
-	for _, n := range Names(b.g, b.in.NICs) {
+	names := Names(b.g, b.in.NICs)
+	if link := b.c.Links[networkDir]; link.Missing && len(names) > 0 {
+		b.concern(ConcernUnread, ledger.Blocker, networkDir, fmt.Sprintf("%s leads to %s, which is not there, and is to hold the names of NICs", networkDir, link.Target), "make it a directory in the guest, or "+b.instead())
+	}
+	for _, n := range names {
 		e := guest.Edit{
-			Path: "/etc/systemd/network/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,
+			Path: networkDir + "/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,
 			Reason: "the NIC keeps the name that the guest's configuration has for it",
 			New:    fmt.Sprintf("# Made by esxodus: the name that this NIC had on VMware.\n[Match]\nMACAddress=%s\nPath=*pci-*\n\n[Link]\nName=%s\n", n.MAC, n.Name),
 		}
@@ -111,6 +118,9 @@ func (b *builder) labels() {
 	}
 	for _, i := range b.g.Initrds {
 		files = append(files, i.Path)
+	}
+	if _, there := b.c.Links[networkDir]; !there && len(b.nicFiles) > 0 {
+		files = append(files, networkDir) // it is made
 	}
 	b.commands([]string{"setfiles", "-F", path.Join("/etc/selinux", policy, "contexts/files/file_contexts")}, files)
 }
