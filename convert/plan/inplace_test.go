@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan/plantest"
+	"esxodus/inventory"
 )
 
 // named is a draft of a Debian that keeps its layout, and whose network
@@ -132,5 +133,32 @@ func TestInPlaceLies(t *testing.T) {
 		if err := p.Check(); err == nil || !strings.Contains(err.Error(), "a guest that keeps its layout gets no packages, programs or boot loader") {
 			t.Errorf("%s: Check = %v", name, err)
 		}
+	}
+}
+
+// TestSameID: VMs that bear one id are each asked about once, and no more.
+func TestSameID(t *testing.T) {
+	h := plantest.Host()
+	vm := &h.VMs[0]
+	vm.NICs[0].PCISlot = 192
+	g := plantest.Debian(vm)
+	g.Interfaces = []string{"ens192"}
+	g.Config.Has["/usr/lib/systemd/network/99-default.link"] = true
+	h.VMs = []inventory.VM{*vm, *vm}
+	o := testOptions(t)
+	o.VMs, o.Layout = nil, layout.Keep
+	d, err := NewDraft(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	d.Answer(func(Need) GuestFacts {
+		if asked++; asked > 2 {
+			t.Fatal("asked a third time about two VMs")
+		}
+		return GuestFacts{}
+	})
+	if asked != 2 {
+		t.Errorf("asked %d times about two VMs", asked)
 	}
 }
