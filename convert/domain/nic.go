@@ -218,6 +218,11 @@ func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []strin
 	if old == "" || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
 		return nil
 	}
+	if b.o.Guest.NamesNIC(n.MAC) {
+		b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration has the name %s, but the guest has ways of its own to name NICs (net.ifnames=0, a .link file, a rule of udev)", old),
+			"if that name is left over, nothing must be done; else see what the NIC is called once the guest runs here (ip link), and put that into the configuration")
+		return []string{old}
+	}
 	b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration calls it %s; here its name will be %s", old, name),
 		fmt.Sprintf("change the name in the guest's configuration, or keep the old one: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs",
 			old, b.dom.Devices.Interfaces[len(b.dom.Devices.Interfaces)-1].MAC.Address, old))

@@ -53,6 +53,7 @@ type Need struct {
 	Guest    guest.Guest
 	Contents []string // types of the file systems that are mounted or checked
 	Install  []string // packages that it lacks
+	at       int      // among the draft's VMs
 }
 
 // NewDraft begins a plan. What speaks against a VM is among its concerns, also
@@ -222,7 +223,7 @@ func (d *Draft) needs() []Need {
 		if w.v.Conversion == nil || w.answered || len(w.failed) > 0 {
 			continue
 		}
-		n := Need{VM: w.v.Source.ID, Guest: w.v.Guest, Install: w.v.Conversion.Install}
+		n := Need{VM: w.v.Source.ID, Guest: w.v.Guest, Install: w.v.Conversion.Install, at: i}
 		for _, m := range slices.Concat(w.v.Conversion.Mounts, w.v.Conversion.Checks) {
 			n.Contents = append(n.Contents, m.Content)
 		}
@@ -234,15 +235,14 @@ func (d *Draft) needs() []Need {
 // take takes what this host can do for a guest. One that can't be converted here
 // keeps its layout, or is left as it is.
 func (d *Draft) take(n Need, a GuestFacts) {
-	i := slices.IndexFunc(d.vms, func(w draftVM) bool { return w.v.Source.ID == n.VM })
-	w := &d.vms[i]
+	w := &d.vms[n.at]
 	why := a.Missing
 	if err := w.v.Guest.Room(w.v.Conversion, len(a.Packages.Packages), a.Packages.Unpacked); why == "" && err != nil {
 		why = err.Error()
 	}
 	if why != "" {
 		vm := w.v.Source
-		d.vms[i] = d.settle(&vm, w.back(layout.Reason{Why: why}))
+		*w = d.settle(&vm, w.back(layout.Reason{Why: why}))
 		return
 	}
 	w.answered, w.v.Packages = true, a.Packages

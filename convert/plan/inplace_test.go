@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan/plantest"
+	"esxodus/inventory"
 )
 
 // named is a draft of a Debian that keeps its layout, and whose network
@@ -56,7 +57,13 @@ func TestInPlace(t *testing.T) {
 		g.Interfaces = nil
 		g.Initrds[0].Virtio, g.Initrds[0].Modules = guest.No, []string{"virtio_pci", "virtio_blk"}
 	}
-	const other = "lsilogic" // QEMU doesn't have it
+	const other = "lsilogic"        // QEMU doesn't have it
+	older := func(g *guest.Guest) { // is the one that boots
+		lacks(g)
+		g.Kernels = append(g.Kernels, "6.2")
+		g.Initrds = append(g.Initrds, guest.Initrd{Kernel: "6.2", Path: "/boot/initrd.img-6.2", Virtio: guest.Yes})
+		g.Config.Image = "/boot/vmlinuz-6.1"
+	}
 	for _, tt := range []struct {
 		name       string
 		controller string
@@ -81,6 +88,8 @@ func TestInPlace(t *testing.T) {
 		{"no virtio, no appliance", other, lacks, false, "no guestfish", plain, 0, "virtio", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish", true},
 		{"another root", "pvscsi", func(g *guest.Guest) { g.OtherRoots = []string{"scsi0:1"} }, false, "", plain, 0, "virtio", "the guest may start another root than scsi0:0 partition 1 (scsi0:1)", false},
 		{"no room", "pvscsi", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free", false},
+		{"no virtio in the default kernel", other, older, false, "", edited, 0, "virtio", "", false},
+		{"no virtio in the default kernel, declined", other, older, true, "", plain, 0, "virtio", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(t)
@@ -130,5 +139,32 @@ func TestInPlaceLies(t *testing.T) {
 		if err := p.Check(); err == nil || !strings.Contains(err.Error(), "a guest that keeps its layout gets no packages, programs or boot loader") {
 			t.Errorf("%s: Check = %v", name, err)
 		}
+	}
+}
+
+// TestSameID: VMs that bear one id are each asked about once, and no more.
+func TestSameID(t *testing.T) {
+	h := plantest.Host()
+	vm := &h.VMs[0]
+	vm.NICs[0].PCISlot = 192
+	g := plantest.Debian(vm)
+	g.Interfaces = []string{"ens192"}
+	g.Config.Has["/usr/lib/systemd/network/99-default.link"] = true
+	h.VMs = []inventory.VM{*vm, *vm}
+	o := testOptions(t)
+	o.VMs, o.Layout = nil, layout.Keep
+	d, err := NewDraft(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	d.Answer(func(Need) GuestFacts {
+		if asked++; asked > 2 {
+			t.Fatal("asked a third time about two VMs")
+		}
+		return GuestFacts{}
+	})
+	if asked != 2 {
+		t.Errorf("asked %d times about two VMs", asked)
 	}
 }

@@ -1,10 +1,13 @@
 package adapt
 
 import (
+	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
@@ -43,19 +46,23 @@ func Wants(in Input) []string {
 }
 
 // inPlace changes a guest that keeps its layout, and no more of it than its new
-// machine calls for: see [Wants].
+// machine calls for: see [Wants]. That initrds can't be given drivers doesn't keep
+// its NICs from their names.
 func (b *builder) inPlace() {
 	b.concerns = append(b.concerns, NICDrivers(b.g)...)
 	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() {
 		return
 	}
 	b.nicLinks()
-	switch {
-	case b.hasFamily():
+	known := b.hasFamily()
+	if lacking := b.g.LacksVirtio(); lacking != nil && !b.in.SameDisks {
+		b.lacking(*lacking, known)
+	}
+	if known {
 		b.unfitKernels()
 		b.family.initrds(b)
-	case b.g.LacksVirtio() != nil && !b.in.SameDisks:
-		b.knowsFamily()
+	}
+	if !b.out.Changes() {
 		return
 	}
 	b.labels()
@@ -63,6 +70,30 @@ func (b *builder) inPlace() {
 	b.mounts()
 	b.fixed()
 	b.out.OnlyDisks = OnlyDisks(b.g)
+}
+
+// lacking tells that an initrd stays without drivers: where it isn't known how the
+// guest makes them, or that it starts from those in /boot.
+func (b *builder) lacking(i guest.Initrd, known bool) {
+	why, advice := b.elsewhere(), "have its initrds made with virtio's drivers in the guest, and plan again"
+	if !known {
+		why = cmp.Or(b.g.PrettyName, "the guest") + " has neither dpkg with initramfs-tools or dracut, nor rpm with dracut, so that esxodus doesn't know how it makes its initrds"
+	}
+	if why != "" {
+		b.concern(ConcernFamily, ledger.Warning, i.Kernel, why+": they get no drivers of virtio", advice)
+	}
+}
+
+// elsewhere says what tells that the guest may not start from the initrds in /boot,
+// but from copies on its EFI system partition, "" for nothing.
+func (b *builder) elsewhere() string {
+	for _, f := range b.g.EFILoaders {
+		switch dir := path.Dir(strings.ToLower(f)); dir {
+		case "efi/systemd", "efi/linux", "efi/refind":
+			return "the guest has " + f + ", which starts kernels with initrds that are not those in /boot"
+		}
+	}
+	return ""
 }
 
 // oneRoot reports whether what was read is certainly the system that starts.

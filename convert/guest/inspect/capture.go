@@ -53,6 +53,7 @@ func (l *look) config() {
 		c.Has["/"+name] = true
 	}
 	l.links(&c, "etc/systemd/system/qemu-guest-agent.service")
+	l.links(&c, "etc/systemd/network")
 	for _, dir := range []string{".", "boot"} {
 		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img", "initrd"} {
 			l.links(&c, path.Join(dir, name))
