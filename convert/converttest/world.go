@@ -103,7 +103,7 @@ func (w *World) Plan() *plan.Plan {
 	}
 	if w.edited {
 		v := &p.VMs[0]
-		v.Conversion = &guest.Conversion{Edits: []guest.Edit{{Path: "/etc/x", Make: true, New: "x"}}}
+		v.Conversion = &guest.Conversion{Mounts: []guest.Mount{{Device: "disk:scsi0:0", At: "/"}}, Edits: []guest.Edit{{Path: "/etc/x", Make: true, New: "x"}}}
 		w.restep(v)
 	}
 	return p
@@ -391,7 +391,7 @@ func (w *World) relay(p *plan.Plan) {
 		Volumes: []layout.Volume{{Name: "root", New: true, Extents: extents, Segments: []layout.Segment{{PV: "pv", Count: extents}}}},
 	}}
 	v.Layout.Boot = &layout.Boot{Disk: d.Address}
-	v.Conversion = &guest.Conversion{Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
+	v.Conversion = &guest.Conversion{Mounts: []guest.Mount{{Device: "/dev/vg/root", At: "/"}}, Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
 	v.Packages.Packages = []packages.Package{{Name: "lvm2", Size: 1}}
 	w.restep(v)
 	if err := p.Check(); err != nil {

@@ -125,19 +125,25 @@ func TestInPlace(t *testing.T) {
 // TestInPlaceLies: a plan file can't have a guest that keeps its layout changed
 // beyond edits and its initrds.
 func TestInPlaceLies(t *testing.T) {
-	for name, lie := range map[string]func(*guest.Conversion){
-		"a program": func(c *guest.Conversion) {
+	const more = "a guest that keeps its layout gets no packages, programs or boot loader"
+	for _, tt := range []struct {
+		name string
+		lie  func(*guest.Conversion)
+		want string
+	}{
+		{"a program", func(c *guest.Conversion) {
 			c.Programs = []guest.Program{{Path: "/sbin/lilo", Source: "lilo", Mode: 0o755}}
-		},
-		"a package": func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} },
-		"a loader":  func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" },
+		}, more},
+		{"a package", func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} }, more},
+		{"a loader", func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" }, more},
+		{"no root", func(c *guest.Conversion) { c.Mounts = c.Mounts[1:] }, "conversion.mounts: the first one has to be the guest's root"},
 	} {
 		d := named(t, testOptions(t), "pvscsi", nil)
 		d.Answer(func(Need) GuestFacts { return GuestFacts{} })
 		p := d.Finish()
-		lie(p.VMs[0].Conversion)
-		if err := p.Check(); err == nil || !strings.Contains(err.Error(), "a guest that keeps its layout gets no packages, programs or boot loader") {
-			t.Errorf("%s: Check = %v", name, err)
+		tt.lie(p.VMs[0].Conversion)
+		if err := p.Check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: Check = %v; want %q", tt.name, err, tt.want)
 		}
 	}
 }
