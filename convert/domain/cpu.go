@@ -11,6 +11,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"esxodus/convert/ledger"
+	"esxodus/inventory/fit"
 )
 
 // clockOffset parses rtc.diffFromUTC. More than two days is no time zone.
@@ -76,14 +77,14 @@ func (b *builder) topology() {
 		cores, reason = 1, "is no number of cores"
 	case c.Count%cores != 0:
 		reason = fmt.Sprintf("%d CPUs make no whole number of sockets with %d cores; each is a socket", c.Count, cores)
-		b.concern(ConcernTopology, ledger.Warning, "", fmt.Sprintf("%d CPUs, %d cores per socket", c.Count, cores),
+		b.concern(ConcernTopology, ledger.Warning, "", fit.Count(c.Count, "CPU")+", "+fit.Count(cores, "core")+" per socket",
 			"the guest sees one core per socket; check licences that count sockets, or correct it on the source")
 		cores = 1
 	}
 	b.dom.VCPU = &libvirtxml.DomainVCPU{Placement: "static", Value: uint(c.Count)}
 	b.dom.CPU = &libvirtxml.DomainCPU{Topology: &libvirtxml.DomainCPUTopology{Sockets: c.Count / cores, Cores: cores, Threads: 1}}
 	of.mapped("count", c.Count, "")
-	target := fmt.Sprintf("%d sockets x %d cores", c.Count/cores, cores)
+	target := fit.Count(c.Count/cores, "socket") + " x " + fit.Count(cores, "core")
 	if reason == "" {
 		of.mapped("coresPerSocket", c.CoresPerSocket, target)
 	} else {

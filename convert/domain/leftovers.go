@@ -10,6 +10,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // leftovers accounts for what no domain has: the VM's place on its host, its
@@ -44,7 +45,7 @@ func (b *builder) leftovers() {
 		of.dropped("current", s.Current, reason)
 	}
 	if n := len(vm.Snapshots); n > 0 {
-		b.concern(ConcernSnapshots, ledger.Warning, "", fmt.Sprintf("%d snapshots", n), "the VM's current state is copied, the snapshots are not: keep the VM until nobody wants to go back to one")
+		b.concern(ConcernSnapshots, ledger.Warning, "", fit.Count(n, "snapshot"), "the VM's current state is copied, the snapshots are not: keep the VM until nobody wants to go back to one")
 	}
 	for i, d := range vm.Other {
 		all.dropped(fmt.Sprintf("other[%d]", i), d, "a device of a kind that this program doesn't know")

@@ -380,7 +380,7 @@ func TestTouchPackages(t *testing.T) {
 	if want := []string{"/usr/share/doc/libudev1/", "/var/lib/dpkg/info/libudev1.*", "/var/lib/dpkg/info/libudev1:*"}; !slices.Equal(got, want) {
 		t.Errorf("touches of libudev1 are %q; want %q", got, want)
 	}
-	if got := v.packagesStep(); len(got) != 1 || got[0].Text != "get the guest's 2 package(s), 2 bytes, and check their hashes" {
+	if got := v.packagesStep(); len(got) != 1 || got[0].Text != "get 2 packages for the guest, 2 bytes, and check the hashes" {
 		t.Errorf("packagesStep = %+v", got)
 	}
 }

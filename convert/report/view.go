@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
+	"esxodus/inventory/fit"
 	"esxodus/network"
 )
 
@@ -97,7 +98,7 @@ type Command struct {
 // ViewOf makes the view of a plan.
 func ViewOf(p *plan.Plan, ask Ask) View {
 	v := View{
-		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
+		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", fit.Count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
 		Units: p.Network.Units, Optional: p.Network.Optional, Concerns: p.Concerns,

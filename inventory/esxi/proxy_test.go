@@ -150,7 +150,7 @@ func TestSpoiltAnswers(t *testing.T) {
 				}
 				if tt.want == nil || count == 1 && !tt.final {
 					if got != n || err != nil {
-						t.Errorf("ReadAt with %d spoilt answer(s) of many = %d, %v; want all of it", count, got, err)
+						t.Errorf("ReadAt with %d spoilt answers of many = %d, %v; want all of it", count, got, err)
 					}
 					continue
 				}
