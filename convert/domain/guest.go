@@ -111,7 +111,7 @@ func (b *builder) missingPVs() {
 		}
 		if mount := b.needsGroup(group); mount != "" {
 			b.concern(ConcernGroup, ledger.Blocker, group.Name,
-				fmt.Sprintf("the guest needs the volume group %s for %s, and the group's physical volume %s is on no disk of the VM", group.Name, mount, group.PVs[i].UUID),
+				fmt.Sprintf("the guest needs the volume group %s for %s, and the group's physical volume %s is on none of the VM's disks", group.Name, mount, group.PVs[i].UUID),
 				"attach the disk that holds it on ESXi; or take it out of the group in the guest (vgreduce --removemissing, which shows first what it would lose); then plan again")
 		}
 	}

@@ -282,7 +282,7 @@ func ofPV(g *guest.Group, pv *guest.GroupPV) Reason {
 	why := func(format string, args ...any) Reason { return Reason{Why: fmt.Sprintf(format, args...)} }
 	switch {
 	case pv.Disk == "":
-		return why("is on no disk of the VM")
+		return why("is on none of the VM's disks")
 	case slices.Contains(pv.Flags, "MISSING"):
 		return Reason{"was missing once and is marked so", "vgextend --restoremissing in the guest"}
 	case pv.Copies > 1:

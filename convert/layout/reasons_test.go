@@ -104,7 +104,7 @@ func TestReasons(t *testing.T) {
 		{"not resizeable", installer, func(g *guest.Guest, _ *Request) { vg(g).Status = []string{"READ", "WRITE"} }, "volume group g-vg is not resizeable: vgchange --resizeable y in the guest"},
 		{"missing PV", installer, func(g *guest.Guest, _ *Request) {
 			vg(g).PVs = append(vg(g).PVs, guest.GroupPV{UUID: two})
-		}, "volume group g-vg: physical volume " + two + " is on no disk of the VM"},
+		}, "volume group g-vg: physical volume " + two + " is on none of the VM's disks"},
 		{"PV marked missing", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Flags = []string{"MISSING"} }, "volume group g-vg: physical volume " + uuid + " was missing once and is marked so: vgextend --restoremissing in the guest"},
 		{"duplicate PV", installer, func(g *guest.Guest, _ *Request) { vg(g).PVs[0].Copies = 2 }, "volume group g-vg: physical volume " + uuid + " is there 2 times"},
 		{"hostile UUID", installer, func(g *guest.Guest, _ *Request) {

@@ -30,7 +30,7 @@ type unlistable struct{ fstest.MapFS }
 
 func (u unlistable) ReadDir(name string) ([]fs.DirEntry, error) {
 	if name == "boot" {
-		return nil, errors.New("a directory of 9000000 bytes is more than is read")
+		return nil, errors.New("a directory of 9000000 bytes ; the limit is 8")
 	}
 	return u.MapFS.ReadDir(name)
 }
@@ -42,7 +42,7 @@ func TestUnlisted(t *testing.T) {
 	l.tree.unlisted = func(err error) { l.unread("%v", err) }
 	l.kernels()
 	l.finish()
-	const want = "/boot: a directory of 9000000 bytes is more than is read"
+	const want = "/boot: a directory of 9000000 bytes ; the limit is 8"
 	if !slices.Equal(l.guest.Config.Unread, []string{want}) || !slices.Equal(l.guest.Notes, []string{want}) {
 		t.Errorf("unread %q, notes %q; want %q in both", l.guest.Config.Unread, l.guest.Notes, want)
 	}

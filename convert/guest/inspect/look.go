@@ -254,7 +254,7 @@ func (l *look) groups() {
 func (l *look) group(vg lvm.VG, pvs map[string]disk.Image) []*volume {
 	for _, m := range vg.PVs {
 		if _, ok := pvs[m.UUID]; !ok {
-			l.note("volume group %s: its physical volume %s (last seen as %s) is on no disk of the VM", vg.Name, m.UUID, m.Device)
+			l.note("volume group %s: its physical volume %s (last seen as %s) is on none of the VM's disks", vg.Name, m.UUID, m.Device)
 		}
 	}
 	var found []*volume

@@ -390,7 +390,7 @@ func TestLookUnreadable(t *testing.T) {
 		{"dynamic disk", "label: dos\n2048,300M,42\n", []string{"true"}, "windows", []string{"scsi0:0 partition 1 is part of a Windows dynamic disk"}},
 		{"bsd", "label: dos\n2048,300M,a5\n", []string{"true"}, "bsd", nil},
 		{"nothing known", "label: gpt\nsize=300M\n", []string{"true"}, "", nil},
-		{"broken table", "label: dos\n2048,4G,83\n", []string{"true"}, "", []string{"scsi0:0: malformed partition table: partition 1 (type 83, bytes 1048576 to 4296015872) leaves the disk of 335544320 bytes"}},
+		{"broken table", "label: dos\n2048,4G,83\n", []string{"true"}, "", []string{"scsi0:0: malformed partition table: partition 1 (type 83, bytes 1048576 to 4296015872) goes beyond the disk of 335544320 bytes"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk.img")

@@ -138,7 +138,7 @@ func TestLookFaults(t *testing.T) {
 	damage("sb 0", "write -d ifree 7")
 	want := []guest.Fault{{Volume: "web-vg/root", Content: "xfs", Mount: "/"}}
 	got := looked()
-	if len(got) != 1 || !strings.HasPrefix(got[0].What, "it counts 7 free inodes, and its allocation groups count ") {
+	if len(got) != 1 || !strings.HasPrefix(got[0].What, "it counts 7 free inodes, but its allocation groups count ") {
 		t.Fatalf("Faults = %+v", got)
 	}
 	want[0].What = got[0].What
