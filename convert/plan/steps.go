@@ -28,7 +28,7 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out = append(out, v.templateStep()...)
 	add(StepCopy, "copy %[1]s over HTTPS to %[2]s, %[3]d bytes")
 	out = append(out, recheck)
-	add(StepVerify, "read %[2]s back against the digests of %[1]s")
+	add(StepVerify, "read %[2]s back and compare it with the digests of %[1]s")
 	out = append(out, v.guestSteps()...)
 	auto := "no autostart"
 	if v.Domain.AutoStart {
@@ -89,7 +89,7 @@ func (v *VMPlan) guestSteps() []Step {
 		what += ", " + fit.Count(n, "change") + " of initrds"
 	}
 	if v.Layout.Boot != nil {
-		checks = ", and check loader, map and sums there"
+		checks = ", and check loader, map and checksums there"
 	}
 	if len(c.Loader) > 0 {
 		what += ", the boot map"

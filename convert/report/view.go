@@ -199,7 +199,7 @@ func guestLine(g *guest.Guest) string {
 		known = append(known, "host name "+g.Hostname)
 	}
 	if len(known) == 0 {
-		return "nothing is known of the guest"
+		return "nothing is known about the guest"
 	}
 	return strings.Join(known, ", ")
 }
@@ -328,7 +328,7 @@ func (v *View) in(s State) int {
 func (v *View) next(ask Ask) []Command {
 	var out []Command
 	if !v.Stories {
-		out = append(out, Command{"one VM's whole story", "`esxodus plan " + v.VMs[v.example(Blocked)].key() + "`"})
+		out = append(out, Command{"show all of one VM", "`esxodus plan " + v.VMs[v.example(Blocked)].key() + "`"})
 	}
 	if v.in(Blocked) == len(v.VMs) {
 		return out

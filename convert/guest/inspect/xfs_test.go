@@ -77,7 +77,7 @@ func TestLookXFSDirty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"web-vg/root: the journal of the xfs file system holds changes, so the machine runs or was not shut down; its files may look some seconds old"}
+	want := []string{"web-vg/root: the journal of the xfs file system holds changes, so the machine is running or was not shut down; its files may be some seconds old"}
 	if diff := cmp.Diff(want, g.Notes); diff != "" || !g.Volumes[0].Dirty || g.Hostname == "" {
 		t.Errorf("dirty = %v, host name %q, notes (-want +got):\n%s", g.Volumes[0].Dirty, g.Hostname, diff)
 	}
