@@ -57,7 +57,7 @@ func CreateDigests(path, source string, size int64, maps []Mapping) (_ *Digests,
 		return nil, err
 	}
 	if blocks > maxBlockCount {
-		return nil, &DigestsError{path, fmt.Errorf("%d blocks are more than the %d that one file holds", blocks, maxBlockCount)}
+		return nil, &DigestsError{path, fmt.Errorf("%d blocks: one file holds at most %d", blocks, maxBlockCount)}
 	}
 	d := &Digests{path: path, blocks: blocks, size: size, plan: fingerprint(source, size, ps), every: checkpointBytes}
 	if err := SweepDigests(path); err != nil {
@@ -221,7 +221,7 @@ func fingerprint(source string, size int64, ps []piece) digest {
 // bytes.
 func (d *Digests) matches(size, blocks int64) error {
 	if d.size != size || d.blocks != blocks {
-		return &DigestsError{d.path, fmt.Errorf("%w: made for %d blocks of %d bytes, not %d of %d", ErrOtherPlan, d.blocks, d.size, blocks, size)}
+		return &DigestsError{d.path, fmt.Errorf("%w: made for %d blocks of %d bytes, not for %d of %d", ErrOtherPlan, d.blocks, d.size, blocks, size)}
 	}
 	return nil
 }
@@ -252,7 +252,7 @@ func (d *Digests) Sum() ([sha256.Size]byte, error) {
 			return digest{}, err
 		}
 		if sum == (digest{}) {
-			return digest{}, &DigestsError{d.path, fmt.Errorf("block %d of %d isn't known: the copy isn't finished", i, d.blocks)}
+			return digest{}, &DigestsError{d.path, fmt.Errorf("block %d of %d has no digest yet: the copy isn't finished", i, d.blocks)}
 		}
 		h.Write(sum[:]) // never an error
 	}

@@ -49,7 +49,7 @@ func OpenRaw(path string, write bool) (*Raw, error) {
 	}
 	now, err := f.Stat()
 	if err == nil && !os.SameFile(fi, now) {
-		err = fmt.Errorf("%s: replaced while it was opened", path)
+		err = fmt.Errorf("%s: replaced while it was being opened", path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

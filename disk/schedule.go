@@ -71,7 +71,7 @@ func (s *scheduler) piece(ctx context.Context, p *piece) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("extents of the image end at %d, but %d bytes at %d shall be copied", max(pos, 0), p.Length, p.SourceOffset)
+	return fmt.Errorf("extents of the image end at %d, but %d bytes at %d are to be copied", max(pos, 0), p.Length, p.SourceOffset)
 }
 
 // checkExtent tells whether e can follow an extent that ended at pos (-1: e is

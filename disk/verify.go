@@ -15,7 +15,7 @@ type MismatchError struct {
 
 // Error names the block.
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("target offset %d: the %d bytes there aren't those that were copied", e.Offset, e.Length)
+	return fmt.Sprintf("target offset %d: the %d bytes there differ from what was copied", e.Offset, e.Length)
 }
 
 // ErrNotCopied is returned where a block that shall be verified has no digest.

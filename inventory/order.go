@@ -48,13 +48,13 @@ func (h *Host) Find(key string) (*VM, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("no VM has the name or id %q on %s", key, h.Name)
+		return nil, fmt.Errorf("no VM on %[2]s has the name or id %[1]q", key, h.Name)
 	}
 	ids := make([]string, len(found))
 	for i, vm := range found {
 		ids[i] = vm.ID
 	}
-	return nil, fmt.Errorf("%d VMs are called %q: name one by its id: %v", len(found), key, ids)
+	return nil, fmt.Errorf("%d VMs are called %q: give the id of one: %v", len(found), key, ids)
 }
 
 // Select returns the VMs that the keys name, in their order; with no keys, all

@@ -25,7 +25,7 @@ func (p *planner) account(a Attachment, pg inventory.PortGroup) {
 	case a.VLAN != 0 || a.Uplink != "" && pg.VLAN == 0 || a.Device == dummyDevice(pg):
 		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Mapped, "")
 	case a.Uplink != "":
-		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Changed, "all tags that this host has no device of")
+		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Changed, "all tags for which this host has no device")
 	case a.Mode == None:
 		drop("vlan", strconv.Itoa(pg.VLAN), "attached to nothing")
 	default:
@@ -37,7 +37,7 @@ func (p *planner) account(a Attachment, pg inventory.PortGroup) {
 	} else {
 		add("policy.macChanges", yes(policy.MACChanges), target, fateOf(!policy.MACChanges && a.Mode == Macvtap), reasonUnless(!policy.MACChanges && a.Mode == Macvtap, "a property of "+target))
 	}
-	add("policy.promiscuous", yes(policy.Promiscuous), target, fateOf(!policy.Promiscuous && a.Mode == Macvtap), reasonUnless(!policy.Promiscuous && a.Mode == Macvtap, "macvtap delivers a guest's own frames, a bridge those that it doesn't know"))
+	add("policy.promiscuous", yes(policy.Promiscuous), target, fateOf(!policy.Promiscuous && a.Mode == Macvtap), reasonUnless(!policy.Promiscuous && a.Mode == Macvtap, "macvtap delivers only a guest's own frames, a bridge also those whose addresses it doesn't know"))
 	add("policy.forgedTransmits", yes(policy.ForgedTransmits), target, fateOf(policy.ForgedTransmits), reasonUnless(policy.ForgedTransmits, "neither macvtap nor a bridge checks the sender's MAC"))
 	p.accountTeaming(a, pg, drop)
 	if s := policy.Shaping; s != nil {
@@ -57,7 +57,7 @@ func mtuTarget(a Attachment, pg inventory.PortGroup, of int) (target, reason str
 	case of == defaultMTU:
 		return same, ""
 	case a.MTU != of:
-		return same, "is no MTU of Ethernet"
+		return same, "is not an Ethernet MTU"
 	case a.Mode != Macvtap || a.Device == dummyDevice(pg) || a.VLAN != 0 && of < defaultMTU:
 		return same, ""
 	case a.Uplink != "" && of > defaultMTU:
@@ -67,12 +67,12 @@ func mtuTarget(a Attachment, pg inventory.PortGroup, of int) (target, reason str
 }
 
 func (p *planner) accountTeaming(a Attachment, pg inventory.PortGroup, drop func(name, source, reason string)) {
-	policy, one := pg.Policy, "one interface of this host stands for all uplinks; bonds are the host's affair"
+	policy, one := pg.Policy, "one interface of this host replaces all uplinks; bonds are up to this host"
 	switch {
 	case a.Uplink == "":
 		one = "no uplink is used"
 	case len(p.vmnics(pg)) == 1:
-		one = a.Uplink + " is in its place"
+		one = a.Uplink + " replaces it"
 	}
 	drop("policy.teaming", policy.Teaming, one)
 	drop("policy.active", strings.Join(policy.Active, ", "), one)

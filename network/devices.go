@@ -110,8 +110,8 @@ func (p *planner) isolate(a *Attachment, pg inventory.PortGroup) {
 		slices.Sort(d.portGroups)
 		p.dummies[a.Device] = d
 	}
-	p.concern(ConcernIsolated, ledger.Note, pg.Name, fmt.Sprintf("vSwitch %q has no uplink: its VMs reach each other and nothing else", pg.VSwitch),
-		"they do so on this host too, on "+a.Device+"; domains on two hosts don't, and VMs from another ESXi host with a vSwitch of that name join in")
+	p.concern(ConcernIsolated, ledger.Note, pg.Name, fmt.Sprintf("vSwitch %q has no uplink: its VMs reach only each other", pg.VSwitch),
+		"they do so on this host too, on "+a.Device+". Domains on different hosts don't, and VMs from another ESXi host with a vSwitch of that name join them")
 }
 
 // dummyDevice names a device with nothing behind it. A vSwitch with a dot in
@@ -134,7 +134,7 @@ func dummyDevice(pg inventory.PortGroup) string {
 func (p *planner) unusedConcerns(portGroups []string) {
 	for _, name := range slices.Sorted(maps.Keys(p.o.Map)) {
 		if _, known := p.host.PortGroup(name); !known && !slices.Contains(portGroups, name) {
-			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is no port group of the ESXi host's or of a VM's", MapFlag, name),
+			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is not a port group of the ESXi host or of a VM", MapFlag, name),
 				"it has no effect: correct the name (`esxodus inventory` lists the port groups), or leave it out")
 		}
 	}
@@ -143,7 +143,7 @@ func (p *planner) unusedConcerns(portGroups []string) {
 		_, vSwitch := p.host.VSwitch(name)
 		named := func(pg inventory.PortGroup) bool { return pg.VSwitch == name || slices.Contains(p.vmnics(pg), name) }
 		if name != "" && !vmnic && !vSwitch && !slices.ContainsFunc(p.host.PortGroups, named) {
-			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is no uplink and no vSwitch of the ESXi host's", UplinkFlag, name),
+			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is neither an uplink nor a vSwitch of the ESXi host", UplinkFlag, name),
 				"it has no effect: correct the name (`esxodus inventory` lists uplinks and vSwitches), or leave it out")
 		}
 	}
@@ -154,12 +154,12 @@ func (p *planner) crossConcerns() {
 	for _, dev := range p.direct() {
 		advice := "that is normal. If the host must reach them on " + dev + ", the plan's optional units give it a macvlan beside them"
 		if own := networkd.MacvlanName(dev); p.hostOwns(own) {
-			advice = "that is normal. If the host must reach them on " + dev + ", it needs a macvlan beside them; the plan has none, for " + own + " is an interface of this host already"
+			advice = "that is normal. If the host must reach them on " + dev + ", it needs a macvlan beside them; the plan has none, as " + own + " already is an interface of this host"
 		}
-		p.concern(ConcernHostGuest, ledger.Note, dev, "over macvtap this host and its own domains don't reach each other; all others do", advice)
+		p.concern(ConcernHostGuest, ledger.Note, dev, "over macvtap this host and its own domains can't reach each other; all others can", advice)
 		if p.o.Files[dev] == "" && len(p.uplinks[dev].VLANs) == 0 {
-			p.concern(ConcernUp, ledger.Note, dev, "domains attach to "+dev+" itself, and the plan's units leave it alone: none brings it up",
-				"ip link show "+dev+" must show it UP after each boot of this host. If nothing configures it: a file in /etc/systemd/network with [Match] Name="+dev+" and [Link] ActivationPolicy=up, or auto "+dev+" and iface "+dev+" inet manual for ifupdown")
+			p.concern(ConcernUp, ledger.Note, dev, "domains attach to "+dev+" itself, and the plan's units leave it alone: they don't bring it up",
+				"ip link show "+dev+" must show it UP after each boot of this host. If nothing configures it, add a file in /etc/systemd/network with [Match] Name="+dev+" and [Link] ActivationPolicy=up, or auto "+dev+" and iface "+dev+" inet manual for ifupdown")
 		}
 	}
 	for _, dev := range slices.Sorted(maps.Keys(p.uplinks)) {
@@ -167,7 +167,7 @@ func (p *planner) crossConcerns() {
 		p.file(up)
 		if up.MTU > defaultMTU {
 			p.concern(ConcernMTU, ledger.Warning, dev, fmt.Sprintf("a vSwitch has an MTU of %d, and %s one of %d unless this host says otherwise", up.MTU, dev, defaultMTU),
-				fmt.Sprintf("if ip link show %s shows less and the guests need jumbo frames: the optional units raise it, once the physical switch's ports allow it. Changing the MTU resets the link on many NICs, which drops sessions (BGP, iSCSI, ssh): do it in a quiet hour", dev))
+				fmt.Sprintf("if ip link show %s shows less and the guests need jumbo frames, the optional units raise it; first let the physical switch's ports allow it. Changing the MTU resets the link on many NICs, which drops sessions (BGP, iSCSI, ssh): do it in a quiet hour", dev))
 		}
 	}
 }
@@ -196,8 +196,8 @@ func (p *planner) file(up *networkd.Uplink) {
 	slices.Sort(devs)
 	dev := up.Name
 	p.concern(ConcernFile, ledger.Warning, dev,
-		fmt.Sprintf("%s must hang on %s, and it isn't known which .network file configures that: as they are, the units don't attach them", strings.Join(devs, ", "), dev),
-		fmt.Sprintf("networkctl status %[1]s shows the file as Network File: give %[2]s %[1]s=FILE. If it shows n/a and ifupdown or NetworkManager configures %[1]s, make the VLAN devices there (iface %[3]s inet manual, vlan-raw-device %[1]s); if nothing does, copy the optional zz-esxodus-%[1]s.network too. A VLAN device that this host has a file for already: %[2]s %[3]s=FILE", dev, FileFlag, devs[0]))
+		fmt.Sprintf("%s must be attached to %s, but it isn't known which .network file configures that: until you say so, the units don't attach them", strings.Join(devs, ", "), dev),
+		fmt.Sprintf("networkctl status %[1]s shows the file as Network File: give %[2]s %[1]s=FILE. If it shows n/a and ifupdown or NetworkManager configures %[1]s, make the VLAN devices there (iface %[3]s inet manual, vlan-raw-device %[1]s); if nothing does, copy the optional zz-esxodus-%[1]s.network too. If this host already has a file for a VLAN device: %[2]s %[3]s=FILE", dev, FileFlag, devs[0]))
 }
 
 // units writes the files of all devices.

@@ -86,7 +86,7 @@ func (p *planner) portGroup(name string) {
 	}
 	uplink, vmnic := p.uplink(pg, vmnics)
 	if uplink == "" {
-		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and no interface of this host is known for that", name, pg.VSwitch, strings.Join(vmnics, ", ")),
+		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and which interface of this host replaces that isn't known", name, pg.VSwitch, strings.Join(vmnics, ", ")),
 			fmt.Sprintf("name the interface: %s %s (for instance %[1]s %[3]s)", UplinkFlag, fit.Paste(vmnics[0]+"=IFACE"), fit.Paste(vmnics[0]+"=eno1")))
 		return
 	}
@@ -149,7 +149,7 @@ func (p *planner) add(a Attachment, pg inventory.PortGroup, known bool) {
 		p.bridge(a, pg)
 	case pg.VLAN == trunkVLAN && a.Mode == Macvtap:
 		p.concern(ConcernTrunk, ledger.Warning, a.PortGroup, "VLAN 4095: the guest gets and sends tagged frames of every VLAN",
-			fmt.Sprintf("tagged frames pass macvtap on %s, but for VLANs that this host has a device of; if some don't arrive: ethtool -K %s rx-vlan-filter off", a.Device, a.Device))
+			fmt.Sprintf("tagged frames pass macvtap on %s, except for VLANs for which this host has a device; if some don't arrive: ethtool -K %s rx-vlan-filter off", a.Device, a.Device))
 	}
 }
 
@@ -160,7 +160,7 @@ func (p *planner) bridge(a Attachment, pg inventory.PortGroup) {
 			speed = max(speed, u.SpeedMbps)
 		}
 	}
-	evidence := a.Device + " is a bridge: its uplink is promiscuous, and each frame takes the host's stack"
+	evidence := a.Device + " is a bridge: its uplink is promiscuous, and each frame goes through this host's network stack"
 	if speed > 1000 {
 		severity, evidence = ledger.Warning, evidence+fmt.Sprintf("; ESXi's uplink runs at %d Mbit/s", speed)
 	}
@@ -175,10 +175,10 @@ func (p *planner) security(a Attachment, pg inventory.PortGroup) {
 	}
 	if pg.Policy.Promiscuous {
 		p.concern(ConcernPromiscuous, ledger.Warning, pg.Name, "promiscuous mode is allowed: a guest may watch all frames (capture, nested hypervisor, CARP)",
-			"macvtap gives a guest its own frames only; if it needs all, use "+MapFlag+" "+fit.Paste(pg.Name+"=bridge:BRIDGE"))
+			"macvtap gives a guest only its own frames; if it needs all, use "+MapFlag+" "+fit.Paste(pg.Name+"=bridge:BRIDGE"))
 	}
 	if !pg.Policy.ForgedTransmits {
-		p.concern(ConcernForged, ledger.Note, pg.Name, "forged transmits are rejected: a guest may send from its own MAC only", "macvtap doesn't hold a guest to that; filter on the physical switch if it matters")
+		p.concern(ConcernForged, ledger.Note, pg.Name, "forged transmits are rejected: a guest may send only from its own MAC", "macvtap doesn't enforce that; filter on the physical switch if it matters")
 	}
 }
 
@@ -187,10 +187,10 @@ func (p *planner) teaming(pg inventory.PortGroup, vmnics []string, vmnic, dev st
 	if len(vmnics) < 2 {
 		return
 	}
-	severity, advice := ledger.Warning, fmt.Sprintf("one cable out cuts its domains off: make a bond on this host and name it with %s %s", UplinkFlag, fit.Paste(pg.VSwitch+"=BOND"))
+	severity, advice := ledger.Warning, fmt.Sprintf("if that one cable fails, its domains are cut off: make a bond on this host and name it with %s %s", UplinkFlag, fit.Paste(pg.VSwitch+"=BOND"))
 	if vmnic == "" {
-		severity, advice = ledger.Note, "see to it that "+dev+" is a bond, if the guests need more than one cable"
+		severity, advice = ledger.Note, "make sure that "+dev+" is a bond, if the guests need more than one cable"
 	}
 	p.concern(ConcernTeaming, severity, pg.Name,
-		fmt.Sprintf("%d uplinks (%s; %s); here %s stands for %s", len(vmnics), strings.Join(vmnics, ", "), cmp.Or(pg.Policy.Teaming, "no policy"), dev, cmp.Or(vmnic, "all of them")), advice)
+		fmt.Sprintf("%d uplinks (%s; %s); here %s replaces %s", len(vmnics), strings.Join(vmnics, ", "), cmp.Or(pg.Policy.Teaming, "no policy"), dev, cmp.Or(vmnic, "all of them")), advice)
 }

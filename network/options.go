@@ -100,7 +100,7 @@ func checkFiles(files map[string]string) error {
 			return fmt.Errorf("%s: %w", dev, err)
 		}
 		if other := of[file]; other != "" {
-			return fmt.Errorf("%q configures both %s and %s, so a VLAN device in it would be for both: give one of them a file of its own, with a name that sorts before %[1]q", file, other, dev)
+			return fmt.Errorf("%q configures both %s and %s, so a VLAN device in it would belong to both: give one of them a file of its own, with a name that sorts before %[1]q", file, other, dev)
 		}
 		of[file] = dev
 	}
@@ -113,7 +113,7 @@ func parseTarget(s string) (Mode, string, error) {
 	switch Mode(mode) {
 	case None:
 		if dev != "" {
-			return "", "", fmt.Errorf("target %q: none has no device", s)
+			return "", "", fmt.Errorf("target %q: none takes no device", s)
 		}
 		return None, "", nil
 	case Macvtap, Bridge:

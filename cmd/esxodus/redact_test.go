@@ -36,7 +36,7 @@ func TestNoPasswordShown(t *testing.T) {
 		{name: "as a command", args: []string{"https://root:swordfish@h"}, want: "unknown command"},
 		{name: "as a VM", args: []string{"rollback", "https://root:swordfish@h"}, want: "https://root:***@h"},
 		{name: "esxi, another scheme", args: esxi("http://root:swordfish@127.0.0.1"), want: "scheme"},
-		{name: "esxi, no host", args: esxi("https://root:swordfish@"), want: "names no host"},
+		{name: "esxi, no host", args: esxi("https://root:swordfish@"), want: "has no host"},
 		{name: "esxi, a path", args: esxi("https://root:swordfish@127.0.0.1/x"), want: "path"},
 		{name: "esxi, refused", args: esxi("https://root:swordfish@127.0.0.1:1"), want: "127.0.0.1:1"},
 		{name: "esxi, no @", args: esxi("root:swordfish"), want: "address"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"esxodus/convert/report"
+	"esxodus/inventory/fit"
 	"esxodus/inventory/redact"
 
 	"github.com/urfave/cli/v2"
@@ -244,12 +245,8 @@ func takesValue(cmd *cli.Command, arg string) bool {
 func arguments(c *cli.Context, least, most int, what string) ([]string, error) {
 	args := c.Args().Slice()
 	if n := len(args); n < least || (most >= 0 && n > most) {
-		got := fmt.Sprintf("%d arguments", n)
-		if n == 1 {
-			got = "1 argument"
-		}
 		return nil, &exitError{
-			code: exitUsage, err: fmt.Errorf("%s takes %s, got %s", c.Command.Name, what, got),
+			code: exitUsage, err: fmt.Errorf("%s takes %s, got %s", c.Command.Name, what, fit.Count(n, "argument")),
 			hint: "see `esxodus " + c.Command.Name + " --help`",
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
+	"esxodus/inventory/fit"
 
 	"github.com/urfave/cli/v2"
 )
@@ -244,7 +245,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
 		return err
 	}
-	if err := confirm(c, t, fmt.Sprintf("Convert these %d VMs now?", len(p.VMs))); err != nil {
+	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
 		return err
 	}
 	cfg, err := recordedSource(c, t, p.Source)
@@ -289,7 +290,7 @@ func batchError(ctx context.Context, results []batch.Result) error {
 		return context.Cause(ctx)
 	case failed > 0:
 		return &exitError{
-			code: exitSome, err: fmt.Errorf("%d of %d VMs failed", failed, len(results)),
+			code: exitSome, err: fmt.Errorf("%d of %s failed", failed, fit.Count(len(results), "VM")),
 			hint: "run the same command again for what is left; `esxodus status` tells how each stands",
 		}
 	}

@@ -145,7 +145,7 @@ func (a *Appliance) launch(ctx context.Context, o Options) error {
 		}
 	}
 	if _, err := a.call(ctx, launchLimit, "run"); err != nil {
-		return fmt.Errorf("starting the appliance: %w (libguestfs-test-tool shows the whole of it)", err)
+		return fmt.Errorf("starting the appliance: %w (libguestfs-test-tool shows the details)", err)
 	}
 	pid, err := a.call(ctx, quick, "get-pid")
 	if err != nil {
@@ -189,7 +189,7 @@ func (a *Appliance) Device(name string) (string, error) {
 	disk, part, _ := strings.Cut(rest, "#")
 	if part != "" {
 		if _, err := strconv.ParseUint(part, 10, 8); err != nil {
-			return "", fmt.Errorf("device %q: partition %q is no number", name, part)
+			return "", fmt.Errorf("device %q: partition %q is not a number", name, part)
 		}
 	}
 	for i, d := range a.disks {
@@ -197,7 +197,7 @@ func (a *Appliance) Device(name string) (string, error) {
 			return "/dev/disk/guestfs/" + label(i) + part, nil
 		}
 	}
-	return "", fmt.Errorf("device %q: the appliance has no disk of that name", name)
+	return "", fmt.Errorf("device %q: the appliance has no such disk", name)
 }
 
 // Close unmounts everything, has all of it written to the disks' files, and
@@ -211,7 +211,7 @@ func (a *Appliance) Close(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		a.broken = context.Cause(ctx)
-		return errors.Join(fmt.Errorf("appliance: ended before all was written: %w", a.broken), a.halt(0))
+		return errors.Join(fmt.Errorf("appliance: ended before everything was written: %w", a.broken), a.halt(0))
 	}
 	err := a.Unmount(ctx)
 	if err == nil {

@@ -50,7 +50,7 @@ func (a *Appliance) call(ctx context.Context, limit time.Duration, name string, 
 	if err != nil {
 		return "", err
 	}
-	cause := fmt.Errorf("%s: no answer of the appliance within %v", name, limit)
+	cause := fmt.Errorf("%s: no answer from the appliance within %v", name, limit)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, cause)
 	defer cancel()
 	if ctx.Err() != nil {

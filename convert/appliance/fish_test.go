@@ -170,8 +170,8 @@ func TestDevice(t *testing.T) {
 		{"/dev/vg/root", "/dev/vg/root", ""},
 		{"disk:scsi0:1", "/dev/disk/guestfs/diskb", ""},
 		{"disk:scsi0:0#2", "/dev/disk/guestfs/diska2", ""},
-		{"disk:scsi0:0#x", "", `device "disk:scsi0:0#x": partition "x" is no number`},
-		{"disk:ide0:0", "", `device "disk:ide0:0": the appliance has no disk of that name`},
+		{"disk:scsi0:0#x", "", `device "disk:scsi0:0#x": partition "x" is not a number`},
+		{"disk:ide0:0", "", `device "disk:ide0:0": the appliance has no such disk`},
 	}
 	for _, tt := range tests {
 		got, err := a.Device(tt.in)

@@ -45,7 +45,7 @@ func (a *Appliance) FSCheck(ctx context.Context, device, content string) (Findin
 	}
 	check := checkScript(dev, content)
 	if check == "" {
-		return Finding{Verdict: NotChecked, Out: "no check of it is known here"}, nil
+		return Finding{Verdict: NotChecked, Out: "esxodus has no check for it"}, nil
 	}
 	out, code, err := a.inside(ctx, fsckLimit+time.Minute, limited(check, fsckLimit))
 	if err != nil {

@@ -180,7 +180,7 @@ func TestSays(t *testing.T) {
 		want string
 	}{
 		{Finding{}, ""},
-		{Finding{Out: "no check of it is known here"}, "no check of it is known here"},
+		{Finding{Out: "esxodus has no check for it"}, "esxodus has no check for it"},
 		{Finding{Code: 4, Out: "Pass 1: Checking\nbad \x1b[31m\nFix? no\n"}, "(status 4) bad \ufffd[31m"},
 		{Finding{Code: 1, Out: strings.Repeat("x", 600)}, "(status 1) " + strings.Repeat("x", 500) + " …"},
 	} {

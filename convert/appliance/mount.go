@@ -45,7 +45,7 @@ func (a *Appliance) checkMountPoint(ctx context.Context, at string) error {
 		return err
 	}
 	if !st.IsDir() {
-		return fmt.Errorf("no directory but %v", st.Mode().Type())
+		return fmt.Errorf("not a directory but %v", st.Mode().Type())
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (a *Appliance) Cover(ctx context.Context, name, script string) error {
 	case st.Mode().IsRegular():
 		cover = "f=$(mktemp /tmp/cover.XXXXXX) && printf %s " + fit.Shell(script) + ` >"$f" && chmod 755 "$f" && mount --bind "$f" ` + at
 	default:
-		return fmt.Errorf("covering %s: no file or directory but %v", name, st.Mode().Type())
+		return fmt.Errorf("covering %s: not a file or directory but %v", name, st.Mode().Type())
 	}
 	out, code, err := a.inside(ctx, quick, cover)
 	if err == nil && code != 0 {

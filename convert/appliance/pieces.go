@@ -58,7 +58,7 @@ func (p *pieces) load(off, want int64) error {
 		return err
 	}
 	if int64(len(b)) != length {
-		return fmt.Errorf("%d bytes at %d, and %d were asked for", len(b), off, length)
+		return fmt.Errorf("%d bytes at %d, but %d were asked for", len(b), off, length)
 	}
 	p.at, p.piece, p.next = off, b, min(2*length, maxPiece)
 	return nil

@@ -64,7 +64,7 @@ func TestPiecesFail(t *testing.T) {
 		t.Errorf("ReadAt = %d, %v; want what there was, and why no more", n, err)
 	}
 	p = &pieces{size: 10, fetch: func(int64, int64) ([]byte, error) { return []byte("short"), nil }}
-	if _, err := p.ReadAt(b, 0); err == nil || err.Error() != "5 bytes at 0, and 10 were asked for" {
+	if _, err := p.ReadAt(b, 0); err == nil || err.Error() != "5 bytes at 0, but 10 were asked for" {
 		t.Errorf("ReadAt of a file that shrinks = %v", err)
 	}
 }

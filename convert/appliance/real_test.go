@@ -123,7 +123,7 @@ func TestAppliance(t *testing.T) {
 	}
 	// The last is one that doesn't come back.
 	_, err := a.call(t.Context(), time.Second, "debug", "sh", "sleep 1000")
-	if err == nil || !strings.Contains(err.Error(), "debug: no answer of the appliance within 1s") {
+	if err == nil || !strings.Contains(err.Error(), "debug: no answer from the appliance within 1s") {
 		t.Errorf("a call that hangs = %v; want the limit", err)
 	}
 	gone(t, disk, temp, a.sock)
@@ -146,7 +146,7 @@ func testFSCheck(t *testing.T, a *Appliance) {
 		{"disk:scsi0:0#2", "swap", Sound, ""},
 		{"disk:scsi0:0#1", "swap", Absent, "(status 1)"},
 		{"disk:scsi0:0#2", "ext4", Absent, "(status 8) "},
-		{"disk:scsi0:0#1", "btrfs", NotChecked, "no check of it is known here"},
+		{"disk:scsi0:0#1", "btrfs", NotChecked, "esxodus has no check for it"},
 		{"/dev/vg/it's", "ext4", Absent, "(status 8) "},
 	}
 	for _, tt := range tests {
@@ -309,10 +309,10 @@ func testSpecial(t *testing.T, a *Appliance) {
 	if _, err := a.Command(ctx, "mkfifo", "/srv/fifo"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.FS(ctx).Open("srv/fifo"); err == nil || !strings.Contains(err.Error(), "no regular file but p") {
+	if _, err := a.FS(ctx).Open("srv/fifo"); err == nil || !strings.Contains(err.Error(), "not a regular file but p") {
 		t.Errorf("opening a pipe = %v", err)
 	}
-	if _, err := a.WriteFile(ctx, "/srv/fifo", []byte("x"), 0o644); err == nil || !strings.Contains(err.Error(), "/srv/fifo is no regular file but p") {
+	if _, err := a.WriteFile(ctx, "/srv/fifo", []byte("x"), 0o644); err == nil || !strings.Contains(err.Error(), "/srv/fifo is not a regular file but p") {
 		t.Errorf("writing to a pipe = %v", err)
 	}
 	if _, err := a.Command(ctx, "truncate", "-s", "1T", "/srv/huge"); err != nil {

@@ -51,7 +51,7 @@ func (a *Appliance) Append(ctx context.Context, name string, content []byte) err
 		return fmt.Errorf("appending to %s: %w", name, err)
 	}
 	if !st.Mode().IsRegular() {
-		return fmt.Errorf("appending to %s: no regular file but %v", name, st.Mode().Type())
+		return fmt.Errorf("appending to %s: not a regular file but %v", name, st.Mode().Type())
 	}
 	err = a.replace(ctx, real, true, st.Mode(), func(temp string) error {
 		if _, err := a.call(ctx, copyLimit, "cp", real, temp); err != nil {
@@ -74,7 +74,7 @@ func (a *Appliance) target(ctx context.Context, name string) (real string, old f
 			return "", nil, err
 		}
 		if !st.Mode().IsRegular() {
-			return "", nil, fmt.Errorf("%s is no regular file but %v", real, st.Mode().Type())
+			return "", nil, fmt.Errorf("%s is not a regular file but %v", real, st.Mode().Type())
 		}
 		return real, st, nil
 	}

@@ -132,7 +132,7 @@ func (f FS) Open(name string) (fs.File, error) {
 		return &openDir{info: info, entries: entries}, nil
 	}
 	if !info.Mode().IsRegular() {
-		return nil, unreadable(name, fmt.Errorf("no regular file but %v", info.Mode().Type()))
+		return nil, unreadable(name, fmt.Errorf("not a regular file but %v", info.Mode().Type()))
 	}
 	o := &openFile{fsys: f, name: name, info: info}
 	o.SectionReader = io.NewSectionReader(&o.pieces, 0, info.Size())
@@ -152,10 +152,10 @@ func (f FS) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, unreadable(name, fmt.Errorf("no regular file but %v", info.Mode().Type()))
+		return nil, unreadable(name, fmt.Errorf("not a regular file but %v", info.Mode().Type()))
 	}
 	if info.Size() > MaxFile {
-		return nil, unreadable(name, fmt.Errorf("%d bytes are more than is read, %d", info.Size(), MaxFile))
+		return nil, unreadable(name, fmt.Errorf("%d bytes; the limit is %d", info.Size(), MaxFile))
 	}
 	b, err := f.download("download", name)
 	if err != nil {

@@ -62,7 +62,7 @@ func batchOne(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run
 	job := p.Job(i)
 	r := Result{Name: job.VM.Name, VM: job.VM.Source.Name}
 	if err := ctx.Err(); err != nil {
-		r.Did, r.Error = DidRefuse, "not begun: "+context.Cause(ctx).Error()
+		r.Did, r.Error = DidRefuse, "not started: "+context.Cause(ctx).Error()
 		return r
 	}
 	var err error

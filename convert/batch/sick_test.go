@@ -47,7 +47,7 @@ func TestSickVM(t *testing.T) {
 		"negative disk":     {domain.ConcernCapacity, "-512 bytes", "vmkfstools -q", func(vm *inventory.VM) { vm.Disks[1].Capacity = -512 }},
 		"disk over 64 TiB":  {domain.ConcernCapacity, "70368744178176 bytes", "vmkfstools -q", func(vm *inventory.VM) { vm.Disks[1].Capacity = 64<<40 + 512 }},
 		"half a sector":     {domain.ConcernCapacity, "1000 bytes", "vmkfstools -q", func(vm *inventory.VM) { vm.Disks[1].Capacity = 1000 }},
-		"two disks, one place": {plan.ConcernUnplanned, "two disks at scsi0:0", "plan anew", func(vm *inventory.VM) {
+		"two disks, one place": {plan.ConcernUnplanned, "two disks at scsi0:0", "plan again", func(vm *inventory.VM) {
 			vm.Disks[1].Unit = 0
 			vm.Problems = []string{"two devices at scsi0:0"}
 		}},

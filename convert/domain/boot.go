@@ -42,7 +42,7 @@ func (b *builder) boot() {
 	b.accountBoot(strange, moved, hdd && (moved || led))
 	if ms := b.vm.BootDelay; ms > 0 {
 		b.dom.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: fmt.Sprint(min(ms, 65535))}
-		b.of("").changed("bootDelay", ms, "boot menu", "the firmware's boot menu waits as long, at most 65 seconds")
+		b.of("").changed("bootDelay", ms, "boot menu", "the firmware's boot menu waits as long, but at most 65 seconds")
 	}
 }
 

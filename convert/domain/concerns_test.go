@@ -149,8 +149,8 @@ func TestConcernTexts(t *testing.T) {
 		want     string // "" for no concern
 		not      string
 	}{
-		{"passthrough", ConcernPassthrough, func(vm *inventory.VM, _ *Options) { vm.Passthrough = []string{"GPU"} }, "the device is missing in the domain", ""},
-		{"autostart", ConcernAutoStart, func(vm *inventory.VM, _ *Options) { vm.AutoStart = &inventory.AutoStart{StartAction: "powerOn"} }, "a restart of this host before the VM is off for good", ""},
+		{"passthrough", ConcernPassthrough, func(vm *inventory.VM, _ *Options) { vm.Passthrough = []string{"GPU"} }, "give the domain a device of this host", ""},
+		{"autostart", ConcernAutoStart, func(vm *inventory.VM, _ *Options) { vm.AutoStart = &inventory.AutoStart{StartAction: "powerOn"} }, "until the VM is off for good, a restart of this host", ""},
 		{"fallback missing", ConcernNVRAM, func(vm *inventory.VM, o *Options) {
 			vm.Firmware, o.Guest = inventory.EFI, guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi"}}
 		}, "", ""},
@@ -198,7 +198,7 @@ func TestLedgerTexts(t *testing.T) {
 		vm.Extra = map[string]string{"uuid.action": "keep"}
 	})
 	for property, want := range map[string]string{
-		"cpu.shares": "on a host with v1, where 1024 is the default", "nics[ethernet0].model": "a virtual function of the ESXi host's adapter stays there", "extra[uuid.action]": "keeps the VM's UUID",
+		"cpu.shares": "on a host with v1, where the default is 1024", "nics[ethernet0].model": "a virtual function of the ESXi host's adapter stays there", "extra[uuid.action]": "keeps the VM's UUID",
 	} {
 		i := slices.IndexFunc(r.Ledger, func(e ledger.Entry) bool { return e.Property == property })
 		if i < 0 || !strings.Contains(r.Ledger[i].Reason, want) {

@@ -11,6 +11,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"esxodus/convert/ledger"
+	"esxodus/inventory/fit"
 )
 
 // clockOffset parses rtc.diffFromUTC. More than two days is no time zone.
@@ -28,21 +29,21 @@ func (b *builder) cpu() {
 	} else {
 		b.dom.CPU.Mode, b.dom.CPU.Check = "maximum", "none"
 	}
-	hot := "libvirt wants a maximum beforehand, which the guest would see; set <vcpu current=…> when you mean to use it"
+	hot := "libvirt needs a maximum in advance, which the guest would see; set <vcpu current=…> if you want to use it"
 	of.dropped("hotAdd", c.HotAdd, hot)
 	of.dropped("hotRemove", c.HotRemove, hot)
 	if c.HotAdd || c.HotRemove || b.vm.Memory.HotAdd {
-		b.concern(ConcernHotAdd, ledger.Note, "", "CPU or memory may be added while the VM runs", "on the domain this needs a restart, or a maximum set by hand")
+		b.concern(ConcernHotAdd, ledger.Note, "", "CPU or memory may be added while the VM runs", "on the domain this needs a restart, or a maximum that you set by hand")
 	}
 	of.dropped("reservationMHz", c.ReservationMHz, "Linux guarantees no MHz; the host must have enough cores")
 	of.dropped("affinity", c.Affinity, "names the ESXi host's own CPUs")
 	if len(c.Affinity) > 0 {
-		b.concern(ConcernAffinity, ledger.Warning, "", fmt.Sprintf("bound to the host's CPUs %v", c.Affinity), "if it is for latency or a licence, pin the domain with virsh vcpupin")
+		b.concern(ConcernAffinity, ledger.Warning, "", fmt.Sprintf("bound to the host's CPUs %v", c.Affinity), "if latency or a licence needs that, pin the domain with virsh vcpupin")
 	}
 	b.numa()
 	of.dropped("masked", c.Masked, "the masks are for another hypervisor's CPU")
 	if c.Masked {
-		b.concern(ConcernMasked, ledger.Warning, "", "CPUID masks are set", "if software in the guest needs a feature hidden, add <feature policy='disable'> to the domain's <cpu>")
+		b.concern(ConcernMasked, ledger.Warning, "", "CPUID masks are set", "if software in the guest needs a feature to be hidden, add <feature policy='disable'> to the domain's <cpu>")
 	}
 	b.cpuLimit()
 	b.cpuShares()
@@ -61,7 +62,7 @@ func (b *builder) numa() {
 	}
 	if len(found) > 0 {
 		b.concern(ConcernNUMA, ledger.Warning, "", strings.Join(found, ", "),
-			"the domain floats over this host's NUMA nodes and the guest sees one: if it is for latency or bandwidth, set <numatune> and virsh vcpupin, and <numa> in <cpu>, for this host's nodes (virsh capabilities)")
+			"the domain runs on any of this host's NUMA nodes, and the guest sees one: if latency or bandwidth matters, set <numatune>, virsh vcpupin and <numa> in <cpu> for this host's nodes (virsh capabilities)")
 	}
 }
 
@@ -72,24 +73,24 @@ func (b *builder) topology() {
 	cores, reason := c.CoresPerSocket, ""
 	switch {
 	case cores < 1:
-		cores, reason = 1, "is no number of cores"
+		cores, reason = 1, "is not a number of cores"
 	case c.Count%cores != 0:
-		reason = fmt.Sprintf("%d CPUs make no whole number of sockets with %d cores; each is a socket", c.Count, cores)
-		b.concern(ConcernTopology, ledger.Warning, "", fmt.Sprintf("%d CPUs, %d cores per socket", c.Count, cores),
-			"the guest sees one core per socket; check licences that count sockets, or correct it on the source")
+		reason = fmt.Sprintf("%d CPUs don't fill whole sockets of %d cores; each CPU is a socket", c.Count, cores)
+		b.concern(ConcernTopology, ledger.Warning, "", fit.Count(c.Count, "CPU")+", "+fit.Count(cores, "core")+" per socket",
+			"the guest sees one core per socket; check licences that count sockets, or correct it on ESXi")
 		cores = 1
 	}
 	b.dom.VCPU = &libvirtxml.DomainVCPU{Placement: "static", Value: uint(c.Count)}
 	b.dom.CPU = &libvirtxml.DomainCPU{Topology: &libvirtxml.DomainCPUTopology{Sockets: c.Count / cores, Cores: cores, Threads: 1}}
 	of.mapped("count", c.Count, "")
-	target := fmt.Sprintf("%d sockets x %d cores", c.Count/cores, cores)
+	target := fit.Count(c.Count/cores, "socket") + " x " + fit.Count(cores, "core")
 	if reason == "" {
 		of.mapped("coresPerSocket", c.CoresPerSocket, target)
 	} else {
 		of.add("coresPerSocket", fmt.Sprint("cores per socket ", c.CoresPerSocket), target, ledger.Changed, reason)
 	}
 	if c.Count > 255 {
-		b.concern(ConcernCPUs, ledger.Blocker, "", fmt.Sprintf("%d CPUs", c.Count), "more than 255 need an IOMMU in the guest, which this program doesn't set up; take some away")
+		b.concern(ConcernCPUs, ledger.Blocker, "", fmt.Sprintf("%d CPUs", c.Count), "more than 255 need an IOMMU in the guest, which esxodus doesn't set up; remove some")
 	}
 }
 
@@ -107,7 +108,7 @@ func (b *builder) cpuLimit() {
 	}
 	if b.o.HostMHz <= 0 || limit > 1<<32 {
 		of.dropped("limitMHz", limit, "the speed of the source host's CPU isn't known; set <global_quota> by hand")
-		b.concern(ConcernCPULimit, ledger.Warning, "", fmt.Sprintf("limited to %d MHz", limit), "the domain has no limit; set one with virsh schedinfo if it must be held back")
+		b.concern(ConcernCPULimit, ledger.Warning, "", fmt.Sprintf("limited to %d MHz", limit), "the domain has no limit; set one with virsh schedinfo if it needs one")
 		return
 	}
 	quota := max(limit*cpuPeriod/b.o.HostMHz, 1000) // libvirt's least
@@ -138,7 +139,7 @@ func (b *builder) cpuShares() {
 	weight := int(math.Round(100 * float64(c.Shares) / (1000 * float64(c.Count))))
 	weight = min(max(weight, 2), 10_000) // what libvirt takes for either version of control groups
 	b.tune().Shares = &libvirtxml.DomainCPUTuneShares{Value: uint(weight)}
-	reason := "a weight relative to 100, the default of control groups v2: 100 x shares / (1000 x CPUs); on a host with v1, where 1024 is the default, set about ten times as much"
+	reason := "a weight relative to 100, the default of control groups v2: 100 x shares / (1000 x CPUs); on a host with v1, where the default is 1024, set about ten times as much"
 	of.changed("shares", c.Shares, fmt.Sprintf("shares %d", weight), reason)
 	of.changed("sharesLevel", c.SharesLevel, fmt.Sprintf("shares %d", weight), reason)
 }
@@ -163,21 +164,21 @@ func (b *builder) memory() {
 	b.dom.Memory = &libvirtxml.DomainMemory{Value: uint(m.SizeMiB), Unit: "MiB"}
 	b.dom.CurrentMemory = &libvirtxml.DomainCurrentMemory{Value: uint(m.SizeMiB), Unit: "MiB"}
 	of.mapped("sizeMiB", m.SizeMiB, "")
-	of.dropped("hotAdd", m.HotAdd, "libvirt wants a maximum and NUMA cells beforehand; set <maxMemory> when you mean to use it")
+	of.dropped("hotAdd", m.HotAdd, "libvirt needs a maximum and NUMA cells in advance; set <maxMemory> if you want to use it")
 	if m.Locked || m.ReservationMiB >= m.SizeMiB {
 		b.dom.MemoryBacking = &libvirtxml.DomainMemoryBacking{MemoryAllocation: &libvirtxml.DomainMemoryAllocation{Mode: "immediate"}}
 		reason := "all of it is taken when the domain starts, which fails if there isn't enough; it can still be swapped"
 		of.changed("reservationMiB", m.ReservationMiB, "allocation immediate", reason)
 		of.changed("locked", m.Locked, "allocation immediate", reason)
 	} else {
-		of.dropped("reservationMiB", m.ReservationMiB, "QEMU's driver has no guarantee for a part of the memory")
+		of.dropped("reservationMiB", m.ReservationMiB, "libvirt's QEMU driver can't guarantee a part of the memory")
 	}
 	if m.LimitMiB > 0 && m.LimitMiB < m.SizeMiB {
 		b.dom.MemoryTune = &libvirtxml.DomainMemoryTune{SoftLimit: &libvirtxml.DomainMemoryTuneLimit{Value: uint64(m.LimitMiB), Unit: "MiB"}}
 		of.changed("limitMiB", m.LimitMiB, fmt.Sprintf("soft_limit %d MiB", m.LimitMiB), "a hard limit would have QEMU killed where VMware swaps")
-		b.concern(ConcernMemoryLimit, ledger.Warning, "", fmt.Sprintf("limited to %d of %d MiB", m.LimitMiB, m.SizeMiB), "such a limit is mostly a leftover: take it off, or give the VM less memory")
+		b.concern(ConcernMemoryLimit, ledger.Warning, "", fmt.Sprintf("limited to %d of %d MiB", m.LimitMiB, m.SizeMiB), "such a limit is mostly a leftover: remove it, or give the VM less memory")
 	} else if m.LimitMiB > 0 {
-		of.dropped("limitMiB", m.LimitMiB, "is no less than the memory")
+		of.dropped("limitMiB", m.LimitMiB, "isn't less than the memory")
 	}
 	if !strings.EqualFold(m.SharesLevel, "normal") {
 		of.dropped("shares", m.Shares, "libvirt has no weight for memory")

@@ -113,8 +113,8 @@ func (b *builder) serialPorts() {
 		}
 		taken[p.Index] = true
 		of.mapped("index", p.Index, fmt.Sprintf("ttyS%d", p.Index))
-		of.changed("backing", p.Backing, "pty", "reach it with virsh console; what it went to is on the ESXi host's side")
-		of.dropped("target", p.Target, "is on the ESXi host's side")
+		of.changed("backing", p.Backing, "pty", "reach it with virsh console; what it was connected to stays on the ESXi host")
+		of.dropped("target", p.Target, "stays on the ESXi host")
 		of.dropped("direction", p.Direction, "a pty has none")
 		of.mapped("startConnected", p.StartConnected, "a pty always is")
 		if p.Backing != "" {
@@ -181,12 +181,12 @@ func (b *builder) tpm() {
 func (b *builder) nvdimms() {
 	for i, n := range b.vm.NVDIMMs {
 		at := fmt.Sprintf("nvdimm0:%d", n.Unit)
-		of, reason := b.of("nvdimms[%d].", i), "the domain has none: this program copies disks"
+		of, reason := b.of("nvdimms[%d].", i), "the domain has none: esxodus copies only disks"
 		of.dropped("unit", n.Unit, reason)
 		of.dropped("path", n.Path, reason)
 		of.dropped("capacity", n.Capacity, reason)
 		b.concern(ConcernNVDIMM, ledger.Blocker, at, "an NVDIMM, whose content stays in "+show(n.Path),
-			"in the guest, move what is on /dev/pmem… to a disk and take it out of fstab, then remove the module from the VM")
+			"in the guest, move what is on /dev/pmem… to a disk and remove it from fstab, then remove the module from the VM")
 	}
 }
 
@@ -203,14 +203,14 @@ func (b *builder) usb() {
 		Type: "usb", Index: new(uint(0)), Model: model, Address: address(),
 	})
 	all := b.of("")
-	all.changed("usb", b.vm.USB, model, "one controller for what the guest needs of it")
+	all.changed("usb", b.vm.USB, model, "one controller that serves all of the guest's USB devices")
 	all.dropped("usbDevices", b.vm.USBDevices, "plugged into the ESXi host")
 	for _, d := range b.vm.USBDevices {
-		b.concern(ConcernUSBDevice, ledger.Warning, d, "a USB device of the ESXi host is passed through", "plug it into this host and attach it with virsh attach-device; a licence dongle keeps its software from starting until then")
+		b.concern(ConcernUSBDevice, ledger.Warning, d, "a USB device of the ESXi host is passed through", "plug it into this host and attach it with virsh attach-device; until then, software that needs a licence dongle won't start")
 	}
 	all.dropped("passthrough", b.vm.Passthrough, "built into the ESXi host")
 	for _, d := range b.vm.Passthrough {
-		b.concern(ConcernPassthrough, ledger.Warning, d, "a PCI device of the ESXi host is passed through", "the device is missing in the domain: give it one of this host's with a <hostdev>, or remove it from the guest; a guest that boots from it, or whose data is behind it, needs it before the cutover")
+		b.concern(ConcernPassthrough, ledger.Warning, d, "a PCI device of the ESXi host is passed through", "the domain doesn't have it: give the domain a device of this host with a <hostdev>, or remove it from the guest; a guest that boots from it, or has data on it, needs one before the cutover")
 	}
 }
 

@@ -61,7 +61,7 @@ func (b *builder) diskBus() (bus, reason string) {
 	case reason == "":
 		return busVirtio, "the fastest; " + b.sys.virtioReason()
 	case b.allOn("sata") && b.namesSD() != "":
-		return busSATA, reason + "; AHCI is what it had on VMware"
+		return busSATA, reason + "; it had AHCI on VMware"
 	case b.sys.noSCSI: // AHCI's disks are sda, sdb … too
 		return busSATA, reason + ", and virtio-scsi is younger than the guest"
 	}
@@ -77,7 +77,7 @@ func (b *builder) notVirtioBlk() string {
 	}
 	switch {
 	case b.vm.DiskEnableUUID:
-		return "the guest knows its disks by serial number, which virtio-blk cuts at 20 characters"
+		return "the guest knows its disks by serial number, which virtio-blk cuts off after 20 characters"
 	case len(b.vm.Disks) > most:
 		return fmt.Sprintf("more than %d disks", most)
 	}
@@ -89,7 +89,7 @@ func (b *builder) notVirtioBlk() string {
 func (b *builder) namesSD() string {
 	for _, name := range b.o.Guest.DiskNames {
 		if sdName.MatchString(name) {
-			return "the guest's configuration names " + name + ", which virtio-blk would call otherwise"
+			return "the guest's configuration names " + name + ", which would have another name on virtio-blk"
 		}
 	}
 	if only := b.o.OnlyDisks; only.Prefix == "sd" {
@@ -122,10 +122,10 @@ func (b *builder) unread() bool { return b.o.Guest.OS == "" }
 func (b *builder) leastChange(why string) (bus, reason string, ok bool) {
 	switch model := b.ownSCSI(); {
 	case b.allOn("sata"):
-		return busSATA, why + "; AHCI is what it had on VMware", true
+		return busSATA, why + "; it had AHCI on VMware", true
 	case model != "":
 		b.scsi = model
-		return busSCSI, why + "; this is the controller that it had on VMware, which QEMU emulates", true
+		return busSCSI, why + "; it had this controller on VMware, and QEMU emulates it", true
 	case !b.unread():
 		return "", "", false // it surely lacks the drivers of all else
 	case b.sys.noSCSI:
@@ -315,7 +315,7 @@ func (b *builder) controllers(bus, reason string) {
 		of.dropped("shared", c.Shared, "the domain's disks are its own")
 		if c.Shared != "" && !strings.EqualFold(c.Shared, "noSharing") {
 			b.concern(ConcernSharedBus, ledger.Blocker, name, c.Shared+" bus sharing: other VMs may write this controller's disks",
-				"each VM would get a copy, and they would differ; if this VM is the only user, turn bus sharing off on the source")
+				"each VM would get a copy, and they would differ; if no other VM uses the disks, turn bus sharing off on ESXi")
 		}
 	}
 }
@@ -349,14 +349,14 @@ func (b *builder) accountDisk(d inventory.Disk, to Disk, disk libvirtxml.DomainD
 	if to.Size == d.Capacity {
 		of.mapped("capacity", d.Capacity, "")
 	} else {
-		of.changed("capacity", d.Capacity, fmt.Sprint(to.Size), "rounded up to what the storage gives out")
+		of.changed("capacity", d.Capacity, fmt.Sprint(to.Size), "rounded up to what the storage allocates")
 	}
 	of.changed("class", d.Class, target, busReason)
 	of.changed("bus", d.Bus, target, busReason)
 	of.changed("unit", d.Unit, target, "disks keep their order")
 	switch {
 	case disk.Serial != "" && disk.Target.Bus == busSCSI:
-		of.changed("uuid", d.UUID, "serial "+disk.Serial, "the serial number stays; names by wwn- and scsi-3 don't, QEMU has no 128-bit WWN")
+		of.changed("uuid", d.UUID, "serial "+disk.Serial, "the serial number stays; names with wwn- and scsi-3 don't, as QEMU has no 128-bit WWN")
 	case disk.Serial != "":
 		of.changed("uuid", d.UUID, "serial "+disk.Serial, fmt.Sprintf("%s has room for %d characters of it; names in /dev/disk/by-id change", disk.Target.Bus, maxSerial))
 	case b.vm.DiskEnableUUID:
@@ -399,7 +399,7 @@ func (b *builder) diskRest(d inventory.Disk, reason string) {
 	drop("multiWriter", d.MultiWriter, "the domain's disk is its own")
 	drop("parents", d.Parents, "the chain is read as one disk")
 	drop("rdm", d.RDM, "the domain gets a disk of its own")
-	drop("shares", d.Shares, "libvirt has weights for a whole domain only, and not on every scheduler")
+	drop("shares", d.Shares, "libvirt has weights only for a whole domain, and not with every scheduler")
 	for _, f := range d.Files {
 		files := b.of("disks[%s].files[%s].", d.Address(), f.Path)
 		files.dropped("type", f.Type, "a file on the datastore")
@@ -417,22 +417,22 @@ func (b *builder) diskConcerns(d inventory.Disk) {
 	}
 	for _, ds := range b.host.Datastores {
 		if !ds.Accessible && strings.HasPrefix(d.Path, "["+ds.Name+"] ") {
-			b.concern(ConcernDatastore, ledger.Blocker, at, fmt.Sprintf("datastore %q isn't accessible", ds.Name), "bring it back on the host")
+			b.concern(ConcernDatastore, ledger.Blocker, at, fmt.Sprintf("datastore %q isn't accessible", ds.Name), "make it available again on the host")
 		}
 	}
 	if d.RDM != "" || d.Format == inventory.FormatRDM || d.Format == inventory.FormatRawPhysical {
 		b.concern(ConcernRDM, ledger.Blocker, at, "raw device mapping of "+show(d.RDM), "its data is on a LUN, not on the datastore: detach it from the VM, and give the domain the LUN or a copy by hand")
 	}
 	if d.MultiWriter {
-		b.concern(ConcernMultiWriter, ledger.Blocker, at, "multi-writer: other VMs may write this disk", "each VM would get a copy, and they would differ; if this VM is the only user, turn sharing off on the source")
+		b.concern(ConcernMultiWriter, ledger.Blocker, at, "multi-writer: other VMs may write this disk", "each VM would get a copy, and they would differ; if no other VM uses the disk, turn sharing off on ESXi")
 	}
 	switch strings.ToLower(d.Mode) {
 	case "independent_nonpersistent", "nonpersistent":
-		b.concern(ConcernNonpersistent, ledger.Warning, at, "mode "+d.Mode+": what is written is forgotten at power-off", "the domain's disk keeps what is written; add <transient/> to it if forgetting is wanted")
+		b.concern(ConcernNonpersistent, ledger.Warning, at, "mode "+d.Mode+": what is written is discarded at power-off", "the domain's disk keeps what is written; add <transient/> to it to discard that")
 	case "independent_persistent":
 		b.concern(ConcernIndependent, ledger.Note, at, "mode independent: left out of snapshots", "the domain's disk is in its snapshots like any other")
 	case "undoable", "append":
-		b.concern(ConcernNonpersistent, ledger.Warning, at, "mode "+d.Mode+": changes are kept apart until somebody commits them", "commit or discard them on the source")
+		b.concern(ConcernNonpersistent, ledger.Warning, at, "mode "+d.Mode+": changes are kept apart until they are committed", "commit or discard them on ESXi")
 	}
 }
 
@@ -465,8 +465,8 @@ func (b *builder) needs(bus string) []string {
 		}
 		missed = append(missed, name)
 		b.concern(ConcernDiskNames, ledger.Blocker, n.Mount,
-			fmt.Sprintf("%s names %s for %s, and in the domain nothing has that name (its disks will be %s): the guest would wait for it, and stop in emergency mode or in its initrd", n.File, n.Spec, n.Mount, b.listDisks()),
-			"in the guest, name it there by UUID= (blkid shows it); in fstab, if it may be absent, give the line the option nofail; then plan again")
+			fmt.Sprintf("%s names %s for %s, but nothing in the domain has that name (its disks will be %s): the guest would wait for it, and stop in emergency mode or in its initrd", n.File, n.Spec, n.Mount, b.listDisks()),
+			"in the guest, use UUID= there (blkid shows it), or in fstab, if it may be absent, the option nofail; then plan again")
 	}
 	return missed
 }
@@ -477,8 +477,8 @@ func (b *builder) emptyDrives() {
 	for _, n := range b.o.Guest.Config.Needs {
 		if n.Drive() {
 			b.concern(ConcernISO, ledger.Blocker, n.Mount,
-				fmt.Sprintf("%s names %s for %s, and the domain's drives start empty: the guest would stop in emergency mode", n.File, n.Spec, n.Mount),
-				"in the guest, give the line the option nofail or noauto; then plan again")
+				fmt.Sprintf("%s names %s for %s, but the domain's drives start empty: the guest would stop in emergency mode", n.File, n.Spec, n.Mount),
+				"in the guest, add the option nofail or noauto to the line; then plan again")
 		}
 	}
 }
@@ -502,8 +502,8 @@ func (b *builder) diskNames(bus string) {
 		}
 	}
 	if len(idle) > 0 {
-		b.concern(ConcernDiskNames, ledger.Note, "", fmt.Sprintf("lines of the guest's fstab that nothing mounts by itself (noauto) name %s; its disks will be %s", strings.Join(idle, ", "), b.listDisks()),
-			"use UUID= or LABEL= there, if anyone mounts them")
+		b.concern(ConcernDiskNames, ledger.Note, "", fmt.Sprintf("lines of the guest's fstab that aren't mounted automatically (noauto) name %s; its disks will be %s", strings.Join(idle, ", "), b.listDisks()),
+			"use UUID= or LABEL= there if they are ever mounted")
 	}
 	if len(stale) > 0 {
 		b.concern(ConcernDiskNames, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; its disks will be %s", strings.Join(stale, ", "), b.listDisks()),
@@ -520,7 +520,7 @@ func (b *builder) diskNames(bus string) {
 			severity = ledger.Blocker // its initrd has a copy of the filter, and finds no root
 		}
 		b.concern(ConcernDiskNames, severity, "", fmt.Sprintf("%s, and the domain's disks will be %s", only.Reason, b.listDisks()),
-			"have the guest accept both kinds of name before the migration; the boot proof shows whether it matters")
+			"make the guest accept both kinds of name before the migration; the boot proof shows whether it matters")
 	}
 	switch {
 	case !b.serials():
@@ -529,7 +529,7 @@ func (b *builder) diskNames(bus string) {
 			"names such as scsi-SVMware_Virtual_disk_… in /dev/disk/by-id stay; wwn-… and scsi-3… change")
 	default:
 		b.concern(ConcernByID, ledger.Warning, "", fmt.Sprintf("the guest sees its disks' serial numbers (disk.EnableUUID); on %s they have %d characters of them", bus, maxSerial),
-			"every name in /dev/disk/by-id changes: use UUID= or LABEL=, and tell software that is tied to a disk's serial number")
+			"every name in /dev/disk/by-id changes: use UUID= or LABEL=, and update software that is tied to a disk's serial number")
 	}
 }
 

@@ -109,14 +109,14 @@ func check(vm *inventory.VM, o Options) error {
 	case o.VirtType != "kvm" && o.VirtType != "qemu":
 		return fmt.Errorf("virtualisation type %q: want kvm or qemu", o.VirtType)
 	case o.Name == "" || Name(o.Name) != o.Name:
-		return fmt.Errorf("name %q is none that libvirt and LVM both take; %q would be", o.Name, Name(o.Name))
+		return fmt.Errorf("name %q: libvirt or LVM doesn't accept it; %q would do", o.Name, Name(o.Name))
 	case vm.CPU.Count < 1:
 		return fmt.Errorf("%d virtual CPUs", vm.CPU.Count)
 	case vm.Memory.SizeMiB < 1 || vm.Memory.SizeMiB > MaxMemoryMiB:
 		return fmt.Errorf("%d MiB of memory", vm.Memory.SizeMiB)
 	}
 	if o.BootDisk != "" && !slices.ContainsFunc(o.Disks, func(d Disk) bool { return d.Address == o.BootDisk }) {
-		return fmt.Errorf("disk %s, which has the boot loader, doesn't come along", o.BootDisk)
+		return fmt.Errorf("disk %s, which has the boot loader, isn't migrated", o.BootDisk)
 	}
 	return checkDisks(vm, o.Disks)
 }
@@ -134,7 +134,7 @@ func checkDisks(vm *inventory.VM, disks []Disk) error {
 	for _, d := range disks {
 		capacity, ok := known[d.Address]
 		if !ok {
-			return fmt.Errorf("disk %s: the VM has none there, or it was given twice", d.Address)
+			return fmt.Errorf("disk %s: the VM has no disk there, or it was given twice", d.Address)
 		}
 		delete(known, d.Address)
 		if d.Path == "" || d.Path[0] != '/' {

@@ -38,7 +38,7 @@ func (b *builder) storedConcerns() {
 	g := b.o.Guest
 	suspended := func(where string) {
 		b.concern(ConcernHibernated, ledger.Blocker, where, "the guest is hibernated: its swap holds the memory of a machine with other hardware",
-			"start it on ESXi, shut it down for good, and plan anew")
+			"start it on ESXi, shut it down completely, and plan again")
 	}
 	for _, d := range g.Disks {
 		for _, p := range d.Partitions {
@@ -63,7 +63,7 @@ func (b *builder) storedConcerns() {
 func (b *builder) efiLoader() {
 	g := b.o.Guest
 	fallback := func(path string) bool { return strings.EqualFold(path, "EFI/BOOT/BOOTX64.EFI") }
-	const missing = "the boot entries stay behind, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks"
+	const missing = "the boot entries stay on ESXi, and there is no EFI/BOOT/BOOTX64.EFI, where firmware without entries looks"
 	advice := "in the guest: grub-install --removable"
 	if i := slices.IndexFunc(g.EFILoaders, func(path string) bool { return strings.EqualFold(path, "EFI/Microsoft/Boot/bootmgfw.efi") }); i >= 0 {
 		advice = `in the guest: mountvol S: /S, then copy S:\EFI\Microsoft\Boot\bootmgfw.efi to S:\EFI\BOOT\BOOTX64.EFI`
@@ -73,15 +73,15 @@ func (b *builder) efiLoader() {
 	switch {
 	case !b.efi():
 	case slices.ContainsFunc(g.EFILoaders, fallback):
-		b.concern(ConcernNVRAM, ledger.Note, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
-			`the firmware starts \EFI\BOOT\BOOTX64.EFI, which the guest has; entries of your own making must be made again`)
+		b.concern(ConcernNVRAM, ledger.Note, "", "EFI boot entries are in VMware's NVRAM, which isn't copied",
+			`the firmware starts \EFI\BOOT\BOOTX64.EFI, which the guest has; create your own entries again`)
 	case len(g.EFILoaders) > 0:
 		b.concern(ConcernLoader, ledger.Blocker, "", missing+": it would find nothing to boot", advice+"; then plan again")
 	case g.Config.ESP:
 		b.concern(ConcernLoader, ledger.Blocker, "", missing+", nor any other loader on the EFI system partition", advice+"; then plan again")
 	default:
-		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't carried",
-			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest has none, make it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
+		b.concern(ConcernNVRAM, ledger.Warning, "", "EFI boot entries are in VMware's NVRAM, which isn't copied",
+			`the firmware falls back to \EFI\BOOT\BOOTX64.EFI; if the guest doesn't have it, create it before the migration (Debian: dpkg-reconfigure grub-efi-amd64 with "force extra installation"; others: copy the loader there)`)
 	}
 }
 
@@ -93,10 +93,10 @@ func (b *builder) biosLoader() {
 	if b.efi() || b.o.BootDisk != "" || g.Root == "" || len(g.Disks) == 0 || len(g.Disks) < len(b.vm.Disks) || starts {
 		return
 	}
-	severity, advice := ledger.Blocker, "in the guest: grub-install /dev/sda, or the like; then plan again"
+	severity, advice := ledger.Blocker, "in the guest: grub-install /dev/sda, or similar; then plan again"
 	disc := slices.ContainsFunc(b.vm.CDROMs, func(c inventory.CDROM) bool { return c.ISO != "" || c.Device != "" })
 	if disc || slices.ContainsFunc(b.vm.BootOrder, func(o string) bool { return strings.HasPrefix(o, "ethernet") || strings.HasPrefix(o, "net") }) {
-		severity, advice = ledger.Warning, "it may start from a disc or the network, which the boot proof doesn't have: give the domain that, and use --no-proof"
+		severity, advice = ledger.Warning, "if it starts from a disc or the network, which the boot proof doesn't have: give the domain that, and use --no-proof"
 	}
 	b.concern(ConcernBootCode, severity, "", "the VM starts by BIOS, and none of its disks has a boot sector: it would find nothing to boot", advice)
 }
@@ -111,8 +111,8 @@ func (b *builder) missingPVs() {
 		}
 		if mount := b.needsGroup(group); mount != "" {
 			b.concern(ConcernGroup, ledger.Blocker, group.Name,
-				fmt.Sprintf("the guest needs the volume group %s for %s, and the group's physical volume %s is on no disk of the VM", group.Name, mount, group.PVs[i].UUID),
-				"attach the disk that holds it on ESXi; or take it out of the group in the guest (vgreduce --removemissing, which shows first what it would lose); then plan again")
+				fmt.Sprintf("the guest needs the volume group %s for %s, and the group's physical volume %s is on none of the VM's disks", group.Name, mount, group.PVs[i].UUID),
+				"attach the disk that holds it on ESXi; or remove it from the group in the guest (vgreduce --removemissing first shows what would be lost); then plan again")
 		}
 	}
 }
@@ -128,8 +128,8 @@ func (b *builder) lvmDevices() {
 		return
 	}
 	if slices.ContainsFunc(g.Groups, func(group guest.Group) bool { return b.needsGroup(group) != "" }) {
-		b.concern(ConcernGroup, ledger.Warning, name, "it lists the disks that LVM may use by identifiers which the domain's don't have, and the guest boots from LVM",
-			"in the guest, move the file away, so that LVM looks at all disks, and make its initrd anew (dracut -f); after the migration, vgimportdevices -a makes a new one")
+		b.concern(ConcernGroup, ledger.Warning, name, "it lists the disks that LVM may use by identifiers that the domain's disks don't have, and the guest boots from LVM",
+			"in the guest, move the file away, so that LVM uses all disks, and rebuild its initrd (dracut -f); after the migration, vgimportdevices -a makes a new file")
 	}
 }
 
@@ -174,7 +174,7 @@ func (b *builder) linuxConcerns() {
 			"the boot proof may only see disk and CPU at work, which doesn't show that it came up; with systemd, add console=tty0 console=ttyS0,115200 to the boot entry to see the login")
 	}
 	if g.OpenVMTools {
-		b.concern(ConcernTools, ledger.Note, "", "open-vm-tools are installed", "they don't start here; remove them when the VM's way back is given up")
+		b.concern(ConcernTools, ledger.Note, "", "open-vm-tools are installed", "they don't start here; remove them when you no longer need the VM on ESXi")
 	}
 }
 
@@ -186,23 +186,23 @@ func (b *builder) initramfsConcern() {
 	if bus.virtio {
 		if lacking := b.o.Guest.LacksVirtio(); lacking != nil {
 			b.concern(ConcernInitramfs, ledger.Blocker, "", fmt.Sprintf("kernel %s won't find a disk on virtio: %s", lacking.Kernel, lacking.Evidence),
-				"in the guest, have the initramfs made with virtio's drivers (Debian: MODULES=most in /etc/initramfs-tools/initramfs.conf, then update-initramfs -u; "+
+				"in the guest, rebuild the initramfs with virtio's drivers (Debian: MODULES=most in /etc/initramfs-tools/initramfs.conf, then update-initramfs -u; "+
 					`dracut: echo 'add_drivers+=" `+bus.modules+` "' >/etc/dracut.conf.d/virtio.conf, then dracut -f --regenerate-all), and plan again`)
 			return
 		}
 	}
 	if b.unread() && bus.virtio && len(b.vm.Disks) > 0 {
 		b.concern(ConcernInitramfs, ledger.Note, "", "what the guest boots from could not be read, and QEMU doesn't have the controller of its disks: it needs virtio's drivers ("+bus.modules+")",
-			"have its initramfs made with them before the migration; the boot proof shows whether it starts")
+			"rebuild its initramfs with them before the migration; the boot proof shows whether it starts")
 	}
 	if why := b.unsure(); why != "" && !bus.virtio {
 		b.concern(ConcernInitramfs, ledger.Warning, "", why+": its disks stay on the kind of controller that they had on VMware, "+bus.name+" finds them",
-			"once it runs here, have its initramfs made with virtio's drivers, and change the disks to virtio with virsh edit: that is faster")
+			"once it runs here, rebuild its initramfs with virtio's drivers, and change the disks to virtio with virsh edit, which is faster")
 		return
 	}
 	if hostOnly && !bus.own {
 		b.concern(ConcernInitramfs, ledger.Warning, "", g.Distro+" makes its initramfs for the machine that it runs on: "+bus.name+" may be missing",
-			fmt.Sprintf(`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "%s" (or the like); the boot proof shows whether it starts`, bus.modules))
+			fmt.Sprintf(`before the migration, in the guest: dracut -f --regenerate-all --add-drivers "%s" (or similar); the boot proof shows whether it starts`, bus.modules))
 	}
 }
 
@@ -233,11 +233,11 @@ func (b *builder) diskDriver() diskDriver {
 func (b *builder) oldDevices() {
 	switch {
 	case b.sys.family == linux && b.sys.legacy:
-		b.concern(ConcernKernel, ledger.Warning, "", cmp.Or(b.sys.kernel, b.sys.from)+" is older than virtio (Linux 2.6.25) or may be: its disks and NICs are those of an old PC",
-			"see that the guest's initrd has the driver of its disks (IDE: piix or ata_piix); the boot proof shows whether it starts")
+		b.concern(ConcernKernel, ledger.Warning, "", cmp.Or(b.sys.kernel, b.sys.from)+" is or may be older than virtio (Linux 2.6.25): it gets the disks and NICs of an old PC",
+			"make sure that the guest's initrd has the driver of its disks (IDE: piix or ata_piix); the boot proof shows whether it starts")
 	case b.sys.transitional():
 		b.concern(ConcernKernel, ledger.Note, "", b.sys.oldness()+": its virtio devices are transitional, for old and new drivers",
-			"nothing must be done; they can't be plugged while it runs. For a guest that has the driver, take model virtio-transitional and the addresses out with virsh edit (its NICs then get other names)")
+			"no action is needed, but they can't be hot-plugged. If the guest has the driver, you can remove model virtio-transitional and the addresses with virsh edit (its NICs then get other names)")
 	}
 }
 
@@ -253,6 +253,6 @@ func (b *builder) windowsConcerns() {
 	if b.sys.usb1 { // Vista, 7, 2008
 		driver, override = "msahci", ""
 	}
-	b.concern(ConcernWindows, ledger.Warning, "", "the VM has no SATA controller on ESXi: Windows may have "+driver+" off at boot, and stop with 0x7B (INACCESSIBLE_BOOT_DEVICE)",
+	b.concern(ConcernWindows, ledger.Warning, "", "the VM has no SATA controller on ESXi: Windows may have "+driver+" disabled at boot, and stop with 0x7B (INACCESSIBLE_BOOT_DEVICE)",
 		`before the migration, in the guest, set HKLM\SYSTEM\CurrentControlSet\Services\`+driver+` Start to 0`+override+`; or boot the domain once in safe mode, which starts it, and then normally`)
 }

@@ -20,7 +20,7 @@ func (b *builder) identity() {
 	if b.o.Name == vm.Name {
 		all.mapped("name", vm.Name, "")
 	} else {
-		all.changed("name", vm.Name, b.o.Name, "libvirt, LVM and file names take fewer characters; the title keeps the name")
+		all.changed("name", vm.Name, b.o.Name, "libvirt, LVM and file names allow fewer characters; the title keeps the name")
 		b.concern(ConcernName, ledger.Note, "", fmt.Sprintf("the VM is called %q, the domain %s", vm.Name, b.o.Name),
 			"use the domain's name with virsh; its title is the VM's name")
 	}
@@ -31,7 +31,7 @@ func (b *builder) identity() {
 		b.dom.GenID = &libvirtxml.DomainGenID{Value: id.String()}
 		all.mapped("generationID", vm.GenerationID, id.String())
 	} else {
-		all.dropped("generationID", vm.GenerationID, "is no UUID")
+		all.dropped("generationID", vm.GenerationID, "is not a UUID")
 	}
 	b.uuid()
 	b.smbios()
@@ -110,9 +110,9 @@ func (b *builder) uuid() {
 	id, ok := parseUUID(vm.BIOSUUID)
 	if !ok {
 		b.dom.UUID = newUUID(b.host, vm)
-		all.changed("biosUUID", vm.BIOSUUID, b.dom.UUID, "is no UUID that SMBIOS takes")
-		b.concern(ConcernUUID, ledger.Warning, "", fmt.Sprintf("SMBIOS UUID %q: none that a domain can have", vm.BIOSUUID),
-			"the domain gets "+b.dom.UUID+"; software in the guest that is tied to the old one must be told")
+		all.changed("biosUUID", vm.BIOSUUID, b.dom.UUID, "is not a UUID that SMBIOS allows")
+		b.concern(ConcernUUID, ledger.Warning, "", fmt.Sprintf("SMBIOS UUID %q: a domain can't have it", vm.BIOSUUID),
+			"the domain gets "+b.dom.UUID+"; update software in the guest that is tied to the old one")
 		return
 	}
 	b.dom.SysInfo = []libvirtxml.DomainSysInfo{{SMBIOS: &libvirtxml.DomainSysInfoSMBIOS{System: &libvirtxml.DomainSysInfoSystem{

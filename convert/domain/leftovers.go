@@ -10,6 +10,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // leftovers accounts for what no domain has: the VM's place on its host, its
@@ -20,17 +21,17 @@ func (b *builder) leftovers() {
 	all.mapped("path", vm.Path, "metadata")
 	all.dropped("changeVersion", vm.ChangeVersion, "the plan checks it before it is applied")
 	all.dropped("instanceUUID", vm.InstanceUUID, "vCenter's number of the VM; no guest sees it")
-	all.changed("guestID", vm.GuestID, b.sys.describe(), "libvirt has no such field; devices are chosen by it and by what is on the disk")
+	all.changed("guestID", vm.GuestID, b.sys.describe(), "libvirt has no such field; it decides on devices, together with what is on the disk")
 	all.dropped("guestFullName", vm.GuestFullName, "the guest id in words")
 	all.dropped("power", vm.Power, "the state of the moment")
 	all.dropped("connectionState", vm.ConnectionState, "the state of the moment")
-	all.dropped("diskEnableUUID", b.vm.DiskEnableUUID && !b.serials(), "no disk has a UUID to make a serial number of")
+	all.dropped("diskEnableUUID", b.vm.DiskEnableUUID && !b.serials(), "no disk has a UUID to make a serial number from")
 	if disks := b.dom.Devices.Disks; b.serials() && disks[0].Target.Bus == busSCSI {
 		all.mapped("diskEnableUUID", true, "serial numbers on virtio-scsi")
 	} else if b.serials() {
 		all.changed("diskEnableUUID", true, "serial numbers on "+disks[0].Target.Bus, fmt.Sprintf("of %d characters", maxSerial))
 	}
-	all.dropped("changeTracking", vm.ChangeTracking, "a service of ESXi for backups; set the domain's backup up anew")
+	all.dropped("changeTracking", vm.ChangeTracking, "an ESXi service for backups; set up a new backup for the domain")
 	b.tools()
 	b.state()
 	for _, s := range vm.Snapshots {
@@ -44,11 +45,11 @@ func (b *builder) leftovers() {
 		of.dropped("current", s.Current, reason)
 	}
 	if n := len(vm.Snapshots); n > 0 {
-		b.concern(ConcernSnapshots, ledger.Warning, "", fmt.Sprintf("%d snapshots", n), "the VM's current state is copied, the snapshots are not: keep the VM until nobody wants to go back to one")
+		b.concern(ConcernSnapshots, ledger.Warning, "", fit.Count(n, "snapshot"), "the VM's current state is copied, but not the snapshots: keep the VM as long as you may need one")
 	}
 	for i, d := range vm.Other {
-		all.dropped(fmt.Sprintf("other[%d]", i), d, "a device of a kind that this program doesn't know")
-		b.concern(ConcernOther, ledger.Note, d, "a device of a kind that this program doesn't know", "see whether the guest needs it")
+		all.dropped(fmt.Sprintf("other[%d]", i), d, "a device of a kind that esxodus doesn't know")
+		b.concern(ConcernOther, ledger.Note, d, "a device of a kind that esxodus doesn't know", "check whether the guest needs it")
 	}
 	all.dropped("notes", vm.Notes, "how the source was read")
 	for _, n := range vm.Notes {
@@ -62,8 +63,8 @@ func (b *builder) tools() {
 	t, of := b.vm.Tools, b.of("tools.")
 	of.dropped("status", t.Status, "VMware Tools find no VMware here; qemu-guest-agent does their work")
 	of.dropped("version", t.Version, "VMware Tools find no VMware here; qemu-guest-agent does their work")
-	of.dropped("hostname", t.Hostname, "the guest's own; not the domain's to say")
-	of.dropped("ips", t.IPs, "the guest's own; not the domain's to say")
+	of.dropped("hostname", t.Hostname, "the guest's own setting")
+	of.dropped("ips", t.IPs, "the guest's own setting")
 }
 
 // state is what keeps a VM from being copied as it is.
@@ -73,13 +74,13 @@ func (b *builder) state() {
 	case "orphaned", "inaccessible", "invalid", "disconnected":
 		b.concern(ConcernState, ledger.Blocker, "", "the host says that the VM is "+vm.ConnectionState, "its files are missing or unreadable: repair or register it again on the host")
 	}
-	all.dropped("problems", vm.Problems, "can't be")
+	all.dropped("problems", vm.Problems, "contradict the rest of the configuration")
 	for _, p := range vm.Problems {
-		b.concern(ConcernProblem, ledger.Blocker, "", p, "look at the VM's settings on the host; what can't be isn't copied")
+		b.concern(ConcernProblem, ledger.Blocker, "", p, "correct the VM's settings on the host")
 	}
 	all.dropped("template", vm.Template, "libvirt has no templates")
 	if vm.Template {
-		b.concern(ConcernTemplate, ledger.Note, "", "the VM is a template", "the domain is an ordinary one: don't start it if it's meant for cloning")
+		b.concern(ConcernTemplate, ledger.Note, "", "the VM is a template", "the domain is an ordinary one: don't start it if it is meant for cloning")
 	}
 	all.dropped("encrypted", vm.Encrypted, "its key is with vCenter's key provider")
 	if vm.Encrypted {
@@ -87,11 +88,11 @@ func (b *builder) state() {
 	}
 	all.dropped("consolidationNeeded", vm.ConsolidationNeeded, "a state of the snapshot chain")
 	if vm.ConsolidationNeeded {
-		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain isn't what the host believes", "consolidate on the host (Snapshots, Consolidate), or with vim-cmd vmsvc/snapshot.removeall")
+		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain differs from what the host has recorded", "consolidate on the host (Snapshots, Consolidate), or with vim-cmd vmsvc/snapshot.removeall")
 	}
 	all.dropped("faultTolerance", vm.FaultTolerance, "KVM has none")
 	if vm.FaultTolerance {
-		b.concern(ConcernFaultTolerance, ledger.Warning, "", "fault tolerance is on: a second VM shadows this one", "turn it off on the source; the domain has no shadow")
+		b.concern(ConcernFaultTolerance, ledger.Warning, "", "fault tolerance is on: a second VM shadows this one", "turn it off on ESXi; the domain has no shadow")
 	}
 }
 
@@ -138,7 +139,7 @@ func extraReason(key string) string {
 		{"sched.", "a setting of ESXi's scheduler"},
 		{"monitor_control.", "a setting of VMware's hypervisor"},
 		{"pcibridge", "the domain's PCI buses are QEMU's"},
-		{"log.", "a log of ESXi's"},
+		{"log.", "a log of ESXi"},
 		{"uuid.action", "what ESXi answers when the VM's files were moved or copied; the domain keeps the VM's UUID, as after a move"},
 		{"uuid.", "ESXi's note of where the VM's files are"},
 		{"migrate.", "a setting of vMotion"},
@@ -185,7 +186,7 @@ func (b *builder) autostart() {
 	} else {
 		of.mapped("startAction", given.StartAction, "autostart "+strconv.FormatBool(b.start))
 	}
-	note := "libvirt starts its domains in no order and at once; kept in the domain's metadata"
+	note := "libvirt starts its domains all at once and in no order; kept in the domain's metadata"
 	of.changed("order", given.Order, "metadata", note)
 	of.add("startDelay", seconds(given.StartDelay, a.StartDelay), "metadata", ledger.Changed, note)
 	of.add("stopDelay", seconds(given.StopDelay, a.StopDelay), "metadata", ledger.Changed, "see SHUTDOWN_TIMEOUT of libvirt-guests; kept in the domain's metadata")
@@ -194,11 +195,11 @@ func (b *builder) autostart() {
 	if !b.start {
 		return
 	}
-	b.concern(ConcernAutoStart, ledger.Warning, "", "the ESXi host starts this VM with itself",
-		"at cutover its autostart must be off there, or a restart of that host runs VM and domain at once; and the domain's autostart is on from when it's defined: "+
-			"a restart of this host before the VM is off for good starts the domain while the VM may run (virsh autostart --disable until the cutover, if that can be)")
+	b.concern(ConcernAutoStart, ledger.Warning, "", "the ESXi host starts this VM when it boots",
+		"at cutover, turn off its autostart there, or a restart of that host runs VM and domain at the same time. The domain's autostart is on as soon as it is defined: "+
+			"until the VM is off for good, a restart of this host may start the domain while the VM runs (virsh autostart --disable prevents that)")
 	if a.Order > 0 || a.StartDelay > 0 {
-		b.concern(ConcernStartOrder, ledger.Note, "", fmt.Sprintf("starts as number %d, %d s before the next", a.Order, a.StartDelay), "libvirt starts all at once: if others must wait for this domain, order them with systemd units")
+		b.concern(ConcernStartOrder, ledger.Note, "", fmt.Sprintf("starts as number %d, %d s before the next", a.Order, a.StartDelay), "libvirt starts all domains at once: if others must wait for this one, order them with systemd units")
 	}
 }
 

@@ -19,16 +19,16 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{"type", func(_ *inventory.VM, o *Options) { o.VirtType = "xen" }, `domain for "web 1": virtualisation type "xen": want kvm or qemu`},
-		{"name", func(_ *inventory.VM, o *Options) { o.Name = "web 1" }, `domain for "web 1": name "web 1" is none that libvirt and LVM both take; "web-1" would be`},
+		{"name", func(_ *inventory.VM, o *Options) { o.Name = "web 1" }, `domain for "web 1": name "web 1": libvirt or LVM doesn't accept it; "web-1" would do`},
 		{"cpus", func(vm *inventory.VM, _ *Options) { vm.CPU.Count = 0 }, `domain for "web 1": 0 virtual CPUs`},
 		{"memory", func(vm *inventory.VM, _ *Options) { vm.Memory.SizeMiB = -5 }, `domain for "web 1": -5 MiB of memory`},
 		{"huge memory", func(vm *inventory.VM, _ *Options) { vm.Memory.SizeMiB = 1 << 60 }, `domain for "web 1": 1152921504606846976 MiB of memory`},
-		{"unknown disk", func(_ *inventory.VM, o *Options) { o.Disks[0].Address = "ide0:0" }, `domain for "web 1": disk ide0:0: the VM has none there, or it was given twice`},
-		{"disk twice", func(_ *inventory.VM, o *Options) { o.Disks[1] = o.Disks[0] }, `domain for "web 1": disk scsi0:2: the VM has none there, or it was given twice`},
+		{"unknown disk", func(_ *inventory.VM, o *Options) { o.Disks[0].Address = "ide0:0" }, `domain for "web 1": disk ide0:0: the VM has no disk there, or it was given twice`},
+		{"disk twice", func(_ *inventory.VM, o *Options) { o.Disks[1] = o.Disks[0] }, `domain for "web 1": disk scsi0:2: the VM has no disk there, or it was given twice`},
 		{"one path", func(_ *inventory.VM, o *Options) { o.Disks[1].Path = o.Disks[0].Path }, `domain for "web 1": disks scsi0:2 and scsi0:10 are both on /dev/vg0/web-1_scsi0-2`},
 		{"relative path", func(_ *inventory.VM, o *Options) { o.Disks[0].Path = "x" }, `domain for "web 1": disk scsi0:2: path "x" is not absolute`},
 		{"small", func(_ *inventory.VM, o *Options) { o.Disks[0].Size = 512 }, `domain for "web 1": disk scsi0:2: /dev/vg0/web-1_scsi0-2 has 512 bytes, the source's disk has 8589934592`},
-		{"boot disk left behind", func(_ *inventory.VM, o *Options) { o.BootDisk, o.Disks = "scsi0:10", o.Disks[:1] }, `domain for "web 1": disk scsi0:10, which has the boot loader, doesn't come along`},
+		{"boot disk left behind", func(_ *inventory.VM, o *Options) { o.BootDisk, o.Disks = "scsi0:10", o.Disks[:1] }, `domain for "web 1": disk scsi0:10, which has the boot loader, isn't migrated`},
 		{"two at one address", func(vm *inventory.VM, _ *Options) { vm.Disks[1].Unit = 2 }, `domain for "web 1": two disks at scsi0:2`},
 	}
 	for _, tt := range tests {

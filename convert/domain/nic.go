@@ -40,7 +40,7 @@ func (b *builder) nics() {
 		}
 		if strings.EqualFold(n.Model, sriov) {
 			b.concern(ConcernSRIOV, ledger.Warning, ethernet(n), "SR-IOV: the guest drives a virtual function of the ESXi host's adapter itself", fmt.Sprintf("the domain has a %s NIC with the same MAC address: "+
-				"see that the guest's configuration isn't tied to the adapter's driver, or give it a virtual function of this host's with <interface type='hostdev'>", model))
+				"make sure that the guest's configuration isn't tied to the adapter's driver, or give it a virtual function of this host's with <interface type='hostdev'>", model))
 		}
 		b.attach(n, &iface)
 		b.link(n, &iface)
@@ -50,8 +50,8 @@ func (b *builder) nics() {
 		of.mapped("index", n.Index, "order of the interfaces")
 		of.dropped("key", n.Key, "number of the device on ESXi")
 		of.dropped("label", n.Label, "VMware's caption")
-		of.dropped("networkName", n.NetworkName, "the network's name; it is known by its id")
-		of.dropped("wakeOnLAN", n.WakeOnLAN, "QEMU's NICs wake nothing; use virsh start")
+		of.dropped("networkName", n.NetworkName, "the network's name; its id identifies it")
+		of.dropped("wakeOnLAN", n.WakeOnLAN, "QEMU's NICs can't wake a domain; use virsh start")
 	}
 	b.nicNames(unnamed)
 }
@@ -120,17 +120,17 @@ func (b *builder) mac(n inventory.NIC) string {
 	hw, err := net.ParseMAC(n.MAC)
 	if err == nil && len(hw) == 6 && hw[0]&1 == 0 && slices.Max(hw) > 0 {
 		of.mapped("mac", n.MAC, hw.String())
-		of.dropped("macType", n.MACType, "where the address came from no longer matters")
+		of.dropped("macType", n.MACType, "how the address was assigned no longer matters")
 		return hw.String()
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", newUUID(b.host, b.vm), b.vm.BIOSUUID, n.Index))
 	made := net.HardwareAddr{0x52, 0x54, 0x00, sum[0], sum[1], sum[2]}.String()
 	of.add("mac", cmp.Or(n.MAC, "none yet"), made, ledger.Changed, "the source has no usable address")
-	of.changed("macType", n.MACType, "fixed", "made up here")
+	of.changed("macType", n.MACType, "fixed", "generated here")
 	if n.MAC == "" {
-		b.concern(ConcernMACMissing, ledger.Warning, ethernet(n), "ESXi makes the MAC address at the first start, which has not been", "the interface gets "+made)
+		b.concern(ConcernMACMissing, ledger.Warning, ethernet(n), "ESXi assigns the MAC address at the first start, and the VM was never started", "the interface gets "+made)
 	} else {
-		b.concern(ConcernMAC, ledger.Blocker, ethernet(n), fmt.Sprintf("MAC address %q is none of one station", n.MAC), "correct it on the source")
+		b.concern(ConcernMAC, ledger.Blocker, ethernet(n), fmt.Sprintf("MAC address %q is not a unicast address", n.MAC), "correct it on ESXi")
 	}
 	return made
 }

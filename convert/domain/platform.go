@@ -22,7 +22,7 @@ func (b *builder) platform() {
 	}
 	all.changed("hardwareVersion", vm.HardwareVersion, b.pci.machine, b.machineReason())
 	if vm.HardwareVersion != 0 && (vm.HardwareVersion < 4 || vm.HardwareVersion > 22) {
-		b.concern(ConcernHardware, ledger.Note, "", fmt.Sprintf("virtual hardware version %d is none that this program knows", vm.HardwareVersion),
+		b.concern(ConcernHardware, ledger.Note, "", fmt.Sprintf("virtual hardware version %d isn't known to esxodus", vm.HardwareVersion),
 			"compare the ledger with the VM's settings on the host")
 	}
 	b.dom.Features = &libvirtxml.DomainFeatureList{
@@ -61,7 +61,7 @@ func (b *builder) firmware() {
 			all.mapped("firmware", vm.Firmware, "bios (SeaBIOS)")
 		}
 		all.dropped("secureBoot", vm.SecureBoot, "BIOS has none")
-		all.dropped("nvram", vm.NVRAM, "BIOS settings; the boot order is carried, nothing else")
+		all.dropped("nvram", vm.NVRAM, "BIOS settings; only the boot order is carried over")
 		return
 	}
 	secure := "no"
@@ -77,7 +77,7 @@ func (b *builder) firmware() {
 	}}
 	all.mapped("firmware", vm.Firmware, "efi (OVMF)")
 	all.mapped("secureBoot", vm.SecureBoot, "secure-boot and enrolled-keys")
-	all.dropped("nvram", vm.NVRAM, "its format is VMware's own; the firmware starts with fresh variables")
+	all.dropped("nvram", vm.NVRAM, "its format is VMware's own; the firmware starts with new variables")
 }
 
 // hyperV gives Windows the hypervisor that it knows. They cost nothing and a
@@ -118,9 +118,9 @@ func (b *builder) clock() {
 		all.add("clockOffset", "0 s", "utc", ledger.Mapped, "")
 	case b.sys.family == windows:
 		clock.Offset = "localtime"
-		all.dropped("clockOffset", vm.ClockOffset, "is no number of seconds; Windows gets the host's local time")
+		all.dropped("clockOffset", vm.ClockOffset, "is not a number of seconds; Windows gets the host's local time")
 	default:
-		all.dropped("clockOffset", vm.ClockOffset, "is no number of seconds; the clock shows UTC")
+		all.dropped("clockOffset", vm.ClockOffset, "is not a number of seconds; the clock shows UTC")
 	}
 	clock.Timer = []libvirtxml.DomainTimer{
 		{Name: "rtc", TickPolicy: "catchup"}, {Name: "pit", TickPolicy: "delay"}, {Name: "hpet", Present: "no"},

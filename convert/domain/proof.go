@@ -37,7 +37,7 @@ func Proof(dom *libvirtxml.Domain, o ProofOptions) (*libvirtxml.Domain, error) {
 		return nil, fmt.Errorf("proof of %s: %w", dom.Name, err)
 	}
 	if o.Name == dom.Name || o.UUID == dom.UUID {
-		return nil, fmt.Errorf("proof of %s: needs a name and a UUID of its own", dom.Name)
+		return nil, fmt.Errorf("proof of %s: it needs its own name and UUID", dom.Name)
 	}
 	p.ID, p.Name, p.UUID = nil, o.Name, o.UUID
 	p.Metadata, p.CPUTune, p.MemoryTune, p.BlockIOTune, p.NUMATune = nil, nil, nil, nil, nil

@@ -32,7 +32,7 @@ func (c Checked) Text() string {
 		text += ": " + c.Said
 	}
 	if c.Verdict == CheckedDamaged {
-		text += fmt.Sprintf(". The conversion added nothing to that. To mend it, unmount it in the guest, or start a rescue system for its root, and run %s on it", c.repair())
+		text += fmt.Sprintf(". The conversion added nothing to that. To repair it, unmount it in the guest, or start a rescue system for its root, and run %s on it", c.repair())
 	}
 	return text
 }

@@ -44,7 +44,7 @@ func Unmask(text string, passwords []string) (string, error) {
 		m := masked.FindStringSubmatch(s)
 		n, e := strconv.Atoi(m[2] + m[4])
 		if e != nil || n < 1 || n > len(passwords) {
-			err = fmt.Errorf("password %s of a text that has %d", m[2]+m[4], len(passwords))
+			err = fmt.Errorf("password %s of a text that has %d passwords", m[2]+m[4], len(passwords))
 			return s
 		}
 		return m[1] + m[3] + passwords[n-1] + m[5]

@@ -109,10 +109,10 @@ func Short(at string, free, need Space) error {
 		return nil
 	}
 	if want := need.Bytes + Margin; free.Bytes < want {
-		return fmt.Errorf("%s of the guest has %d MiB free, and %d MiB are needed: %s", at, free.Bytes>>20, (want+1<<20-1)>>20, advice)
+		return fmt.Errorf("%s of the guest has %d MiB free, but %d MiB are needed: %s", at, free.Bytes>>20, (want+1<<20-1)>>20, advice)
 	}
 	if want := need.Files + MarginFiles; free.Files >= 0 && free.Files < want {
-		return fmt.Errorf("%s of the guest has room for %d more files (df -i), and %d are needed: %s", at, free.Files, want, advice)
+		return fmt.Errorf("%s of the guest has room for %d more files (df -i), but %d are needed: %s", at, free.Files, want, advice)
 	}
 	return nil
 }

@@ -24,10 +24,10 @@ func TestRoom(t *testing.T) {
 	}{
 		{"enough", map[string]Space{"/": {root, files}, "/boot": {boot, 102}}, ""},
 		{"not known", nil, ""},
-		{"root", map[string]Space{"/": {root - 1, files}, "/boot": {boot, 102}}, "/ of the guest has 17 MiB free, and 18 MiB are needed: make room in the guest"},
-		{"boot", map[string]Space{"/": {root, files}, "/boot": {boot - 1, 102}}, "/boot of the guest has 95 MiB free, and 96 MiB are needed: make room in the guest"},
-		{"files of the root", map[string]Space{"/": {root, files - 1}, "/boot": {boot, 102}}, "/ of the guest has room for 402 more files (df -i), and 403 are needed: make room in the guest"},
-		{"files of boot", map[string]Space{"/": {root, files}, "/boot": {boot, 3}}, "/boot of the guest has room for 3 more files (df -i), and 102 are needed: make room in the guest"},
+		{"root", map[string]Space{"/": {root - 1, files}, "/boot": {boot, 102}}, "/ of the guest has 17 MiB free, but 18 MiB are needed: make room in the guest"},
+		{"boot", map[string]Space{"/": {root, files}, "/boot": {boot - 1, 102}}, "/boot of the guest has 95 MiB free, but 96 MiB are needed: make room in the guest"},
+		{"files of the root", map[string]Space{"/": {root, files - 1}, "/boot": {boot, 102}}, "/ of the guest has room for 402 more files (df -i), but 403 are needed: make room in the guest"},
+		{"files of boot", map[string]Space{"/": {root, files}, "/boot": {boot, 3}}, "/boot of the guest has room for 3 more files (df -i), but 102 are needed: make room in the guest"},
 		{"files without limit", map[string]Space{"/": {root, -1}, "/boot": {boot, -1}}, ""},
 	} {
 		g := Guest{Config: Config{Free: tt.free, Initrds: map[string]int64{"/boot/initrd.img-1": 30 * mib, "/boot/initrd.img-2": 40 * mib}}}
@@ -73,7 +73,7 @@ func TestRoomDracut(t *testing.T) {
 		t.Errorf("Room = %v, want enough", err)
 	}
 	g.Config.Free["/boot"] = Space{boot - 1, 1000}
-	if err := g.Room(&c, 0, 0); err == nil || !strings.Contains(err.Error(), "/boot of the guest has 125 MiB free, and 126 MiB are needed") {
+	if err := g.Room(&c, 0, 0); err == nil || !strings.Contains(err.Error(), "/boot of the guest has 125 MiB free, but 126 MiB are needed") {
 		t.Errorf("Room = %v, want a MiB more for /boot", err)
 	}
 }
@@ -87,7 +87,7 @@ func TestRoomPackages(t *testing.T) {
 		want := ""
 		if at != "" {
 			free[at] = Space{bytes, files - 1}
-			want = at + " of the guest has room for 299 more files (df -i), and 300 are needed"
+			want = at + " of the guest has room for 299 more files (df -i), but 300 are needed"
 		}
 		g := Guest{Config: Config{Free: free}}
 		if err := g.Room(&c, 2, 5<<20); want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {

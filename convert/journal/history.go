@@ -17,7 +17,7 @@ const maxJournal = 64 << 20
 
 // ErrEmpty means that a crash came before the first record was whole, so that
 // nothing was done.
-var ErrEmpty = errors.New("the journal holds no plan: nothing was done under it")
+var ErrEmpty = errors.New("the journal holds no plan: nothing was done")
 
 // Job is what a journal is about. It is kept in the first record as JSON; its
 // type is a pointer to what that is read into.
@@ -185,17 +185,17 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 // Advice tells what can be done about the journal.
 func (e *DamagedError) Advice() string {
 	if e.left == "" {
-		return fmt.Sprintf("restore %s from a backup; without it esxodus removes nothing that this run made: its domain, its volumes and the source's power state are then yours to look after", e.Path)
+		return fmt.Sprintf("restore %s from a backup; without it esxodus removes nothing that this run made: then look after its domain, its volumes and the source's power state yourself", e.Path)
 	}
 	return fmt.Sprintf("restore it from a backup; or keep a copy and cut it off before that line (head -n %d), then `esxodus rollback %s`. "+
-		"What it made after that line is left alone then: look at %s yourself", e.Line-1, filepath.Base(filepath.Dir(e.Path)), e.left)
+		"That leaves alone what the run made after that line: check %s yourself", e.Line-1, filepath.Base(filepath.Dir(e.Path)), e.left)
 }
 
 func damaged[J Job](path string, h *History[J], err error) *DamagedError {
 	e := &DamagedError{Path: path, Line: len(h.records) + 1, Err: err}
 	if len(h.records) > 0 {
 		p := h.Progress()
-		e.until = fmt.Sprintf(". Until then: %s, run %s, %d of %d steps done", h.job.About(), p.Run, p.Done, p.Steps)
+		e.until = fmt.Sprintf(". Up to that line: %s, run %s, %d of %d steps done", h.job.About(), p.Run, p.Done, p.Steps)
 		e.left = h.job.Leavings()
 	}
 	return e
@@ -234,7 +234,7 @@ func readHistory[J Job](f *os.File) (h History[J], good int64, err error) {
 		}
 		var rec Record
 		if err := json.Unmarshal(line, &rec); err != nil {
-			return h, 0, damaged(f.Name(), &h, fmt.Errorf("no record: %w", err))
+			return h, 0, damaged(f.Name(), &h, fmt.Errorf("not a record: %w", err))
 		}
 		if err := c.take(&rec, filepath.Base(filepath.Dir(f.Name()))); err != nil {
 			return h, 0, damaged(f.Name(), &h, err)
@@ -263,13 +263,13 @@ type checker[J Job] struct {
 func (c *checker[J]) take(r *Record, name string) error {
 	first := len(c.history.records) == 0
 	if first != (r.Event == EventPlan) || (r.Plan != nil) != (r.Event == EventPlan) {
-		return fmt.Errorf("%q: a journal begins with its plan, and has one", r.Event)
+		return fmt.Errorf("%q: a journal begins with its plan, and has only one", r.Event)
 	}
 	if c.ended || c.committing && r.Event != EventEnd {
-		return fmt.Errorf("%q: nothing can follow the end, and only the end a commit", r.Event)
+		return fmt.Errorf("%q: nothing can follow the end, and only the end can follow a commit", r.Event)
 	}
 	if c.undoing && slices.Contains([]Event{EventBegin, EventClaim, EventDone, EventCommit}, r.Event) {
-		return fmt.Errorf("%q: nothing can follow a rollback but more of it", r.Event)
+		return fmt.Errorf("%q: it can't follow a rollback", r.Event)
 	}
 	switch r.Event {
 	case EventPlan:
@@ -288,13 +288,13 @@ func (c *checker[J]) take(r *Record, name string) error {
 		c.ended = true
 		undone := !slices.ContainsFunc(c.steps, func(s StepState) bool { return s.Begun })
 		if r.Outcome != Committed && r.Outcome != RolledBack || (r.Outcome == Committed) != c.committing || r.Outcome == RolledBack && !undone {
-			return fmt.Errorf("the end %q, which the records before it don't come to", r.Outcome)
+			return fmt.Errorf("the end %q doesn't follow from the records before it", r.Outcome)
 		}
 	default:
 		return fmt.Errorf("unknown event %q: was it written by a newer esxodus?", r.Event)
 	}
 	if r.Step != nil {
-		return fmt.Errorf("%q: is of no step, and names step %d", r.Event, *r.Step)
+		return fmt.Errorf("%q: it belongs to no step, but names step %d", r.Event, *r.Step)
 	}
 	return nil
 }
@@ -303,10 +303,10 @@ func (c *checker[J]) take(r *Record, name string) error {
 func (c *checker[J]) begin(r *Record, name string) error {
 	var job J
 	if string(r.Plan) == "null" {
-		return errors.New("no record: its plan is null")
+		return errors.New("not a record: its plan is null")
 	}
 	if err := json.Unmarshal(r.Plan, &job); err != nil {
-		return fmt.Errorf("no record: %w", err)
+		return fmt.Errorf("not a record: %w", err)
 	}
 	if err := job.CheckRecorded(r.Run, name); err != nil {
 		return err
@@ -318,7 +318,7 @@ func (c *checker[J]) begin(r *Record, name string) error {
 // step checks a record of a step.
 func (c *checker[J]) step(r *Record) error {
 	if r.Step == nil || *r.Step < 0 || *r.Step >= len(c.steps) {
-		return fmt.Errorf("%q: names none of the plan's %d steps", r.Event, len(c.steps))
+		return fmt.Errorf("%q: it names none of the plan's %d steps", r.Event, len(c.steps))
 	}
 	i := *r.Step
 	steps := c.history.job.Steps()
@@ -326,7 +326,7 @@ func (c *checker[J]) step(r *Record) error {
 	switch {
 	case r.Event == EventBegin:
 		if k := slices.IndexFunc(c.steps[:i], func(s StepState) bool { return !s.Done }); k >= 0 {
-			return fmt.Errorf("step %d (%s) begins, and step %d (%s) before it isn't done", i, kind, k, steps[k].Kind)
+			return fmt.Errorf("step %d (%s) begins, but step %d (%s) before it isn't done", i, kind, k, steps[k].Kind)
 		}
 	case !c.steps[i].Begun:
 		return fmt.Errorf("%q of step %d (%s), which hasn't begun", r.Event, i, kind)

@@ -68,10 +68,10 @@ func TestAnyJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ change, to, err string }{
-		{`,"data":"sum"`, "", "line 3: a claim of a.netdev that claims nothing; nothing was touched. Until then: units of eth0, run "},
+		{`,"data":"sum"`, "", "line 3: a claim of a.netdev that claims nothing; nothing was touched. Up to that line: units of eth0, run "},
 		{`"step":1`, `"step":2`, "names none of the plan's 2 steps"},
-		{`"plan":{`, `"plan":null,"x":{`, "line 1: no record: its plan is null; nothing was touched"},
-		{`"plan":{`, `"plan":7,"x":{`, "line 1: no record"},
+		{`"plan":{`, `"plan":null,"x":{`, "line 1: not a record: its plan is null; nothing was touched"},
+		{`"plan":{`, `"plan":7,"x":{`, "line 1: not a record"},
 		{`"run":"`, `"run":"","x":"`, `line 1: run "" of eth0`},
 	} {
 		if err := os.WriteFile(path, bytes.Replace(whole, []byte(tt.change), []byte(tt.to), 1), 0o600); err != nil {
@@ -81,7 +81,7 @@ func TestAnyJob(t *testing.T) {
 		var bad *DamagedError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s as %s: Open = %v; want %q", tt.change, tt.to, err, tt.err)
-		} else if late := bad.Line > 1; late != strings.Contains(bad.Advice(), "`esxodus rollback eth0`. What it made after that line is left alone then: look at a.netdev and b.network yourself") {
+		} else if late := bad.Line > 1; late != strings.Contains(bad.Advice(), "`esxodus rollback eth0`. That leaves alone what the run made after that line: check a.netdev and b.network yourself") {
 			t.Errorf("%s as %s: advice %q", tt.change, tt.to, bad.Advice())
 		}
 	}

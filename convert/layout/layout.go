@@ -163,7 +163,7 @@ func (b *Boot) High() bool { return b.End > 1<<32*sector }
 // HighBoot says why a layout whose /boot is high is none for a disk on
 // virtio-scsi, and what brings /boot down.
 func (l *Layout) HighBoot() Reason {
-	what, cure := "the file system", "give /boot a partition of its own below 2 TiB in the guest"
+	what, cure := "the file system", "give /boot its own partition below 2 TiB in the guest"
 	if l.Boot.Volume != "" {
 		what = l.Boot.Volume
 	}
@@ -172,14 +172,14 @@ func (l *Layout) HighBoot() Reason {
 			switch {
 			case g.Name+"/"+v.Name != l.Boot.Volume:
 			case !v.New:
-				cure = "give /boot a volume of its own below 2 TiB in the guest, or pvmove it there"
+				cure = "give /boot its own volume below 2 TiB in the guest, or move it there with pvmove"
 			case g.UUID != "":
-				cure = fmt.Sprintf("the volume group %s has no room for it there, which lvreduce or a pvmove of low extents makes", g.Name)
+				cure = fmt.Sprintf("the volume group %s has no room for it there: make some with lvreduce or a pvmove of low extents", g.Name)
 			}
 		}
 	}
 	return Reason{
-		Why:  fmt.Sprintf("%s, which holds /boot, would reach beyond sector 2^32 (2 TiB) of %s, where a BIOS reads no disk on virtio-scsi", what, l.Boot.Disk),
+		Why:  fmt.Sprintf("%s, which holds /boot, would reach beyond sector 2^32 (2 TiB) of %s, where a BIOS can't read a disk on virtio-scsi", what, l.Boot.Disk),
 		Cure: cure,
 	}
 }

@@ -29,7 +29,7 @@ func (p *planner) lvm() Layout {
 		}
 	}
 	if len(reasons) == 0 && !p.partitioned(p.bootDisk()) {
-		reasons = []Reason{{Why: fmt.Sprintf("%s, which holds /boot, has no partitions already", p.Guest.Disks[p.bootDisk()].Address)}}
+		reasons = []Reason{{Why: fmt.Sprintf("%s, which holds /boot, already has no partitions", p.Guest.Disks[p.bootDisk()].Address)}}
 	}
 	if len(reasons) > 0 {
 		return p.keep(reasons)
@@ -185,17 +185,17 @@ func (p *planner) ofNewVolumes(s *set, g *guest.Group) []Reason {
 		added += n
 		if pv := &g.PVs[at]; !slices.Contains(pv.Status, "ALLOCATABLE") {
 			out = append(out, Reason{
-				Why:  fmt.Sprintf("volume group %s: physical volume %s may not be allocated from, and %s's other partitions need room there", g.Name, pv.UUID, d.Address),
+				Why:  fmt.Sprintf("volume group %s: physical volume %s isn't allocatable, but %s's other partitions need room there", g.Name, pv.UUID, d.Address),
 				Cure: "pvchange --allocatable y in the guest",
 			})
 		}
 	}
 	if added > 0 && len(device(g.Name+"/part100")) > maxDevice {
-		out = append(out, Reason{fmt.Sprintf("volume group %s: its name leaves no room for those of new volumes", g.Name), "vgrename in the guest"})
+		out = append(out, Reason{fmt.Sprintf("volume group %s: its name is too long to name new volumes in it", g.Name), "vgrename in the guest"})
 	}
 	if added > 0 && g.MaxLVs > 0 && visible+added > g.MaxLVs {
 		out = append(out, Reason{
-			fmt.Sprintf("volume group %s may have %d logical volumes, and %d would be needed", g.Name, g.MaxLVs, visible+added),
+			fmt.Sprintf("volume group %s may have %d logical volumes, but needs %d", g.Name, g.MaxLVs, visible+added),
 			"vgchange --maxlogicalvolumes 0 in the guest",
 		})
 	}

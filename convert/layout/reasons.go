@@ -41,17 +41,17 @@ func (p *planner) system() []Reason {
 	case len(g.Disks) == 0 && p.Unseen.Why != "":
 		return []Reason{p.Unseen}
 	case len(g.Disks) == 0:
-		return []Reason{{Why: "what its disks hold is not known"}}
+		return []Reason{{Why: "it isn't known what its disks hold"}}
 	case g.OS != "linux":
 		return []Reason{{Why: fmt.Sprintf("its system is %s: LILO boots Linux only", orUnknown(g.OS))}}
 	}
 	r.add(p.root == nil, "no root file system was found that esxodus can read")
 	r.add(p.root != nil && !bootable(p.root.content), "its root on %s holds %s, which can't be converted: ext2, ext3, ext4 and XFS can", where(p.root), content(p.root))
-	r.add(p.boot != p.root && !bootable(p.boot.content), "its /boot on %s holds %s, which LILO can't read: ext2, ext3, ext4 and XFS it can", where(p.boot), content(p.boot))
+	r.add(p.boot != p.root && !bootable(p.boot.content), "its /boot on %s holds %s, which LILO can't read: it can read ext2, ext3, ext4 and XFS", where(p.boot), content(p.boot))
 	r.add(p.root != nil && len(g.Kernels) == 0 && len(g.Config.Unread) == 0, "no kernel was found in its /boot: LILO would have nothing to boot")
-	r.add(len(g.OtherRoots) > 0, "several volumes look like a root: %s and %s: which of them boots can't be known", g.Root, strings.Join(g.OtherRoots, ", "))
+	r.add(len(g.OtherRoots) > 0, "several volumes look like a root, %s and %s: it isn't known which of them boots", g.Root, strings.Join(g.OtherRoots, ", "))
 	p.otherSystems(&r)
-	r.add(p.SecureBoot, "it boots with Secure Boot, which LILO can't")
+	r.add(p.SecureBoot, "it boots with Secure Boot, which LILO doesn't support")
 	r.add(p.TPM, "it has a TPM: keys in it may be bound to how the guest boots now")
 	for _, s := range p.sites {
 		r.curable(s.asleep, "start the VM and shut it down", "%s holds a hibernated system", s.where)
@@ -59,7 +59,7 @@ func (p *planner) system() []Reason {
 	for _, f := range g.EFILoaders {
 		r.add(strings.HasPrefix(strings.ToLower(f), "efi/microsoft/"), "Windows boots from its EFI system partition too (%s)", f)
 	}
-	r.curable(p.root != nil && p.Kind != LVM && p.Kind != Plain && !p.proven(), "--layout lvm does it all the same", "%s was not tried yet without partitions", orUnknown(g.PrettyName, g.Distro))
+	r.curable(p.root != nil && p.Kind != LVM && p.Kind != Plain && !p.proven(), "--layout lvm tries it", "%s has not been tried without partitions yet", orUnknown(g.PrettyName, g.Distro))
 	return r.all
 }
 
@@ -72,17 +72,17 @@ func (p *planner) otherSystems(r *reasons) {
 		if c.Volume != "" {
 			what += " (" + c.Volume + ")"
 		}
-		r.add(c.By == inspect.ByLoader, "its boot loader starts %s, and that isn't the root that could be read (%s)", what, g.Root)
-		r.add(c.By != inspect.ByLoader, "its %s has %s as the root, and that isn't the one that could be read (%s)", c.By, what, g.Root)
+		r.add(c.By == inspect.ByLoader, "its boot loader starts %s, which isn't the root that could be read (%s)", what, g.Root)
+		r.add(c.By != inspect.ByLoader, "its %s has %s as the root, which isn't the one that could be read (%s)", c.By, what, g.Root)
 	}
 	const most = 3
 	titles := strings.Join(g.OtherSystems[:min(len(g.OtherSystems), most)], ", ")
 	if n := len(g.OtherSystems) - most; n > 0 {
 		titles += fmt.Sprintf(" and %d more", n)
 	}
-	r.curable(titles != "", "if they are gone, update-grub in the guest takes them off", "its boot menu starts other systems, too, which LILO wouldn't (%s)", titles)
+	r.curable(titles != "", "if they are gone, update-grub in the guest removes them from the menu", "its boot menu also starts other systems, which LILO wouldn't (%s)", titles)
 	for _, v := range g.OtherBoots {
-		r.curable(true, "give it its place in the guest's fstab, or remove that from it", "%s holds a boot loader's configuration and is mounted nowhere, so that which one boots can't be known", v)
+		r.curable(true, "mount it in the guest's fstab, or remove the configuration from it", "%s holds a boot loader's configuration and isn't mounted anywhere: it isn't known which one boots", v)
 	}
 }
 
@@ -127,8 +127,8 @@ func (p *planner) ofDisk(i int) []Reason {
 	r := reasons{of: d.Address + ": "}
 	r.add(p.Fixed[d.Address] != "", "%s", p.Fixed[d.Address])
 	r.add(d.Problem != "", "its partition table makes no sense: %s", d.Problem)
-	r.add(d.SectorSize != 0 && d.SectorSize != sector, "it has sectors of %d bytes, which no BIOS boots", d.SectorSize)
-	r.add(d.Hybrid, "it has two partition tables, GPT and MBR, that differ")
+	r.add(d.SectorSize != 0 && d.SectorSize != sector, "it has sectors of %d bytes, from which a BIOS can't boot", d.SectorSize)
+	r.add(d.Hybrid, "it has two partition tables, GPT and MBR, which differ")
 	containers, pvs := 0, 0
 	for j := range d.Partitions {
 		q := &d.Partitions[j]
@@ -143,8 +143,8 @@ func (p *planner) ofDisk(i int) []Reason {
 			r.all = append(r.all, Reason{Why: s})
 		}
 	}
-	r.add(containers > 1, "it has %d extended partitions, of which only one can be looked into", containers)
-	r.curable(pvs > 1, "move the extents of one away (pvmove) and remove it (vgreduce)", "it has %d physical volumes, and a disk without partitions can be only one", pvs)
+	r.add(containers > 1, "it has %d extended partitions, of which only one can be read", containers)
+	r.curable(pvs > 1, "move the extents off one (pvmove) and remove it (vgreduce)", "it has %d physical volumes, but a disk without partitions can be only one", pvs)
 	return r.all
 }
 
@@ -178,7 +178,7 @@ func (p *planner) ofPartition(d *guest.DiskLayout, q *guest.Partition) string {
 	case "ntfs", "refs", "bitlocker", "ufs":
 		return fmt.Sprintf("%s holds %s: another system may boot from this disk", at, q.Content)
 	case "":
-		return fmt.Sprintf("%s (type %s%s) holds nothing that is known, and may hold something all the same", at, q.Type, brackets(q.TypeName))
+		return fmt.Sprintf("%s (type %s%s) holds nothing that esxodus knows, but may be in use", at, q.Type, brackets(q.TypeName))
 	}
 	return fmt.Sprintf("%s holds %s, which can't be moved", at, q.Content)
 }
@@ -231,16 +231,16 @@ func (p *planner) ofGroup(g *guest.Group) []Reason {
 			same++
 		}
 	}
-	r.add(!lvm.ValidName(g.Name), "has a name that LVM doesn't take")
+	r.add(!lvm.ValidName(g.Name), "has a name that LVM doesn't accept")
 	r.add(!lvmUUID.MatchString(g.UUID), "has no UUID of LVM's form")
-	r.add(same > 1, "is there %d times under this name", same)
+	r.add(same > 1, "exists %d times under this name", same)
 	r.curable(is("EXPORTED"), "vgimport in the guest makes it usable", "is exported")
 	r.add(is("CLUSTERED") || g.LockType != "", "is shared with other machines (%s)", orUnknown(g.LockType, "clustered"))
-	r.curable(g.SystemID != "", fmt.Sprintf("take that off in the guest (vgchange --systemid \"\" %s)", g.Name), "belongs to the system ID %s", g.SystemID)
+	r.curable(g.SystemID != "", fmt.Sprintf("remove it in the guest (vgchange --systemid \"\" %s)", g.Name), "belongs to the system ID %s", g.SystemID)
 	r.add(!is("WRITE"), "is read-only")
 	r.curable(!is("RESIZEABLE"), "vgchange --resizeable y in the guest", "is not resizeable")
 	r.add(g.ExtentSize <= 0 || g.ExtentSize%sector != 0, "has extents of %d bytes", g.ExtentSize)
-	r.add(len(p.members[g]) != len(g.PVs), "has physical volumes of the same UUID")
+	r.add(len(p.members[g]) != len(g.PVs), "has physical volumes with the same UUID")
 	for i := range g.PVs {
 		if s := ofPV(g, &g.PVs[i]); s.Why != "" {
 			r.all = append(r.all, Reason{fmt.Sprintf("volume group %s: physical volume %s %s", g.Name, g.PVs[i].UUID, s.Why), s.Cure})
@@ -248,9 +248,9 @@ func (p *planner) ofGroup(g *guest.Group) []Reason {
 	}
 	for i := range g.LVs {
 		lv := &g.LVs[i]
-		r.add(!lvm.ValidName(lv.Name), "has a logical volume of the name %q", lv.Name)
-		r.add(!p.fits(g, lv), "has a logical volume %s that leaves its physical volumes", lv.Name)
-		r.curable(strings.HasPrefix(lv.Name, "pvmove"), "let it end, or abort it (pvmove --abort)", "is in the middle of a pvmove")
+		r.add(!lvm.ValidName(lv.Name), "has a logical volume named %q", lv.Name)
+		r.add(!p.fits(g, lv), "has a logical volume %s that goes beyond its physical volumes", lv.Name)
+		r.curable(strings.HasPrefix(lv.Name, "pvmove"), "let it finish, or abort it (pvmove --abort)", "is in the middle of a pvmove")
 	}
 	return slices.Concat(r.all, p.ofVolumes(g), p.ofBootVolume(g))
 }
@@ -282,26 +282,26 @@ func ofPV(g *guest.Group, pv *guest.GroupPV) Reason {
 	why := func(format string, args ...any) Reason { return Reason{Why: fmt.Sprintf(format, args...)} }
 	switch {
 	case pv.Disk == "":
-		return why("is on no disk of the VM")
+		return why("is on none of the VM's disks")
 	case slices.Contains(pv.Flags, "MISSING"):
-		return Reason{"was missing once and is marked so", "vgextend --restoremissing in the guest"}
+		return Reason{"is marked as missing", "vgextend --restoremissing in the guest"}
 	case pv.Copies > 1:
-		return why("is there %d times", pv.Copies)
+		return why("exists %d times", pv.Copies)
 	case !lvmUUID.MatchString(pv.UUID):
 		return why("has no UUID of LVM's form")
 	case pv.Label != 1:
-		return why("has its label in sector %d, which boot code needs: only in sector 1 it can stay", pv.Label)
+		return why("has its label in sector %d, which boot code needs: it can stay only in sector 1", pv.Label)
 	case pv.Start < 4096 || pv.Start > maxHead || pv.Start%sector != 0:
 		return why("begins its extents at byte %d", pv.Start)
 	case pv.Extents < 0 || g.ExtentSize > 0 && pv.Extents > (pv.Length-pv.Start)/g.ExtentSize:
-		return why("has %d extents of %d bytes, for which its %d bytes have no room", pv.Extents, g.ExtentSize, pv.Length)
+		return why("has %d extents of %d bytes, which don't fit in its %d bytes", pv.Extents, g.ExtentSize, pv.Length)
 	}
 	for _, a := range pv.Metadata {
 		if a.Offset < 4096 {
 			return why("has metadata at byte %d, where boot code goes", a.Offset)
 		}
 		if a.Offset > pv.Start-a.Length {
-			return why("has metadata behind its extents (--pvmetadatacopies 2): that can't be moved along")
+			return why("has metadata after its extents (--pvmetadatacopies 2), which can't be moved")
 		}
 	}
 	return Reason{}
@@ -315,12 +315,12 @@ func (p *planner) ofBootVolume(g *guest.Group) []Reason {
 	}
 	r := reasons{of: b.where + ", which holds /boot, "}
 	if !b.lv.Linear() {
-		r.add(true, "is %s: LILO reads linear logical volumes only", strings.Join(b.lv.Types, ", "))
+		r.add(true, "is %s: LILO reads only linear logical volumes", strings.Join(b.lv.Types, ", "))
 		return r.all
 	}
 	first := b.lv.Segments[0].Areas[0].PV
 	spread := slices.ContainsFunc(b.lv.Segments, func(s guest.LVSegment) bool { return s.Areas[0].PV != first })
-	r.curable(spread, "pvmove it in the guest onto one, or give /boot a volume of its own", "lies on several disks, and LILO reads one")
+	r.curable(spread, "in the guest, move it onto one with pvmove, or give /boot its own volume", "is on several disks, but LILO reads only one")
 	copied := slices.ContainsFunc(g.LVs, func(lv guest.GroupLV) bool { return lv.Origin == b.lv.Name })
 	r.curable(copied, "remove it in the guest (lvremove)", "has a snapshot")
 	return r.all

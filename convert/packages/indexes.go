@@ -109,7 +109,7 @@ func (r Resolver) read(ctx context.Context, g Guest) (_ *root, local map[string]
 	if err != nil {
 		return nil, nil, err
 	}
-	within, cancel := context.WithTimeoutCause(ctx, updateLimit, fmt.Errorf("packages: no index within %v", updateLimit))
+	within, cancel := context.WithTimeoutCause(ctx, updateLimit, fmt.Errorf("packages: no index after %v", updateLimit))
 	defer cancel()
 	if err := r.update(within, root, g); err != nil {
 		return nil, nil, err

@@ -88,7 +88,7 @@ func (r Resolver) Resolve(ctx context.Context, g Guest, want ...string) (set Set
 	}
 	for _, name := range want {
 		if !namePattern.MatchString(name) {
-			return Set{}, fmt.Errorf("%q is no name of a package", name)
+			return Set{}, fmt.Errorf("%q is not a package name", name)
 		}
 	}
 	if _, err := r.Tool.Run(ctx, "apt-get", "--version"); err != nil {
@@ -111,7 +111,7 @@ func (r Resolver) Resolve(ctx context.Context, g Guest, want ...string) (set Set
 	if err := root.configure(g, index.root.acquire); err != nil {
 		return Set{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, updateLimit, fmt.Errorf("packages: not found out within %v", updateLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, updateLimit, fmt.Errorf("packages: apt didn't resolve them within %v", updateLimit))
 	defer cancel()
 	return r.solve(ctx, root, index.local, want)
 }
@@ -128,7 +128,7 @@ func (g Guest) check() error {
 	case !wordPattern.MatchString(g.Codename):
 		return fmt.Errorf("packages: the guest's release is %q: want a codename", g.Codename)
 	case !wordPattern.MatchString(g.Arch):
-		return fmt.Errorf("packages: the guest's architecture is %q: want one as dpkg's", g.Arch)
+		return fmt.Errorf("packages: the guest's architecture is %q: want a name that dpkg uses", g.Arch)
 	case len(g.Status) == 0 || len(g.Status) > maxStatus:
 		return fmt.Errorf("packages: the guest's dpkg status has %d bytes: want 1 to %d", len(g.Status), maxStatus)
 	}
@@ -144,7 +144,7 @@ func (r Resolver) update(ctx context.Context, root *root, g Guest) error {
 	if r.Dir != "" {
 		return fmt.Errorf("packages in %s: %w", r.Dir, err)
 	}
-	return fmt.Errorf("the index of %s %s can't be had from this host's mirrors: %w: %s", g.ID, g.Codename, err, hint)
+	return fmt.Errorf("can't get the index of %s %s from this host's mirrors: %w: %s", g.ID, g.Codename, err, hint)
 }
 
 // apt runs one of apt's programs in the private directory. Its error tells what
@@ -198,7 +198,7 @@ func (r Resolver) complete(ctx context.Context, root *root, set Set, from map[st
 	for i, p := range set.Packages {
 		f, ok := from[p.Name+"_"+p.Version]
 		if !ok {
-			return Set{}, fmt.Errorf("package %s %s: apt does not say where it is", p.Name, p.Version)
+			return Set{}, fmt.Errorf("package %s %s: apt doesn't say where it is", p.Name, p.Version)
 		}
 		set.Packages[i].From, set.Packages[i].Size, set.Packages[i].SHA256 = f.from, f.size, f.sha256
 		out, err := r.apt(ctx, root, "apt-cache", "show", p.Name+"="+p.Version)
@@ -236,7 +236,7 @@ func parseSimulation(out string) (Set, error) {
 		case "Inst":
 			m := simulated.FindStringSubmatch(line)
 			if m == nil {
-				return Set{}, fmt.Errorf("apt-get: %.200q is not understood", line)
+				return Set{}, fmt.Errorf("apt-get: can't read %.200q", line)
 			}
 			set.Packages = append(set.Packages, Package{Name: m[1], Old: m[2], Version: m[3]})
 		case "Remv", "Purg":
@@ -273,7 +273,7 @@ func parseURIs(out string) (map[string]debFile, error) {
 			return nil, err
 		}
 		if len(f) != 4 {
-			return nil, fmt.Errorf("apt-get: %.200q is not understood", line)
+			return nil, fmt.Errorf("apt-get: can't read %.200q", line)
 		}
 		name, err := url.PathUnescape(f[1])
 		if err != nil {
@@ -285,7 +285,7 @@ func parseURIs(out string) (map[string]debFile, error) {
 		}
 		hash, ok := strings.CutPrefix(f[3], "SHA256:")
 		if !ok || !hashPattern.MatchString(hash) {
-			return nil, fmt.Errorf("apt-get: %.200q has no SHA-256: the source gives none, and is not trusted", name)
+			return nil, fmt.Errorf("apt-get: %.200q has no SHA-256, so its source isn't trusted", name)
 		}
 		parts := strings.Split(strings.TrimSuffix(name, path.Ext(name)), "_")
 		if len(parts) != 3 {
@@ -303,10 +303,10 @@ func parseURIs(out string) (map[string]debFile, error) {
 func noSecret(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("apt-get: an address of a package is not understood: %s", hint)
+		return fmt.Errorf("apt-get: can't read the address of a package: %s", hint)
 	}
 	if u.User != nil {
-		return fmt.Errorf("this host's source of packages on %s has a user's name or password in its address, which would get into the plan: "+
+		return fmt.Errorf("this host's source of packages on %s has a user's name or password in its address, which would end up in the plan: "+
 			"put it into a file in /etc/apt/auth.conf.d instead (apt_auth.conf(5)), or %s", u.Host, hint)
 	}
 	return nil
@@ -322,7 +322,7 @@ func Fetch(ctx context.Context, tool Runner, dir string, set Set) (paths []strin
 	defer cancel()
 	for i, p := range set.Packages {
 		if !hashPattern.MatchString(p.SHA256) {
-			return nil, fmt.Errorf("package %s of the plan: %q is no SHA-256", p.Name, p.SHA256)
+			return nil, fmt.Errorf("package %s of the plan: %q is not a SHA-256", p.Name, p.SHA256)
 		}
 		local := p.From
 		if !filepath.IsAbs(p.From) {
@@ -340,7 +340,7 @@ func Fetch(ctx context.Context, tool Runner, dir string, set Set) (paths []strin
 			return nil, fmt.Errorf("package %s: %w", p.Name, err)
 		}
 		if hash != p.SHA256 {
-			return nil, fmt.Errorf("package %s: %s is not the file that the plan says: plan again", p.Name, local)
+			return nil, fmt.Errorf("package %s: %s is not the file in the plan: plan again", p.Name, local)
 		}
 		paths = append(paths, local)
 	}
@@ -358,7 +358,7 @@ func download(ctx context.Context, tool Runner, p Package, to string) error {
 	_, err = tool.Run(ctx, "/usr/lib/apt/apt-helper", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2",
 		"-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30", "download-file", p.From, to, "SHA256:"+p.SHA256)
 	if err != nil {
-		return fmt.Errorf("package %s: %w: if the mirror has a newer one now, plan again; if a proxy in between changes it, reach the mirror without; or %s", p.Name, err, hint)
+		return fmt.Errorf("package %s: %w: if the mirror now has a newer one, plan again; if a proxy in between changes it, reach the mirror without it; or %s", p.Name, err, hint)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func TestParseSimulation(t *testing.T) {
 			"",
 		},
 		{"removal", "Remv systemd [252]\nInst x (1 [amd64])\n", nil, `the packages would remove "systemd [252]" from the guest`},
-		{"unknown", "Inst lvm2\n", nil, `apt-get: "Inst lvm2" is not understood`},
+		{"unknown", "Inst lvm2\n", nil, `apt-get: can't read "Inst lvm2"`},
 		{"too many", strings.Repeat("Inst x (1 Debian [amd64])\n", maxPackages+1), nil, "41 packages would be installed or upgraded, more than 40: bring the guest up to date first"},
 	}
 	for _, tt := range tests {
@@ -55,7 +55,7 @@ func message(err error) string {
 }
 
 // withSecret is what is said of an address with a password: nothing of it.
-const withSecret = "this host's source of packages on m.example has a user's name or password in its address, which would get into the plan: " +
+const withSecret = "this host's source of packages on m.example has a user's name or password in its address, which would end up in the plan: " +
 	"put it into a file in /etc/apt/auth.conf.d instead (apt_auth.conf(5)), or give the packages with --packages DIR"
 
 func TestParseURIs(t *testing.T) {
@@ -65,15 +65,15 @@ func TestParseURIs(t *testing.T) {
 		err      string
 	}{
 		{"epoch", "'http://m/l/lvm2/dmeventd_1.02.185-2_amd64.deb' dmeventd_2%3a1.02.185-2_amd64.deb 59188 SHA256:" + sum + "\n", map[string]debFile{"dmeventd_2:1.02.185-2": {"http://m/l/lvm2/dmeventd_1.02.185-2_amd64.deb", 59188, sum}}, ""},
-		{"weak hash", "'http://m/x.deb' x_1_amd64.deb 1 MD5Sum:0e2724f0cea2fac746c8472de3483104\n", nil, `apt-get: "x_1_amd64.deb" has no SHA-256: the source gives none, and is not trusted`},
-		{"no hash", "'http://m/x.deb' x_1_amd64.deb 1\n", nil, `apt-get: "'http://m/x.deb' x_1_amd64.deb 1\n" is not understood`},
+		{"weak hash", "'http://m/x.deb' x_1_amd64.deb 1 MD5Sum:0e2724f0cea2fac746c8472de3483104\n", nil, `apt-get: "x_1_amd64.deb" has no SHA-256, so its source isn't trusted`},
+		{"no hash", "'http://m/x.deb' x_1_amd64.deb 1\n", nil, `apt-get: can't read "'http://m/x.deb' x_1_amd64.deb 1\n"`},
 		{"size", "'http://m/x.deb' x_1_amd64.deb y SHA256:" + sum, nil, `apt-get: size of "x_1_amd64.deb": strconv.ParseInt: parsing "y": invalid syntax`},
 		{"name", "'http://m/x.deb' x.deb 1 SHA256:" + sum, nil, `apt-get: file "x.deb": want NAME_VERSION_ARCH.deb`},
 		{"nothing", "\n", map[string]debFile{}, ""},
 		{"password", "'https://user:s%40cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, withSecret},
 		{"password, no hash", "'https://user:s%40cret@m.example/x.deb' x_1_amd64.deb 1\n", nil, withSecret},
 		{"token", "'https://s3cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, withSecret},
-		{"password that is no URI's", "'https://user:s%cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, "apt-get: an address of a package is not understood: give the packages with --packages DIR"},
+		{"password that is no URI's", "'https://user:s%cret@m.example/x.deb' x_1_amd64.deb 1 SHA256:" + sum, nil, "apt-get: can't read the address of a package: give the packages with --packages DIR"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,9 +176,9 @@ func TestResolveRefuses(t *testing.T) {
 		{"distribution", func(g *Guest) { g.ID = "rhel" }, "lvm2", `packages for a guest with "rhel": want debian or ubuntu`},
 		{"codename", func(g *Guest) { g.Codename = "x] http://evil/ y" }, "lvm2", `packages: the guest's release is "x] http://evil/ y": want a codename`},
 		{"no codename", func(g *Guest) { g.Codename = "" }, "lvm2", `packages: the guest's release is "": want a codename`},
-		{"architecture", func(g *Guest) { g.Arch = "a\"b" }, "lvm2", `packages: the guest's architecture is "a\"b": want one as dpkg's`},
+		{"architecture", func(g *Guest) { g.Arch = "a\"b" }, "lvm2", `packages: the guest's architecture is "a\"b": want a name that dpkg uses`},
 		{"no status", func(g *Guest) { g.Status = nil }, "lvm2", "packages: the guest's dpkg status has 0 bytes: want 1 to 33554432"},
-		{"option", func(*Guest) {}, "--force-yes", `"--force-yes" is no name of a package`},
+		{"option", func(*Guest) {}, "--force-yes", `"--force-yes" is not a package name`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestResolve(t *testing.T) {
 		{"one", mirror("Inst lvm2 (2.03 Debian [amd64])\n"), Set{Packages: []Package{{Name: "lvm2", Version: "2.03", From: "http://m/lvm2.deb", Size: 100, SHA256: sum}}, Unpacked: 4096}, ""},
 		{"installed already", mirror(""), Set{}, ""},
 		{"libc", mirror("Inst libc6 [2.36] (2.41 Debian [amd64])\n"), Set{}, "lvm2 would upgrade the guest's libc6 from 2.36 to 2.41: upgrade the guest yourself first, or give the packages with --packages DIR"},
-		{"address unknown", mirror("Inst dmsetup (1 Debian [amd64])\n"), Set{}, "package dmsetup 1: apt does not say where it is"},
+		{"address unknown", mirror("Inst dmsetup (1 Debian [amd64])\n"), Set{}, "package dmsetup 1: apt doesn't say where it is"},
 		{"no sources", func([]string) (string, error) { return "", nil }, Set{}, "this host's apt has no source of the guest's distribution, debian (apt-get update may not have been run here): give the packages with --packages DIR"},
 		{"no apt", func(argv []string) (string, error) {
 			return "", &host.MissingError{Program: argv[0]}
@@ -239,7 +239,7 @@ func TestResolve(t *testing.T) {
 				return "", errors.New("apt-get: no route")
 			}
 			return mirror("")(argv)
-		}, Set{}, "the index of debian trixie can't be had from this host's mirrors: apt-get: no route: give the packages with --packages DIR"},
+		}, Set{}, "can't get the index of debian trixie from this host's mirrors: apt-get: no route: give the packages with --packages DIR"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -304,13 +304,13 @@ func TestFetch(t *testing.T) {
 	}{
 		{"here", Package{Name: "a", From: file, SHA256: content}, ""},
 		{"downloaded", Package{Name: "a", From: "http://m/a.deb", SHA256: content}, ""},
-		{"another content", Package{Name: "a", From: file, SHA256: sum}, "package a: " + file + " is not the file that the plan says: plan again"},
+		{"another content", Package{Name: "a", From: file, SHA256: sum}, "package a: " + file + " is not the file in the plan: plan again"},
 		{"gone", Package{Name: "a", From: "/nonexistent/a.deb", SHA256: sum}, "package a: stat /nonexistent/a.deb: no such file or directory"},
-		{"a device", Package{Name: "a", From: "/dev/zero", SHA256: sum}, "package a: /dev/zero: no regular file"},
+		{"a device", Package{Name: "a", From: "/dev/zero", SHA256: sum}, "package a: /dev/zero: not a regular file"},
 		{"scheme", Package{Name: "a", From: "file:///etc/passwd", SHA256: sum}, `package a of the plan: "file:///etc/passwd": want a path or an address with http or https`},
 		{"option", Package{Name: "a", From: "--help", SHA256: sum}, `package a of the plan: "--help": want a path or an address with http or https`},
-		{"no hash", Package{Name: "a", From: file}, `package a of the plan: "" is no SHA-256`},
-		{"mirror has it no more", Package{Name: "a", From: "http://m/404", SHA256: sum}, "package a: apt-helper: 404: if the mirror has a newer one now, plan again; if a proxy in between changes it, reach the mirror without; or give the packages with --packages DIR"},
+		{"no hash", Package{Name: "a", From: file}, `package a of the plan: "" is not a SHA-256`},
+		{"mirror has it no more", Package{Name: "a", From: "http://m/404", SHA256: sum}, "package a: apt-helper: 404: if the mirror now has a newer one, plan again; if a proxy in between changes it, reach the mirror without it; or give the packages with --packages DIR"},
 	}
 	tool := runner(func(argv []string) (string, error) {
 		uri, to := argv[len(argv)-3], argv[len(argv)-2]

@@ -47,7 +47,7 @@ func newRoot(temp string, from *root, status []byte) (r *root, err error) {
 		}
 	}()
 	if strings.ContainsAny(dir, "\"\\\n") {
-		return nil, fmt.Errorf("%q: apt's configuration can't name such a directory", dir)
+		return nil, fmt.Errorf("%q: apt's configuration can't hold the name of this directory", dir)
 	}
 	for _, sub := range []string{"state/lists/partial", "cache/archives/partial", "none", "repo"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -260,7 +260,7 @@ func hashFile(ctx context.Context, name string) (hash string, size int64, err er
 		return "", 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return "", 0, fmt.Errorf("%s: no regular file", name)
+		return "", 0, fmt.Errorf("%s: not a regular file", name)
 	}
 	if ctx.Err() != nil {
 		return "", 0, context.Cause(ctx)

@@ -21,7 +21,7 @@ import (
 // VMs with blockers are never begun, and so not looked at.
 func (p *Plan) Check() error {
 	if p.Schema != Schema {
-		return fmt.Errorf("schema %d: this esxodus reads %d; plan anew", p.Schema, Schema)
+		return fmt.Errorf("schema %d: this esxodus reads %d; plan again", p.Schema, Schema)
 	}
 	storage, err := volume.ParseStorage(p.Target.Storage, host.Tool{})
 	if err != nil {
@@ -31,7 +31,7 @@ func (p *Plan) Check() error {
 	for i := range p.VMs {
 		v := &p.VMs[i]
 		if domain.Name(v.Name) != v.Name {
-			return fmt.Errorf("vms[%d].name %q: not a name for a domain; %q would be", i, v.Name, domain.Name(v.Name))
+			return fmt.Errorf("vms[%d].name %q: not a name for a domain; %q would do", i, v.Name, domain.Name(v.Name))
 		}
 		if v.blocked() {
 			continue // never begun, and perhaps without a domain, or with another's name
@@ -86,7 +86,7 @@ const maxPlanDisk = 1 << 50
 // storage: this much a rollback depends on, too.
 func (v *VMPlan) checkDisks(storage volume.Storage) error {
 	if len(v.Disks) != len(v.Source.Disks) {
-		return fmt.Errorf("disks: %d of them, and the source has %d: each is copied", len(v.Disks), len(v.Source.Disks))
+		return fmt.Errorf("disks: %d, but the source has %d: every disk is copied", len(v.Disks), len(v.Source.Disks))
 	}
 	addresses, paths := make(map[string]bool), make(map[string]bool)
 	for i, d := range v.Disks {
@@ -96,7 +96,7 @@ func (v *VMPlan) checkDisks(storage volume.Storage) error {
 		case d.Address != src.Address() || d.Path != src.Path || d.Size != src.Capacity:
 			err = fmt.Errorf("%q, %d bytes: the source's disk there is %s, %q, %d bytes", d.Path, d.Size, src.Address(), src.Path, src.Capacity)
 		case !isAddress(d.Address) || addresses[d.Address]:
-			err = errors.New("no address of a disk, or two disks have it")
+			err = errors.New("not a disk's address, or two disks have it")
 		case d.Size <= 0 || d.Size > maxPlanDisk || d.Volume.Size > maxPlanDisk:
 			err = fmt.Errorf("a size of %d bytes on a volume of %d", d.Size, d.Volume.Size)
 		case paths[d.Volume.Path]:
@@ -126,7 +126,7 @@ func (v *VMPlan) checkSizes() error {
 		disks, least, there = disks+d.Size, least+v.Layout.Disks[i].Size, there+v.Source.Disks[i].Allocated()
 	}
 	if z := v.Sizes; z.Provisioned != disks || z.Allocated != there || z.Target < least {
-		return fmt.Errorf("sizes: %+v, and the disks have %d bytes, %d of them allocated, and need %d", z, disks, there, least)
+		return fmt.Errorf("sizes: %+v, but the disks have %d bytes, %d of them allocated, and need %d", z, disks, there, least)
 	}
 	return nil
 }
@@ -136,13 +136,13 @@ func (v *VMPlan) checkSizes() error {
 func (v *VMPlan) checkConversion() error {
 	switch c := v.Conversion; {
 	case c == nil && v.Relaid():
-		return fmt.Errorf("conversion: there is none, and with the layout %s the guest can't start unchanged", v.Layout.Kind)
+		return fmt.Errorf("conversion: missing, but with the layout %s the guest can't start unchanged", v.Layout.Kind)
 	case c != nil && (len(c.Mounts) == 0 || c.Mounts[0].At != "/"):
 		return errors.New("conversion.mounts: the first one has to be the guest's root")
 	case c != nil && !v.Relaid() && len(c.Install)+len(c.Remove)+len(c.Programs)+len(c.Loader) > 0:
 		return errors.New("conversion: a guest that keeps its layout gets no packages, programs or boot loader")
 	case c != nil && len(c.Install) > 0 && len(v.Packages.Packages) == 0:
-		return fmt.Errorf("packages: there are none, and conversion.install has %s", strings.Join(c.Install, ", "))
+		return fmt.Errorf("packages: missing, but conversion.install has %s", strings.Join(c.Install, ", "))
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (v *VMPlan) checkSteps() error {
 			continue
 		}
 		if s.Via != inventory.ViaAPI && s.Via != inventory.ViaSSH {
-			return fmt.Errorf("steps[%d]: no road %q: want api or ssh", i, s.Via)
+			return fmt.Errorf("steps[%d]: unknown way %q: want api or ssh", i, s.Via)
 		}
 		o.Shutdown = ShutdownMode(s.Via)
 	}
@@ -169,14 +169,14 @@ func (v *VMPlan) checkSteps() error {
 			return fmt.Errorf("steps[%d]: unknown kind %q: was the plan made by a newer esxodus?", i, s.Kind)
 		}
 		if i >= len(want) {
-			return fmt.Errorf("steps[%d]: %s is one too many: the plan calls for %d steps", i, s.name(), len(want))
+			return fmt.Errorf("steps[%d]: %s is one too many: the plan needs %d steps", i, s.name(), len(want))
 		}
 		if s.name() != want[i].name() {
-			return fmt.Errorf("steps[%d]: %s, where the plan calls for %s", i, s.name(), want[i].name())
+			return fmt.Errorf("steps[%d]: %s, but the plan needs %s here", i, s.name(), want[i].name())
 		}
 	}
 	if len(v.Steps) < len(want) {
-		return fmt.Errorf("steps: %d of them; the plan calls for %s next", len(v.Steps), want[len(v.Steps)].name())
+		return fmt.Errorf("steps: %d, but the plan needs %s next", len(v.Steps), want[len(v.Steps)].name())
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func (d *Disk) check(storage volume.Storage) error {
 func (j *VMJob) CheckRecorded(name string) error {
 	v := &j.VM
 	if domain.Name(v.Name) != v.Name || v.Name != name {
-		return fmt.Errorf("its plan is of a domain %q", v.Name)
+		return fmt.Errorf("its plan is for a domain %q", v.Name)
 	}
 	storage, err := volume.ParseStorage(j.Target.Storage, host.Tool{})
 	if err != nil {
@@ -218,7 +218,7 @@ func (j *VMJob) CheckRecorded(name string) error {
 	for i, s := range v.Steps {
 		_, ok := v.Disk(s.Disk)
 		if traits, known := s.Kind.Traits(); !known || ok != traits.PerDisk {
-			return fmt.Errorf("its plan's steps[%d], %s, is none: was it written by a newer esxodus?", i, s.name())
+			return fmt.Errorf("its plan's steps[%d], %s, isn't known: was it written by a newer esxodus?", i, s.name())
 		}
 	}
 	return nil

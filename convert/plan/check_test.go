@@ -133,31 +133,31 @@ func TestCheckRefuses(t *testing.T) {
 		change func(*plan.VMPlan)
 		want   string
 	}{
-		{"no steps", func(v *plan.VMPlan) { v.Steps = []plan.Step{} }, "steps: 0 of them; the plan calls for recheck next"},
-		{"no copy", without(plan.StepCopy), "recheck, where the plan calls for copy scsi0:0"},
-		{"no verify", without(plan.StepVerify), "where the plan calls for verify scsi0:0"},
-		{"no recheck", without(plan.StepRecheck), "create scsi0:0, where the plan calls for recheck"},
-		{"no proof", without(plan.StepProve), "the plan calls for prove next"},
-		{"no template", without(plan.StepTemplate), "copy scsi0:0, where the plan calls for template"},
-		{"no conversion's steps", without(plan.StepGuest, plan.StepMerge), "define, where the plan calls for guest"},
-		{"one copy of two", func(v *plan.VMPlan) { i := step(v, plan.StepCopy); v.Steps = slices.Delete(v.Steps, i, i+1) }, "copy scsi0:1, where the plan calls for copy scsi0:0"},
-		{"a copy twice", func(v *plan.VMPlan) { i := step(v, plan.StepCopy); v.Steps[i+1].Disk = "scsi0:0" }, "copy scsi0:0, where the plan calls for copy scsi0:1"},
+		{"no steps", func(v *plan.VMPlan) { v.Steps = []plan.Step{} }, "steps: 0, but the plan needs recheck next"},
+		{"no copy", without(plan.StepCopy), "recheck, but the plan needs copy scsi0:0"},
+		{"no verify", without(plan.StepVerify), "but the plan needs verify scsi0:0"},
+		{"no recheck", without(plan.StepRecheck), "create scsi0:0, but the plan needs recheck"},
+		{"no proof", without(plan.StepProve), "the plan needs prove next"},
+		{"no template", without(plan.StepTemplate), "copy scsi0:0, but the plan needs template"},
+		{"no conversion's steps", without(plan.StepGuest, plan.StepMerge), "define, but the plan needs guest"},
+		{"one copy of two", func(v *plan.VMPlan) { i := step(v, plan.StepCopy); v.Steps = slices.Delete(v.Steps, i, i+1) }, "copy scsi0:1, but the plan needs copy scsi0:0"},
+		{"a copy twice", func(v *plan.VMPlan) { i := step(v, plan.StepCopy); v.Steps[i+1].Disk = "scsi0:0" }, "copy scsi0:0, but the plan needs copy scsi0:1"},
 		{"a step twice", func(v *plan.VMPlan) { v.Steps = append(v.Steps, v.Steps[len(v.Steps)-1]) }, "prove is one too many"},
-		{"another order", func(v *plan.VMPlan) { slices.Reverse(v.Steps) }, "steps[0]: prove, where the plan calls for recheck"},
+		{"another order", func(v *plan.VMPlan) { slices.Reverse(v.Steps) }, "steps[0]: prove, but the plan needs recheck"},
 		{"a shutdown of what is off", func(v *plan.VMPlan) {
 			v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepShutdown, Via: "ssh"})
-		}, "shutdown ssh, where"},
+		}, "shutdown ssh, but"},
 		{"a road that is none", func(v *plan.VMPlan) {
 			v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepShutdown, Via: "pigeon"})
-		}, `no road "pigeon"`},
+		}, `unknown way "pigeon"`},
 		{"a step of no disk's", func(v *plan.VMPlan) { v.Steps[1].Disk = "scsi7:7" }, `no disk "scsi7:7"`},
 
-		{"a disk that only the XML has", func(v *plan.VMPlan) { v.Disks = v.Disks[:1] }, "disks: 1 of them, and the source has 2"},
+		{"a disk that only the XML has", func(v *plan.VMPlan) { v.Disks = v.Disks[:1] }, "disks: 1, but the source has 2"},
 		{"a disk less everywhere but in the XML", func(v *plan.VMPlan) {
 			v.Disks, v.Source.Disks, v.Layout.Disks = v.Disks[:1], v.Source.Disks[:1], v.Layout.Disks[:1]
 			v.Sizes.Provisioned, v.Sizes.Allocated = v.Disks[0].Size, v.Source.Disks[0].Allocated()
 			v.Steps = slices.DeleteFunc(v.Steps, func(s plan.Step) bool { return s.Disk == "scsi0:1" })
-		}, "which is no volume of this plan's"},
+		}, "which is not a volume of this plan"},
 		{"a disk twice", func(v *plan.VMPlan) { v.Disks[1] = v.Disks[0] }, "the source's disk there is scsi0:1"},
 		{"another disk's content", func(v *plan.VMPlan) { v.Disks[1].Path = v.Disks[0].Path }, "the source's disk there is scsi0:1"},
 		{"a smaller disk", func(v *plan.VMPlan) { v.Disks[1].Size = 512 }, "512 bytes: the source's disk there"},
@@ -167,7 +167,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"an address that leads out", func(v *plan.VMPlan) {
 			v.Source.Disks[1].Class = "../../../tmp/x"
 			v.Disks[1].Address = v.Source.Disks[1].Address()
-		}, "no address of a disk"},
+		}, "not a disk's address"},
 		{"a volume with a newline", func(v *plan.VMPlan) { v.Disks[0].Volume.Path += "\nx" }, "control character"},
 		{"a volume that leads out", func(v *plan.VMPlan) { v.Disks[0].Volume.Path += "/../../x" }, "not in dir:"},
 		{"a volume of another storage", func(v *plan.VMPlan) {
@@ -177,11 +177,11 @@ func TestCheckRefuses(t *testing.T) {
 
 		{"no ranges", func(v *plan.VMPlan) { v.Layout.Disks[0].Ranges = []layout.Range{} }, "layout of scsi0:0: "},
 		{"no ranges of a kept disk", func(v *plan.VMPlan) { v.Layout.Disks[1].Ranges = nil }, "layout of scsi0:1: ranges: []"},
-		{"half a kept disk", func(v *plan.VMPlan) { v.Layout.Disks[1].Ranges[0].Length /= 2 }, "where a disk that is kept has one of all its"},
+		{"half a kept disk", func(v *plan.VMPlan) { v.Layout.Disks[1].Ranges[0].Length /= 2 }, "but a disk that is kept has one range of all its"},
 		{"a kept disk that grows", func(v *plan.VMPlan) {
 			v.Layout.Disks[1].Grown, v.Layout.Disks[1].Size = -512, v.Layout.Disks[1].Size-512
 		}, "is not inside"},
-		{"ranges that overlap", func(v *plan.VMPlan) { r := &v.Layout.Disks[0].Ranges; *r = append(*r, (*r)[0]) }, "behind the range before it"},
+		{"ranges that overlap", func(v *plan.VMPlan) { r := &v.Layout.Disks[0].Ranges; *r = append(*r, (*r)[0]) }, "after the range before it"},
 		{"a range of a huge length", func(v *plan.VMPlan) { v.Layout.Disks[0].Ranges[0].Length = 1<<63 - 1 }, "is not inside"},
 		{"a range from before the disk", func(v *plan.VMPlan) { v.Layout.Disks[0].Ranges[0].Source = -512 }, "is not inside"},
 		{"another place of the source", func(v *plan.VMPlan) { v.Layout.Disks[0].Ranges[0].Source = 0 }, "have no place"},
@@ -189,26 +189,26 @@ func TestCheckRefuses(t *testing.T) {
 		{"a range more", func(v *plan.VMPlan) {
 			r := &v.Layout.Disks[0].Ranges
 			*r = append(*r, layout.Range{Target: v.Layout.Disks[0].Size - 512, Length: 512})
-		}, "is no volume's"},
-		{"no moves", func(v *plan.VMPlan) { v.Layout.Moves = nil }, "moves: partition 1, ext4, has none"},
+		}, "belongs to no volume"},
+		{"no moves", func(v *plan.VMPlan) { v.Layout.Moves = nil }, "moves: none for partition 1, ext4"},
 		{"no volume group", func(v *plan.VMPlan) { v.Layout.Groups = nil }, "a physical volume of 0 groups"},
 		{"a disk in two groups", func(v *plan.VMPlan) { v.Layout.Groups = append(v.Layout.Groups, v.Layout.Groups[0]) }, "a physical volume of 2 groups"},
 		{"a volume that no range fills", func(v *plan.VMPlan) {
 			g := &v.Layout.Groups[0]
 			g.Volumes = append(g.Volumes, layout.Volume{Name: "more", New: true, Segments: []layout.Segment{{PV: g.PVs[0].UUID, PE: 1, Count: 1}}})
-		}, "have none"},
+		}, "none for the extents"},
 		{"no head", func(v *plan.VMPlan) { v.Layout.Disks[0].Head = 0 }, "doesn't fit"},
 		{"extents of no size", func(v *plan.VMPlan) { v.Layout.Groups[0].ExtentSize = 0 }, "doesn't fit"},
 		{"a layout that nobody knows", func(v *plan.VMPlan) { v.Layout.Kind, v.Layout.Disks[0].Kind = "raid", "raid" }, `unknown kind "raid"`},
 		{"a layout less", func(v *plan.VMPlan) { v.Layout.Disks = v.Layout.Disks[:1] }, "layout.disks: 1 of them, for 2 disks"},
 		{"a layout of another disk", func(v *plan.VMPlan) { slices.Reverse(v.Layout.Disks) }, "in the order of the disks"},
 
-		{"no conversion", func(v *plan.VMPlan) { v.Conversion = nil }, "conversion: there is none"},
+		{"no conversion", func(v *plan.VMPlan) { v.Conversion = nil }, "conversion: missing"},
 		{"packages that are gone", func(v *plan.VMPlan) { v.Conversion.Install = []string{"lvm2"} }, "conversion.install has lvm2"},
 		{"other sums", func(v *plan.VMPlan) { v.Sizes.Provisioned-- }, "sizes: "},
 		{"too little on the target", func(v *plan.VMPlan) { v.Sizes.Target = -1 }, "sizes: "},
 
-		{"a foreign disk in the XML", disks("<devices>", more), "which is no volume of this plan's"},
+		{"a foreign disk in the XML", disks("<devices>", more), "which is not a volume of this plan"},
 		{"a volume twice in the XML", func(v *plan.VMPlan) {
 			disks("<devices>", strings.Replace(more, "/var/lib/libvirt/images/other", v.Disks[0].Volume.Path, 1))(v)
 		}, "is used twice"},
@@ -216,19 +216,19 @@ func TestCheckRefuses(t *testing.T) {
 			at := strings.Index(v.Domain.XML, "<disk ")
 			v.Domain.XML = v.Domain.XML[:at] + v.Domain.XML[at+strings.Index(v.Domain.XML[at:], "</disk>")+len("</disk>"):]
 		}, "domain.xml does not use the volume"},
-		{"a volume as qcow2", disks(`type="raw"`, `type="qcow2"`), "type has to be raw"},
-		{"a volume of unknown format", disks(` type="raw"`, ""), "type has to be raw"},
+		{"a volume as qcow2", disks(`type="raw"`, `type="qcow2"`), "type must be raw"},
+		{"a volume of unknown format", disks(` type="raw"`, ""), "type must be raw"},
 		{"a volume as a CD", disks(`device="disk"`, `device="cdrom"`), "is a disk's volume"},
 		{"a volume as a LUN", disks(`device="disk"`, `device="lun"`), `device "lun"`},
 		{"a file as a block device", func(v *plan.VMPlan) {
 			disks(`<disk type="file"`, `<disk type="block"`)(v)
 			disks(`<source file=`, `<source dev=`)(v)
 		}, "source of type file"},
-		{"a floppy to write on", disks("<devices>", "<devices><disk type='file' device='floppy'><source file='/etc/passwd'/><target dev='fda'/></disk>"), "has to be <readonly/>"},
+		{"a floppy to write on", disks("<devices>", "<devices><disk type='file' device='floppy'><source file='/etc/passwd'/><target dev='fda'/></disk>"), "must be <readonly/>"},
 		{"a disk without a target", disks("<devices>", "<devices><disk type='file'><source file='/x'/></disk>"), "no target"},
-		{"another UUID", func(v *plan.VMPlan) { v.Domain.UUID = "00000000-0000-0000-0000-000000000001" }, "they must be one"},
+		{"another UUID", func(v *plan.VMPlan) { v.Domain.UUID = "00000000-0000-0000-0000-000000000001" }, "they must be the same"},
 		{"a boot map for another bus", func(v *plan.VMPlan) { v.Conversion.Loader = []string{"lilo", "--bus", "ata"} }, "conversion.loader says"},
-		{"a boot map for a disk that is gone", func(v *plan.VMPlan) { v.Layout.Boot = nil }, "layout.boot is gone"},
+		{"a boot map for a disk that is gone", func(v *plan.VMPlan) { v.Layout.Boot = nil }, "layout.boot is missing"},
 		{"XML of another kind", func(v *plan.VMPlan) { v.Domain.XML = "<network/>" }, "domain.xml: "},
 	}
 	for _, tt := range tests {

@@ -21,10 +21,10 @@ func (v *VMPlan) checkDomain() error {
 		return err
 	}
 	if dom.Name != v.Name {
-		return fmt.Errorf("its name is %q, and name says %q: they must be one", dom.Name, v.Name)
+		return fmt.Errorf("its name is %q, but name says %q: they must be the same", dom.Name, v.Name)
 	}
 	if !strings.EqualFold(dom.UUID, v.Domain.UUID) {
-		return fmt.Errorf("its uuid is %q, and domain.uuid says %q: they must be one", dom.UUID, v.Domain.UUID)
+		return fmt.Errorf("its uuid is %q, but domain.uuid says %q: they must be the same", dom.UUID, v.Domain.UUID)
 	}
 	if dom.Devices == nil {
 		dom.Devices = &libvirtxml.DomainDeviceList{}
@@ -46,7 +46,7 @@ func (v *VMPlan) checkAttached(dom *libvirtxml.Domain) error {
 	for i := range dom.Devices.Disks {
 		d := &dom.Devices.Disks[i]
 		if d.Target == nil || d.Target.Dev == "" || targets[d.Target.Dev] {
-			return fmt.Errorf("disk %d has no target, or another's", i+1)
+			return fmt.Errorf("disk %d has no target, or another disk's", i+1)
 		}
 		targets[d.Target.Dev] = true
 		path := domain.SourcePath(d.Source)
@@ -58,7 +58,7 @@ func (v *VMPlan) checkAttached(dom *libvirtxml.Domain) error {
 		}
 		k := slices.IndexFunc(v.Disks, func(have Disk) bool { return have.Volume.Path == path })
 		if k < 0 {
-			return fmt.Errorf("disk %s is %q, which is no volume of this plan's: attach other disks once it is migrated", d.Target.Dev, path)
+			return fmt.Errorf("disk %s is %q, which is not a volume of this plan: attach other disks after the migration", d.Target.Dev, path)
 		}
 		if used[path] {
 			return fmt.Errorf("disk %s: volume %s is used twice", d.Target.Dev, v.Disks[k].Volume)
@@ -78,7 +78,7 @@ func (v *VMPlan) checkDrive(d *libvirtxml.DomainDisk) error {
 	case path != "" && slices.ContainsFunc(v.Disks, func(have Disk) bool { return have.Volume.Path == path }):
 		return fmt.Errorf("%s is a disk's volume", path)
 	case d.Device == "floppy" && d.Source != nil && d.ReadOnly == nil:
-		return errors.New("the medium of a floppy drive has to be <readonly/>")
+		return errors.New("the medium of a floppy drive must be <readonly/>")
 	}
 	return nil
 }
@@ -92,11 +92,11 @@ func attached(d *libvirtxml.DomainDisk, vol volume.Volume) error {
 	case d.Device != "" && d.Device != "disk":
 		return fmt.Errorf("device %q: want disk", d.Device)
 	case block != (src.Block != nil) || block == (src.File != nil):
-		return fmt.Errorf("%s has to be a source of type %s", vol.Path, map[bool]string{true: "block", false: "file"}[block])
+		return fmt.Errorf("%s must be a source of type %s", vol.Path, map[bool]string{true: "block", false: "file"}[block])
 	case d.Driver == nil || d.Driver.Type != "raw":
-		return errors.New("its driver's type has to be raw")
+		return errors.New("its driver's type must be raw")
 	case d.BackingStore != nil && d.BackingStore.Source != nil, d.Mirror != nil, src.Slices != nil, src.Encryption != nil, d.Encryption != nil:
-		return errors.New("it has a backing store, a mirror, slices or encryption, and a volume is a whole raw disk")
+		return errors.New("it has a backing store, a mirror, slices or encryption, but a volume is a whole raw disk")
 	}
 	return nil
 }
@@ -109,11 +109,11 @@ func (v *VMPlan) checkLoader(dom *libvirtxml.Domain) error {
 		return nil
 	}
 	if v.Layout.Boot == nil {
-		return errors.New("conversion.loader makes a boot map, and layout.boot is gone")
+		return errors.New("conversion.loader makes a boot map, but layout.boot is missing")
 	}
 	bus := v.bootBus(dom)
 	if i := slices.Index(c.Loader, "--bus"); bus == "" || i < 0 || i+2 != len(c.Loader) || c.Loader[i+1] != bus {
-		return fmt.Errorf("the disk with the boot loader, %s, is on %q, and conversion.loader says %q", v.Layout.Boot.Disk, bus, c.Loader)
+		return fmt.Errorf("the disk with the boot loader, %s, is on %q, but conversion.loader says %q", v.Layout.Boot.Disk, bus, c.Loader)
 	}
 	return nil
 }

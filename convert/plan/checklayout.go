@@ -13,7 +13,7 @@ import (
 func (v *VMPlan) checkLayout(i int) error {
 	d, lay := &v.Disks[i], &v.Layout.Disks[i]
 	if lay.Address != d.Address {
-		return fmt.Errorf("there is none: layout.disks[%d] is %q, and has to be in the order of the disks", i, lay.Address)
+		return fmt.Errorf("missing: layout.disks[%d] is %q, but they must be in the order of the disks", i, lay.Address)
 	}
 	if lay.Size <= 0 || lay.Size > d.Volume.Size || lay.Size-lay.Grown != d.Size || lay.Head < 0 || lay.Head > lay.Size {
 		return fmt.Errorf("%d bytes, of which %d are new, with a head of %d, don't fit the disk's %d and the volume's %d",
@@ -24,7 +24,7 @@ func (v *VMPlan) checkLayout(i int) error {
 		inSource := r.Source >= 0 && r.Length > 0 && r.Source <= d.Size-r.Length
 		inTarget := r.Target >= next && r.Target <= lay.Size-r.Length
 		if !inSource || !inTarget {
-			return fmt.Errorf("ranges[%d]: %+v is not inside the disk's %d bytes and, behind the range before it, the volume's %d", k, r, d.Size, lay.Size)
+			return fmt.Errorf("ranges[%d]: %+v is not inside the disk's %d bytes and, after the range before it, the volume's %d", k, r, d.Size, lay.Size)
 		}
 		next = r.Target + r.Length
 	}
@@ -32,7 +32,7 @@ func (v *VMPlan) checkLayout(i int) error {
 		return v.checkRelaid(lay, d)
 	}
 	if len(lay.Ranges) != 1 || lay.Ranges[0].Length != d.Size || lay.Grown != 0 {
-		return fmt.Errorf("ranges: %+v, where a disk that is kept has one of all its %d bytes", lay.Ranges, d.Size)
+		return fmt.Errorf("ranges: %+v, but a disk that is kept has one range of all its %d bytes", lay.Ranges, d.Size)
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func (v *VMPlan) checkRelaid(lay *layout.Disk, d *Disk) error {
 	switch lay.Kind {
 	case layout.Plain:
 		if len(lay.Ranges) != 1 || lay.Head != 0 || lay.Ranges[0].Target != 0 {
-			return fmt.Errorf("ranges: %+v behind a head of %d, where a plain disk has one from its start", lay.Ranges, lay.Head)
+			return fmt.Errorf("ranges: %+v after a head of %d, but a plain disk has one range from its start", lay.Ranges, lay.Head)
 		}
 		return nil
 	case layout.LVM:
@@ -80,7 +80,7 @@ func (v *VMPlan) checkMoves(lay *layout.Disk) error {
 		if !slices.ContainsFunc(v.Layout.Moves, func(m layout.Move) bool {
 			return m.FromDisk == lay.Address && m.FromOffset == p.Offset && (m.To != "" || m.Reason != "")
 		}) {
-			return fmt.Errorf("moves: partition %d, %s, has none", p.Number, p.Content)
+			return fmt.Errorf("moves: none for partition %d, %s", p.Number, p.Content)
 		}
 	}
 	return nil
@@ -123,7 +123,7 @@ func checkPV(g *layout.Group, pv *layout.PV, lay *layout.Disk, d *Disk) error {
 	fits := pv.Start == lay.Head && pv.Start > 0 && pv.Size == lay.Size && pv.Source >= 0 && pv.Source < d.Size &&
 		g.ExtentSize > 0 && pv.Extents >= 0 && pv.Extents <= (lay.Size-pv.Start)/g.ExtentSize
 	if !fits {
-		return fmt.Errorf("physical volume %s, %+v with extents of %d, doesn't fit the disk's %d bytes behind a head of %d", pv.UUID, *pv, g.ExtentSize, lay.Size, lay.Head)
+		return fmt.Errorf("physical volume %s, %+v with extents of %d, doesn't fit the disk's %d bytes after a head of %d", pv.UUID, *pv, g.ExtentSize, lay.Size, lay.Head)
 	}
 	fresh := 0 // segments of new volumes
 	for _, lv := range g.Volumes {
@@ -135,7 +135,7 @@ func checkPV(g *layout.Group, pv *layout.PV, lay *layout.Disk, d *Disk) error {
 				return fmt.Errorf("volume %s: extents %d+%d of %d", lv.Name, s.PE, s.Count, pv.Extents)
 			}
 			if !filled(g, pv, lay.Ranges, s, lv.New) {
-				return fmt.Errorf("ranges: the extents %d+%d of %s have none", s.PE, s.Count, lv.Name)
+				return fmt.Errorf("ranges: none for the extents %d+%d of %s", s.PE, s.Count, lv.Name)
 			}
 			if lv.New {
 				fresh++
@@ -153,7 +153,7 @@ func nobodys(pv *layout.PV, ranges []layout.Range, fresh int) error {
 			fresh--
 		}
 		if fresh < 0 {
-			return fmt.Errorf("ranges[%d]: %+v is no volume's", i, r)
+			return fmt.Errorf("ranges[%d]: %+v belongs to no volume", i, r)
 		}
 	}
 	return nil

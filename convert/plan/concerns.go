@@ -53,7 +53,7 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
-			Advice: "mend on ESXi what is named here (its log is in the VM's directory), and plan anew",
+			Advice: "fix on ESXi what is named here (its log is in the VM's directory), and plan again",
 		})
 	}
 	for _, d := range v.Disks {
@@ -61,13 +61,13 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		if facts.Unfit != "" {
 			out = append(out, ledger.Concern{
 				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s can't be made: %s", d.Volume, facts.Unfit),
-				Advice: "choose another --storage for this VM, or mend what is named here",
+				Advice: "choose another --storage for this VM, or fix what is named here",
 			})
 		}
 		if there := facts.Exists; there != "" {
 			out = append(out, ledger.Concern{
 				ID: ConcernVolume, Severity: ledger.Blocker, Subject: d.Address, Evidence: fmt.Sprintf("%s exists: %s", d.Volume, there),
-				Advice: "esxodus overwrites nothing. If it is of an earlier run, `esxodus status` knows it: resume that or roll it back; else rename or remove it, or choose another --storage",
+				Advice: "esxodus overwrites nothing. If it is from an earlier run, `esxodus status` lists it: resume that or roll it back; else rename or remove it, or choose another --storage",
 			})
 		}
 	}
@@ -80,7 +80,7 @@ func stateConcerns(vm *inventory.VM) []ledger.Concern {
 	if s := vm.ConnectionState; s != "" && s != "connected" {
 		return []ledger.Concern{{
 			ID: ConcernInaccessible, Severity: ledger.Blocker, Evidence: "ESXi says the VM is " + s,
-			Advice: "mend or unregister it on ESXi: its files can't be read",
+			Advice: "fix or unregister it on ESXi: its files can't be read",
 		}}
 	}
 	return nil
@@ -100,8 +100,8 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 		}}
 	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && o.Shutdown.via(f.Host.License) == inventory.ViaAPI:
 		return []ledger.Concern{{
-			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence refuses to shut it down through the API",
-			Advice: "use SSH, which no licence closes: --shutdown ssh",
+			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence forbids a shutdown through the API",
+			Advice: "use SSH, which every licence allows: --shutdown ssh",
 		}}
 	case vm.Power == inventory.PoweredOn:
 		return []ledger.Concern{{
@@ -116,10 +116,10 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 func powerAdvice(vm *inventory.VM, l inventory.License) string {
 	how := "--shutdown api"
 	if l.ReadOnly {
-		how = "--shutdown ssh (this host's licence refuses it through the API)"
+		how = "--shutdown ssh (this host's licence forbids it through the API)"
 	}
 	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: vim-cmd vmsvc/power.shutdown %s); "+
-		"let esxodus do it with %s; or wait for the warm path, which a later esxodus will have", vm.ID, how)
+		"let esxodus do it with %s; or wait for warm migration, which a later esxodus will have", vm.ID, how)
 }
 
 // FormatConcerns refuses the disks that the copy engine can't read whole.
@@ -130,7 +130,7 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 		switch {
 		case len(d.Parents) > 0:
 			what = fmt.Sprintf("the disk is a chain of %d links (snapshots)", len(d.Parents)+1)
-			advice = "delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan anew"
+			advice = "delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan again"
 		case d.Format != inventory.FormatFlat:
 			what = fmt.Sprintf("the disk's backing is %q", d.Format)
 			advice = "only flat disks can be copied; clone it with vmkfstools -i on ESXi, or present the LUN to the target host"
@@ -176,15 +176,15 @@ func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 		if k.Name == v.Name || strings.EqualFold(k.UUID, v.Domain.UUID) {
 			out = append(out, ledger.Concern{
 				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
-				Advice: "if it is this VM from an earlier run, `esxodus status` knows it: roll it back; else rename or undefine it",
+				Advice: "if it is this VM from an earlier run, `esxodus status` lists it: roll it back; else rename or undefine it",
 			})
 		}
 		for _, n := range vm.NICs {
 			if n.MAC != "" && slices.ContainsFunc(k.MACs, func(m string) bool { return strings.EqualFold(m, n.MAC) }) {
 				out = append(out, ledger.Concern{
 					ID: ConcernTargetMAC, Severity: ledger.Warning, Subject: fmt.Sprintf("ethernet%d", n.Index),
-					Evidence: fmt.Sprintf("domain %s has the MAC %s too", k.Name, n.MAC),
-					Advice:   "two guests with one MAC on one network lose traffic: change one before they run together",
+					Evidence: fmt.Sprintf("domain %s also has the MAC %s", k.Name, n.MAC),
+					Advice:   "two guests with the same MAC on one network lose traffic: change one before they run together",
 				})
 			}
 		}
@@ -195,16 +195,16 @@ func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 // addClashes tells each VM of the plan what it shares with another one of it.
 func addClashes(p *Plan) {
 	addDuplicates(p, ledger.Concern{
-		ID: ConcernClashName, Severity: ledger.Blocker, Evidence: "come to the domain name",
+		ID: ConcernClashName, Severity: ledger.Blocker, Evidence: "would become the same domain",
 		Advice: "rename one of them on ESXi, or migrate them from different plans",
 	}, func(v *VMPlan) []string { return []string{v.Name} })
 	addDuplicates(p, ledger.Concern{
-		ID: ConcernClashUUID, Severity: ledger.Blocker, Evidence: "have the SMBIOS UUID",
-		Advice: "libvirt refuses two domains of one UUID: one is a clone; give it its own uuid.bios on ESXi",
+		ID: ConcernClashUUID, Severity: ledger.Blocker, Evidence: "have the same SMBIOS UUID",
+		Advice: "libvirt refuses two domains with the same UUID: if one is a clone, give it its own uuid.bios on ESXi",
 	}, func(v *VMPlan) []string { return []string{v.Domain.UUID} })
 	addDuplicates(p, ledger.Concern{
-		ID: ConcernClashMAC, Severity: ledger.Warning, Evidence: "have the MAC",
-		Advice: "two guests with one MAC on one network lose traffic: change one",
+		ID: ConcernClashMAC, Severity: ledger.Warning, Evidence: "have the same MAC",
+		Advice: "two guests with the same MAC on one network lose traffic: change one",
 	}, func(v *VMPlan) []string {
 		macs := make([]string, len(v.Source.NICs))
 		for i, n := range v.Source.NICs {
@@ -277,29 +277,29 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 		}
 		out = append(out, ledger.Concern{
 			ID: ConcernSpace, Severity: severity, Subject: p.Target.Storage,
-			Evidence: fmt.Sprintf("the disks need up to %d bytes, %d are free", need, f.Storage.Free),
+			Evidence: fmt.Sprintf("the disks need up to %d bytes, but %d are free", need, f.Storage.Free),
 			Advice:   "make room, choose another --storage, or plan fewer VMs at a time",
 		})
 	}
 	if dir := f.Storage.Unpassable; dir != "" {
 		out = append(out, ledger.Concern{
 			ID: ConcernPath, Severity: ledger.Warning, Subject: dir,
-			Evidence: "other users can't pass the directory " + dir,
-			Advice:   "QEMU runs as a user of its own: chmod o+x it, or choose a directory such as /var/lib/libvirt/images",
+			Evidence: "other users can't enter the directory " + dir,
+			Advice:   "QEMU runs as its own user: chmod o+x the directory, or choose one such as /var/lib/libvirt/images",
 		})
 	}
 	out = append(out, linkConcerns(p, f.Target.Links)...)
 	if p.Target.VirtType == "qemu" {
 		out = append(out, ledger.Concern{
 			ID: ConcernEmulated, Severity: ledger.Warning, Evidence: "the domains are of type qemu: their CPUs are emulated",
-			Advice: "expect a tenth of the speed; use --virt-type kvm on a host that has it",
+			Advice: "expect a tenth of the speed; on a host with KVM use --virt-type kvm",
 		})
 	}
 	switch {
 	case f.Target.Missing != "":
 		out = append(out, ledger.Concern{
 			ID: ConcernTarget, Severity: ledger.Warning, Subject: p.Target.Libvirt, Evidence: f.Target.Missing,
-			Advice: "the plan could not be held against the target's domains; run it where libvirt answers before you convert",
+			Advice: "the plan could not be compared with the target's domains; before you convert, plan where libvirt answers",
 		})
 	case !slices.Contains(f.Target.VirtTypes, p.Target.VirtType):
 		out = append(out, ledger.Concern{
@@ -329,7 +329,7 @@ func linkConcerns(p *Plan, links []string) []ledger.Concern {
 		out = append(out, ledger.Concern{
 			ID: ConcernLink, Severity: ledger.Warning, Subject: link,
 			Evidence: fmt.Sprintf("this host has no interface %s; it has %s", link, strings.Join(links, ", ")),
-			Advice:   "the domain can't start without it: name another with --uplink or --network, or make it before the start",
+			Advice:   "the domain can't start without it: name another with --uplink or --network, or create it before the start",
 		})
 	}
 	return out

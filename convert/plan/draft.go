@@ -182,7 +182,7 @@ func (w *draftVM) unfit() layout.Reason {
 		return layout.Reason{}
 	}
 	if n := len(v.Source.Disks); v.Conversion != nil && n > appliance.MaxDisks {
-		return layout.Reason{Why: fmt.Sprintf("it has %d disks, and the appliance in which guests are converted takes %d", n, appliance.MaxDisks)}
+		return layout.Reason{Why: fmt.Sprintf("it has %d disks, but the appliance in which guests are converted takes at most %d", n, appliance.MaxDisks)}
 	}
 	for _, c := range w.adapted {
 		if c.Severity == ledger.Blocker {

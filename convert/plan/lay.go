@@ -80,7 +80,7 @@ func (v *VMPlan) leftConcern(why layout.Reason) {
 	v.Concerns = append(v.Concerns, ledger.Concern{
 		ID: ConcernLeft, Severity: ledger.Warning,
 		Evidence: "the guest should be changed so that " + strings.Join(adapt.Wants(v.adaptInput()), " and ") + "; it is left as it is: " + why.Why,
-		Advice:   "mend what is named here, and plan again; or change the guest by hand once it runs here",
+		Advice:   "fix what is named here, and plan again; or change the guest by hand once it runs here",
 	})
 }
 
@@ -156,7 +156,7 @@ func (v *VMPlan) highBoot(dom *libvirtxml.Domain) {
 	address, why := v.Layout.Boot.Disk, v.Layout.HighBoot()
 	v.Concerns = append(v.Concerns, ledger.Concern{
 		ID: ConcernHighBoot, Severity: ledger.Blocker, Subject: address, Evidence: why.Why,
-		Advice: fmt.Sprintf("%s; or change what keeps the disk from virtio-blk (the reason of disks[%s].class in the ledger); "+
+		Advice: fmt.Sprintf("%s; or change what keeps the disk off virtio-blk (see the reason of disks[%s].class in the ledger); "+
 			"or leave --layout out: the disks then stay as they are", why.Cure, address),
 	})
 }
@@ -175,8 +175,8 @@ func (v *VMPlan) layoutConcerns() {
 	if v.Layout.Kind == layout.Plain {
 		v.Concerns = append(v.Concerns, ledger.Concern{
 			ID: ConcernLayout, Severity: ledger.Warning,
-			Evidence: "ext4's first block holds the boot sector, too: after a power cut its journal may put an older boot sector back",
-			Advice: "lilo freezes the file system when it writes, which prevents that; let nothing else write sector 0. " +
+			Evidence: "ext4's first block also holds the boot sector: after a power cut its journal may restore an older boot sector",
+			Advice: "lilo freezes the file system when it writes, which prevents that; don't let anything else write sector 0. " +
 				"There is no room for swap or a second file system: --layout lvm has neither drawback",
 		})
 	}

@@ -231,12 +231,12 @@ func TestHighBootOfPlan(t *testing.T) {
 		says  string
 	}{
 		{"on virtio-blk", root, layout.Auto, false, layout.LVM, false, ""},
-		{"on virtio-scsi", root, layout.Auto, true, layout.Keep, false, "give /boot a partition of its own"},
-		{"on virtio-scsi, by default", root, "", true, layout.Keep, false, "give /boot a partition of its own"},
-		{"on virtio-scsi, asked for", root, layout.LVM, true, layout.LVM, true, "give /boot a partition of its own"},
-		{"on virtio-scsi, plain", root, layout.Plain, true, layout.Plain, true, "give /boot a partition of its own"},
-		{"a full group", full, layout.Auto, true, layout.Keep, false, "the volume group vg has no room for it there, which lvreduce or a pvmove of low extents makes"},
-		{"a full group, asked for", full, layout.LVM, true, layout.LVM, true, "the volume group vg has no room for it there, which lvreduce or a pvmove of low extents makes"},
+		{"on virtio-scsi", root, layout.Auto, true, layout.Keep, false, "give /boot its own partition"},
+		{"on virtio-scsi, by default", root, "", true, layout.Keep, false, "give /boot its own partition"},
+		{"on virtio-scsi, asked for", root, layout.LVM, true, layout.LVM, true, "give /boot its own partition"},
+		{"on virtio-scsi, plain", root, layout.Plain, true, layout.Plain, true, "give /boot its own partition"},
+		{"a full group", full, layout.Auto, true, layout.Keep, false, "the volume group vg has no room for it there: make some with lvreduce or a pvmove of low extents"},
+		{"a full group, asked for", full, layout.LVM, true, layout.LVM, true, "the volume group vg has no room for it there: make some with lvreduce or a pvmove of low extents"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,11 +280,11 @@ func TestUnseenDisks(t *testing.T) {
 	}{
 		{"running", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.PoweredOn }, "it is running, and its disks can't be read while it runs: shut it down, then plan again for the new layout", "do that, and plan again; or leave --layout out"},
 		{"suspended", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.Suspended }, "it is suspended, and its disks can't be read until it is off: resume it and shut it down, then plan again for the new layout", "do that"},
-		{"snapshots", func(vm *inventory.VM, _ *Facts) { vm.Disks[0].Parents = []string{"[ds] web/web.vmdk"} }, "scsi0:0: the disk is a chain of 2 links (snapshots): [ds] web/web.vmdk: delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan anew", "do that"},
+		{"snapshots", func(vm *inventory.VM, _ *Facts) { vm.Disks[0].Parents = []string{"[ds] web/web.vmdk"} }, "scsi0:0: the disk is a chain of 2 links (snapshots): [ds] web/web.vmdk: delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan again", "do that"},
 		{"unreadable", func(vm *inventory.VM, f *Facts) {
 			f.Unread = map[string]*UnreadError{vm.ID: {"scsi0:1", errors.New("403 Forbidden")}}
 		}, "a disk can't be opened: scsi0:1: 403 Forbidden", "leave --layout out"},
-		{"nobody knows", func(*inventory.VM, *Facts) {}, "what its disks hold is not known", "leave --layout out"},
+		{"nobody knows", func(*inventory.VM, *Facts) {}, "it isn't known what its disks hold", "leave --layout out"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -348,7 +348,7 @@ func TestManyDisks(t *testing.T) {
 			f.Guests[vm.ID] = g
 		}
 		l := laid(t, f, kind)
-		want := "it has 26 disks, and the appliance in which guests are converted takes 25"
+		want := "it has 26 disks, but the appliance in which guests are converted takes at most 25"
 		if l.Kind != layout.Keep || !slices.Contains(l.Reasons, want) || l.Refused != (kind == layout.LVM) || len(l.Disks) != len(vm.Disks) {
 			t.Errorf("%s: layout %s of %d disks, refused %v, because %q; want it kept: %s", kind, l.Kind, len(l.Disks), l.Refused, l.Reasons, want)
 		}
@@ -380,7 +380,7 @@ func TestTouchPackages(t *testing.T) {
 	if want := []string{"/usr/share/doc/libudev1/", "/var/lib/dpkg/info/libudev1.*", "/var/lib/dpkg/info/libudev1:*"}; !slices.Equal(got, want) {
 		t.Errorf("touches of libudev1 are %q; want %q", got, want)
 	}
-	if got := v.packagesStep(); len(got) != 1 || got[0].Text != "get the guest's 2 package(s), 2 bytes, and check their hashes" {
+	if got := v.packagesStep(); len(got) != 1 || got[0].Text != "get 2 packages for the guest, 2 bytes, and check the hashes" {
 		t.Errorf("packagesStep = %+v", got)
 	}
 }

@@ -33,7 +33,7 @@ func sick(vm *inventory.VM) []ledger.Concern {
 	for _, d := range vm.Disks {
 		if d.Capacity <= 0 || d.Capacity%512 != 0 || d.Capacity > maxDisk {
 			add(domain.ConcernCapacity, d.Address(), fmt.Sprintf("capacity of %d bytes: no disk has that size", d.Capacity),
-				fmt.Sprintf("look at %s on the host (vmkfstools -q, and its descriptor): mend it, or take the disk off the VM", d.Path))
+				fmt.Sprintf("check %s on the host (vmkfstools -q, and its descriptor): fix it, or remove the disk from the VM", d.Path))
 		}
 	}
 	return out
@@ -44,13 +44,13 @@ func configAdvice(vm *inventory.VM) string {
 	id := vm.ID
 	switch strings.ToLower(vm.ConnectionState) {
 	case "invalid":
-		return "its .vmx can't be read: mend it, then on ESXi's shell vim-cmd vmsvc/reload " + id + "; or unregister the VM"
+		return "its .vmx can't be read: fix it, then on ESXi's shell run vim-cmd vmsvc/reload " + id + "; or unregister the VM"
 	case "orphaned":
 		return "its files are no longer where the host knows them: register the VM again, or unregister it"
 	case "inaccessible", "disconnected":
-		return "its datastore can't be reached: bring it back, then plan anew; or unregister the VM"
+		return "its datastore can't be reached: make it available again, then plan again; or unregister the VM"
 	}
-	return "look at it on ESXi (vim-cmd vmsvc/get.config " + id + "): reload, register again or unregister it"
+	return "check it on ESXi (vim-cmd vmsvc/get.config " + id + "): reload, register again or unregister it"
 }
 
 // unplanned is a VM's part of a plan where none can be made.
@@ -63,7 +63,7 @@ func unplanned(vm *inventory.VM, f *Facts, o Options, why []ledger.Concern) VMPl
 	v.Concerns = append(v.Concerns, powerConcerns(vm, *f, o)...)
 	for _, p := range vm.Problems {
 		v.Concerns = append(v.Concerns, ledger.Concern{
-			ID: domain.ConcernProblem, Severity: ledger.Blocker, Evidence: p, Advice: "look at the VM's settings on the host",
+			ID: domain.ConcernProblem, Severity: ledger.Blocker, Evidence: p, Advice: "check the VM's settings on the host",
 		})
 	}
 	return v
@@ -73,7 +73,7 @@ func unplanned(vm *inventory.VM, f *Facts, o Options, why []ledger.Concern) VMPl
 func failed(err error) []ledger.Concern {
 	return []ledger.Concern{{
 		ID: ConcernUnplanned, Severity: ledger.Blocker, Evidence: err.Error(),
-		Advice: "mend on ESXi what is named here, and plan anew; the other VMs of the plan are not concerned",
+		Advice: "fix on ESXi what is named here, and plan again; the other VMs of the plan are not affected",
 	}}
 }
 

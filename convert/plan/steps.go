@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // steps lists what carrying out the VM's part comes to, in words that a dry
@@ -27,7 +28,7 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out = append(out, v.templateStep()...)
 	add(StepCopy, "copy %[1]s over HTTPS to %[2]s, %[3]d bytes")
 	out = append(out, recheck)
-	add(StepVerify, "read %[2]s back against the digests of %[1]s")
+	add(StepVerify, "read %[2]s back and compare it with the digests of %[1]s")
 	out = append(out, v.guestSteps()...)
 	auto := "no autostart"
 	if v.Domain.AutoStart {
@@ -50,9 +51,9 @@ func (v *VMPlan) templateStep() []Step {
 				made = append(made, lv.Name)
 			}
 		}
-		text := fmt.Sprintf("make the volume group %s on %d whole disk(s)", g.Name, len(g.PVs))
+		text := fmt.Sprintf("make the volume group %s on %s", g.Name, fit.Count(len(g.PVs), "whole disk"))
 		if g.UUID != "" {
-			text = fmt.Sprintf("move the volume group %s onto %d whole disk(s)", g.Name, len(g.PVs))
+			text = fmt.Sprintf("move the volume group %s onto %s", g.Name, fit.Count(len(g.PVs), "whole disk"))
 		}
 		if len(made) > 0 {
 			text += " with the new volumes " + strings.Join(made, ", ")
@@ -71,7 +72,7 @@ func (v *VMPlan) packagesStep() []Step {
 	if v.Conversion == nil || size == 0 {
 		return nil
 	}
-	return []Step{{Kind: StepPackages, Text: fmt.Sprintf("get the guest's %d package(s), %d bytes, and check their hashes", len(v.Packages.Packages), size)}}
+	return []Step{{Kind: StepPackages, Text: fmt.Sprintf("get %s for the guest, %d bytes, and check the hashes", fit.Count(len(v.Packages.Packages), "package"), size)}}
 }
 
 // guestSteps are the steps that convert the guest, where it is converted.
@@ -80,15 +81,15 @@ func (v *VMPlan) guestSteps() []Step {
 		return nil
 	}
 	c := v.Conversion
-	what, checks := fmt.Sprintf("%d edit(s)", len(c.Edits)), ""
+	what, checks := fit.Count(len(c.Edits), "edit"), ""
 	if n := len(c.Install) + len(c.Remove); n > 0 {
-		what += fmt.Sprintf(", %d package(s)", n)
+		what += ", " + fit.Count(n, "package")
 	}
 	if n := len(c.Overlays) + len(c.Commands); n > 0 && !v.Relaid() {
-		what += fmt.Sprintf(", %d change(s) of initrds", n)
+		what += ", " + fit.Count(n, "change") + " of initrds"
 	}
 	if v.Layout.Boot != nil {
-		checks = ", and check loader, map and sums there"
+		checks = ", and check loader, map and checksums there"
 	}
 	if len(c.Loader) > 0 {
 		what += ", the boot map"

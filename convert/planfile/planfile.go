@@ -187,7 +187,7 @@ const large = 4 << 20
 func pieces(b []byte) (*plan.Plan, error) {
 	before, rest, ok := bytes.Cut(b, []byte("\n"+vms+":\n- "))
 	if !ok {
-		return nil, errors.New("no list of VMs")
+		return nil, errors.New("not a list of VMs")
 	}
 	end := len(rest)
 	for at := 0; at < len(rest); { // the first line that is neither a VM's nor empty
@@ -201,7 +201,7 @@ func pieces(b []byte) (*plan.Plan, error) {
 	var p plan.Plan
 	head := slices.Concat(before, []byte("\n"), rest[end:])
 	if err := yaml.UnmarshalStrict(head, &p); err != nil || len(p.VMs) > 0 {
-		return nil, errors.Join(err, errors.New("not of this form"))
+		return nil, errors.Join(err, errors.New("not in the form of a plan"))
 	}
 	for text := range bytes.SplitSeq(rest[:end], []byte("\n- ")) {
 		var one []plan.VMPlan

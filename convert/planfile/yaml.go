@@ -37,7 +37,7 @@ func (y *writer) key(dec *json.Decoder, indent int) (string, error) {
 	}
 	key, ok := t.(string)
 	if !ok {
-		return "", fmt.Errorf("%v is no key", t)
+		return "", fmt.Errorf("%v is not a key", t)
 	}
 	text := key
 	if !plain(key) {

@@ -50,7 +50,7 @@ func openLoop(ctx context.Context, file *os.File) (*loop, error) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("loop device: others had each free one, %d times", loopTries)
+	return nil, fmt.Errorf("loop device: other programs took each free one, %d times", loopTries)
 }
 
 // attach locks a loop device before it has a content, and gives it the file.

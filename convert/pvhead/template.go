@@ -140,7 +140,7 @@ func (t *templates) close() error {
 // there is one.
 func (t *templates) add(pv layout.PV) error {
 	if pv.Start < bootRoom || pv.Start > pv.Size || t.files[pv.Disk] != nil {
-		return fmt.Errorf("extents from byte %d on, of %d: no room for a head", pv.Start, pv.Size)
+		return fmt.Errorf("extents from byte %d on, of %d bytes: no room for a head", pv.Start, pv.Size)
 	}
 	f, err := memory(t.file(pv.Disk, headSuffix), pv.Size)
 	if err != nil {
@@ -290,7 +290,7 @@ func checkGroup(g layout.Group) error {
 		return err
 	}
 	if g.UUID != "" && !lvmUUID.MatchString(g.UUID) {
-		return fmt.Errorf("the UUID %q is none of LVM's", g.UUID)
+		return fmt.Errorf("the UUID %q is not in LVM's form", g.UUID)
 	}
 	for _, v := range g.Volumes {
 		if !v.New {
@@ -314,7 +314,7 @@ func (t *templates) create(ctx context.Context, g layout.Group) error {
 	for _, pv := range g.PVs {
 		dev := t.loops[pv.Disk].Path
 		if !lvmUUID.MatchString(pv.UUID) {
-			return fmt.Errorf("physical volume of %s: the UUID %q is none of LVM's", pv.Disk, pv.UUID)
+			return fmt.Errorf("physical volume of %s: the UUID %q is not in LVM's form", pv.Disk, pv.UUID)
 		}
 		_, err := t.lvm.run(ctx, "pvcreate", "--yes", "--uuid", pv.UUID, "--norestorefile",
 			"--dataalignment", strconv.FormatInt(pv.Start, 10)+"b", dev)
@@ -375,7 +375,7 @@ func blankBootRoom(f io.ReaderAt) error {
 	}
 	for i, c := range b {
 		if c != 0 && i/sector != labelSector {
-			return fmt.Errorf("byte %d is %#x: LVM put something where boot code goes", i, c)
+			return fmt.Errorf("byte %d is %#x: LVM wrote where boot code goes", i, c)
 		}
 	}
 	return nil

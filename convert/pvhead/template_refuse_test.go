@@ -28,7 +28,7 @@ func TestTemplateRefuses(t *testing.T) {
 	}{
 		{
 			"changed since", func(old, _ *layout.Group, _ *[]byte) { old.Seqno = 1 },
-			"volume group guest-old on its template: its metadata is in state 2, the plan was made for 1: volumes were changed in the guest since; make the plan anew",
+			"volume group guest-old on its template: its metadata is in state 2, but the plan was made for 1: volumes were changed in the guest since then; plan again",
 		},
 		{"another group", func(old, _ *layout.Group, _ *[]byte) { old.UUID = "x" + old.UUID[1:] }, "LVM finds 0 groups of the UUID x"},
 		{"another extent size", func(old, _ *layout.Group, _ *[]byte) { old.ExtentSize = 8 * mib }, "with extents of 4194304 bytes and 1 physical volumes; the plan has \"guest-old\", 8388608 and 1"},

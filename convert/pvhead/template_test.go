@@ -311,7 +311,7 @@ func TestKept(t *testing.T) {
 		{"LUKS", at(second, "LUKS\xba\xbe\x00\x02"), "scsi0:0 partition 2 is encrypted with LUKS: what it holds can't be seen from outside"},
 		{"md", at(second+4096, "\xfc\x4e\x2b\xa9\x01\x00\x00\x00"+strings.Repeat("\x00", 136)+"\x08"+strings.Repeat("\x00", 111)), "scsi0:0 partition 2 is part of a RAID array of Linux (md)"},
 		{"hibernated", at(second+4086, "S1SUSPEND\x00"), "scsi0:0 partition 2 holds a hibernated system: start the VM and shut it down"},
-		{"unknown", at(second, strings.Repeat("\x00", 8192)), "scsi0:0 partition 2 (type 82, Linux swap or Solaris) holds nothing that is known, and may hold something all the same"},
+		{"unknown", at(second, strings.Repeat("\x00", 8192)), "scsi0:0 partition 2 (type 82, Linux swap or Solaris) holds nothing that esxodus knows, but may be in use"},
 		{"cut short", func(t *testing.T, path string) {
 			t.Helper()
 			tools(t, "label: dos\nstart=1MiB, size=150MiB, type=83\nstart=151MiB, size=20MiB, type=82\n", "sfdisk", "-q", "--no-tell-kernel", path)
@@ -320,7 +320,7 @@ func TestKept(t *testing.T) {
 		{"another root", func(t *testing.T, path string) {
 			t.Helper()
 			mkfs(t, path, second, 49*mib, "mke2fs", "-q", "-F", "-t", "ext4", "-d", rootTree(t, ""))
-		}, "several volumes look like a root: scsi0:0 partition 1 and scsi0:0 partition 2: which of them boots can't be known"},
+		}, "several volumes look like a root, scsi0:0 partition 1 and scsi0:0 partition 2: it isn't known which of them boots"},
 		{"a physical volume without a group", func(t *testing.T, path string) {
 			t.Helper()
 			pv := sparseFile(t, 49*mib)
@@ -340,7 +340,7 @@ func TestKept(t *testing.T) {
 				t.Fatal(uuid)
 			}
 			put(t, path, second, pv)
-		}, "volume group vg0: physical volume abcdef-0000-0000-0000-0000-0000-abcdef has metadata behind its extents (--pvmetadatacopies 2): that can't be moved along"},
+		}, "volume group vg0: physical volume abcdef-0000-0000-0000-0000-0000-abcdef has metadata after its extents (--pvmetadatacopies 2), which can't be moved"},
 	}
 	base := partitionsDisk(t)
 	for _, tt := range tests {
@@ -366,7 +366,7 @@ func TestKeptDuplicate(t *testing.T) {
 	src := installed{64, 184, "4m", nil}.build(t)
 	g, _ := lookAt(t, []string{src, src})
 	l := layout.New(layout.Request{Guest: g, Kind: layout.LVM})
-	want := "volume group g.B-vg: physical volume " + g.Disks[0].Partitions[2].UUID + " is there 2 times"
+	want := "volume group g.B-vg: physical volume " + g.Disks[0].Partitions[2].UUID + " exists 2 times"
 	if l.Kind != layout.Keep || !l.Refused || !slices.Contains(l.Reasons, want) {
 		t.Errorf("New = %s, refused %v, %q; want %q", l.Kind, l.Refused, l.Reasons, want)
 	}

@@ -43,7 +43,7 @@ func (t *templates) found(ctx context.Context, g layout.Group) error {
 		return err
 	}
 	if n[0] != g.Seqno {
-		return fmt.Errorf("its metadata is in state %d, the plan was made for %d: volumes were changed in the guest since; make the plan anew", n[0], g.Seqno)
+		return fmt.Errorf("its metadata is in state %d, but the plan was made for %d: volumes were changed in the guest since then; plan again", n[0], g.Seqno)
 	}
 	if rows[0]["vg_name"] != g.Name || n[1] != g.ExtentSize || n[2] != int64(len(g.PVs)) {
 		return fmt.Errorf("LVM finds it as %q with extents of %d bytes and %d physical volumes; the plan has %q, %d and %d",

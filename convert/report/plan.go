@@ -84,7 +84,7 @@ func findings(p *page, v *View) {
 		finding(p, "", f.Severity, text+": "+strings.Join(fold(f.Evidence, 2, "more like it"), "; "), advice)
 	}
 	if v.Notes > 0 {
-		p.wrapped("", fmt.Sprintf("Name a VM to read what to do about its warnings; beside them there are %s, which stop nothing.", count(v.Notes, "note")))
+		p.wrapped("", fmt.Sprintf("Name a VM to see what to do about its warnings. Notes, which stop nothing: %d.", v.Notes))
 	}
 }
 
@@ -125,7 +125,7 @@ func story(p *page, v *VMView) {
 	}
 	fated(p, v.Ledger)
 	if v.Hidden > 0 {
-		p.wrapped("  ledger   ", fmt.Sprintf("%d more properties stay as they are or are ESXi's own (--full)", v.Hidden))
+		p.wrapped("  ledger   ", fmt.Sprintf("properties that stay as they are or are ESXi's own: %d (--full)", v.Hidden))
 	}
 	concerns(p, "  ", slices.DeleteFunc(slices.Clone(v.Concerns), func(c ledger.Concern) bool { return !isNote(c) }))
 }
@@ -155,7 +155,7 @@ func changes(p *page, c *ConversionView) {
 	p.each("  initrd   ", c.Initrds)
 	p.each("  run      ", c.Run)
 	if c.Touched > 0 {
-		p.wrapped("  touches  ", fmt.Sprintf("what follows from these changes: packages' files and records, logs, directories; %d patterns of files (--full)", c.Touched))
+		p.wrapped("  touches  ", fmt.Sprintf("what follows from these changes: packages' files and records, logs, directories; %s of files (--full)", fit.Count(c.Touched, "pattern")))
 	}
 	for _, t := range c.Touches {
 		p.wrapped("  touches  ", strings.Join(fold(t.Texts, mostShown, inJSON), " ")+" ("+t.Reason+")")
@@ -193,7 +193,7 @@ func fold(texts []string, most int, more string) []string {
 }
 
 func networking(p *page, v *View) {
-	units(p, "systemd-networkd units that the interfaces stand on (--units DIR writes them)", v.Units, v.Full)
+	units(p, "systemd-networkd units that the interfaces need (--units DIR writes them)", v.Units, v.Full)
 	units(p, "optional: a macvlan for this host, to reach its own domains (DIR/optional)", v.Optional, v.Full)
 	if v.Stories {
 		fated(p, v.Ledger)
@@ -226,7 +226,7 @@ func units(p *page, head string, us []network.Unit, full bool) {
 func nextCommands(p *page, v *View) {
 	if n := v.in(Blocked); n > 0 {
 		p.line("")
-		p.wrapped("", fmt.Sprintf("%d of %s can't be converted yet: do what is said at BLOCKER, then plan again", n, count(len(v.VMs), "VM")))
+		p.wrapped("", fmt.Sprintf("%d of %s can't be converted yet: do what BLOCKER says, then plan again", n, fit.Count(len(v.VMs), "VM")))
 	}
 	if len(v.Next) > 0 {
 		p.line("")

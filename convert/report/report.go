@@ -23,11 +23,3 @@ func Bytes(n int64) string {
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[u]
 }
-
-// count is a number of things: "1 VM", "13 VMs".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

@@ -16,7 +16,7 @@ import (
 func States(w io.Writer, f Form, states []runs.State) error {
 	p := f.page(w)
 	if len(states) == 0 {
-		p.line("no migration is on record")
+		p.line("no migration is recorded")
 		return p.err
 	}
 	for _, s := range states {
@@ -57,7 +57,7 @@ func (p *page) next(s runs.State) {
 	label := "  next: "
 	if s.Phase == runs.PhaseReady || s.Phase == runs.PhaseUnseen {
 		if s.Phase == runs.PhaseUnseen {
-			p.line("%ssee it come up before you accept it, on its screen:", label)
+			p.line("%ssee it boot before you accept it, on its screen:", label)
 			label = strings.Repeat(" ", len(label))
 		}
 		p.line("%s%s   # with the source off", label, s.Start())

@@ -27,8 +27,8 @@ func TestUnseen(t *testing.T) {
 	}
 	got := out.String()
 	for _, want := range []string{
-		"web: converted, not seen to boot, 9 of 9 steps", "  proof: " + proof[:30], "  next: see it come up before you accept it",
-		"web: converted, not seen to boot\n", "web: resumed, converted, not seen to boot\n", "web: was done already, converted, not seen to boot\n", "  do: see it come up",
+		"web: converted, not seen to boot, 9 of 9 steps", "  proof: " + proof[:30], "  next: see it boot before you accept it",
+		"web: converted, not seen to boot\n", "web: resumed, converted, not seen to boot\n", "web: was done already, converted, not seen to boot\n", "  do: see it boot",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)

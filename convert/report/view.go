@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
+	"esxodus/inventory/fit"
 	"esxodus/network"
 )
 
@@ -97,7 +98,7 @@ type Command struct {
 // ViewOf makes the view of a plan.
 func ViewOf(p *plan.Plan, ask Ask) View {
 	v := View{
-		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
+		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", fit.Count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
 		Units: p.Network.Units, Optional: p.Network.Optional, Concerns: p.Concerns,
@@ -198,7 +199,7 @@ func guestLine(g *guest.Guest) string {
 		known = append(known, "host name "+g.Hostname)
 	}
 	if len(known) == 0 {
-		return "nothing is known of the guest"
+		return "nothing is known about the guest"
 	}
 	return strings.Join(known, ", ")
 }
@@ -327,7 +328,7 @@ func (v *View) in(s State) int {
 func (v *View) next(ask Ask) []Command {
 	var out []Command
 	if !v.Stories {
-		out = append(out, Command{"one VM's whole story", "`esxodus plan " + v.VMs[v.example(Blocked)].key() + "`"})
+		out = append(out, Command{"show all of one VM", "`esxodus plan " + v.VMs[v.example(Blocked)].key() + "`"})
 	}
 	if v.in(Blocked) == len(v.VMs) {
 		return out

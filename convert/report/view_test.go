@@ -140,7 +140,7 @@ func TestLayoutShows(t *testing.T) {
 		"remove grub-pc, open-vm-tools",
 		`install lvm2 2.03.16-2, 1.2 MiB (/packages/lvm2\u001b[2J\u202e\u009b1m\u000d.deb)`,
 		`install dmsetup 2:1.02.185-2 in place of 2:1.02.175-2\u001b[2J\u202e\u009b1m\u000d, 80 KiB (http://m/dmsetup.deb)`,
-		`layout several volumes look like a root: scsi0:0 partition 2 and scsi0:9 partition 1\u001b[2J`,
+		`layout several volumes look like a root, scsi0:0 partition 2 and scsi0:9 partition 1\u001b[2J`,
 		"layout scsi0:0 partition 3 is encrypted with LUKS: what it holds can't be seen from outside",
 	} {
 		if !strings.Contains(flat, want) {

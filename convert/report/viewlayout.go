@@ -8,6 +8,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/plan"
+	"esxodus/inventory/fit"
 )
 
 // DiskView is one disk's way to its volume.
@@ -59,7 +60,7 @@ func oldLayout(v *plan.VMPlan, address string) string {
 		case d.Table == "none":
 			return "unknown"
 		default:
-			return d.Table + ", " + count(n, "partition")
+			return d.Table + ", " + fit.Count(n, "partition")
 		}
 	}
 	return "unknown"

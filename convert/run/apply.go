@@ -92,7 +92,7 @@ var ErrStopped = errors.New("stopped; nothing is lost")
 
 // ErrUndone means that a run failed or was interrupted and everything it did
 // is undone.
-var ErrUndone = errors.New("everything this run had made is removed again")
+var ErrUndone = errors.New("everything that this run made was removed")
 
 // undoTimeout bounds the undoing of one step after an interrupt.
 const undoTimeout = 2 * time.Minute
@@ -105,7 +105,7 @@ func Apply(ctx context.Context, j *runs.Journal, e Effects) error {
 		return err
 	}
 	if j.Undoing() {
-		return stopped(fmt.Errorf("%s: a rollback has begun, so there is nothing to resume: run `esxodus rollback %s` to its end", j.Job().VM.Name, j.Job().VM.Name))
+		return stopped(fmt.Errorf("%s: a rollback has begun, so this run can't be resumed: finish it with `esxodus rollback %s`", j.Job().VM.Name, j.Job().VM.Name))
 	}
 	if err := sound(j); err != nil {
 		return err

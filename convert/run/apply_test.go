@@ -429,7 +429,7 @@ func TestShutdownOfChanged(t *testing.T) {
 	}
 }
 
-// TestStateUnknown: LVM that gives no answer for a moment costs no copy.
+// TestStateUnknown: LVM that doesn't answer for a moment costs no copy.
 func TestStateUnknown(t *testing.T) {
 	w := converttest.New(t)
 	j := w.Create()

@@ -79,8 +79,8 @@ func TestSourcesFaults(t *testing.T) {
 		{"sound", appliance.Finding{}, appliance.Finding{}, guest.CheckedSound, ""},
 		{"damaged at the source", old, old, guest.CheckedDamaged, ""},
 		{"not checked", not, not, guest.NotChecked, ""},
-		{"damaged since", appliance.Finding{}, old, "", "xfs on /dev/vg/data has damage that it had not before the conversion: (status 1) agf_freeblks 3741"},
-		{"more damaged since", old, appliance.Finding{Verdict: appliance.Damaged, Code: 1, Out: counted + "bad magic in inode 7\n"}, "", "that it had not before the conversion: (status 1) bad magic in inode 7"},
+		{"damaged since", appliance.Finding{}, old, "", "xfs on /dev/vg/data has new damage after the conversion: (status 1) agf_freeblks 3741"},
+		{"more damaged since", old, appliance.Finding{Verdict: appliance.Damaged, Code: 1, Out: counted + "bad magic in inode 7\n"}, "", "new damage after the conversion: (status 1) bad magic in inode 7"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := converttest.NewRelaid(t)

@@ -45,7 +45,7 @@ func TestOtherCopy(t *testing.T) {
 				t.Errorf("Apply = %v; want it stopped, by another copy", err)
 			}
 			if read || len(w.Defined) > 0 {
-				t.Errorf("read: %v, %d domain(s); want nothing done with the other copy", read, len(w.Defined))
+				t.Errorf("read: %v, %d domains; want nothing done with the other copy", read, len(w.Defined))
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func TestUnmounted(t *testing.T) {
 				}
 			}
 			s := j.State()
-			if err := s.Look(t.Context(), func(string) (volume.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 2 || !strings.Contains(s.Volumes[0], "can't be known") {
+			if err := s.Look(t.Context(), func(string) (volume.Storage, error) { return e.Storage, nil }); err != nil || len(s.Volumes) != 2 || !strings.Contains(s.Volumes[0], "it isn't known whether") {
 				t.Errorf("Look = %v, volumes %q; want both unknown", err, s.Volumes)
 			}
 			if err := errors.Join(os.RemoveAll(disks), os.Rename(aside, disks)); err != nil {

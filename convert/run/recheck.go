@@ -38,7 +38,7 @@ func (x *executor) look(ctx context.Context) (now runs.Seen, err error) {
 	planned := &x.job.VM.Source
 	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool { return vm.ID == planned.ID })
 	if i < 0 {
-		return now, fmt.Errorf("%q (id %s) is no longer on %s; plan anew", planned.Name, planned.ID, h.Name)
+		return now, fmt.Errorf("%q (id %s) is no longer on %s; plan again", planned.Name, planned.ID, h.Name)
 	}
 	now.ChangeVersion = h.VMs[i].ChangeVersion
 	for _, d := range h.VMs[i].Disks {
@@ -82,7 +82,7 @@ func (x *executor) asSeen(now runs.Seen) error {
 		return err
 	}
 	if first.ChangeVersion != now.ChangeVersion || !slices.Equal(first.ContentIDs, now.ContentIDs) {
-		return fmt.Errorf("%q was started or changed since this run began: roll back, and plan anew", x.job.VM.Source.Name)
+		return fmt.Errorf("%q was started or changed since this run began: roll back, and plan again", x.job.VM.Source.Name)
 	}
 	return sameFiles(first.Files, now.Files)
 }
@@ -161,7 +161,7 @@ func sameFiles(first, now []string) error {
 }
 
 func otherFile(was, is string) error {
-	return fmt.Errorf("a file of the source has changed since this run began: it was %s, and is %s: roll back, and plan anew (if nobody changed it, something in between answers with another copy)", was, is)
+	return fmt.Errorf("a file of the source has changed since this run began: it was %s, and is %s: roll back, and plan again (if nobody changed it, something in between answers with another copy)", was, is)
 }
 
 // begun reports whether a step of a kind was ever begun.
@@ -194,7 +194,7 @@ func unchanged(planned, now *inventory.VM) error {
 }
 
 func differs(now *inventory.VM, what string, was, is any) error {
-	return fmt.Errorf("%q has changed since the plan: %s was %v and is %v; plan anew", now.Name, what, was, is)
+	return fmt.Errorf("%q has changed since the plan: %s was %v and is %v; plan again", now.Name, what, was, is)
 }
 
 // sameHardware compares what the domain is made of, and what is copied. It

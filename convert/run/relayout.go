@@ -79,7 +79,7 @@ func (x *executor) mappings(d *plan.Disk, src disk.Image) ([]disk.Mapping, func(
 			return nil, nil, fmt.Errorf("head of %s: %w", d.Address, err)
 		}
 		if head.Size() != lay.Head {
-			return nil, nil, errors.Join(fmt.Errorf("head of %s: %d bytes, the plan says %d", d.Address, head.Size(), lay.Head), head.Close())
+			return nil, nil, errors.Join(fmt.Errorf("head of %s: %d bytes, but the plan says %d", d.Address, head.Size(), lay.Head), head.Close())
 		}
 		closeHead = head.Close
 		maps = append(maps, disk.Mapping{Source: head, Length: lay.Head})
@@ -242,5 +242,5 @@ func defaultImage(c *guest.Conversion) (conf.Image, error) {
 		}
 		return cfg.Images[0], nil
 	}
-	return conf.Image{Label: adapt.DefaultLabel, Kernel: "what image= of that label in " + conf.DefaultFile + " names"}, nil
+	return conf.Image{Label: adapt.DefaultLabel, Kernel: "the file that image= with that label names in " + conf.DefaultFile + " names"}, nil
 }

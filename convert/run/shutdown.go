@@ -63,7 +63,7 @@ func (x *executor) shutdown(ctx context.Context, t *task) (any, error) {
 		return nil, errors.Join(err, x.journal.Step(i, journal.EventUndone, nil))
 	}
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
-		return nil, fmt.Errorf("%w: look at the VM's console what it waits for, or shut it down by hand", err)
+		return nil, fmt.Errorf("%w: see on the VM's console what it is waiting for, or shut it down by hand", err)
 	}
 	return nil, err
 }
@@ -77,7 +77,7 @@ func (x *executor) powerOn(ctx context.Context, t *task) error {
 		return nil // the guest was not asked
 	}
 	if !s.Done {
-		x.Progress.Step(x.job.VM.Name, fmt.Sprintf("wait up to %v for the guest, which was asked to shut down, to go off", settleTime))
+		x.Progress.Step(x.job.VM.Name, fmt.Sprintf("wait up to %v for the guest to shut down, as it was asked to", settleTime))
 		if err := x.settle(ctx); err != nil {
 			return err
 		}

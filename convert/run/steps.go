@@ -109,7 +109,7 @@ func (x *executor) create(ctx context.Context, t *task) (any, error) {
 	case volume.Ours:
 		return nil, nil // there is nothing to say
 	case volume.Foreign:
-		return nil, fmt.Errorf("%s exists and esxodus did not make it: it stays as it is; choose another name or remove it", vol)
+		return nil, fmt.Errorf("%s exists and esxodus did not make it: it stays as it is; choose another name, or remove it", vol)
 	case volume.Absent:
 	}
 	return nil, x.Storage.Create(ctx, vol, x.journal.Run(), func(id volume.Identity) error {
@@ -137,7 +137,7 @@ func (x *executor) remove(ctx context.Context, t *task) error {
 	}
 	err = x.Storage.Remove(ctx, t.disk.Volume, x.journal.Run(), id)
 	if p, ok := errors.AsType[*volume.PlaceError](err); ok && x.Lost {
-		x.Progress.Step(x.job.VM.Name, fmt.Sprintf("take %s for lost: %s", t.disk.Volume, p.Why))
+		x.Progress.Step(x.job.VM.Name, fmt.Sprintf("treat %s as lost: %s", t.disk.Volume, p.Why))
 		return nil
 	}
 	return err
@@ -160,7 +160,7 @@ func (x *executor) copyDisk(ctx context.Context, t *task) (_ any, err error) {
 	}
 	defer func() { err = errors.Join(err, closeSrc()) }()
 	if src.Size() != d.Size {
-		return nil, fmt.Errorf("%s has %d bytes, the plan says %d: it has changed; plan anew", d.Path, src.Size(), d.Size)
+		return nil, fmt.Errorf("%s has %d bytes, but the plan says %d: it has changed; plan again", d.Path, src.Size(), d.Size)
 	}
 	stats, err := x.onVolume(ctx, d, src, doCopy, disk.Copy)
 	return stats, err
@@ -282,7 +282,7 @@ func (x *executor) blame(d *plan.Disk, err error) error {
 		return nil
 	}
 	if m, ok := errors.AsType[*disk.MismatchError](err); ok {
-		return keep(fmt.Errorf("%w: either the storage gives back what wasn't written, or %s is damaged; remove that file to copy %s again, or roll back",
+		return keep(fmt.Errorf("%w: either the storage returns what wasn't written, or %s is damaged; remove that file to copy %s again, or roll back",
 			m, x.digestPath(d.Address), d.Address))
 	}
 	_, read := errors.AsType[*disk.ReadError](err)

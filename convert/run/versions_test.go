@@ -85,7 +85,7 @@ func TestOtherFiles(t *testing.T) {
 			}
 			if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "has changed since this run began") ||
 				!strings.Contains(err.Error(), "Monday") || !strings.Contains(err.Error(), "Tuesday") || len(w.Defined) > 0 {
-				t.Errorf("Apply = %v with %d domain(s); want it stopped, by a file that changed", err, len(w.Defined))
+				t.Errorf("Apply = %v with %d domains; want it stopped, by a file that changed", err, len(w.Defined))
 			}
 			if _, err := os.Stat(j.Job().VM.Disks[0].Volume.Path); err != nil {
 				t.Errorf("what was copied: %v", err)

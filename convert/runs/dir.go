@@ -54,7 +54,7 @@ func (d StateDir) List() ([]State, error) {
 }
 
 // ErrNoRun means that no run of a VM is on record.
-var ErrNoRun = errors.New("no migration on record")
+var ErrNoRun = errors.New("no migration recorded")
 
 // State reads the state of one domain's current run without locking it.
 func (d StateDir) State(name string) (State, error) {
@@ -83,7 +83,7 @@ func (d StateDir) Find(key string) (string, error) {
 		return states[i].Name, nil
 	}
 	if err != nil { // it may be one of those
-		return "", fmt.Errorf("%s: no migration of that name among those in %s that can be read: %w", key, d, err)
+		return "", fmt.Errorf("%s: no migration with that name among those in %s that can be read: %w", key, d, err)
 	}
 	return "", fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d)
 }

@@ -55,7 +55,7 @@ func (j *Journal) Live(verb string) error {
 	case last.Event == journal.EventEnd:
 		return fmt.Errorf("%s: this run has ended (%s): nothing is left to %s", j.Job().VM.Name, last.Outcome, verb)
 	case j.Committing():
-		return fmt.Errorf("%s: a commit has begun, so there is nothing to %s: run `esxodus commit %s` to its end", j.Job().VM.Name, verb, j.Job().VM.Name)
+		return fmt.Errorf("%s: a commit has begun, so there is nothing to %s: finish it with `esxodus commit %s`", j.Job().VM.Name, verb, j.Job().VM.Name)
 	}
 	return nil
 }

@@ -160,7 +160,7 @@ func TestAfterRollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = w.State().State("web")
-		if (err != nil) != bad || err != nil && !strings.Contains(err.Error(), "nothing can follow a rollback but more of it") {
+		if (err != nil) != bad || err != nil && !strings.Contains(err.Error(), "it can't follow a rollback") {
 			t.Errorf("%s after a rollback: State = %v; want an error: %v", event, err, bad)
 		}
 	}

@@ -143,7 +143,7 @@ func (s State) Start() string {
 
 // Seeing is what to do about a run that wasn't seen to boot.
 func (s State) Seeing() string {
-	return fmt.Sprintf("see it come up before you accept it: `%s` (with the source off), and look at its screen; then %s", s.Start(), s.Ways())
+	return fmt.Sprintf("see it boot before you accept it: `%s` (with the source off), and watch its screen; then %s", s.Start(), s.Ways())
 }
 
 // lookTimeout is how long a storage may take to say what is there.
@@ -159,7 +159,7 @@ func (s *State) Look(ctx context.Context, open func(storage string) (volume.Stor
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("%s gives no answer", storage))
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("%s doesn't answer", storage))
 	defer cancel()
 	return eachVolume(s.history, func(v volume.Volume, id volume.Identity) error {
 		found := make(chan string, 1)

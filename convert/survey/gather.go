@@ -133,7 +133,7 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 		}
 		defer func() { err = errors.Join(err, closeImage()) }()
 		if img.Size() != d.Capacity {
-			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
+			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, but the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
 		}
 		sources = append(sources, inspect.Source{Address: d.Address(), Image: img})
 	}
@@ -157,7 +157,7 @@ func askGuests(ctx context.Context, d *plan.Draft, guests Guests) error {
 func askPackages(ctx context.Context, guests Guests, n plan.Need) plan.GuestFacts {
 	set, err := guests.Packages(ctx, n.Guest, n.Install)
 	if err != nil {
-		return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package of it: %v", strings.Join(n.Install, ", "), err)}
+		return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package for it: %v", strings.Join(n.Install, ", "), err)}
 	}
 	return plan.GuestFacts{Packages: set}
 }

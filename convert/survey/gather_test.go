@@ -94,8 +94,8 @@ func TestNoRoom(t *testing.T) {
 		free   guest.Space
 		reason string // "" for the new layout
 	}{
-		{guest.Space{Bytes: 1 << 20, Files: 1 << 20}, "/ of the guest has 1 MiB free, and "},
-		{guest.Space{Bytes: 1 << 30, Files: 3}, "/ of the guest has room for 3 more files (df -i), and 1"},
+		{guest.Space{Bytes: 1 << 20, Files: 1 << 20}, "/ of the guest has 1 MiB free, but "},
+		{guest.Space{Bytes: 1 << 30, Files: 3}, "/ of the guest has room for 3 more files (df -i), but 1"},
 		{guest.Space{Bytes: 1 << 30, Files: 1 << 20}, ""},
 		{guest.Space{Bytes: 1 << 30, Files: -1}, ""},
 	} {

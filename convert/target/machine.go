@@ -25,10 +25,10 @@ func OtherMachine(ctx context.Context, uri string) (string, error) {
 	}
 	u, err := url.Parse(uri)
 	if err != nil {
-		return "", errors.New("not a URI that libvirt would take")
+		return "", errors.New("not a URI that libvirt accepts")
 	}
 	if _, transport, _ := strings.Cut(scheme, "+"); transport == "ext" {
-		return "", errors.New("where a command of its own leads isn't known: name the libvirt of this machine, such as qemu:///system")
+		return "", errors.New("where a custom command leads isn't known: give the libvirt of this machine, such as qemu:///system")
 	}
 	if u.Hostname() == "" || thisMachine(ctx, u.Hostname()) {
 		return "", nil

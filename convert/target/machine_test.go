@@ -22,7 +22,7 @@ func TestOtherMachine(t *testing.T) {
 		"qemu+ssh://other.invalid/system": "other.invalid", "qemu+ssh://root@192.0.2.1:2222/system": "192.0.2.1", "qemu+tcp://192.0.2.1/system": "192.0.2.1",
 		"qemu+tls://other.invalid/system": "other.invalid", "qemu://other.invalid/system": "other.invalid", "qemu+libssh2://other.invalid/system": "other.invalid",
 		"qemu+tcp://[2001:db8::1]/system": "2001:db8::1", "test+tcp://other.invalid/default": "other.invalid",
-		"other": "an alias", "qemu+ext:///system?command=/bin/x": "a command", "qemu+ssh://%zz/system": "not a URI",
+		"other": "an alias", "qemu+ext:///system?command=/bin/x": "a custom command", "qemu+ssh://%zz/system": "not a URI",
 	} {
 		got, err := OtherMachine(t.Context(), uri)
 		if err != nil {

@@ -122,11 +122,11 @@ func hint(msg string) string {
 	for _, h := range []struct{ part, hint string }{
 		{"virtlogd-sock", "virtlogd does not run: systemctl start virtlogd.socket"},
 		{"virtlockd-sock", "virtlockd does not run: systemctl start virtlockd.socket"},
-		{"domaintype=kvm", "this host has no KVM (is it enabled in its firmware?): qemu is the slow way without"},
+		{"domaintype=kvm", "this host has no KVM (is virtualisation enabled in its firmware?): without it --virt-type qemu works, but slowly"},
 		{"Unable to find 'efi' firmware", "install ovmf"},
 		{"Unable to find any firmware", "install ovmf"},
 		{"Unable to find 'swtpm", "install swtpm and swtpm-tools"},
-		{"Permission denied", "QEMU runs as a user of its own, which must be able to pass every directory on the way"},
+		{"Permission denied", "QEMU runs as its own user, which must be able to enter every directory on the way"},
 	} {
 		if strings.Contains(msg, h.part) {
 			return h.hint

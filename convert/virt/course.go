@@ -116,9 +116,9 @@ func (c *course) judge(s sight) (end, bool) {
 	case s.state == gone && prompted:
 		return end{reason: "it powered off, or reset, right after its login prompt,", line: c.prompt}, true
 	case s.state == gone:
-		return end{reason: "it powered off, or reset and was not let start again"}, true
+		return end{reason: "it powered off, or reset (and was kept from starting again)"}, true
 	case s.state == stopped:
-		return end{reason: "it was stopped, as by an error of its disks,"}, true
+		return end{reason: "it was stopped, for instance by a disk error,"}, true
 	case prompted && c.answered:
 		return end{kind: LoginPrompt, evidence: c.prompt}, true
 	case prompted && !c.loose && s.now.Sub(c.prompted) >= c.want.Answer:

@@ -39,8 +39,8 @@ func TestCourse(t *testing.T) {
 		{"no prompt, its line went on at once", LoginPrompt, []at{{after: min, console: prompt}, {after: min + time.Second/5}, {after: 2 * min}, {after: 7 * min}}, "failed: no login prompt on its serial console,", 3},
 		{"prompt, then emergency mode", LoginPrompt, []at{{after: min, console: prompt}, {after: min + 4*time.Second, console: emergencyMode}}, "failed: " + emergency, 1},
 		{"prompt, then a reset", LoginPrompt, []at{{after: min, console: prompt}, {after: min + time.Second, console: prompt, state: gone}}, "failed: it powered off, or reset, right after its login prompt,", 1},
-		{"reset", Activity, []at{{after: min, writes: 100, state: gone}}, "failed: it powered off, or reset and was not let start again", 0},
-		{"paused by an error", Activity, []at{{after: min, writes: 100, state: stopped}}, "failed: it was stopped, as by an error of its disks,", 0},
+		{"reset", Activity, []at{{after: min, writes: 100, state: gone}}, "failed: it powered off, or reset (and was kept from starting again)", 0},
+		{"paused by an error", Activity, []at{{after: min, writes: 100, state: stopped}}, "failed: it was stopped, for instance by a disk error,", 0},
 		// Case P1: 133 requests, and then it waits.
 		{"hangs, and a login is known", LoginPrompt, []at{{after: min, writes: 133}, {after: 7*min - 1, writes: 133}, {after: 7 * min, writes: 133}}, "failed: no login prompt on its serial console,", 2},
 		{"writes on, and a login is known", LoginPrompt, []at{{after: min, writes: 133}, {after: 7 * min, writes: 999}}, "failed: no login prompt on its serial console,", 1},

@@ -182,7 +182,7 @@ func (c *Conn) Define(ctx context.Context, doc string, autostart bool, run strin
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("domain %s: libvirt took it and does not have it: has another program undefined it?", want.Name)
+		return fmt.Errorf("domain %s: libvirt accepted it, but doesn't have it: has another program undefined it?", want.Name)
 	}
 	return verify(want, got, autostart)
 }

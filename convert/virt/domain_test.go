@@ -122,7 +122,7 @@ func testOthers(t *testing.T, c *Conn, virtType string, mine Info) {
 	if err := c.Undefine(ctx, mine.Name, other); err != nil {
 		t.Errorf("Undefine by another run = %v", err)
 	}
-	if err := c.CleanProof(ctx, mine.Name, mine.Run); err == nil || !strings.Contains(err.Error(), "is no boot proof") {
+	if err := c.CleanProof(ctx, mine.Name, mine.Run); err == nil || !strings.Contains(err.Error(), "is not a boot proof") {
 		t.Errorf("CleanProof of a persistent domain = %v", err)
 	}
 	if now, ok, err := c.Lookup(ctx, mine.Name); !ok || err != nil || !cmp.Equal(now, mine) {

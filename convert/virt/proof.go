@@ -135,10 +135,10 @@ func (c *Conn) Prove(ctx context.Context, p ProofRequest) (proof Proof, err erro
 
 func (p ProofRequest) withDefaults() (ProofRequest, error) {
 	if p.Expect != LoginPrompt && p.Expect != Activity {
-		return p, fmt.Errorf("expects %q: want %s or %s", p.Expect, LoginPrompt, Activity)
+		return p, fmt.Errorf("expected evidence %q: want %s or %s", p.Expect, LoginPrompt, Activity)
 	}
 	if p.For <= 0 {
-		return p, fmt.Errorf("is to take %v: want more", p.For)
+		return p, fmt.Errorf("time limit %v: want more", p.For)
 	}
 	p.Stay = cmp.Or(p.Stay, 5*time.Second)
 	p.Answer = cmp.Or(p.Answer, 2*time.Minute)
@@ -199,7 +199,7 @@ func (c *Conn) CleanProof(ctx context.Context, name, run string) error {
 		return err
 	}
 	if info.Persistent || info.Run != run {
-		return fmt.Errorf("domain %s is no boot proof of run %s: it is left alone", name, run)
+		return fmt.Errorf("domain %s is not a boot proof of run %s: it is left alone", name, run)
 	}
 	dom, err := c.lv.LookupDomainByUUIDString(info.UUID)
 	if is(err, libvirt.ERR_NO_DOMAIN) {

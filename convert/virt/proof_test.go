@@ -54,7 +54,7 @@ func TestProve(t *testing.T) {
 		{name: "silent guest that does not write", boot: fixtures.BootSector(""), edit: noSerial, ask: activity(short), reason: "no login prompt, and no sign that it mounted its disks,"},
 		{name: "no serial port", boot: fixtures.BootSector("", writesOn()...), edit: noPort, ask: activity(watched), kind: Activity},
 		// int 19h through a reset: jmp FFFF:0000
-		{name: "resets", boot: fixtures.BootSector("hello\r\n", append(writes64(), 0xea, 0, 0, 0xff, 0xff)...), ask: activity(5 * time.Minute), reason: "it powered off, or reset and was not let start again"},
+		{name: "resets", boot: fixtures.BootSector("hello\r\n", append(writes64(), 0xea, 0, 0, 0xff, 0xff)...), ask: activity(5 * time.Minute), reason: "it powered off, or reset (and was kept from starting again)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -53,11 +53,11 @@ func (d Dir) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	fi, err := os.Stat(d.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Facts{}, fmt.Errorf("%s does not exist: make the directory, on the file system that shall hold the disks", d.Path)
+		return Facts{}, fmt.Errorf("%s does not exist: make the directory, on the file system that is to hold the disks", d.Path)
 	case err != nil:
 		return Facts{}, err
 	case !fi.IsDir():
-		return Facts{}, fmt.Errorf("%s is no directory", d.Path)
+		return Facts{}, fmt.Errorf("%s is not a directory", d.Path)
 	}
 	facts, err := d.statfs()
 	if err != nil {
@@ -103,7 +103,7 @@ func (d Dir) statfs() (Facts, error) {
 func fits(f Facts, v Volume) error {
 	const maxVFAT = 1<<32 - 1
 	if f.FSType == "vfat" && v.Size > maxVFAT {
-		return fmt.Errorf("%s: %d bytes, and a file on vfat has at most %d: choose another directory", v, v.Size, int64(maxVFAT))
+		return fmt.Errorf("%s: %d bytes, but a file on vfat has at most %d: choose another directory", v, v.Size, int64(maxVFAT))
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (d Dir) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	}()
 	if err := f.Truncate(v.Size); err != nil {
 		if errors.Is(err, unix.EFBIG) {
-			return fmt.Errorf("%s: the file system takes no file of %d bytes: choose another directory", v.Path, v.Size)
+			return fmt.Errorf("%s: the file system can't hold a file of %d bytes: choose another directory", v.Path, v.Size)
 		}
 		return err
 	}
@@ -217,7 +217,7 @@ func (d Dir) Create(ctx context.Context, v Volume, run string, claim func(Identi
 // owns says whether v can be one of d's.
 func (d Dir) owns(v Volume) error {
 	if v.Kind != KindDir || filepath.Dir(v.Path) != d.Path {
-		return fmt.Errorf("%s is no file in %s", v, d.Path)
+		return fmt.Errorf("%s is not a file in %s", v, d.Path)
 	}
 	return nil
 }
@@ -314,7 +314,7 @@ func (d Dir) here(v Volume, id Identity) error {
 	if id.Place == "" && now.Dev == id.Dev || id.Place == now.place() {
 		return nil
 	}
-	why.Why = fmt.Sprintf("%s is not the directory that it was made in; another file system is mounted there, or none, or the directory was made anew", d.Path)
+	why.Why = fmt.Sprintf("%s is not the directory in which it was made: another file system is mounted there, or none, or the directory was made again", d.Path)
 	return why
 }
 

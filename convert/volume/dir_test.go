@@ -191,7 +191,7 @@ func TestDirCreateFails(t *testing.T) {
 		}
 	}
 	v.Path = "/etc/x"
-	if err := d.Create(t.Context(), v, "r1", noClaim); err == nil || !strings.Contains(err.Error(), "/etc/x is no file in "+d.Path) {
+	if err := d.Create(t.Context(), v, "r1", noClaim); err == nil || !strings.Contains(err.Error(), "/etc/x is not a file in "+d.Path) {
 		t.Errorf("Create elsewhere = %v", err)
 	}
 	wantNames(t, d.Path)
@@ -311,7 +311,7 @@ func TestDirCheck(t *testing.T) {
 	}
 	wantNames(t, d.Path, "old.raw")
 	file := filepath.Join(d.Path, "old.raw")
-	for path, want := range map[string]string{d.Path + "/none": "make the directory", file: "is no directory", "/proc": "/proc"} {
+	for path, want := range map[string]string{d.Path + "/none": "make the directory", file: "is not a directory", "/proc": "/proc"} {
 		if _, err := (Dir{Path: path}).Check(t.Context(), nil); (err == nil) != (path == "/proc") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("Check of %s = %v, want %q", path, err, want)
 		}
@@ -362,7 +362,7 @@ func TestDirLoop(t *testing.T) {
 		size       int64
 		check, err string
 	}{
-		{"ext2 with small blocks", "mkfs.ext2", 64 << 30, "", "takes no file of 68719476736 bytes"},
+		{"ext2 with small blocks", "mkfs.ext2", 64 << 30, "", "can't hold a file of 68719476736 bytes"},
 		{"ext4", "mkfs.ext4", 1 << 30, "", ""},
 	}
 	for _, tt := range tests {
@@ -420,7 +420,7 @@ func TestDirLoop(t *testing.T) {
 
 func TestFits(t *testing.T) {
 	v := Volume{Kind: KindDir, Path: "/x", Size: 1 << 32}
-	if err := fits(Facts{FSType: "vfat"}, v); err == nil || !strings.Contains(err.Error(), "/x: 4294967296 bytes, and a file on vfat has at most 4294967295") {
+	if err := fits(Facts{FSType: "vfat"}, v); err == nil || !strings.Contains(err.Error(), "/x: 4294967296 bytes, but a file on vfat has at most 4294967295") {
 		t.Errorf("fits = %v", err)
 	}
 	if err := fits(Facts{FSType: "ext4"}, v); err != nil {

@@ -79,7 +79,7 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	}
 	n := vg.extents(v.Size)
 	if n*vg.Extent > vg.Free {
-		return fmt.Errorf("volume group %s has %d bytes free, %s needs %d (%d extents of %d): extend the group or remove something",
+		return fmt.Errorf("volume group %s has %d bytes free, but %s needs %d (%d extents of %d): extend the group or remove something",
 			l.VG, vg.Free, v, n*vg.Extent, n, vg.Extent)
 	}
 	if err := claim(Identity{Tag: tag(run)}); err != nil {
@@ -141,7 +141,7 @@ func (l LVM) here(ctx context.Context, v Volume, id Identity) error {
 		return err
 	}
 	return &PlaceError{
-		v, fmt.Sprintf("the volume group %s is another one (%s) than it was made in (%s)", l.VG, place, id.Place),
+		v, fmt.Sprintf("the volume group %s (%s) is not the one in which it was made (%s)", l.VG, place, id.Place),
 		"bring that one back under its name (vgrename), and repeat the command",
 	}
 }
@@ -176,7 +176,7 @@ func (l LVM) Remove(ctx context.Context, v Volume, run string, id Identity) erro
 		return fmt.Errorf("removing %s: %w", v, err)
 	}
 	if state, err = l.State(ctx, v, run, id); err == nil && state == Ours {
-		err = fmt.Errorf("removing %s: lvremove succeeded and it is still there", v)
+		err = fmt.Errorf("removing %s: lvremove succeeded, but it is still there", v)
 	}
 	return err
 }
@@ -207,11 +207,11 @@ func (l LVM) awaitNode(ctx context.Context, v Volume) error {
 			return nil
 		}
 		if err == nil {
-			return fmt.Errorf("%s is there and no block device: move it away", v.Path)
+			return fmt.Errorf("%s exists, but is not a block device: move it away", v.Path)
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return fmt.Errorf("%s is active and %s did not appear within %v: is udev running?", v, v.Path, nodeTimeout)
+			return fmt.Errorf("%s is active, but %s did not appear within %v: is udev running?", v, v.Path, nodeTimeout)
 		}
 		if left < nodeTimeout/2 && !asked {
 			asked = true
@@ -230,7 +230,7 @@ func (l LVM) awaitNode(ctx context.Context, v Volume) error {
 // owns says whether v can be one of l's, and that its names are safe in argv.
 func (l LVM) owns(v Volume) error {
 	if v.Kind != KindLVM || v.VG != l.VG || v.Path != "/dev/"+v.VG+"/"+v.LV {
-		return fmt.Errorf("%s is no logical volume of %s", v, l.VG)
+		return fmt.Errorf("%s is not a logical volume of %s", v, l.VG)
 	}
 	return errors.Join(CheckVG(v.VG), CheckLV(v.LV))
 }

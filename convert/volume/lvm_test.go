@@ -87,8 +87,8 @@ func TestLogicalCreateRefuses(t *testing.T) {
 		fail         map[string]error
 		err          string
 	}{
-		{name: "clash", vg: vgJSON, lv: "old", err: "logical volume vg0/old exists already, and is left as it is"},
-		{name: "full", vg: full, lv: "new", err: "volume group vg0 has 4194304 bytes free, vg0/new needs 8388608 (2 extents of 4194304): extend the group or remove something"},
+		{name: "clash", vg: vgJSON, lv: "old", err: "logical volume vg0/old exists already, and stays as it is"},
+		{name: "full", vg: full, lv: "new", err: "volume group vg0 has 4194304 bytes free, but vg0/new needs 8388608 (2 extents of 4194304): extend the group or remove something"},
 		{name: "exported", vg: strings.Replace(vgJSON, `"vg_exported":""`, `"vg_exported":"exported"`, 1), lv: "new", err: "vgimport vg0"},
 		{name: "partial", vg: strings.Replace(vgJSON, `"vg_partial":""`, `"vg_partial":"partial"`, 1), lv: "new", err: "volume group vg0 lacks a physical volume"},
 		{name: "clustered", vg: strings.Replace(vgJSON, `"vg_clustered":""`, `"vg_clustered":"clustered"`, 1), lv: "new", err: "volume group vg0 is clustered"},

@@ -65,7 +65,7 @@ func OverlayConsole(dir string) string { return filepath.Join(dir, overlaySocket
 // for a socket. An appliance's runs as esxodus does.
 func CheckOverlays(dir string) error {
 	if bar := Unpassable(filepath.Dir(dir)); bar != "" {
-		return fmt.Errorf("overlays in %s: QEMU, which runs as a user of its own, can't pass %s: chmod o+x %s, or choose another directory", dir, bar, bar)
+		return fmt.Errorf("overlays in %s: QEMU, which runs as its own user, can't enter %s: chmod o+x %s, or choose another directory", dir, bar, bar)
 	}
 	if n := len(OverlayConsole(dir)); n > maxSocket {
 		return fmt.Errorf("overlays in %s: the path is too long for a socket by %d bytes: choose a shorter one", dir, n-maxSocket)

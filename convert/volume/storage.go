@@ -121,11 +121,11 @@ type PlaceError struct {
 
 // Error says what can't be known, why, and what to do.
 func (e *PlaceError) Error() string {
-	return fmt.Sprintf("whether %s still exists can't be known: %s: %s", e.Volume, e.Why, e.Advice)
+	return fmt.Sprintf("it isn't known whether %s still exists: %s: %s", e.Volume, e.Why, e.Advice)
 }
 
 // ErrExists means that something has the name of a volume to create.
-var ErrExists = errors.New("exists already, and is left as it is")
+var ErrExists = errors.New("exists already, and stays as it is")
 
 // ParseStorage reads "dir:/PATH" or "lvm:VG".
 func ParseStorage(s string, tool host.Tool) (Storage, error) {

@@ -40,7 +40,7 @@ func (f *FS) entries(in inode) ([]fsview.Entry, error) {
 		return nil, fmt.Errorf("inode %d: %w", in.number, fsview.ErrNotDir)
 	}
 	if in.size > fsview.MaxDir {
-		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes is more than is read, %d", ErrFormat, in.number, in.size, fsview.MaxDir)
+		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes; the limit is %d", ErrFormat, in.number, in.size, fsview.MaxDir)
 	}
 	if in.flags&flagInline != 0 {
 		return f.inlineEntries(in)

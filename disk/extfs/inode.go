@@ -199,7 +199,7 @@ func (f *FS) readAt(in inode, p []byte, off int64) (int, error) {
 func (f *FS) readInline(in inode, p []byte, off int64) (int, error) {
 	data := append(in.block[:len(in.block):len(in.block)], inlineRest(in.raw)...)
 	if in.size > int64(len(data)) {
-		return 0, fmt.Errorf("%w: inode %d: inline data of %d bytes, %d are there", ErrFormat, in.number, in.size, len(data))
+		return 0, fmt.Errorf("%w: inode %d: inline data of %d bytes, but only %d are there", ErrFormat, in.number, in.size, len(data))
 	}
 	return copy(p, data[off:in.size]), nil
 }

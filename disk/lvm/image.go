@@ -56,10 +56,10 @@ func (vg VG) Image(name string, pvs map[string]disk.Image) (disk.Image, error) {
 	for _, p := range ps {
 		img, ok := pvs[p.PV]
 		if !ok {
-			return nil, fmt.Errorf("logical volume %s/%s: physical volume %s is on no disk of the VM", vg.Name, name, p.PV)
+			return nil, fmt.Errorf("logical volume %s/%s: physical volume %s is on none of the VM's disks", vg.Name, name, p.PV)
 		}
 		if p.Offset > img.Size()-p.Length {
-			return nil, fmt.Errorf("%w: logical volume %s/%s: bytes %d to %d leave physical volume %s of %d",
+			return nil, fmt.Errorf("%w: logical volume %s/%s: bytes %d to %d go beyond physical volume %s of %d",
 				ErrFormat, vg.Name, name, p.Offset, p.Offset+p.Length, p.PV, img.Size())
 		}
 		v.pieces = append(v.pieces, piece{start: p.Start, img: part.Section(img, p.Offset, p.Length)})

@@ -143,7 +143,7 @@ func parseAreas(b []byte) (as []Area, rest []byte, err error) {
 func readArea(img disk.Image, a Area) ([]byte, error) {
 	le := binary.LittleEndian
 	if a.Length < mdaHeader || a.Offset > img.Size()-a.Length {
-		return nil, fmt.Errorf("%w: metadata area of %d bytes at %d leaves the volume of %d", ErrFormat, a.Length, a.Offset, img.Size())
+		return nil, fmt.Errorf("%w: metadata area of %d bytes at %d goes beyond the volume of %d", ErrFormat, a.Length, a.Offset, img.Size())
 	}
 	h := make([]byte, mdaHeader)
 	if err := readat.Full(img, h, a.Offset); err != nil {

@@ -178,7 +178,7 @@ func TestAgainstLVM(t *testing.T) {
 	if _, err := vg.Image("none", pvs); err == nil || err.Error() != "vg guest-vg has no logical volume none" {
 		t.Errorf("Image of no volume: %v", err)
 	}
-	if _, err := vg.Image("spans", map[string]disk.Image{vg.PVs[0].UUID: pvs[vg.PVs[0].UUID]}); err == nil || !strings.Contains(err.Error(), vg.PVs[1].UUID+" is on no disk") {
+	if _, err := vg.Image("spans", map[string]disk.Image{vg.PVs[0].UUID: pvs[vg.PVs[0].UUID]}); err == nil || !strings.Contains(err.Error(), vg.PVs[1].UUID+" is on none of the VM") {
 		t.Errorf("Image without the second PV: %v", err)
 	}
 	checkContent(t, vg, pvs)
@@ -330,8 +330,8 @@ func TestParseMetadata(t *testing.T) {
 		{"extent size", "extent_size = 8192", "extent_size = 0", "malformed lvm metadata: vg vg0: extent_size 0 sectors"},
 		{"huge extents", "extent_size = 8192", "extent_size = 9223372036854775807", "malformed lvm metadata: vg vg0: extent_size 9223372036854775807 sectors"},
 		{"open section", "version = 1", "version {", "malformed lvm metadata: line 22: the text ends inside a section"},
-		{"no value", "version = 1", "version = ", "malformed lvm metadata: line 20: a number or a string is expected"},
-		{"no group", "vg0 {", "vg0 = 1 #", "malformed lvm metadata: line 17: a name is expected, not '}'"},
+		{"no value", "version = 1", "version = ", "malformed lvm metadata: line 20: expected a number or a string"},
+		{"no group", "vg0 {", "vg0 = 1 #", "malformed lvm metadata: line 17: expected a name, not '}'"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := ParseMetadata([]byte(strings.Replace(sample, tt.old, tt.new, 1)))
@@ -402,8 +402,8 @@ func TestParseLarge(t *testing.T) {
 		t.Errorf("ParseMetadata: %v, %d logical volumes; want all %d", err, len(vg.LVs), maxLVs)
 	}
 	for text, want := range map[string]string{
-		string(group(maxPVs+1, 0, 0)): "malformed lvm metadata: vg vg0: 1025 physical volumes, where at most 1024 are read",
-		string(group(1, maxLVs+1, 1)): "malformed lvm metadata: vg vg0: 4097 logical volumes, where at most 4096 are read",
+		string(group(maxPVs+1, 0, 0)): "malformed lvm metadata: vg vg0: 1025 physical volumes; the limit is 1024",
+		string(group(1, maxLVs+1, 1)): "malformed lvm metadata: vg vg0: 4097 logical volumes; the limit is 4096",
 	} {
 		if _, err := ParseMetadata([]byte(text)); err == nil || err.Error() != want || !errors.Is(err, ErrFormat) {
 			t.Errorf("ParseMetadata: %v; want %s", err, want)

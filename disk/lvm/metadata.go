@@ -127,10 +127,10 @@ func readVG(name string, g *node) (VG, error) {
 	vg.ExtentSize = sectors * sector
 	pvs, lvs := g.section("physical_volumes"), g.section("logical_volumes")
 	if n := len(pvs.order); n > maxPVs {
-		return VG{}, fmt.Errorf("%w: vg %s: %d physical volumes, where at most %d are read", ErrFormat, name, n, maxPVs)
+		return VG{}, fmt.Errorf("%w: vg %s: %d physical volumes; the limit is %d", ErrFormat, name, n, maxPVs)
 	}
 	if n := len(lvs.order); n > maxLVs {
-		return VG{}, fmt.Errorf("%w: vg %s: %d logical volumes, where at most %d are read", ErrFormat, name, n, maxLVs)
+		return VG{}, fmt.Errorf("%w: vg %s: %d logical volumes; the limit is %d", ErrFormat, name, n, maxLVs)
 	}
 	for _, k := range pvs.order {
 		m, err := readMember(k, pvs.group(k))
@@ -162,7 +162,7 @@ func (vg VG) members() map[string]*Member {
 
 func readMember(name string, g *node) (Member, error) {
 	if g == nil {
-		return Member{}, fmt.Errorf("%w: physical volume %s is no section", ErrFormat, name)
+		return Member{}, fmt.Errorf("%w: physical volume %s is not a section", ErrFormat, name)
 	}
 	start, count := g.number("pe_start"), g.number("pe_count")
 	if start < 0 || start > maxBytes/sector || count < 0 || count > maxExtents {
@@ -178,7 +178,7 @@ func readMember(name string, g *node) (Member, error) {
 // that many bytes.
 func readLV(name string, g *node, members map[string]*Member, extentSize int64) (LV, error) {
 	if g == nil {
-		return LV{}, fmt.Errorf("%w: logical volume %s is no section", ErrFormat, name)
+		return LV{}, fmt.Errorf("%w: logical volume %s is not a section", ErrFormat, name)
 	}
 	lv := LV{Name: name, UUID: g.text("id"), Status: g.texts("status")}
 	for _, k := range g.order {

@@ -146,13 +146,13 @@ func (p *parser) assignment(depth int) (key string, v any, err error) {
 	key = string(p.b[start:p.pos])
 	switch {
 	case key == "":
-		return "", nil, p.fail("a name is expected, not %q", p.b[start])
+		return "", nil, p.fail("expected a name, not %q", p.b[start])
 	case p.accept('{'):
 		v, err = p.section(depth + 1)
 	case p.accept('='):
 		v, err = p.value()
 	default:
-		err = p.fail("after %q, { or = is expected", key)
+		err = p.fail("expected { or = after %q", key)
 	}
 	return key, v, err
 }
@@ -182,7 +182,7 @@ func (p *parser) value() (any, error) {
 		}
 		list = append(list, v)
 		if !p.accept(',') && p.peek() != ']' {
-			return nil, p.fail("in a list, a comma or ] is expected")
+			return nil, p.fail("expected a comma or ] in a list")
 		}
 	}
 }
@@ -203,7 +203,7 @@ func (p *parser) scalar() (any, error) {
 	if f, err := strconv.ParseFloat(s, 64); err == nil {
 		return f, nil
 	}
-	return nil, p.fail("a number or a string is expected")
+	return nil, p.fail("expected a number or a string")
 }
 
 // quoted reads a string in which a backslash takes the next byte as it is.
@@ -219,7 +219,7 @@ func (p *parser) quoted() (string, error) {
 				s = append(s, p.b[p.pos])
 			}
 		case '\n':
-			return "", p.fail("a string ends at the end of the line")
+			return "", p.fail("a string isn't closed on its line")
 		default:
 			s = append(s, c)
 		}

@@ -77,7 +77,7 @@ func (f fatBoot) check(r io.ReaderAt, size int64) error {
 	case f.totalSectors*f.bytesPerSector > size:
 		return fmt.Errorf("%w fat: it claims %d bytes of %d", ErrFormat, f.totalSectors*f.bytesPerSector, size)
 	case table > maxFATTable:
-		return fmt.Errorf("fat: an allocation table of %d bytes is more than is read here, %d", table, maxFATTable)
+		return fmt.Errorf("fat: an allocation table of %d bytes; the limit is %d", table, maxFATTable)
 	case table*8/int64(f.bits) < f.clusters+2:
 		return fmt.Errorf("%w fat: a table of %d bytes is too small for %d clusters", ErrFormat, table, f.clusters)
 	case f.fats != 2:
@@ -148,7 +148,7 @@ func (f fatBoot) checkHeads(table []byte, followed []bool) error {
 			}
 		}
 		if length*f.perCluster*f.bytesPerSector > maxFATChain {
-			return fmt.Errorf("fat: the file at cluster %d is larger than what is read here, %d bytes", n, maxFATChain)
+			return fmt.Errorf("fat: the file at cluster %d is larger than the limit of %d bytes", n, maxFATChain)
 		}
 	}
 	if seen != used {

@@ -62,7 +62,7 @@ func readGPT(img disk.Image, m mbr) (Table, error) {
 
 func (t *Table) describe(errs []error) {
 	if t.Backup {
-		t.Notes = append(t.Notes, fmt.Sprintf("the backup GPT at the end of the disk is used, for the primary is broken: %v", errs[0]))
+		t.Notes = append(t.Notes, fmt.Sprintf("the backup GPT at the end of the disk is used, as the primary is broken: %v", errs[0]))
 	}
 	if t.Hybrid {
 		t.Notes = append(t.Notes, "the MBR lists partitions besides the GPT (hybrid); only the GPT is followed")
@@ -85,7 +85,7 @@ func readGPTAt(img disk.Image, lba, ss int64) (Table, error) {
 		return Table{}, fmt.Errorf("gpt entries at sector %d: %w", h.arrayLBA, err)
 	}
 	if len(array) != h.count*h.size {
-		return Table{}, fmt.Errorf("%w gpt header at sector %d: its entries at sector %d lie behind the end of the disk", ErrFormat, lba, h.arrayLBA)
+		return Table{}, fmt.Errorf("%w gpt header at sector %d: its entries at sector %d are beyond the end of the disk", ErrFormat, lba, h.arrayLBA)
 	}
 	if crc32.ChecksumIEEE(array) != h.arrayCRC {
 		return Table{}, fmt.Errorf("%w gpt header at sector %d: the checksum of its entries at sector %d is wrong", ErrFormat, lba, h.arrayLBA)

@@ -48,7 +48,7 @@ func TestSection(t *testing.T) {
 		{"inside one", 110, 50, 110, 50, []disk.Extent{{Length: 50, Kind: disk.Zero}}},
 		{"across", 150, 200, 150, 200, []disk.Extent{{Length: 50, Kind: disk.Zero}, {Offset: 50, Length: 100}, {Offset: 150, Length: 50, Kind: disk.Zero}}},
 		{"up to the end", 900, 500, 900, 50, []disk.Extent{{Length: 50, Kind: disk.Zero}}},
-		{"behind the end", 2000, 10, 950, 0, nil},
+		{"beyond the end", 2000, 10, 950, 0, nil},
 		{"negative", -5, -5, 0, 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -104,7 +104,7 @@ func (t *Table) addMBR(img disk.Image, m mbr) error {
 			continue
 		}
 		if container.used() {
-			t.Notes = append(t.Notes, fmt.Sprintf("%v is a second extended partition; its logical partitions are not looked at", e))
+			t.Notes = append(t.Notes, fmt.Sprintf("%v is a second extended partition; its logical partitions are not read", e))
 			continue
 		}
 		container = s
@@ -143,7 +143,7 @@ func readLogical(img disk.Image, container slot) ([]Entry, error) {
 			e.Logical = true
 			es = append(es, e)
 			if e.Offset <= r.first*sector || e.Offset+e.Length > c.end*sector {
-				return es, fmt.Errorf("%w extended partition: logical %v leaves its container, sectors %d to %d", ErrFormat, e, c.first, c.end)
+				return es, fmt.Errorf("%w extended partition: logical %v goes beyond its container, sectors %d to %d", ErrFormat, e, c.first, c.end)
 			}
 		}
 		next, ok, err := r.next(c)
@@ -168,7 +168,7 @@ type ebr struct {
 func (r *ebr) read(img disk.Image) error {
 	b := make([]byte, sector)
 	if err := readat.Full(img, b, r.first*sector); errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w extended partition: its boot record at sector %d lies behind the end of the disk", ErrFormat, r.first)
+		return fmt.Errorf("%w extended partition: its boot record at sector %d is beyond the end of the disk", ErrFormat, r.first)
 	} else if err != nil {
 		return fmt.Errorf("extended boot record at sector %d: %w", r.first, err)
 	}

@@ -124,7 +124,7 @@ func (t Table) check(size int64) error {
 	var es []Entry
 	for _, e := range t.Entries {
 		if e.Offset < 0 || e.Length <= 0 || e.Offset > size || e.Length > size-e.Offset {
-			return fmt.Errorf("%w partition table: %v leaves the disk of %d bytes", ErrFormat, e, size)
+			return fmt.Errorf("%w partition table: %v goes beyond the disk of %d bytes", ErrFormat, e, size)
 		}
 		if !e.Container {
 			es = append(es, e)

@@ -21,7 +21,7 @@ type storage struct {
 
 func (s *storage) ReadAt(p []byte, off int64) (int, error) {
 	if s.left -= int64(len(p)); s.left < 0 {
-		panic("it reads more than is allowed in one call")
+		panic("it reads more than one call may")
 	}
 	n, err := s.r.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) && s.err == nil {

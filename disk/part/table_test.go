@@ -210,7 +210,7 @@ func TestReadHostile(t *testing.T) {
 	}{
 		{
 			"past the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 2047, 2})}),
-			"malformed partition table: partition 1 (type 83, bytes 1048064 to 1049088) leaves the disk of 1048576 bytes",
+			"malformed partition table: partition 1 (type 83, bytes 1048064 to 1049088) goes beyond the disk of 1048576 bytes",
 		},
 		{
 			"overlap", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 100, 10}, [4]uint32{0, 0x82, 109, 10})}),
@@ -230,7 +230,7 @@ func TestReadHostile(t *testing.T) {
 		},
 		{
 			"container behind the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 5000, 100})}),
-			"malformed extended partition: its boot record at sector 5000 lies behind the end of the disk",
+			"malformed extended partition: its boot record at sector 5000 is beyond the end of the disk",
 		},
 		{
 			"container without record", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100})}),
@@ -238,7 +238,7 @@ func TestReadHostile(t *testing.T) {
 		},
 		{
 			"logical out of its container", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 10, 200})}),
-			"malformed extended partition: logical partition 5 (type 83, bytes 56320 to 158720) leaves its container, sectors 100 to 200",
+			"malformed extended partition: logical partition 5 (type 83, bytes 56320 to 158720) goes beyond its container, sectors 100 to 200",
 		},
 		{
 			"two links", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 5, 10, 10}, [4]uint32{}, [4]uint32{0, 5, 20, 10}), 110: mbrBytes()}),
@@ -246,7 +246,7 @@ func TestReadHostile(t *testing.T) {
 		},
 		{
 			"no type, past the end", at(mib, map[int][]byte{0: mbrBytes([4]uint32{0, 0x83, 100, 10}, [4]uint32{0, 0, 2000, 100})}),
-			"malformed partition table: partition 2 (type 00, bytes 1024000 to 1075200) leaves the disk of 1048576 bytes",
+			"malformed partition table: partition 2 (type 00, bytes 1024000 to 1075200) goes beyond the disk of 1048576 bytes",
 		},
 		{"logical overlap", at(mib, map[int][]byte{
 			0: mbrBytes([4]uint32{0, 5, 100, 100}), 100: mbrBytes([4]uint32{0, 0x83, 1, 50}, [4]uint32{0, 5, 10, 50}), 110: mbrBytes([4]uint32{0, 0x83, 1, 5}),

@@ -64,7 +64,7 @@ func IsDescriptor(b []byte) bool {
 // read.
 func ParseDescriptor(b []byte) (Descriptor, error) {
 	if len(b) > maxDescriptor {
-		return Descriptor{}, fmt.Errorf("%w: descriptor of %d bytes, the most is %d", ErrFormat, len(b), maxDescriptor)
+		return Descriptor{}, fmt.Errorf("%w: descriptor of %d bytes; the limit is %d", ErrFormat, len(b), maxDescriptor)
 	}
 	if !IsDescriptor(b) {
 		return Descriptor{}, fmt.Errorf("%w: descriptor doesn't begin with \"# Disk DescriptorFile\"", ErrFormat)
@@ -172,10 +172,10 @@ func (p *parser) extent(access, s string) error {
 	size, s, _ := strings.Cut(strings.TrimLeft(s, " "), " ")
 	sectors, err := strconv.ParseInt(size, 10, 64)
 	if err != nil || sectors <= 0 || sectors > maxSectors {
-		return fmt.Errorf("extent: %.40q is no number of sectors from 1 to %d", size, int64(maxSectors))
+		return fmt.Errorf("extent: %.40q is not a number of sectors from 1 to %d", size, int64(maxSectors))
 	}
 	if p.sectors += sectors; p.sectors > maxSectors {
-		return fmt.Errorf("extent: the disk grows beyond %d sectors", int64(maxSectors))
+		return fmt.Errorf("extent: the disk becomes larger than %d sectors", int64(maxSectors))
 	}
 	kind, s, _ := strings.Cut(strings.TrimLeft(s, " "), " ")
 	e := Extent{Access: access, Sectors: sectors, Kind: strings.ToUpper(kind)}
@@ -197,7 +197,7 @@ func (e *Extent) file(s string) error {
 	}
 	end := strings.LastIndexByte(s, '"')
 	if end < 1 || s[0] != '"' {
-		return fmt.Errorf("extent: %.80q is no quoted file name", s)
+		return fmt.Errorf("extent: %.80q is not a quoted file name", s)
 	}
 	e.Name = s[1:end]
 	if e.Name == "" && e.Kind != "ZERO" {

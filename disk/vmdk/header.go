@@ -96,7 +96,7 @@ func (h *Header) sizes(b []byte) error {
 		*f.to = int64(v)
 	}
 	if h.GrainSize&(h.GrainSize-1) != 0 {
-		return fmt.Errorf("%w: header offset 20: grain size of %d sectors is no power of 2", ErrFormat, h.GrainSize)
+		return fmt.Errorf("%w: header offset 20: grain size of %d sectors is not a power of 2", ErrFormat, h.GrainSize)
 	}
 	switch gd := binary.LittleEndian.Uint64(b[56:]); {
 	case gd == directoryLast:
@@ -118,7 +118,7 @@ func (h *Header) compression(algorithm uint16) error {
 	case h.Compressed() && algorithm != 1:
 		return fmt.Errorf("%w: header offset 77: compression %d, only 1 (deflate) is known", ErrUnsupported, algorithm)
 	case h.Compressed() != (h.Flags&flagMarkers != 0):
-		return fmt.Errorf("%w: header offset 8: compressed grains and markers come only together, flags are %#x", ErrUnsupported, h.Flags)
+		return fmt.Errorf("%w: header offset 8: compressed grains need markers, and markers need them; the flags are %#x", ErrUnsupported, h.Flags)
 	case !h.Compressed() && h.Directory < 0:
 		return fmt.Errorf("%w: header offset 56: a footer, but no compressed stream", ErrUnsupported)
 	}

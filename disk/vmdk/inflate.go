@@ -90,7 +90,7 @@ func (s *sparse) inflate(f *inflater, c *cursor, p []byte, grain, at, end int64)
 	}
 	lba, size := binary.LittleEndian.Uint64(head), int64(binary.LittleEndian.Uint32(head[8:]))
 	if lba != uint64(grain*s.h.GrainSize) {
-		return fmt.Errorf("%w: %s: offset %d: marker of sector %d where that of %d should be", ErrFormat, s.name, at, lba, grain*s.h.GrainSize)
+		return fmt.Errorf("%w: %s: offset %d: marker of sector %d instead of %d", ErrFormat, s.name, at, lba, grain*s.h.GrainSize)
 	}
 	if size == 0 || size > s.maxCompressed() {
 		return fmt.Errorf("%w: %s: offset %d: compressed grain of %d bytes", ErrFormat, s.name, at+8, size)

@@ -48,7 +48,7 @@ func (d dirOpener) Parent(hint string) (Opener, string, error) {
 	file := path.Join(d.dir, hint)
 	if strings.HasPrefix(hint, "/") || strings.HasPrefix(hint, "[") || !filepath.IsLocal(file) || file == "." {
 		return nil, "", fmt.Errorf("%w: parent %.200q lies outside %s; "+
-			"put its files beside the descriptor and its bare name into parentFileNameHint", ErrUnsupported, hint, d.root)
+			"put its files beside the descriptor, and only its name into parentFileNameHint", ErrUnsupported, hint, d.root)
 	}
 	return dirOpener{d.root, path.Dir(file)}, path.Base(file), nil
 }
@@ -83,7 +83,7 @@ func (d dirOpener) Open(name string) (_ File, err error) {
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return fmt.Errorf("%w: extent %.200q lies outside the descriptor's directory; "+
-			"put the file beside the descriptor and its bare name into the line", ErrUnsupported, name)
+			"put the file beside the descriptor, and only its name into the line", ErrUnsupported, name)
 	}
 	return nil
 }

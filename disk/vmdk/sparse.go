@@ -45,7 +45,7 @@ func (m *Image) newSparse(name string, f File) (*sparse, error) {
 func (s *sparse) descriptor() ([]byte, error) {
 	n, at := s.h.DescriptorSize*sectorSize, s.h.DescriptorOffset*sectorSize
 	if n > maxDescriptor || at > s.file.Size()-n {
-		return nil, fmt.Errorf("%w: header offset 28: descriptor of %d bytes at %d, the most is %d, the file has %d",
+		return nil, fmt.Errorf("%w: header offset 28: descriptor of %d bytes at %d; the limit is %d, and the file has %d",
 			ErrFormat, n, at, maxDescriptor, s.file.Size())
 	}
 	b := make([]byte, n)

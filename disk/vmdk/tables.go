@@ -129,7 +129,7 @@ func (s *sparse) loadDirectory(budget *int64) error {
 	bytes := n * 4
 	at := s.h.Directory * sectorSize
 	if bytes > maxDirectories-*budget {
-		return fmt.Errorf("%w: %d grain tables: more than memory is set aside for", ErrUnsupported, n)
+		return fmt.Errorf("%w: %d grain tables: too many to keep in memory", ErrUnsupported, n)
 	}
 	*budget += bytes
 	if at > s.file.Size()-bytes {

@@ -24,7 +24,7 @@ func (in *inode) Entries() ([]fsview.Entry, error) {
 		return nil, fmt.Errorf("inode %d: %w", in.number, fsview.ErrNotDir)
 	}
 	if in.size > fsview.MaxDir {
-		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes is more than is read, %d", ErrFormat, in.number, in.size, fsview.MaxDir)
+		return nil, fmt.Errorf("%w: inode %d: a directory of %d bytes; the limit is %d", ErrFormat, in.number, in.size, fsview.MaxDir)
 	}
 	if in.format == formatLocal {
 		es, err := in.shortEntries()
@@ -102,7 +102,7 @@ func (in *inode) shortEntries() ([]fsview.Entry, error) {
 func (in *inode) dirData(off, at int64) ([]byte, error) {
 	be, f := binary.BigEndian, in.fsys
 	if off+f.dirBlock > in.size {
-		return nil, fmt.Errorf("%w: %d bytes are no whole number of directory blocks", ErrFormat, in.size)
+		return nil, fmt.Errorf("%w: %d bytes are not a whole number of directory blocks", ErrFormat, in.size)
 	}
 	b := make([]byte, f.dirBlock)
 	if _, err := in.ReadAt(b, off); err != nil {
@@ -114,7 +114,7 @@ func (in *inode) dirData(off, at int64) ([]byte, error) {
 	}
 	magic := be.Uint32(b)
 	if magic != single && magic != several {
-		return nil, fmt.Errorf("%w: a directory's block that starts with %#x", ErrFormat, magic)
+		return nil, fmt.Errorf("%w: a directory block that starts with %#x", ErrFormat, magic)
 	}
 	if err := f.verify(b, stamp{sum: 4, place: 8, uuid: 24, owner: 40}, at, in.number); err != nil {
 		return nil, err

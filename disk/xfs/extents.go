@@ -21,7 +21,7 @@ type span struct {
 // find returns where block n of the file lies, and how many from there on.
 func (in *inode) find(n int64) (span, error) {
 	if in.flags&flagRealtime != 0 {
-		return span{}, fmt.Errorf("%w: its data is on a realtime device, which is not read", ErrFormat)
+		return span{}, fmt.Errorf("%w: its data is on a realtime device, which esxodus doesn't read", ErrFormat)
 	}
 	switch in.format {
 	case formatExtents:
@@ -106,7 +106,7 @@ func (in *inode) treeNode(at int64, level int) ([]byte, int, error) {
 		magic, header = 0x424d4133, 72
 	}
 	if be.Uint32(b) != magic || int(be.Uint16(b[4:])) != level {
-		return nil, 0, fmt.Errorf("%w: block %d (%#x) is no node of level %d", ErrFormat, at, be.Uint32(b), level)
+		return nil, 0, fmt.Errorf("%w: block %d (%#x) is not a node of level %d", ErrFormat, at, be.Uint32(b), level)
 	}
 	if err := f.verify(b, stamp{sum: 64, place: 24, uuid: 40, owner: 56}, at, in.number); err != nil {
 		return nil, 0, err

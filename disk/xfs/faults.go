@@ -123,11 +123,11 @@ func (g *group) check() (bad []error) {
 		switch {
 		case err != nil:
 		case be.Uint32(h.b[h.seq:]) != uint32(g.number): // at most maxGroups
-			err = fmt.Errorf("it is of group %d", be.Uint32(h.b[h.seq:]))
+			err = fmt.Errorf("it belongs to group %d", be.Uint32(h.b[h.seq:]))
 		case h.version > 0 && be.Uint32(h.b[h.version:]) != 1:
 			err = fmt.Errorf("version %d", be.Uint32(h.b[h.version:]))
 		case h.length > 0 && int64(be.Uint32(h.b[h.length:])) != g.length:
-			err = fmt.Errorf("%d blocks, and the group has %d", be.Uint32(h.b[h.length:]), g.length)
+			err = fmt.Errorf("%d blocks, but the group has %d", be.Uint32(h.b[h.length:]), g.length)
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("the %s makes no sense: %w", h.name, err))
@@ -142,7 +142,7 @@ func (g *group) check() (bad []error) {
 // stamped checks what all headers have.
 func (g *group) stamped(b []byte, magic string, sum, uuid int) error {
 	if string(b[:4]) != magic {
-		return errors.New("it is none")
+		return errors.New("its signature is wrong")
 	}
 	if g.f.version < 5 {
 		return nil
@@ -151,7 +151,7 @@ func (g *group) stamped(b []byte, magic string, sum, uuid int) error {
 		return err
 	}
 	if !bytes.Equal(b[uuid:uuid+16], g.f.uuid[:]) {
-		return errors.New("it is of another file system")
+		return errors.New("it belongs to another file system")
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (g *group) spares() string {
 		has += size
 	}
 	if has != count {
-		what := fmt.Sprintf("it counts %d spare blocks (AGFL), and lists %d", count, has)
+		what := fmt.Sprintf("it counts %d spare blocks (AGFL), but lists %d", count, has)
 		if last < first && has == count+1 {
 			what += ", as kernels before 4.5 did"
 		}
@@ -214,7 +214,7 @@ func (t totals) against(groups totals) (faults []string) {
 		of, all uint64
 	}{{"free blocks", t.free, groups.free}, {"inodes", t.inodes, groups.inodes}, {"free inodes", t.freeInodes, groups.freeInodes}} {
 		if c.of != c.all {
-			faults = append(faults, fmt.Sprintf("it counts %d %s, and its allocation groups count %d", c.of, c.what, c.all))
+			faults = append(faults, fmt.Sprintf("it counts %d %s, but its allocation groups count %d", c.of, c.what, c.all))
 		}
 	}
 	return faults
@@ -259,7 +259,7 @@ func (g *group) tree(left *int) (string, error) {
 		at = be.Uint32(b[12:]) // the next leaf
 	}
 	if count != g.free() {
-		return fmt.Sprintf("it counts %d free blocks, and its tree of them has %d", g.free(), count), nil
+		return fmt.Sprintf("it counts %d free blocks, but its tree of them has %d", g.free(), count), nil
 	}
 	return "", nil
 }

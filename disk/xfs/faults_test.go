@@ -80,16 +80,16 @@ func TestFaults(t *testing.T) {
 			db(t, path, "agf 0", "addr bnoroot", "write -d level 3")
 		}, "allocation group 0: block 1 of its tree of free space makes no sense", ""},
 		{"fewer than its longest run", true, plus("agf 1", "freeblks", -1), "", "allocation group 1: it counts "},
-		{"inodes of a group", true, plus("agi 0", "count", 64), "it counts 128 inodes, and its allocation groups count 192", ""},
-		{"free inodes in all", true, plus("sb 0", "ifree", -1), "it counts 64 free inodes, and its allocation groups count 65", ""},
-		{"spare blocks of an old kernel", false, oldSpares, "allocation group 0: it counts 4 spare blocks (AGFL), and lists 5, as kernels before 4.5 did", ""},
+		{"inodes of a group", true, plus("agi 0", "count", 64), "it counts 128 inodes, but its allocation groups count 192", ""},
+		{"free inodes in all", true, plus("sb 0", "ifree", -1), "it counts 64 free inodes, but its allocation groups count 65", ""},
+		{"spare blocks of an old kernel", false, oldSpares, "allocation group 0: it counts 4 spare blocks (AGFL), but lists 5, as kernels before 4.5 did", ""},
 		{"spare blocks that are none", true, func(t *testing.T, path string) {
 			t.Helper()
 			db(t, path, "agfl 1", "write -d bno[2] 4294967295")
 		}, "allocation group 1: its spare blocks (AGFL) include block 4294967295 of ", ""},
 		{"spare blocks beyond the end", true, plus("agf 1", "fllast", 1000), "allocation group 1: its 4 spare blocks (AGFL) are in slots 1 to 1004 of ", ""},
-		{"no header", true, plus("agf 1", "magicnum", 1), "", "allocation group 1: the header of its free space (AGF) makes no sense: it is none"},
-		{"header of another group", true, plus("agi 1", "seqno", 1), "", "allocation group 1: the header of its inodes (AGI) makes no sense: it is of group 2"},
+		{"no header", true, plus("agf 1", "magicnum", 1), "", "allocation group 1: the header of its free space (AGF) makes no sense: its signature is wrong"},
+		{"header of another group", true, plus("agi 1", "seqno", 1), "", "allocation group 1: the header of its inodes (AGI) makes no sense: it belongs to group 2"},
 		{"length of a group", true, plus("agf 0", "length", -1), "", "allocation group 0: the header of its free space (AGF) makes no sense: "},
 		{"more free than there is", true, plus("agf 0", "freeblks", 1<<20), "", "allocation group 0: it counts "},
 		{"checksum", false, func(t *testing.T, path string) {

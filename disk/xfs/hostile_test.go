@@ -116,7 +116,7 @@ func TestOpenErrors(t *testing.T) {
 		c := bytes.Clone(b)
 		binary.BigEndian.PutUint32(c[216:], binary.BigEndian.Uint32(c[216:])|feature)
 		seal(c[:512], 224)
-		if _, err := Open(bytes.NewReader(c), int64(len(c))); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "newer than this program") {
+		if _, err := Open(bytes.NewReader(c), int64(len(c))); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "newer than esxodus") {
 			t.Errorf("Open with feature %#x: %v; want ErrFormat", feature, err)
 		}
 	}
@@ -174,10 +174,10 @@ func TestInodeHostile(t *testing.T) {
 		{"tree too low", "fragmented", "0 levels", []change{{-1, "\x00\x00"}}},
 		{"tree's root empty", "fragmented", "0 entries", []change{{-1, "\x00\x01\x00\x00"}}},
 		{"tree's root full", "fragmented", "65535 entries", []change{{-1, "\x00\x01\xff\xff"}}},
-		{"tree of other height", "fragmented", "is no node of level", []change{{-1, "\x00\x05"}}},
-		{"huge directory", "many", "is more than is read", []change{{56, "\x00\x00\x00\x01\x00\x00\x00\x00"}}},
-		{"directory cut short", "many", "no whole number", []change{{62, "\x00\x10"}}},
-		{"directory of a file's data", "etc", "a directory's block", nil},
+		{"tree of other height", "fragmented", "is not a node of level", []change{{-1, "\x00\x05"}}},
+		{"huge directory", "many", "; the limit is", []change{{56, "\x00\x00\x00\x01\x00\x00\x00\x00"}}},
+		{"directory cut short", "many", "not a whole number", []change{{62, "\x00\x10"}}},
+		{"directory of a file's data", "etc", "a directory block", nil},
 		{"short directory that claims more", "etc", "is cut short", []change{{-1, "\xff"}}},
 		{"long link", "link 1", "a link of", []change{{56, "\x00\x00\x00\x00\x00\x00\x04\x01"}}},
 		{"link longer than its inode", "link 30", "a link of", []change{{56, "\x00\x00\x00\x00\x00\x00\x04\x00"}}},
@@ -230,15 +230,15 @@ func TestStaleBlocks(t *testing.T) {
 		magic, path, err string
 		sum, at          int
 	}{
-		{"XDD3", "many", "is one of inode", 4, 8},
-		{"XDD3", "many", "is one of inode", 4, 40},
-		{"XDD3", "many", "or of another file system", 4, 24},
+		{"XDD3", "many", "belongs to inode", 4, 8},
+		{"XDD3", "many", "belongs to inode", 4, 40},
+		{"XDD3", "many", "or to another file system", 4, 24},
 		{"XDD3", "many", "the checksum", 0, 100},
-		{"BMA3", "fragmented", "is one of inode", 64, 24},
-		{"BMA3", "fragmented", "is one of inode", 64, 56},
+		{"BMA3", "fragmented", "belongs to inode", 64, 24},
+		{"BMA3", "fragmented", "belongs to inode", 64, 56},
 		{"BMA3", "fragmented", "the checksum", 0, 100},
-		{"XSLM", "link 1000", "is one of inode", 12, 32},
-		{"XSLM", "link 1000", "wanted are those at", 12, 4},
+		{"XSLM", "link 1000", "belongs to inode", 12, 32},
+		{"XSLM", "link 1000", "want those at", 12, 4},
 		{"XSLM", "link 1000", "bytes at 0", 12, 8},
 		{"XSLM", "link 1000", "the checksum", 0, 100},
 	} {

@@ -77,7 +77,7 @@ func (f *FS) parseInode(b []byte, number uint64) (*inode, error) {
 			return nil, err
 		}
 		if be.Uint64(b[152:]) != number || !bytes.Equal(b[160:176], f.uuid[:]) {
-			return nil, fmt.Errorf("%w: it is inode %d, or of another file system", ErrFormat, be.Uint64(b[152:]))
+			return nil, fmt.Errorf("%w: it is inode %d, or belongs to another file system", ErrFormat, be.Uint64(b[152:]))
 		}
 	}
 	mode := be.Uint16(b[2:])
@@ -191,7 +191,7 @@ func (in *inode) Link() (string, error) {
 func (in *inode) linkRun(s span, off int64) ([]byte, error) {
 	f := in.fsys
 	if s.empty || s.run > maxLink/f.blockSize+2 {
-		return nil, fmt.Errorf("%w: %d bytes of %d are in a hole or too many blocks", ErrFormat, in.size-off, in.size)
+		return nil, fmt.Errorf("%w: %d bytes of %d are in a hole or in too many blocks", ErrFormat, in.size-off, in.size)
 	}
 	b, err := f.bytes(s.block, s.run*f.blockSize)
 	if err != nil || f.version < 5 {
@@ -199,14 +199,14 @@ func (in *inode) linkRun(s span, off int64) ([]byte, error) {
 	}
 	be := binary.BigEndian
 	if be.Uint32(b) != linkMagic {
-		return nil, fmt.Errorf("%w: block %d holds no part of one", ErrFormat, s.block)
+		return nil, fmt.Errorf("%w: block %d holds no part of a link", ErrFormat, s.block)
 	}
 	if err := f.verify(b, stamp{sum: 12, place: 40, uuid: 16, owner: 32}, s.block, in.number); err != nil {
 		return nil, err
 	}
 	at, n := int64(be.Uint32(b[4:])), int64(be.Uint32(b[8:]))
 	if at != off || n < 1 || n > int64(len(b))-linkHeader {
-		return nil, fmt.Errorf("%w: block %d has %d bytes at %d; wanted are those at %d", ErrFormat, s.block, n, at, off)
+		return nil, fmt.Errorf("%w: block %d has %d bytes at %d, want those at %d", ErrFormat, s.block, n, at, off)
 	}
 	return b[linkHeader : linkHeader+n], nil
 }

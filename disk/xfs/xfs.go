@@ -142,7 +142,7 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 	case f.version == 5:
 		incompat := be.Uint32(b[216:])
 		if incompat&^incompatKnown != 0 {
-			return nil, 0, fmt.Errorf("%w: features %#x are newer than this program", ErrFormat, incompat&^incompatKnown)
+			return nil, 0, fmt.Errorf("%w: features %#x are newer than esxodus", ErrFormat, incompat&^incompatKnown)
 		}
 		f.incompat, f.ftype = incompat, incompat&incompatFType != 0
 		if incompat&incompatMetaUUID != 0 {
@@ -179,7 +179,7 @@ func checkGeometry(b []byte) error {
 	case b[192] > 16 || uint(b[120])+uint(b[192]) > 16:
 		return fmt.Errorf("%w: directory blocks of 2^%d bytes", ErrFormat, uint(b[120])+uint(b[192]))
 	case b[126] != 0:
-		return fmt.Errorf("%w: its making (mkfs.xfs) did not end", ErrFormat)
+		return fmt.Errorf("%w: mkfs.xfs did not finish", ErrFormat)
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (f *FS) verify(b []byte, s stamp, at, owner int64) error {
 	}
 	place, own := be.Uint64(b[s.place:]), be.Uint64(b[s.owner:])
 	if place != uint64(at*(f.blockSize/512)) || own != uint64(owner) || !bytes.Equal(b[s.uuid:s.uuid+16], f.uuid[:]) { // not negative
-		return fmt.Errorf("%w: block %d is one of inode %d for sector %d, or of another file system", ErrFormat, at, own, place)
+		return fmt.Errorf("%w: block %d belongs to inode %d and sector %d, or to another file system", ErrFormat, at, own, place)
 	}
 	return nil
 }
@@ -261,7 +261,7 @@ func checkSum(b []byte, at int) error {
 	sum = crc32.Update(sum, table, make([]byte, 4))
 	sum = crc32.Update(sum, table, b[at+4:])
 	if want := binary.LittleEndian.Uint32(b[at:]); sum != want {
-		return fmt.Errorf("%w: the checksum of %d bytes is %08x, %08x is noted", ErrFormat, len(b), sum, want)
+		return fmt.Errorf("%w: the checksum of %d bytes is %08x, but %08x is recorded", ErrFormat, len(b), sum, want)
 	}
 	return nil
 }

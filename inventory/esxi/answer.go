@@ -32,7 +32,7 @@ func asStored(res *http.Response) error {
 	}
 	for _, age := range res.Header.Values("Age") {
 		if age = strings.TrimSpace(age); age != "" && strings.Trim(age, "0") != "" {
-			return fmt.Errorf("%w: it comes out of a cache (Age: %.20q)", ErrProtocol, age)
+			return fmt.Errorf("%w: it comes from a cache (Age: %.20q)", ErrProtocol, age)
 		}
 	}
 	for _, w := range res.Header.Values("Warning") {
@@ -56,7 +56,7 @@ func explain(err error) error {
 	case errors.Is(err, ErrProtocol):
 		return fmt.Errorf("%w; %s", err, inBetween)
 	case errors.Is(err, ErrChanged):
-		return fmt.Errorf("%w; if nobody has changed it, a cache in between answers with another copy", err)
+		return fmt.Errorf("%w; if nobody changed it, a cache in between answers with another copy", err)
 	}
 	return err
 }
@@ -75,7 +75,7 @@ var rangePattern = regexp.MustCompile(`^(?i:bytes) ([0-9]{1,18})-([0-9]{1,18})/(
 // its headers go, and returns the file's size.
 func contentRange(res *http.Response, first, last int64) (int64, error) {
 	if res.StatusCode != http.StatusPartialContent {
-		return 0, fmt.Errorf("%w: status %d with Content-Type %.60q for bytes %d to %d: whoever answers ignores Range and sends the whole file, or a page of its own",
+		return 0, fmt.Errorf("%w: status %d with Content-Type %.60q for bytes %d to %d: what answers ignores Range: it sends the whole file, or a page of its own",
 			ErrProtocol, res.StatusCode, res.Header.Get("Content-Type"), first, last)
 	}
 	header := strings.Join(res.Header.Values("Content-Range"), " and ")
@@ -133,12 +133,12 @@ func (was version) same(now version) error {
 		return fmt.Errorf("%w: it had %d bytes and has %d", ErrChanged, was.size, now.size)
 	case was.etag == "" || now.etag == "" || was.etag == now.etag:
 	case weak(was.etag) != weak(now.etag) && opaque(was.etag) == opaque(now.etag):
-		return fmt.Errorf("%w: its ETag %.80s was %.80s: it went through something that changes bodies", ErrProtocol, now.etag, was.etag)
+		return fmt.Errorf("%w: its ETag %.80s was %.80s: something in between changes what is sent", ErrProtocol, now.etag, was.etag)
 	default:
 		return fmt.Errorf("%w: its ETag was %.80s and is %.80s", ErrChanged, was.etag, now.etag)
 	}
 	if was.mtime != "" && now.mtime != "" && now.mtime != was.mtime {
-		return fmt.Errorf("%w: last modified %.40s, and before %.40s", ErrChanged, now.mtime, was.mtime)
+		return fmt.Errorf("%w: last modified %.40s, but %.40s before", ErrChanged, now.mtime, was.mtime)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (was version) marked() bool { return was.etag != "" || was.mtime != "" }
 // same one answers.
 func (was version) lacks(now version) error {
 	if name, mark := was.beyond(now); mark != "" {
-		return fmt.Errorf("%w: it has no %s, the answers before had (%.80s)", ErrProtocol, name, mark)
+		return fmt.Errorf("%w: it has no %s, but earlier answers had (%.80s)", ErrProtocol, name, mark)
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (was version) lacks(now version) error {
 // them may not be the host's.
 func (now version) exceeds(was version) error {
 	if name, mark := now.beyond(was); mark != "" {
-		return fmt.Errorf("%w: it has the %s %.80s, the answers before had none", ErrProtocol, name, mark)
+		return fmt.Errorf("%w: it has the %s %.80s, but earlier answers had none", ErrProtocol, name, mark)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 func (c *Client) tellSlow(rate int64, over time.Duration) {
 	c.log.Warn("the source is slow: the copy goes on, but will take long",
 		"rate", fmt.Sprintf("%.1f KiB/s", float64(rate)/1024), "measured", over.Round(time.Second).String(), "floor", fmt.Sprintf("%d KiB/s", c.meter.floor>>10),
-		"advice", "look at the network between here and the host, at what else reads from its datastore, and at proxies in between; more --connections may help")
+		"advice", "check the network between here and the host, what else reads from its datastore, and proxies in between; more --connections may help")
 }
 
 // connect makes the HTTP side: one transport and one set of cookies.

@@ -42,7 +42,7 @@ func (cfg Config) complete() (Config, error) {
 		return cfg, errors.New("no ESXi host given: want https://user@host")
 	}
 	if cfg.URL.Scheme != "https" {
-		return cfg, fmt.Errorf("%s: scheme %q: only https is spoken, the password would go in the clear", cfg.URL.Host, cfg.URL.Scheme)
+		return cfg, fmt.Errorf("%s: scheme %q: use https, or the password is sent in the clear", cfg.URL.Host, cfg.URL.Scheme)
 	}
 	if _, has := cfg.URL.User.Password(); has {
 		return cfg, fmt.Errorf("%s: the password belongs in Config.Password: use ParseURL", cfg.URL.Host)
@@ -83,7 +83,7 @@ func ParseURL(s string) (*url.URL, Secret, error) {
 	rest := strings.TrimSpace(s)
 	if scheme, after, ok := strings.Cut(rest, "://"); ok && !strings.ContainsAny(scheme, "@:/") {
 		if !strings.EqualFold(scheme, "https") {
-			return nil, "", fmt.Errorf("scheme %q: only https is spoken, the password would go in the clear", scheme)
+			return nil, "", fmt.Errorf("scheme %q: use https, or the password is sent in the clear", scheme)
 		}
 		rest = after
 	}
@@ -121,7 +121,7 @@ func parseHost(s string) (*url.URL, error) {
 	path := strings.TrimSuffix(u.Path, "/")
 	switch {
 	case u.Hostname() == "":
-		return nil, fmt.Errorf("address %q names no host: want https://user@host[:port]", s)
+		return nil, fmt.Errorf("address %q has no host: want https://user@host[:port]", s)
 	case path != "" && path != "/sdk":
 		return nil, fmt.Errorf("address %q: path %q: want none or /sdk", s, path)
 	case u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(s, "?#"):

@@ -35,7 +35,7 @@ func mapDevices(vm *inventory.VM, devices []types.BaseVirtualDevice) {
 	}
 	for _, d := range devices {
 		if d == nil || reflect.ValueOf(d).IsNil() {
-			vm.Other = append(vm.Other, "a device of a kind that this version of the API doesn't have")
+			vm.Other = append(vm.Other, "a device of a kind that this version of the API doesn't know")
 			continue
 		}
 		m.device(d)

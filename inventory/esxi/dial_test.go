@@ -83,14 +83,14 @@ func TestParseURL(t *testing.T) {
 		{in: "root:x://y@esx1", want: "https://root@esx1/sdk", password: "x://y"},
 		{in: "root@[fe80::1]:444", want: "https://root@[fe80::1]:444/sdk"},
 		{in: "root@[::1]", want: "https://root@[::1]/sdk"},
-		{in: "http://root@esx1", err: "only https"},
+		{in: "http://root@esx1", err: "use https"},
 		{in: "https://root:sesame@esx1/ui", err: `path "/ui"`},
 		{in: "https://root:sesame@esx1?x=1", err: "nothing may follow"},
-		{in: "root:sesame@", err: "names no host"},
+		{in: "root:sesame@", err: "has no host"},
 		{in: ":sesame@esx1", err: "no user name"},
 		{in: "root:sesame@esx1:99999", err: "port"},
 		{in: "root:sesame@es x1", err: "want https://"},
-		{in: "", err: "names no host"},
+		{in: "", err: "has no host"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {

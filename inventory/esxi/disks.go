@@ -27,7 +27,7 @@ func (m *mapper) disk(v *types.VirtualDisk) {
 		d.Shares, _ = mapShares(v.Shares)
 	}
 	if !mapBacking(&d, v.Backing) {
-		m.vm.Problem("%s has a backing that this program does not know: %T", d.Label, v.Backing)
+		m.vm.Problem("%s has a backing that esxodus doesn't know: %T", d.Label, v.Backing)
 	}
 	if d.UUID != "" {
 		if normal := inventory.UUID(d.UUID); normal != "" {

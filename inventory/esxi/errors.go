@@ -27,7 +27,7 @@ var (
 	// ErrPermission is something that the user may not do.
 	ErrPermission = errors.New("permission denied")
 	// ErrNoTools is a guest that cannot be asked to shut down.
-	ErrNoTools = errors.New("VMware Tools do not run in the guest")
+	ErrNoTools = errors.New("VMware Tools aren't running in the guest")
 	// ErrStillOn is a VM that did not power off in time.
 	ErrStillOn = errors.New("still powered on")
 	// ErrLocked is a file that the host holds locked, as it does a running

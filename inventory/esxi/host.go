@@ -15,7 +15,7 @@ import (
 func (c *Client) optional(ctx context.Context, spec types.PropertyFilterSpec, each func(object)) error {
 	err := c.retrieve(ctx, spec, each)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrPermission) {
-		c.log.DebugContext(ctx, "host does not say", "object", spec.ObjectSet[0].Obj.Type, "error", err)
+		c.log.DebugContext(ctx, "the host doesn't say", "object", spec.ObjectSet[0].Obj.Type, "error", err)
 		return nil
 	}
 	return err

@@ -47,7 +47,7 @@ func (c *Client) Inventory(ctx context.Context) (*inventory.Host, error) {
 	for _, o := range objects {
 		vm := mapVM(o)
 		if o.unread != nil {
-			vm.Problem("what the host says of the VM can't be read: %v", o.unread)
+			vm.Problem("the host's data on the VM can't be read: %v", o.unread)
 		}
 		if info, ok := autostart[vm.ID]; ok {
 			vm.AutoStart = mapAutoStart(info, h.AutoStart)

@@ -47,7 +47,7 @@ func (c *Client) touch(ctx context.Context, done chan<- struct{}) {
 		}
 		if _, err := methods.GetCurrentTime(ctx, c.read()); err != nil && ctx.Err() == nil {
 			// The next read will meet the same trouble and report it.
-			c.log.WarnContext(ctx, "session could not be kept alive", "error", err)
+			c.log.WarnContext(ctx, "can't keep the session alive", "error", err)
 		}
 	}
 }

@@ -58,8 +58,8 @@ func TestMarks(t *testing.T) {
 		{name: "first without ETag", head: both, gets: []version{{mtime: mtime}}, wrong: 1, text: "no ETag"},
 		{name: "first without time", head: both, gets: []version{{etag: `"a"`}}, wrong: 1, text: "no Last-Modified"},
 		{name: "HEAD tells nothing, later less", gets: []version{both, {}}, wrong: 1, text: "no ETag"},
-		{name: "later more", head: version{mtime: mtime}, gets: []version{{mtime: mtime}, both}, wrong: 2, text: "the answers before had none"},
-		{name: "nothing at first", gets: []version{{}, {}, both}, wrong: 2, text: "the answers before had none"},
+		{name: "later more", head: version{mtime: mtime}, gets: []version{{mtime: mtime}, both}, wrong: 2, text: "earlier answers had none"},
+		{name: "nothing at first", gets: []version{{}, {}, both}, wrong: 2, text: "earlier answers had none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -67,7 +67,7 @@ func (o *Opener) Open(name string) (*File, error) {
 func (o *Opener) resolve(name string) (dsPath, error) {
 	switch {
 	case name == "" || name == "." || name == "..":
-		return dsPath{}, fmt.Errorf("%w: not a file's name", ErrOutside)
+		return dsPath{}, fmt.Errorf("%w: not a file name", ErrOutside)
 	case strings.HasPrefix(name, "/"):
 		return absolute(name, o.stores)
 	case strings.HasPrefix(name, "["):

@@ -28,7 +28,7 @@ func (p dsPath) String() string { return "[" + p.store + "] " + p.file }
 // the longest known name that fits is the datastore.
 func parsePath(s string, stores []store) (dsPath, error) {
 	if !strings.HasPrefix(s, "[") {
-		return dsPath{}, fmt.Errorf("%q is no datastore path: want \"[datastore] directory/file\"", s)
+		return dsPath{}, fmt.Errorf("%q is not a datastore path: want \"[datastore] directory/file\"", s)
 	}
 	name, file, ok := "", "", false
 	for _, d := range stores { // longest first
@@ -39,7 +39,7 @@ func parsePath(s string, stores []store) (dsPath, error) {
 	}
 	if !ok {
 		if name, file, ok = strings.Cut(s[1:], "]"); !ok || name == "" {
-			return dsPath{}, fmt.Errorf("%q is no datastore path: want \"[datastore] directory/file\"", s)
+			return dsPath{}, fmt.Errorf("%q is not a datastore path: want \"[datastore] directory/file\"", s)
 		}
 	}
 	file, err := cleanFile(strings.TrimPrefix(file, " "))
@@ -140,5 +140,5 @@ func absolute(name string, stores []store) (dsPath, error) {
 			return dsPath{d.name, file}, err
 		}
 	}
-	return dsPath{}, fmt.Errorf("%w: %q is on no datastore that this host mounts", ErrOutside, name)
+	return dsPath{}, fmt.Errorf("%w: %q is not on a datastore that this host mounts", ErrOutside, name)
 }

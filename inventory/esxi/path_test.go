@@ -28,10 +28,10 @@ func TestParsePath(t *testing.T) {
 		{in: "[a] ..", err: "outside"},
 		{in: "[a] x\x00", err: "zero byte"},
 		{in: "[a] ", err: "no file"},
-		{in: "[] x", err: "no datastore path"},
-		{in: "[a", err: "no datastore path"},
-		{in: "web.vmdk", err: "no datastore path"},
-		{in: "", err: "no datastore path"},
+		{in: "[] x", err: "not a datastore path"},
+		{in: "[a", err: "not a datastore path"},
+		{in: "web.vmdk", err: "not a datastore path"},
+		{in: "", err: "not a datastore path"},
 	}
 	stores := []store{testStores()[0], testStores()[2], testStores()[1], testStores()[3]}
 	for _, tt := range tests {

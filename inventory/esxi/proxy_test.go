@@ -85,7 +85,7 @@ var spoilt = []struct {
 	{kind: fixture.Gzipped, want: ErrProtocol, text: `Content-Encoding is "gzip"`},
 	{kind: fixture.GzippedChunked, want: ErrProtocol, text: `Content-Encoding is "gzip"`},
 	{kind: fixture.GzippedUntold, want: errAny, text: "answer"},
-	{kind: fixture.GzippedLength, want: ErrProtocol, text: "aren't those of the answer before"},
+	{kind: fixture.GzippedLength, want: ErrProtocol, text: "differ from the answer before"},
 	{kind: fixture.GzippedLayer, want: errAny, text: "encoding"},
 	{kind: fixture.Deflated, want: ErrProtocol, text: `Content-Encoding is "deflate"`},
 	{kind: fixture.Prefixed, want: ErrProtocol, text: "goes on after"},
@@ -108,10 +108,10 @@ var spoilt = []struct {
 	{kind: fixture.LoginPage206, want: io.ErrUnexpectedEOF, text: "answer ends after"},
 	{kind: fixture.OtherETag, want: ErrChanged, final: true, text: `is "another"`},
 	{kind: fixture.OtherTime, want: ErrChanged, final: true, text: "last modified"},
-	{kind: fixture.WeakETag, want: ErrProtocol, text: "changes bodies"},
+	{kind: fixture.WeakETag, want: ErrProtocol, text: "changes what is sent"},
 	{kind: fixture.NoMarks, want: ErrProtocol, text: "it has no ETag"},
 	{kind: fixture.OtherRange, want: ErrProtocol, text: "Content-Range"},
-	{kind: fixture.Aged, want: ErrProtocol, text: "out of a cache"},
+	{kind: fixture.Aged, want: ErrProtocol, text: "from a cache"},
 	{kind: fixture.NonAuthority, want: errAny, final: true, text: "203"},
 	{kind: fixture.BadGateway, want: errAny, text: "502"},
 	{kind: fixture.LoginRedirect, want: errAny, final: true, text: "302"},
@@ -150,7 +150,7 @@ func TestSpoiltAnswers(t *testing.T) {
 				}
 				if tt.want == nil || count == 1 && !tt.final {
 					if got != n || err != nil {
-						t.Errorf("ReadAt with %d spoilt answer(s) of many = %d, %v; want all of it", count, got, err)
+						t.Errorf("ReadAt with %d spoilt answers of many = %d, %v; want all of it", count, got, err)
 					}
 					continue
 				}

@@ -41,7 +41,7 @@ func (r *reading) take(res *http.Response, w *watch) (bool, error) {
 		return false, err
 	}
 	if old := r.p[r.got-r.over : r.got]; !bytes.Equal(again, old) {
-		err := fmt.Errorf("%w: bytes %d to %d aren't those of the answer before", ErrProtocol, r.first(), r.first()+int64(r.over)-1)
+		err := fmt.Errorf("%w: bytes %d to %d differ from the answer before", ErrProtocol, r.first(), r.first()+int64(r.over)-1)
 		r.got, r.over = 0, 0
 		return false, err
 	}

@@ -68,7 +68,7 @@ type boundedBody struct {
 // not absent.
 func (b *boundedBody) late(limit time.Duration) error {
 	if got := b.got.Load(); got > 0 {
-		return fmt.Errorf("%w: the answer isn't complete after %s, %d bytes came: the host or the network is too slow for it", ErrStalled, limit, got)
+		return fmt.Errorf("%w: the answer isn't complete after %s, only %d bytes came: the host or the network is too slow for it", ErrStalled, limit, got)
 	}
 	return fmt.Errorf("%w: no answer within %s", ErrStalled, limit)
 }
@@ -263,11 +263,11 @@ func (g *guard) check() error {
 	case g.bad != "":
 		return fmt.Errorf("%w: the answer holds %s; %s", ErrProtocol, g.bad, inBetween)
 	case g.run > maxText:
-		return fmt.Errorf("%w: the text or tag of an element <%s> is longer than %d bytes, as nothing on an ESXi host is", ErrProtocol, printableName(g.name), maxText)
+		return fmt.Errorf("%w: the text or tag of an element <%s> is longer than %d bytes, which no ESXi host sends", ErrProtocol, printableName(g.name), maxText)
 	case g.count > maxElements:
 		return fmt.Errorf("%w: the answer has more than %d elements", ErrProtocol, maxElements)
 	case g.depth > maxDepth:
-		return fmt.Errorf("%w: the answer's elements are more than %d deep", ErrProtocol, maxDepth)
+		return fmt.Errorf("%w: the answer's elements are nested more than %d deep", ErrProtocol, maxDepth)
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func TestLongText(t *testing.T) {
 // doesn't come. The clock is the bubble's own.
 func TestSlowAnswer(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]string{"slow": "isn't complete after 2m0s, 1", "absent": "no answer within 2m0s"} {
+	for name, want := range map[string]string{"slow": "isn't complete after 2m0s, only 1", "absent": "no answer within 2m0s"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -34,7 +34,7 @@ func (e *statusError) Error() string {
 		}
 	case http.StatusNonAuthoritativeInfo, http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusNetworkAuthenticationRequired,
 		http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		text += ", as no ESXi does: " + inBetween
+		text += ", which ESXi never does: " + inBetween
 	}
 	return text
 }
@@ -80,7 +80,7 @@ func (c *Client) classify(ctx context.Context, p dsPath, err error) error {
 	switch code {
 	case http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError:
 	case http.StatusUnauthorized:
-		return fmt.Errorf("%w: the host does not take the session that it just gave: %w", ErrLogin, err)
+		return fmt.Errorf("%w: the host refuses the session that it just gave: %w", ErrLogin, err)
 	case http.StatusRequestedRangeNotSatisfiable:
 		return fmt.Errorf("%w: it is shorter than it was: %w", ErrChanged, err)
 	default:
@@ -89,14 +89,14 @@ func (c *Client) classify(ctx context.Context, p dsPath, err error) error {
 	name, askErr := c.user(ctx, p)
 	switch {
 	case askErr != nil:
-		return fmt.Errorf("%w (and no telling whether a running VM uses it: %w)", err, askErr)
+		return fmt.Errorf("%w (and whether a running VM uses it isn't known: %w)", err, askErr)
 	case name != "":
 		return fmt.Errorf("%w: %w: VM %q is powered on or suspended and uses it; shut the VM down first", ErrLocked, err, name)
 	case code == http.StatusForbidden:
 		return fmt.Errorf("%w: %w: user %s needs Datastore.Browse and low-level file access, or something else on the host holds the file",
 			ErrPermission, err, c.cfg.user())
 	case code == http.StatusNotFound:
-		return fmt.Errorf("%w: %w: no such file (disks on vSAN or vVols have no flat file that could be read this way)", ErrNotFound, err)
+		return fmt.Errorf("%w: %w: no such file (disks on vSAN or vVols have no flat file to read)", ErrNotFound, err)
 	}
 	return fmt.Errorf("%w; no running VM uses the file: a backup, an export or another host may have it open", err)
 }

@@ -54,7 +54,7 @@ func (cfg Config) verify(chain []*x509.Certificate) error {
 	got := thumbprint(chain[0])
 	if cfg.Thumbprint != "" {
 		if got != cfg.Thumbprint {
-			return fmt.Errorf("%w: its SHA-256 thumbprint is %s, pinned is %s; if the host's certificate was replaced, pin the new one, otherwise someone is in between",
+			return fmt.Errorf("%w: its SHA-256 thumbprint is %s, pinned is %s; if the host's certificate was replaced, pin the new one; otherwise someone may be intercepting the connection",
 				ErrThumbprint, got, cfg.Thumbprint)
 		}
 		return nil

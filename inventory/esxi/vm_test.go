@@ -104,7 +104,7 @@ func TestProblems(t *testing.T) {
 		{name: "negative bus", devices: []types.BaseVirtualDevice{scsiController(1000, -1)}, want: "on bus -1"},
 		{name: "no controller", devices: []types.BaseVirtualDevice{diskAt(2000, 1000, 0, 512)}, want: "which the VM does not have"},
 		{name: "no unit", devices: []types.BaseVirtualDevice{scsiController(1000, 0), noUnit}, want: "no unit number"},
-		{name: "no backing", devices: []types.BaseVirtualDevice{scsiController(1000, 0), odd}, want: "does not know"},
+		{name: "no backing", devices: []types.BaseVirtualDevice{scsiController(1000, 0), odd}, want: "doesn't know"},
 		{name: "same NIC", devices: []types.BaseVirtualDevice{nic(4000), nic(4000)}, want: "two NICs are ethernet0"},
 		{name: "nothing", devices: []types.BaseVirtualDevice{nil, (*types.VirtualDisk)(nil)}},
 		{name: "many", devices: slices.Repeat([]types.BaseVirtualDevice{nic(1)}, 5000), want: "5000 devices"},

@@ -75,3 +75,11 @@ func TestShellFirst(t *testing.T) {
 		t.Errorf("%s = %q, %v; want that there is no such command", fit.Shell("a=b"), out, err)
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 edits", 1: "1 edit", 2: "2 edits"} {
+		if got := fit.Count(n, "edit"); got != want {
+			t.Errorf("Count(%d) = %q; want %q", n, got, want)
+		}
+	}
+}

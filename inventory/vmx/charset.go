@@ -51,10 +51,10 @@ func charsetOf(lines []line) (charset, error) {
 	case ascii:
 		return cs, nil
 	case valid:
-		cs.note = fmt.Sprintf(".encoding is %.80q, which is no character set known here: the file was read as UTF-8", name)
+		cs.note = fmt.Sprintf(".encoding is %.80q, which is not a known character set: the file was read as UTF-8", name)
 		return cs, nil
 	}
-	return charset{}, fmt.Errorf("%w: .encoding %.80q: no such character set known; convert the file to UTF-8 and say so in .encoding", ErrFormat, name)
+	return charset{}, fmt.Errorf("%w: .encoding %.80q: not a known character set; convert the file to UTF-8 and say so in .encoding", ErrFormat, name)
 }
 
 // decode turns bytes of the file's character set into UTF-8, with U+FFFD for

@@ -135,7 +135,7 @@ func parseLine(text []byte) (key string, value []byte, err error) {
 		value, rest = cutAt(rest, blanks+"#")
 	}
 	if rest = bytes.TrimLeft(rest, blanks); len(rest) > 0 && rest[0] != '#' {
-		return "", nil, fmt.Errorf("value of %.80q: %d bytes after the %s, which are no comment", k, len(rest), after)
+		return "", nil, fmt.Errorf("value of %.80q: %d bytes after the %s, which are not a comment", k, len(rest), after)
 	}
 	return strings.ToLower(string(k)), unescape(value), nil
 }

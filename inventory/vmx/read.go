@@ -58,7 +58,7 @@ func describe(fsys fs.FS, d *inventory.Disk) error {
 			next = path.Join(path.Dir(at), next)
 		}
 		if seen[next] || len(seen) > maxLinks {
-			return fmt.Errorf("%s: its chain of parents does not end", at)
+			return fmt.Errorf("%s: its chain of parents is too long, or a circle", at)
 		}
 		seen[next] = true
 		d.Parents = append(d.Parents, next)

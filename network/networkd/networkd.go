@@ -57,12 +57,12 @@ func CheckName(name string) error {
 	case len(name) > MaxName:
 		return fmt.Errorf("interface name %q: %d bytes, the kernel allows %d", name, len(name), MaxName)
 	case name == "." || name == ".." || name == "all" || name == "default":
-		return fmt.Errorf("interface name %q means something else", name)
+		return fmt.Errorf("interface name %q has a special meaning", name)
 	}
 	for i, r := range name {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 		if !letter && (i == 0 || !strings.ContainsRune("._-", r)) {
-			return fmt.Errorf("interface name %q: character %q", name, r)
+			return fmt.Errorf("interface name %q: character %q isn't allowed", name, r)
 		}
 	}
 	return nil
@@ -122,7 +122,7 @@ func Dummy(name string, mtu int, portGroups []string) ([]Unit, error) {
 // libvirt makes for domains, which a file for all links (Name=*, DHCP=yes)
 // would otherwise configure.
 func Macvtap() Unit {
-	return Unit{Name: "10-esxodus-macvtap.network", Text: `# libvirt makes these for the domains' interfaces and takes care of them.
+	return Unit{Name: "10-esxodus-macvtap.network", Text: `# libvirt makes and configures these for the domains' interfaces.
 
 [Match]
 Name=macvtap*

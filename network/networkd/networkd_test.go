@@ -215,13 +215,13 @@ func TestCheckName(t *testing.T) {
 		"eno1": "", "enp129s0f1.4094": "", "vlan42-0a1b2c3d": "", "br_lan": "",
 		"":                 "empty interface name",
 		"enp129s0f1np1.42": `interface name "enp129s0f1np1.42": 16 bytes, the kernel allows 15`,
-		"..":               `interface name ".." means something else`,
-		"a b":              `interface name "a b": character ' '`,
-		"a\nb":             `interface name "a\nb": character '\n'`,
-		"eth*":             `interface name "eth*": character '*'`,
-		"-x":               `interface name "-x": character '-'`,
-		"a/b":              `interface name "a/b": character '/'`,
-		"éno1":             `interface name "éno1": character 'é'`,
+		"..":               `interface name ".." has a special meaning`,
+		"a b":              `interface name "a b": character ' ' isn't allowed`,
+		"a\nb":             `interface name "a\nb": character '\n' isn't allowed`,
+		"eth*":             `interface name "eth*": character '*' isn't allowed`,
+		"-x":               `interface name "-x": character '-' isn't allowed`,
+		"a/b":              `interface name "a/b": character '/' isn't allowed`,
+		"éno1":             `interface name "éno1": character 'é' isn't allowed`,
 	} {
 		got := ""
 		if err := CheckName(name); err != nil {
@@ -235,7 +235,7 @@ func TestCheckName(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for want, u := range map[string]Uplink{
-		`uplink eno1: "../x.network" is no name of a .network file`:                             {Name: "eno1", File: "../x.network"},
+		`uplink eno1: "../x.network" is not the name of a .network file`:                             {Name: "eno1", File: "../x.network"},
 		`uplink eno1: name "a\nb.network" of a .network file: a character that isn't printable`: {Name: "eno1", File: "a\nb.network"},
 		`VLAN device v: id 4095: want 1 to 4094`:                                                {Name: "eno1", VLANs: []VLAN{{Name: "v", ID: 4095}}},
 		`VLAN 3 on eno1: empty interface name`:                                                  {Name: "eno1", VLANs: []VLAN{{ID: 3}}},

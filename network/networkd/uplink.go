@@ -45,8 +45,8 @@ func (u Uplink) Units() ([]Unit, error) {
 		units = append(units,
 			Unit{Name: "20-esxodus-" + v.Name + ".netdev", Text: v.netdev()},
 			Unit{Name: "20-esxodus-" + v.Name + ".network", Text: addressless(v.Name, mtu)},
-			Unit{Name: u.file() + ".d/esxodus-" + v.Name + ".conf", Text: u.about() + fmt.Sprintf(`# networkctl reload configures %[1]s anew, which may renew a DHCP lease. To
-# leave even that for the next boot, make the device by hand until then:
+			Unit{Name: u.file() + ".d/esxodus-" + v.Name + ".conf", Text: u.about() + fmt.Sprintf(`# networkctl reload reconfigures %[1]s, which may renew a DHCP lease. To
+# leave that to the next boot, make the device by hand until then:
 # ip link add link %[1]s name %[2]s up type vlan id %[3]d
 
 [Network]
@@ -69,7 +69,7 @@ func (u Uplink) Optional() ([]Unit, error) {
 	}
 	if u.MTU > DefaultMTU {
 		units = append(units, optional(mtuDropIn(u.file(), u.MTU), u.about()+fmt.Sprintf(`# A change of the MTU resets the link on many NICs: sessions over %s (BGP,
-# iSCSI, ssh) drop. Do it in a quiet hour, and let the switch's port allow it first.
+# iSCSI, ssh) drop. Do it in a quiet hour, and allow it on the switch's port first.
 
 [Link]
 MTUBytes=%d
@@ -136,7 +136,7 @@ func CheckFile(name string) error {
 	const most = 255 - len(".d") // NAME_MAX, for the drop-ins' directory
 	switch {
 	case !strings.HasSuffix(name, ".network") || path.Base(name) != name:
-		return fmt.Errorf("%q is no name of a .network file", name)
+		return fmt.Errorf("%q is not the name of a .network file", name)
 	case strings.HasPrefix(name, "."):
 		return fmt.Errorf("%q: networkd doesn't read hidden files", name)
 	case len(name) > most:
@@ -152,8 +152,8 @@ func (u Uplink) base() string {
 	return fmt.Sprintf(`# It is for a host where nothing else configures %[1]s. networkd applies only
 # the first file, by name, that matches a link. "zz" lets nearly every other file
 # win; one that sorts even later (zzz.network, a name that begins with a letter
-# beyond ASCII) would be pushed aside by this one, and %[1]s would lose its
-# addresses. So see first which file is in force: networkctl status %[1]s shows
+# beyond ASCII) would be overridden by this one, and %[1]s would lose its
+# addresses. So first see which file applies: networkctl status %[1]s shows
 # it as Network File. If there is one, don't copy this.
 #
 # Where ifupdown or NetworkManager configures %[1]s, it is better to make the VLAN
@@ -180,15 +180,15 @@ IgnoreCarrierLoss=yes
 // a person looks if it has no effect.
 func (u Uplink) about() string {
 	text := fmt.Sprintf(`# Adds to %[1]s, for %[2]s.
-# It works if that is the file in force (networkctl status %[2]s shows it as
+# It works if that is the file that applies (networkctl status %[2]s shows it as
 # Network File), and that file must match %[2]s only.
 `, u.file(), u.Name)
 	if u.File != "" {
 		return text
 	}
-	return text + fmt.Sprintf(`# It isn't known which that is, so this has no effect as it is. If %[1]s has a
+	return text + fmt.Sprintf(`# Which file that is isn't known, so this has no effect yet. If %[1]s has a
 # file, plan again with %[2]s %[1]s=FILE, or move this to FILE.d. If
-# ifupdown or NetworkManager configures %[1]s, this is a matter for them. If
+# ifupdown or NetworkManager configures %[1]s, do it there. If
 # nothing does, read %[3]s, which plans with VLANs have among
 # their optional units.
 `, u.Name, FileFlag, u.file())

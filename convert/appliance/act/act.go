@@ -111,7 +111,7 @@ func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Inp
 		{"checking file systems", r.fsckSource},
 		{"mounting", r.mount},
 		{"comparing with the plan", r.compare},
-		{"looking for space", r.space},
+		{"checking free space", r.space},
 		{"preparing", r.prepare},
 		{"installing packages", r.install},
 		{"removing packages", r.remove},
@@ -121,7 +121,7 @@ func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Inp
 		{"extending initrds", r.overlays},
 		{"running commands", r.commands},
 		{"writing the boot map", r.loader},
-		{"clearing up", r.clear},
+		{"cleaning up", r.clear},
 		{"reading back", r.readBack},
 		{"unmounting", m.Unmount},
 		{"checking file systems again", r.fsck},
@@ -169,11 +169,11 @@ func (r *run) checkInput(context.Context) error {
 	}
 	for _, name := range names {
 		if !path.IsAbs(name) || path.Clean(name) != name || !fs.ValidPath(rel(name)) {
-			return fmt.Errorf("path %q of the plan: want an absolute one without dots as elements", name)
+			return fmt.Errorf("path %q of the plan: want an absolute one without . or .. in it", name)
 		}
 	}
 	if len(r.c.Install) > 0 && len(r.in.Packages) == 0 {
-		return fmt.Errorf("packages %s are to be installed, and there are none", strings.Join(r.c.Install, ", "))
+		return fmt.Errorf("the plan installs the packages %s, but has none", strings.Join(r.c.Install, ", "))
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func (r *run) fsck(ctx context.Context) error {
 			return absent(c.Mount, f)
 		case appliance.Damaged:
 			if f.Out = strings.Join(f.New(before), "\n"); f.Out != "" {
-				return fmt.Errorf("%s on %s has damage that it had not before the conversion: %s: the volumes don't have it, for nothing was written to them; roll back, or try again with resume", c.Content, c.Device, f.Says())
+				return fmt.Errorf("%s on %s has new damage after the conversion: %s: nothing was written to the volumes; roll back, or try again with resume", c.Content, c.Device, f.Says())
 			}
 		case appliance.NotChecked:
 			if before.Verdict == appliance.Sound {
@@ -236,7 +236,7 @@ func (r *run) fsck(ctx context.Context) error {
 // absent is the error where something else, or nothing, is where the plan has a
 // file system.
 func absent(m guest.Mount, f appliance.Finding) error {
-	return fmt.Errorf("there is no %s on %s, where the plan has it: %s", m.Content, m.Device, cmp.Or(f.Says(), "another type"))
+	return fmt.Errorf("the plan has %s on %s, but it isn't there: %s", m.Content, m.Device, cmp.Or(f.Says(), "another type"))
 }
 
 func (r *run) mount(ctx context.Context) error {
@@ -347,7 +347,7 @@ func (r *run) readBack(ctx context.Context) error {
 			return err
 		}
 		if !slices.Equal(b, r.in.Programs[p.Source]) {
-			return fmt.Errorf("%s is not what was written", p.Path)
+			return fmt.Errorf("%s differs from what was written", p.Path)
 		}
 	}
 	return nil

@@ -276,38 +276,38 @@ func TestApplyRefuses(t *testing.T) {
 	}{
 		{"no root", func(_ *fake, c *guest.Conversion, _ *Input) { c.Mounts = c.Mounts[1:] }, "guest: checking the plan: the plan's first mount is not the root"},
 		{"no program", func(_ *fake, _ *guest.Conversion, in *Input) { in.Programs = nil }, `guest: checking the plan: this esxodus has no program "lilo", for /usr/sbin/lilo`},
-		{"no packages", func(_ *fake, _ *guest.Conversion, in *Input) { in.Packages = nil }, "guest: checking the plan: packages lvm2 are to be installed, and there are none"},
-		{"dots", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/etc/../x" }, `guest: checking the plan: path "/etc/../x" of the plan: want an absolute one without dots as elements`},
-		{"relative", func(_ *fake, c *guest.Conversion, _ *Input) { c.Programs[0].Path = "x" }, `guest: checking the plan: path "x" of the plan: want an absolute one without dots as elements`},
+		{"no packages", func(_ *fake, _ *guest.Conversion, in *Input) { in.Packages = nil }, "guest: checking the plan: the plan installs the packages lvm2, but has none"},
+		{"dots", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/etc/../x" }, `guest: checking the plan: path "/etc/../x" of the plan: want an absolute one without . or .. in it`},
+		{"relative", func(_ *fake, c *guest.Conversion, _ *Input) { c.Programs[0].Path = "x" }, `guest: checking the plan: path "x" of the plan: want an absolute one without . or .. in it`},
 		{"not there", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.fsck = map[string]appliance.Finding{"/dev/vg/boot": {Verdict: appliance.Absent, Code: 8, Out: "Bad magic number"}}
-		}, "guest: checking file systems: there is no ext2 on /dev/vg/boot, where the plan has it: (status 8) Bad magic number"},
+		}, "guest: checking file systems: the plan has ext2 on /dev/vg/boot, but it isn't there: (status 8) Bad magic number"},
 		{"nothing is there", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.fsck = map[string]appliance.Finding{"/dev/vg/boot": {Verdict: appliance.Absent}}
-		}, "guest: checking file systems: there is no ext2 on /dev/vg/boot, where the plan has it: another type"},
+		}, "guest: checking file systems: the plan has ext2 on /dev/vg/boot, but it isn't there: another type"},
 		{"changed", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.tree["etc/fstab"].Data = []byte("old fstab\nmore\n")
 		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
-		{"gone", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "etc/fstab") }, "guest: comparing with the plan: /etc/fstab is not there any more: changed since the plan was made: plan again"},
+		{"gone", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "etc/fstab") }, "guest: comparing with the plan: /etc/fstab is no longer there: changed since the plan was made: plan again"},
 		{"made meanwhile", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.tree["etc/lilo.conf"] = &fstest.MapFile{}
-		}, "guest: comparing with the plan: /etc/lilo.conf exists, and the plan makes it: changed since the plan was made: plan again"},
+		}, "guest: comparing with the plan: /etc/lilo.conf exists, but the plan creates it: changed since the plan was made: plan again"},
 		{"link made meanwhile", func(f *fake, _ *guest.Conversion, _ *Input) {
 			f.tree["vmlinuz"] = &fstest.MapFile{Data: []byte("x"), Mode: fs.ModeSymlink}
-		}, "guest: comparing with the plan: /vmlinuz exists, and the plan makes it: changed since the plan was made: plan again"},
+		}, "guest: comparing with the plan: /vmlinuz exists, but the plan creates it: changed since the plan was made: plan again"},
 		{"dangling", func(_ *fake, c *guest.Conversion, _ *Input) {
 			c.Edits[0].Path = "/etc/dangling"
 		}, "guest: comparing with the plan: /etc/dangling is a symbolic link to /srv/nothing, which is not there: changed since the plan was made: plan again"},
-		{"a device", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/dev/tty" }, "guest: comparing with the plan: /dev/tty is no regular file but Dc---------"},
+		{"a device", func(_ *fake, c *guest.Conversion, _ *Input) { c.Edits[0].Path = "/dev/tty" }, "guest: comparing with the plan: /dev/tty is not a regular file but Dc---------"},
 		{"another link", func(_ *fake, c *guest.Conversion, _ *Input) {
 			c.Edits[0] = guest.Edit{Path: "/etc/alias", Link: true, Old: "/srv/other", New: "/x"}
-		}, "guest: comparing with the plan: /etc/alias is no symbolic link to /srv/other any more: changed since the plan was made: plan again"},
+		}, "guest: comparing with the plan: /etc/alias is no longer a symbolic link to /srv/other: changed since the plan was made: plan again"},
 		{"second edit doesn't follow", func(_ *fake, c *guest.Conversion, _ *Input) {
 			c.Edits[5].Old = "old fstab\n"
 		}, "guest: comparing with the plan: /etc/fstab: changed since the plan was made: plan again"},
-		{"no initrd", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "boot/initrd.img-6.1") }, "guest: looking for space: lstat boot/initrd.img-6.1: file does not exist"},
-		{"no space", func(f *fake, _ *guest.Conversion, _ *Input) { f.free = 16<<20 + 8191 }, "guest: looking for space: / of the guest has 16 MiB free, and 17 MiB are needed: make room in the guest, then plan again"},
-		{"no inodes", func(f *fake, _ *guest.Conversion, _ *Input) { f.inodes = 3 }, "guest: looking for space: / of the guest has room for 3 more files (df -i), and 307 are needed: make room in the guest, then plan again"},
+		{"no initrd", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "boot/initrd.img-6.1") }, "guest: checking free space: lstat boot/initrd.img-6.1: file does not exist"},
+		{"no space", func(f *fake, _ *guest.Conversion, _ *Input) { f.free = 16<<20 + 8191 }, "guest: checking free space: / of the guest has 16 MiB free, but 17 MiB are needed: make room in the guest, then plan again"},
+		{"no inodes", func(f *fake, _ *guest.Conversion, _ *Input) { f.inodes = 3 }, "guest: checking free space: / of the guest has room for 3 more files (df -i), but 307 are needed: make room in the guest, then plan again"},
 		{"no /run", func(f *fake, _ *guest.Conversion, _ *Input) { delete(f.tree, "run") }, "guest: preparing: the guest has no directory /run or /tmp"},
 	}
 	for _, tt := range tests {
@@ -326,7 +326,7 @@ func TestApplyRefuses(t *testing.T) {
 }
 
 // newAdvice ends the error of damage that the source doesn't have.
-const newAdvice = ": the volumes don't have it, for nothing was written to them; roll back, or try again with resume"
+const newAdvice = ": nothing was written to the volumes; roll back, or try again with resume"
 
 // TestApplyFails holds what goes wrong on the way.
 func TestApplyFails(t *testing.T) {
@@ -358,19 +358,19 @@ func TestApplyFails(t *testing.T) {
 				f.tree["etc/fstab"].Data = []byte("old fstab\n")
 			}
 			return "", nil
-		}, "guest: reading back: /etc/fstab is not as the plan says: something that ran in the guest has changed it"},
+		}, "guest: reading back: /etc/fstab differs from the plan: something that ran in the guest changed it"},
 		{"a command brings a removed file back", func(f *fake, argv []string) (string, error) {
 			if argv[0] == "restorecon" {
 				f.tree["etc/initramfs-tools/resume"] = &fstest.MapFile{Data: []byte("RESUME=/dev/sda5\n")}
 			}
 			return "", nil
-		}, "guest: reading back: /etc/initramfs-tools/resume is not as the plan says: something that ran in the guest has changed it"},
+		}, "guest: reading back: /etc/initramfs-tools/resume differs from the plan: something that ran in the guest changed it"},
 		{"a command changes a program", func(f *fake, argv []string) (string, error) {
 			if argv[0] == "restorecon" {
 				f.tree["usr/sbin/lilo"].Data = []byte("evil")
 			}
 			return "", nil
-		}, "guest: reading back: /usr/sbin/lilo is not what was written"},
+		}, "guest: reading back: /usr/sbin/lilo differs from what was written"},
 		{"loader", func(_ *fake, argv []string) (string, error) {
 			if argv[0] == "/usr/sbin/lilo" {
 				return "half", errors.New("lilo: no")
@@ -382,13 +382,13 @@ func TestApplyFails(t *testing.T) {
 				f.fsck = map[string]appliance.Finding{"/dev/vg/root": {Verdict: appliance.Damaged, Code: 4, Out: "bad"}}
 			}
 			return "", nil
-		}, "guest: checking file systems again: ext4 on /dev/vg/root has damage that it had not before the conversion: (status 4) bad" + newAdvice},
+		}, "guest: checking file systems again: ext4 on /dev/vg/root has new damage after the conversion: (status 4) bad" + newAdvice},
 		{"gone afterwards", func(f *fake, argv []string) (string, error) {
 			if argv[0] == "restorecon" {
 				f.fsck = map[string]appliance.Finding{"/dev/vg/root": {Verdict: appliance.Absent}}
 			}
 			return "", nil
-		}, "guest: checking file systems again: there is no ext4 on /dev/vg/root, where the plan has it: another type"},
+		}, "guest: checking file systems again: the plan has ext4 on /dev/vg/root, but it isn't there: another type"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -431,7 +431,7 @@ func TestApplyRPM(t *testing.T) {
 		{"removed", false, nil, "", ""},
 		{
 			"needed", false, &appliance.CommandError{Argv: []string{"rpm", "-e", "open-vm-tools"}, Code: 1, Out: "error: Failed dependencies"},
-			"open-vm-tools stay, remove them in the guest: rpm -e open-vm-tools in the guest: exit status 1: error: Failed dependencies", "",
+			"open-vm-tools could not be removed; remove them in the guest: rpm -e open-vm-tools in the guest: exit status 1: error: Failed dependencies", "",
 		},
 		{"killed", false, &appliance.CommandError{Argv: []string{"rpm"}, Code: 137, Out: "Killed"}, "", "guest: removing packages: rpm in the guest: exit status 137: Killed"},
 		{"appliance gone", false, errors.New("no answer"), "", "guest: removing packages: no answer"},
@@ -474,7 +474,7 @@ func TestApplyPlain(t *testing.T) {
 // File systems that don't matter for the conversion don't hinder it.
 func TestApplyOtherMounts(t *testing.T) {
 	f := newFake()
-	f.fsck = map[string]appliance.Finding{"/dev/vg/data": {Verdict: appliance.NotChecked, Out: "no check of it is known here"}}
+	f.fsck = map[string]appliance.Finding{"/dev/vg/data": {Verdict: appliance.NotChecked, Out: "esxodus has no check for it"}}
 	c := guest.Conversion{Mounts: append(whole().Mounts,
 		guest.Mount{Device: "/dev/vg/data", At: "/srv", Content: "btrfs"},
 		guest.Mount{Device: "/dev/vg/gone", At: "/data", Content: "ext4"})}
@@ -546,7 +546,7 @@ func TestApplyChecks(t *testing.T) {
 			findings{"/dev/vg/data": damaged(counted)},
 			findings{"/dev/vg/data": damaged(counted + "bad nblocks 7 for inode 131\n")},
 			nil,
-			"guest: checking file systems again: xfs on /dev/vg/data has damage that it had not before the conversion: (status 1) bad nblocks 7 for inode 131" + newAdvice,
+			"guest: checking file systems again: xfs on /dev/vg/data has new damage after the conversion: (status 1) bad nblocks 7 for inode 131" + newAdvice,
 		},
 		{"mended by its kernel", []guest.Mount{data}, findings{"/dev/vg/data": damaged(counted)}, findings{}, nil, ""},
 		{
@@ -555,7 +555,7 @@ func TestApplyChecks(t *testing.T) {
 			nil,
 			findings{"/dev/vg/data": damaged(counted)},
 			nil,
-			"guest: checking file systems again: xfs on /dev/vg/data has damage that it had not before the conversion: (status 1) " + strings.TrimSpace(counted) + newAdvice,
+			"guest: checking file systems again: xfs on /dev/vg/data has new damage after the conversion: (status 1) " + strings.TrimSpace(counted) + newAdvice,
 		},
 		{
 			"not checked again",

@@ -40,7 +40,7 @@ func (r *run) look(ctx context.Context, name string) (state, error) {
 			return s, err
 		}
 	} else if !info.Mode().IsRegular() {
-		return s, fmt.Errorf("%s is no regular file but %v", name, info.Mode().Type())
+		return s, fmt.Errorf("%s is not a regular file but %v", name, info.Mode().Type())
 	}
 	real, err := r.RealPath(ctx, name)
 	if s.link && errors.Is(err, fs.ErrNotExist) {
@@ -85,13 +85,13 @@ func same(plan, content string) bool {
 func fits(e guest.Edit, s state) error {
 	switch {
 	case e.Make && s.exists:
-		return fmt.Errorf("%s exists, and the plan makes it: %w", e.Path, errChanged)
+		return fmt.Errorf("%s exists, but the plan creates it: %w", e.Path, errChanged)
 	case e.Make:
 		return nil
 	case !s.exists:
-		return fmt.Errorf("%s is not there any more: %w", e.Path, errChanged)
+		return fmt.Errorf("%s is no longer there: %w", e.Path, errChanged)
 	case e.Link && (!s.link || s.target != e.Old):
-		return fmt.Errorf("%s is no symbolic link to %s any more: %w", e.Path, e.Old, errChanged)
+		return fmt.Errorf("%s is no longer a symbolic link to %s: %w", e.Path, e.Old, errChanged)
 	case !e.Link && s.real == "":
 		return fmt.Errorf("%s is a symbolic link to %s, which is not there: %w", e.Path, s.target, errChanged)
 	case !e.Link && !same(e.Old, s.content):
@@ -204,7 +204,7 @@ func (r *run) isDone(ctx context.Context, e guest.Edit) error {
 	}
 	want := done(e)
 	if s.exists != want.exists || e.Link && s.target != want.target || !e.Link && !same(want.content, s.content) {
-		return fmt.Errorf("%s is not as the plan says: something that ran in the guest has changed it", e.Path)
+		return fmt.Errorf("%s differs from the plan: something that ran in the guest changed it", e.Path)
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (r *run) programs(ctx context.Context) error {
 			return err
 		}
 		if s.exists && s.content != string(b) {
-			r.note("%s was there already, with %d bytes: it is replaced", p.Path, len(s.content))
+			r.note("%s was there already, with %d bytes: it was replaced", p.Path, len(s.content))
 		}
 		// A new file gets the mode that is wanted, an old one would keep its own.
 		if s.exists {

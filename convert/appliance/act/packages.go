@@ -147,7 +147,7 @@ func (r *run) remove(ctx context.Context) error {
 	}
 	_, err := r.Command(ctx, append(argv, r.c.Remove...)...)
 	if refused, ok := errors.AsType[*appliance.CommandError](err); ok && !r.debian && refused.Code < killed {
-		r.note("%s stay, remove them in the guest: %v", strings.Join(r.c.Remove, ", "), err)
+		r.note("%s could not be removed; remove them in the guest: %v", strings.Join(r.c.Remove, ", "), err)
 		return nil
 	}
 	return err

@@ -27,7 +27,7 @@ func InitramfsReady(modules, from string, list []byte) Verdict {
 	case named["virtio_blk"] && named["virtio_pci"]:
 		return Verdict{guest.Yes, "/etc/initramfs-tools/modules names virtio_blk and virtio_pci"}
 	case modules == "dep" || modules == "list" || modules == "netboot":
-		return Verdict{guest.No, fmt.Sprintf("MODULES=%s in /%s: the initrd has the drivers of the machine that it was made on only", modules, from)}
+		return Verdict{guest.No, fmt.Sprintf("MODULES=%s in /%s: the initrd has only the drivers of the machine on which it was made", modules, from)}
 	}
 	return Verdict{guest.Unknown, "no MODULES= in the configuration of initramfs-tools"}
 }
@@ -42,7 +42,7 @@ func DracutReady(settings map[string]string, from string) Verdict {
 	case settings["hostonly"] == "no":
 		return Verdict{guest.Yes, fmt.Sprintf("hostonly=no in /%s: the initrd has the drivers of all disks", from)}
 	case settings["hostonly"] == "yes":
-		return Verdict{guest.No, fmt.Sprintf("hostonly=yes in /%s: the initrd has the drivers of the machine that it was made on only", from)}
+		return Verdict{guest.No, fmt.Sprintf("hostonly=yes in /%s: the initrd has only the drivers of the machine on which it was made", from)}
 	}
 	return Verdict{guest.Unknown, "dracut's configuration doesn't say hostonly=, and its default differs between versions"}
 }
@@ -54,7 +54,7 @@ func MkinitcpioReady(b []byte) Verdict {
 	case strings.Contains(text, "virtio_blk"):
 		return Verdict{guest.Yes, "/etc/mkinitcpio.conf names virtio_blk"}
 	case strings.Contains(text, "autodetect"):
-		return Verdict{guest.No, "the hook autodetect in /etc/mkinitcpio.conf: the initrd has the drivers of the machine that it was made on only"}
+		return Verdict{guest.No, "the hook autodetect in /etc/mkinitcpio.conf: the initrd has only the drivers of the machine on which it was made"}
 	}
 	return Verdict{guest.Yes, "no hook autodetect in /etc/mkinitcpio.conf: the initrd has the drivers of all disks"}
 }

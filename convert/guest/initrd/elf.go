@@ -100,7 +100,7 @@ func (n *needs) dynamic(f *elf.File, p *elf.Prog) error {
 			name := nameAt(f, names, offset)
 			switch {
 			case name == "":
-				return fmt.Errorf("%w: a name that isn't among its names", errELF)
+				return fmt.Errorf("%w: a name outside its string table", errELF)
 			case tag == elf.DT_NEEDED:
 				n.libs = append(n.libs, name)
 			case len(n.paths) < maxLibs:
@@ -171,5 +171,5 @@ func (b *builder) library(program, lib string, n needs) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("%s needs %s, which is in none of %s", program, lib, strings.Join(dirs, " "))
+	return "", fmt.Errorf("%s needs %s, which isn't in any of %s", program, lib, strings.Join(dirs, " "))
 }

@@ -114,7 +114,7 @@ func (b *builder) put(name string, mode fs.FileMode, body []byte) error {
 		return fmt.Errorf("%q can't be the name of a file in an initrd", name)
 	}
 	if b.total += int64(len(body)); b.total > maxTotal {
-		return fmt.Errorf("%s: the files come to more than %d bytes", name, maxTotal)
+		return fmt.Errorf("%s: the files are larger than %d bytes in all", name, maxTotal)
 	}
 	b.files[name] = file{mode: mode, body: body}
 	return nil

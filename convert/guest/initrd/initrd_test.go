@@ -161,10 +161,10 @@ func TestBuildRefuses(t *testing.T) {
 		want string
 	}{
 		{name: "a file that isn't there", o: guest.Overlay{Files: []string{"/sbin/lvm"}}, want: "addition to i: lstat usr/sbin/lvm: file does not exist"},
-		{name: "a directory", o: guest.Overlay{Files: []string{"/lib/dir"}}, want: "addition to i: /lib/dir is no regular file but d---------"},
+		{name: "a directory", o: guest.Overlay{Files: []string{"/lib/dir"}}, want: "addition to i: /lib/dir is not a regular file but d---------"},
 		{name: "a link to itself", o: guest.Overlay{Files: []string{"/lib/round"}}, want: "addition to i: /lib/round: more than 40 symbolic links"},
 		{name: "a link to itself that may be absent", o: guest.Overlay{Also: []string{"/lib/round"}}, want: "addition to i: /lib/round: more than 40 symbolic links"},
-		{name: "large", root: large, o: guest.Overlay{Files: []string{"/large"}}, want: "addition to i: /large: 67108865 bytes are more than is taken into an initrd, 67108864"},
+		{name: "large", root: large, o: guest.Overlay{Files: []string{"/large"}}, want: "addition to i: /large: 67108865 bytes; the limit for a file in an initrd is 67108864"},
 		{name: "no such module", o: guest.Overlay{Kernel: "6.1", Modules: []string{"virtio_blk"}}, want: "addition to i: /lib/modules/6.1 has no module virtio_blk"},
 		{name: "a module's file that is gone", o: guest.Overlay{Kernel: "6.1", Modules: []string{"gone"}}, want: "addition to i: lstat usr/lib/modules/6.1/kernel/gone.ko: file does not exist"},
 		{name: "a module out of the tree", o: guest.Overlay{Kernel: "6.1", Modules: []string{"bad"}}, want: `addition to i: /lib/modules/6.1/modules.dep names "../../evil"`},

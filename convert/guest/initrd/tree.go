@@ -34,7 +34,7 @@ func (t tree) link(name string) (string, error) {
 			return "", err
 		}
 		if target == "" {
-			return "", fmt.Errorf("/%s: a link without target", name)
+			return "", fmt.Errorf("/%s: a link without a target", name)
 		}
 	}
 	t.links[name] = target
@@ -60,7 +60,7 @@ func (t tree) open(name string) (_ regular, size int64, err error) {
 	info, err := f.Stat()
 	r, ok := f.(regular)
 	if err == nil && (!ok || !info.Mode().IsRegular()) {
-		err = fmt.Errorf("%s is no regular file but %v", name, info.Mode().Type())
+		err = fmt.Errorf("%s is not a regular file but %v", name, info.Mode().Type())
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
@@ -76,7 +76,7 @@ func (t tree) read(name string) (_ []byte, mode fs.FileMode, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if size > maxFile {
-		return nil, 0, fmt.Errorf("%s: %d bytes are more than is taken into an initrd, %d", name, size, maxFile)
+		return nil, 0, fmt.Errorf("%s: %d bytes; the limit for a file in an initrd is %d", name, size, maxFile)
 	}
 	info, err := f.Stat()
 	if err != nil {

@@ -21,7 +21,7 @@ func (l *look) kernels() {
 	slices.SortFunc(l.guest.Kernels, conf.CompareVersions)
 	l.guest.Kernels = slices.Compact(l.guest.Kernels)
 	if more := len(l.guest.Kernels) - maxKernels; more > 0 {
-		l.unread("/boot holds %d kernels, and only the newest %d are looked at", len(l.guest.Kernels), maxKernels)
+		l.unread("/boot holds %d kernels, of which only the newest %d are read", len(l.guest.Kernels), maxKernels)
 		l.guest.Kernels = l.guest.Kernels[more:]
 	}
 	how := l.initrdMaker()

@@ -40,7 +40,7 @@ func TestConfig(t *testing.T) {
 	check("crypttab", c.Files["/etc/crypttab"], guest.File{Path: "/etc/real-crypttab", Text: "caf\xe9 \x1b[2J\n"})
 	check("links", c.Links, map[string]guest.Link{"/vmlinuz": {Target: "boot/vmlinuz-6.1.0-18-amd64"}, "/initrd.img": {Target: "boot/gone", Missing: true}, "/boot/vmlinuz": {}})
 	check("command line", []any{len(c.Cmdline), c.Image}, []any{999, "/boot/vmlinuz-1"})
-	check("unread", c.Unread, []string{"/etc/lilo.conf is no regular file but d---------"})
+	check("unread", c.Unread, []string{"/etc/lilo.conf is not a regular file but d---------"})
 	check("owned", c.Owned, map[string][]string{"grub-pc": {"/.", "/usr/x"}})
 	check("release", []any{c.Arch, c.Codename, string(c.Status) == string(status)}, []any{"amd64", "bookworm", true})
 	check("directories", c.Dirs, map[string]string{"/var/cache": "/srv/cache"})

@@ -30,7 +30,7 @@ type unlistable struct{ fstest.MapFS }
 
 func (u unlistable) ReadDir(name string) ([]fs.DirEntry, error) {
 	if name == "boot" {
-		return nil, errors.New("a directory of 9000000 bytes is more than is read")
+		return nil, errors.New("a directory of 9000000 bytes ; the limit is 8")
 	}
 	return u.MapFS.ReadDir(name)
 }
@@ -42,7 +42,7 @@ func TestUnlisted(t *testing.T) {
 	l.tree.unlisted = func(err error) { l.unread("%v", err) }
 	l.kernels()
 	l.finish()
-	const want = "/boot: a directory of 9000000 bytes is more than is read"
+	const want = "/boot: a directory of 9000000 bytes ; the limit is 8"
 	if !slices.Equal(l.guest.Config.Unread, []string{want}) || !slices.Equal(l.guest.Notes, []string{want}) {
 		t.Errorf("unread %q, notes %q; want %q in both", l.guest.Config.Unread, l.guest.Notes, want)
 	}
@@ -67,14 +67,14 @@ func TestCut(t *testing.T) {
 		look  func(l *look)
 		want  string
 	}{
-		{"kernels", many(maxKernels+1, "boot/vmlinuz-6.%d", ""), (*look).kernels, "/boot holds 1001 kernels, and only the newest 1000 are looked at"},
-		{"units", many(maxFew+1, "etc/systemd/system/a%04d.mount", ""), func(l *look) { l.unitFiles() }, "there are 2001 files like /etc/systemd/system/a2000.mount, and only the first 2000 are read"},
+		{"kernels", many(maxKernels+1, "boot/vmlinuz-6.%d", ""), (*look).kernels, "/boot holds 1001 kernels, of which only the newest 1000 are read"},
+		{"units", many(maxFew+1, "etc/systemd/system/a%04d.mount", ""), func(l *look) { l.unitFiles() }, "there are 2001 files like /etc/systemd/system/a2000.mount, of which only the first 2000 are read"},
 		{
 			"bytes", many(20, "etc/initramfs-tools/conf.d/%02d", strings.Repeat("#", maxFile)), func(l *look) { l.resumeFiles() },
-			"there are 21 files like /etc/initramfs-tools/conf.d/16, and only the first 17 are read",
+			"there are 21 files like /etc/initramfs-tools/conf.d/16, of which only the first 17 are read",
 		},
 		{"packages", map[string]string{"var/lib/dpkg/status": status.String()}, (*look).config, "/var/lib/dpkg/status: more than 50000 packages are installed"},
-		{"directories of GRUB", many(maxBelow, "boot/grub/%04d/x", ""), (*look).config, "there are more than 1000 directories in /boot/grub and the like: what is immutable (chattr +i) in the rest isn't known"},
+		{"directories of GRUB", many(maxBelow, "boot/grub/%04d/x", ""), (*look).config, "there are more than 1000 directories in /boot/grub and similar places: what is immutable (chattr +i) in the rest isn't known"},
 	} {
 		l := lookAt(tt.files)
 		tt.look(l)

@@ -22,7 +22,7 @@ func (l *look) few(names []string) []string {
 			size += min(info.Size(), maxFile)
 		}
 		if i >= maxFew || size > maxKind {
-			l.unread("there are %d files like /%s, and only the first %d are read", len(names), name, i)
+			l.unread("there are %d files like /%s, of which only the first %d are read", len(names), name, i)
 			return names[:i]
 		}
 	}
@@ -91,6 +91,6 @@ func (l *look) unstableNames() {
 		}
 	}
 	if l.tree.exists("etc/lvm/devices/system.devices") {
-		l.note("/etc/lvm/devices/system.devices lists the disks that LVM may use by names of their old bus: LVM will not find them on a new one")
+		l.note("/etc/lvm/devices/system.devices lists the disks that LVM may use by names from their old bus: LVM won't find them on a new one")
 	}
 }

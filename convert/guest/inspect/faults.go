@@ -19,7 +19,7 @@ func (l *look) faults() {
 		}
 		faults, refused, err := v.files.Faults()
 		if err != nil {
-			l.note("%s: not looked at for damage to its end: %v", v.where, err)
+			l.note("%s: not fully checked for damage: %v", v.where, err)
 			continue
 		}
 		all := slices.Concat(refused, faults) // what is worse comes first

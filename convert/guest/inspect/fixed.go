@@ -101,7 +101,7 @@ func (l *look) below(dirs []string) []string {
 				continue
 			}
 			if len(dirs) >= maxBelow {
-				l.unread("there are more than %d directories in /%s and the like: what is immutable (chattr +i) in the rest isn't known", maxBelow, dirs[i])
+				l.unread("there are more than %d directories in /%s and similar places: what is immutable (chattr +i) in the rest isn't known", maxBelow, dirs[i])
 				return dirs
 			}
 			dirs = append(dirs, path.Join(dirs[i], e.Name()))

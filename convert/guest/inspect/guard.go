@@ -14,7 +14,7 @@ import (
 // few MiB; a guest built to cost more gets no further.
 const maxRead = 256 << 20
 
-var errTooMuch = errors.New("looking inside has read 256 MiB of this disk and gives up")
+var errTooMuch = errors.New("gave up looking inside after reading 256 MiB of this disk")
 
 // guarded is a disk that remembers why reading it failed, and stops when told
 // to ([guarded.fail], when the ctx ends) and at maxRead. So parsers may treat every error alike, and Look can

@@ -203,12 +203,12 @@ func (l *look) state(where string, img disk.Image, c part.Content) {
 	case c.Suspended:
 		l.note("%s: the swap holds a hibernated system: start the VM and shut it down", where)
 	case c.Dirty && slices.Contains(c.Features, "needs_recovery"):
-		l.note("%s: the journal of the %s file system holds changes, so the machine runs or was not shut down; its files may look some seconds old", where, c.Type)
+		l.note("%s: the journal of the %s file system holds changes, so the machine is running or was not shut down; its files may be some seconds old", where, c.Type)
 	case c.Dirty:
 		l.note("%s: the %s file system was not cleanly unmounted", where, c.Type)
 	}
 	if c.Size > img.Size() {
-		l.note("%s: the %s says that it has %d bytes, the space has %d", where, c.Type, c.Size, img.Size())
+		l.note("%s: the %s says that it has %d bytes, but the space has %d", where, c.Type, c.Size, img.Size())
 	}
 }
 
@@ -220,7 +220,7 @@ func (l *look) groups() {
 	var order []string
 	for _, p := range l.pvs {
 		if other, ok := byUUID[p.pv.UUID]; ok && other != nil {
-			l.note("%s: the physical volume %s was seen on another disk too", p.where, p.pv.UUID)
+			l.note("%s: the physical volume %s is on another disk, too", p.where, p.pv.UUID)
 			continue
 		}
 		byUUID[p.pv.UUID] = p.img
@@ -254,7 +254,7 @@ func (l *look) groups() {
 func (l *look) group(vg lvm.VG, pvs map[string]disk.Image) []*volume {
 	for _, m := range vg.PVs {
 		if _, ok := pvs[m.UUID]; !ok {
-			l.note("volume group %s: its physical volume %s (last seen as %s) is on no disk of the VM", vg.Name, m.UUID, m.Device)
+			l.note("volume group %s: its physical volume %s (last seen as %s) is on none of the VM's disks", vg.Name, m.UUID, m.Device)
 		}
 	}
 	var found []*volume

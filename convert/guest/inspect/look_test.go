@@ -311,7 +311,7 @@ func TestLookStates(t *testing.T) {
 				"scsi0:0 partition 1",
 				[]string{"/dev/sda1", "/dev/sda5"},
 				guest.No,
-				"MODULES=dep in /etc/initramfs-tools/conf.d/driver-policy: the initrd has the drivers of the machine that it was made on only",
+				"MODULES=dep in /etc/initramfs-tools/conf.d/driver-policy: the initrd has only the drivers of the machine on which it was made",
 				"root=/dev/sda1 console=ttyS1", "/", "swap",
 			},
 		},
@@ -328,7 +328,7 @@ func TestLookStates(t *testing.T) {
 			name:  "a file too large, and one with escapes",
 			edit:  map[string]string{"etc/fstab": strings.Repeat("# padding\n", 10000), "etc/hostname": "evil\x1b[2Jname\n"},
 			check: func(g guest.Guest) any { return []any{g.Hostname, g.Notes} },
-			want:  []any{"evil\ufffd[2Jname", []string{"/etc/fstab: 100000 bytes are more than is read of it, 65536"}},
+			want:  []any{"evil\ufffd[2Jname", []string{"/etc/fstab: 100000 bytes; the limit is 65536"}},
 		},
 		{
 			name: "dirty journal and hibernated",
@@ -351,7 +351,7 @@ func TestLookStates(t *testing.T) {
 				return []any{g.Hostname, g.Disks[0].Partitions[0].Dirty, g.Disks[0].Partitions[2].Suspended, g.Notes}
 			},
 			want: []any{"web-01", true, true, []string{
-				"scsi0:0 partition 1: the journal of the ext4 file system holds changes, so the machine runs or was not shut down; its files may look some seconds old",
+				"scsi0:0 partition 1: the journal of the ext4 file system holds changes, so the machine is running or was not shut down; its files may be some seconds old",
 				"scsi0:0 partition 5: the swap holds a hibernated system: start the VM and shut it down",
 			}},
 		},
@@ -384,13 +384,13 @@ func TestLookUnreadable(t *testing.T) {
 			"btrfs root", "label: dos\n2048,300M,83\n",
 			[]string{"mkfs.btrfs", "-q", "@FS"},
 			"linux",
-			[]string{"scsi0:0 partition 1 holds btrfs, whose files are not read before the copy: what depends on them is not known yet"},
+			[]string{"scsi0:0 partition 1 holds btrfs, whose files aren't read before the copy: what depends on them isn't known yet"},
 		},
 		{"ntfs", "label: dos\n2048,300M,7,*\n", []string{"mkfs.ntfs", "-q", "-F", "@FS"}, "windows", nil},
 		{"dynamic disk", "label: dos\n2048,300M,42\n", []string{"true"}, "windows", []string{"scsi0:0 partition 1 is part of a Windows dynamic disk"}},
 		{"bsd", "label: dos\n2048,300M,a5\n", []string{"true"}, "bsd", nil},
 		{"nothing known", "label: gpt\nsize=300M\n", []string{"true"}, "", nil},
-		{"broken table", "label: dos\n2048,4G,83\n", []string{"true"}, "", []string{"scsi0:0: malformed partition table: partition 1 (type 83, bytes 1048576 to 4296015872) leaves the disk of 335544320 bytes"}},
+		{"broken table", "label: dos\n2048,4G,83\n", []string{"true"}, "", []string{"scsi0:0: malformed partition table: partition 1 (type 83, bytes 1048576 to 4296015872) goes beyond the disk of 335544320 bytes"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk.img")

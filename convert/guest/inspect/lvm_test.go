@@ -131,7 +131,7 @@ func TestLookBootBesideBtrfs(t *testing.T) {
 	}
 	got := []any{g.OS, g.Root, g.Kernels, g.Consoles, g.Disks[0].Partitions[0].Mount, g.Notes}
 	want := []any{"linux", "", []string{"6.1.0-9-amd64", "6.1.0-18-amd64"}, []string{"tty0", "ttyS0,115200n8"}, "/boot", []string{
-		"web-vg/root holds btrfs, whose files are not read before the copy: what depends on them is not known yet",
+		"web-vg/root holds btrfs, whose files aren't read before the copy: what depends on them isn't known yet",
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

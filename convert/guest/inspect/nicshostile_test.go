@@ -20,7 +20,7 @@ func TestHostileNICs(t *testing.T) {
 			files[fmt.Sprintf(form[0], i)] = fmt.Sprintf(form[1], i)
 		}
 		l := lookAt(files)
-		want := []string{fmt.Sprintf("there are %d files like /%s, and only the first %d are read", maxFew+50, fmt.Sprintf(form[0], maxFew), maxFew)}
+		want := []string{fmt.Sprintf("there are %d files like /%s, of which only the first %d are read", maxFew+50, fmt.Sprintf(form[0], maxFew), maxFew)}
 		if l.nics(); len(l.guest.Interfaces) != maxFew || !slices.Equal(l.cut, want) {
 			t.Errorf("%s: %d files are read, want %d; told is %q, want %q", form[0], len(l.guest.Interfaces), maxFew, l.cut, want)
 		}

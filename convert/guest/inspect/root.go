@@ -47,7 +47,7 @@ func (l *look) findRoot() {
 		for _, v := range best {
 			names = append(names, v.where)
 		}
-		l.note("several volumes look like a root: %s; the first is taken", strings.Join(names, ", "))
+		l.note("several volumes look like a root: %s; the first is used", strings.Join(names, ", "))
 		l.guest.OtherRoots = names[1:]
 	}
 	l.root, l.guest.Root = root, root.where
@@ -115,7 +115,7 @@ func (l *look) bootOnly() {
 	for _, v := range l.volumes {
 		switch v.content.Type {
 		case "btrfs", "zfs", "luks", "md":
-			l.note("%s holds %s, whose files are not read before the copy: what depends on them is not known yet", v.where, v.content.Type)
+			l.note("%s holds %s, whose files aren't read before the copy: what depends on them isn't known yet", v.where, v.content.Type)
 		}
 	}
 	for _, v := range l.volumes {
@@ -244,7 +244,7 @@ func efiLoaders(fsys fs.FS) ([]string, error) {
 	}
 	for i, d := range dirs {
 		if i == maxEFIDirs {
-			return out, fmt.Errorf("EFI holds %d directories, and only the first %d are read", len(dirs), i)
+			return out, fmt.Errorf("EFI holds %d directories, of which only the first %d are read", len(dirs), i)
 		}
 		if !d.IsDir() {
 			continue

@@ -236,7 +236,7 @@ func (l *look) interfaces() conf.NICs {
 		}
 	}
 	if len(todo) > 0 || patterns > maxIncludes {
-		l.unread("/etc/network/interfaces sources more than %d files, and the rest isn't read", maxIncludes)
+		l.unread("/etc/network/interfaces sources more than %d files; the rest isn't read", maxIncludes)
 	}
 	return n
 }
@@ -283,7 +283,7 @@ func (l *look) systemsByContent(found map[string]bool) {
 			found["windows"] = true
 		case "bitlocker":
 			found["windows"] = true
-			l.note("%s is encrypted with BitLocker: have its recovery key at hand, for the change of machine will ask for it", v.where)
+			l.note("%s is encrypted with BitLocker: have its recovery key at hand, as Windows will ask for it on the new machine", v.where)
 		case "luks":
 			l.note("%s is encrypted with LUKS: what it holds can't be seen from outside", v.where)
 		case "ext2", "ext3", "ext4", "xfs", "btrfs", "lvm2", "md", "swap":

@@ -71,7 +71,7 @@ func (t tree) resolve(name string) (real string, info fs.FileInfo, err error) {
 		}
 		target, err := t.readLink(next)
 		if err == nil && target == "" {
-			err = fmt.Errorf("/%s: a link without target", next)
+			err = fmt.Errorf("/%s: a link without a target", next)
 		}
 		return target, err
 	})
@@ -111,10 +111,10 @@ func (t tree) readFile(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("/%s is no regular file but %v", name, info.Mode().Type())
+		return nil, fmt.Errorf("/%s is not a regular file but %v", name, info.Mode().Type())
 	}
 	if info.Size() > limit {
-		return nil, fmt.Errorf("/%s: %d bytes are more than is read of it, %d", name, info.Size(), limit)
+		return nil, fmt.Errorf("/%s: %d bytes; the limit is %d", name, info.Size(), limit)
 	}
 	fsys, rel, _ := t.find(real)
 	f, err := fsys.Open(rel)

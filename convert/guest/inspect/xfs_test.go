@@ -77,7 +77,7 @@ func TestLookXFSDirty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"web-vg/root: the journal of the xfs file system holds changes, so the machine runs or was not shut down; its files may look some seconds old"}
+	want := []string{"web-vg/root: the journal of the xfs file system holds changes, so the machine is running or was not shut down; its files may be some seconds old"}
 	if diff := cmp.Diff(want, g.Notes); diff != "" || !g.Volumes[0].Dirty || g.Hostname == "" {
 		t.Errorf("dirty = %v, host name %q, notes (-want +got):\n%s", g.Volumes[0].Dirty, g.Hostname, diff)
 	}
@@ -138,7 +138,7 @@ func TestLookFaults(t *testing.T) {
 	damage("sb 0", "write -d ifree 7")
 	want := []guest.Fault{{Volume: "web-vg/root", Content: "xfs", Mount: "/"}}
 	got := looked()
-	if len(got) != 1 || !strings.HasPrefix(got[0].What, "it counts 7 free inodes, and its allocation groups count ") {
+	if len(got) != 1 || !strings.HasPrefix(got[0].What, "it counts 7 free inodes, but its allocation groups count ") {
 		t.Fatalf("Faults = %+v", got)
 	}
 	want[0].What = got[0].What

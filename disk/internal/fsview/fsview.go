@@ -275,7 +275,7 @@ func (f *file) Close() error               { return nil }
 
 func (f *file) Read(p []byte) (int, error) {
 	if f.off >= MaxFile && f.off < f.info.Size() {
-		return 0, fmt.Errorf("%s: larger than what is read, %d bytes", f.info.name, MaxFile)
+		return 0, fmt.Errorf("%s: larger than the limit of %d bytes", f.info.name, MaxFile)
 	}
 	n, err := f.info.ReadAt(p, f.off)
 	f.off += int64(n)

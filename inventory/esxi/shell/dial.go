@@ -96,7 +96,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	raw, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("SSH to %s: %w (ESXi has SSH off until it is started: web page, Host > Actions > Services)", cfg.Addr, err)
+		return nil, fmt.Errorf("SSH to %s: %w (ESXi's SSH is off by default: start it on its web page, Host > Actions > Services)", cfg.Addr, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
@@ -213,7 +213,7 @@ func (o *oncePassword) give() (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.given {
-		return "", errors.New("the password was refused already")
+		return "", errors.New("the password was already refused")
 	}
 	o.given = true
 	return o.password.Reveal(), nil
@@ -306,14 +306,14 @@ func (h *hostKey) verify(addr string, remote net.Addr, key ssh.PublicKey) error 
 			return nil
 		}
 		if unknown, ok := errors.AsType[*knownhosts.KeyError](err); !ok || len(unknown.Want) > 0 {
-			return fmt.Errorf("%w: its %s key is %s: %w; if the host was reinstalled, remove the old key, otherwise someone is in between",
+			return fmt.Errorf("%w: its %s key is %s: %w; if the host was reinstalled, remove the old key; otherwise someone may be intercepting the connection",
 				ErrHostKey, key.Type(), got, err)
 		}
 	}
 	if h.cfg.TrustFirstUse && len(h.cfg.KnownHosts) > 0 {
 		return h.remember(addr, key)
 	}
-	return fmt.Errorf("%w: nothing known of it; its %s key is %s: compare it with the one on the host's own console, then pin it",
+	return fmt.Errorf("%w: it isn't known yet; its %s key is %s: compare it with the one on the host's own console, then pin it",
 		ErrHostKey, key.Type(), got)
 }
 

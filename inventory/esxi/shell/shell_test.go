@@ -134,7 +134,7 @@ func TestDial(t *testing.T) {
 	}
 	cfg := config(other)
 	cfg.HostKeyFingerprint, cfg.KnownHosts, cfg.TrustFirstUse = "", []string{known}, true
-	if _, err := Dial(t.Context(), cfg); !errors.Is(err, ErrHostKey) || !strings.Contains(err.Error(), "someone is in between") {
+	if _, err := Dial(t.Context(), cfg); !errors.Is(err, ErrHostKey) || !strings.Contains(err.Error(), "someone may be intercepting") {
 		t.Errorf("Dial to a host whose key changed = %v; want %v", err, ErrHostKey)
 	}
 }
