@@ -83,6 +83,7 @@ func TestInPlace(t *testing.T) {
 		{"no virtio in the default kernel", older, false, "", edited, 0, "virtio", ""},
 		{"no virtio in the default kernel, declined", older, true, "", plain, 0, "scsi", ""},
 		{"another root", func(g *guest.Guest) { g.OtherRoots = []string{"scsi0:1"} }, false, "", plain, 0, "virtio", "the guest may start another root than scsi0:0 partition 1 (scsi0:1)"},
+		{"large sectors", func(g *guest.Guest) { g.Disks[0].SectorSize = 4096 }, false, "", plain, 0, "virtio", "sectors of 4096 bytes"},
 		{"no room", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
