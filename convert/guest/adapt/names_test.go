@@ -17,6 +17,7 @@ func TestOwnNames(t *testing.T) {
 	}{
 		{"nothing", "", "", true},
 		{"no such names at all", "boot/grub/grub.cfg", "menuentry 'Debian' {\n linux /boot/vmlinuz-6.1.0-18-amd64 root=UUID=00000000-1111-4222-8333-444444444444 ro net.ifnames=0\n}\n", false},
+		{"no such names by systemd-boot", "etc/kernel/cmdline", "root=UUID=1 net.ifnames=0 quiet\n", false},
 		{"systemd's file hidden", "etc/systemd/network/99-default.link.LINK", "/dev/null", false},
 		{"systemd's file emptied", "etc/systemd/network/99-default.link", "", false},
 		{"udev's rule hidden", "etc/udev/rules.d/80-net-setup-link.rules.LINK", "/dev/null", false},
