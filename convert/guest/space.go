@@ -8,14 +8,21 @@ import (
 
 // What a conversion needs besides what it writes: Margin stays free on each
 // file system that it writes to, Overlaid is a guess at the size of programs and
-// modules that are appended to an initrd; both in bytes. MarginFiles can
-// still be made, for what programs make on their way, and packageFiles are as
-// many as a package may have: lvm2 has 159, what it needs fewer.
+// modules that are appended to an initrd, Anew by how much an initrd for any machine
+// is larger than one for this machine alone, and Unpacked of what dracut puts
+// together in /var/tmp before it packs that; all in bytes. MarginFiles can
+// still be made, for what programs make on their way, packageFiles are as many as a
+// package may have: lvm2 has 159, what it needs fewer; unpackedFiles are those of
+// an initrd.
 const (
 	Margin       = 8 << 20
 	Overlaid     = 24 << 20
+	Anew         = 64 << 20
+	Unpacked     = 256 << 20
 	MarginFiles  = 100
 	packageFiles = 100
+
+	unpackedFiles = 4000
 )
 
 // Space is room on a file system, left or needed.
@@ -63,6 +70,7 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		add(at, o.size(), 1)
 		largest[at] = max(largest[at], size)
 	}
+	var unpacked Space // one at a time
 	for _, argv := range c.Commands {
 		name := Remade(argv)
 		if name == "" {
@@ -72,8 +80,12 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		if err != nil {
 			return nil, err
 		}
-		add(c.MountOf(real), size+Overlaid, 1) // drivers of all machines are more than those of one
+		at := c.MountOf(real)
+		add(at, Anew, 1)
+		largest[at] = max(largest[at], size)
+		unpacked = Space{Unpacked, unpackedFiles}
 	}
+	add(c.MountOf("/var/tmp"), unpacked.Bytes, unpacked.Files)
 	for at, size := range largest {
 		add(at, size, 0)
 	}

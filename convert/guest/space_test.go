@@ -56,25 +56,35 @@ func TestRoomTexts(t *testing.T) {
 	}
 }
 
-// TestRoomDracut: dracut makes each initrd anew, and larger.
+// TestRoomDracut: dracut makes each initrd anew, and larger, of a tree in /var/tmp.
 func TestRoomDracut(t *testing.T) {
 	const mib = 1 << 20
 	c := Conversion{
-		Mounts: []Mount{{At: "/"}, {At: "/boot"}},
+		Mounts: []Mount{{At: "/"}, {At: "/boot"}, {At: "/var"}},
 		Commands: [][]string{
 			{"dracut", "--force", "--no-hostonly", "--include", "/etc/x", "/etc/x", "/boot/initramfs-1.img", "1"},
 			{"dracut", "--force", "--no-hostonly", "/boot/initramfs-2.img", "2"},
 			{"setfiles", "-F", "/etc/selinux/x", "/boot/initramfs-2.img"},
 		},
 	}
-	boot := int64(30*mib + 40*mib + 2*Overlaid + Margin)
-	g := Guest{Config: Config{Free: map[string]Space{"/": {}, "/boot": {boot, 1000}}, Initrds: map[string]int64{"/boot/initramfs-1.img": 30 * mib, "/boot/initramfs-2.img": 40 * mib}}}
-	if err := g.Room(&c, 0, 0); err != nil {
-		t.Errorf("Room = %v, want enough", err)
-	}
-	g.Config.Free["/boot"] = Space{boot - 1, 1000}
-	if err := g.Room(&c, 0, 0); err == nil || !strings.Contains(err.Error(), "/boot of the guest has 125 MiB free, but 126 MiB are needed") {
-		t.Errorf("Room = %v, want a MiB more for /boot", err)
+	const boot, tmp = int64(40*mib + 2*Anew + Margin), int64(Unpacked + Margin)
+	for _, tt := range []struct {
+		name      string
+		boot, tmp Space
+		err       string
+	}{
+		{"enough", Space{boot, 102}, Space{tmp, unpackedFiles + MarginFiles}, ""},
+		{"boot", Space{boot - 1, 102}, Space{tmp, -1}, "/boot of the guest has 175 MiB free, but 176 MiB are needed"},
+		{"tmp", Space{boot, 102}, Space{tmp - 1, -1}, "/var of the guest has 263 MiB free, but 264 MiB are needed"},
+		{"files", Space{boot, 102}, Space{tmp, 4000}, "/var of the guest has room for 4000 more files (df -i), but 4100 are needed"},
+	} {
+		g := Guest{Config: Config{
+			Free:    map[string]Space{"/": {}, "/boot": tt.boot, "/var": tt.tmp},
+			Initrds: map[string]int64{"/boot/initramfs-1.img": 30 * mib, "/boot/initramfs-2.img": 40 * mib},
+		}}
+		if err := g.Room(&c, 0, 0); (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: Room = %v, want %q", tt.name, err, tt.err)
+		}
 	}
 }
 

@@ -90,6 +90,7 @@ func TestInPlace(t *testing.T) {
 		{"no room", "pvscsi", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free", false},
 		{"no virtio in the default kernel", other, older, false, "", edited, 0, "virtio", "", false},
 		{"no virtio in the default kernel, declined", other, older, true, "", plain, 0, "virtio", "", true},
+		{"large sectors", "pvscsi", func(g *guest.Guest) { g.Disks[0].SectorSize = 4096 }, false, "", plain, 0, "virtio", "sectors of 4096 bytes", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(t)

@@ -39,6 +39,7 @@ func (dracut) initrds(b *builder) {
 		}
 		b.command(append(argv, i.Path, i.Kernel)...)
 		b.touch("the initrd is made anew", literal(i.Path))
+		b.touch("dracut puts initrds together there, and clears up", "/var/tmp/dracut.*")
 		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", with)
 	}
 }

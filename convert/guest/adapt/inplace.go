@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/disk"
 )
 
 // stays reports whether all of the guest's file systems stay where they are.
@@ -50,7 +51,7 @@ func Wants(in Input) []string {
 // its NICs from their names.
 func (b *builder) inPlace() {
 	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() {
+	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() || !b.plainSectors() {
 		return
 	}
 	b.nicLinks()
@@ -108,4 +109,16 @@ func (b *builder) oneRoot() bool {
 		b.concern(ConcernUnread, ledger.Blocker, "/", fmt.Sprintf("the guest may start another root than %s (%s)", b.g.Root, strings.Join(others, ", ")), b.instead())
 	}
 	return len(others) == 0
+}
+
+// plainSectors reports whether the appliance, whose disks have sectors of 512 bytes,
+// finds the partitions of all disks.
+func (b *builder) plainSectors() bool {
+	for _, d := range b.g.Disks {
+		if d.SectorSize != 0 && d.SectorSize != disk.SectorSize {
+			b.concern(ConcernUnread, ledger.Blocker, d.Address, fmt.Sprintf("its partition table counts in sectors of %d bytes, and the appliance's disks have such of %d", d.SectorSize, disk.SectorSize), b.instead())
+			return false
+		}
+	}
+	return true
 }

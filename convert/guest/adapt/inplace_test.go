@@ -7,6 +7,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"esxodus/convert/guest"
+	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 )
 
@@ -85,6 +87,31 @@ func TestNetworkDir(t *testing.T) {
 			})
 			if found != (tt.refused != "") {
 				t.Errorf("concerns %+v; want a refusal: %q", concerns, tt.refused)
+			}
+		})
+	}
+}
+
+// TestUnneededVar: a name for a NIC, and drivers for an initrd, need nothing of /var:
+// it isn't mounted, which may change it, and damage to it is in nobody's way.
+func TestUnneededVar(t *testing.T) {
+	for _, tt := range []struct {
+		name, archive string
+		mounted       bool
+	}{
+		{"added to", "keep-debian.txtar", false},
+		{"made anew", "keep-rhel.txtar", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := archive(t, tt.archive)
+			replaced(t, a, "tree/etc/fstab", "UUID=00000000-1111", "UUID=cccccccc-0000-4000-8000-00000000000f /var ext4 defaults 0 2\nUUID=00000000-1111")
+			in := input(t, a)
+			in.Layout.Moves = append(in.Layout.Moves, layout.Move{Content: "ext4", Mount: "/var", UUID: "cccccccc-0000-4000-8000-00000000000f", From: "vg/var", To: "vg/var"})
+			in.Guest.Faults = []guest.Fault{{Volume: "vg/var", Content: "ext4", Mount: "/var", What: "a hole", Refused: true}}
+			c, _, concerns := New(in)
+			mounted := slices.ContainsFunc(c.Mounts, func(m guest.Mount) bool { return m.At == "/var" })
+			if mounted != tt.mounted || ledger.Blocked(concerns) != tt.mounted || !c.Changes() {
+				t.Errorf("mounts %+v, concerns %+v; want /var among them, and a blocker: %v", c.Mounts, concerns, tt.mounted)
 			}
 		})
 	}

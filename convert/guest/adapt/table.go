@@ -227,8 +227,12 @@ func (b *builder) checks(listed map[*layout.Move]bool) {
 // and what the plan changes, runs or leaves to others to change.
 func (b *builder) needed() []string {
 	var out []string
-	if !b.stays() || len(b.out.Commands)+len(b.out.Overlays) > 0 { // else nothing of the guest is run or taken
+	runs := !b.stays() || len(b.out.Commands) > 0 // else what goes into initrds is taken, and nothing written
+	if runs || len(b.out.Overlays) > 0 {
 		for _, dir := range inspect.SystemDirs() {
+			if top, _, _ := strings.Cut(dir[1:], "/"); !runs && (top == "var" || top == "tmp") {
+				continue
+			}
 			out = append(out, dir)
 			if real := b.c.Dirs[dir]; real != "" {
 				out = append(out, real)

@@ -164,7 +164,8 @@ func ParseLink(b []byte) NICs {
 	}
 	usb := all("Path", func(w string) bool { return strings.Contains(w, "usb") })
 	wireless := all("Type", func(w string) bool { return strings.HasPrefix(w, "w") }) // wlan, wwan
-	n.Own = len(n.MACs) == 0 && !usb && !wireless
+	vmware := slices.ContainsFunc(NetworkdDrivers(b), OfVMware)                       // no NIC has that driver here
+	n.Own = len(n.MACs) == 0 && !usb && !wireless && !vmware
 	return n
 }
 

@@ -185,7 +185,8 @@ func (l *look) nics() {
 	l.each(&n, "etc/udev/rules.d", "*net*.rules", func(_ string, b []byte) conf.NICs { return conf.ParseUdevRules(b) })
 	l.guest.Interfaces, l.guest.PinnedNames = n.Names, n.Pinned
 	noRule := len(l.tree.glob("etc/udev/rules.d", "80-net-setup-link.rules")) > 0
-	noNames := slices.Contains(strings.Fields(l.guest.Config.Cmdline), "net.ifnames=0")
+	cmdlines := append(l.configLines("etc/kernel/cmdline"), l.guest.Config.Cmdline) // the file is systemd-boot's
+	noNames := slices.Contains(strings.Fields(strings.Join(cmdlines, " ")), "net.ifnames=0")
 	l.guest.Config.OwnNames, l.guest.Config.NamedMACs = n.Own || noRule || noNames, n.MACs
 }
 
