@@ -80,7 +80,7 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 	return need, nil
 }
 
-// Remade is the initrd that a command of package adapt makes anew, "" where it
+// Remade is the initrd that a command of package adapt rebuilds, "" where it
 // makes none: dracut's arguments end in initrd and kernel.
 func Remade(argv []string) string {
 	if len(argv) < 3 || argv[0] != "dracut" {

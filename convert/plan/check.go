@@ -56,7 +56,7 @@ func (p *Plan) Check() error {
 // blocked reports whether blockers of its own keep the VM from being begun.
 func (v *VMPlan) blocked() bool { return ledger.Blocked(v.Concerns) }
 
-// check compares all that a run goes by with what New makes.
+// check compares all that a run depends on with what New makes.
 func (v *VMPlan) check(storage volume.Storage) error {
 	if err := v.checkDisks(storage); err != nil {
 		return err
