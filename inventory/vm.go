@@ -1,5 +1,7 @@
 package inventory
 
+import "fmt"
+
 // PowerState is a VM's power state, in vSphere's words.
 type PowerState string
 
@@ -224,8 +226,18 @@ type NIC struct {
 	NetworkName    string `json:"networkName,omitempty"` // of that network, where the source has one
 	Connected      bool   `json:"connected"`
 	StartConnected bool   `json:"startConnected"`
-	PCISlot        int    `json:"pciSlot,omitempty"` // pciSlotNumber: 192 is what a Linux guest calls ens192
+	PCISlot        int    `json:"pciSlot,omitempty"` // pciSlotNumber, see SlotName
 	WakeOnLAN      bool   `json:"wakeOnLAN,omitempty"`
+}
+
+// SlotName is what systemd calls the NIC in a guest on VMware, "" where its slot
+// isn't known. A pciSlotNumber is function × 1024 + slot (Broadcom KB 2047927), and
+// the slot that ACPI tells the guest is the sum of both: 192 is ens192, 1184 ens161.
+func (n NIC) SlotName() string {
+	if n.PCISlot <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("ens%d", n.PCISlot%1024+n.PCISlot/1024)
 }
 
 // CDROM is a CD-ROM drive.

@@ -5,8 +5,9 @@
 # scripts/guest-debian.sh), as Debian published it: the security archive's, or
 # where that has none, the backports'. Prints the directory that holds it:
 #
-#   repository/          linux-image-amd64, the kernel that it depends on, and
-#                        Packages, for apt; sources.list, for use from /mnt
+#   repository/          linux-image-amd64, the kernel that it depends on, dracut
+#                        with what the guests lack for it, and Packages, for apt;
+#                        sources.list, for use from /mnt
 #   kernel-update.iso    the same as a CD image named kernel-update
 #   version              of the new kernel, as uname -r prints it
 #
@@ -39,6 +40,7 @@ fetch() {
 			apt-get -qq update
 		fi
 		cd "$out"
+		apt-get -qq -o APT::Sandbox::User=root download dracut dracut-core kpartx
 		get linux-image-amd64
 		package=$(dpkg-deb -f linux-image-amd64_*.deb Depends | sed "s/[ ,].*//")
 		have=$kernel/$(name "$package$from")

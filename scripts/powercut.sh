@@ -62,6 +62,10 @@ config() {
 		    label=LinuxOLD
 		    initrd=/mnt/initrd.img.old
 		    optional
+		image=/mnt/last/vmlinuz
+		    label=LastResort
+		    initrd=/mnt/last/initrd.img
+		    last-resort
 	EOC
 }
 device=/dev/vgt/boot
@@ -99,6 +103,13 @@ mark switched
 mark oneshot
 ./lilo -C /mnt/lilo.conf
 mark again
+# The start of the new kernel makes it the last resort.
+echo BOOT_IMAGE=Linux >/tmp/cmdline
+mount --bind /tmp/cmdline /proc/cmdline
+./lilo -C /mnt/lilo.conf --booted -v
+umount /proc/cmdline
+cmp /mnt/last/initrd.img /mnt/initrd.img
+mark renewed
 umount /mnt
 mark end
 END

@@ -4,7 +4,7 @@
 # Proves conversions on guests that boot: the real program converts a Debian
 # guest of every source layout from the ESXi host on loopback; the tests of
 # convert/proofs compare all files, boot the guests, upgrade a kernel, grow a
-# disk, damage a kernel. Before them come other packages' tests on these guests and
+# disk, damage a kernel, rewrite an initrd. Before them come other packages' tests on these guests and
 # in libguestfs' appliance. Guests are built if they aren't in the cache.
 #
 #   --guest NAME   of scripts/guest-debian.sh; may be repeated (default: all; a

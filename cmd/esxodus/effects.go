@@ -64,6 +64,9 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	if err != nil {
 		return nil, err
 	}
+	if err := (shell.Config{KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint")}).Check(); err != nil {
+		return nil, usageErr(err)
+	}
 	src := &source.ESXi{
 		Config: func() (esxi.Config, error) { return cfg, nil },
 		Shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -126,7 +127,19 @@ func hints(err error) []string {
 			out = append(out, h.text)
 		}
 	}
+	if h := rootHint(err, os.Getuid()); h != "" {
+		out = append(out, h)
+	}
 	return out
+}
+
+// rootHint is for an ordinary user whom the system keeps from something, unless
+// the message says it already.
+func rootHint(err error, uid int) string {
+	if uid == 0 || !errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "as root") {
+		return ""
+	}
+	return "run esxodus as root"
 }
 
 // fullHint names the file system that is full: it may be the target's, that of

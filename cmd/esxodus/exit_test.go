@@ -33,3 +33,23 @@ func TestFullHint(t *testing.T) {
 		}
 	}
 }
+
+// TestRootHint: who may not do something is told who may, once.
+func TestRootHint(t *testing.T) {
+	t.Parallel()
+	denied := fmt.Errorf("state directory: %w", &fs.PathError{Op: "open", Path: "/var/lib/esxodus/vms", Err: syscall.EACCES})
+	for _, tt := range []struct {
+		err  error
+		uid  int
+		want string
+	}{
+		{denied, 1000, "run esxodus as root"},
+		{denied, 0, ""},
+		{fmt.Errorf("%w: run esxodus as root", denied), 1000, ""},
+		{errors.New("no such file"), 1000, ""},
+	} {
+		if got := rootHint(tt.err, tt.uid); got != tt.want {
+			t.Errorf("rootHint(%v, %d) = %q; want %q", tt.err, tt.uid, got, tt.want)
+		}
+	}
+}

@@ -346,6 +346,29 @@ func TestSecondTermUndoes(t *testing.T) {
 	l.checkGone()
 }
 
+// TestTwinInterrupt: SIGINT twice at once, as timeout(1) sends it, is one Ctrl-C,
+// however late the second is seen.
+func TestTwinInterrupt(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	l.hold(l.vm)
+	l.host.Faults().SOAPStall("Logout", 0, 0, 0) // the end waits for it
+	p := l.start(l.convert()...)
+	const copying = 7 // records, as below
+	p.until("the copy", func() bool { return l.lines() >= copying })
+	begin := time.Now()
+	for range 10 {
+		p.signal(syscall.SIGINT)
+		time.Sleep(5 * time.Millisecond) // those that are still pending become one
+	}
+	if time.Since(begin) > time.Second {
+		t.Skip("this machine took more than a second to send them: they may count as two")
+	}
+	l.host.Faults().Clear()
+	p.want(exitInterrupted)
+	l.checkGone()
+}
+
 // TestSecondInterruptKills holds up the end of an interrupted run: a second
 // Ctrl-C doesn't wait for it. What is left then can be rolled back.
 func TestSecondInterruptKills(t *testing.T) {

@@ -25,9 +25,12 @@ type options struct {
 	deflt   string // label
 	delay   int    // tenths, -1 for that of the configuration
 	bus     install.Bus
-	line    string // of -R
-	label   string // of -I
-	detail  string // of -I: letters, "" for i
+	// ifChanged writes nothing where nothing has changed; booted makes what booted
+	// the last resort, too.
+	ifChanged, booted bool
+	line              string // of -R
+	label             string // of -I
+	detail            string // of -I: letters, "" for i
 }
 
 // action is what lilo does.
@@ -90,6 +93,13 @@ func (a *args) long(word string) error {
 		return nil
 	case "--version":
 		a.o.action = doVersion
+		return nil
+	case "--if-changed", "--booted":
+		if attached {
+			return fmt.Errorf("%s takes no argument; lilo -h shows the options", name)
+		}
+		a.o.ifChanged = true
+		a.o.booted = a.o.booted || name == "--booted"
 		return nil
 	case "--bus":
 	default:

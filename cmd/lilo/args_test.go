@@ -45,6 +45,9 @@ func TestParseArgs(t *testing.T) {
 		{"--bus scsi", options{bus: install.SCSI, delay: -1}},
 		{"--bus=virtio -V", options{bus: install.Virtio, action: doVersion, delay: -1}},
 		{"-h", options{action: doHelp, delay: -1}},
+		{"--if-changed -v", options{ifChanged: true, verbose: 1, delay: -1}},
+		{"--booted", options{ifChanged: true, booted: true, delay: -1}},
+		{"--booted --if-changed", options{ifChanged: true, booted: true, delay: -1}},
 	} {
 		got, err := parseArgs(strings.Fields(tt.args))
 		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(options{})); err != nil || diff != "" {
@@ -76,6 +79,7 @@ func TestBadArgs(t *testing.T) {
 		"--bus":       "--bus needs an argument",
 		"--bus usb":   `bus "usb": want virtio, scsi, ata or nvme`,
 		"--verbose":   "unknown option --verbose",
+		"--booted=x":  "--booted takes no argument",
 		"-tY":         "unknown option -Y",
 		"-q -- extra": "unknown option --",
 	} {

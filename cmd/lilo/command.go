@@ -130,12 +130,35 @@ func (c *command) install(ctx context.Context, sys *install.System) error {
 	if err := c.read(); err != nil {
 		return err
 	}
-	res, err := install.Install(ctx, sys, install.Options{
+	o := install.Options{
 		Config: c.conf, Boot: c.opts.boot, Default: c.opts.deflt, Bus: c.opts.bus, Test: c.opts.test,
-		LockWait: lockWait, Log: c.log(),
-	})
-	if err != nil {
-		return err
+		IfChanged: c.opts.ifChanged, LockWait: lockWait, Log: c.log(),
+	}
+	if c.opts.booted {
+		o.Booted = sys.BootedLabel()
+	}
+	for range maxRuns {
+		res, err := install.Install(ctx, sys, o)
+		if err != nil {
+			return err
+		}
+		c.report(res)
+		if !o.IfChanged || !res.Moved {
+			return nil
+		}
+		o.Booted = "" // it isn't what was booted any more
+	}
+	return fmt.Errorf("kernels or initrds of %s change all the time: run lilo when that has ended", c.conf.File)
+}
+
+// maxRuns is how often --if-changed follows files that change meanwhile.
+const maxRuns = 20
+
+// report says what was installed.
+func (c *command) report(res install.Result) {
+	if res.Unchanged {
+		c.note(1, "Nothing has changed: %s and the boot sector of %s stay as they are", res.Map, res.Disk)
+		return
 	}
 	for _, a := range res.Images {
 		line := "Added " + a.Label
@@ -147,10 +170,9 @@ func (c *command) install(ctx context.Context, sys *install.System) error {
 	}
 	if c.opts.test {
 		fmt.Fprintf(c.out, "The boot sector and the map file have *NOT* been altered.\n")
-		return nil
+		return
 	}
 	c.note(1, "Boot sector of %s and %s are written", res.Disk, res.Map)
-	return nil
 }
 
 // marks are the signs that LILO puts behind an image: * is the default, p has a
@@ -327,6 +349,8 @@ Writes the boot sector and the map of what /etc/lilo.conf says. See lilo(8).
                or all of them, whatever the configuration says
   -V           print the version
   -h           print this
+  --if-changed write only if that makes a difference; keep what -R left
+  --booted     the same, and make what this system was booted by the last resort
   --bus virtio|scsi|ata|nvme
                the bus on which the disk will boot, if not the present one
 

@@ -31,10 +31,7 @@ func TestNeededName(t *testing.T) {
 	for _, kind := range []layout.Kind{layout.Keep, layout.Auto, layout.LVM} {
 		o := w.Options()
 		o.Layout = kind
-		p, err := plan.New(plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := converttest.Planned(t, plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, o)
 		if i := slices.IndexFunc(p.Blockers(0), func(c ledger.Concern) bool { return c.Subject == "/opt" }); i < 0 {
 			t.Errorf("layout %s: blockers %+v; want one about /opt", kind, p.Blockers(0))
 		}
@@ -64,10 +61,7 @@ func TestNeededBesides(t *testing.T) {
 	for _, kind := range []layout.Kind{layout.Keep, layout.LVM} {
 		o := w.Options()
 		o.Layout = kind
-		p, err := plan.New(plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := converttest.Planned(t, plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, o)
 		for _, mount := range []string{"/mnt/dvd", "/data"} {
 			if !slices.ContainsFunc(p.Blockers(0), func(c ledger.Concern) bool { return c.Subject == mount }) {
 				t.Errorf("layout %s: blockers %+v; want one about %s", kind, p.Blockers(0), mount)

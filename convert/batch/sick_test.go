@@ -98,10 +98,7 @@ func TestOddVMBlocksNoOther(t *testing.T) {
 			odd.NICs[0].MAC = "00:50:56:01:02:99"
 			change(&odd)
 			w.Host.VMs = []inventory.VM{odd, w.Host.VMs[0]}
-			p, err := plan.New(plan.Facts{Host: &w.Host, Storage: volume.Facts{Free: 1 << 40}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, w.Options())
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := converttest.Planned(t, plan.Facts{Host: &w.Host, Storage: volume.Facts{Free: 1 << 40}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, w.Options())
 			if len(p.Blockers(0)) == 0 || len(p.Blockers(1)) > 0 {
 				t.Errorf("blockers of the odd one %+v, of the other %+v; want some, and none", p.Blockers(0), p.Blockers(1))
 			}

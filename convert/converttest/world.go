@@ -49,6 +49,7 @@ type World struct {
 	Domains []plan.KnownDomain // on the target
 	Tick    func(what string) error
 	relaid  bool // the first disk gets a head, and the guest is converted
+	edited  bool // the disks stay as they are, and the guest is converted
 }
 
 // New is a world with one VM of two disks, that stay as they are.
@@ -99,6 +100,11 @@ func (w *World) Plan() *plan.Plan {
 	}
 	if w.relaid {
 		w.relay(p)
+	}
+	if w.edited {
+		v := &p.VMs[0]
+		v.Conversion = &guest.Conversion{Mounts: []guest.Mount{{Device: "disk:scsi0:0", At: "/"}}, Edits: []guest.Edit{{Path: "/etc/x", Make: true, New: "x"}}}
+		w.restep(v)
 	}
 	return p
 }
@@ -328,11 +334,31 @@ func (w *World) planned(src plan.Source, o plan.Options) *plan.Plan {
 	return draft.Finish()
 }
 
+// Planned is the plan of facts, among them the storage's, where each guest can be
+// converted on this host.
+func Planned(t *testing.T, f plan.Facts, o plan.Options) *plan.Plan {
+	t.Helper()
+	d, err := plan.NewDraft(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Answer(func(plan.Need) plan.GuestFacts { return plan.GuestFacts{} })
+	return d.Finish()
+}
+
 // NewRelaid is one whose first disk gets a head, and whose guest is converted.
 func NewRelaid(t *testing.T) *World {
 	t.Helper()
 	w := New(t)
 	w.relaid = true
+	return w
+}
+
+// NewEdited is one whose disks stay as they are, and whose guest is converted.
+func NewEdited(t *testing.T) *World {
+	t.Helper()
+	w := New(t)
+	w.edited = true
 	return w
 }
 
@@ -365,7 +391,7 @@ func (w *World) relay(p *plan.Plan) {
 		Volumes: []layout.Volume{{Name: "root", New: true, Extents: extents, Segments: []layout.Segment{{PV: "pv", Count: extents}}}},
 	}}
 	v.Layout.Boot = &layout.Boot{Disk: d.Address}
-	v.Conversion = &guest.Conversion{Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
+	v.Conversion = &guest.Conversion{Mounts: []guest.Mount{{Device: "/dev/vg/root", At: "/"}}, Loader: []string{"lilo"}, OwnLoader: "lilo 24.2"}
 	v.Packages.Packages = []packages.Package{{Name: "lvm2", Size: 1}}
 	w.restep(v)
 	if err := p.Check(); err != nil {
@@ -376,10 +402,10 @@ func (w *World) relay(p *plan.Plan) {
 // Want is what the volume of a disk must hold in the end.
 func (w *World) Want(path string) []byte {
 	content := w.content[path]
-	if !w.relaid {
+	if !w.relaid && !w.edited {
 		return content
 	}
-	if path == w.Host.VMs[0].Disks[0].Path {
+	if w.relaid && path == w.Host.VMs[0].Disks[0].Path {
 		content = append(bytes.Repeat([]byte{0xAA}, relaidHead), content...)
 	}
 	content = bytes.Clone(content)
@@ -437,7 +463,7 @@ func (g Guests) Templates(_ context.Context, dir string, groups []layout.Group, 
 // Convert writes [Converted] to each overlay.
 func (g Guests) Convert(_ context.Context, job *plan.VMJob, got, dir string, overlays []string, report func(string)) (any, error) {
 	report("converting")
-	if _, err := os.Stat(filepath.Join(got, "lvm2")); err != nil {
+	if _, err := os.Stat(filepath.Join(got, "lvm2")); g.W.relaid && err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
@@ -501,8 +527,11 @@ func (w *World) restep(v *plan.VMPlan) {
 		i := slices.IndexFunc(v.Steps, func(s plan.Step) bool { return s.Kind == kind })
 		v.Steps = slices.Insert(v.Steps, i, add...)
 	}
-	before(plan.StepCopy, plan.Step{Kind: plan.StepTemplate, Text: "template"})
 	before(plan.StepDefine, plan.Step{Kind: plan.StepGuest, Text: "convert"}, plan.Step{Kind: plan.StepMerge, Text: "merge"})
+	if !w.relaid {
+		return
+	}
+	before(plan.StepCopy, plan.Step{Kind: plan.StepTemplate, Text: "template"})
 	v.Steps = slices.Insert(v.Steps, 0, plan.Step{Kind: plan.StepPackages, Text: "packages"})
 }
 

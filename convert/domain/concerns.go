@@ -23,7 +23,6 @@ const (
 	// Processor, memory, firmware.
 	ConcernTopology    = "cpu.topology"   // CPUs not divisible by cores per socket
 	ConcernCPUs        = "cpu.count"      // more than 255
-	ConcernEmulated    = "cpu.emulated"   // no KVM
 	ConcernHotAdd      = "cpu.hotAdd"     // CPU or memory hot-add
 	ConcernAffinity    = "cpu.affinity"   // bound to the host's CPUs
 	ConcernNUMA        = "cpu.numa"       // bound to the host's NUMA nodes, or cut into its own

@@ -114,6 +114,19 @@ func TestPinnedName(t *testing.T) {
 	}
 }
 
+// TestOwnName: what a NIC will be called isn't foretold of a guest that names it
+// itself, and no .link file is recommended that would take that name away.
+func TestOwnName(t *testing.T) {
+	for _, c := range []guest.Config{{OwnNames: true}, {NamedMACs: []string{"00:0C:29:51:CE:D0"}}} {
+		r := must(t, func(_ *inventory.VM, o *Options) {
+			o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"ens192"}, Config: c}
+		})
+		if got := texts(r, ConcernNICName); !strings.Contains(got, "the guest has ways of its own to name NICs") || strings.Contains(got, "enp") || strings.Contains(got, "10-ens192.link") {
+			t.Errorf("%+v: concerns about names of NICs = %q", c, got)
+		}
+	}
+}
+
 // texts joins the evidence and advice of the concerns of one id.
 func texts(r Result, id string) string {
 	var all []string

@@ -28,7 +28,6 @@ func (b *builder) cpu() {
 		b.dom.CPU.Mode, b.dom.CPU.Check = "host-model", "partial"
 	} else {
 		b.dom.CPU.Mode, b.dom.CPU.Check = "maximum", "none"
-		b.concern(ConcernEmulated, ledger.Warning, "", "the domain is of type qemu: its CPU is emulated", "expect a tenth of the speed; on a host with KVM use --virt-type kvm")
 	}
 	hot := "libvirt needs a maximum in advance, which the guest would see; set <vcpu current=…> if you want to use it"
 	of.dropped("hotAdd", c.HotAdd, hot)

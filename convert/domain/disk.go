@@ -143,6 +143,13 @@ func emulated(model string) string {
 	return map[string]string{"pvscsi": "vmpvscsi", "lsisas1068": lsiSAS}[model]
 }
 
+// SameControllers reports whether QEMU has the controllers that all the VM's disks
+// are on: a guest finds its disks on them by the drivers that it uses now.
+func SameControllers(vm *inventory.VM) bool {
+	b := &builder{vm: vm}
+	return b.allOn("sata") || b.ownSCSI() != ""
+}
+
 // ownSCSI is libvirt's word for the controllers of all the VM's disks, "" where they
 // are of several kinds or of one that QEMU doesn't have.
 func (b *builder) ownSCSI() string {

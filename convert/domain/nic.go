@@ -211,12 +211,17 @@ func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 }
 
 // nicName returns the NIC's name in the guest's configuration where it will
-// have another here. systemd calls a NIC on VMware ens<pciSlotNumber>; here,
+// have another here. systemd calls a NIC on VMware by its slot; here,
 // enp<bus>s<slot> on q35 and ens<slot> on pc (TestGuestSees asks systemd).
 func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []string {
-	old, name := fmt.Sprintf("ens%d", n.PCISlot), predictable(b.pci.machine, at)
-	if n.PCISlot <= 0 || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
+	old, name := n.SlotName(), predictable(b.pci.machine, at)
+	if old == "" || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
 		return nil
+	}
+	if b.o.Guest.NamesNIC(n.MAC) {
+		b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration has the name %s, but the guest has ways of its own to name NICs (net.ifnames=0, a .link file, a rule of udev)", old),
+			"if that name is left over, nothing must be done; else see what the NIC is called once the guest runs here (ip link), and put that into the configuration")
+		return []string{old}
 	}
 	b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration calls it %s; here its name will be %s", old, name),
 		fmt.Sprintf("change the name in the guest's configuration, or keep the old one: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs",

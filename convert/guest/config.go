@@ -5,7 +5,7 @@ package guest
 // [Mask] has hidden: nothing is cleaned.
 type Config struct {
 	Files    map[string]File     // configuration, by path
-	Links    map[string]Link     // links to kernels and initrds that are there, and masks of services
+	Links    map[string]Link     // links to kernels and initrds that are there, masks of services, /etc/systemd/network
 	Boot     []string            // names in /boot
 	Has      map[string]bool     // other paths that are there
 	Dirs     map[string]string   // those of [SystemDirs] that links lead elsewhere: where they really are
@@ -32,6 +32,8 @@ type Config struct {
 	Systemd bool   // the init program is systemd
 
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
+	OwnNames   bool          // NICs aren't called what systemd makes of their slot, or may not be
+	NamedMACs  []string      // NICs of these addresses have names, or .link files, of the guest's own
 }
 
 // Fixed is a file or directory that nobody can change, root neither, before an

@@ -8,6 +8,12 @@
 // root with the other volumes mounted in it that could be read.
 package guest
 
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
 // Guest is what a look inside found. Every field may be empty: a look that
 // finds nothing is not an error, the plan then says so.
 type Guest struct {
@@ -141,17 +147,25 @@ type Initrd struct {
 	Modules []string `json:"-"`
 }
 
-// LacksVirtio returns the newest kernel's initrd if it is known not to find a
-// disk on virtio, else nil.
+// LacksVirtio returns the initrd of the kernel that boots by default, else of the
+// newest, if it is known not to find a disk on virtio, else nil.
 func (g *Guest) LacksVirtio() *Initrd {
 	if len(g.Kernels) == 0 {
 		return nil
 	}
-	newest := g.Kernels[len(g.Kernels)-1]
-	for i, r := range g.Initrds {
-		if r.Kernel == newest && r.Virtio == No {
-			return &g.Initrds[i]
+	starts := []string{strings.TrimPrefix(path.Base(g.Config.Image), "vmlinuz-"), g.Kernels[len(g.Kernels)-1]}
+	for _, kernel := range starts {
+		for i, r := range g.Initrds {
+			if r.Kernel == kernel && r.Virtio == No {
+				return &g.Initrds[i]
+			}
 		}
 	}
 	return nil
+}
+
+// NamesNIC reports whether the guest has a way of its own to name the NIC with an
+// address, or may have one.
+func (g *Guest) NamesNIC(mac string) bool {
+	return g.Config.OwnNames || slices.ContainsFunc(g.Config.NamedMACs, func(m string) bool { return strings.EqualFold(m, mac) })
 }

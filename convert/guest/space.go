@@ -7,8 +7,8 @@ import (
 )
 
 // What a conversion needs besides what it writes: Margin stays free on each
-// file system that it writes to, Overlaid is a guess at the size of what is
-// appended to an initrd, which is built later; both in bytes. MarginFiles can
+// file system that it writes to, Overlaid is a guess at the size of programs and
+// modules that are appended to an initrd; both in bytes. MarginFiles can
 // still be made, for what programs make on their way, and packageFiles are as
 // many as a package may have: lvm2 has 159, what it needs fewer.
 const (
@@ -48,10 +48,10 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		}
 	}
 	for _, e := range c.Edits {
-		add(c.mountOf(e.Path), int64(len(e.New))+page, 1)
+		add(c.MountOf(e.Path), int64(len(e.New))+page, 1)
 	}
 	for _, p := range c.Programs {
-		add(c.mountOf(p.Path), s.Program(p)+page, 1)
+		add(c.MountOf(p.Path), s.Program(p)+page, 1)
 	}
 	largest := map[string]int64{} // there are two of an initrd for a moment
 	for _, o := range c.Overlays {
@@ -59,8 +59,8 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		if err != nil {
 			return nil, err
 		}
-		at := c.mountOf(real)
-		add(at, Overlaid, 1)
+		at := c.MountOf(real)
+		add(at, o.size(), 1)
 		largest[at] = max(largest[at], size)
 	}
 	for _, argv := range c.Commands {
@@ -72,12 +72,24 @@ func (c *Conversion) Needs(s Sizes) (map[string]Space, error) {
 		if err != nil {
 			return nil, err
 		}
-		add(c.mountOf(real), size+Overlaid, 1) // drivers of all machines are more than those of one
+		add(c.MountOf(real), size+Overlaid, 1) // drivers of all machines are more than those of one
 	}
 	for at, size := range largest {
 		add(at, size, 0)
 	}
 	return need, nil
+}
+
+// size is what is added to an initrd at most, in bytes.
+func (o *Overlay) size() int64 {
+	if len(o.Files)+len(o.Also)+len(o.Modules) > 0 {
+		return Overlaid
+	}
+	size := int64(page)
+	for _, e := range o.Texts {
+		size += int64(len(e.New)) + page
+	}
+	return size
 }
 
 // Remade is the initrd that a command of package adapt rebuilds, "" where it
@@ -110,15 +122,15 @@ func Short(at string, free, need Space) error {
 func (c *Conversion) packaged() []string {
 	var out []string
 	for _, dir := range []string{"/", "/usr", "/usr/lib", "/usr/share", "/var/lib/dpkg", "/var/lib/rpm"} {
-		if at := c.mountOf(dir); !slices.Contains(out, at) {
+		if at := c.MountOf(dir); !slices.Contains(out, at) {
 			out = append(out, at)
 		}
 	}
 	return out
 }
 
-// mountOf is the mount that holds a path.
-func (c *Conversion) mountOf(name string) string {
+// MountOf is the mount that holds a path.
+func (c *Conversion) MountOf(name string) string {
 	best := "/"
 	for _, m := range c.Mounts {
 		if (name == m.At || strings.HasPrefix(name, m.At+"/")) && len(m.At) > len(best) {
@@ -128,14 +140,15 @@ func (c *Conversion) mountOf(name string) string {
 	return best
 }
 
-// lilo is about what the program takes, in bytes.
-const lilo = 4 << 20
+// lilo is about what the program takes, and KernelSize what a kernel does, in bytes.
+const (
+	lilo       = 4 << 20
+	KernelSize = 16 << 20
+)
 
-// Room says, before anything is copied, which of the guest's file systems has
-// too little room for a conversion, nil if none is known to. The appliance looks
-// again.
-func (g *Guest) Room(c *Conversion, packages int, unpacked int64) error {
-	need, err := c.Needs(Sizes{
+// Estimate says how large things are, as far as a plan can know.
+func (g *Guest) Estimate(packages int, unpacked int64) Sizes {
+	return Sizes{
 		Packages: packages, Unpacked: unpacked,
 		Program: func(p Program) int64 {
 			if p.Source == "lilo" {
@@ -144,7 +157,14 @@ func (g *Guest) Room(c *Conversion, packages int, unpacked int64) error {
 			return page
 		},
 		Initrd: func(path string) (string, int64, error) { return path, g.Config.Initrds[path], nil },
-	})
+	}
+}
+
+// Room says, before anything is copied, which of the guest's file systems has
+// too little room for a conversion, nil if none is known to. The appliance looks
+// again.
+func (g *Guest) Room(c *Conversion, packages int, unpacked int64) error {
+	need, err := c.Needs(g.Estimate(packages, unpacked))
 	if err != nil {
 		return err
 	}

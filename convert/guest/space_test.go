@@ -11,7 +11,7 @@ func TestRoom(t *testing.T) {
 		Edits:    []Edit{{Path: "/etc/fstab", New: "x"}, {Path: "/boots/x", New: "y"}},
 		Programs: []Program{{Path: "/usr/sbin/lilo", Source: "lilo"}},
 		Commands: [][]string{{"rm", "-rf", "/boot/grub"}, {"dracut"}},
-		Overlays: []Overlay{{Initrd: "/boot/initrd.img-2"}, {Initrd: "/boot/initrd.img-1"}},
+		Overlays: []Overlay{{Initrd: "/boot/initrd.img-2", Modules: []string{"dm_mod"}}, {Initrd: "/boot/initrd.img-1", Files: []string{"/sbin/lvm"}}},
 	}
 	const mib = 1 << 20
 	boot := int64(2*Overlaid + 40*mib + Margin) // the larger initrd twice, for a moment
@@ -35,6 +35,24 @@ func TestRoom(t *testing.T) {
 		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 			t.Errorf("%s: Room = %v, want %q", tt.name, err, tt.err)
 		}
+	}
+}
+
+// TestRoomTexts: a NIC's name needs next to nothing of a small /boot, but that there
+// is a second copy of the initrd for a moment.
+func TestRoomTexts(t *testing.T) {
+	const mib = 1 << 20
+	c := Conversion{
+		Mounts:   []Mount{{At: "/"}, {At: "/boot"}},
+		Overlays: []Overlay{{Initrd: "/boot/initrd.img-1", Texts: []Edit{{Path: "/x.link", New: "[Match]"}}}},
+	}
+	g := Guest{Config: Config{Free: map[string]Space{"/boot": {31*mib + Margin, -1}}, Initrds: map[string]int64{"/boot/initrd.img-1": 30 * mib}}}
+	if err := g.Room(&c, 0, 0); err != nil {
+		t.Errorf("Room = %v, want enough", err)
+	}
+	c.Overlays[0].Modules = []string{"virtio_blk"}
+	if err := g.Room(&c, 0, 0); err == nil {
+		t.Error("room for modules in 1 MiB")
 	}
 }
 

@@ -47,6 +47,9 @@ func selfLists(n int) int {
 	return own
 }
 
+// Same reports whether the loader reads the same sectors for both.
+func (f File) Same(o File) bool { return f.Size == o.Size && slices.Equal(trim(f), trim(o)) }
+
 // trim returns the runs of the sectors that hold the file's bytes, adjacent
 // ones merged. Of a hole each sector is a run: there is one sector of zeros.
 func trim(f File) []Run {
@@ -95,7 +98,7 @@ func Encode(m *Menu, lbas []uint64, open Open) ([]byte, error) {
 	}
 	e := &encoder{lbas: lbas, buf: make([]byte, want*SectorSize)}
 	header := e.sector(true)
-	putOneShot(e.sector(true), m.OneShot, m.OneShotTyped)
+	oneShot := e.sector(true)
 	copy(e.take(Stage2Sectors), Stage2())
 	e.header(header, m)
 	e.zero = e.lba()
@@ -108,7 +111,9 @@ func Encode(m *Menu, lbas []uint64, open Open) ([]byte, error) {
 		binary.LittleEndian.PutUint64(header[headerImageAt+8*i:], lba)
 	}
 	e.self(header)
-	e.finish(header)
+	id := sum(streamSeed, e.buf)
+	putOneShot(oneShot, m.OneShot, m.OneShotTyped) // it comes and goes
+	e.finish(header, id)
 	return e.buf, nil
 }
 
@@ -341,10 +346,9 @@ func (e *encoder) self(header []byte) {
 	e.list(e.own(0, len(e.lbas)), n)
 }
 
-// finish gives the map its id, which follows from all of its content, and the
-// sectors their sums.
-func (e *encoder) finish(header []byte) {
-	id := sum(streamSeed, e.buf)
+// finish gives the map its id, which follows from all of its content but the one-shot
+// line, and the sectors their sums.
+func (e *encoder) finish(header []byte, id uint32) {
 	binary.LittleEndian.PutUint32(header[headerIDAt:], id)
 	for _, i := range e.sealed {
 		seal(e.at(i), id)

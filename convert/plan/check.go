@@ -137,6 +137,8 @@ func (v *VMPlan) checkConversion() error {
 	switch c := v.Conversion; {
 	case c == nil && v.Relaid():
 		return fmt.Errorf("conversion: missing, but with the layout %s the guest can't start unchanged", v.Layout.Kind)
+	case c != nil && (len(c.Mounts) == 0 || c.Mounts[0].At != "/"):
+		return errors.New("conversion.mounts: the first one must be the guest's root")
 	case c != nil && !v.Relaid() && len(c.Install)+len(c.Remove)+len(c.Programs)+len(c.Loader) > 0:
 		return errors.New("conversion: a guest that keeps its layout gets no packages, programs or boot loader")
 	case c != nil && len(c.Install) > 0 && len(v.Packages.Packages) == 0:

@@ -26,10 +26,7 @@ func debianPlan(t *testing.T) *plan.Plan {
 		Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: plantest.Debian(vm)}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}},
 		Storage: volume.Facts{Free: 1 << 40},
 	}
-	p, err := plan.New(facts, w.Options())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := converttest.Planned(t, facts, w.Options())
 	if p.VMs[0].Layout.Kind != layout.LVM || len(p.Blockers(0)) > 0 {
 		t.Fatalf("layout %s, blockers %+v; want lvm and none", p.VMs[0].Layout.Kind, p.Blockers(0))
 	}

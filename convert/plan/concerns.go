@@ -30,6 +30,7 @@ const (
 	ConcernLink         = "network.device"      // the host has no such interface
 	ConcernTarget       = "target.unknown"      // libvirt could not be asked
 	ConcernVirtType     = "target.virt-type"    // the target can't do what was asked
+	ConcernEmulated     = "cpu.emulated"        // the domains run without KVM
 	ConcernClashName    = "batch.name"          // two VMs come to one domain name
 	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
 	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
@@ -288,6 +289,12 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 		})
 	}
 	out = append(out, linkConcerns(p, f.Target.Links)...)
+	if p.Target.VirtType == "qemu" {
+		out = append(out, ledger.Concern{
+			ID: ConcernEmulated, Severity: ledger.Warning, Evidence: "the domains are of type qemu: their CPUs are emulated",
+			Advice: "expect a tenth of the speed; on a host with KVM use --virt-type kvm",
+		})
+	}
 	switch {
 	case f.Target.Missing != "":
 		out = append(out, ledger.Concern{

@@ -17,10 +17,9 @@ import (
 )
 
 // Draft is a plan that lacks what this host and its storage have to say: each VM
-// has its layout, what changes in its guest, and its domain. [Draft.Needs] lists
-// what is to be asked about guests and [Draft.Answer] takes it; then
-// [Draft.Volumes] lists what is to be asked of the storage, which goes into
-// Facts, and [Draft.Finish] makes the plan. It is pure: the same facts, options
+// has its layout, what changes in its guest, and its domain. [Draft.Answer] asks
+// about the guests; [Draft.Volumes] lists what to ask of the storage, whose answer
+// goes into Facts; and [Draft.Finish] makes the plan. It is pure: the same facts, options
 // and answers give the same plan.
 type Draft struct {
 	Facts   Facts
@@ -54,6 +53,7 @@ type Need struct {
 	Guest    guest.Guest
 	Contents []string // types of the file systems that are mounted or checked
 	Install  []string // packages that it lacks
+	at       int      // among the draft's VMs
 }
 
 // NewDraft begins a plan. What stands in a VM's way is among its concerns, also
@@ -163,7 +163,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 		v.leftConcern(w.left)
 		return v.Guest
 	}
-	conv, entries, concerns := adapt.New(adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs})
+	conv, entries, concerns := adapt.New(v.adaptInput())
 	w.adapted = concerns
 	v.Ledger = append(v.Ledger, entries...)
 	v.Concerns = append(v.Concerns, concerns...)
@@ -205,16 +205,25 @@ func (w *draftVM) back(why layout.Reason) way {
 	return way{kind: w.kind, kept: w.kept, left: why}
 }
 
-// Needs lists what is still to be asked about guests. An answer may lead to
-// another need of the same VM.
-func (d *Draft) Needs() []Need {
+// Answer asks about each guest that is to be changed. One that can't be changed
+// like that is drafted otherwise, and asked about again.
+func (d *Draft) Answer(ask func(Need) GuestFacts) {
+	for needs := d.needs(); len(needs) > 0; needs = d.needs() {
+		for _, n := range needs {
+			d.take(n, ask(n))
+		}
+	}
+}
+
+// needs lists what is still to be asked about guests.
+func (d *Draft) needs() []Need {
 	var out []Need
 	for i := range d.vms {
 		w := &d.vms[i]
 		if w.v.Conversion == nil || w.answered || len(w.failed) > 0 {
 			continue
 		}
-		n := Need{VM: w.v.Source.ID, Guest: w.v.Guest, Install: w.v.Conversion.Install}
+		n := Need{VM: w.v.Source.ID, Guest: w.v.Guest, Install: w.v.Conversion.Install, at: i}
 		for _, m := range slices.Concat(w.v.Conversion.Mounts, w.v.Conversion.Checks) {
 			n.Contents = append(n.Contents, m.Content)
 		}
@@ -223,18 +232,17 @@ func (d *Draft) Needs() []Need {
 	return out
 }
 
-// Answer takes what this host can do for a guest. One that can't be converted
-// here keeps its layout, or is left as it is.
-func (d *Draft) Answer(n Need, a GuestFacts) {
-	i := slices.IndexFunc(d.vms, func(w draftVM) bool { return w.v.Source.ID == n.VM })
-	w := &d.vms[i]
+// take takes what this host can do for a guest. One that can't be converted here
+// keeps its layout, or is left as it is.
+func (d *Draft) take(n Need, a GuestFacts) {
+	w := &d.vms[n.at]
 	why := a.Missing
 	if err := w.v.Guest.Room(w.v.Conversion, len(a.Packages.Packages), a.Packages.Unpacked); why == "" && err != nil {
 		why = err.Error()
 	}
 	if why != "" {
 		vm := w.v.Source
-		d.vms[i] = d.settle(&vm, w.back(layout.Reason{Why: why}))
+		*w = d.settle(&vm, w.back(layout.Reason{Why: why}))
 		return
 	}
 	w.answered, w.v.Packages = true, a.Packages
@@ -250,21 +258,6 @@ func (d *Draft) Volumes() []volume.Volume {
 		}
 	}
 	return all
-}
-
-// New makes a plan where nothing is open: the storage is among the facts, and
-// each guest can be converted here.
-func New(f Facts, o Options) (*Plan, error) {
-	d, err := NewDraft(f, o)
-	if err != nil {
-		return nil, err
-	}
-	for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
-		for _, n := range needs {
-			d.Answer(n, GuestFacts{})
-		}
-	}
-	return d.Finish(), nil
 }
 
 // virtType picks the domain type: what was asked for, else kvm where the

@@ -137,10 +137,7 @@ func concernsOf(t *testing.T, f plan.Facts, o plan.Options) []ledger.Concern {
 	var texts []string
 	var out []ledger.Concern
 	for range 2 {
-		p, err := plan.New(f, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := converttest.Planned(t, f, o)
 		b, err := json.Marshal(p)
 		if err != nil {
 			t.Fatal(err)

@@ -34,10 +34,7 @@ func TestExpectation(t *testing.T) {
 		g.SerialLogin = tt.logins
 		o := w.Options()
 		o.Layout, o.VirtType = tt.kind, tt.virtType
-		p, err := plan.New(plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"kvm", "qemu"}}}, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := converttest.Planned(t, plan.Facts{Host: &w.Host, Guests: map[string]guest.Guest{vm.ID: g}, Target: plan.TargetFacts{VirtTypes: []string{"kvm", "qemu"}}}, o)
 		if p.VMs[0].Layout.Kind != tt.kind {
 			t.Fatalf("layout %s, want %s", p.VMs[0].Layout.Kind, tt.kind)
 		}

@@ -11,14 +11,16 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan/plantest"
+	"esxodus/inventory"
 )
 
 // named is a draft of a Debian that keeps its layout, and whose network
 // configuration has a name for its NIC.
-func named(t *testing.T, o Options, change func(*guest.Guest)) *Draft {
+func named(t *testing.T, o Options, controller string, change func(*guest.Guest)) *Draft {
 	t.Helper()
 	h := plantest.Host()
 	vm := &h.VMs[0]
+	vm.Controllers[0].Model = controller
 	vm.NICs[0].PCISlot = 192
 	g := plantest.Debian(vm)
 	g.Interfaces = []string{"ens192"}
@@ -55,35 +57,45 @@ func TestInPlace(t *testing.T) {
 		g.Interfaces = nil
 		g.Initrds[0].Virtio, g.Initrds[0].Modules = guest.No, []string{"virtio_pci", "virtio_blk"}
 	}
+	const other = "lsilogic"        // QEMU doesn't have it
+	older := func(g *guest.Guest) { // is the one that boots
+		lacks(g)
+		g.Kernels = append(g.Kernels, "6.2")
+		g.Initrds = append(g.Initrds, guest.Initrd{Kernel: "6.2", Path: "/boot/initrd.img-6.2", Virtio: guest.Yes})
+		g.Config.Image = "/boot/vmlinuz-6.1"
+	}
 	for _, tt := range []struct {
-		name    string
-		change  func(*guest.Guest)
-		noEdits bool
-		missing string
-		kinds   string
-		edits   int
-		bus     string
-		left    string // in the concern that the guest is left as it is; "" for none
+		name       string
+		controller string
+		change     func(*guest.Guest)
+		noEdits    bool
+		missing    string
+		kinds      string
+		edits      int
+		bus        string
+		left       string // in the concern that the guest is left as it is; "" for none
+		blocked    bool
 	}{
-		{"a NIC's name", nil, false, "", edited, 1, "virtio", ""},
-		{"nothing to do", func(g *guest.Guest) { g.Interfaces = nil }, false, "", plain, 0, "virtio", ""},
-		{"declined", nil, true, "", plain, 0, "virtio", ""},
-		{"no appliance", nil, false, "no guestfish", plain, 0, "virtio", "its NIC goes on being called ens192; it is left as it is: no guestfish"},
-		{"no fstab", func(g *guest.Guest) { g.Config.Files = nil }, false, "", plain, 0, "virtio", "/etc/fstab was not found"},
-		{"no virtio", lacks, false, "", edited, 0, "virtio", ""},
-		{"no virtio, declined", lacks, true, "", plain, 0, "scsi", ""},
-		{"no virtio, no appliance", lacks, false, "no guestfish", plain, 0, "scsi", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish"},
-		{"no room", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free"},
+		{"a NIC's name", "pvscsi", nil, false, "", edited, 1, "virtio", "", false},
+		{"nothing to do", "pvscsi", func(g *guest.Guest) { g.Interfaces = nil }, false, "", plain, 0, "virtio", "", false},
+		{"declined", "pvscsi", nil, true, "", plain, 0, "virtio", "", false},
+		{"no appliance", "pvscsi", nil, false, "no guestfish", plain, 0, "virtio", "its NIC goes on being called ens192; it is left as it is: no guestfish", false},
+		{"no fstab", "pvscsi", func(g *guest.Guest) { g.Config.Files = nil }, false, "", plain, 0, "virtio", "/etc/fstab was not found", false},
+		{"no virtio, and another way", "pvscsi", lacks, false, "", plain, 0, "scsi", "", false},
+		{"no virtio, a NIC's name", "pvscsi", func(g *guest.Guest) { n := g.Interfaces; lacks(g); g.Interfaces = n }, false, "", edited, 1, "scsi", "", false},
+		{"no virtio", other, lacks, false, "", edited, 0, "virtio", "", false},
+		{"no virtio, declined", other, lacks, true, "", plain, 0, "virtio", "", true},
+		{"no virtio, no appliance", other, lacks, false, "no guestfish", plain, 0, "virtio", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish", true},
+		{"another root", "pvscsi", func(g *guest.Guest) { g.OtherRoots = []string{"scsi0:1"} }, false, "", plain, 0, "virtio", "the guest may start another root than scsi0:0 partition 1 (scsi0:1)", false},
+		{"no room", "pvscsi", func(g *guest.Guest) { g.Config.Free = map[string]guest.Space{"/": {Bytes: 1 << 20, Files: -1}} }, false, "", plain, 0, "virtio", "1 MiB free", false},
+		{"no virtio in the default kernel", other, older, false, "", edited, 0, "virtio", "", false},
+		{"no virtio in the default kernel, declined", other, older, true, "", plain, 0, "virtio", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(t)
 			o.NoEdits = tt.noEdits
-			d := named(t, o, tt.change)
-			for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
-				for _, n := range needs {
-					d.Answer(n, GuestFacts{Missing: tt.missing})
-				}
-			}
+			d := named(t, o, tt.controller, tt.change)
+			d.Answer(func(Need) GuestFacts { return GuestFacts{Missing: tt.missing} })
 			d.Facts.Storage.Free = 1 << 40
 			p := d.Finish()
 			v := &p.VMs[0]
@@ -103,7 +115,7 @@ func TestInPlace(t *testing.T) {
 			if got := dom.Devices.Disks[0].Target.Bus; got != tt.bus {
 				t.Errorf("the disk is on %s, want %s", got, tt.bus)
 			}
-			if err := p.Check(); err != nil || ledger.Blocked(v.Concerns) {
+			if err := p.Check(); err != nil || ledger.Blocked(v.Concerns) != tt.blocked {
 				t.Errorf("Check = %v, concerns %+v", err, v.Concerns)
 			}
 		})
@@ -113,19 +125,52 @@ func TestInPlace(t *testing.T) {
 // TestInPlaceLies: a plan file can't have a guest that keeps its layout changed
 // beyond edits and its initrds.
 func TestInPlaceLies(t *testing.T) {
-	for name, lie := range map[string]func(*guest.Conversion){
-		"a program": func(c *guest.Conversion) {
+	const more = "a guest that keeps its layout gets no packages, programs or boot loader"
+	for _, tt := range []struct {
+		name string
+		lie  func(*guest.Conversion)
+		want string
+	}{
+		{"a program", func(c *guest.Conversion) {
 			c.Programs = []guest.Program{{Path: "/sbin/lilo", Source: "lilo", Mode: 0o755}}
-		},
-		"a package": func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} },
-		"a loader":  func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" },
+		}, more},
+		{"a package", func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} }, more},
+		{"a loader", func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" }, more},
+		{"no root", func(c *guest.Conversion) { c.Mounts = c.Mounts[1:] }, "conversion.mounts: the first one must be the guest's root"},
 	} {
-		d := named(t, testOptions(t), nil)
-		d.Answer(d.Needs()[0], GuestFacts{})
+		d := named(t, testOptions(t), "pvscsi", nil)
+		d.Answer(func(Need) GuestFacts { return GuestFacts{} })
 		p := d.Finish()
-		lie(p.VMs[0].Conversion)
-		if err := p.Check(); err == nil || !strings.Contains(err.Error(), "a guest that keeps its layout gets no packages, programs or boot loader") {
-			t.Errorf("%s: Check = %v", name, err)
+		tt.lie(p.VMs[0].Conversion)
+		if err := p.Check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: Check = %v; want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// TestSameID: VMs that bear one id are each asked about once, and no more.
+func TestSameID(t *testing.T) {
+	h := plantest.Host()
+	vm := &h.VMs[0]
+	vm.NICs[0].PCISlot = 192
+	g := plantest.Debian(vm)
+	g.Interfaces = []string{"ens192"}
+	g.Config.Has["/usr/lib/systemd/network/99-default.link"] = true
+	h.VMs = []inventory.VM{*vm, *vm}
+	o := testOptions(t)
+	o.VMs, o.Layout = nil, layout.Keep
+	d, err := NewDraft(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	d.Answer(func(Need) GuestFacts {
+		if asked++; asked > 2 {
+			t.Fatal("asked a third time about two VMs")
+		}
+		return GuestFacts{}
+	})
+	if asked != 2 {
+		t.Errorf("asked %d times about two VMs", asked)
 	}
 }

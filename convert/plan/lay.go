@@ -66,6 +66,11 @@ func (v *VMPlan) touchPackages() {
 	}
 }
 
+// adaptInput is what the guest's conversion is computed from.
+func (v *VMPlan) adaptInput() adapt.Input {
+	return adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs, SameDisks: domain.SameControllers(&v.Source)}
+}
+
 // leftConcern says that a guest isn't changed though it should be, and why. What
 // follows from that, the domain says.
 func (v *VMPlan) leftConcern(why layout.Reason) {
@@ -74,7 +79,7 @@ func (v *VMPlan) leftConcern(why layout.Reason) {
 	}
 	v.Concerns = append(v.Concerns, ledger.Concern{
 		ID: ConcernLeft, Severity: ledger.Warning,
-		Evidence: "the guest should be changed so that " + strings.Join(adapt.Wants(v.Guest, v.Source.NICs), " and ") + "; it is left as it is: " + why.Why,
+		Evidence: "the guest should be changed so that " + strings.Join(adapt.Wants(v.adaptInput()), " and ") + "; it is left as it is: " + why.Why,
 		Advice:   "fix what is named here, and plan again; or change the guest by hand once it runs here",
 	})
 }

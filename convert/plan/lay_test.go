@@ -38,10 +38,7 @@ func planOf(t *testing.T, change func(vm *inventory.VM, g *guest.Guest)) (VMPlan
 	g := plantest.Debian(vm)
 	change(vm, &g)
 	facts := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
-	p, err := New(facts, testOptions(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := planned(t, facts, testOptions(t))
 	v := p.VMs[0]
 	if v.Layout.Kind != layout.LVM || ledger.Blocked(v.Concerns) {
 		t.Fatalf("layout %s because %q, concerns %+v; want lvm and no blocker", v.Layout.Kind, v.Layout.Reasons, v.Concerns)
@@ -53,15 +50,24 @@ func planOf(t *testing.T, change func(vm *inventory.VM, g *guest.Guest)) (VMPlan
 	return v, &dom
 }
 
+// planned is a plan where nothing is open: the storage is among the facts, and each
+// guest can be converted here.
+func planned(t *testing.T, f Facts, o Options) *Plan {
+	t.Helper()
+	d, err := NewDraft(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Answer(func(Need) GuestFacts { return GuestFacts{} })
+	return d.Finish()
+}
+
 // laid is the layout of the first VM of a plan.
 func laid(t *testing.T, f Facts, kind layout.Kind) layout.Layout {
 	t.Helper()
 	o := testOptions(t)
 	o.Layout = kind
-	p, err := New(f, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := planned(t, f, o)
 	return p.VMs[0].Layout
 }
 
@@ -242,10 +248,7 @@ func TestHighBootOfPlan(t *testing.T) {
 			o := testOptions(t)
 			o.Layout = tt.asked
 			f := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
-			p, err := New(f, o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := planned(t, f, o)
 			v := p.VMs[0]
 			if v.Layout.Kind != tt.kind || v.Layout.Refused {
 				t.Fatalf("layout = %s, refused %v, because %q; want %s", v.Layout.Kind, v.Layout.Refused, v.Layout.Reasons, tt.kind)
@@ -315,10 +318,7 @@ func TestKeptDisks(t *testing.T) {
 		plantest.SetLVMConf(&g, conf)
 		o := testOptions(t)
 		o.Layout = layout.Keep
-		p, err := New(Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := planned(t, Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}}, o)
 		var dom libvirtxml.Domain
 		if err := dom.Unmarshal(p.VMs[0].Domain.XML); err != nil {
 			t.Fatal(err)
@@ -367,7 +367,7 @@ func TestTouchPackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Answer(d.Needs()[0], GuestFacts{Packages: set})
+	d.Answer(func(Need) GuestFacts { return GuestFacts{Packages: set} })
 	v := d.Finish().VMs[0]
 	var got []string
 	for _, touch := range v.Conversion.Touches {
@@ -417,9 +417,7 @@ func TestLay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, n := range d.Needs() {
-				d.Answer(n, GuestFacts{Missing: tt.missing})
-			}
+			d.Answer(func(Need) GuestFacts { return GuestFacts{Missing: tt.missing} })
 			l := d.Finish().VMs[0].Layout
 			if l.Kind != tt.kind || l.Refused != tt.refused || !strings.Contains(strings.Join(l.Reasons, "\n"), tt.reason) {
 				t.Errorf("lay = %s, refused %v, because %q; want %s, %v, %q", l.Kind, l.Refused, l.Reasons, tt.kind, tt.refused, tt.reason)
@@ -459,10 +457,7 @@ func TestFaultsOfPlan(t *testing.T) {
 		o := testOptions(t)
 		o.Layout = tt.layout
 		facts := Facts{Host: &h, Guests: map[string]guest.Guest{vm.ID: g}, Target: TargetFacts{VirtTypes: []string{"qemu"}, EFI: true}}
-		p, err := New(facts, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := planned(t, facts, o)
 		v := p.VMs[0]
 		blocked := ledger.Blocked(v.Concerns)
 		found := slices.DeleteFunc(v.Concerns, func(c ledger.Concern) bool { return c.ID != "guest.faults" })

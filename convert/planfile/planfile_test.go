@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"esxodus/convert/converttest"
 	"esxodus/convert/domain"
 	"esxodus/convert/plan"
 	"esxodus/inventory"
@@ -43,12 +44,9 @@ func madeUp(t *testing.T, n int, s string) *plan.Plan {
 			Extra: map[string]string{"custom." + s: s, s: "x"},
 		})
 	}
-	p, err := plan.New(plan.Facts{
+	p := converttest.Planned(t, plan.Facts{
 		Source: plan.Source{URL: "https://esx1", Host: h.Name, Version: h.Version}, Host: h,
 	}, plan.Options{Storage: "dir:/disks", Libvirt: "test:///default", VirtType: "qemu", Network: network.Options{Uplinks: map[string]string{"": "eth0"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return p
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"esxodus/convert/layout"
+	"esxodus/convert/lilo/conf"
 	"esxodus/fixtures"
 	"esxodus/fixtures/machine"
 )
@@ -69,6 +70,24 @@ func TestPlain(t *testing.T) {
 	bootMap(t, m)
 	m.Reboot("Loading Linux")
 	m.Login("root", "esxodus")
+	m.PowerOff(machine.BootPatience)
+}
+
+// TestDefaultKernel boots a guest whose GRUB starts a kernel of the admin's own,
+// while the links lead to Debian's: LILO starts what GRUB did.
+func TestDefaultKernel(t *testing.T) {
+	const own = "6.1.0-0-admin"
+	s := convertedTo(t, "debian", layout.Auto, `sh "`+strings.Join([]string{
+		"set -e", "cd /boot", "v=$(ls vmlinuz-* | cut -c9-)",
+		"cp vmlinuz-$v vmlinuz-" + own, "cp initrd.img-$v initrd.img-" + own, "cp -a /lib/modules/$v /lib/modules/" + own,
+		`sed -n '/^menuentry /,/^}/p' grub/grub.cfg | sed \"/^}/q; s/^menuentry .*/menuentry 'own' --id own {/; s/-$v/-` + own + `/g\" >own`,
+		`sed -i 's/set default=.0./set default=own/; $ r own' grub/grub.cfg`, "rm own",
+	}, "; ")+`"`)
+	const label = "Linux-" + own
+	m := bootsImage(t, s, machine.Config{}, label[:min(len(label), conf.MaxLabel)])
+	if out := m.Must("cat /proc/cmdline"); !strings.Contains(out, "BOOT_IMAGE="+label[:min(len(label), conf.MaxLabel)]+" ") {
+		t.Errorf("command line = %q, want BOOT_IMAGE=%s", out, label)
+	}
 	m.PowerOff(machine.BootPatience)
 }
 

@@ -80,7 +80,10 @@ func (b *bench) subject(guest string, kind layout.Kind, changes []string) *subje
 	defer b.mu.Unlock()
 	name := guest
 	if kind != layout.Auto {
-		name += "-" + string(kind)
+		name += "." + string(kind) // there is a guest debian-lvm
+	}
+	if len(changes) > 0 {
+		name += ".changed"
 	}
 	s, ok := b.subjects[name]
 	if !ok {
@@ -105,7 +108,7 @@ type subject struct {
 	name    string      // of its directory
 	guest   string      // debian
 	layout  layout.Kind // that is asked for
-	changes []string    // made to it on ESXi: guestfish's commands on its first partition
+	changes []string    // made to it on ESXi: guestfish's commands
 	vm      string      // its name on the ESXi host, and the domain's
 	plan    plan.VMPlan // what was carried out
 	sources []string    // the raw disks as they were, in the plan's order
@@ -200,7 +203,7 @@ func (s *subject) changed(built string, env []string) (dir string, err error) {
 	if out, err := exec.Command("cp", "-rL", "--sparse=always", built, dir).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	cmd := exec.Command("guestfish", "--format=raw", "-a", filepath.Join(dir, s.guest+"-flat.vmdk"), "-m", "/dev/sda1")
+	cmd := exec.Command("guestfish", "--format=raw", "-a", filepath.Join(dir, s.guest+"-flat.vmdk"), "-i")
 	cmd.Env, cmd.Stdin = append(os.Environ(), env...), strings.NewReader(strings.Join(s.changes, "\n")+"\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("changing %s: %w: %s", s.guest, err, out)
@@ -327,10 +330,16 @@ func renamed(built, dir, vm string) error {
 // it.
 func boot(t *testing.T, s *subject, c machine.Config) *machine.Machine {
 	t.Helper()
+	return bootsImage(t, s, c, "Linux")
+}
+
+// bootsImage is boot where another image than the first is the default.
+func bootsImage(t *testing.T, s *subject, c machine.Config, label string) *machine.Machine {
+	t.Helper()
 	m := started(t, s, c)
 	m.Expect("LILO", machine.BootPatience)
 	m.Expect("boot: ", machine.BootPatience)
-	m.Expect("Loading Linux", machine.BootPatience)
+	m.Expect("Loading "+label, machine.BootPatience)
 	m.Login("root", "esxodus")
 	return m
 }

@@ -48,6 +48,7 @@ func debian() guest.Guest {
 			{Address: "scsi0:2", Size: gib, Table: "none", Partitions: []guest.Partition{{Length: gib, Content: "ext4", UUID: "deb1a512-0000-4000-8000-000000000004", Mount: "/data"}}},
 		},
 		Config: guest.Config{
+			Systemd: true,
 			Files: map[string]guest.File{
 				"/etc/fstab": {Path: "/etc/fstab", Text: "# a comment " + evil + "\n/dev/sda2 / ext4 errors=remount-ro 0 1\n/dev/sda3 none swap sw 0 0\n" +
 					"/dev/sdb1 /srv" + evil + " xfs nofail 0 0\n/dev/sdc /data ext4 nofail 0 0\n"},

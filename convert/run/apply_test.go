@@ -377,10 +377,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatalf("blockers of a VM that runs = %+v", b)
 	}
 	o.Shutdown = "auto"
-	p, err := plan.New(draft.Facts, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := converttest.Planned(t, draft.Facts, o)
 	if s := p.VMs[0].Steps[0]; s.Kind != plan.StepShutdown || s.Via != "ssh" {
 		t.Fatalf("first step = %+v, want a shutdown by ssh (the licence is read-only)", s)
 	}

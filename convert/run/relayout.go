@@ -109,6 +109,9 @@ func (x *executor) convertGuest(ctx context.Context, _ *task) (result any, err e
 		result, err = x.Guests.Convert(ctx, x.job, x.packagesDir(), x.scratchDir(), overlays, report)
 	}
 	if err != nil {
+		if !x.job.VM.Relaid() {
+			err = fmt.Errorf("%w. The volumes are exact copies still: roll back, and plan with --no-edits to have the guest left as it is", err)
+		}
 		return nil, keep(errors.Join(err, x.cleanGuest()))
 	}
 	return result, keep(errors.Join(os.RemoveAll(x.scratchDir()), os.RemoveAll(x.packagesDir())))

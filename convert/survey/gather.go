@@ -143,19 +143,14 @@ func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err err
 // askGuests finds out whether the guests that are to be changed can be converted
 // here.
 func askGuests(ctx context.Context, d *plan.Draft, guests Guests) error {
-	for needs := d.Needs(); len(needs) > 0; needs = d.Needs() {
-		for _, n := range needs {
-			facts := plan.GuestFacts{Missing: guests.Missing(n.Contents)}
-			if facts.Missing == "" && len(n.Install) > 0 {
-				facts = askPackages(ctx, guests, n)
-			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			d.Answer(n, facts)
+	d.Answer(func(n plan.Need) plan.GuestFacts {
+		facts := plan.GuestFacts{Missing: guests.Missing(n.Contents)}
+		if facts.Missing == "" && len(n.Install) > 0 {
+			facts = askPackages(ctx, guests, n)
 		}
-	}
-	return nil
+		return facts
+	})
+	return context.Cause(ctx)
 }
 
 // askPackages finds the packages that a guest lacks.

@@ -37,6 +37,7 @@ const (
 	ConcernLVM      = "guest.lvm"      // an lvm.conf that hides the disks
 	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
 	ConcernNIC      = "guest.nic"      // network configuration that asks for VMware's driver
+	ConcernRoom     = "guest.room"     // no room for copies of what boots
 )
 
 // Input is what a conversion is computed from.
@@ -44,6 +45,9 @@ type Input struct {
 	Guest  guest.Guest // as [guest.Look] returned it: read from a plan it lacks Config
 	Layout layout.Layout
 	NICs   []inventory.NIC // the VM's, with the MAC addresses that the domain's will have
+	// SameDisks says that a guest which keeps its layout finds its disks in the
+	// domain without virtio, too.
+	SameDisks bool
 }
 
 // New computes a conversion, and what is to be said about it. Where the layout
@@ -57,7 +61,7 @@ func New(in Input) (guest.Conversion, []ledger.Entry, []ledger.Concern) {
 	} else {
 		b.relaid()
 	}
-	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd)
+	return b.out, b.entries, ledger.Merge(b.concerns, ConcernTable, ConcernInitrd, ConcernKernel)
 }
 
 // relaid has the guest start from its new layout.
@@ -82,6 +86,7 @@ func (b *builder) relaid() {
 	b.labels()
 	b.records()
 	b.mounts()
+	b.lastResort()
 	b.fixed()
 	b.faults()
 }
@@ -101,6 +106,7 @@ type builder struct {
 	newResume string            // RESUME= of the initrds, "" where it stays
 	nicFiles  []guest.Edit      // .link files
 	ownLilo   bool              // the guest's own LILO stays in charge
+	byDefault choice            // what LILO boots
 	starts    []string          // kernels that LILO has, the default first
 }
 

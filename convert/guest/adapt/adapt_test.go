@@ -85,7 +85,7 @@ func unpack(tb testing.TB, a *txtar.Archive) string {
 func look(tb testing.TB, a *txtar.Archive, requests ...string) guest.Guest {
 	tb.Helper()
 	dir, path := unpack(tb, a), filepath.Join(tb.TempDir(), "root")
-	tool(tb, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-U", "00000000-1111-4222-8333-444444444444", "-d", dir, path, "24m")
+	tool(tb, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-U", "00000000-1111-4222-8333-444444444444", "-d", dir, path, "512m")
 	for _, r := range requests {
 		tool(tb, "debugfs", "-w", "-R", r, path)
 	}
@@ -94,7 +94,7 @@ func look(tb testing.TB, a *txtar.Archive, requests ...string) guest.Guest {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { f.Close() })
-	g, err := inspect.Look(tb.Context(), []inspect.Source{{Address: "scsi0:0", Image: image{f, 24 << 20}}})
+	g, err := inspect.Look(tb.Context(), []inspect.Source{{Address: "scsi0:0", Image: image{f, 512 << 20}}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -316,6 +316,27 @@ func TestManyKernels(t *testing.T) {
 	want := []string{"6.1.0-18-amd64", "6.2.0-15-amd64", "6.2.0-14-amd64"} // the default, LinuxOLD, and the newest
 	if len(got) != maxOverlays || !slices.Equal(got[:3], want) {
 		t.Errorf("initrds of %q are adapted, want %d, first %q: %+v", got, maxOverlays, want, concerns)
+	}
+}
+
+// TestManyUnfitKernels: kernels whose modules are gone are one note, not one each.
+func TestManyUnfitKernels(t *testing.T) {
+	a := archive(t, "lvm-unused.txtar")
+	for i := range 7 {
+		v := fmt.Sprintf("5.10.0-%d-amd64", i)
+		for _, name := range []string{"tree/boot/vmlinuz-" + v, "tree/boot/initrd.img-" + v} {
+			a.Files = append(a.Files, txtar.File{Name: name})
+		}
+	}
+	_, _, concerns := New(input(t, a))
+	var notes []ledger.Concern
+	for _, c := range concerns {
+		if c.ID == ConcernKernel && c.Severity == ledger.Note {
+			notes = append(notes, c)
+		}
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0].Subject, "5.10.0-6-amd64, 5.10.0-5-amd64") {
+		t.Errorf("notes on kernels %+v; want one", notes)
 	}
 }
 

@@ -25,6 +25,8 @@ func (dpkg) hooks() []guest.Program {
 	}
 }
 
+func (dpkg) starts(script string) []string { return []string{"update-rc.d", script, "defaults"} }
+
 func (dpkg) records(b *builder) {
 	b.touch("dpkg's and debconf's records", "/var/lib/dpkg/", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/cache/debconf/", "/var/lib/ucf/",
 		"/etc/ld.so.cache", "/var/cache/ldconfig/", "/var/lib/systemd/", "/var/lib/grub/", "/var/lib/shim-signed/")

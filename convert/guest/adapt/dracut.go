@@ -2,6 +2,7 @@ package adapt
 
 import (
 	"slices"
+	"strings"
 
 	"esxodus/convert/guest"
 )
@@ -14,7 +15,7 @@ type dracut struct{}
 // driver, it is only added to.
 func (dracut) initrds(b *builder) {
 	for _, i := range b.g.Initrds {
-		if b.unfit[i.Kernel] != "" {
+		if b.unfit[i.Kernel] != "" && !b.stays() {
 			continue
 		}
 		if b.stays() && !b.wantsVirtio(i) {
@@ -30,6 +31,9 @@ func (dracut) initrds(b *builder) {
 			argv = append(argv, "--add", "lvm dm")
 			with = "by dracut, with virtio and LVM"
 		}
+		if words := activated(b); words != "" {
+			argv = append(argv, "--kernel-cmdline", words)
+		}
 		for _, f := range b.nicFiles {
 			argv = append(argv, "--include", f.Path, f.Path)
 		}
@@ -37,6 +41,19 @@ func (dracut) initrds(b *builder) {
 		b.touch("the initrd is made anew", literal(i.Path))
 		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", with)
 	}
+}
+
+// activated are the parameters that an initrd for any machine must be given where
+// the guest's command line stays: it activates no logical volume that nobody
+// names. One for this machine alone has them in it, and SUSE leaves it at that.
+func activated(b *builder) string {
+	named := slices.ContainsFunc(strings.Fields(b.c.Cmdline), func(w string) bool {
+		return strings.HasPrefix(w, "rd.lvm.lv=") || strings.HasPrefix(w, "rd.lvm.vg=") || strings.HasPrefix(w, "rd.auto")
+	})
+	if !b.stays() || named {
+		return ""
+	}
+	return strings.Join(dracut{}.activate(b), " ")
 }
 
 // modules are none: dracut brings what it needs.

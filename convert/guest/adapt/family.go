@@ -41,6 +41,9 @@ type packager interface {
 	remove(b *builder)
 	// hooks are what has kernels' packages run the loader's program.
 	hooks() []guest.Program
+	// starts is the command by which a script in /etc/init.d starts and stops with
+	// the system.
+	starts(script string) []string
 	// kernelSettings are changed so that packages keep what the loader follows.
 	kernelSettings(b *builder)
 	// records touches what installing and removing writes besides.

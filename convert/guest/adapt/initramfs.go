@@ -21,7 +21,7 @@ type initramfsTools struct{}
 func (m initramfsTools) initrds(b *builder) {
 	done := 0
 	for _, i := range b.byUse() {
-		if b.unfit[i.Kernel] != "" {
+		if b.unfit[i.Kernel] != "" && !b.stays() {
 			continue
 		}
 		o := guest.Overlay{Initrd: i.Path, Kernel: i.Kernel, Modules: m.modules(b, i)}
@@ -56,10 +56,14 @@ func (b *builder) addition(o guest.Overlay, why []string) {
 	b.entry("guest.initrd["+o.Kernel+"]", o.Initrd, o.Initrd+" with an addition", o.Reason)
 }
 
-// wantsVirtio reports whether an initrd needs drivers of virtio's. One of a guest
-// that keeps its layout is changed only if it is known to lack them.
+// wantsVirtio reports whether an initrd needs drivers of virtio's, and can have
+// them. One of a guest that keeps its layout is changed only if it is known to lack
+// them and to be what the guest starts from, and nothing else finds the disks.
 func (b *builder) wantsVirtio(i guest.Initrd) bool {
-	return i.Virtio == guest.No || i.Virtio != guest.Yes && !b.stays()
+	if b.stays() {
+		return i.Virtio == guest.No && !b.in.SameDisks && b.unfit[i.Kernel] == "" && b.elsewhere() == ""
+	}
+	return i.Virtio != guest.Yes
 }
 
 // noInitrd tells what it means that there is none: no kernel finds a root on LVM

@@ -1,11 +1,15 @@
 package adapt
 
 import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
-	"esxodus/inventory"
+	"esxodus/convert/ledger"
 )
 
 // stays reports whether all of the guest's file systems stay where they are.
@@ -23,9 +27,9 @@ func (b *builder) instead() string {
 
 // Wants lists what a guest that keeps its layout is changed for, in words that go
 // behind "so that"; none where it needs no change.
-func Wants(g guest.Guest, nics []inventory.NIC) []string {
+func Wants(in Input) []string {
 	var names, out []string
-	for _, n := range Names(g, nics) {
+	for _, n := range Names(in.Guest, in.NICs) {
 		names = append(names, n.Name)
 	}
 	switch len(names) {
@@ -35,26 +39,30 @@ func Wants(g guest.Guest, nics []inventory.NIC) []string {
 	default:
 		out = append(out, "its NICs go on being called "+strings.Join(names, ", "))
 	}
-	if lacking := g.LacksVirtio(); lacking != nil {
+	if lacking := in.Guest.LacksVirtio(); lacking != nil && !in.SameDisks {
 		out = append(out, "kernel "+lacking.Kernel+" finds its disks on virtio")
 	}
 	return out
 }
 
 // inPlace changes a guest that keeps its layout, and no more of it than its new
-// machine calls for: see [Wants].
+// machine calls for: see [Wants]. That initrds can't be given drivers doesn't keep
+// its NICs from their names.
 func (b *builder) inPlace() {
 	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	if b.in.Layout.Refused || len(Wants(b.g, b.in.NICs)) == 0 || !b.readable() {
+	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() {
 		return
 	}
 	b.nicLinks()
-	switch {
-	case b.hasFamily():
+	known := b.hasFamily()
+	if lacking := b.g.LacksVirtio(); lacking != nil && !b.in.SameDisks {
+		b.lacking(*lacking, known)
+	}
+	if known {
 		b.unfitKernels()
 		b.family.initrds(b)
-	case b.g.LacksVirtio() != nil:
-		b.knowsFamily()
+	}
+	if !b.out.Changes() {
 		return
 	}
 	b.labels()
@@ -62,4 +70,42 @@ func (b *builder) inPlace() {
 	b.mounts()
 	b.fixed()
 	b.out.OnlyDisks = OnlyDisks(b.g)
+}
+
+// lacking tells that an initrd stays without drivers: where it isn't known how the
+// guest makes them, or that it starts from those in /boot.
+func (b *builder) lacking(i guest.Initrd, known bool) {
+	why, advice := b.elsewhere(), "have its initrds made with virtio's drivers in the guest, and plan again"
+	if !known {
+		why = cmp.Or(b.g.PrettyName, "the guest") + " has neither dpkg with initramfs-tools or dracut, nor rpm with dracut, so that esxodus doesn't know how it makes its initrds"
+	}
+	if why != "" {
+		b.concern(ConcernFamily, ledger.Warning, i.Kernel, why+": they get no drivers of virtio", advice)
+	}
+}
+
+// elsewhere says what tells that the guest may not start from the initrds in /boot,
+// but from copies on its EFI system partition, "" for nothing.
+func (b *builder) elsewhere() string {
+	for _, f := range b.g.EFILoaders {
+		switch dir := path.Dir(strings.ToLower(f)); dir {
+		case "efi/systemd", "efi/linux", "efi/refind":
+			return "the guest has " + f + ", which starts kernels with initrds that are not those in /boot"
+		}
+	}
+	return ""
+}
+
+// oneRoot reports whether what was read is certainly the system that starts.
+func (b *builder) oneRoot() bool {
+	others := slices.Clone(b.g.OtherRoots)
+	for _, c := range b.g.Claims {
+		if !slices.Contains(others, c.Spec) {
+			others = append(others, c.Spec)
+		}
+	}
+	if len(others) > 0 {
+		b.concern(ConcernUnread, ledger.Blocker, "/", fmt.Sprintf("the guest may start another root than %s (%s)", b.g.Root, strings.Join(others, ", ")), b.instead())
+	}
+	return len(others) == 0
 }

@@ -180,17 +180,20 @@ func (b *builder) unfitKernels() {
 	}
 	first, left := b.defaultVersion(), "this kernel is left as it is, and LILO won't start it"
 	if b.stays() {
-		left = "this kernel is left as it is, and won't find its disks"
+		left = "this kernel is left as it is, and won't find its disks on virtio"
 	}
 	for _, i := range slices.Backward(b.g.Initrds) {
 		why := b.unfit[i.Kernel]
 		switch {
 		case why == "":
+		case i.Kernel == first && b.stays():
+			b.concern(ConcernKernel, ledger.Warning, i.Kernel, why+", and it is the kernel that boots by default",
+				"install the kernel's package again in the guest, or have it boot another kernel, and plan again")
 		case i.Kernel == first:
 			b.concern(ConcernKernel, ledger.Blocker, i.Kernel, why+", and it is the kernel that boots by default",
 				"install the kernel's package again in the guest, or have it boot another kernel, or "+b.instead())
 		default:
-			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, left+"; remove vmlinuz-"+i.Kernel+" and its initrd if its package is gone")
+			b.concern(ConcernKernel, ledger.Note, i.Kernel, why, left+"; if its package is gone, remove it and its initrd from /boot")
 		}
 	}
 }

@@ -39,7 +39,8 @@ func (b *builder) loader() {
 	}
 	names := b.family.images(b)
 	images := b.choose(names)
-	b.starts = append(b.starts, first(images).kernel)
+	b.byDefault = first(images)
+	b.starts = append(b.starts, b.byDefault.kernel)
 	for _, im := range images {
 		b.starts = append(b.starts, im.kernel)
 	}
@@ -47,6 +48,7 @@ func (b *builder) loader() {
 	b.change(liloConf, b.liloText(*root, names, images), "what the boot loader starts, and how")
 	b.family.kernelSettings(b)
 	b.programs()
+	b.follow()
 	b.out.Loader = []string{liloPath, "-v"}
 	b.touch("the loader's map of where the kernels lie", liloMap, liloMap+"~")
 	b.entry("guest.boot", b.oldLoader(), "LILO", "a disk without partitions has no room for GRUB")
@@ -122,7 +124,7 @@ func (b *builder) liloText(root layout.Move, names imageNames, images []choice) 
 	line := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
 	rest, mode := b.cmdline()
 	line("# Made by esxodus. After a change run: lilo -v")
-	line("# Kernels' packages run it by themselves, and kernels keep their names here.")
+	line("# It runs by itself when a kernel or an initrd has changed; kernels keep their names here.")
 	if boot := b.bootName(root); boot != "" {
 		line("boot=%s", boot)
 	}
@@ -148,6 +150,14 @@ func (b *builder) liloText(root layout.Move, names imageNames, images []choice) 
 		}
 		line("\toptional")
 	}
+	line("")
+	line("# lilo's own copies of what has booted, for when all else has changed.")
+	line("image=%s", lastResortKernel)
+	line("\tlabel=%s", lastResortLabel)
+	if first(images).initrd {
+		line("\tinitrd=%s", lastResortInitrd)
+	}
+	line("\tlast-resort")
 	return out.String()
 }
 

@@ -5,13 +5,22 @@ import "esxodus/convert/guest"
 // rpm is the way of Red Hat and SUSE.
 type rpm struct{}
 
-func (rpm) images(*builder) imageNames { return imageNames{"/boot/vmlinuz", "/boot/initramfs.img"} }
+// images are the links of the hook, or SUSE's: there kernels' packages move both, and
+// know no such hook.
+func (rpm) images(b *builder) imageNames {
+	if b.leads("/boot/vmlinuz") && b.leads("/boot/initrd") {
+		return imageNames{"/boot/vmlinuz", "/boot/initrd"}
+	}
+	return imageNames{"/boot/vmlinuz", "/boot/initramfs.img"}
+}
 
 func (rpm) hasLVM(b *builder) bool { return b.has("/usr/sbin/lvm", "/sbin/lvm") }
 
 func (rpm) hooks() []guest.Program {
 	return []guest.Program{{Path: "/etc/kernel/install.d/95-lilo.install", Source: "hooks/95-lilo.install", Mode: 0o755}}
 }
+
+func (rpm) starts(script string) []string { return []string{"chkconfig", "--add", script} }
 
 func (rpm) kernelSettings(*builder) {}
 

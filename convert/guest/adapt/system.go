@@ -22,32 +22,41 @@ type Named struct {
 
 // Names finds the NICs that the guest's configuration calls by the name that
 // systemd makes of their slot on VMware, and that can be held to it: that
-// name, by their MAC address.
+// name, by their MAC address. Configuration may be left over from a time when
+// they were called so: a guest that sees to the names of its NICs itself has
+// them here, too, and a .link file of ours would take them away.
 func Names(g guest.Guest, nics []inventory.NIC) []Named {
 	if !g.Config.Has["/usr/lib/systemd/network/99-default.link"] && !g.Config.Has["/lib/systemd/network/99-default.link"] {
 		return nil // no udev that reads such files
 	}
 	var out []Named
 	for _, n := range nics {
-		name := fmt.Sprintf("ens%d", n.PCISlot)
+		name := n.SlotName()
 		hw, err := net.ParseMAC(n.MAC)
 		same := func(o inventory.NIC) bool { return strings.EqualFold(o.MAC, n.MAC) && o.Key != n.Key }
-		if n.PCISlot <= 0 || err != nil || len(hw) != 6 || hw[0]&1 != 0 || slices.Max(hw) == 0 || slices.ContainsFunc(nics, same) {
+		if name == "" || err != nil || len(hw) != 6 || hw[0]&1 != 0 || slices.Max(hw) == 0 || slices.ContainsFunc(nics, same) {
 			continue
 		}
-		if slices.Contains(g.Interfaces, name) && !slices.Contains(g.PinnedNames, name) {
+		if !g.NamesNIC(n.MAC) && slices.Contains(g.Interfaces, name) && !slices.Contains(g.PinnedNames, name) {
 			out = append(out, Named{Name: name, MAC: hw.String()})
 		}
 	}
 	return out
 }
 
+// networkDir is where .link files of the guest's admin are.
+const networkDir = "/etc/systemd/network"
+
 // nicLinks keeps the names of NICs. Path= keeps VLANs and bridges out, which
 // have a NIC's address, but no place on a bus.
 func (b *builder) nicLinks() {
-	for _, n := range Names(b.g, b.in.NICs) {
+	names := Names(b.g, b.in.NICs)
+	if link := b.c.Links[networkDir]; link.Missing && len(names) > 0 {
+		b.concern(ConcernUnread, ledger.Blocker, networkDir, fmt.Sprintf("%s leads to %s, which is not there, and is to hold the names of NICs", networkDir, link.Target), "make it a directory in the guest, or "+b.instead())
+	}
+	for _, n := range names {
 		e := guest.Edit{
-			Path: "/etc/systemd/network/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,
+			Path: networkDir + "/10-esxodus-" + n.Name + ".link", Make: true, Mode: 0o644,
 			Reason: "the NIC keeps the name that the guest's configuration has for it",
 			New:    fmt.Sprintf("# Made by esxodus: the name that this NIC had on VMware.\n[Match]\nMACAddress=%s\nPath=*pci-*\n\n[Link]\nName=%s\n", n.MAC, n.Name),
 		}
@@ -109,6 +118,9 @@ func (b *builder) labels() {
 	}
 	for _, i := range b.g.Initrds {
 		files = append(files, i.Path)
+	}
+	if _, there := b.c.Links[networkDir]; !there && len(b.nicFiles) > 0 {
+		files = append(files, networkDir) // it is made
 	}
 	b.commands([]string{"setfiles", "-F", path.Join("/etc/selinux", policy, "contexts/files/file_contexts")}, files)
 }

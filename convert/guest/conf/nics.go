@@ -2,6 +2,7 @@ package conf
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -12,12 +13,16 @@ type NICs struct {
 	Names  []string // of real ones, as far as can be told
 	Pinned []string // names that it binds to a MAC address
 	Source []string // interfaces(5): further files and directories, as patterns
+	MACs   []string // addresses whose NIC it names, or has settled in a .link file
+	Own    bool     // a .link file for NICs of any address: it, too, may name them
 }
 
 // Add adds the NICs of another file.
 func (n *NICs) Add(o NICs) {
 	n.Names = append(n.Names, o.Names...)
 	n.Pinned = append(n.Pinned, o.Pinned...)
+	n.MACs = append(n.MACs, o.MACs...)
+	n.Own = n.Own || o.Own
 }
 
 // isVirtual reports whether a name is one of an interface that the guest makes
@@ -139,12 +144,31 @@ func ParseNetplan(b []byte) (NICs, error) {
 		n.Names = append(n.Names, nicNames(nic.SetName)...)
 		if nic.Match.MACAddress != "" {
 			n.Pinned = append(n.Pinned, nicNames(nic.SetName)...)
+			n.MACs = append(n.MACs, strings.ToLower(nic.Match.MACAddress))
 		}
 	}
 	return n, nil
 }
 
-// ParseNetworkd reads a .network or .link file of systemd.
+// ParseLink reads a .link file of systemd. Of all that match a NIC only the first
+// counts: that decides about the name, also where it says nothing of one.
+func ParseLink(b []byte) NICs {
+	n := ParseNetworkd(b)
+	match := Sections(b)["Match"]
+	all := func(key string, is func(string) bool) bool {
+		words := strings.Fields(strings.Join(match[key], " "))
+		return len(words) > 0 && !slices.ContainsFunc(words, func(w string) bool { return !is(w) })
+	}
+	for _, v := range append(match["MACAddress"], match["PermanentMACAddress"]...) {
+		n.MACs = append(n.MACs, strings.Fields(strings.ToLower(v))...)
+	}
+	usb := all("Path", func(w string) bool { return strings.Contains(w, "usb") })
+	wireless := all("Type", func(w string) bool { return strings.HasPrefix(w, "w") }) // wlan, wwan
+	n.Own = len(n.MACs) == 0 && !usb && !wireless
+	return n
+}
+
+// ParseNetworkd reads a .network file of systemd, or what a .link file has of it.
 func ParseNetworkd(b []byte) NICs {
 	var n NICs
 	s := Sections(b)
@@ -207,6 +231,9 @@ func ParseIfcfg(name string, b []byte) NICs {
 	if a["HWADDR"] != "" {
 		n.Pinned = append(n.Pinned, nicNames(device)...)
 	}
+	if a["HWADDR"] != "" && a["DEVICE"] != "" {
+		n.MACs = append(n.MACs, strings.ToLower(a["HWADDR"]))
+	}
 	return n
 }
 
@@ -223,16 +250,21 @@ func beforeDot(name string) []string {
 func ParseUdevRules(b []byte) NICs {
 	var n NICs
 	for _, line := range Lines(b) {
-		name, mac := "", false
+		name, mac := "", ""
 		for term := range strings.SplitSeq(line, ",") {
 			term = strings.TrimSpace(term)
 			if v, ok := strings.CutPrefix(term, "NAME="); ok {
 				name = strings.Trim(strings.TrimLeft(v, ":="), `"`)
 			}
-			mac = mac || strings.HasPrefix(term, "ATTR{address}==") || strings.HasPrefix(term, "SYSFS{address}==")
+			for _, key := range []string{"ATTR{address}==", "SYSFS{address}=="} {
+				if v, ok := strings.CutPrefix(term, key); ok {
+					mac = strings.ToLower(strings.Trim(v, `"`))
+				}
+			}
 		}
-		if mac {
+		if mac != "" && name != "" {
 			n.Pinned = append(n.Pinned, nicNames(name)...)
+			n.MACs = append(n.MACs, mac)
 		}
 	}
 	n.Names = n.Pinned

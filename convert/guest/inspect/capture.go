@@ -53,8 +53,9 @@ func (l *look) config() {
 		c.Has["/"+name] = true
 	}
 	l.links(&c, "etc/systemd/system/qemu-guest-agent.service")
+	l.links(&c, "etc/systemd/network")
 	for _, dir := range []string{".", "boot"} {
-		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img"} {
+		for _, name := range []string{"vmlinuz", "initrd.img", "initramfs.img", "initrd"} {
 			l.links(&c, path.Join(dir, name))
 			l.links(&c, path.Join(dir, name+".old"))
 		}

@@ -175,12 +175,18 @@ func (l *look) nics() {
 		}
 	}
 	l.each(&n, "etc/systemd/network", "*.network", func(_ string, b []byte) conf.NICs { return conf.ParseNetworkd(b) })
-	l.each(&n, "etc/systemd/network", "*.link", func(_ string, b []byte) conf.NICs { return conf.ParseNetworkd(b) })
+	for _, name := range l.few(l.tree.glob("etc/systemd/network", "*.link")) {
+		b, _ := l.read(name, maxFile) // a link to /dev/null hides a file of systemd's
+		n.Add(conf.ParseLink(b))
+	}
 	l.each(&n, "etc/NetworkManager/system-connections", "*", func(_ string, b []byte) conf.NICs { return conf.ParseKeyfile(b) })
 	l.each(&n, "etc/sysconfig/network-scripts", "ifcfg-*", conf.ParseIfcfg)
 	l.each(&n, "etc/sysconfig/network", "ifcfg-*", conf.ParseIfcfg)
 	l.each(&n, "etc/udev/rules.d", "*net*.rules", func(_ string, b []byte) conf.NICs { return conf.ParseUdevRules(b) })
 	l.guest.Interfaces, l.guest.PinnedNames = n.Names, n.Pinned
+	noRule := len(l.tree.glob("etc/udev/rules.d", "80-net-setup-link.rules")) > 0
+	noNames := slices.Contains(strings.Fields(l.guest.Config.Cmdline), "net.ifnames=0")
+	l.guest.Config.OwnNames, l.guest.Config.NamedMACs = n.Own || noRule || noNames, n.MACs
 }
 
 func (l *look) each(n *conf.NICs, dir, pattern string, parse func(string, []byte) conf.NICs) {

@@ -57,6 +57,9 @@ type Image struct {
 	Label    string
 	Alias    string // "" for none
 	Optional bool
+	// LastResort says that lilo itself makes the files: copies of what booted
+	// last.
+	LastResort bool
 	// Root is what root= says, "current" for the device that / is on, "" for
 	// what the kernel itself has.
 	Root string
@@ -89,6 +92,16 @@ func (c *Config) Find(name string) *Image {
 		im := &c.Images[i]
 		if strings.EqualFold(im.Label, name) || im.Alias != "" && strings.EqualFold(im.Alias, name) {
 			return im
+		}
+	}
+	return nil
+}
+
+// LastResort returns the image whose files lilo makes, nil if there is none.
+func (c *Config) LastResort() *Image {
+	for i := range c.Images {
+		if c.Images[i].LastResort {
+			return &c.Images[i]
 		}
 	}
 	return nil
@@ -142,7 +155,7 @@ func (p *parser) config() (*Config, error) {
 	if len(c.Images) == 0 {
 		return nil, p.fail(0, "no image= line: there is nothing to boot")
 	}
-	if err := p.names(c); err != nil {
+	if err := cmp.Or(p.names(c), p.lastResort(c)); err != nil {
 		return nil, err
 	}
 	c.Warnings = p.warnings
@@ -190,7 +203,7 @@ func (p *parser) image(s section) (Image, error) {
 		Line: s.line, Kernel: s.image, Label: s.values["label"].text, Alias: s.values["alias"].text,
 		Initrd: p.inherit(s, "initrd").text, Root: p.inherit(s, "root").text,
 		Optional: p.flag(s, "optional"), SingleKey: p.flag(s, "single-key"), Lock: p.flag(s, "lock"),
-		Fallback: p.inherit(s, "fallback").text,
+		Fallback: p.inherit(s, "fallback").text, LastResort: has(s.values, "last-resort"),
 	}
 	if im.Label == "" {
 		im.Label = path.Base(s.image)
@@ -286,6 +299,26 @@ func (p *parser) names(c *Config) error {
 		}
 		slices.Sort(names)
 		p.alert(c.DefaultLine, "default=%s: no image has this label, so the first one boots; there are %s", c.Default, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// lastResort refuses copies of two images in one place, and those that would be
+// written over files of another image.
+func (p *parser) lastResort(c *Config) error {
+	own := c.LastResort()
+	if own == nil {
+		return nil
+	}
+	for i := range c.Images {
+		im := &c.Images[i]
+		switch {
+		case im == own:
+		case im.LastResort:
+			return p.fail(im.Line, "last-resort is there twice: the image in line %d has it already", own.Line)
+		case slices.ContainsFunc([]string{im.Kernel, im.Initrd}, func(f string) bool { return f != "" && (f == own.Kernel || f == own.Initrd) }):
+			return p.fail(own.Line, "the files of last-resort are copies that lilo writes: the image in line %d has one of the same name", im.Line)
+		}
 	}
 	return nil
 }

@@ -61,6 +61,7 @@ func keywords() map[string]keyword {
 
 		"addappend": {where: image, value: always},
 		"label":     {where: image, value: always}, "alias": {where: image, value: always},
+		"last-resort": {where: image}, // not LILO's
 
 		"disk": {fate: warned, where: global, value: always, why: noDrives},
 		"bios": {fate: warned, where: global, value: always, why: noDrives},

@@ -44,6 +44,7 @@ func TestKeywords(t *testing.T) {
 		{"alias", "alias=b", used, within},
 		{"optional", "optional", used, before},
 		{"optional", "optional", used, within},
+		{"last-resort", "last-resort", used, within},
 		{"vga", "vga=normal", used, before},
 		{"vga", "vga=ext", used, within},
 		{"vga", "vga=ask", used, within},
@@ -145,7 +146,7 @@ func TestKeywords(t *testing.T) {
 
 // TestKeywordsOfLILO holds that each keyword of LILO 24, by the tables of its
 // cfg.c, is known where it may stand there, with a value if it has one there;
-// and that there are no others.
+// and that there are no others but ours.
 func TestKeywordsOfLILO(t *testing.T) {
 	known := map[string]bool{}
 	for _, tt := range []struct {
@@ -160,6 +161,7 @@ func TestKeywordsOfLILO(t *testing.T) {
 			"mandatory master-boot nodevcache noraid nowarn optional prompt read-only read-write restricted single-key small-memory " +
 			"static-bios-codes suppress-boot-time-bios-data unattended"},
 		{image, true, "addappend alias append fallback initrd label literal password ramdisk range root vga"},
+		{image, false, "last-resort"}, // ours
 		{image, false, "bmp-retain bypass lock mandatory nokbdisable optional read-only read-write restricted single-key vmdisable vmwarn"},
 		// In sections of other systems, of disks, partitions and changes.
 		{both, true, "other boot-as loader map-drive to table type hidden normal set"},

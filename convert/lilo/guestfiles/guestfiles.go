@@ -1,5 +1,6 @@
 // Package guestfiles holds what goes into a guest together with the program
-// lilo: its manual page, and the hooks by which packages of kernels run it.
+// lilo: its manual page, and the hooks and units by which it runs whenever a kernel
+// or an initrd has changed.
 package guestfiles
 
 import (
@@ -15,8 +16,9 @@ var files embed.FS
 
 // File returns one of the files by its name: "lilo.8", "lilo.8.gz" (the same,
 // compressed, always with the same bytes), or a hook by the directory that it
-// belongs to ("postinst.d/zz-runlilo"), or as "hooks/zz-runlilo", "hooks/runlilo"
-// and "hooks/95-lilo.install".
+// belongs to ("postinst.d/zz-runlilo"), or as "hooks/zz-runlilo", "hooks/runlilo",
+// "hooks/95-lilo.install" and "hooks/lilo.init"; or a unit of systemd as
+// "units/lilo.service".
 func File(name string) ([]byte, error) {
 	plain, compressed := strings.CutSuffix(name, ".gz")
 	path := "files/" + plain

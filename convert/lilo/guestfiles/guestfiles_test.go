@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,8 +20,8 @@ import (
 )
 
 func TestFile(t *testing.T) {
-	for _, name := range []string{"lilo.8.gz", "postinst.d/zz-runlilo", "postrm.d/zz-runlilo", "post-update.d/runlilo", "install.d/95-lilo.install"} {
-		if b, err := File(name); err != nil || len(b) < 500 {
+	for _, name := range []string{"lilo.8.gz", "postinst.d/zz-runlilo", "postrm.d/zz-runlilo", "post-update.d/runlilo", "install.d/95-lilo.install", "hooks/lilo.init", "units/lilo.service", "units/lilo-watch.service"} {
+		if b, err := File(name); err != nil || len(b) < 300 {
 			t.Errorf("File(%q) = %d bytes, %v", name, len(b), err)
 		}
 	}
@@ -117,7 +118,7 @@ func fate(word string) string {
 }
 
 func TestShellcheck(t *testing.T) {
-	for _, name := range []string{"zz-runlilo", "runlilo", "95-lilo.install"} {
+	for _, name := range []string{"zz-runlilo", "runlilo", "95-lilo.install", "lilo.init"} {
 		if out, err := exec.CommandContext(t.Context(), tool(t, "shellcheck"), "files/hooks/"+name).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
@@ -182,6 +183,72 @@ func TestDebianHooks(t *testing.T) {
 				t.Errorf("stderr %q; want %q", &stderr, tt.says)
 			}
 		})
+	}
+}
+
+// TestUnits has systemd read the units, in a tree where what they start is there.
+func TestUnits(t *testing.T) {
+	root := t.TempDir()
+	put(t, root+"/usr/sbin/lilo", []byte("#!/bin/sh\n"), 0o755)
+	put(t, root+"/bin/sleep", []byte("#!/bin/sh\n"), 0o755)
+	var units []string
+	for _, name := range []string{"lilo.service", "lilo-watch.path", "lilo-watch.service"} {
+		units = append(units, "/etc/systemd/system/"+name)
+		put(t, root+units[len(units)-1], read(t, "files/units/"+name), 0o644)
+	}
+	// What the others name, but for their being there.
+	for _, name := range []string{"sysinit.target", "local-fs.target", "multi-user.target", "basic.target", "paths.target", "shutdown.target", "umount.target", "system.slice"} {
+		put(t, root+"/usr/lib/systemd/system/"+name, []byte("[Unit]\nDefaultDependencies=no\n"), 0o644)
+	}
+	args := append([]string{"verify", "--man=no", "--root=" + root}, units...)
+	if out, err := exec.CommandContext(t.Context(), tool(t, "systemd-analyze"), args...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze: %v\n%s", err, out)
+	}
+}
+
+// TestInitScript runs the script of systems without systemd.
+func TestInitScript(t *testing.T) {
+	busybox := tool(t, "busybox")
+	if os.Geteuid() != 0 {
+		t.Skip("chroot needs root")
+	}
+	for _, tt := range []struct{ arg, want string }{
+		{"start", "--booted"}, {"stop", "--if-changed"}, {"restart", "--if-changed"}, {"status", "-q"},
+	} {
+		root := t.TempDir()
+		put(t, root+"/bin/sh", read(t, busybox), 0o755)
+		if err := os.Symlink("sh", root+"/bin/rm"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, root+"/dev/null", nil, 0o666)
+		put(t, root+"/etc/lilo.conf", nil, 0o644)
+		put(t, root+"/var/lock/subsys/other", nil, 0o644)
+		put(t, root+"/init", read(t, "files/hooks/lilo.init"), 0o755)
+		put(t, root+"/usr/sbin/lilo", []byte("#!/bin/sh\necho \"$*\" >/new && mv /new /ran\n"), 0o755)
+		if err := os.Symlink("sh", root+"/bin/mv"); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "/init", tt.arg)
+		cmd.Dir, cmd.Env = "/", []string{"PATH=/bin"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", tt.arg, err, out)
+		}
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // start doesn't wait for it
+			b, err := os.ReadFile(root + "/ran")
+			if got := strings.TrimSpace(string(b)); err == nil && got != tt.want {
+				t.Errorf("%s runs lilo %s, want %s", tt.arg, got, tt.want)
+			}
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: lilo didn't run", tt.arg)
+			}
+		}
+		if _, err := os.Stat(root + "/var/lock/subsys/lilo"); (err == nil) != (tt.arg == "start") {
+			t.Errorf("%s: the lock by which Red Hat knows that it runs: %v", tt.arg, err)
+		}
 	}
 }
 

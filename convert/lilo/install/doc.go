@@ -19,5 +19,9 @@
 //     stage 2 that is in it;
 //  4. sectors 2 to 7 get stage 2, if they have another one;
 //  5. map~ is renamed to map, which frees the old map's blocks. Where the power
-//     went before that, the next run does it first.
+//     went before that, the next run does it first. So it is with the copies that are
+//     the last resort: .new beside the old ones until the map that has them boots.
+//
+// Run with IfChanged it writes nothing if the map, byte for byte, and sector 0 would
+// come out as they are: so it may run whenever something may have changed.
 package install

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,12 @@ type Options struct {
 	// one that it is on now.
 	Bus  Bus
 	Test bool // write nothing
+	// IfChanged leaves all as it is where that is what a run would write, and
+	// keeps the one-shot line. Files that are being written are waited for.
+	IfChanged bool
+	// Booted is the label that the system was booted by: that image gets to be
+	// the last resort, if the map still has it as it is. "" leaves what is there.
+	Booted string
 	// LockWait is how long LVM's lock is waited for.
 	LockWait time.Duration
 	Log      Log
@@ -46,6 +53,10 @@ type Result struct {
 	PV     string // UUID of the physical volume that it is, "" for a file system on the bare disk
 	Map    string // path
 	Images []Added
+	// Unchanged says that nothing was written: all was so already.
+	Unchanged bool
+	// Moved says that a file has changed since it was mapped.
+	Moved bool
 }
 
 // Added is an image of a map.
@@ -62,7 +73,7 @@ type Added struct {
 // that are missing, or that the loader couldn't read, are left out with a
 // warning; it is an error if none is left. Whatever the error, the boot sector
 // refers to a whole map: the old one, or from when it was written the new one.
-func Install(ctx context.Context, sys *System, o Options) (Result, error) {
+func Install(ctx context.Context, sys *System, o Options) (res Result, err error) {
 	in := &installer{sys: sys, o: o, cfg: o.Config, mapper: newMapper(sys, o.Bus), files: map[string]*mapped{}}
 	defer in.close()
 	dir, err := os.Open(filepath.Dir(in.cfg.Map))
@@ -75,6 +86,10 @@ func Install(ctx context.Context, sys *System, o Options) (Result, error) {
 			return Result{}, err
 		}
 	}
+	if err := in.begin(ctx); err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, in.nameCopies()) }()
 	if err := in.collect(dir); err != nil {
 		return Result{}, err
 	}
@@ -90,6 +105,7 @@ func Install(ctx context.Context, sys *System, o Options) (Result, error) {
 	if err := in.prove(ctx); err != nil {
 		return Result{}, err
 	}
+	in.makeLastResort()
 	menu, res, err := in.menu()
 	if err != nil {
 		return Result{}, err
@@ -97,7 +113,17 @@ func Install(ctx context.Context, sys *System, o Options) (Result, error) {
 	if o.Test {
 		return res, in.rehearse(menu)
 	}
-	return res, in.write(ctx, dir, menu)
+	if o.IfChanged {
+		res.Unchanged = in.boots(menu)
+	}
+	if res.Unchanged && in.renewLastResort(menu) {
+		res.Unchanged = false
+	}
+	if !res.Unchanged {
+		err = in.write(ctx, dir, menu)
+	}
+	res.Moved = in.moved()
+	return res, err
 }
 
 // installer is one run of [Install].
@@ -112,6 +138,7 @@ type installer struct {
 	disk   *Disk   // the boot disk
 	direct *direct
 	layout layout
+	live   *Installed // the map that boots, nil if there is none; where it matters
 }
 
 // candidate is an image that is to be in the map.
@@ -122,7 +149,42 @@ type candidate struct {
 	cmdline string
 }
 
+// begin looks what boots until now, if that matters, cares for the copies of a run
+// that was cut short, and waits for who is writing a file.
+func (in *installer) begin(ctx context.Context) error {
+	if in.o.Test || !in.o.IfChanged && in.cfg.LastResort() == nil {
+		return nil
+	}
+	if im := in.cfg.LastResort(); im != nil && strings.EqualFold(in.o.Booted, im.Label) {
+		in.o.Log.Alert("this system was booted by its last resort, %s: every image before it had changed since lilo ran, or couldn't be read", im.Label)
+	}
+	in.live = in.booting()
+	if in.o.IfChanged {
+		if err := in.quiet(ctx); err != nil {
+			return err
+		}
+	}
+	return in.nameCopies()
+}
+
+// booting returns the map that boots, nil if it is none of this configuration's. The
+// caller closes it.
+func (in *installer) booting() *Installed {
+	live, err := Query(in.sys, in.cfg.Map)
+	if err != nil {
+		return nil // it could boot nothing
+	}
+	if !live.Live {
+		_ = live.Close() // only read
+		return nil
+	}
+	return live
+}
+
 func (in *installer) close() {
+	if in.live != nil {
+		_ = in.live.Close() // only read
+	}
 	for _, f := range in.files {
 		_ = f.file.Close() // only read
 	}
@@ -180,7 +242,7 @@ func (in *installer) anyLeft() error {
 
 // leaveOut says why an image isn't in the map.
 func (in *installer) leaveOut(im *conf.Image, err error) {
-	if im.Optional && missing(err) {
+	if (im.Optional || im.LastResort) && missing(err) {
 		in.o.Log.Note(1, "Skipping %s: %v", im.Label, err)
 		return
 	}
@@ -308,6 +370,18 @@ func (in *installer) prove(ctx context.Context) error {
 	}
 	in.images = left
 	return in.anyLeft()
+}
+
+// moved reports whether a file is another one than was mapped, or has changed.
+func (in *installer) moved() bool {
+	for path, f := range in.files {
+		now, err := os.Stat(path)
+		was, err2 := f.file.Stat()
+		if err != nil || err2 != nil || !os.SameFile(now, was) || now.Size() != f.size || !now.ModTime().Equal(f.time) {
+			return true
+		}
+	}
+	return false
 }
 
 // rehearse does what can be done without writing anything.

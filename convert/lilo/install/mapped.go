@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,7 @@ type mapped struct {
 	path string
 	file *os.File
 	size int64
+	time time.Time // of its last change, before it was mapped
 	vol  *volume
 	disk *Disk
 	runs []run // sectors of disk
@@ -108,7 +110,7 @@ func (m *mapper) locate(f *os.File) (*mapped, error) {
 	if err != nil {
 		return nil, err
 	}
-	mf := &mapped{path: f.Name(), file: f, size: fi.Size(), vol: vol, disk: disk, runs: runs}
+	mf := &mapped{path: f.Name(), file: f, size: fi.Size(), time: fi.ModTime(), vol: vol, disk: disk, runs: runs}
 	return mf, m.reachable(mf)
 }
 

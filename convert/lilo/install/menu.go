@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -74,6 +75,10 @@ func (in *installer) image(c *candidate) (lilo.Image, error) {
 	if im.Password == "" {
 		return img, nil
 	}
+	if p := in.livePassword(im); p != nil {
+		img.Password = p
+		return img, nil
+	}
 	var err error
 	img.Password, err = lilo.NewPassword(im.Password, random{})
 	return img, err
@@ -114,18 +119,17 @@ func (in *installer) content(path string) (io.ReadCloser, error) {
 	return io.NopCloser(io.NewSectionReader(mf.file, 0, mf.size)), nil
 }
 
+// defaultLabel is the name of the image that is to boot by itself.
+func (in *installer) defaultLabel() string {
+	return cmp.Or(in.o.Default, in.cfg.Default, in.cfg.Images[0].Label)
+}
+
 // defaultImage returns the index of the image that boots by itself.
 func (in *installer) defaultImage(menu *lilo.Menu) (int, error) {
-	name := in.o.Default
-	if name != "" && in.cfg.Find(name) == nil {
+	if name := in.o.Default; name != "" && in.cfg.Find(name) == nil {
 		return 0, fmt.Errorf("-D %s: no image of %s has this label", name, in.cfg.File)
 	}
-	if name == "" {
-		name = in.cfg.Default
-	}
-	if name == "" {
-		name = in.cfg.Images[0].Label
-	}
+	name := in.defaultLabel()
 	for i, img := range menu.Images {
 		if strings.EqualFold(img.Label, name) || img.Alias != "" && strings.EqualFold(img.Alias, name) {
 			return i, nil

@@ -28,7 +28,8 @@ type Installed struct {
 	Live bool
 	Menu *lilo.Menu
 
-	file *mapped
+	file    *mapped
+	content []byte
 }
 
 // Close closes the map's file.
@@ -91,7 +92,7 @@ func query(sys *System, path string) (_ *Installed, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Installed{Path: path, Disk: mf.disk.String(), Live: ok && header == mf.runs[0].lba, Menu: menu, file: mf}, nil
+	return &Installed{Path: path, Disk: mf.disk.String(), Live: ok && header == mf.runs[0].lba, Menu: menu, file: mf, content: content}, nil
 }
 
 // onDisk decodes a map with the one-shot line as it is on the disk: the loader

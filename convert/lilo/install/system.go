@@ -52,6 +52,23 @@ func (s *System) Close() error {
 	return errors.Join(errs...)
 }
 
+// BootedLabel is the image that the loader says it booted, "" where it wasn't it.
+func (s *System) BootedLabel() string {
+	if s.Proc == nil {
+		return ""
+	}
+	text, err := s.Proc.ReadFile("cmdline")
+	if err != nil {
+		return ""
+	}
+	for word := range strings.FieldsSeq(string(text)) {
+		if label, ok := strings.CutPrefix(word, "BOOT_IMAGE="); ok {
+			return label // the loader's own comes first
+		}
+	}
+	return ""
+}
+
 // ReadFile returns at most limit bytes of a regular file, from its start.
 // Whatever else has the name isn't waited for: a FIFO or a terminal might have
 // nothing to say for ever.

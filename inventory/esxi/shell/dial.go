@@ -61,6 +61,24 @@ type Client struct {
 	poll  time.Duration
 }
 
+// Check says what is wrong with the key file and the fingerprint, where they are
+// given, without a connection.
+func (cfg Config) Check() error {
+	if cfg.KeyFile != "" {
+		if _, err := cfg.signers(); err != nil {
+			return err
+		}
+	}
+	return cfg.checkFingerprint()
+}
+
+func (cfg Config) checkFingerprint() error {
+	if pin := cfg.HostKeyFingerprint; pin != "" && !strings.HasPrefix(pin, "SHA256:") {
+		return fmt.Errorf("host key fingerprint %q: want SHA256:… as ssh-keygen -l prints it", pin)
+	}
+	return nil
+}
+
 // Dial connects and logs in. Errors wrap [ErrHostKey] or [esxi.ErrLogin] where
 // they are that.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
@@ -223,8 +241,8 @@ type hostKey struct {
 }
 
 func (h *hostKey) load() error {
-	if h.cfg.HostKeyFingerprint != "" && !strings.HasPrefix(h.cfg.HostKeyFingerprint, "SHA256:") {
-		return fmt.Errorf("host key fingerprint %q: want SHA256:… as ssh-keygen -l prints it", h.cfg.HostKeyFingerprint)
+	if err := h.cfg.checkFingerprint(); err != nil {
+		return err
 	}
 	var files []string
 	for _, name := range h.cfg.KnownHosts {
