@@ -38,8 +38,8 @@ func (dracut) initrds(b *builder) {
 			argv = append(argv, "--include", f.Path, f.Path)
 		}
 		b.command(append(argv, i.Path, i.Kernel)...)
-		b.touch("the initrd is made anew", literal(i.Path))
-		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", with)
+		b.touch("the initrd is rebuilt", literal(i.Path))
+		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" rebuilt", with)
 	}
 }
 
