@@ -22,7 +22,7 @@ const (
 type Options struct {
 	// Workers is how many blocks are in flight, 4 if 0 and never more than 8.
 	Workers int
-	// Progress is told of bytes of the target that are done with: copied,
+	// Progress gets the bytes of the target that are done with: copied,
 	// cleared, or skipped because an earlier run did them. It is called from
 	// several goroutines; the sum of the calls of a whole copy is the
 	// target's size.

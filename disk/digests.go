@@ -153,7 +153,7 @@ func OpenDigests(path, source string, size int64, maps []Mapping) (*Digests, err
 	return d, nil
 }
 
-// check tells what is wrong with the file that was opened.
+// check returns what is wrong with the file that was opened.
 func (d *Digests) check() error {
 	if err := d.lock(); err != nil {
 		return err
@@ -217,7 +217,7 @@ func fingerprint(source string, size int64, ps []piece) digest {
 	return digest(h.Sum(nil))
 }
 
-// matches tells whether d can serve for that many blocks of a target of size
+// matches reports whether d can serve for that many blocks of a target of size
 // bytes.
 func (d *Digests) matches(size, blocks int64) error {
 	if d.size != size || d.blocks != blocks {

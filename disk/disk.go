@@ -95,7 +95,7 @@ type Target interface {
 }
 
 // Mapping says that Length bytes of Source from SourceOffset land at
-// TargetOffset. Source is nil for a range that shall read as zeros. All three
+// TargetOffset. Source is nil for a range that is to read as zeros. All three
 // numbers are bytes and multiples of the sector, 512.
 type Mapping struct {
 	Source       Image

@@ -48,7 +48,7 @@ func pieces(size int64, maps []Mapping) ([]piece, int64, error) {
 	return out, blocks, nil
 }
 
-// check tells what is wrong with m on a target of size bytes.
+// check returns what is wrong with m on a target of size bytes.
 func (m Mapping) check(size int64) error {
 	if m.SourceOffset < 0 || m.TargetOffset < 0 || m.Length <= 0 {
 		return fmt.Errorf("mapping of %d bytes at %d to target offset %d: impossible numbers", m.Length, m.SourceOffset, m.TargetOffset)

@@ -102,7 +102,7 @@ func NewRaw(f *os.File) (*Raw, error) {
 // Size is the size in bytes that the disk had when it was opened.
 func (r *Raw) Size() int64 { return r.size }
 
-// Device tells whether the disk is a block device.
+// Device reports whether the disk is a block device.
 func (r *Raw) Device() bool { return r.device }
 
 // ReadAt reads as [io.ReaderAt] says.

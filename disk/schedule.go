@@ -74,7 +74,7 @@ func (s *scheduler) piece(ctx context.Context, p *piece) error {
 	return fmt.Errorf("extents of the image end at %d, but %d bytes at %d are to be copied", max(pos, 0), p.Length, p.SourceOffset)
 }
 
-// checkExtent tells whether e can follow an extent that ended at pos (-1: e is
+// checkExtent reports whether e can follow an extent that ended at pos (-1: e is
 // the first one).
 func checkExtent(e Extent, pos int64, p *piece) error {
 	size := p.Source.Size()

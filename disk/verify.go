@@ -18,7 +18,7 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("target offset %d: the %d bytes there differ from what was copied", e.Offset, e.Length)
 }
 
-// ErrNotCopied is returned where a block that shall be verified has no digest.
+// ErrNotCopied is returned if a block to verify has no digest.
 var ErrNotCopied = errors.New("not copied yet")
 
 // Verify reads dst back and compares it with o.Digests, which must be those of

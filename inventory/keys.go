@@ -8,7 +8,7 @@ import (
 )
 
 // Secret reports whether the value of a key of a .vmx, or of the API's
-// extraConfig, is nobody's business: what is handed to the guest, from which
+// extraConfig, is private: what is handed to the guest, from which
 // cloud-init and others take passwords, the console's password, what the VM's
 // files are encrypted with, and whatever calls itself a password or a key. The
 // key may have any case.
@@ -21,7 +21,7 @@ func Secret(key string) bool {
 	case strings.HasSuffix(key, ".key"), strings.HasSuffix(key, ".pin"):
 		return true
 	}
-	// Nothing of these is long: the rest of a key of any length is no word.
+	// Nothing of these is long: the rest of a key of any length is not a word.
 	return slices.ContainsFunc([]string{
 		"passw", "passphrase", "passcode", "pwd", "secret", "keysafe", "credential", "token", "privatekey", "private_key", "private-key",
 		"apikey", "api_key", "api-key", "accesskey", "access_key", "encryptionkey", "datafilekey", "userdata", "user-data", "user_data", "ovfenv", "machine.id",

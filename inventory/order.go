@@ -58,7 +58,7 @@ func (h *Host) Find(key string) (*VM, error) {
 }
 
 // Select returns the VMs that the keys name, in their order; with no keys, all
-// that are no templates.
+// that aren't templates.
 func (h *Host) Select(keys []string) ([]*VM, error) {
 	var vms []*VM
 	if len(keys) == 0 {

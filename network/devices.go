@@ -184,7 +184,7 @@ func (p *planner) direct() []string {
 	return slices.Compact(devs)
 }
 
-// file says what to do where VLAN devices would hang on nothing.
+// file says what to do where VLAN devices would be attached to nothing.
 func (p *planner) file(up *networkd.Uplink) {
 	if up.File != "" || len(up.VLANs) == 0 {
 		return

@@ -70,7 +70,7 @@ type Unit = networkd.Unit
 type Plan struct {
 	Attachments []Attachment `json:"attachments"` // by port group
 	// Units are by name. None of them configures an uplink, but for the VLAN
-	// devices that hang on it.
+	// devices that are attached to it.
 	Units []Unit `json:"units,omitempty"`
 	// Optional are units that only a person can decide on, by name: the base
 	// of an uplink that nothing else configures, jumbo frames, a macvlan by

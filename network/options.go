@@ -87,8 +87,8 @@ func unitDirs() []string {
 	return []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"}
 }
 
-// checkFiles also refuses a file of two interfaces: what a drop-in hangs on
-// one, it would hang on the other.
+// checkFiles also refuses a file of two interfaces: what a drop-in attaches to
+// one, it would attach to the other.
 func checkFiles(files map[string]string) error {
 	of := map[string]string{}
 	for _, dev := range slices.Sorted(maps.Keys(files)) {

@@ -127,7 +127,7 @@ func (l *lab) atOnce(vms []string) (most int) {
 func (l *lab) states() []runs.State {
 	l.t.Helper()
 	states, err := runs.StateDir(l.state()).List()
-	if err != nil && !strings.Contains(err.Error(), "no migration on record") && !strings.Contains(err.Error(), "no plan") {
+	if err != nil && !strings.Contains(err.Error(), "no migration recorded") && !strings.Contains(err.Error(), "no plan") {
 		l.t.Error(err)
 	}
 	return states
@@ -148,7 +148,7 @@ func TestInterruptedBatch(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	r := p.want(exitInterrupted)
 	got := results(t, r)
-	if got[vms[0]].Phase != runs.PhaseUnseen || got[vms[1]].Phase != journal.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not begun") {
+	if got[vms[0]].Phase != runs.PhaseUnseen || got[vms[1]].Phase != journal.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not started") {
 		t.Errorf("results = %+v", got)
 	}
 	l.host.Faults().Clear()
@@ -233,7 +233,7 @@ func TestPlanOfYesterday(t *testing.T) {
 		t.Fatalf("the host moved to %s", l.host.URL())
 	}
 	r := l.run(exitSome, l.batch("--thumbprint", l.host.Thumbprint())...)
-	if res := results(t, r)[vm]; !strings.Contains(res.Error, "has changed since the plan: the content ID of scsi0:0 was fffffffe and is 12345678; plan anew") {
+	if res := results(t, r)[vm]; !strings.Contains(res.Error, "has changed since the plan: the content ID of scsi0:0 was fffffffe and is 12345678; plan again") {
 		t.Errorf("result = %+v", res)
 	}
 	l.noDisks()

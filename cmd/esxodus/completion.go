@@ -11,10 +11,10 @@ import (
 func completionCmd(t terminal) *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
-		Usage:     "print what makes a shell complete commands and flags",
+		Usage:     "print a shell's completion script",
 		ArgsUsage: "bash|zsh|fish",
-		Description: `Prints a script for the shell. "make install" puts it where the shell looks for
-it; else, for one session or in the shell's own start-up file:
+		Description: `Prints the completion script of a shell. "make install" puts it where the shell
+looks for it. Otherwise load it for one session, or in the shell's start-up file:
 
   source <(esxodus completion bash)
   source <(esxodus completion zsh)

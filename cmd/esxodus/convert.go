@@ -28,7 +28,7 @@ func convertCmd(t terminal) *cli.Command {
 copies the disks over HTTPS into their new layout (--layout) and reads them
 back. Where the layout changes it converts the guest in an isolated appliance.
 It defines the domain, and boots a copy of it that changes nothing, to see it
-come up. It doesn't start the domain: that is yours to do, with the source off.
+come up. It doesn't start the domain: do that yourself, with the source off.
 Then "esxodus commit VM" accepts it, or "esxodus rollback VM" removes it.
 
 A VM that is powered on is refused: shut it down, or give --shutdown.
@@ -103,7 +103,7 @@ func waysOn(err error, j *runs.Journal) error {
 	}
 	hint := "use " + j.State().Ways()
 	if _, unproven := errors.AsType[*virt.ProofError](err); unproven {
-		hint += fmt.Sprintf("; a guest that boots, and can't show it: `esxodus resume --no-proof %s`", j.State().Name)
+		hint += fmt.Sprintf("; for a guest that boots but can't show it: `esxodus resume --no-proof %s`", j.State().Name)
 	}
 	return withHint(err, hint)
 }
@@ -131,7 +131,7 @@ func confirm(c *cli.Context, t terminal, question string) error {
 		return nil
 	}
 	if !t.interactive() {
-		return &exitError{code: exitUsage, err: errors.New("nobody to ask at this terminal"), hint: "give --yes to go on without a question"}
+		return &exitError{code: exitUsage, err: errors.New("can't ask: this is not a terminal"), hint: "give --yes to go on without being asked"}
 	}
 	fmt.Fprintf(t.err, "%s [y/N] ", question)
 	answer, err := await(c.Context, func() (string, error) { return bufio.NewReader(t.in).ReadString('\n') })

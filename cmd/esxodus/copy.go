@@ -31,10 +31,10 @@ func copyCmd(t terminal) *cli.Command {
 		Usage:     "copy one disk to a raw file or block device",
 		ArgsUsage: "SRC DST",
 		Description: `SRC is a VMDK: a local file (the descriptor, or a file that holds its own), or
-one on an ESXi host, as the datastore browser has it or as a datastore path.
+one on an ESXi host, as a URL of the datastore browser or as a datastore path.
 DST is a raw file that doesn't exist yet, or a block device that is blank;
---overwrite takes one that isn't. What a device has beyond the disk is zeroed.
-What reads as zeros isn't written: a file is sparse, a device's range is zeroed.
+--overwrite accepts one that isn't. The rest of a larger device is zeroed. What
+reads as zeros isn't written: a file is sparse, a device's range is zeroed.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
@@ -91,7 +91,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	defer func() {
 		err = errors.Join(err, target.Close())
 		if err != nil && made {
-			err = errors.Join(fmt.Errorf("%w; %s is removed again", err, dst), os.Remove(dst))
+			err = errors.Join(fmt.Errorf("%w; %s was removed", err, dst), os.Remove(dst))
 		}
 	}()
 	stats, err := transfer(ctx, c, t, img, target, disk.Options{Workers: workers, Rate: rate})
@@ -118,7 +118,7 @@ func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, t
 			return stats, err
 		}
 		o.Digests, err = disk.CreateDigests(filepath.Join(dir, "digests"), "copy", target.Size(), maps)
-		// They are of no use after, and a kill shall leave none: the open file does.
+		// They are of no use afterwards, and a kill must not leave them: the open file suffices.
 		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 			return stats, err
 		}
@@ -171,7 +171,7 @@ func openSource(ctx context.Context, c *cli.Context, t terminal, src string) (di
 
 var urlPattern = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
 
-// remoteSource tells whether SRC is on an ESXi host: a datastore path (the
+// remoteSource reports whether SRC is on an ESXi host: a datastore path (the
 // host is given elsewhere), or a URL of the datastore browser's.
 func remoteSource(src string) (path, host string, remote bool, err error) {
 	if strings.HasPrefix(src, "[") {
@@ -215,7 +215,7 @@ func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool,
 		return nil, false, err
 	}
 	if info.IsDir() {
-		return nil, false, usagef("%s is a directory: name the file in it that shall be made", dst)
+		return nil, false, usagef("%s is a directory: give the path of the new file in it", dst)
 	}
 	if info.Mode()&os.ModeDevice == 0 {
 		return nil, false, withHint(fmt.Errorf("%s exists", dst), "esxodus overwrites nothing: remove the file, or choose another name")
@@ -232,7 +232,7 @@ func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool,
 
 func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
 	if raw.Size() < size {
-		return fmt.Errorf("%s has %d bytes, the disk needs %d", dst, raw.Size(), size)
+		return fmt.Errorf("%s has %d bytes, but the disk needs %d", dst, raw.Size(), size)
 	}
 	if overwrite {
 		return nil
@@ -251,7 +251,7 @@ func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
 			return fmt.Errorf("%s: %w", dst, err)
 		}
 		if len(bytes.Trim(buf, "\x00")) > 0 {
-			return withHint(fmt.Errorf("%s is not blank", dst), "if it may be overwritten, give --overwrite")
+			return withHint(fmt.Errorf("%s is not blank", dst), "to overwrite it, give --overwrite")
 		}
 	}
 	return nil

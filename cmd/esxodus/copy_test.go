@@ -110,7 +110,7 @@ func TestCopyRemovesItsTarget(t *testing.T) {
 	}
 	l.fault(esxi.Fault{Kind: esxi.Changed, From: 16 << 20, To: 20 << 20})
 	r := l.run(exitFailed, args...)
-	if !strings.Contains(r.err, dst+" is removed again") {
+	if !strings.Contains(r.err, dst+" was removed") {
 		t.Errorf("stderr:\n%s", r.err)
 	}
 	gone("a failure")
@@ -123,7 +123,7 @@ func TestCopyRemovesItsTarget(t *testing.T) {
 		p.until("the target", func() bool { _, err := os.Stat(dst); return err == nil })
 		p.until("some of the copy", func() bool { return l.served() > served })
 		p.signal(sig)
-		if r := p.want(exitInterrupted); !strings.Contains(r.err, "is removed again") {
+		if r := p.want(exitInterrupted); !strings.Contains(r.err, "was removed") {
 			t.Errorf("%v: stderr:\n%s", sig, r.err)
 		}
 		gone(sig.String())
@@ -167,7 +167,7 @@ func TestCopyDevice(t *testing.T) {
 	small, used, blank := device(8<<20, 0), device(32<<20, 'x'), device(28<<20, 0)
 
 	r := l.run(exitFailed, "copy", src, small)
-	if !strings.Contains(r.err, "has 8388608 bytes, the disk needs 25166336") {
+	if !strings.Contains(r.err, "has 8388608 bytes, but the disk needs 25166336") {
 		t.Errorf("too small: %s", r.err)
 	}
 	r = l.run(exitFailed, "copy", src, used)

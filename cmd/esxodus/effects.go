@@ -84,13 +84,13 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 }
 
 // Close ends the connections that were made. What was done through them is done:
-// one that doesn't end well is no failure of the command.
+// one that doesn't end well is not a failure of the command.
 func (e *effects) Close(ctx context.Context) {
 	if err := e.guests.Close(); err != nil {
-		e.log.WarnContext(ctx, "a temporary directory stays", "error", err)
+		e.log.WarnContext(ctx, "a temporary directory could not be removed", "error", err)
 	}
 	if err := errors.Join(e.source.Close(context.WithoutCancel(ctx)), e.virt.Close()); err != nil {
-		e.log.WarnContext(ctx, "a connection did not end well", "error", err)
+		e.log.WarnContext(ctx, "a connection could not be closed properly", "error", err)
 	}
 }
 

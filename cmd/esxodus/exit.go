@@ -120,7 +120,7 @@ func hints(err error) []string {
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{shell.ErrHostKey, "compare the key with the one that the host's own console shows, then give it with --ssh-fingerprint"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use SSH (--shutdown ssh)"},
-		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools nobody can ask it to"},
+		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools ESXi can't ask it to"},
 		{journal.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},
 	} {
 		if errors.Is(err, h.is) {
@@ -150,7 +150,7 @@ func fullHint(err error) string {
 		where = "the file system of " + path
 	}
 	if errors.Is(err, run.ErrUndone) {
-		return where + " is full: make room there, or choose another --storage, and begin again"
+		return where + " is full: make room there, or choose another --storage, and start again"
 	}
 	return where + " is full: make room there first"
 }

@@ -19,9 +19,9 @@ func sourceFlags() []cli.Flag {
 		&cli.StringFlag{Name: "esxi", Usage: "read from the ESXi host at `URL`, such as https://root@esx1 (default: GOVC_URL)"},
 		&cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE` (default: GOVC_PASSWORD, else a prompt)"},
 		&cli.StringFlag{Name: "thumbprint", Usage: "accept only the certificate whose SHA-256 fingerprint is `HASH`, even if it has expired"},
-		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: whoever sits in between can read the password"},
+		&cli.BoolFlag{Name: "insecure", Usage: "accept any certificate: anyone who intercepts the connection can read the password"},
 		&cli.BoolFlag{Name: "legacy-tls", Usage: "allow TLS 1.0 and RSA key exchange, as ESXi 5.x needs"},
-		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "give up on a connection that delivers nothing for `DURATION` (30s, 2m), or less than 2 KiB/s, and make a new one"},
+		&cli.DurationFlag{Name: "stall", DefaultText: "30s", Usage: "drop a connection that delivers nothing for `DURATION` (30s, 2m), or less than 2 KiB/s, and make a new one"},
 	}
 }
 
@@ -36,7 +36,7 @@ func sshFlags() []cli.Flag {
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "storage", Usage: "put the disks into `WHERE`: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes"},
-		&cli.StringSliceFlag{Name: "uplink", Usage: "let a host interface stand for an ESXi uplink or vSwitch: `MAP` is vmnic0=eno1, or eno1 alone for all (repeatable)"},
+		&cli.StringSliceFlag{Name: "uplink", Usage: "use a host interface for an ESXi uplink or vSwitch: `MAP` is vmnic0=eno1, or eno1 alone for all (repeatable)"},
 		&cli.StringSliceFlag{Name: "network", Usage: "attach a port group's NICs to something else: `MAP` is 'VM Network=macvtap:eno1', or ends in =bridge:br0 or =none (repeatable)"},
 		&cli.StringSliceFlag{Name: "network-file", Usage: "name the networkd file that configures a host interface, as networkctl status shows it: `MAP` is eno1=lan.network (repeatable)"},
 		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "lay the disks out as `KIND`: lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
@@ -70,7 +70,7 @@ func liloFlags() []cli.Flag {
 func runFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "connections", DefaultText: "4", Usage: "read each disk over `N` connections, 1 to 8"},
-		&cli.StringFlag{Name: "rate", Usage: "copy at most `N` bytes a second in all; K, M and G are binary"},
+		&cli.StringFlag{Name: "rate", Usage: "copy at most `N` bytes a second in all (K, M and G are powers of 1024)"},
 	}
 }
 
@@ -91,7 +91,7 @@ func stateFlags() []cli.Flag {
 
 func fullFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "full", Usage: "show all of the plan: every VM's story, what stays the same, ESXi's bookkeeping, the units' texts"},
+		&cli.BoolFlag{Name: "full", Usage: "show the whole plan: every VM in detail, what stays the same, ESXi's own bookkeeping, the units' texts"},
 	}
 }
 

@@ -21,7 +21,7 @@ func refuseOther(ctx context.Context, uri string) error {
 }
 
 // onThisMachine refuses a libvirt that calls itself another machine's. One that
-// doesn't answer is told of later.
+// doesn't answer is reported later.
 func (e *effects) onThisMachine(ctx context.Context) error {
 	return elsewhere(e.virt.URI, e.virt.OtherHost(ctx))
 }
@@ -34,7 +34,7 @@ func elsewhere(uri, there string) error {
 	}
 	return &exitError{
 		code: exitUsage,
-		err:  fmt.Errorf("--libvirt %s is the libvirt of %s, another machine: the disks would be made here, and the domain there", uri, there),
+		err:  fmt.Errorf("--libvirt %s is the libvirt of another machine, %s: the disks would be made here, but the domain there", uri, there),
 		hint: "run esxodus on " + there + " itself, where --libvirt qemu:///system is the default; or leave --libvirt out, for domains on this machine",
 	}
 }

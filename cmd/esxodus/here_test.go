@@ -19,7 +19,7 @@ func TestLibvirtElsewhere(t *testing.T) {
 	refused := func(code int, args ...string) {
 		t.Helper()
 		r := l.run(code, args...)
-		for _, want := range []string{uri + " is the libvirt of other.invalid, another machine", "run esxodus on other.invalid itself"} {
+		for _, want := range []string{uri + " is the libvirt of another machine, other.invalid", "run esxodus on other.invalid itself"} {
 			if !strings.Contains(unwrapped(r.err), want) {
 				t.Errorf("%q: stderr does not contain %q:\n%s", args, want, tail(r.err))
 			}
@@ -45,7 +45,7 @@ func TestLibvirtElsewhere(t *testing.T) {
 	l.host.Faults().Clear()
 	l.edit(l.journal(), `"libvirt":"qemu:///system"`, `"libvirt":"`+uri+`"`)
 	r := l.run(exitStopped, l.again("resume")...)
-	if !strings.Contains(unwrapped(r.err), "is the libvirt of other.invalid, another machine") || !strings.Contains(r.err, "esxodus rollback "+l.vm) {
+	if !strings.Contains(unwrapped(r.err), "is the libvirt of another machine, other.invalid") || !strings.Contains(r.err, "esxodus rollback "+l.vm) {
 		t.Errorf("resume: stderr\n%s\nwant it refused, with the way back", tail(r.err))
 	}
 	l.run(exitDone, l.again("rollback")...)

@@ -91,7 +91,7 @@ func readVMX(files []string) (*inventory.Host, error) {
 	case len(h.VMs) == 0:
 		return nil, err
 	default:
-		return h, &exitError{code: exitSome, err: err, hint: fmt.Sprintf("%d of %d files could be read", len(h.VMs), len(files))}
+		return h, &exitError{code: exitSome, err: err, hint: fmt.Sprintf("only %d of %d files could be read", len(h.VMs), len(files))}
 	}
 }
 

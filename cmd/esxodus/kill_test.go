@@ -290,7 +290,7 @@ func TestInterrupt(t *testing.T) {
 				if took := time.Since(begin); took > 5*time.Minute { // the copy and the proof would go on for longer
 					t.Errorf("the undoing took %v", took)
 				}
-				if !strings.Contains(r.err, "is removed again") {
+				if !strings.Contains(r.err, "was removed") {
 					t.Errorf("stderr does not say that everything is undone:\n%s", r.err)
 				}
 				if r.out != "" {

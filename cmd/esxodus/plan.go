@@ -32,11 +32,11 @@ func planCmd(t terminal) *cli.Command {
 		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, and asks
 the target's storage and libvirt what is there. Without names it prints a line
 for each VM (ready, needs attention or blocked), what stands in the way, and
-what to do next. For a VM that is named, by name or id, it tells the whole
-story: where each disk goes, every step, every change inside the guest, what the
-domain has otherwise than the VM, and what to know before cutover. --full adds
-what stays the same and what is only ESXi's bookkeeping; --output json and -o
-have all of it, and the domain's XML.
+what to do next. For a VM that you give by name or id it prints all: where each
+disk goes, every step, every change inside the guest, how the domain differs
+from the VM, and what to know before cutover. --full adds what stays the same
+and what is only ESXi's bookkeeping; --output json and -o have all of it, and
+the domain's XML.
 
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
@@ -118,7 +118,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoProof: c.Bool("no-proof"), NoEdits: c.Bool("no-edits"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
-		return o, usagef("--libvirt %s: a password doesn't belong into the address: libvirt takes it from its auth.conf, or use SSH keys", redact.Text(o.Libvirt))
+		return o, usagef("--libvirt %s: a password doesn't belong in the address: put it into libvirt's auth.conf, or use SSH keys", redact.Text(o.Libvirt))
 	}
 	if o.Storage == "" {
 		return o, &exitError{
@@ -241,7 +241,7 @@ func loadPlan(ctx context.Context, file string) (*plan.Plan, error) {
 	}
 	p, err := planfile.Read(b)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("%s: %w", file, err), "nothing was touched; `esxodus plan --help` tells what of a plan may be edited")
+		return nil, withHint(fmt.Errorf("%s: %w", file, err), "nothing was touched; `esxodus plan --help` says what may be edited in a plan")
 	}
 	return p, nil
 }

@@ -26,7 +26,7 @@ func newProgress(t terminal) run.Progress {
 // " 99% |██| (100.5/200.5 GiB, 100.5 MiB/s) [59m9s:59m9s]".
 const barColumns = 52
 
-// plainEvery is how often plain progress tells of one piece of work.
+// plainEvery is how often plain progress reports one piece of work.
 const plainEvery = 10 * time.Second
 
 // bars draws one bar over all work that is under way: a terminal has but one
@@ -103,7 +103,7 @@ func (b *bars) Step(vm, what string) {
 	fmt.Fprint(b.w, message(vm+": ", what, b.columns))
 }
 
-// lines tells of progress in lines that a log can keep.
+// lines reports progress in lines that a log can keep.
 type lines struct {
 	w       io.Writer
 	every   time.Duration
@@ -151,7 +151,7 @@ func (l *lines) Begin(vm, what string, total int64) (func(int64), func()) {
 	}
 }
 
-// pulse tells while work makes no progress.
+// pulse reports that work makes no progress.
 type pulse struct {
 	mu    sync.Mutex
 	last  time.Time

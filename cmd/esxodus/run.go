@@ -44,7 +44,7 @@ func secretsOf(args []string, getenv func(string) string) []string {
 // interactive reports whether a person can answer.
 func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int(t.in.Fd())) }
 
-// columns is the width of the terminal that w is, 0 where it is none.
+// columns is the width of the terminal that w is, or 0 if it isn't one.
 func columns(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -140,7 +140,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if unknown {
 		err = fmt.Errorf("unknown flag %s%s", dashes(flag), flag)
 	}
-	hint := "flags stand after the command: see `esxodus --help`"
+	hint := "flags go after the command: see `esxodus --help`"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "esxodus" {
 		hint = "see `esxodus " + c.Command.Name + " --help`"
 		if like := nearest(flag, flagNames(c.Command)); unknown && like != "" {

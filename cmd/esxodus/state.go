@@ -24,7 +24,7 @@ import (
 func statusCmd(t terminal) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "show how each migration stands, and what to do next",
+		Usage:     "show the state of each migration, and what to do next",
 		ArgsUsage: "[VM]",
 		Description: `Reads the journals and changes nothing. It says which step each migration
 reached, what went wrong, whether the volumes are there, and which commands may
@@ -78,9 +78,9 @@ func look(c *cli.Context, t terminal, s *runs.State) error {
 func resumeCmd(t terminal) *cli.Command {
 	return runCmd(t, &cli.Command{
 		Name:  "resume",
-		Usage: "go on with a migration that was killed or stopped",
-		Description: `Goes on at the step that was not done, and copies only what isn't known to be
-on stable storage. The source's address is in the journal; the password isn't.
+		Usage: "continue a migration that was killed or stopped",
+		Description: `Continues at the first step that isn't done, and copies only what isn't known to
+be on stable storage. The source's address is in the journal; the password isn't.
 It repeats a boot proof that failed, or skips it with --no-proof.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof, for a guest that boots but can't show it"},
@@ -97,11 +97,11 @@ and a VM that esxodus shut down is powered on again. Only what this migration
 made is touched. It works until the commit. A rollback that was interrupted can
 only be run again: the migration can't be resumed any more.
 
-It stops where volumes can't be looked for, because their file system isn't
-mounted or their volume group isn't there. Bring that back and run it again; if
-it is gone for good, --lost goes on without them.`,
+It stops if it can't look for volumes, because their file system isn't mounted or
+their volume group isn't there. Bring that back and run it again; if it is gone
+for good, --lost continues without them.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "lost", Usage: "go on without volumes whose file system or volume group isn't there"},
+			&cli.BoolFlag{Name: "lost", Usage: "continue without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
 	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
 		return run.Rollback(ctx, j, e.Effects)
@@ -111,11 +111,11 @@ it is gone for good, --lost goes on without them.`,
 func commitCmd(t terminal) *cli.Command {
 	return runCmd(t, &cli.Command{
 		Name:  "commit",
-		Usage: "accept a finished migration; it can't be rolled back after",
+		Usage: "accept a finished migration; no rollback after that",
 		Description: `Drops what a rollback would need. The domain and its volumes stay as they are.
 A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
-take it out of ESXi's autostart before that host reboots.`,
+remove it from ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
 	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
 		return run.Commit(ctx, j, e.Effects)
@@ -207,12 +207,12 @@ func batchCmd(t terminal) *cli.Command {
 		Usage:     "migrate the VMs of a saved plan, two at a time",
 		ArgsUsage: "PLAN",
 		Description: `Carries out a plan that "esxodus plan -o" saved. It asks once, after it has
-shown a line for each VM and what stands in its way; --full shows every VM's
-whole story there.
+shown a line for each VM and what stands in its way; --full shows every VM in
+detail.
 
 Each VM has its own journal. One that fails doesn't stop the others, and the
-exit code is then 3. A second run does only what is left: it passes over what is
-finished, resumes what was stopped, and tries again what failed.`,
+exit code is then 3. A second run does only what is left: it skips what is
+finished, resumes what was stopped, and retries what failed.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
@@ -291,7 +291,7 @@ func batchError(ctx context.Context, results []batch.Result) error {
 	case failed > 0:
 		return &exitError{
 			code: exitSome, err: fmt.Errorf("%d of %s failed", failed, fit.Count(len(results), "VM")),
-			hint: "run the same command again for what is left; `esxodus status` tells how each stands",
+			hint: "run the same command again for what is left; `esxodus status` shows the state of each",
 		}
 	}
 	return nil

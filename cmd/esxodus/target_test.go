@@ -42,7 +42,7 @@ func TestFullTarget(t *testing.T) {
 			must(t, "mount", append(source(t, l), l.storage())...)
 			t.Cleanup(func() { must(t, "umount", l.storage()) })
 			r := l.run(exitFailed, l.convert("--no-proof")...)
-			for _, want := range []string{"no space left on device", l.disk(), "removed again", "hint: "} {
+			for _, want := range []string{"no space left on device", l.disk(), "was removed", "hint: "} {
 				if !strings.Contains(r.err, want) {
 					t.Errorf("stderr does not contain %q:\n%s", want, tail(r.err))
 				}

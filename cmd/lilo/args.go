@@ -205,12 +205,12 @@ func (a *args) target(c byte) *string {
 func refused(c byte) string {
 	switch c {
 	case 'u', 'U':
-		return "the boot sector of before belonged to a disk with a partition table, and is of no use without it; " +
+		return "the previous boot sector belonged to a disk with a partition table, and is useless without it; " +
 			"to go back, restore the disk from a backup (esxodus rollback, before it was committed)"
 	case 'A', 'M':
-		return "there is no partition table here to activate something in, and no master boot record but LILO's"
+		return "there is no partition table here in which to activate something, and no master boot record but LILO's"
 	case 'E', 'T', 'X', 'x', 'f', 'i', 'p', 'z', 'Z', 'B', 'F', 'H':
-		return "this option of the old LILO is about disks with partitions, RAID, pictures or files of its own, and isn't there"
+		return "this option of the old LILO is about partitions, RAID, pictures or files of its own, and isn't supported"
 	}
 	return ""
 }

@@ -64,8 +64,8 @@ func TestBadArgs(t *testing.T) {
 		"-d x":        "-d x: want tenths of a second",
 		"-d -1":       "-d -1: want tenths of a second",
 		"-P maybe":    "-P maybe: want fix or ignore",
-		"-u":          "-u: the boot sector of before belonged to a disk with a partition table",
-		"-U":          "-U: the boot sector of before",
+		"-u":          "-u: the previous boot sector belonged to a disk with a partition table",
+		"-U":          "-U: the previous boot sector",
 		"-A":          "-A: there is no partition table",
 		"-T help":     "-T: this option of the old LILO",
 		"-Y":          "unknown option -Y",
@@ -115,7 +115,7 @@ func TestNoFile(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{fifo: fifo + ": it is no regular file: p", "/dev/null": "/dev/null: it is no regular file: Dc"} {
+	for name, want := range map[string]string{fifo: fifo + ": it is not a regular file: p", "/dev/null": "/dev/null: it is not a regular file: Dc"} {
 		var out, stderr bytes.Buffer
 		ended := make(chan int, 1)
 		go func() { ended <- run(t.Context(), []string{"-C", name, "-I", "x"}, &out, &stderr) }()

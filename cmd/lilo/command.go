@@ -231,7 +231,7 @@ func (c *command) query(sys *install.System) error {
 	}
 	switch {
 	case in.Menu.OneShotTyped:
-		fmt.Fprintf(c.out, "Next boot, as it was locked at the prompt: %s\n", in.Menu.OneShot)
+		fmt.Fprintf(c.out, "Next boot, locked at the prompt: %s\n", in.Menu.OneShot)
 	case in.Menu.OneShot != "":
 		fmt.Fprintf(c.out, "Next boot, once: %s\n", in.Menu.OneShot)
 	}
@@ -330,11 +330,11 @@ const usage = `Usage: lilo [OPTION]...
 
 Writes the boot sector and the map of what /etc/lilo.conf says. See lilo(8).
 
-  -t           try it, and write nothing
+  -t           test only, and write nothing
   -v           say more; may be repeated, or -v 3
   -q           list what is in the map; * is the default
-  -R LABEL...  what the next boot takes, once; without a label, nothing
-  -D LABEL     this image is the default
+  -R LABEL...  boot this once, at the next boot; without a label, cancel that
+  -D LABEL     make this image the default
   -I LABEL     print the path of an image's kernel, or its initrd (r), root (R),
                append (a), or the label of the default (D)
   -C FILE      read this configuration

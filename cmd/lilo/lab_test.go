@@ -132,12 +132,12 @@ func TestLabRefusals(t *testing.T) {
 			t.Helper()
 			sh(t, "rm", dir+"/vmlinuz")
 			sh(t, "mkdir", dir+"/vmlinuz")
-		}, "is no regular file"},
+		}, "is not a regular file"},
 		{"fifo", nil, func(t *testing.T, dir, _ string) {
 			t.Helper()
 			sh(t, "rm", dir+"/vmlinuz")
 			sh(t, "mkfifo", dir+"/vmlinuz")
-		}, "is no regular file"},
+		}, "is not a regular file"},
 		{"striped volume", []string{"--type", "striped", "-i", "2", "-L", "128m"}, func(*testing.T, string, string) {}, `mapped by "striped"`},
 		{"journalled file", nil, func(t *testing.T, dir, _ string) {
 			t.Helper()
@@ -157,7 +157,7 @@ func TestLabRefusals(t *testing.T) {
 			t.Helper()
 			write(t, "/var/tmp/initrd.img", noise(4, 100000))
 			sh(t, "ln", "-sf", "/var/tmp/initrd.img", dir+"/initrd.img")
-		}, "the loader reads one disk"},
+		}, "the loader reads only one disk"},
 		{"volume under a snapshot", nil, func(t *testing.T, _, _ string) {
 			t.Helper()
 			sh(t, "lvcreate", "-qy", "-s", "-L", "16m", "-n", "snap", "vgt/boot")

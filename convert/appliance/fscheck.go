@@ -37,7 +37,7 @@ type Finding struct {
 
 // FSCheck checks a file system that isn't mounted, without repairing it; a
 // journal is replayed first. content is its type as the plan has it. What the
-// check finds, and that none can be made, is no error.
+// check finds, and that none can be made, is not an error.
 func (a *Appliance) FSCheck(ctx context.Context, device, content string) (Finding, error) {
 	dev, err := a.Device(device)
 	if err != nil {
@@ -128,7 +128,7 @@ func verdict(content string, code int, out string) Verdict {
 
 // gaveUp is what xfs_repair prints where its status 1 says nothing of the file
 // system: it is too old for it, or can't work, or the log that nobody replayed
-// makes it see faults that are none.
+// makes it see faults where there are none.
 func gaveUp() []string {
 	return []string{
 		"Found unsupported filesystem features", "Using a more recent xfs_repair is recommended", "valuable metadata changes in a log",

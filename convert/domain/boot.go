@@ -48,7 +48,7 @@ func (b *builder) boot() {
 
 // led puts the disk that the new loader is on before the hard disks that an
 // entry of the boot order means, if it has no place yet, and reports whether
-// another of them was the first. What is no hard disk keeps its place.
+// another of them was the first. What isn't a hard disk keeps its place.
 func (b *builder) led(boots []**libvirtxml.DomainDeviceBoot) ([]**libvirtxml.DomainDeviceBoot, bool) {
 	lead, ok := b.bootDisk(b.o.BootDisk)
 	if !ok || *lead[0] != nil || len(boots) == 0 || boots[0] == lead[0] || !slices.Contains(b.allDisks(), boots[0]) {

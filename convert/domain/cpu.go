@@ -14,7 +14,7 @@ import (
 	"esxodus/inventory/fit"
 )
 
-// clockOffset parses rtc.diffFromUTC. More than two days is no time zone.
+// clockOffset parses rtc.diffFromUTC. More than two days is not a time zone.
 func clockOffset(s string) (seconds int64, ok bool) {
 	n, err := strconv.ParseInt(s, 10, 32)
 	return n, err == nil && n > -2*86400 && n < 2*86400
@@ -158,7 +158,7 @@ func (b *builder) nested() {
 	b.concern(ConcernNested, ledger.Note, "", "the guest runs virtual machines of its own", "cat /sys/module/kvm_intel/parameters/nested (or kvm_amd) must say Y or 1")
 }
 
-// memory sets the size, and what of reservation and limit Linux has.
+// memory sets the size, and as much of reservation and limit as Linux has.
 func (b *builder) memory() {
 	m, of := b.vm.Memory, b.of("memory.")
 	b.dom.Memory = &libvirtxml.DomainMemory{Value: uint(m.SizeMiB), Unit: "MiB"}

@@ -99,7 +99,7 @@ func (b *builder) namesSD() string {
 }
 
 // unsure says why no driver of virtio's is known to be in what a Linux guest boots
-// from, "" where nothing speaks against it.
+// from, "" where nothing rules it out.
 func (b *builder) unsure() string {
 	if b.sys.family != linux {
 		return ""
@@ -437,7 +437,7 @@ func (b *builder) diskConcerns(d inventory.Disk) {
 }
 
 // renamed reports whether a name of a disk that the guest uses will be another
-// disk's, or nobody's, in the domain.
+// disk's in the domain, or belongs to none.
 func (b *builder) renamed(name, bus string) bool {
 	if link, ok := strings.CutPrefix(name, "/dev/disk/by-id/"); ok {
 		serial := strings.HasPrefix(link, "scsi-SVMware") || strings.HasPrefix(link, "scsi-0VMware")
@@ -483,7 +483,7 @@ func (b *builder) emptyDrives() {
 	}
 }
 
-// diskNames tells of names in the guest's configuration that will be others.
+// diskNames reports names in the guest's configuration that will change.
 func (b *builder) diskNames(bus string) {
 	missed := b.needs(bus)
 	b.emptyDrives()

@@ -52,7 +52,7 @@ type Result struct {
 // New turns a VM into a domain. The same arguments give the same result, byte
 // for byte. host may be nil where the source is a lone .vmx file.
 //
-// What a domain can't have is no error but a concern; an error says that the
+// What a domain can't have is not an error but a concern; an error says that the
 // arguments make no domain at all.
 func New(vm *inventory.VM, host *inventory.Host, o Options) (Result, error) {
 	if host == nil {

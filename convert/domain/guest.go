@@ -58,7 +58,7 @@ func (b *builder) storedConcerns() {
 	b.lvmDevices()
 }
 
-// efiLoader tells of a guest that the firmware, whose boot entries are new, finds
+// efiLoader reports a guest that the firmware, whose boot entries are new, finds
 // no loader of.
 func (b *builder) efiLoader() {
 	g := b.o.Guest
@@ -102,7 +102,7 @@ func (b *builder) biosLoader() {
 }
 
 // missingPVs refuses a guest that needs a volume group at boot of which a
-// physical volume is on none of the VM's disks. Other groups the look tells of.
+// physical volume is on none of the VM's disks. The look notes other groups.
 func (b *builder) missingPVs() {
 	for _, group := range b.o.Guest.Groups {
 		i := slices.IndexFunc(group.PVs, func(pv guest.GroupPV) bool { return pv.Disk == "" })
@@ -117,7 +117,7 @@ func (b *builder) missingPVs() {
 	}
 }
 
-// lvmDevices tells of LVM's list of the disks that it may use, where that names
+// lvmDevices reports LVM's list of the disks that it may use, where that names
 // them by identifiers of VMware's and the guest keeps the list. An initrd may
 // find the root without it.
 func (b *builder) lvmDevices() {

@@ -107,7 +107,7 @@ const (
 )
 
 // unreserve changes as little as makes s a name that LVM leaves to users, and
-// that is no option and no hidden file.
+// that is neither an option nor a hidden file.
 func unreserve(s string) string {
 	for p := range strings.FieldsSeq(reservedParts) {
 		s = strings.ReplaceAll(s, p, "-"+p[1:])

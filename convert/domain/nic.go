@@ -113,7 +113,7 @@ func (b *builder) nicModel(n inventory.NIC) (model, reason string) {
 	return "e1000e", "no virtio driver is known to be in the guest"
 }
 
-// mac keeps the address. Where ESXi has made none yet, or it is none that
+// mac keeps the address. Where ESXi has made none yet, or it is not one that
 // libvirt takes, the interface gets one in QEMU's range, the same each time.
 func (b *builder) mac(n inventory.NIC) string {
 	of := b.of("nics[%s].", ethernet(n))

@@ -23,7 +23,7 @@ type ProofOptions struct {
 // Proof returns a copy of a domain to boot once and throw away. The guest sees
 // the same machine, but nothing that it does lasts or leaves: disks are
 // overlays, links are down on networks of their own, the host's devices and
-// files are gone, and so is what QEMU is told directly; the TPM is another. A
+// files are gone, and so is what QEMU gets directly; the TPM is another. A
 // reboot ends it. What a user without rights or a
 // host without control groups couldn't start (tuning, locked memory) is gone
 // as well.

@@ -37,7 +37,7 @@ func (c Checked) Text() string {
 	return text
 }
 
-// repair is the program that mends it.
+// repair is the program that repairs it.
 func (c Checked) repair() string {
 	switch c.Content {
 	case "xfs":

@@ -1,6 +1,6 @@
 package guest
 
-// Config is what of a guest's files its conversion is made from. Paths are
+// Config is the part of a guest's files that its conversion is made from. Paths are
 // absolute in the guest. Texts are as the guest has them, but for passwords, which
 // [Mask] has hidden: nothing is cleaned.
 type Config struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // Guest is what a look inside found. Every field may be empty: a look that
-// finds nothing is no error, the plan then says so.
+// finds nothing is not an error, the plan then says so.
 type Guest struct {
 	OS          string       `json:"os,omitempty"`         // linux, windows, bsd; "" unknown
 	Distro      string       `json:"distro,omitempty"`     // os-release ID: debian

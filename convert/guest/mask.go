@@ -36,7 +36,7 @@ func Mask(text string) (masked string, passwords []string) {
 	return masked, passwords
 }
 
-// Unmask puts the passwords back. A number that there is no password of is an
+// Unmask puts the passwords back. A number for which there is no password is an
 // error.
 func Unmask(text string, passwords []string) (string, error) {
 	var err error

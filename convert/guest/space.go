@@ -104,7 +104,7 @@ func (o *Overlay) size() int64 {
 	return size
 }
 
-// Remade is the initrd that a command of package adapt makes anew, "" where it
+// Remade is the initrd that a command of package adapt rebuilds, "" where it
 // makes none: dracut's arguments end in initrd and kernel.
 func Remade(argv []string) string {
 	if len(argv) < 3 || argv[0] != "dracut" {

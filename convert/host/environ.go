@@ -62,7 +62,7 @@ func (n needs) gives(program, name string) bool {
 	return slices.Contains(n.names, name) || slices.ContainsFunc(n.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
-// programOf is the program that argv comes to: that which env starts.
+// programOf is the program that argv starts: that which env starts.
 func programOf(argv []string) string {
 	for i, arg := range argv {
 		if i > 0 && !strings.Contains(arg, "=") || i == 0 && filepath.Base(arg) != "env" {

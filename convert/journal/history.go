@@ -42,7 +42,7 @@ type Step struct {
 	Claims bool   // it writes down what it is about to touch, so as to know it again
 }
 
-// History is what a journal tells.
+// History is what a journal says.
 type History[J Job] struct {
 	job     J
 	records []Record
@@ -164,7 +164,7 @@ func (h *History[J]) Progress() Progress {
 	return p
 }
 
-// DamagedError is a journal with a line that is no record, or one that doesn't
+// DamagedError is a journal with a line that is not a record, or one that doesn't
 // fit the job and the records before it. Nothing is done by such a journal.
 type DamagedError struct {
 	Path  string
@@ -182,7 +182,7 @@ func (e *DamagedError) Error() string {
 // Unwrap returns what is wrong with the line.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// Advice tells what can be done about the journal.
+// Advice says what can be done about the journal.
 func (e *DamagedError) Advice() string {
 	if e.left == "" {
 		return fmt.Sprintf("restore %s from a backup; without it esxodus removes nothing that this run made: then look after its domain, its volumes and the source's power state yourself", e.Path)
@@ -217,7 +217,7 @@ func Read[J Job](dir string) (*History[J], error) {
 }
 
 // readHistory returns the complete records of a journal and the length of what
-// they take. A last line cut short by a crash is none: its event never happened.
+// they take. A last line cut short by a crash doesn't count: its event never happened.
 func readHistory[J Job](f *os.File) (h History[J], good int64, err error) {
 	br := bufio.NewReader(io.LimitReader(f, maxJournal+1))
 	c := checker[J]{history: &h}

@@ -265,7 +265,7 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 // Locked reports whether a process holds the lock of a run's directory. It
-// asks without taking the lock, so as to be in nobody's way.
+// asks without taking the lock, so as not to hold anyone up.
 func Locked(dir string) bool {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if err != nil {

@@ -85,7 +85,7 @@ func guestOf(b []byte) guest.Guest {
 	return g
 }
 
-// FuzzNew holds every layout of every guest against itself; and the same
+// FuzzNew checks every layout of every guest for consistency; and the same
 // request must give the same layout, which must survive JSON.
 func FuzzNew(f *testing.F) {
 	f.Add([]byte("\x00\x40\x02\x00\x50\x00\x00\x00\x00\x20\x02\x03"))

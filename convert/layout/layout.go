@@ -1,4 +1,4 @@
-// Package layout decides where a guest's file systems come to lie on the
+// Package layout decides where a guest's file systems go on the
 // target's disks, before anything is copied. It is pure: it computes, LVM's own
 // tools make the metadata later (package host), and what they make must agree.
 //
@@ -27,7 +27,7 @@ const (
 	Plain Kind = "plain"
 )
 
-// Layout is where a VM's disks come to lie.
+// Layout is where a VM's disks go.
 type Layout struct {
 	Kind    Kind     `json:"kind"`              // lvm or plain if any disk changes, else keep
 	Reasons []string `json:"reasons,omitempty"` // why it, or a disk, is not what was asked for, or not lvm
@@ -40,7 +40,7 @@ type Layout struct {
 	Boot    *Boot    `json:"boot,omitempty"`    // nil where the disk keeps its boot loader
 }
 
-// Reason is what speaks against a change.
+// Reason is what rules out a change.
 type Reason struct {
 	Why  string
 	Cure string // what ends it, "" where nothing does
@@ -160,7 +160,7 @@ type Boot struct {
 // reads on virtio-blk and not on virtio-scsi (SeaBIOS 1.16).
 func (b *Boot) High() bool { return b.End > 1<<32*sector }
 
-// HighBoot says why a layout whose /boot is high is none for a disk on
+// HighBoot says why a layout whose /boot is high is not for a disk on
 // virtio-scsi, and what brings /boot down.
 func (l *Layout) HighBoot() Reason {
 	what, cure := "the file system", "give /boot its own partition below 2 TiB in the guest"

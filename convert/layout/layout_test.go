@@ -349,7 +349,7 @@ func TestKernelNames(t *testing.T) {
 
 func num(n int64) string { return strconv.FormatInt(n/mib, 10) }
 
-// verify holds a layout against itself and against the guest.
+// verify checks a layout for consistency and against the guest.
 func verify(t *testing.T, l Layout, g guest.Guest) {
 	t.Helper()
 	for i, d := range l.Disks {
@@ -393,7 +393,7 @@ func covered(l Layout, m Move) bool {
 	return false
 }
 
-// verifyGroup holds a group's volumes against each other and their physical
+// verifyGroup compares a group's volumes with each other and their physical
 // volumes.
 func verifyGroup(t *testing.T, l Layout, g Group) {
 	t.Helper()

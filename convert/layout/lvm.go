@@ -148,8 +148,8 @@ func (p *planner) makeSet(of []int, id int) set {
 	return s
 }
 
-// ofSet lists what speaks against changing a set. Disks without partitions,
-// and groups that lie on such only, are none of its business.
+// ofSet lists what rules out a change of a set. Disks without partitions,
+// and groups that lie only on such disks, don't matter to it.
 func (p *planner) ofSet(s *set) []Reason {
 	if !slices.ContainsFunc(s.disks, p.partitioned) {
 		return nil

@@ -32,8 +32,8 @@ type Request struct {
 	Fixed map[string]string
 }
 
-// New computes where a guest's file systems come to lie. It is pure: the same
-// request gives the same layout. What speaks against a change is among the
+// New computes where a guest's file systems go. It is pure: the same
+// request gives the same layout. What rules a change out is among the
 // layout's reasons; nothing is an error.
 func New(r Request) Layout {
 	p := &planner{Request: r}
@@ -191,7 +191,7 @@ func (l *Layout) addKept(p *planner, s *site) {
 	l.Moves = append(l.Moves, m)
 }
 
-// move is a site's move without its target, and false for what is none: a
+// move is a site's move without its target, and false for what has none: a
 // physical volume, or a partition that holds nothing known.
 func (p *planner) move(s *site) (Move, bool) {
 	m := Move{Content: s.content, Mount: s.mount, Label: s.label, UUID: s.uuid, From: s.where, Length: s.length}

@@ -11,7 +11,7 @@ import (
 	"esxodus/disk/part"
 )
 
-// reasons gathers what speaks against a change of something, which each of
+// reasons gathers what rules out a change of something, which each of
 // them begins with.
 type reasons struct {
 	of  string
@@ -32,7 +32,7 @@ func (r *reasons) curable(bad bool, cure, format string, args ...any) {
 	}
 }
 
-// system lists what speaks against a change of a guest, whatever lies on which
+// system lists what rules out a change of a guest, whatever lies on which
 // of its disks.
 func (p *planner) system() []Reason {
 	var r reasons
@@ -121,7 +121,7 @@ func orUnknown(words ...string) string {
 	return "unknown"
 }
 
-// ofDisk lists what speaks against a change of a disk.
+// ofDisk lists what rules out a change of a disk.
 func (p *planner) ofDisk(i int) []Reason {
 	d := &p.Guest.Disks[i]
 	r := reasons{of: d.Address + ": "}
@@ -221,7 +221,7 @@ func (p *planner) member(address string, number int) (*guest.Group, *guest.Group
 	return nil, nil
 }
 
-// ofGroup lists what speaks against a change of a volume group.
+// ofGroup lists what rules out a change of a volume group.
 func (p *planner) ofGroup(g *guest.Group) []Reason {
 	r := reasons{of: fmt.Sprintf("volume group %s ", g.Name)}
 	is := func(status string) bool { return slices.Contains(g.Status, status) }

@@ -11,7 +11,7 @@ import (
 // kernels and initrds aren't looked at.
 func Decode(mapFile []byte) (*Menu, error) {
 	if len(mapFile) < SectorSize || len(mapFile)%SectorSize != 0 {
-		return nil, fmt.Errorf("%w: %d bytes are no whole sectors", ErrMap, len(mapFile))
+		return nil, fmt.Errorf("%w: %d bytes are not whole sectors", ErrMap, len(mapFile))
 	}
 	header := mapFile[:SectorSize]
 	if _, err := mapID(header); err != nil {

@@ -128,7 +128,7 @@ func NewPassword(text string, random io.Reader) (*Password, error) {
 		return nil, fmt.Errorf("password of %d bytes: the loader takes 1 to %d", len(text), MaxPassword)
 	}
 	if !printable(text) {
-		return nil, errors.New("password: the loader can read no characters but printable ASCII")
+		return nil, errors.New("password: the loader can read only printable ASCII characters")
 	}
 	p := Password{Rounds: passwordRounds}
 	if _, err := io.ReadFull(random, p.Salt[:]); err != nil {
@@ -270,7 +270,7 @@ func (f *File) check(limit int64) error {
 		n += int64(r.Count)
 	}
 	if k := len(trim(*f)); k > maxRuns {
-		return fmt.Errorf("%s: its holes are of %d sectors, more than %d: copy it anew with cp --sparse=never", f.Path, k, maxRuns)
+		return fmt.Errorf("%s: its holes are of %d sectors, more than %d: copy it again with cp --sparse=never", f.Path, k, maxRuns)
 	}
 	if n < sectors(f.Size) {
 		return fmt.Errorf("%s: %d sectors are mapped of %d", f.Path, n, sectors(f.Size))

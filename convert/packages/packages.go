@@ -147,7 +147,7 @@ func (r Resolver) update(ctx context.Context, root *root, g Guest) error {
 	return fmt.Errorf("can't get the index of %s %s from this host's mirrors: %w: %s", g.ID, g.Codename, err, hint)
 }
 
-// apt runs one of apt's programs in the private directory. Its error tells what
+// apt runs one of apt's programs in the private directory. Its error says what
 // apt prints about dependencies, too, which is on stdout.
 func (r Resolver) apt(ctx context.Context, root *root, argv ...string) ([]byte, error) {
 	out, err := r.Tool.Run(ctx, append([]string{"env", "APT_CONFIG=" + root.conf}, argv...)...)

@@ -56,7 +56,7 @@ func (p *Plan) Check() error {
 // blocked reports whether blockers of its own keep the VM from being begun.
 func (v *VMPlan) blocked() bool { return ledger.Blocked(v.Concerns) }
 
-// check compares all that a run goes by with what New makes.
+// check compares all that a run depends on with what New makes.
 func (v *VMPlan) check(storage volume.Storage) error {
 	if err := v.checkDisks(storage); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (v *VMPlan) checkConversion() error {
 	case c == nil && v.Relaid():
 		return fmt.Errorf("conversion: missing, but with the layout %s the guest can't start unchanged", v.Layout.Kind)
 	case c != nil && (len(c.Mounts) == 0 || c.Mounts[0].At != "/"):
-		return errors.New("conversion.mounts: the first one has to be the guest's root")
+		return errors.New("conversion.mounts: the first one must be the guest's root")
 	case c != nil && !v.Relaid() && len(c.Install)+len(c.Remove)+len(c.Programs)+len(c.Loader) > 0:
 		return errors.New("conversion: a guest that keeps its layout gets no packages, programs or boot loader")
 	case c != nil && len(c.Install) > 0 && len(v.Packages.Packages) == 0:

@@ -39,7 +39,7 @@ const (
 	ConcernUnplanned    = "vm.unplanned"        // no plan could be made of it
 )
 
-// concerns finds what speaks against one VM on this target.
+// concerns finds what stands in the way of one VM on this target.
 func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern {
 	out := powerConcerns(vm, f, o)
 	out = append(out, stateConcerns(vm)...)
@@ -144,7 +144,7 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 	return out
 }
 
-// firmwareConcerns holds what the VM needs of the target's packages against
+// firmwareConcerns compares what the VM needs of the target's packages with
 // what is installed there.
 func firmwareConcerns(vm *inventory.VM, v *VMPlan, t TargetFacts) []ledger.Concern {
 	if t.Missing != "" {
@@ -169,7 +169,7 @@ func firmwareConcerns(vm *inventory.VM, v *VMPlan, t TargetFacts) []ledger.Conce
 	return out
 }
 
-// targetConcerns holds the VM against the domains that exist.
+// targetConcerns compares the VM with the domains that exist.
 func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 	var out []ledger.Concern
 	for _, k := range f.Target.Domains {
@@ -261,7 +261,7 @@ func addNetwork(p *Plan) {
 	p.Network.Concerns = nil
 }
 
-// placeConcerns holds the whole plan against the target's room and abilities.
+// placeConcerns compares the whole plan with the target's room and abilities.
 func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 	var out []ledger.Concern
 	var need int64

@@ -56,7 +56,7 @@ type Need struct {
 	at       int      // among the draft's VMs
 }
 
-// NewDraft begins a plan. What speaks against a VM is among its concerns, also
+// NewDraft begins a plan. What stands in a VM's way is among its concerns, also
 // that it can't be planned; an error means that no plan can be made at all.
 func NewDraft(f Facts, o Options) (*Draft, error) {
 	vms, err := f.Host.Select(o.VMs)
@@ -82,7 +82,7 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	return d, nil
 }
 
-// settle drafts a VM's part, and steps back while something speaks against it.
+// settle drafts a VM's part, and steps back while something rules it out.
 func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 	for {
 		out := d.draft(vm, w)
@@ -196,7 +196,7 @@ func (w *draftVM) unfit() layout.Reason {
 	return layout.Reason{}
 }
 
-// back is the next way where something speaks against this one: from a new layout
+// back is the next way if something rules this one out: from a new layout
 // to the old one, from a guest that is changed there to one that isn't.
 func (w *draftVM) back(why layout.Reason) way {
 	if w.v.Relaid() {

@@ -2,18 +2,28 @@ package plan_test
 
 import (
 	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"esxodus/convert/converttest"
+	"esxodus/convert/domain"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/survey"
 	"esxodus/inventory"
 )
 
+var update = flag.Bool("update", false, "rewrite golden files")
+
 // TestConcerns has one case for each concern that a plan can raise beside
-// those of the domain and the network.
+// those of the domain and the network. testdata/concerns.txt holds their texts.
 func TestConcerns(t *testing.T) {
 	second := func(f *plan.Facts, change func(vm *inventory.VM)) {
 		vm := f.Host.VMs[0]
@@ -24,13 +34,15 @@ func TestConcerns(t *testing.T) {
 		f.Host.VMs = append(f.Host.VMs, vm)
 	}
 	uuid := func(f *plan.Facts) string { return "00004d56-0000-0000-0000-000000000001" }
-	tests := []struct {
+	type test struct {
 		id       string
 		severity ledger.Severity
 		change   func(f *plan.Facts, o *plan.Options)
-	}{
+	}
+	tests := []test{
 		{plan.ConcernPower, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Power = inventory.PoweredOn }},
 		{plan.ConcernPower, ledger.Note, func(f *plan.Facts, o *plan.Options) { f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "ssh" }},
+		{plan.ConcernPower, ledger.Blocker, func(f *plan.Facts, o *plan.Options) { f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "api" }},
 		{plan.ConcernSuspended, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Power = inventory.Suspended }},
 		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks[0].Format = "seSparse" }},
 		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
@@ -38,6 +50,13 @@ func TestConcerns(t *testing.T) {
 		}},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
+		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Unread = map[string]*plan.UnreadError{"7": {Address: "scsi0:0", Err: errors.New("no such file")}}
+		}},
+		{plan.ConcernConfig, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].CPU.Count = 0 }},
+		{plan.ConcernConfig, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Memory.SizeMiB = 0 }},
+		{domain.ConcernCapacity, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks[0].Capacity = 1 }},
+		{plan.ConcernVolume, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Volumes[0].Unfit = "a file on vfat is too small" }},
 		{plan.ConcernVolume, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Volumes[0].Exists = "a file of 1 bytes" }},
 		{plan.ConcernDomain, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Target.Domains = []plan.KnownDomain{{Name: "web"}} }},
 		{plan.ConcernDomain, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
@@ -65,6 +84,12 @@ func TestConcerns(t *testing.T) {
 			second(f, func(vm *inventory.VM) { vm.NICs[0].MAC = f.Host.VMs[0].NICs[0].MAC })
 		}},
 	}
+	for _, state := range []string{"", "invalid", "orphaned", "inaccessible"} {
+		tests = append(tests, test{plan.ConcernConfig, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Host.VMs[0].CPU.Count, f.Host.VMs[0].Memory.SizeMiB, f.Host.VMs[0].ConnectionState = 0, 0, state
+		}})
+	}
+	var texts strings.Builder
 	for _, tt := range tests {
 		t.Run(tt.id+" "+string(tt.severity), func(t *testing.T) {
 			w := converttest.New(t)
@@ -87,7 +112,22 @@ func TestConcerns(t *testing.T) {
 			if got[i].Evidence == "" || got[i].Advice == "" {
 				t.Errorf("%+v lacks evidence or advice", got[i])
 			}
+			text := fmt.Sprintf("%s %s (%s): %s\n    do: %s\n", tt.severity, tt.id, got[i].Subject, got[i].Evidence, got[i].Advice)
+			texts.WriteString(strings.ReplaceAll(text, strings.TrimPrefix(w.Options().Storage, "dir:"), "/disks"))
 		})
+	}
+	const golden = "testdata/concerns.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(texts.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), texts.String()); diff != "" {
+		t.Errorf("%s (-want +got); run with -update if that is intended:\n%s", golden, diff)
 	}
 }
 

@@ -124,7 +124,7 @@ func (j *VMJob) Expect(s Step) (Expect, string) {
 	return e, s.Text + " (an older esxodus made the plan, which doesn't say what must be seen: a login prompt on the serial console, and nothing less)"
 }
 
-// checkExpect holds what a plan's boot proofs must see against what it knows of
+// checkExpect compares what a plan's boot proofs must see with what it knows of
 // the guest.
 func (v *VMPlan) checkExpect(virtType string) error {
 	for i, s := range v.Steps {

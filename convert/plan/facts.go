@@ -46,7 +46,7 @@ type Facts struct {
 
 // TargetFacts is what the target's libvirt says of itself.
 type TargetFacts struct {
-	Links                []string      // its network interfaces; nil where they can\'t be known
+	Links                []string      // its network interfaces; nil where they can't be known
 	Host                 string        // its name
 	VirtTypes            []string      // kvm, qemu
 	EFI, SecureBoot, TPM bool          // what its firmware and swtpm offer

@@ -79,7 +79,7 @@ func TestInPlace(t *testing.T) {
 		{"a NIC's name", "pvscsi", nil, false, "", edited, 1, "virtio", "", false},
 		{"nothing to do", "pvscsi", func(g *guest.Guest) { g.Interfaces = nil }, false, "", plain, 0, "virtio", "", false},
 		{"declined", "pvscsi", nil, true, "", plain, 0, "virtio", "", false},
-		{"no appliance", "pvscsi", nil, false, "no guestfish", plain, 0, "virtio", "its NIC goes on being called ens192; it is left as it is: no guestfish", false},
+		{"no appliance", "pvscsi", nil, false, "no guestfish", plain, 0, "virtio", "its NIC is still called ens192; it is left as it is: no guestfish", false},
 		{"no fstab", "pvscsi", func(g *guest.Guest) { g.Config.Files = nil }, false, "", plain, 0, "virtio", "/etc/fstab was not found", false},
 		{"no virtio, and another way", "pvscsi", lacks, false, "", plain, 0, "scsi", "", false},
 		{"no virtio, a NIC's name", "pvscsi", func(g *guest.Guest) { n := g.Interfaces; lacks(g); g.Interfaces = n }, false, "", edited, 1, "scsi", "", false},
@@ -137,7 +137,7 @@ func TestInPlaceLies(t *testing.T) {
 		}, more},
 		{"a package", func(c *guest.Conversion) { c.Remove = []string{"grub-pc"} }, more},
 		{"a loader", func(c *guest.Conversion) { c.Loader, c.OwnLoader = []string{"lilo"}, "lilo 24.2" }, more},
-		{"no root", func(c *guest.Conversion) { c.Mounts = c.Mounts[1:] }, "conversion.mounts: the first one has to be the guest's root"},
+		{"no root", func(c *guest.Conversion) { c.Mounts = c.Mounts[1:] }, "conversion.mounts: the first one must be the guest's root"},
 	} {
 		d := named(t, testOptions(t), "pvscsi", nil)
 		d.Answer(func(Need) GuestFacts { return GuestFacts{} })

@@ -50,7 +50,7 @@ func shared(vm *inventory.VM) map[string]string {
 }
 
 // touchPackages lists files of the packages that none of the conversion's own
-// patterns covers: an upgrade of what was there already, say. apt tells no more
+// patterns covers: an upgrade of what was there already, say. apt says no more
 // of them than their names; which files they have dpkg's list in the guest says.
 func (v *VMPlan) touchPackages() {
 	for _, p := range v.Packages.Packages {
@@ -71,8 +71,8 @@ func (v *VMPlan) adaptInput() adapt.Input {
 	return adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs, SameDisks: domain.SameControllers(&v.Source)}
 }
 
-// leftConcern tells that a guest isn't changed though it should be, and why. What
-// follows from it the domain tells.
+// leftConcern says that a guest isn't changed though it should be, and why. What
+// follows from that, the domain says.
 func (v *VMPlan) leftConcern(why layout.Reason) {
 	if why.Why == "" {
 		return

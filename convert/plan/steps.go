@@ -8,7 +8,7 @@ import (
 	"esxodus/inventory/fit"
 )
 
-// steps lists what carrying out the VM's part comes to, in words that a dry
+// steps lists what carrying out the VM's part means, in words that a dry
 // run shows.
 func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out := v.packagesStep()

@@ -23,7 +23,7 @@ var guests = []string{
 	"debian-uefi",   // UEFI
 }
 
-// TestEveryFile holds every file of every file system against what it was:
+// TestEveryFile compares every file of every file system with what it was:
 // what differs is what the plan said, and the plan's edits are what came true.
 func TestEveryFile(t *testing.T) {
 	t.Parallel()
@@ -96,7 +96,7 @@ func patterns(c *guest.Conversion) []string {
 	return out
 }
 
-// edited holds each of the plan's edits against the file that came of it.
+// edited compares each of the plan's edits with the file that came of it.
 func edited(t *testing.T, c *guest.Conversion, before, after manifest.Manifest) {
 	t.Helper()
 	if c == nil {

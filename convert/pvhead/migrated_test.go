@@ -242,7 +242,7 @@ func copyTo(t *testing.T, d layout.Disk, img disk.Image, head string) string {
 	return path
 }
 
-// check holds what arrived against what was there: by real tools, and by
+// check compares what arrived with what was there: by real tools, and by
 // reading each file system's bytes at both places.
 func (m migrated) check(t *testing.T, sources []string) {
 	t.Helper()

@@ -41,7 +41,7 @@ const (
 //
 // It returns by disk address the file in dir that holds the head, as long as
 // the layout says and on stable storage, with sectors 0 and 2 to 7 zero. Heads
-// that are there are made anew; anything that an earlier call left is removed.
+// that are there are made again; anything that an earlier call left is removed.
 func Make(ctx context.Context, tool host.Tool, dir string, groups []layout.Group, source func(address string) (io.ReaderAt, error)) (heads map[string]string, err error) {
 	t := &templates{dir: dir, files: map[string]*os.File{}, loops: map[string]*loop{}, source: source}
 	if err := t.clear(); err != nil {
@@ -254,7 +254,7 @@ log { syslog = 0 }
 	return dir, os.WriteFile(filepath.Join(dir, "lvm.conf"), []byte(text), 0o600)
 }
 
-// group has a group made or changed, and holds it against the layout before
+// group has a group made or changed, and compares it with the layout before
 // and after.
 func (t *templates) group(ctx context.Context, g layout.Group) error {
 	if err := checkGroup(g); err != nil {
@@ -284,7 +284,7 @@ func (t *templates) group(ctx context.Context, g layout.Group) error {
 	return t.made(ctx, g)
 }
 
-// checkGroup refuses names that are none: a plan may have been edited.
+// checkGroup refuses names that LVM doesn't allow: a plan may have been edited.
 func checkGroup(g layout.Group) error {
 	if err := volume.CheckVG(g.Name); err != nil {
 		return err
@@ -382,7 +382,7 @@ func blankBootRoom(f io.ReaderAt) error {
 }
 
 // Remove removes the heads that [Make] made in dir, and dir if
-// nothing else is in it. It is no error if there is nothing.
+// nothing else is in it. It is not an error if there is nothing.
 func Remove(dir string) error {
 	t := &templates{dir: dir}
 	if err := t.clear(); err != nil {

@@ -28,7 +28,7 @@ func (l lvmTool) rows(ctx context.Context, command, section, fields string, more
 	return volume.ParseReport(command, section, out)
 }
 
-// found holds what LVM sees of an existing group against what the layout was
+// found compares what LVM sees of an existing group with what the layout was
 // computed from.
 func (t *templates) found(ctx context.Context, g layout.Group) error {
 	rows, err := t.lvm.rows(ctx, "vgs", "vg", "vg_name,vg_uuid,vg_seqno,vg_extent_size,pv_count", "--select", "vg_uuid="+g.UUID)
@@ -52,7 +52,7 @@ func (t *templates) found(ctx context.Context, g layout.Group) error {
 	return t.segments(ctx, g, false)
 }
 
-// made holds what LVM made against the layout.
+// made compares what LVM made with the layout.
 func (t *templates) made(ctx context.Context, g layout.Group) error {
 	rows, err := t.lvm.rows(ctx, "pvs", "pv", "pv_name,pv_uuid,vg_name,pe_start,pv_pe_count,vg_extent_size,dev_size")
 	if err != nil {

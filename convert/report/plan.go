@@ -106,7 +106,7 @@ func concerns(p *page, indent string, cs []ledger.Concern) {
 	}
 }
 
-// story prints all of one VM: what speaks against it first, then what is done.
+// story prints all of one VM: first what stands in its way, then what is done.
 func story(p *page, v *VMView) {
 	isNote := func(c ledger.Concern) bool { return c.Severity == ledger.Note }
 	p.line("")

@@ -133,7 +133,7 @@ type column struct {
 	cut  bool // its cells may be cut so that a row fits; those of the others never are
 }
 
-// gap is what lies between two columns, and leastCut what of a cut one remains.
+// gap is what lies between two columns, and leastCut what remains of a cut one.
 const (
 	gap      = 2
 	leastCut = 8

@@ -25,7 +25,7 @@ import (
 
 // Host is the ESXi host that a VM comes from.
 type Host interface {
-	// Inventory reads the host anew.
+	// Inventory reads the host again.
 	Inventory(ctx context.Context) (*inventory.Host, error)
 	// OpenDisk opens the disk behind a descriptor for random reads. The
 	// image and its close function are bound to ctx.
@@ -59,12 +59,12 @@ type Guests interface {
 	// Convert carries the job's conversion out on overlays over its volumes,
 	// in the order of the disks, with the packages in a directory of Fetch's,
 	// and returns what is worth a journal's line. dir is an empty directory for
-	// what it needs on the way, which is removed afterwards; report is told what
+	// what it needs on the way, which is removed afterwards; report gets what
 	// is being done.
 	Convert(ctx context.Context, job *plan.VMJob, packages, dir string, overlays []string, report func(doing string)) (any, error)
 }
 
-// Progress is told how far a step is. Begin announces work on total bytes and
+// Progress learns how far a step is. Begin announces work on total bytes and
 // returns what takes the deltas and what ends it.
 type Progress interface {
 	Begin(vm, what string, total int64) (add func(n int64), end func())

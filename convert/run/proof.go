@@ -19,7 +19,7 @@ func (x *executor) proofName() string { return x.job.VM.Name + "-proof-" + x.jou
 
 // prove has a transient copy of the domain boot: its links are down and its
 // disks are overlays, so that nothing the guest does lasts or is heard. A
-// guest that doesn't come up is kept for a look: the admin may mend it and
+// guest that doesn't come up is kept for a look: the admin may fix it and
 // resume, or roll back.
 func (x *executor) prove(ctx context.Context, t *task) (any, error) {
 	if x.NoProof {

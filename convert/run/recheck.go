@@ -15,7 +15,7 @@ import (
 	"esxodus/inventory"
 )
 
-// recheck reads the host anew and compares the VM with the plan's, and with
+// recheck reads the host again and compares the VM with the plan's, and with
 // what the run's first recheck saw. Once a copy has begun, a mismatch keeps it:
 // what is wrong may be at the source's end alone.
 func (x *executor) recheck(ctx context.Context, _ *task) (any, error) {
@@ -171,7 +171,7 @@ func (x *executor) begun(kind plan.Kind) bool {
 	})
 }
 
-// unchanged tells what of a VM is no longer as planned, so that a plan made
+// unchanged says what in a VM is no longer as planned, so that a plan made
 // on Monday doesn't copy Tuesday's other disk. A VM that the plan itself shut
 // down has a newer change version and content ID; its hardware must still be
 // the same.

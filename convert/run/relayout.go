@@ -154,7 +154,7 @@ func (x *executor) volumePaths(ctx context.Context) ([]string, error) {
 }
 
 // merge writes the overlays into the volumes, which may be done any number of
-// times, and holds what boots against the files, without running the guest.
+// times, and compares what boots with the files, without running the guest.
 // Overlays are removed last: where there are none, all is merged.
 func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 	paths, err := x.volumePaths(ctx)
@@ -211,7 +211,7 @@ func (x *executor) verifyBoot(ctx context.Context) (report *lilo.Report, err err
 	return report, nil
 }
 
-// bootsDefault holds the image that the loader starts by itself against the one
+// bootsDefault compares the image that the loader starts by itself with the one
 // that is meant to: lilo leaves out images whose files are missing, takes
 // another as the default, and says so only in its output.
 func bootsDefault(c *guest.Conversion, label string) error {

@@ -69,7 +69,7 @@ func (x *executor) shutdown(ctx context.Context, t *task) (any, error) {
 }
 
 // powerOn takes a shutdown back. A guest that was asked and is still on may go
-// off at any moment, and would then stay off behind everybody's back: it is
+// off at any moment, and would then stay off unnoticed: it is
 // waited for.
 func (x *executor) powerOn(ctx context.Context, t *task) error {
 	s := t.state

@@ -32,7 +32,7 @@ type task struct {
 }
 
 // deed is how steps of a kind are done. Doing one again that was done in part, or
-// whole, must come to the same; undo takes back what it did, whole or in part.
+// whole, must give the same; undo takes back what it did, whole or in part.
 type deed struct {
 	says  bool // announces itself; all others are announced by the step's text
 	again bool // is done again by a run that still has something to copy after it
@@ -166,7 +166,7 @@ func (x *executor) copyDisk(ctx context.Context, t *task) (_ any, err error) {
 	return stats, err
 }
 
-// verifyDisk reads the volume back and holds it against the digests.
+// verifyDisk reads the volume back and compares it with the digests.
 func (x *executor) verifyDisk(ctx context.Context, t *task) (any, error) {
 	// The digests are of a copy from an image of this size; it isn't read.
 	source := disk.FromReaderAt(nil, t.disk.Size)
@@ -275,7 +275,7 @@ func (e *targetError) Error() string { return e.err.Error() }
 func (e *targetError) Unwrap() error { return e.err }
 
 // blame says whose error one of the copy engine's is. What the source or the
-// digests did says nothing against what was copied. Nor does a block that
+// digests did doesn't count against what was copied. Nor does a block that
 // differs from its digest say which of them is wrong.
 func (x *executor) blame(d *plan.Disk, err error) error {
 	if err == nil {

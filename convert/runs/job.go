@@ -57,7 +57,7 @@ func (j *Job) Leavings() string {
 	return fmt.Sprintf("the domain %s and at %s", j.VM.Name, strings.Join(volumes, ", "))
 }
 
-// Seen is what of a VM changes whenever it runs or is reconfigured. A recheck
+// Seen is the part of a VM that changes whenever it runs or is reconfigured. A recheck
 // leaves it in the journal for those that follow.
 type Seen struct {
 	ChangeVersion string   `json:"changeVersion"`

@@ -67,7 +67,7 @@ func (s *ESXi) Close(ctx context.Context) error {
 	return err
 }
 
-// Inventory reads the host anew.
+// Inventory reads the host again.
 func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
 	client, err := s.dial(ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *ESXi) Shutdown(ctx context.Context, via inventory.Via, id string) error
 // refusedError is a shutdown that the guest wasn't asked for.
 type refusedError struct{ error }
 
-// Refused is what tells so, across packages.
+// Refused reports that, across packages.
 func (e *refusedError) Refused() bool { return true }
 func (e *refusedError) Unwrap() error { return e.error }
 

@@ -25,7 +25,7 @@ const lookers = 4
 
 // Host is the ESXi host, as much of it as a plan is made from.
 type Host interface {
-	// Inventory reads the host anew.
+	// Inventory reads the host again.
 	Inventory(ctx context.Context) (*inventory.Host, error)
 	// OpenDisk opens the disk behind a descriptor for random reads. The
 	// image and its close function are bound to ctx.
@@ -117,7 +117,7 @@ func lookAll(ctx context.Context, h Host, vms []*inventory.VM) (map[string]guest
 }
 
 // look opens a VM's disks and looks inside. A VM whose disks can't be read
-// (it runs, or they are no flat files) is told by a note.
+// (it runs, or they are not flat files) is said in a note.
 func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err error) {
 	if vm.Power != inventory.PoweredOff {
 		return guest.Guest{}, fmt.Errorf("the VM is %s and its disks are locked", vm.Power)

@@ -92,7 +92,7 @@ func (caps *Caps) guest(g libvirtxml.CapsGuest) {
 	caps.VirtTypes, caps.Machines = slices.Compact(caps.VirtTypes), slices.Compact(caps.Machines)
 }
 
-// domainCaps is what of libvirt's domain capabilities concerns firmware and
+// domainCaps is the part of libvirt's domain capabilities about firmware and
 // TPM; libvirtxml has no TPM.
 type domainCaps struct {
 	OS struct {

@@ -33,7 +33,7 @@ func newConsole(show func(string)) console {
 	return console{show: show, signs: bootSigns()}
 }
 
-// outcome is what a console told of a boot.
+// outcome is what a console showed of a boot.
 type outcome struct {
 	kind    outcomeKind
 	reason  string // for failed: what the line means

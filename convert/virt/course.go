@@ -46,7 +46,7 @@ const (
 	stopped       // it is there, and its processors aren't running
 )
 
-// end is what a boot came to: a proof of a kind, or the reason why it is none.
+// end is how a boot ended: a proof of a kind, or the reason why there is none.
 type end struct {
 	kind           ProofKind
 	evidence       string

@@ -214,7 +214,7 @@ func (c *Conn) mayDefine(ctx context.Context, want *libvirtxml.Domain, run strin
 
 // Undefine undefines a domain that a run has defined, with its NVRAM, TPM
 // state, managed save and metadata of snapshots. A domain that is not there,
-// or not of that run, is no error and stays; one that runs is an error.
+// or not of that run, is not an error and stays; one that runs is an error.
 func (c *Conn) Undefine(ctx context.Context, name, run string) error {
 	info, ok, err := c.Lookup(ctx, name)
 	if err != nil || !ok || info.Run != run || run == "" {

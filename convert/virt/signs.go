@@ -2,7 +2,7 @@ package virt
 
 import "regexp"
 
-// sign is a pattern that tells how a boot ended.
+// sign is a pattern that shows how a boot ended.
 type sign struct {
 	kind    outcomeKind
 	reason  string
@@ -84,5 +84,5 @@ func loginSigns() []sign {
 	}
 }
 
-// lastLogin is no prompt, but what sshd and login write.
+// lastLogin is not a prompt, but what sshd and login write.
 var lastLogin = regexp.MustCompile(`^[Ll]ast login:`)

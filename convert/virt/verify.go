@@ -11,7 +11,7 @@ import (
 )
 
 // verify compares what libvirt has with what it was asked for: what libvirt
-// drops or changes shall not come to light at the first start.
+// drops or changes must show before the first start.
 func verify(want *libvirtxml.Domain, info Info, autostart bool) error {
 	got, err := parse(info.XML)
 	if err != nil {
@@ -69,7 +69,7 @@ func vcpus(d *libvirtxml.Domain) uint {
 	return d.VCPU.Value
 }
 
-// diskLine is what of a disk must arrive, for comparison and for people.
+// diskLine is the part of a disk that must arrive, for comparison and for people.
 func diskLine(d libvirtxml.DomainDisk) string {
 	words := []string{orElse(d.Device, "disk")}
 	if d.Target != nil {
@@ -90,7 +90,7 @@ func diskLine(d libvirtxml.DomainDisk) string {
 	return strings.Join(words, " ")
 }
 
-// nicLine is what of a NIC must arrive.
+// nicLine is the part of a NIC that must arrive.
 func nicLine(n libvirtxml.DomainInterface) string {
 	var words []string
 	if n.MAC != nil {

@@ -134,7 +134,7 @@ func fsName(magic int64) string {
 }
 
 // Unpassable returns the first directory on the way to path that users other
-// than its owner cannot pass, "" if there is none. QEMU runs as such a user.
+// than its owner can't enter, "" if there is none. QEMU runs as such a user.
 func Unpassable(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real

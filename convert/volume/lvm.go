@@ -88,7 +88,7 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	// What an earlier volume left on these extents is wiped, or udev would
 	// show its file system, array or volume group to the host until the
 	// copy comes by. LVM wipes before udev looks. --yes is its answer to
-	// whether it shall; it is the only question that lvcreate has left.
+	// whether it may; it is the only question that lvcreate has left.
 	_, err = l.run(ctx, "lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "y", "--zero", "y", "--wipesignatures", "y",
 		"--addtag", tag(run), "--extents", strconv.FormatInt(n, 10), "--name", v.LV, l.VG)
 	if err != nil {

@@ -78,7 +78,7 @@ func CheckOverlays(dir string) error {
 func OverlayNVRAM(dir string) string { return filepath.Join(dir, overlayNVRAM) }
 
 // RemoveOverlays removes what [Overlays] made, whole or in part, and what is at
-// [OverlayNVRAM] and [OverlayConsole]. It is no error if there is nothing; anything else in dir
+// [OverlayNVRAM] and [OverlayConsole]. It is not an error if there is nothing; anything else in dir
 // makes it fail and stays.
 func RemoveOverlays(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -101,7 +101,7 @@ func RemoveOverlays(dir string) error {
 }
 
 // MergeOverlays writes what the overlays in dir hold into their bases. It may
-// be repeated; no overlays, or no dir, is no error.
+// be repeated; no overlays, or no dir, is not an error.
 func MergeOverlays(ctx context.Context, tool host.Runner, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -104,7 +104,7 @@ type Storage interface {
 	// Activate makes v.Path one that can be opened.
 	Activate(ctx context.Context, v Volume) error
 	// Remove removes v and what an unfinished Create left, if the run made
-	// them. What another made is left alone and is no error.
+	// them. What another made is left alone and is not an error.
 	Remove(ctx context.Context, v Volume, run string, id Identity) error
 	// Release makes a volume that the run made as any other: Remove will
 	// not remove it any more.

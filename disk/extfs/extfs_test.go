@@ -180,7 +180,7 @@ func TestReadTree(t *testing.T) {
 	}
 }
 
-// TestAgainstGoDiskfs holds the reader against another one, and shows why it
+// TestAgainstGoDiskfs compares the reader with another one, and shows why it
 // exists: go-diskfs opens no file system without metadata checksums.
 func TestAgainstGoDiskfs(t *testing.T) {
 	dir := tree(t)
@@ -314,7 +314,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// TestFree holds what is free against dumpe2fs.
+// TestFree compares what is free with dumpe2fs.
 func TestFree(t *testing.T) {
 	number := func(text, name string) int64 {
 		m := regexp.MustCompile(`(?m)^` + name + `: +(\d+)$`).FindStringSubmatch(text)

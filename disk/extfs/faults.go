@@ -46,7 +46,7 @@ func parseSums(b []byte, incompat uint32) sums {
 }
 
 // Faults says what the superblock and the group descriptors have that e2fsck
-// would go after, and what of it makes a kernel refuse the file system, besides.
+// would go after, and which of that makes a kernel refuse the file system.
 // It reads nothing else: none found doesn't mean that there are none. An error is
 // of reading.
 func (f *FS) Faults() (faults, refused []string, err error) {

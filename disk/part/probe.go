@@ -61,7 +61,7 @@ func (p *peek) at(off, n int64) []byte {
 }
 
 // Probe says what the first size bytes of r hold. A content that it doesn't
-// know has the type "" and is no error; an error is one of reading.
+// know has the type "" and is not an error; an error is one of reading.
 func Probe(r io.ReaderAt, size int64) (Content, error) {
 	head, err := readSome(r, 0, headSize, size)
 	if err != nil {

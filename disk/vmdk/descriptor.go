@@ -39,7 +39,7 @@ type Extent struct {
 	Device  string // what else the line of a physical device says
 }
 
-// HasParent tells whether the disk holds only the changes to another one.
+// HasParent reports whether the disk holds only the changes to another one.
 func (d *Descriptor) HasParent() bool { return d.ParentCID != noParent }
 
 // Size is the disk's size in bytes.
@@ -51,7 +51,7 @@ func (d *Descriptor) Size() int64 {
 	return n
 }
 
-// IsDescriptor tells whether b begins like a descriptor.
+// IsDescriptor reports whether b begins like a descriptor.
 func IsDescriptor(b []byte) bool {
 	line, _, _ := bytes.Cut(bytes.TrimLeft(b[:min(len(b), 512)], " \t\r\n"), []byte("\n"))
 	s := strings.ToLower(strings.Join(strings.Fields(string(line)), ""))

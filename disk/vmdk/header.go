@@ -35,10 +35,10 @@ type Header struct {
 	Unclean          bool  // the file wasn't closed by who wrote it last
 }
 
-// Compressed tells whether the grains are compressed, with markers.
+// Compressed reports whether the grains are compressed, with markers.
 func (h *Header) Compressed() bool { return h.Flags&flagCompressed != 0 }
 
-// zeroGrains tells whether an entry of 1 means a grain of zeros.
+// zeroGrains reports whether an entry of 1 means a grain of zeros.
 func (h *Header) zeroGrains() bool { return h.Flags&flagZeroGrains != 0 }
 
 // tables is the number of grain tables.
@@ -48,7 +48,7 @@ func (h *Header) tables() int64 {
 }
 
 // ParseHeader decodes the first 512 bytes of a sparse extent, or its footer. It
-// returns an error wrapping [ErrFormat] when b is no header or has impossible
+// returns an error wrapping [ErrFormat] when b is not a header or has impossible
 // values, and one wrapping [ErrUnsupported] for what VMware doesn't write.
 func ParseHeader(b []byte) (Header, error) {
 	le := binary.LittleEndian

@@ -142,7 +142,7 @@ func (f *inflater) inflate(p, data []byte, most int64) error {
 	}
 }
 
-// bytes gives n bytes of the file, from the window or by filling it anew.
+// bytes gives n bytes of the file, from the window or by refilling it.
 func (s *sparse) bytes(f *inflater, c *cursor, grain, at, n, end int64) ([]byte, error) {
 	if from := at - f.at; from >= 0 && from+n <= int64(len(f.window)) {
 		return f.window[from : from+n], nil

@@ -63,7 +63,7 @@ func (d dirOpener) Open(name string) (_ File, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	// O_NONBLOCK: a pipe shall not keep us waiting.
+	// O_NONBLOCK: a pipe must not keep us waiting.
 	f, err := root.OpenFile(path.Join(d.dir, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (d dirOpener) Open(name string) (_ File, err error) {
 	return disk.NewRaw(f)
 }
 
-// checkName tells whether an extent may have this name: that of a file beside
+// checkName reports whether an extent may have this name: that of a file beside
 // the descriptor.
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {

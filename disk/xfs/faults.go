@@ -39,7 +39,7 @@ type totals struct {
 }
 
 // Faults says what the superblock and the headers of the allocation groups have
-// that xfs_repair would complain of, and what of it makes a kernel refuse the
+// that xfs_repair would complain of, and which of that makes a kernel refuse the
 // file system, or the groups, besides. It reads some KiB of each of the first
 // groups and, while they are small, of their trees of free space: none found
 // doesn't mean that there are none.
@@ -103,7 +103,7 @@ func (f *FS) group(n int64) (*group, error) {
 	}, nil
 }
 
-// check is what the kernel holds against the headers when it reads them.
+// check is what the kernel checks in the headers when it reads them.
 func (g *group) check() (bad []error) {
 	be := binary.BigEndian
 	for _, h := range []struct {

@@ -82,7 +82,7 @@ type FS struct {
 }
 
 // Open reads the superblock of the file system in the first size bytes of r,
-// and as much of its log as tells whether that is to be replayed.
+// and as much of its log as shows whether that is to be replayed.
 func Open(r io.ReaderAt, size int64) (*FS, error) {
 	b := make([]byte, superSize)
 	if size < superSize {
@@ -162,7 +162,7 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 	return f, be.Uint64(b[56:]), nil
 }
 
-// checkGeometry holds the superblock's sizes against their logarithms and
+// checkGeometry checks the superblock's sizes against their logarithms and
 // against what the kernel accepts.
 func checkGeometry(b []byte) error {
 	be := binary.BigEndian

@@ -206,7 +206,7 @@ func nodeOf(tb testing.TB, info fs.FileInfo) *inode {
 	return in
 }
 
-// TestFree holds what is free against xfs_db.
+// TestFree compares what is free with xfs_db.
 func TestFree(t *testing.T) {
 	path := mkfs(t, 384*mib, "-p", disktest.XFSProto(t, plainTree(t, 10, 1)))
 	fsys, _, _ := openImage(t, path)
@@ -251,7 +251,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestFreeFiles holds how many files can be made against what the kernel says.
+// TestFreeFiles compares how many files can be made with what the kernel says.
 func TestFreeFiles(t *testing.T) {
 	for _, argv := range [][]string{{"-i", "maxpct=25"}, {"-i", "maxpct=1"}, {"-i", "maxpct=0,size=1024"}} {
 		path := mkfs(t, 384*mib, append(argv, "-p", disktest.XFSProto(t, plainTree(t, 3000, 1)))...)

@@ -206,7 +206,7 @@ func (cfg *Config) setAddress(getenv func(string) string, address string) error 
 }
 
 // knownHost returns the thumbprint that the files in list (separated as in
-// PATH) have for u's host, or "". A file that isn't there is no error, as it
+// PATH) have for u's host, or "". A file that isn't there is not an error, as it
 // is none for govc.
 func knownHost(list string, u *url.URL) (string, error) {
 	port := u.Port()

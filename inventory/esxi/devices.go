@@ -214,7 +214,7 @@ func (m *mapper) finish() {
 // unnumbered is the index of a NIC whose key tells none, an SR-IOV card's.
 const unnumbered = -1
 
-// numberNICs gives the NICs that are no ethernetN the numbers after those that
+// numberNICs gives the NICs that aren't ethernetN the numbers after those that
 // are, in their order.
 func numberNICs(vm *inventory.VM) {
 	seen, next := make(map[int]bool), 0

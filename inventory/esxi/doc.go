@@ -8,6 +8,6 @@
 // A [Client] is one session on one host. Requests of both kinds go over the
 // same connections, with the session's cookie. A session that the host forgets
 // is renewed; a connection that breaks, or that delivers nothing for
-// [Config.Stall], is made anew, and a read goes on from the byte it had
+// [Config.Stall], is opened again, and a read continues from the byte it had
 // reached.
 package esxi

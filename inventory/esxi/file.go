@@ -142,7 +142,7 @@ func (f *File) Close() error {
 }
 
 // ReadAt implements io.ReaderAt. A connection that breaks or stalls is made
-// anew, and the read goes on where it was; after six times in a row without
+// again, and the read continues where it was; after six times in a row without
 // progress it is an error. Either all that was asked for is read and accounted
 // for, or nothing counts. Errors wrap [ErrChanged], [ErrLocked],
 // [ErrStalled], [ErrNotFound] or [ErrProtocol] where they are that.

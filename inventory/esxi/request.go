@@ -23,7 +23,7 @@ type request struct {
 	first, last int64 // bytes, both included
 }
 
-// exchange is what try asks for, anew for each try, and what takes the answer.
+// exchange is what try asks for, again for each try, and what takes the answer.
 type exchange interface {
 	request() request
 	// take handles an answer. It reports whether the answer brought so much

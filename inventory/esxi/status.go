@@ -17,7 +17,7 @@ import (
 // maxRetryAfter bounds what a host may ask for in Retry-After.
 const maxRetryAfter = time.Minute
 
-// statusError is an answer that is no success.
+// statusError is an answer other than success.
 type statusError struct {
 	code  int
 	after time.Duration // Retry-After

@@ -33,7 +33,7 @@ func legacySuites() []uint16 {
 
 // tlsConfig returns the configuration for cfg's host. Go's own verification
 // is off in it because a pin must hold for an expired or misnamed certificate
-// too; VerifyConnection does all of it. seen is told each thumbprint.
+// too; VerifyConnection does all of it. seen gets each thumbprint.
 func (cfg Config) tlsConfig(seen func(thumbprint string)) *tls.Config {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.LegacyTLS {

@@ -22,7 +22,7 @@ const (
 )
 
 // descriptor is the part of a VMDK's descriptor that the model shows. The copy
-// itself goes by package disk/vmdk, which reads all of it, strictly.
+// itself uses package disk/vmdk, which reads all of it, strictly.
 type descriptor struct {
 	capacity int64 // bytes
 	kind     string

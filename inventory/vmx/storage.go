@@ -101,7 +101,7 @@ func (r *reader) controller(class string, bus int) {
 	case class != "scsi":
 		model = class
 	case model == "" && strings.Contains(r.vm.GuestID, "64"):
-		model = "lsilogic" // VMware's default goes by the guest
+		model = "lsilogic" // VMware's default depends on the guest
 	case model == "":
 		model = "buslogic"
 	}

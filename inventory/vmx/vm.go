@@ -61,7 +61,7 @@ func (r *reader) connected(prefix string) bool {
 }
 
 // number returns a key's value as a number from least up, or absent when it
-// is not set. A value that is none is a problem.
+// is not set. A value that isn't one is a problem.
 func (r *reader) number(key string, absent, least int64) int64 {
 	v := strings.TrimSpace(r.take(key))
 	if v == "" {
@@ -260,7 +260,7 @@ func (r *reader) nicModel(p string) string {
 	case "vmxnet":
 		return "vmxnet2"
 	case "":
-		// VMware's default goes by the guest: the first e1000 is for 64 bits.
+		// VMware's default depends on the guest: the first e1000 is for 64 bits.
 		if strings.Contains(r.vm.GuestID, "64") {
 			return "e1000"
 		}

@@ -14,7 +14,7 @@
 // that matches a link, and ignores the rest, so a file of ours that matches an
 // uplink can push the host's own aside, whatever number it begins with: then
 // the host's addresses go, and its BGP sessions with them. So no file that
-// must be there matches an uplink. A VLAN device hangs on its uplink by a VLAN=
+// must be there matches an uplink. A VLAN device is attached to its uplink by a VLAN=
 // line in the file that is applied to the uplink; that line goes into a drop-in
 // of that file, which is Uplink.File: the host's lan.network, or netplan's
 // 10-netplan-eno1.network. Where it isn't known the drop-in is one of

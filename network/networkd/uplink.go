@@ -12,7 +12,7 @@ import (
 // FileFlag is the flag that fills [Uplink.File]: --network-file eno1=lan.network.
 const FileFlag = "--network-file"
 
-// Uplink is a physical interface that VLAN devices or domains hang on.
+// Uplink is a physical interface to which VLAN devices or domains are attached.
 type Uplink struct {
 	Name string // eno1
 	// File is the name of the .network file that the host applies to it
@@ -31,7 +31,7 @@ type VLAN struct {
 }
 
 // Units returns the files of an uplink's VLAN devices. None of them matches the
-// uplink, or changes more of it than that VLAN devices hang on it.
+// uplink, or changes more of it than attaching VLAN devices.
 func (u Uplink) Units() ([]Unit, error) {
 	if err := u.check(); err != nil {
 		return nil, err

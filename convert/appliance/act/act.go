@@ -21,7 +21,7 @@ import (
 
 // Machine is a running appliance; [appliance.Appliance] is one.
 type Machine interface {
-	// FSCheck checks a file system that isn't mounted; what it finds is no error.
+	// FSCheck checks a file system that isn't mounted; what it finds is not an error.
 	FSCheck(ctx context.Context, device, content string) (appliance.Finding, error)
 	// Mount mounts a file system in the guest's tree; Unmount, all of it.
 	Mount(ctx context.Context, device, at string) error
@@ -63,7 +63,7 @@ type Input struct {
 	// Overlay builds what is appended to an initrd, from the guest's tree
 	// with the packages in it: all that comes after the initrd's last byte.
 	Overlay func(root fs.ReadLinkFS, o guest.Overlay) ([]byte, error)
-	// Report is told what is being done, for people; nil for nobody.
+	// Report gets what is being done, for people; it may be nil.
 	Report func(doing string)
 }
 
@@ -139,7 +139,7 @@ func Apply(ctx context.Context, m Machine, tree Tree, c guest.Conversion, in Inp
 	return r.out, nil
 }
 
-// note tells something once.
+// note reports something once.
 func (r *run) note(format string, args ...any) {
 	if n := fmt.Sprintf(format, args...); !slices.Contains(r.out.Notes, n) {
 		r.out.Notes = append(r.out.Notes, n)
@@ -179,8 +179,8 @@ func (r *run) checkInput(context.Context) error {
 }
 
 // fsckSource checks file systems as they came from the source: until now nothing
-// has been written to them, the copy was verified, and where each lies was held
-// against what LVM made. So what is wrong is wrong at the source, too, and the
+// has been written to them, the copy was verified, and where each lies was compared
+// with what LVM made. So what is wrong is wrong at the source, too, and the
 // guest lives with it; what must not be is that one isn't there.
 func (r *run) fsckSource(ctx context.Context) error {
 	for _, m := range slices.Concat(r.c.Mounts, r.c.Checks) {
@@ -330,7 +330,7 @@ func (r *run) loader(ctx context.Context) error {
 	return err
 }
 
-// readBack holds what is in the guest now against the plan.
+// readBack compares what is in the guest now with the plan.
 func (r *run) readBack(ctx context.Context) error {
 	last := map[string]guest.Edit{}
 	for _, e := range r.c.Edits {

@@ -100,7 +100,7 @@ func fits(e guest.Edit, s state) error {
 	return nil
 }
 
-// compare holds the guest against what the plan says of each file, before
+// compare compares the guest with what the plan says of each file, before
 // anything is changed.
 func (r *run) compare(ctx context.Context) error {
 	after := map[string]state{} // by path: as the edits so far leave it

@@ -160,7 +160,7 @@ func (b *builder) readable() bool {
 	ok := true
 	refuse := func(evidence string) {
 		ok = false
-		b.concern(ConcernUnread, ledger.Blocker, "", evidence, "mend it in the guest, or "+b.instead())
+		b.concern(ConcernUnread, ledger.Blocker, "", evidence, "fix it in the guest, or "+b.instead())
 	}
 	for _, u := range b.c.Unread {
 		refuse("a file that decides about the conversion can't be read: " + u)

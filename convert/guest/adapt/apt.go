@@ -37,7 +37,7 @@ func (b *builder) pinLoaders(kept []string) {
 		"Pin: version *",
 		"Pin-Priority: -1",
 	}, "\n")+"\n", "the next kernel's package must not bring another boot loader, whose scripts fail on this disk")
-	b.entry("guest.apt", "any boot loader", "none but those that stay", "kernels' packages recommend some, whose scripts fail on a disk without partitions; "+pinFile+" says how to take that back")
+	b.entry("guest.apt", "any boot loader", "only those that stay", "kernels' packages recommend some, whose scripts fail on a disk without partitions; "+pinFile+" says how to take that back")
 }
 
 // disarm takes away what makes the scripts of a GRUB that stays put it on a disk
@@ -47,7 +47,7 @@ func (b *builder) pinLoaders(kept []string) {
 // and 24.04); those of Ubuntu's cloud images ask debconf instead. The directory
 // stays: services of theirs write to it.
 func (b *builder) disarm(kept []string) {
-	const reason = "GRUB stays, but its upgrades write to no disk"
+	const reason = "GRUB stays, but its upgrades don't write to a disk"
 	if b.has("/boot/grub") {
 		files := []string{
 			"/boot/grub/grub.cfg", "/boot/grub/device.map", "/boot/grub/core.img", "/boot/grub/i386-pc/core.img",
@@ -69,12 +69,12 @@ func (b *builder) outlive() {
 	if !slices.Contains(b.out.Remove, "lilo") {
 		return
 	}
-	b.touch("what the purge of lilo makes of its files", liloConf+"_backup", "/boot/*.bmp", "/boot/*.dat")
+	b.touch("what purging lilo does to its files", liloConf+"_backup", "/boot/*.bmp", "/boot/*.dat")
 	i := slices.IndexFunc(b.out.Edits, func(e guest.Edit) bool { return e.Path == b.c.Files[liloConf].Path && !e.Make && !e.Remove })
 	if i < 0 {
 		return
 	}
 	e := b.out.Edits[i]
-	b.out.Edits[i] = guest.Edit{Path: e.Path, Remove: true, Old: e.Old, Reason: "its package goes, and takes it away"}
+	b.out.Edits[i] = guest.Edit{Path: e.Path, Remove: true, Old: e.Old, Reason: "its package is removed, and removes it"}
 	b.out.Edits = slices.Insert(b.out.Edits, i+1, guest.Edit{Path: e.Path, Make: true, Mode: 0o644, New: e.New, Reason: e.Reason})
 }

@@ -60,7 +60,7 @@ func (dpkg) remove(b *builder) {
 	}
 	if len(loaders) > 0 && len(kept) == 0 && b.has("/boot/grub") {
 		b.command("rm", "-rf", "--one-file-system", "--", "/boot/grub")
-		b.touch("GRUB is gone, and what it booted from with it", "/boot/grub/")
+		b.touch("GRUB is gone, and so is what it booted from", "/boot/grub/")
 	}
 }
 
@@ -216,5 +216,5 @@ func (dpkg) kernelSettings(b *builder) {
 		}
 		out.WriteString(line)
 	}
-	b.change(kernelImgFile, out.String(), "kernels' packages keep the links that LILO follows, and run its hooks only")
+	b.change(kernelImgFile, out.String(), "kernels' packages keep the links that LILO follows, and run only its hooks")
 }

@@ -38,9 +38,9 @@ func (dracut) initrds(b *builder) {
 			argv = append(argv, "--include", f.Path, f.Path)
 		}
 		b.command(append(argv, i.Path, i.Kernel)...)
-		b.touch("the initrd is made anew", literal(i.Path))
-		b.touch("dracut puts initrds together there, and clears up", "/var/tmp/dracut.*")
-		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" made anew", with)
+		b.touch("the initrd is rebuilt", literal(i.Path))
+		b.touch("dracut builds initrds there, and cleans up", "/var/tmp/dracut.*")
+		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" rebuilt", with)
 	}
 }
 

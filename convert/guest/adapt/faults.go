@@ -30,7 +30,7 @@ func (b *builder) faults() {
 			b.concerns = append(b.concerns, fault(f, ledger.Blocker, "the conversion changes files on it, and a kernel may refuse to mount it"))
 			continue
 		}
-		then := "it is converted with that, which is told from what would be new"
+		then := "it is converted with that, and only new damage counts as the conversion's"
 		if b.stays() && !mounted {
 			then = "it is copied as it is"
 		}
@@ -51,6 +51,6 @@ func fault(f guest.Fault, s ledger.Severity, then string) ledger.Concern {
 	return ledger.Concern{
 		ID: ConcernFaults, Severity: s, Subject: subject,
 		Evidence: fmt.Sprintf("the %s of %s is damaged at the source: %s; %s", f.Content, f.Volume, f.What, then),
-		Advice:   fmt.Sprintf("unmount it in the guest, or start a rescue system for its root, and run %s on it; shut the VM down, and plan anew", tool),
+		Advice:   fmt.Sprintf("unmount it in the guest, or start a rescue system for its root, and run %s on it; shut the VM down, and plan again", tool),
 	}
 }

@@ -19,7 +19,7 @@ func TestFaults(t *testing.T) {
 		{
 			"root",
 			guest.Fault{Volume: "scsi0:0 partition 1", Content: "ext4", Mount: "/", What: "errors"},
-			ledger.Concern{Severity: ledger.Warning, Subject: "/", Evidence: "the ext4 of scsi0:0 partition 1 is damaged at the source: errors; it is converted with that, which is told from what would be new", Advice: " run e2fsck -f on it;"},
+			ledger.Concern{Severity: ledger.Warning, Subject: "/", Evidence: "the ext4 of scsi0:0 partition 1 is damaged at the source: errors; it is converted with that, and only new damage counts as the conversion's", Advice: " run e2fsck -f on it;"},
 		},
 		{
 			"refused root",
@@ -29,7 +29,7 @@ func TestFaults(t *testing.T) {
 		{
 			"refused data",
 			guest.Fault{Volume: "vg0/data", Content: "xfs", What: "no header", Refused: true},
-			ledger.Concern{Severity: ledger.Warning, Subject: "vg0/data", Evidence: "the xfs of vg0/data is damaged at the source: no header; it is converted with that, which is told from what would be new", Advice: " run xfs_repair on it;"},
+			ledger.Concern{Severity: ledger.Warning, Subject: "vg0/data", Evidence: "the xfs of vg0/data is damaged at the source: no header; it is converted with that, and only new damage counts as the conversion's", Advice: " run xfs_repair on it;"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

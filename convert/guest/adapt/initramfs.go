@@ -52,7 +52,7 @@ func (m initramfsTools) initrds(b *builder) {
 func (b *builder) addition(o guest.Overlay, why []string) {
 	o.Reason = strings.Join(why, "; ")
 	b.out.Overlays = append(b.out.Overlays, o)
-	b.touch("the initrd is added to", literal(o.Initrd))
+	b.touch("the initrd gets an addition", literal(o.Initrd))
 	b.entry("guest.initrd["+o.Kernel+"]", o.Initrd, o.Initrd+" with an addition", o.Reason)
 }
 
@@ -161,7 +161,7 @@ func (b *builder) addTexts(o *guest.Overlay) []string {
 		o.Texts = append(o.Texts, f)
 	}
 	if len(b.nicFiles) > 0 {
-		why = append(why, "names of NICs, which udev gives in the initrd already")
+		why = append(why, "names of NICs, which udev already gives in the initrd")
 	}
 	return why
 }

@@ -36,9 +36,9 @@ func Wants(in Input) []string {
 	switch len(names) {
 	case 0:
 	case 1:
-		out = append(out, "its NIC goes on being called "+names[0])
+		out = append(out, "its NIC is still called "+names[0])
 	default:
-		out = append(out, "its NICs go on being called "+strings.Join(names, ", "))
+		out = append(out, "its NICs are still called "+strings.Join(names, ", "))
 	}
 	if lacking := in.Guest.LacksVirtio(); lacking != nil && !in.SameDisks {
 		out = append(out, "kernel "+lacking.Kernel+" finds its disks on virtio")

@@ -79,7 +79,7 @@ func (b *builder) passwords() bool {
 			"whoever reaches the console can change the kernel's command line: after the migration put password= and restricted into "+liloConf+", mode 600, and run lilo")
 	}
 	if passwordOption.MatchString(b.c.Files[liloConf].Text) {
-		b.concern(ConcernPassword, ledger.Blocker, liloConf, "the guest's lilo.conf holds a password, which would stand in the plan", "take it out of the file for the migration")
+		b.concern(ConcernPassword, ledger.Blocker, liloConf, "the guest's lilo.conf holds a password, which would be in the plan", "remove it from the file for the migration")
 		return false
 	}
 	return true
@@ -224,7 +224,7 @@ func (b *builder) cmdline() (rest, mode string) {
 	keep = append(keep, b.family.activate(b)...)
 	if len(dropped) > 0 {
 		b.concern(ConcernCmdline, ledger.Warning, "", "kernel parameters that mean nothing to the new loader or on the new disk: "+strings.Join(dropped, " "),
-			"they are left out; add what is wanted to append= in "+liloConf+" and run lilo")
+			"they are left out; add what you want to append= in "+liloConf+" and run lilo")
 	}
 	rest = strings.Join(keep, " ")
 	if len(rest) > maxCmdline-200 {
@@ -284,7 +284,7 @@ func (b *builder) keepLilo() {
 	b.change(liloConf, b.ownConf(conf.Text, *root), "disk and root have other names in the new layout")
 	b.entry("guest.boot", b.out.OwnLoader, b.out.OwnLoader, "it stays in charge, with its own lilo.conf")
 	b.concern(ConcernLilo, ledger.Warning, "", fmt.Sprintf("the guest has a LILO of its own (%s), which stays in charge", b.out.OwnLoader),
-		"it knows LVM since 22.7 by its changelog, but no such guest was tried: the boot proof decides; remove the package lilo in the guest beforehand to have esxodus's instead")
+		"by its changelog it supports LVM since 22.7, but no such guest was tried: the boot proof decides; to use esxodus's LILO instead, first remove the package lilo in the guest")
 }
 
 // ownConf changes the lines of a lilo.conf that name disks.
@@ -327,15 +327,15 @@ func first(images []choice) choice {
 func (b *builder) defaultKernel(names imageNames, images []choice) {
 	was, by := version(b.c.Image), first(images)
 	if by.fixed && images[0].kernel != "" {
-		b.concern(ConcernKernel, ledger.Note, "", fmt.Sprintf("the guest boots %s by default, as until now; %s leads to %s", was, names.kernel, images[0].kernel),
-			fmt.Sprintf("it goes on booting that version when others are installed; for the newest by its link, set default=%s in %s and run lilo", images[0].label, liloConf))
+		b.concern(ConcernKernel, ledger.Note, "", fmt.Sprintf("the guest boots %s by default, as before; %s leads to %s", was, names.kernel, images[0].kernel),
+			fmt.Sprintf("it keeps booting that version when others are installed; to boot the newest by its link, set default=%s in %s and run lilo", images[0].label, liloConf))
 	}
 	if was == "" || by.kernel == "" || was == by.kernel || b.unfit[was] != "" {
 		return
 	}
 	now := by.kernel
-	b.concern(ConcernKernel, ledger.Warning, "", fmt.Sprintf("until now the guest boots %s by default; %s leads to %s", was, names.kernel, now),
-		"see that this one starts it (the boot proof shows), or make the link lead to the other and run lilo")
+	b.concern(ConcernKernel, ledger.Warning, "", fmt.Sprintf("the guest has booted %s by default, but %s leads to %s", was, names.kernel, now),
+		"make sure that this one starts it (the boot proof shows), or point the link to the other and run lilo")
 }
 
 // withoutInitrd tells of kernels that have no initrd while others have: a

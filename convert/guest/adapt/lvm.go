@@ -25,8 +25,8 @@ func (b *builder) lvmDevices() {
 	if !ok || !b.lvm() {
 		return
 	}
-	b.out.Edits = append(b.out.Edits, guest.Edit{Path: f.Path, Remove: true, Old: f.Text, Reason: "it lists disks by names of their old bus; without it LVM looks at all disks"})
-	b.entry("guest.lvm.devices", systemDevices, "", "it lists disks by names of their old bus; lvmdevices --adddev makes a new one")
+	b.out.Edits = append(b.out.Edits, guest.Edit{Path: f.Path, Remove: true, Old: f.Text, Reason: "it lists disks by names from their old bus; without it LVM uses all disks"})
+	b.entry("guest.lvm.devices", systemDevices, "", "it lists disks by names from their old bus; lvmdevices --adddev makes a new file")
 }
 
 // lvmFilter refuses a guest whose LVM configuration hides whole disks: LVM
@@ -45,13 +45,13 @@ func (b *builder) lvmFilter() {
 		if hideSCSI != hideVirtio {
 			evidence += ", " + hideSCSI.String()
 		}
-		b.concern(ConcernLVM, ledger.Blocker, hideVirtio.file, evidence+": it hides whole disks, where the volume groups will be", "take it out, or "+lvmAccept)
+		b.concern(ConcernLVM, ledger.Blocker, hideVirtio.file, evidence+": it hides whole disks, where the volume groups will be", "remove it, or "+lvmAccept)
 	case hideVirtio != nil:
 		b.out.OnlyDisks = onlySD(hideVirtio)
 		b.concern(ConcernLVM, ledger.Note, hideVirtio.file, hideVirtio.String()+": it hides virtio-blk disks, so that the domain's are on a bus where they are sda, sdb …",
-			"for virtio-blk, which is faster, plan anew after this: "+lvmAccept)
+			"for virtio-blk, which is faster, plan again after this: "+lvmAccept)
 	case hideSCSI != nil: // fine on virtio-blk; the domain warns if its disks are elsewhere
-		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: fit.Line(hideSCSI.String()) + ": LVM takes virtio-blk's names"}
+		b.out.OnlyDisks = guest.OnlyDisks{Prefix: "vd", Reason: fit.Line(hideSCSI.String()) + ": LVM accepts virtio-blk's names"}
 	}
 }
 
@@ -76,7 +76,7 @@ func OnlyDisks(g guest.Guest) guest.OnlyDisks {
 			case hiding(filters, "/dev/sd"+name) == nil:
 				return onlySD(f)
 			default:
-				return guest.OnlyDisks{Prefix: "disk/", Reason: fit.Line(f.String()) + ": LVM takes neither virtio-blk's names nor SCSI's, but such as /dev/disk/by-id/…, which change"}
+				return guest.OnlyDisks{Prefix: "disk/", Reason: fit.Line(f.String()) + ": LVM accepts neither virtio-blk's names nor SCSI's, only names such as /dev/disk/by-id/…, which change"}
 			}
 		}
 	}
@@ -84,7 +84,7 @@ func OnlyDisks(g guest.Guest) guest.OnlyDisks {
 }
 
 func onlySD(f *lvmFilter) guest.OnlyDisks {
-	return guest.OnlyDisks{Prefix: "sd", Reason: fit.Line(f.String()) + ": LVM takes SCSI names"}
+	return guest.OnlyDisks{Prefix: "sd", Reason: fit.Line(f.String()) + ": LVM accepts SCSI names"}
 }
 
 // lvmAccept is how a guest is made to take disks of either kind.

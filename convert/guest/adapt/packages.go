@@ -8,6 +8,7 @@ import (
 
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
+	"esxodus/inventory/fit"
 )
 
 // packages decides which packages go and come.
@@ -72,7 +73,7 @@ func (b *builder) vmwareTools() {
 		}
 		b.concern(ConcernTools, ledger.Warning, "", "VMware's own tools are installed, not open-vm-tools, and the record of their files can't be used", advice)
 	case len(stays) > 0:
-		b.concern(ConcernTools, ledger.Note, "", fmt.Sprintf("%d file(s) of VMware's own tools stay, being edited since or not theirs by name: %s", len(stays), strings.Join(stays[:min(len(stays), argShown)], ", ")),
+		b.concern(ConcernTools, ledger.Note, "", fmt.Sprintf("%s of VMware's own tools stay, because they were edited or have names of others: %s", fit.Count(len(stays), "file"), strings.Join(stays[:min(len(stays), argShown)], ", ")),
 			"nothing starts them; remove what you don't need")
 	}
 }
@@ -87,13 +88,13 @@ func (b *builder) keepsLilo() bool {
 	var why string
 	switch {
 	case !ok:
-		why = "it is of no package, and its version isn't known"
+		why = "it belongs to no package, and its version isn't known"
 	case !conf || !b.has(liloMap):
 		why = "it has no lilo.conf and map, so it isn't what boots"
 	case b.has("/boot/grub/grub.cfg"):
 		why = "there is a GRUB as well, and which of them boots can't be seen"
 	case !atLeast(p.Version, 22, 7):
-		why = "before 22.7 it knows no LVM"
+		why = "before 22.7 it doesn't support LVM"
 	case !b.lvm() || b.in.Layout.Boot.UEFI:
 		why = "it can't be told to boot this layout"
 	default:

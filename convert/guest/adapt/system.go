@@ -65,7 +65,7 @@ func (b *builder) nicLinks() {
 		}
 		b.nicFiles = append(b.nicFiles, e)
 		b.out.Edits = append(b.out.Edits, e)
-		b.entry("guest.nic["+n.Name+"]", n.Name, n.Name, "bound to "+n.MAC+", for its place on the bus has changed")
+		b.entry("guest.nic["+n.Name+"]", n.Name, n.Name, "bound to "+n.MAC+", as its place on the bus has changed")
 	}
 }
 
@@ -76,8 +76,8 @@ func NICDrivers(g guest.Guest) []ledger.Concern {
 	for _, m := range g.Config.NICDrivers {
 		out = append(out, ledger.Concern{
 			ID: ConcernNIC, Severity: ledger.Warning, Subject: fit.Line(m.File),
-			Evidence: fit.Line(fmt.Sprintf("%s takes NICs whose driver is %s, which is VMware's; a virtio NIC's is virtio_net", m.File, m.Pattern)),
-			Advice:   "have it take them by their MAC address, or by either driver, in the guest before the migration; else they stay without an address",
+			Evidence: fit.Line(fmt.Sprintf("%s matches NICs whose driver is %s, which is VMware's; a virtio NIC's driver is virtio_net", m.File, m.Pattern)),
+			Advice:   "let it match them by MAC address, or by either driver, in the guest before the migration; otherwise they get no address",
 		})
 	}
 	return ledger.Merge(out, ConcernNIC)
@@ -92,7 +92,7 @@ func (b *builder) agents() {
 	}
 	if own, ok := b.c.Links["/etc/systemd/system/"+agentUnit]; ok {
 		if own.Target == "/dev/null" {
-			b.concern(ConcernAgent, ledger.Note, agentUnit, "KVM's agent is installed, and its service is masked", "it stays so; to have it: systemctl unmask --now "+agentUnit)
+			b.concern(ConcernAgent, ledger.Note, agentUnit, "KVM's agent is installed, and its service is masked", "it stays masked; to use it: systemctl unmask --now "+agentUnit)
 		}
 		return
 	}
@@ -150,6 +150,6 @@ func (b *builder) records() {
 		return again
 	})
 	if b.in.Layout.Boot != nil && b.in.Layout.Boot.UEFI {
-		b.concern(ConcernEFI, ledger.Note, "", "the guest boots through UEFI, and will boot by BIOS", "nothing must be done; a snapshot or backup of the old disk can't be put over the new one")
+		b.concern(ConcernEFI, ledger.Note, "", "the guest boots through UEFI, and will boot by BIOS", "no action is needed, but a snapshot or backup of the old disk can't be restored over the new one")
 	}
 }

@@ -150,7 +150,7 @@ func (b *builder) unknownSpec(l tableLine) {
 	default:
 		advice += ", or give the line the option nofail if it may be absent"
 	}
-	b.concern(ConcernTable, severity, l.mount, fmt.Sprintf("/etc/%s names %s, and which file system that is isn't certain", l.table, l.spec), advice)
+	b.concern(ConcernTable, severity, l.mount, fmt.Sprintf("/etc/%s names %s, but it isn't certain which file system that is", l.table, l.spec), advice)
 }
 
 // mounts lists the file systems that the tree is put together of, the root
@@ -202,8 +202,8 @@ func (b *builder) unmounted(at string) {
 		known = known || slices.ContainsFunc(d.Partitions, func(p guest.Partition) bool { return p.Mount == at })
 	}
 	if known {
-		b.concern(ConcernTable, ledger.Blocker, at, "the conversion changes files in "+at+", and which file system that is isn't certain on the target",
-			"name it in the guest's /etc/fstab by its UUID, which no other may have (blkid shows them), or "+b.instead())
+		b.concern(ConcernTable, ledger.Blocker, at, "the conversion changes files in "+at+", but it isn't certain which file system that is on the target",
+			"name it in the guest's /etc/fstab by its UUID, which must be unique (blkid shows them), or "+b.instead())
 	}
 }
 

@@ -158,10 +158,10 @@ func TestPlaces(t *testing.T) {
 func TestTwoClasses(t *testing.T) {
 	for _, tt := range []struct{ second, spec, mount, want, concern string }{
 		{"nvme0:0", "/dev/nvme0n1p2", "/srv", "/dev/mapper/web--vg2-srv /srv xfs", ""},
-		{"nvme0:0", "/dev/nvme1n1p2", "/srv", "/dev/nvme1n1p2 /srv xfs", "blocker: /etc/fstab names /dev/nvme1n1p2, and which file system that is isn't certain"},
+		{"nvme0:0", "/dev/nvme1n1p2", "/srv", "/dev/nvme1n1p2 /srv xfs", "blocker: /etc/fstab names /dev/nvme1n1p2, but it isn't certain which file system that is"},
 		{"scsi0:1", "/dev/sdb2", "/srv", "/dev/mapper/web--vg2-srv /srv xfs", ""},
-		{"sata0:0", "/dev/sdb2", "/srv", "/dev/sdb2 /srv xfs", "blocker: /etc/fstab names /dev/sdb2, and which file system that is isn't certain"},
-		{"sata0:0", "/dev/sdb2", "/var", "/dev/sdb2 /var xfs", "blocker: /etc/fstab names /dev/sdb2, and which file system that is isn't certain"},
+		{"sata0:0", "/dev/sdb2", "/srv", "/dev/sdb2 /srv xfs", "blocker: /etc/fstab names /dev/sdb2, but it isn't certain which file system that is"},
+		{"sata0:0", "/dev/sdb2", "/var", "/dev/sdb2 /var xfs", "blocker: /etc/fstab names /dev/sdb2, but it isn't certain which file system that is"},
 	} {
 		const mib = 1 << 20
 		g := guest.Guest{

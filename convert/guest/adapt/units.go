@@ -37,7 +37,7 @@ func (b *builder) units() {
 // mountUnit returns what a mount unit's What= becomes, "" where it stays.
 func (b *builder) mountUnit(file, mount, spec string) string {
 	if m, _ := b.places.find(spec); m != nil && m.To == "" && m.Reason != "" {
-		b.concern(ConcernTable, ledger.Warning, mount, fmt.Sprintf("%s mounts %s, and that has no place in the new layout: %s", file, spec, m.Reason),
+		b.concern(ConcernTable, ledger.Warning, mount, fmt.Sprintf("%s mounts %s, but that has no place in the new layout: %s", file, spec, m.Reason),
 			"disable the unit in the guest before the migration (systemctl disable UNIT), or the guest waits for it 90 s at each start and may stop there")
 		return ""
 	}
@@ -55,7 +55,7 @@ func (b *builder) swapUnit(file, spec string) string {
 	if (m == nil || !vanishes) && conf.UnstableName(spec) == "" {
 		return ""
 	}
-	b.concern(ConcernTable, ledger.Warning, "swap", fmt.Sprintf("%s names %s, which isn't on the target, and a unit of swap bears its device's name", file, spec),
+	b.concern(ConcernTable, ledger.Warning, "swap", fmt.Sprintf("%s names %s, which isn't on the target, and a swap unit is named after its device", file, spec),
 		"in the guest, before the migration, put the swap into /etc/fstab by its UUID and disable the unit (systemctl disable UNIT)")
 	return ""
 }

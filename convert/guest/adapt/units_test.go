@@ -121,7 +121,7 @@ func TestManyUnits(t *testing.T) {
 			got = append(got, c.Subject+": "+c.Evidence)
 		}
 	}
-	if len(got) != 2 || !strings.Contains(got[1], "/srv/x009, and 190 more: /etc/systemd/system/srv-x000.mount names /dev/sdz0, and which file system that is isn't certain; ") || !strings.Contains(got[0], "and 197 more") {
+	if len(got) != 2 || !strings.Contains(got[1], "/srv/x009, and 190 more: /etc/systemd/system/srv-x000.mount names /dev/sdz0, but it isn't certain which file system that is; ") || !strings.Contains(got[0], "and 197 more") {
 		t.Errorf("concerns:\n%s\nwant one about mounts and one about swap, with counts", strings.Join(got, "\n"))
 	}
 }

@@ -32,7 +32,7 @@ func Prompts(command string) bool {
 	return true
 }
 
-// SerialTTY is the serial port of a console=, "" where it is none.
+// SerialTTY is the serial port of a console=, "" if it names none.
 func SerialTTY(console string) string {
 	tty, _, _ := strings.Cut(console, ",")
 	if !strings.HasPrefix(tty, "ttyS") {

@@ -1,5 +1,5 @@
 // Package initrd makes what is appended to a guest's initrd, so that a kernel
-// finds its root on a new kind of disk without the initrd being made anew: a
+// finds its root on a new kind of disk without rebuilding the initrd: a
 // cpio archive with programs of the guest and the libraries that they need,
 // with kernel modules and with configuration. The kernel unpacks one archive
 // after the other; files of a later one replace those of an earlier one.

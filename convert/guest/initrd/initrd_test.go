@@ -260,7 +260,7 @@ func unzipMkdirs(tb testing.TB, dir string, b []byte) []byte {
 	return unzip(tb, b)
 }
 
-// TestNeeded holds what is read of segments against Go's reader of sections.
+// TestNeeded compares what is read of segments with Go's reader of sections.
 func TestNeeded(t *testing.T) {
 	for _, name := range []string{"/bin/bash", "/sbin/lvm", "/bin/kmod", "/usr/bin/udevadm", "/lib64/ld-linux-x86-64.so.2"} {
 		f, err := elf.Open(name)

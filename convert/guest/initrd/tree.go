@@ -19,7 +19,7 @@ type tree struct {
 // resolve follows all links of an absolute path. The result is a name for root.
 func (t tree) resolve(name string) (string, error) { return guest.Resolve(name, t.link) }
 
-// link returns a link's target, "" for what is none.
+// link returns a link's target, "" for anything else.
 func (t tree) link(name string) (string, error) {
 	if target, ok := t.links[name]; ok {
 		return target, nil

@@ -10,7 +10,7 @@ import (
 	"esxodus/convert/guest"
 )
 
-// attributes are what the readers of file systems tell of a file besides.
+// attributes are what the readers of file systems also know about a file.
 type attributes interface {
 	Immutable() bool
 	AppendOnly() bool

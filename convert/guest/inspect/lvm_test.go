@@ -98,7 +98,7 @@ func TestLookLVM(t *testing.T) {
 	}
 }
 
-// wantGroup holds the group's facts against what LVM's tools made.
+// wantGroup compares the group's facts with what LVM's tools made.
 func wantGroup(t *testing.T, g guest.Guest) {
 	t.Helper()
 	pv := g.Disks[0].Partitions[2]

@@ -18,7 +18,7 @@ const (
 // maxTitles is how many entries of other systems are noted.
 const maxTitles = 16
 
-// starts holds the root that was found against the one that the guest itself
+// starts compares the root that was found with the one that the guest itself
 // starts, and finds what else it starts. A root that was left behind when the
 // real one moved to where it can't be read (LUKS, Btrfs, a thin volume) looks
 // like one all the same.
@@ -118,7 +118,7 @@ func (v *volume) mayBeRoot() bool {
 }
 
 // menu lists the boot loader's menu: entries boot Linux, others don't. It is
-// GRUB's, or LILO's where there is none of GRUB.
+// GRUB's, or LILO's if GRUB has none.
 func (l *look) menu() (entries, others []conf.BootEntry) {
 	for _, name := range []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg"} {
 		if b, ok := l.read(name, maxFile); ok {

@@ -18,7 +18,7 @@ const toolsRecord = "etc/vmware-tools/locations"
 // records files that it only replaced, X's configuration among them.
 var vmwares = regexp.MustCompile(`(?i)vmware|vmtools|vmhgfs|vmblock|vmguestlib|/vm-support`)
 
-// tools finds out what of VMware's own tools can go. What the installer didn't
+// tools finds which of VMware's own tools can go. What the installer didn't
 // record, or what was edited since, can't.
 func (l *look) tools() guest.Tools {
 	b, err := l.tree.readFile(toolsRecord, maxFile)

@@ -16,7 +16,7 @@ type fileSystem interface {
 	fs.ReadLinkFS
 	NeedsRecovery() bool
 	// Faults says what a check would complain of, as far as a few reads show it,
-	// and what of it makes a kernel refuse the file system.
+	// and which of that makes a kernel refuse the file system.
 	Faults() (faults, refused []string, err error)
 }
 
@@ -25,7 +25,7 @@ type fileSystem interface {
 // absolute ones too, lead nowhere but into the tree.
 type tree struct {
 	mounts map[string]fs.ReadLinkFS // "." is the root
-	// unlisted is told of a directory that is there and can't be listed; it may
+	// unlisted gets a directory that is there but can't be listed; it may
 	// be nil.
 	unlisted func(error)
 }

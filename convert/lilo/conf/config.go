@@ -287,7 +287,7 @@ func (p *parser) names(c *Config) error {
 			}
 			low := strings.ToLower(name)
 			if line, ok := seen[low]; ok {
-				return p.fail(im.Line, "the label %q is that of the image in line %d already", name, line)
+				return p.fail(im.Line, "the label %q already belongs to the image in line %d", name, line)
 			}
 			seen[low] = im.Line
 		}

@@ -36,10 +36,10 @@ type keyword struct {
 
 // reasons of what several keywords share.
 const (
-	noGeometry = "disks are addressed by sector numbers only"
+	noGeometry = "disks are addressed only by sector numbers"
 	noDrives   = "the loader boots from the disk that it is on, whatever number the BIOS gives it"
 	noPictures = "there are no pictures: the menu is text"
-	noChain    = "this LILO boots Linux images only, no boot sectors of other systems"
+	noChain    = "this LILO boots only Linux images, not the boot sectors of other systems"
 )
 
 // keywords returns all keywords of LILO 24.
@@ -91,7 +91,7 @@ func keywords() map[string]keyword {
 
 	add(refused, both, maybe, noChain, "other", "loader", "table", "change", "change-rules", "reset", "set", "type", "normal",
 		"hidden", "automatic", "activate", "deactivate", "map-drive", "to", "boot-as", "master-boot", "unsafe")
-	add(refused, both, maybe, "the disk with the boot sector is one disk, no RAID array", "raid-extra-boot")
+	add(refused, both, maybe, "the disk with the boot sector is one disk, not a RAID array", "raid-extra-boot")
 	add(refused, both, maybe, "an image is a file; a range of a device can't be checked", "range")
 	return words
 }

@@ -150,7 +150,7 @@ func (p *parser) take(name string, word, val token, has bool) error {
 		return nil
 	}
 	if old, ok := cur.values[name]; ok {
-		return p.fail(word.line, "%s is there twice in this section: line %d has it already", name, old.line)
+		return p.fail(word.line, "%s appears twice in this section: line %d already has it", name, old.line)
 	}
 	cur.values[name] = value{line: word.line, text: val.text}
 	return nil

@@ -21,7 +21,7 @@ func parseSerial(text string) (Serial, error) {
 	port, rest, more := strings.Cut(text, ",")
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 0 || n > 3 {
-		return Serial{}, fmt.Errorf("the port %q is none of 0 to 3", port)
+		return Serial{}, fmt.Errorf("the port %q is not 0 to 3", port)
 	}
 	s.Port = n
 	if !more {
@@ -41,7 +41,7 @@ func (s *Serial) format(text string) error {
 	}
 	s.Parity = text[0] | 0x20
 	if !strings.ContainsRune("noe", rune(s.Parity)) {
-		return fmt.Errorf("the parity %q is none of n, o and e", text[:1])
+		return fmt.Errorf("the parity %q is not n, o or e", text[:1])
 	}
 	switch text[1:] {
 	case "":
@@ -61,7 +61,7 @@ func parseSpeed(text string) (int, error) {
 	case "110", "150", "300", "600", "1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200":
 		return strconv.Atoi(text)
 	}
-	return 0, fmt.Errorf("the speed %q is none of 110, 150, 300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200", text)
+	return 0, fmt.Errorf("the speed %q is not one of 110, 150, 300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200", text)
 }
 
 // parseVideo reads a video mode.

@@ -30,7 +30,7 @@ func (in *installer) checkBoot() error {
 	d, err := in.deviceAt(name)
 	switch {
 	case err != nil:
-		wrong = fmt.Sprintf("it is no device here (%v)", err)
+		wrong = fmt.Sprintf("it is not a device here (%v)", err)
 	case d != in.disk.dev:
 		wrong = fmt.Sprintf("it is the device %s", d)
 	default:
@@ -112,7 +112,7 @@ func (in *installer) deviceAt(name string) (device, error) {
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok || st.Mode&syscall.S_IFMT != syscall.S_IFBLK {
-		return device{}, fmt.Errorf("%s is no block device", name)
+		return device{}, fmt.Errorf("%s is not a block device", name)
 	}
 	return deviceOf(uint64(st.Rdev)), nil
 }

@@ -124,7 +124,7 @@ func groupOf(name string) string {
 // pieces goes down from a device to disks.
 func (r *resolver) pieces(d device, depth int) ([]piece, error) {
 	if depth == maxDepth {
-		return nil, fmt.Errorf("more than %d devices upon each other", maxDepth)
+		return nil, fmt.Errorf("more than %d devices on top of each other", maxDepth)
 	}
 	dir, err := r.sys.dir(d)
 	if err != nil {
@@ -199,7 +199,7 @@ func (r *resolver) below(d device, offset, start, count uint64, depth int) ([]pi
 		return nil, err
 	}
 	if offset+count < offset {
-		return nil, fmt.Errorf("%d sectors from sector %d on of device %s: no device is so big", count, offset, d)
+		return nil, fmt.Errorf("%d sectors from sector %d on of device %s: no device is that large", count, offset, d)
 	}
 	var out []piece
 	for _, p := range whole {

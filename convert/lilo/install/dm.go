@@ -45,7 +45,7 @@ func (t target) linear() (device, uint64, error) {
 	}
 	n, err := strconv.ParseUint(offset, 10, 64)
 	if err != nil {
-		return device{}, 0, fmt.Errorf("device-mapper's table: the offset %.40q is no number", offset)
+		return device{}, 0, fmt.Errorf("device-mapper's table: the offset %.40q is not a number", offset)
 	}
 	return d, n, nil
 }

@@ -53,7 +53,7 @@ func fiemap(f *os.File) ([]extent, error) {
 		runtime.KeepAlive(buf)
 		switch {
 		case errors.Is(errno, unix.EOPNOTSUPP), errors.Is(errno, unix.ENOTTY):
-			return nil, errors.New("its file system doesn't tell where blocks are (FIEMAP): use ext2, ext3, ext4 or XFS for /boot")
+			return nil, errors.New("its file system doesn't report where blocks are (FIEMAP): use ext2, ext3, ext4 or XFS for /boot")
 		case errno != 0:
 			return nil, fmt.Errorf("asking for its blocks (FIEMAP): %w", errno)
 		}
@@ -64,7 +64,7 @@ func fiemap(f *os.File) ([]extent, error) {
 		}
 		next := batch[len(batch)-1].logical + batch[len(batch)-1].length
 		if len(all) > maxFileExtent || next <= from {
-			return nil, fmt.Errorf("it is in more than %d pieces: copy it anew", maxFileExtent)
+			return nil, fmt.Errorf("it is in more than %d pieces: copy it again", maxFileExtent)
 		}
 		from = next
 	}
@@ -180,10 +180,10 @@ func (v *volume) onDisk(runs []run) ([]run, *Disk, error) {
 		for r.count > 0 {
 			p, ok := v.piece(r.lba)
 			if !ok {
-				return nil, nil, fmt.Errorf("sector %d of %s is on no disk", r.lba, v.name)
+				return nil, nil, fmt.Errorf("sector %d of %s is not on a disk", r.lba, v.name)
 			}
 			if disk != nil && p.disk != disk {
-				return nil, nil, fmt.Errorf("it is partly on %s and partly on %s: the loader reads one disk; move the volume with pvmove", disk, p.disk)
+				return nil, nil, fmt.Errorf("it is partly on %s and partly on %s: the loader reads only one disk; move the volume with pvmove", disk, p.disk)
 			}
 			disk = p.disk
 			n := min(r.count, p.start+p.count-r.lba)
@@ -192,7 +192,7 @@ func (v *volume) onDisk(runs []run) ([]run, *Disk, error) {
 		}
 	}
 	if disk == nil {
-		return nil, nil, errors.New("it is one hole, and lies on no disk")
+		return nil, nil, errors.New("it is one hole, and not on a disk")
 	}
 	return out, disk, nil
 }

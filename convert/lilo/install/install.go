@@ -296,7 +296,7 @@ func (in *installer) currentRoot() (string, error) {
 	}
 	d := deviceOf(uint64(st.Dev))
 	if d.major == 0 {
-		return "", errors.New("the root file system is on no block device: give root= a name")
+		return "", errors.New("the root file system is not on a block device: give root= a name")
 	}
 	dir, err := in.sys.dir(d)
 	if err != nil {
@@ -321,7 +321,7 @@ func (in *installer) sameDisk(c *candidate) error {
 			if in.disk != nil {
 				disk = in.disk.String()
 			}
-			return fmt.Errorf("%s is on %s, and the map on %s: the loader reads one disk", f.path, f.disk, disk)
+			return fmt.Errorf("%s is on %s, but the map is on %s: the loader reads only one disk", f.path, f.disk, disk)
 		}
 	}
 	return nil

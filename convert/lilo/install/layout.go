@@ -39,7 +39,7 @@ func examine(disk *Disk, head []byte, v *volume) (layout, error) {
 			return layout{}, fmt.Errorf("%s has LVM's label in sector 0, where the boot sector goes: pvcreate with --labelsector 1 was needed", disk)
 		}
 		if v.group == "" {
-			return layout{}, fmt.Errorf("%s is a physical volume, and %s is no logical volume of it", disk, v.name)
+			return layout{}, fmt.Errorf("%s is a physical volume, but %s is not a logical volume on it", disk, v.name)
 		}
 		pv, free, err := physicalVolume(label)
 		if err != nil {
@@ -79,7 +79,7 @@ func physicalVolume(label []byte) (uuid string, free uint64, err error) {
 	id := header[:32]
 	for _, c := range id {
 		if c < '!' || c > '~' || c == '/' {
-			return "", 0, errors.New("its UUID is no text")
+			return "", 0, errors.New("its UUID is not text")
 		}
 	}
 	uuid = fmt.Sprintf("%s-%s-%s-%s-%s-%s-%s", id[:6], id[6:10], id[10:14], id[14:18], id[18:22], id[22:26], id[26:])

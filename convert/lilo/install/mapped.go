@@ -84,7 +84,7 @@ func (m *mapper) locate(f *os.File) (*mapped, error) {
 	}
 	switch {
 	case !fi.Mode().IsRegular():
-		return nil, fmt.Errorf("it is no regular file: %s", fi.Mode().Type())
+		return nil, fmt.Errorf("it is not a regular file: %s", fi.Mode().Type())
 	case fi.Size() == 0:
 		return nil, errors.New("it is empty")
 	case fi.Size() > maxFile:
@@ -126,7 +126,7 @@ func (m *mapper) reachable(mf *mapped) error {
 	}
 	for _, r := range mf.runs {
 		if limit := bus.limit(); limit > 0 && r.lba != hole && r.lba+r.count > limit {
-			return fmt.Errorf("it lies beyond sector 2^32 (2 TiB) of %s, and the BIOS reads no %s disk there: "+
+			return fmt.Errorf("it lies beyond sector 2^32 (2 TiB) of %s, and the BIOS can't read a %s disk there: "+
 				"put the disk on virtio-blk, or move the volume down with pvmove", mf.disk, bus)
 		}
 	}
@@ -148,7 +148,7 @@ func (m *mapper) volumeOf(f *os.File) (*volume, error) {
 	}
 	d := deviceOf(uint64(st.Dev))
 	if d.major == 0 {
-		return nil, fmt.Errorf("its file system (type %#x) is on no block device: put /boot on ext4 or XFS", uint32(sfs.Type))
+		return nil, fmt.Errorf("its file system (type %#x) is not on a block device: put /boot on ext4 or XFS", uint32(sfs.Type))
 	}
 	if journalled(f) || uint32(sfs.Type) == magicExt && m.sys.mountedWith(d, "data=journal") {
 		return nil, errors.New("its data goes through the journal (data=journal): what is in its blocks may be old; remount without it, or chattr -j the file")
@@ -241,7 +241,7 @@ func (mf *mapped) compare(disk *direct) error {
 			}
 			if i := difference(got, file[:min(int64(len(file)), mf.size-at)]); i >= 0 {
 				return fmt.Errorf("%s: byte %d of the file is not what sector %d of %s has, where its file system says that it is: "+
-					"nothing was changed; run sync and lilo again, and if that doesn't help, copy the file anew",
+					"nothing was changed; run sync and lilo again, and if that doesn't help, copy the file again",
 					mf.path, at+int64(i), r.lba+n+uint64(i)/512, mf.disk)
 			}
 			n += step

@@ -69,7 +69,7 @@ func query(sys *System, path string) (_ *Installed, err error) {
 		}
 	}()
 	if mf.size > maxMap {
-		return nil, fmt.Errorf("%s: %d bytes are no map", path, mf.size)
+		return nil, fmt.Errorf("%s: %d bytes are not a map", path, mf.size)
 	}
 	content, err := io.ReadAll(io.NewSectionReader(mf.file, 0, mf.size))
 	if err != nil {

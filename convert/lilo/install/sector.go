@@ -99,7 +99,7 @@ func (in *installer) writeSectors(disk *direct, boot []byte) (switched bool, err
 	}
 	got, err := disk.read(lilo.Stage2Sector, lilo.Stage2Sectors)
 	if err == nil && !bytes.Equal(got, stage2) {
-		err = fmt.Errorf("%s: sectors %d to %d don't have what was written to them; the loader takes its copy in the map", in.disk, lilo.Stage2Sector, lowSectors-1)
+		err = fmt.Errorf("%s: sectors %d to %d don't have what was written to them; the loader uses its copy in the map", in.disk, lilo.Stage2Sector, lowSectors-1)
 	}
 	return true, err
 }
@@ -209,7 +209,7 @@ func (in *installer) backupFile() (name string, info fs.FileInfo, err error) {
 	case err != nil:
 		return "", nil, err
 	case !info.Mode().IsRegular() && info.Mode()&fs.ModeDevice == 0:
-		return "", nil, fmt.Errorf("%s is no file but %v: give backup= another path", name, info.Mode().Type())
+		return "", nil, fmt.Errorf("%s is not a file but %v: give backup= another path", name, info.Mode().Type())
 	}
 	return name, info, nil
 }

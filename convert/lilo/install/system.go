@@ -83,7 +83,7 @@ func ReadFile(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: it is no regular file: %s", name, fi.Mode().Type())
+		return nil, fmt.Errorf("%s: it is not a regular file: %s", name, fi.Mode().Type())
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }
@@ -100,7 +100,7 @@ func parseDevice(text string) (device, error) {
 	a, err1 := strconv.ParseUint(major, 10, 32)
 	b, err2 := strconv.ParseUint(minor, 10, 32)
 	if !ok || err1 != nil || err2 != nil {
-		return device{}, fmt.Errorf("%.40q is no device number", text)
+		return device{}, fmt.Errorf("%.40q is not a device number", text)
 	}
 	return device{uint32(a), uint32(b)}, nil
 }
@@ -134,7 +134,7 @@ func (s *System) number(name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("/sys/%s: %.40q is no number", name, text)
+		return 0, fmt.Errorf("/sys/%s: %.40q is not a number", name, text)
 	}
 	return n, nil
 }

@@ -92,7 +92,7 @@ func TestVolume(t *testing.T) {
 		{"partition", device{254, 1}, "/dev/vda1 [] 0+4096 at 2048 of /dev/vda", ""},
 		{"logical volume", device{253, 0}, "/dev/mapper/vg--a-boot [vg-a] 0+1000 at 2048 of /dev/vda 1000+500 at 90000 of /dev/vda", ""},
 		{"encrypted", device{253, 1}, "", `/dev/mapper/crypt: sectors 0 to 999 are mapped by "crypt"`},
-		{"upon itself", device{253, 2}, "", "more than 8 devices upon each other"},
+		{"upon itself", device{253, 2}, "", "more than 8 devices on top of each other"},
 		{"RAID", device{9, 0}, "", "md0 is a RAID array of md"},
 		{"RAM", device{251, 0}, "", "/dev/zram0 is not a disk that a BIOS could boot from"},
 		{"loop device", device{7, 0}, "/dev/loop0 [] 0+64 at 0 of /dev/loop0", ""},
@@ -236,7 +236,7 @@ func TestOnDisk(t *testing.T) {
 		{[]run{{0, 10}}, "[{2048 10}]"},
 		{[]run{{990, 20}}, "[{3038 10} {90000 10}]"},
 		{[]run{{990, 10}, {1000, 5}}, "[{3038 10} {90000 5}]"},
-		{[]run{{1490, 20}}, "sector 1500 of /dev/mapper/vg--a-boot is on no disk"},
+		{[]run{{1490, 20}}, "sector 1500 of /dev/mapper/vg--a-boot is not on a disk"},
 	} {
 		runs, disk, err := v.onDisk(tt.in)
 		got := fmt.Sprint(runs)
@@ -337,10 +337,10 @@ func TestExamine(t *testing.T) {
 		{"data early", label(1, 2048, 0), lv, layout{pv: uuid}, ""},
 		{"metadata early", label(1, 1<<20, 2048), lv, layout{pv: uuid}, ""},
 		{"label in sector 0", label(0, 1<<20, 4096), lv, layout{}, "LVM's label in sector 0"},
-		{"volume of something else", label(1, 1<<20, 4096), bare, layout{}, "/dev/sda is no logical volume of it"},
+		{"volume of something else", label(1, 1<<20, 4096), bare, layout{}, "/dev/sda is not a logical volume on it"},
 		{"header outside", with(label(1, 1<<20, 4096), 512+20, 0xff, 1, 0, 0), lv, layout{}, "its header is at byte 511"},
 		{"header before", with(label(1, 1<<20, 4096), 512+20, 8, 0, 0, 0), lv, layout{}, "its header is at byte 8"},
-		{"UUID is no text", with(label(1, 1<<20, 4096), 512+32, 0), lv, layout{}, "its UUID is no text"},
+		{"UUID is not text", with(label(1, 1<<20, 4096), 512+32, 0), lv, layout{}, "its UUID is not text"},
 		{"partition", with(with(label(1, 1<<20, 4096), 450, 0x83), 510, 0x55, 0xaa), lv, layout{}, "has a partition table"},
 		{"GPT", with(with(ext, 450, 0xee), 510, 0x55, 0xaa), bare, layout{}, "has a partition table"},
 		{"boot sector without partitions", with(label(1, 1<<20, 4096), 510, 0x55, 0xaa), lv, layout{pv: uuid, low: true}, ""},
@@ -419,7 +419,7 @@ func TestBackup(t *testing.T) {
 		{"forced, new", old, "new", true, "new", kept + "new", ""},
 		{"a device", old, "null", false, "", "DIR/null" + there, ""},
 		{"forced to a device", old, "null", true, "", kept + "null", ""},
-		{"a directory of that name", old, "odd", false, "", "", "a copy of the old boot sector: DIR/odd/boot.FD10 is no file but d---------: give backup= another path"},
+		{"a directory of that name", old, "odd", false, "", "", "a copy of the old boot sector: DIR/odd/boot.FD10 is not a file but d---------: give backup= another path"},
 		{"no such directory", old, "none/file", false, "", "", "a copy of the old boot sector: open DIR/none/file: no such file or directory"},
 		{"LILO's own", ours[:], "file", true, "", "", ""},
 		{"nothing", make([]byte, 512), "new", false, "", "", ""},
@@ -496,8 +496,8 @@ func TestMessage(t *testing.T) {
 		{"text", 5, ""},
 		{"longest", lilo.MaxMessage, ""},
 		{"longer", 0, "message=: DIR/longer is longer than the 65535 bytes that the loader takes"},
-		{"fifo", 0, "message=: DIR/fifo: it is no regular file: p---------"},
-		{".", 0, "message=: DIR: it is no regular file: d---------"},
+		{"fifo", 0, "message=: DIR/fifo: it is not a regular file: p---------"},
+		{".", 0, "message=: DIR: it is not a regular file: d---------"},
 		{"none", 0, "message=: open DIR/none: no such file or directory"},
 	} {
 		var said string

@@ -104,7 +104,7 @@ func (in *installer) writeMap(menu *lilo.Menu) (m *mapFile, err error) {
 		return nil, err
 	}
 	if n > maxMap/lilo.SectorSize {
-		return nil, fmt.Errorf("the new map would have %d sectors: the images are in too many pieces; copy them anew", n)
+		return nil, fmt.Errorf("the new map would have %d sectors: the images are in too many pieces; copy them again", n)
 	}
 	m = &mapFile{path: in.newName()}
 	f, err := os.OpenFile(m.path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -131,7 +131,7 @@ func (in *installer) writeMap(menu *lilo.Menu) (m *mapFile, err error) {
 		return nil, err
 	}
 	if !slices.Equal(before.runs, after.runs) {
-		return nil, fmt.Errorf("%s: its blocks moved when it was written anew: its file system copies on write, and can't hold the map", m.path)
+		return nil, fmt.Errorf("%s: its blocks moved when it was written again: its file system copies on write, and can't hold the map", m.path)
 	}
 	in.o.Log.Note(2, "%s: %d sectors, the first at %d", m.path, len(m.lbas), m.lbas[0])
 	return m, after.compare(in.direct)
@@ -147,7 +147,7 @@ func (in *installer) locateMap(f *os.File) (*mapped, error) {
 		return nil, fmt.Errorf("the new map, %s, has no blocks though it was written: its file system can't hold it", f.Name())
 	}
 	if mf.disk != in.disk {
-		return nil, fmt.Errorf("the new map, %s, is on %s, and the images are on %s: the loader reads one disk", f.Name(), mf.disk, in.disk)
+		return nil, fmt.Errorf("the new map, %s, is on %s, but the images are on %s: the loader reads only one disk", f.Name(), mf.disk, in.disk)
 	}
 	return mf, nil
 }
@@ -176,7 +176,7 @@ func (in *installer) foresee(ctx context.Context, boot []byte) error {
 	}
 	report, err := lilo.Verify(ctx, later, int64(in.disk.sectors)*512)
 	if err != nil {
-		return fmt.Errorf("following the loader's way before anything is switched: %w", err)
+		return fmt.Errorf("following the loader's steps before anything is switched: %w", err)
 	}
 	in.o.Log.Note(2, "The loader's way is sound: %d images, the last sector it reads is %d", len(report.Images), report.Highest)
 	return nil
