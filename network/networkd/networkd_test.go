@@ -235,7 +235,7 @@ func TestCheckName(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for want, u := range map[string]Uplink{
-		`uplink eno1: "../x.network" is not the name of a .network file`:                             {Name: "eno1", File: "../x.network"},
+		`uplink eno1: "../x.network" is not the name of a .network file`:                        {Name: "eno1", File: "../x.network"},
 		`uplink eno1: name "a\nb.network" of a .network file: a character that isn't printable`: {Name: "eno1", File: "a\nb.network"},
 		`VLAN device v: id 4095: want 1 to 4094`:                                                {Name: "eno1", VLANs: []VLAN{{Name: "v", ID: 4095}}},
 		`VLAN 3 on eno1: empty interface name`:                                                  {Name: "eno1", VLANs: []VLAN{{ID: 3}}},
