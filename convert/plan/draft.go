@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"esxodus/convert/appliance"
 	"esxodus/convert/domain"
@@ -186,7 +187,7 @@ func (w *draftVM) unfit() layout.Reason {
 	}
 	for _, c := range w.adapted {
 		if c.Severity == ledger.Blocker {
-			return layout.Reason{Why: c.Evidence + " (" + c.Advice + ")"}
+			return layout.Reason{Why: reason(c)}
 		}
 	}
 	high := func(c ledger.Concern) bool { return c.ID == ConcernHighBoot }
@@ -194,6 +195,16 @@ func (w *draftVM) unfit() layout.Reason {
 		return v.Layout.HighBoot()
 	}
 	return layout.Reason{}
+}
+
+// reason is a blocker in a sentence, without the advice to leave the guest as it
+// is: that is what comes of it.
+func reason(c ledger.Concern) string {
+	advice := strings.TrimSuffix(strings.TrimSuffix(c.Advice, adapt.AsItIs), ", or ")
+	if advice = strings.TrimSuffix(advice, "; or "); advice == "" {
+		return c.Evidence
+	}
+	return c.Evidence + " (" + advice + ")"
 }
 
 // back is the next way if something rules this one out: from a new layout

@@ -18,10 +18,13 @@ func (b *builder) stays() bool {
 	return b.in.Layout.Kind == layout.Keep || b.in.Layout.Kind == ""
 }
 
+// AsItIs is the advice where a guest that keeps its layout can't be changed.
+const AsItIs = "leave the guest as it is with --no-edits"
+
 // instead is what to do where the guest is not to be changed like this.
 func (b *builder) instead() string {
 	if b.stays() {
-		return "leave the guest as it is with --no-edits"
+		return AsItIs
 	}
 	return "migrate the disk as it is with --layout keep"
 }

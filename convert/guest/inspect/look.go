@@ -54,13 +54,15 @@ func Look(ctx context.Context, disks []Source) (guest.Guest, error) {
 	l.config()
 	l.starts()
 	l.system()
-	l.faults()
+	for i, g := range l.guards {
+		if g.spent() {
+			l.unread("%s: %v", disks[i].Address, errTooMuch)
+		}
+	}
+	l.faults() // what is too much for these decides nothing
 	for i, g := range l.guards {
 		if err := g.failure(disks[i].Address); err != nil {
 			return guest.Guest{}, err
-		}
-		if g.spent() {
-			l.unread("%s: %v", disks[i].Address, errTooMuch)
 		}
 	}
 	l.finish()
