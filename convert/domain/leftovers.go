@@ -74,7 +74,7 @@ func (b *builder) state() {
 	case "orphaned", "inaccessible", "invalid", "disconnected":
 		b.concern(ConcernState, ledger.Blocker, "", "the host says that the VM is "+vm.ConnectionState, "its files are missing or unreadable: repair or register it again on the host")
 	}
-	all.dropped("problems", vm.Problems, "contradict the rest of the configuration")
+	all.dropped("problems", vm.Problems, "no VM can have them")
 	for _, p := range vm.Problems {
 		b.concern(ConcernProblem, ledger.Blocker, "", p, "correct the VM's settings on the host")
 	}
