@@ -230,6 +230,15 @@ type NIC struct {
 	WakeOnLAN      bool   `json:"wakeOnLAN,omitempty"`
 }
 
+// Network is what the NIC is connected to: a standard port group's name, or a
+// distributed one's key; "" for nothing.
+func (n NIC) Network() string {
+	if n.PortGroup != "" {
+		return n.PortGroup
+	}
+	return n.Distributed
+}
+
 // SlotName is what systemd calls the NIC in a guest on VMware, "" where its slot
 // isn't known. A pciSlotNumber is function × 1024 + slot (Broadcom KB 2047927), and
 // the slot that ACPI tells the guest is the sum of both: 192 is ens192, 1184 ens161.

@@ -138,12 +138,19 @@ func (b *builder) mac(n inventory.NIC) string {
 // attach connects the interface to what the network plan says.
 func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 	of := b.of("nics[%s].", ethernet(n))
-	key := cmp.Or(n.PortGroup, n.Distributed)
+	key := n.Network()
 	a, ok := b.o.Network.Attachment(key)
 	switch {
+	case key == "":
+		b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "ESXi shows no network that it is connected to", "its link is down here; attach it with virsh edit if it is needed")
+		a.Mode = network.None
 	case !ok:
-		b.concern(ConcernPortGroup, ledger.Blocker, ethernet(n), fmt.Sprintf("nothing is planned for port group %q", key),
-			fmt.Sprintf("say what it attaches to: %s %s", network.MapFlag, strconv.Quote(cmp.Or(key, "NAME")+"=macvtap:DEVICE")))
+		called := key
+		if n.NetworkName != "" {
+			called += " (" + n.NetworkName + ")"
+		}
+		b.concern(ConcernPortGroup, ledger.Blocker, ethernet(n), fmt.Sprintf("nothing is planned for port group %q", called),
+			fmt.Sprintf("say what it attaches to: %s %s", network.MapFlag, strconv.Quote(key+"=macvtap:DEVICE")))
 		a.Mode = network.None
 	case a.Mode == network.Macvtap:
 		iface.Source = &libvirtxml.DomainInterfaceSource{Direct: &libvirtxml.DomainInterfaceSourceDirect{Dev: a.Device, Mode: cmp.Or(a.MacvtapMode, "bridge")}}

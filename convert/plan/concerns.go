@@ -249,7 +249,7 @@ func addNetwork(p *Plan) {
 		used := false
 		for i := range p.VMs {
 			v := &p.VMs[i]
-			if c.Subject != "" && slices.ContainsFunc(v.Source.NICs, func(n inventory.NIC) bool { return network.Label(n.PortGroup) == c.Subject }) {
+			if c.Subject != "" && slices.ContainsFunc(v.Source.NICs, func(n inventory.NIC) bool { return network.Label(n.Network()) == c.Subject }) {
 				v.Concerns = append(v.Concerns, c)
 				used = true
 			}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -67,7 +68,7 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	d := &Draft{Facts: f, options: o, target: Target{
 		Storage: o.Storage, Libvirt: o.Libvirt, Host: f.Target.Host, VirtType: virtType(o.VirtType, f.Target),
 	}}
-	if d.network, err = network.New(&f.Host.Network, portGroups(vms), o.Network); err != nil {
+	if d.network, err = network.New(&f.Host.Network, portGroups(vms), byKey(f.Host, o.Network, vms)); err != nil {
 		return nil, err
 	}
 	if d.storage, err = volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
@@ -287,15 +288,37 @@ func virtType(asked string, t TargetFacts) string {
 	return "kvm"
 }
 
+// byKey has what the admin said of distributed port groups by their names said of
+// their keys.
+func byKey(h *inventory.Host, o network.Options, vms []*inventory.VM) network.Options {
+	asked := o.Map
+	o.Map = maps.Clone(asked)
+	for _, vm := range vms {
+		for _, n := range vm.NICs {
+			to, named := asked[n.NetworkName]
+			if n.Distributed == "" || !named {
+				continue
+			}
+			if _, keyed := asked[n.Distributed]; !keyed {
+				o.Map[n.Distributed] = to
+			}
+			if _, standard := h.Network.PortGroup(n.NetworkName); !standard {
+				delete(o.Map, n.NetworkName)
+			}
+		}
+	}
+	return o
+}
+
 // portGroups lists the port groups that the VMs' NICs use, each once.
 func portGroups(vms []*inventory.VM) []string {
 	var names []string
 	seen := make(map[string]bool)
 	for _, vm := range vms {
 		for _, n := range vm.NICs {
-			if n.PortGroup != "" && !seen[n.PortGroup] {
-				seen[n.PortGroup] = true
-				names = append(names, n.PortGroup)
+			if name := n.Network(); name != "" && !seen[name] {
+				seen[name] = true
+				names = append(names, name)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -137,8 +138,8 @@ func viewVM(p *plan.Plan, i int, full bool) VMView {
 		v.Parts = parts(&vm.Guest)
 	}
 	for _, n := range vm.Source.NICs {
-		a, _ := p.Network.Attachment(n.PortGroup)
-		v.NICs = append(v.NICs, fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, n.PortGroup, attachment(a)))
+		a, _ := p.Network.Attachment(n.Network())
+		v.NICs = append(v.NICs, fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, cmp.Or(n.NetworkName, n.Network()), attachment(a)))
 	}
 	for _, s := range vm.Steps {
 		v.Steps = append(v.Steps, s.Text)
@@ -163,7 +164,7 @@ func attachments(p *plan.Plan, vm *plan.VMPlan) string {
 	var devices []string
 	for _, n := range vm.Source.NICs {
 		device := "link down"
-		if a, _ := p.Network.Attachment(n.PortGroup); a.Mode != "" && a.Mode != network.None {
+		if a, _ := p.Network.Attachment(n.Network()); a.Mode != "" && a.Mode != network.None {
 			device = a.Device
 		}
 		if !slices.Contains(devices, device) {
