@@ -361,7 +361,7 @@ func TestLabCommands(t *testing.T) {
 		other := readDisk(t, disks[1], 1<<20)
 		uuid := strings.TrimSpace(sh(t, "pvs", "--noheadings", "-o", "pv_uuid", disk))
 		for _, tt := range []struct{ boot, warning string }{
-			{"/dev/sda", "boot=/dev/sda is stale: it is no device here"},
+			{"/dev/sda", "boot=/dev/sda is stale: it is not a device here"},
 			{disks[1], "boot=" + disks[1] + " is stale: it is the device"},
 			{"/dev/vgt/boot", "boot=/dev/vgt/boot is stale"},
 			{disk, ""},

@@ -160,7 +160,7 @@ func TestLVMFull(t *testing.T) {
 	}
 	w := lvmVolume(t, l, "small", 1)
 	err = l.Create(t.Context(), w, "r1", func(Identity) error { t.Error("claimed"); return nil })
-	if err == nil || !strings.Contains(err.Error(), "has 0 bytes free, esxodus-lab/small needs 4194304") {
+	if err == nil || !strings.Contains(err.Error(), "has 0 bytes free, but esxodus-lab/small needs 4194304") {
 		t.Errorf("Create = %v, want that the group is full", err)
 	}
 	if err := l.Remove(t.Context(), v, "r1", Identity{}); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"esxodus/convert/host"
+	"esxodus/inventory/fit"
 	"esxodus/disk/lvm"
 )
 
@@ -79,8 +80,8 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	}
 	n := vg.extents(v.Size)
 	if n*vg.Extent > vg.Free {
-		return fmt.Errorf("volume group %s has %d bytes free, but %s needs %d (%d extents of %d): extend the group or remove something",
-			l.VG, vg.Free, v, n*vg.Extent, n, vg.Extent)
+		return fmt.Errorf("volume group %s has %d bytes free, but %s needs %d (%s of %d): extend the group or remove something",
+			l.VG, vg.Free, v, n*vg.Extent, fit.Count(int(n), "extent"), vg.Extent)
 	}
 	if err := claim(Identity{Tag: tag(run)}); err != nil {
 		return err
