@@ -30,6 +30,10 @@ func TestAdvice(t *testing.T) {
 			"`esxodus resume web --esxi https://root@esx1 --password-file pw --insecure --stall 40s --connections 2 --rate 1M`",
 		},
 		{"what the journal has", "convert web --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus resume web`", "`esxodus resume web --state /e`"},
+		{
+			"what no journal has", "convert wbe --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus inventory`",
+			"`esxodus inventory --esxi https://root@esx1 --thumbprint AA`",
+		},
 		{"a flag of its own", "resume web --state /e", "`esxodus rollback --lost web`", "`esxodus rollback --lost web --state /e`"},
 		{
 			"planning", "plan --esxi https://root@esx1 --storage dir:/d --uplink vmnic0=eno1 --uplink vmnic1=eno2 --no-proof --output text", "`esxodus convert web`",
