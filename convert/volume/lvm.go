@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"esxodus/convert/host"
-	"esxodus/inventory/fit"
 	"esxodus/disk/lvm"
+	"esxodus/inventory/fit"
 )
 
 // LVM makes volumes as linear logical volumes of a volume group. The run's id
