@@ -118,7 +118,7 @@ func powerAdvice(vm *inventory.VM, l inventory.License) string {
 	if l.ReadOnly {
 		how = "--shutdown ssh (this host's licence forbids it through the API)"
 	}
-	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: vim-cmd vmsvc/power.shutdown %s); "+
+	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: `vim-cmd vmsvc/power.shutdown %s`); "+
 		"let esxodus do it with %s; or wait for warm migration, which a later esxodus will have", vm.ID, how)
 }
 
@@ -130,7 +130,7 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 		switch {
 		case len(d.Parents) > 0:
 			what = fmt.Sprintf("the disk is a chain of %d links (snapshots)", len(d.Parents)+1)
-			advice = "delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan again"
+			advice = "delete the VM's snapshots on ESXi (Delete All keeps the current state, and only that) and plan again"
 		case d.Format != inventory.FormatFlat:
 			what = fmt.Sprintf("the disk's backing is %q", d.Format)
 			advice = "only flat disks can be copied; clone it with vmkfstools -i on ESXi, or present the LUN to the target host"
