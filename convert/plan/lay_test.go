@@ -430,6 +430,9 @@ func TestLay(t *testing.T) {
 			if got := len(v.Concerns) > 0; got != (tt.refused || tt.kind == layout.Plain) {
 				t.Errorf("concerns = %+v, refused %v", v.Concerns, tt.refused)
 			}
+			if tt.refused && !strings.HasPrefix(v.Concerns[0].Advice, "do that, and plan again") {
+				t.Errorf("advice = %q; what this host lacks can be had", v.Concerns[0].Advice)
+			}
 		})
 	}
 }
