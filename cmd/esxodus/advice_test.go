@@ -9,6 +9,7 @@ import (
 
 	"esxodus/convert/journal"
 	"esxodus/convert/run"
+	"esxodus/inventory"
 
 	"github.com/urfave/cli/v2"
 )
@@ -80,5 +81,18 @@ func TestExitCodes(t *testing.T) {
 	}
 	if got := exitCode(&journal.DamagedError{Path: "journal", Line: 3, Err: errors.New("x")}); got != exitStopped {
 		t.Errorf("exitCode of a damaged journal = %d; want %d", got, exitStopped)
+	}
+}
+
+// TestLeftOut: a plan of all VMs says which it doesn't have.
+func TestLeftOut(t *testing.T) {
+	t.Parallel()
+	h := &inventory.Host{VMs: []inventory.VM{{Name: "web"}, {Name: "golden", Template: true}}}
+	for _, named := range [][]string{nil, {"web"}} {
+		var said bytes.Buffer
+		leftOut(terminal{err: &said, advice: &advice{}}, h, named)
+		if got := strings.Contains(said.String(), ": golden"); got != (named == nil) || strings.Contains(said.String(), "web") {
+			t.Errorf("named %q: %q", named, said.String())
+		}
 	}
 }
