@@ -88,7 +88,7 @@ func (b *builder) state() {
 	}
 	all.dropped("consolidationNeeded", vm.ConsolidationNeeded, "a state of the snapshot chain")
 	if vm.ConsolidationNeeded {
-		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain differs from what the host has recorded", fmt.Sprintf("consolidate them on ESXi (Snapshots, Consolidate; on its shell: `vim-cmd vmsvc/snapshot.removeall %s`), and plan again", vm.ID))
+		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain differs from what the ESXi host has recorded", fmt.Sprintf("consolidate them on ESXi (Snapshots, Consolidate; on its shell: `vim-cmd vmsvc/snapshot.removeall %s`), and plan again", vm.ID))
 	}
 	all.dropped("faultTolerance", vm.FaultTolerance, "KVM has none")
 	if vm.FaultTolerance {
