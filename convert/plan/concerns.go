@@ -174,9 +174,13 @@ func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 	var out []ledger.Concern
 	for _, k := range f.Target.Domains {
 		if k.Name == v.Name || strings.EqualFold(k.UUID, v.Domain.UUID) {
+			other := "rename that domain"
+			if strings.EqualFold(k.UUID, v.Domain.UUID) {
+				other = "undefine that domain, if nobody needs it (another name doesn't help: its UUID stays)"
+			}
 			out = append(out, ledger.Concern{
 				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
-				Advice: "if it is this VM from an earlier run, `esxodus status` lists it: roll it back; else rename or undefine it",
+				Advice: "if `esxodus status` lists it, an earlier run made it: roll that back, or go on with it; otherwise " + other,
 			})
 		}
 		for _, n := range vm.NICs {
