@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 	"esxodus/network/networkd"
+	"slices"
 )
 
 // Mode is how a domain's interface reaches the network.
@@ -88,6 +89,14 @@ func (p *Plan) Attachment(portGroup string) (Attachment, bool) {
 		}
 	}
 	return Attachment{}, false
+}
+
+// Unmapped reports whether a port group has no attachment because nothing says
+// which interface replaces its uplinks. That is a blocker of the plan's own.
+func (p *Plan) Unmapped(portGroup string) bool {
+	return slices.ContainsFunc(p.Concerns, func(c ledger.Concern) bool {
+		return c.ID == ConcernUnmapped && c.Subject == Label(portGroup)
+	})
 }
 
 // The ids of the concerns that [New] raises.

@@ -74,7 +74,7 @@ func (p *planner) portGroup(name string) {
 	}
 	if !known {
 		p.concern(ConcernPortGroup, ledger.Blocker, name, fmt.Sprintf("the ESXi host has no port group %q (a distributed or renamed one?)", name),
-			"say what it attaches to: "+MapFlag+" "+fit.Paste(name+"=macvtap:DEVICE"))
+			"say what it attaches to: `"+MapFlag+" "+fit.Paste(name+"=macvtap:DEVICE")+"`")
 		return
 	}
 	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapMode(Macvtap), pg.Policy.MACChanges
@@ -86,8 +86,8 @@ func (p *planner) portGroup(name string) {
 	}
 	uplink, vmnic := p.uplink(pg, vmnics)
 	if uplink == "" {
-		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and which interface of this host replaces that isn't known", name, pg.VSwitch, strings.Join(vmnics, ", ")),
-			fmt.Sprintf("name the interface: %s %s (for instance %[1]s %[3]s)", UplinkFlag, fit.Paste(vmnics[0]+"=IFACE"), fit.Paste(vmnics[0]+"=eno1")))
+		p.concern(ConcernUnmapped, ledger.Blocker, name, fmt.Sprintf("port group %q is on vSwitch %q through %s, and nothing says which interface of this host to use instead", name, pg.VSwitch, strings.Join(vmnics, ", ")),
+			fmt.Sprintf("name it, for instance `%s %s`", UplinkFlag, fit.Paste(vmnics[0]+"=eno1")))
 		return
 	}
 	p.teaming(pg, vmnics, vmnic, uplink)
@@ -187,7 +187,7 @@ func (p *planner) teaming(pg inventory.PortGroup, vmnics []string, vmnic, dev st
 	if len(vmnics) < 2 {
 		return
 	}
-	severity, advice := ledger.Warning, fmt.Sprintf("if that one cable fails, its domains are cut off: make a bond on this host and name it with %s %s", UplinkFlag, fit.Paste(pg.VSwitch+"=BOND"))
+	severity, advice := ledger.Warning, fmt.Sprintf("if that one cable fails, its domains are cut off: make a bond on this host and name it with `%s %s`", UplinkFlag, fit.Paste(pg.VSwitch+"=BOND"))
 	if vmnic == "" {
 		severity, advice = ledger.Note, "make sure that "+dev+" is a bond, if the guests need more than one cable"
 	}

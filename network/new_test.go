@@ -221,7 +221,7 @@ func TestParse(t *testing.T) {
 		{name: "no target", parse: ParseMap, in: []string{"VM Network"}, err: `--network "VM Network": want PORTGROUP=macvtap:DEVICE, PORTGROUP=bridge:BRIDGE or PORTGROUP=none`},
 		{name: "other mode", parse: ParseMap, in: []string{"a=nat:x"}, err: `--network "a=nat:x": target "nat:x": want macvtap:DEVICE, bridge:BRIDGE or none`},
 		{name: "none with device", parse: ParseMap, in: []string{"a=none:x"}, err: `--network "a=none:x": target "none:x": none takes no device`},
-		{name: "bridge without device", parse: ParseMap, in: []string{"a=bridge"}, err: `--network "a=bridge": target "bridge": empty interface name`},
+		{name: "bridge without device", parse: ParseMap, in: []string{"a=bridge"}, err: `--network "a=bridge": target "bridge": want macvtap:DEVICE, bridge:BRIDGE or none`},
 		{name: "line in device", parse: ParseMap, in: []string{"a=bridge:br0\nx"}, err: `--network "a=bridge:br0\nx": target "bridge:br0\nx": interface name "br0\nx": character '\n' isn't allowed`},
 		{name: "files", parse: ParseFiles, in: []string{"eno1=lan.network", "eno2=/run/systemd/network/10-netplan-eno2.network", "eno3=my = büro.network", "eno1=/etc/systemd/network/lan.network"}, want: map[string]string{"eno1": "lan.network", "eno2": "10-netplan-eno2.network", "eno3": "my = büro.network"}},
 		{name: "file without interface", parse: ParseFiles, in: []string{"lan.network"}, err: `--network-file "lan.network": want INTERFACE=FILE, as in eno1=10-lan.network`},

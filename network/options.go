@@ -117,6 +117,9 @@ func parseTarget(s string) (Mode, string, error) {
 		}
 		return None, "", nil
 	case Macvtap, Bridge:
+		if dev == "" {
+			break
+		}
 		if err := networkd.CheckName(dev); err != nil {
 			return "", "", fmt.Errorf("target %q: %w", s, err)
 		}

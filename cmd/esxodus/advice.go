@@ -18,6 +18,7 @@ import (
 type advice struct {
 	app   *cli.App
 	given map[string]string // by flag, as it is given: "--state /srv/esxodus"
+	run   []string          // the flags that the run's journal holds
 }
 
 // carried are the flags that the next command needs as this one did. Journals
@@ -38,9 +39,9 @@ func planning() []string {
 // note keeps the flags that a command was given.
 func (a *advice) note(c *cli.Context) error {
 	a.app, a.given = c.App, make(map[string]string)
-	names := carried()
-	if c.Command.Name != "convert" { // whose plan holds them
-		names = append(names, "esxi", "thumbprint")
+	names := append(carried(), "esxi", "thumbprint")
+	if c.Command.Name == "convert" {
+		a.run = []string{"esxi", "thumbprint"}
 	}
 	if c.Command.Name == "plan" {
 		names = append(names, planning()...)
@@ -101,8 +102,10 @@ func (a *advice) complete(text string) string {
 			return found
 		}
 		words := []string{strings.TrimSuffix(found, "`")}
+		ofRun := cmd.Name == "resume" || cmd.Name == "rollback"
 		for _, f := range cmd.Flags {
-			if flag, ok := a.given[f.Names()[0]]; ok {
+			name := f.Names()[0]
+			if flag, ok := a.given[name]; ok && !(ofRun && slices.Contains(a.run, name)) {
 				words = append(words, flag)
 			}
 		}

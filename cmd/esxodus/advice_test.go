@@ -9,6 +9,7 @@ import (
 
 	"esxodus/convert/journal"
 	"esxodus/convert/run"
+	"esxodus/inventory"
 
 	"github.com/urfave/cli/v2"
 )
@@ -30,6 +31,10 @@ func TestAdvice(t *testing.T) {
 			"`esxodus resume web --esxi https://root@esx1 --password-file pw --insecure --stall 40s --connections 2 --rate 1M`",
 		},
 		{"what the journal has", "convert web --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus resume web`", "`esxodus resume web --state /e`"},
+		{
+			"what no journal has", "convert wbe --storage dir:/d --esxi https://root@esx1 --thumbprint AA --state /e", "`esxodus inventory`",
+			"`esxodus inventory --esxi https://root@esx1 --thumbprint AA`",
+		},
 		{"a flag of its own", "resume web --state /e", "`esxodus rollback --lost web`", "`esxodus rollback --lost web --state /e`"},
 		{
 			"planning", "plan --esxi https://root@esx1 --storage dir:/d --uplink vmnic0=eno1 --uplink vmnic1=eno2 --no-proof --output text", "`esxodus convert web`",
@@ -76,5 +81,18 @@ func TestExitCodes(t *testing.T) {
 	}
 	if got := exitCode(&journal.DamagedError{Path: "journal", Line: 3, Err: errors.New("x")}); got != exitStopped {
 		t.Errorf("exitCode of a damaged journal = %d; want %d", got, exitStopped)
+	}
+}
+
+// TestLeftOut: a plan of all VMs says which it doesn't have.
+func TestLeftOut(t *testing.T) {
+	t.Parallel()
+	h := &inventory.Host{VMs: []inventory.VM{{Name: "web"}, {Name: "golden", Template: true}}}
+	for _, named := range [][]string{nil, {"web"}} {
+		var said bytes.Buffer
+		leftOut(terminal{err: &said, advice: &advice{}}, h, named)
+		if got := strings.Contains(said.String(), ": golden"); got != (named == nil) || strings.Contains(said.String(), "web") {
+			t.Errorf("named %q: %q", named, said.String())
+		}
 	}
 }

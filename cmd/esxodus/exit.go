@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -116,7 +117,7 @@ func hints(err error) []string {
 	}{
 		{esxi.ErrLogin, "give the right one with --password-file, GOVC_PASSWORD, or at the prompt"},
 		{syscall.ECONNREFUSED, "nothing listens there: check the host and the port (443 for ESXi's API, 22 for its SSH)"},
-		{esxi.ErrCertificate, "compare the thumbprint with the one that the host's own console shows (Support Information), then give it with --thumbprint"},
+		{esxi.ErrCertificate, "compare the thumbprint with the one that the host's own console shows (Support Information; where that has only SHA-1, on its shell: `openssl x509 -noout -fingerprint -sha256 -in /etc/vmware/ssl/rui.crt`), then give it with --thumbprint"},
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{shell.ErrHostKey, "compare the key with the one that the host's own console shows, then give it with --ssh-fingerprint"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: use SSH (--shutdown ssh)"},
@@ -126,6 +127,9 @@ func hints(err error) []string {
 		if errors.Is(err, h.is) {
 			out = append(out, h.text)
 		}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		out = append(out, "what answers there doesn't speak HTTPS: check the host and the port (443 for ESXi's API)")
 	}
 	if h := rootHint(err, os.Getuid()); h != "" {
 		out = append(out, h)

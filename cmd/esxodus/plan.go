@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
@@ -17,6 +18,7 @@ import (
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/disk"
+	"esxodus/inventory"
 	"esxodus/inventory/fit"
 	"esxodus/inventory/redact"
 	"esxodus/network"
@@ -31,12 +33,12 @@ func planCmd(t terminal) *cli.Command {
 		ArgsUsage: "[VM…]",
 		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, and asks
 the target's storage and libvirt what is there. Without names it prints a line
-for each VM (ready, needs attention or blocked), what stands in the way, and
-what to do next. For a VM that you give by name or id it prints all: where each
-disk goes, every step, every change inside the guest, how the domain differs
-from the VM, and what to know before cutover. --full adds what stays the same
-and what is only ESXi's bookkeeping; --output json and -o have all of it, and
-the domain's XML.
+for each VM but templates (ready, needs attention or blocked), what stands in
+the way, and what to do next. For a VM that you give by name or id it prints
+all: where each disk goes, every step, every change inside the guest, how the
+domain differs from the VM, and what to know before cutover. --full adds what
+stays the same and what is only ESXi's bookkeeping; --output json and -o have
+all of it, and the domain's XML.
 
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
@@ -105,7 +107,21 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 		e.Close(ctx)
 		return nil, nil, err
 	}
+	leftOut(t, draft.Facts.Host, vms)
 	return draft.Finish(), e, nil
+}
+
+// leftOut names the templates, which a plan of all VMs doesn't have.
+func leftOut(t terminal, h *inventory.Host, named []string) {
+	var names []string
+	for i := range h.VMs {
+		if h.VMs[i].Template {
+			names = append(names, h.VMs[i].Name)
+		}
+	}
+	if len(named) == 0 && len(names) > 0 {
+		t.say("note: ", "templates are planned only by name: "+strings.Join(names, ", "))
+	}
 }
 
 func planOptions(c *cli.Context, vms []string) (plan.Options, error) {

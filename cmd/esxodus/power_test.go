@@ -23,7 +23,7 @@ func TestPoweredOnIsRefused(t *testing.T) {
 	l := newLab(t, esxi.Options{})
 	l.host.SetPower(l.vm, true)
 	r := l.run(exitPreflight, l.convert()...)
-	for _, want := range []string{"power.on", "shut it down by hand (on ESXi's shell: vim-cmd vmsvc/power.shutdown ", "--shutdown ssh", "warm migration"} {
+	for _, want := range []string{"power.on", "shut it down by hand (on ESXi's shell: `vim-cmd vmsvc/power.shutdown ", "--shutdown ssh", "warm migration"} {
 		if !strings.Contains(unwrapped(r.err), want) {
 			t.Errorf("stderr does not contain %q:\n%s", want, tail(r.err))
 		}

@@ -110,12 +110,15 @@ func newApp(t terminal) *cli.App {
 
 // unknownCommand says which command may have been meant.
 func unknownCommand(app *cli.App, name string) error {
-	hint := "`esxodus --help` lists the commands"
+	hint := "`esxodus --help` lists the commands and topics"
 	var names []string
 	for _, c := range app.VisibleCommands() {
 		names = append(names, c.Name)
 	}
-	if like := nearest(name, names); like != "" {
+	if like := nearest(name, append(names, topicNames()...)); like != "" {
+		if !slices.Contains(names, like) {
+			like = "help " + like
+		}
 		hint = "did you mean `esxodus " + like + "`? " + hint
 	}
 	return &exitError{code: exitUsage, err: fmt.Errorf("unknown command %q", name), hint: hint}
@@ -139,6 +142,9 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	flag, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if unknown {
 		err = fmt.Errorf("unknown flag %s%s", dashes(flag), flag)
+	} else if bare, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
+		bare = strings.TrimLeft(bare, "-")
+		err = fmt.Errorf("the flag %s%s needs a value", dashes(bare), bare)
 	}
 	hint := "flags go after the command: see `esxodus --help`"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "esxodus" {
@@ -187,7 +193,11 @@ func askHelp(args []string) []string {
 	if len(args) < 2 || args[1] != "help" {
 		return args
 	}
-	return slices.Concat(args[:1], args[2:min(len(args), 3)], []string{"--help"})
+	about := args[2:min(len(args), 3)]
+	if slices.Equal(about, []string{"help"}) {
+		about = nil
+	}
+	return slices.Concat(args[:1], about, []string{"--help"})
 }
 
 // permute moves the flags of a command before its arguments, which is where

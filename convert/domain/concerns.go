@@ -24,7 +24,7 @@ const (
 	ConcernTopology    = "cpu.topology"   // CPUs not divisible by cores per socket
 	ConcernCPUs        = "cpu.count"      // more than 255
 	ConcernHotAdd      = "cpu.hotAdd"     // CPU or memory hot-add
-	ConcernAffinity    = "cpu.affinity"   // bound to the host's CPUs
+	ConcernAffinity    = "cpu.affinity"   // bound to the ESXi host's CPUs
 	ConcernNUMA        = "cpu.numa"       // bound to the host's NUMA nodes, or cut into its own
 	ConcernMasked      = "cpu.masked"     // CPUID masks
 	ConcernCPULimit    = "cpu.limit"      // a limit that isn't carried

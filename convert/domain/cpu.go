@@ -38,7 +38,7 @@ func (b *builder) cpu() {
 	of.dropped("reservationMHz", c.ReservationMHz, "Linux guarantees no MHz; the host must have enough cores")
 	of.dropped("affinity", c.Affinity, "names the ESXi host's own CPUs")
 	if len(c.Affinity) > 0 {
-		b.concern(ConcernAffinity, ledger.Warning, "", fmt.Sprintf("bound to the host's CPUs %v", c.Affinity), "if latency or a licence needs that, pin the domain with virsh vcpupin")
+		b.concern(ConcernAffinity, ledger.Warning, "", fmt.Sprintf("bound to the ESXi host's CPUs %v", c.Affinity), "if latency or a licence needs that, pin the domain with virsh vcpupin")
 	}
 	b.numa()
 	of.dropped("masked", c.Masked, "the masks are for another hypervisor's CPU")

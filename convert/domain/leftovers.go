@@ -45,7 +45,7 @@ func (b *builder) leftovers() {
 		of.dropped("current", s.Current, reason)
 	}
 	if n := len(vm.Snapshots); n > 0 {
-		b.concern(ConcernSnapshots, ledger.Warning, "", fit.Count(n, "snapshot"), "the VM's current state is copied, but not the snapshots: keep the VM as long as you may need one")
+		b.concern(ConcernSnapshots, ledger.Warning, "", fit.Count(n, "snapshot"), "only the VM's current state is moved: clone the VM on ESXi first if you may need an older one")
 	}
 	for i, d := range vm.Other {
 		all.dropped(fmt.Sprintf("other[%d]", i), d, "a device of a kind that esxodus doesn't know")
@@ -88,7 +88,7 @@ func (b *builder) state() {
 	}
 	all.dropped("consolidationNeeded", vm.ConsolidationNeeded, "a state of the snapshot chain")
 	if vm.ConsolidationNeeded {
-		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain differs from what the host has recorded", "consolidate on the host (Snapshots, Consolidate), or with vim-cmd vmsvc/snapshot.removeall")
+		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain differs from what the ESXi host has recorded", fmt.Sprintf("consolidate them on ESXi (Snapshots, Consolidate; on its shell: `vim-cmd vmsvc/snapshot.removeall %s`), and plan again", vm.ID))
 	}
 	all.dropped("faultTolerance", vm.FaultTolerance, "KVM has none")
 	if vm.FaultTolerance {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 	"esxodus/network"
 )
 
@@ -145,13 +145,16 @@ func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 		b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "ESXi shows no network that it is connected to", "its link is down here; attach it with virsh edit if it is needed")
 		a.Mode = network.None
 	case !ok:
+		a.Mode = network.None
+		if b.o.Network.Unmapped(key) {
+			break // a blocker already, whose advice is the better one: it keeps the VLAN
+		}
 		called := key
 		if n.NetworkName != "" {
 			called += " (" + n.NetworkName + ")"
 		}
 		b.concern(ConcernPortGroup, ledger.Blocker, ethernet(n), fmt.Sprintf("nothing is planned for port group %q", called),
-			fmt.Sprintf("say what it attaches to: %s %s", network.MapFlag, strconv.Quote(key+"=macvtap:DEVICE")))
-		a.Mode = network.None
+			fmt.Sprintf("say what it attaches to: `%s %s`", network.MapFlag, fit.Paste(key+"=macvtap:DEVICE")))
 	case a.Mode == network.Macvtap:
 		iface.Source = &libvirtxml.DomainInterfaceSource{Direct: &libvirtxml.DomainInterfaceSourceDirect{Dev: a.Device, Mode: cmp.Or(a.MacvtapMode, "bridge")}}
 		if a.TrustGuest && iface.Model.Type == b.sys.virtioModel() {

@@ -118,7 +118,7 @@ func powerAdvice(vm *inventory.VM, l inventory.License) string {
 	if l.ReadOnly {
 		how = "--shutdown ssh (this host's licence forbids it through the API)"
 	}
-	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: vim-cmd vmsvc/power.shutdown %s); "+
+	return fmt.Sprintf("one of: shut it down by hand (on ESXi's shell: `vim-cmd vmsvc/power.shutdown %s`); "+
 		"let esxodus do it with %s; or wait for warm migration, which a later esxodus will have", vm.ID, how)
 }
 
@@ -130,7 +130,7 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 		switch {
 		case len(d.Parents) > 0:
 			what = fmt.Sprintf("the disk is a chain of %d links (snapshots)", len(d.Parents)+1)
-			advice = "delete the VM's snapshots on ESXi (Delete All consolidates the disk) and plan again"
+			advice = "delete the VM's snapshots on ESXi (Delete All keeps the current state, and only that) and plan again"
 		case d.Format != inventory.FormatFlat:
 			what = fmt.Sprintf("the disk's backing is %q", d.Format)
 			advice = "only flat disks can be copied; clone it with vmkfstools -i on ESXi, or present the LUN to the target host"
@@ -174,9 +174,13 @@ func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 	var out []ledger.Concern
 	for _, k := range f.Target.Domains {
 		if k.Name == v.Name || strings.EqualFold(k.UUID, v.Domain.UUID) {
+			other := "rename that domain"
+			if strings.EqualFold(k.UUID, v.Domain.UUID) {
+				other = "undefine that domain, if nobody needs it (another name doesn't help: its UUID stays)"
+			}
 			out = append(out, ledger.Concern{
 				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
-				Advice: "if it is this VM from an earlier run, `esxodus status` lists it: roll it back; else rename or undefine it",
+				Advice: "if `esxodus status` lists it, an earlier run made it: roll that back, or go on with it; otherwise " + other,
 			})
 		}
 		for _, n := range vm.NICs {

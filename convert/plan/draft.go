@@ -47,6 +47,7 @@ type way struct {
 	kind layout.Kind
 	kept layout.Reason // why the disks are kept after all
 	left layout.Reason // why nothing is changed in the guest after all
+	told bool          // the reason for kept says what ends it
 }
 
 // Need is what must be known about one guest that is to be changed.
@@ -114,6 +115,9 @@ func (d *Draft) lay(vm *inventory.VM, w way) layout.Layout {
 	})
 	if w.kept.Why != "" {
 		l.Because(w.kept)
+		if w.told {
+			l.Curable = append(l.Curable, w.kept.String())
+		}
 		l.Refused = asked(d.options.Layout)
 	}
 	if len(l.Disks) == len(vm.Disks) {
@@ -214,7 +218,7 @@ func (w *draftVM) back(why layout.Reason) way {
 	if w.v.Relaid() {
 		return way{kind: layout.Keep, kept: why}
 	}
-	return way{kind: w.kind, kept: w.kept, left: why}
+	return way{kind: w.kind, kept: w.kept, left: why, told: w.told}
 }
 
 // Answer asks about each guest that is to be changed. One that can't be changed
@@ -254,7 +258,9 @@ func (d *Draft) take(n Need, a GuestFacts) {
 	}
 	if why != "" {
 		vm := w.v.Source
-		*w = d.settle(&vm, w.back(layout.Reason{Why: why}))
+		to := w.back(layout.Reason{Why: why})
+		to.told = to.told || why == a.Missing && w.v.Relaid()
+		*w = d.settle(&vm, to)
 		return
 	}
 	w.answered, w.v.Packages = true, a.Packages

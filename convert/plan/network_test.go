@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan/plantest"
 	"esxodus/inventory"
+	"esxodus/network"
 )
 
 // TestDistributed: a distributed port group is attached by its key or its name, and
@@ -63,5 +64,23 @@ func TestDistributed(t *testing.T) {
 				t.Errorf("concerns %+v; want a blocker with %q, a warning with %q", all, tt.blocked, tt.warned)
 			}
 		})
+	}
+}
+
+// TestUnmapped: an uplink without an interface is one blocker, not one more for
+// each NIC, whose advice would lose the VLAN.
+func TestUnmapped(t *testing.T) {
+	h := plantest.Host()
+	o := testOptions(t)
+	o.Network.Uplinks = nil
+	p := planned(t, Facts{Host: &h, Target: TargetFacts{VirtTypes: []string{"qemu"}}}, o)
+	var ids []string
+	for _, c := range p.Blockers(0) {
+		if strings.HasPrefix(c.ID, "n") {
+			ids = append(ids, c.ID)
+		}
+	}
+	if !slices.Equal(ids, []string{network.ConcernUnmapped}) {
+		t.Errorf("blockers %q; want %s once", ids, network.ConcernUnmapped)
 	}
 }

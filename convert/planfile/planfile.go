@@ -10,7 +10,6 @@ package planfile
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -151,7 +150,10 @@ func Read(b []byte) (*plan.Plan, error) {
 // the decoders speak of Go's types, and of JSON where it was YAML.
 func plainly(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("%s: a %s, want a %s", cmp.Or(t.Field, "the whole"), t.Value, t.Type.Kind())
+		if t.Field == "" {
+			return errors.New("this is not a plan that esxodus saved")
+		}
+		return fmt.Errorf("%s: a %s, want a %s", t.Field, t.Value, t.Type.Kind())
 	}
 	text := err.Error()
 	for _, stage := range []string{"error converting YAML to JSON: ", "error unmarshaling JSON: ", "while decoding JSON: ", "json: "} {

@@ -194,7 +194,7 @@ func fold(texts []string, most int, more string) []string {
 
 func networking(p *page, v *View) {
 	units(p, "systemd-networkd units that the interfaces need (--units DIR writes them)", v.Units, v.Full)
-	units(p, "optional: a macvlan for this host, to reach its own domains (DIR/optional)", v.Optional, v.Full)
+	units(p, "optional, yours to decide on; each file says what it does (DIR/optional)", v.Optional, v.Full)
 	if v.Stories {
 		fated(p, v.Ledger)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"esxodus/convert/batch"
+	"esxodus/convert/journal"
 	"esxodus/convert/runs"
 	"esxodus/inventory/fit"
 )
@@ -24,7 +25,11 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		if s.Running {
 			phase = "running"
 		}
-		p.wrapped("", fmt.Sprintf("%s: %s, %d of %d steps, %s", s.Name, phase, s.Done, s.Steps, s.Updated.Local().Format(time.DateTime)))
+		steps := fmt.Sprintf("%d of %d steps, ", s.Done, s.Steps)
+		if s.Phase == journal.PhaseRolledBack {
+			steps = "" // none is left, which reads as if none had been undone
+		}
+		p.wrapped("", fmt.Sprintf("%s: %s, %s%s", s.Name, phase, steps, s.Updated.Local().Format(time.DateTime)))
 		if s.Proof != "" {
 			p.wrapped("  proof: ", s.Proof)
 		}

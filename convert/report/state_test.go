@@ -45,3 +45,13 @@ func TestFileSystems(t *testing.T) {
 		}
 	}
 }
+
+// TestRolledBack: no steps are left of a run that is undone. "0 of 7 steps" reads
+// as if none had been undone.
+func TestRolledBack(t *testing.T) {
+	s := runs.State{Name: "web", Progress: journal.Progress{Phase: journal.PhaseRolledBack, Steps: 7}}
+	var b strings.Builder
+	if err := States(&b, Form{}, []runs.State{s}); err != nil || !strings.HasPrefix(b.String(), "web: rolled back, 0001") {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}

@@ -210,8 +210,11 @@ func parts(g *guest.Guest) []string {
 	for _, d := range g.Disks {
 		for _, part := range d.Partitions {
 			text := fmt.Sprintf("%s:%d %s at %d, %s", d.Address, part.Number, orUnknown(part.Content), part.Offset, Bytes(part.Length))
-			if part.Mount != "" {
+			switch {
+			case strings.HasPrefix(part.Mount, "/"):
 				text += ", mounted at " + part.Mount
+			case part.Mount != "": // swap is no place
+				text += ", used as " + part.Mount
 			}
 			texts = append(texts, text)
 		}

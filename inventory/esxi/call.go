@@ -116,7 +116,11 @@ func (c *Client) hostVersion(ctx context.Context, u *url.URL) (string, error) {
 	plain(req.Header)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return "", stalledOr(ctx, err)
+		err = stalledOr(ctx, err)
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, of which a person has asked nothing
+		}
+		return "", err
 	}
 	defer discard(res.Body)
 	if res.StatusCode != http.StatusOK {

@@ -54,7 +54,7 @@ func (cfg Config) verify(chain []*x509.Certificate) error {
 	got := thumbprint(chain[0])
 	if cfg.Thumbprint != "" {
 		if got != cfg.Thumbprint {
-			return fmt.Errorf("%w: its SHA-256 thumbprint is %s, pinned is %s; if the host's certificate was replaced, pin the new one; otherwise someone may be intercepting the connection",
+			return fmt.Errorf("%w: its SHA-256 thumbprint is %s, pinned is %s: the host's certificate was replaced, or someone is intercepting the connection",
 				ErrThumbprint, got, cfg.Thumbprint)
 		}
 		return nil
@@ -67,7 +67,7 @@ func (cfg Config) verify(chain []*x509.Certificate) error {
 		opts.Intermediates.AddCert(c)
 	}
 	if _, err := chain[0].Verify(opts); err != nil {
-		return fmt.Errorf("%w: %w; its SHA-256 thumbprint is %s: compare it with the one on the host's own console, then pin it", ErrCertificate, err, got)
+		return fmt.Errorf("%w: %w; its SHA-256 thumbprint is %s", ErrCertificate, err, got)
 	}
 	return nil
 }

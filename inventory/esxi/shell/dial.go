@@ -313,7 +313,7 @@ func (h *hostKey) verify(addr string, remote net.Addr, key ssh.PublicKey) error 
 	if h.cfg.TrustFirstUse && len(h.cfg.KnownHosts) > 0 {
 		return h.remember(addr, key)
 	}
-	return fmt.Errorf("%w: it isn't known yet; its %s key is %s: compare it with the one on the host's own console, then pin it",
+	return fmt.Errorf("%w: it isn't known yet; its %s key is %s",
 		ErrHostKey, key.Type(), got)
 }
 

@@ -102,7 +102,7 @@ func TestDial(t *testing.T) {
 		{name: "known since", change: func(c *Config) { c.HostKeyFingerprint, c.KnownHosts = "", []string{known} }},
 		{name: "other host, not known", change: func(c *Config) {
 			c.Addr, c.HostKeyFingerprint, c.KnownHosts = other.SSHAddr(), "", []string{known}
-		}, want: ErrHostKey, text: "compare it with"},
+		}, want: ErrHostKey, text: "it isn't known yet"},
 		{name: "no password, no key", change: func(c *Config) { c.Password = "" }, text: "neither password nor key"},
 		{name: "no key file", change: func(c *Config) { c.KeyFile = filepath.Join(dir, "none") }, text: "SSH key: open"},
 	}
