@@ -9,10 +9,11 @@
 package network
 
 import (
+	"slices"
+
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 	"esxodus/network/networkd"
-	"slices"
 )
 
 // Mode is how a domain's interface reaches the network.
