@@ -105,7 +105,7 @@ func (a *advice) complete(text string) string {
 		ofRun := cmd.Name == "resume" || cmd.Name == "rollback"
 		for _, f := range cmd.Flags {
 			name := f.Names()[0]
-			if flag, ok := a.given[name]; ok && !(ofRun && slices.Contains(a.run, name)) {
+			if flag, ok := a.given[name]; ok && (!ofRun || !slices.Contains(a.run, name)) {
 				words = append(words, flag)
 			}
 		}
