@@ -2,6 +2,8 @@ package guest
 
 import (
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 	"unicode/utf8"
@@ -50,6 +52,30 @@ type OnlyDisks struct {
 // Changes reports whether anything in the guest is changed.
 func (c *Conversion) Changes() bool {
 	return len(c.Install)+len(c.Remove)+len(c.Edits)+len(c.Programs)+len(c.Overlays)+len(c.Commands)+len(c.Loader) > 0
+}
+
+// CheckPaths is an error if a file that is changed, or the place of a mount, isn't
+// named by a plain absolute path.
+func (c *Conversion) CheckPaths() error {
+	var names []string
+	for _, e := range c.Edits {
+		names = append(names, e.Path)
+	}
+	for _, p := range c.Programs {
+		names = append(names, p.Path)
+	}
+	for _, o := range c.Overlays {
+		names = append(names, o.Initrd)
+	}
+	for _, m := range c.Mounts {
+		names = append(names, m.At)
+	}
+	for _, name := range names {
+		if !path.IsAbs(name) || path.Clean(name) != name || name != "/" && !fs.ValidPath(name[1:]) {
+			return fmt.Errorf("path %q of the plan: want an absolute one without . or .. in it", name)
+		}
+	}
+	return nil
 }
 
 // Mount is a file system of the guest's tree.

@@ -252,6 +252,7 @@ func readHistory[J Job](f *os.File) (h History[J], good int64, err error) {
 // it.
 type checker[J Job] struct {
 	history    *History[J]
+	plan       []Step // the job's
 	steps      []StepState
 	undoing    bool
 	committing bool
@@ -311,7 +312,8 @@ func (c *checker[J]) begin(r *Record, name string) error {
 	if err := job.CheckRecorded(r.Run, name); err != nil {
 		return err
 	}
-	c.steps, c.history.job = make([]StepState, len(job.Steps())), job
+	c.plan, c.history.job = job.Steps(), job
+	c.steps = make([]StepState, len(c.plan))
 	return nil
 }
 
@@ -320,8 +322,7 @@ func (c *checker[J]) step(r *Record) error {
 	if r.Step == nil || *r.Step < 0 || *r.Step >= len(c.steps) {
 		return fmt.Errorf("%q: it names none of the plan's %d steps", r.Event, len(c.steps))
 	}
-	i := *r.Step
-	steps := c.history.job.Steps()
+	i, steps := *r.Step, c.plan
 	kind := steps[i].Kind
 	switch {
 	case r.Event == EventBegin:

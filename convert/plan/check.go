@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"esxodus/convert/domain"
+	"esxodus/convert/guest"
 	"esxodus/convert/host"
 	"esxodus/convert/ledger"
 	"esxodus/convert/volume"
@@ -69,7 +70,7 @@ func (v *VMPlan) check(storage volume.Storage) error {
 			return fmt.Errorf("layout of %s: %w", v.Disks[i].Address, err)
 		}
 	}
-	if err := errors.Join(v.checkSizes(), v.checkConversion()); err != nil {
+	if err := errors.Join(v.checkKind(), v.checkSizes(), v.checkConversion()); err != nil {
 		return err
 	}
 	if err := v.checkDomain(); err != nil {
@@ -143,6 +144,27 @@ func (v *VMPlan) checkConversion() error {
 		return errors.New("conversion: a guest that keeps its layout gets no packages, programs or boot loader")
 	case c != nil && len(c.Install) > 0 && len(v.Packages.Packages) == 0:
 		return fmt.Errorf("packages: missing, but conversion.install has %s", strings.Join(c.Install, ", "))
+	case c != nil:
+		return v.checkNames(c)
+	}
+	return nil
+}
+
+// checkNames wants a conversion whose files and devices the appliance can find,
+// which it would notice only once all is copied.
+func (v *VMPlan) checkNames(c *guest.Conversion) error {
+	if err := c.CheckPaths(); err != nil {
+		return fmt.Errorf("conversion: %w", err)
+	}
+	for _, m := range slices.Concat(c.Mounts, c.Checks) {
+		address, onDisk := strings.CutPrefix(m.Device, "disk:")
+		address, _, _ = strings.Cut(address, "#")
+		if _, ok := v.Disk(address); onDisk && !ok || !onDisk && !strings.HasPrefix(m.Device, "/dev/") {
+			return fmt.Errorf("conversion: device %q of a mount or check: want one of the plan's disks, or a volume in /dev", m.Device)
+		}
+	}
+	if i := slices.IndexFunc(c.Commands, func(argv []string) bool { return len(argv) == 0 }); i >= 0 {
+		return fmt.Errorf("conversion.commands[%d]: empty", i)
 	}
 	return nil
 }

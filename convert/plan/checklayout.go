@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -33,6 +34,21 @@ func (v *VMPlan) checkLayout(i int) error {
 	}
 	if len(lay.Ranges) != 1 || lay.Ranges[0].Length != d.Size || lay.Grown != 0 {
 		return fmt.Errorf("ranges: %+v, but a disk that is kept has one range of all its %d bytes", lay.Ranges, d.Size)
+	}
+	return nil
+}
+
+// checkKind wants that the layout is called after what becomes of the disks: what
+// a guest that keeps its layout may be changed in depends on that.
+func (v *VMPlan) checkKind() error {
+	relaid := slices.ContainsFunc(v.Layout.Disks, func(d layout.Disk) bool { return d.Kind != layout.Keep })
+	switch l := v.Layout; {
+	case v.Relaid() && !relaid:
+		return fmt.Errorf("layout.kind %q: but each of layout.disks is kept", l.Kind)
+	case !v.Relaid() && len(l.Groups) > 0:
+		return errors.New("layout.groups: a guest that keeps its layout gets no volume groups")
+	case !v.Relaid() && l.Boot != nil:
+		return errors.New("layout.boot: a guest that keeps its layout gets no boot map")
 	}
 	return nil
 }

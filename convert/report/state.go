@@ -31,13 +31,13 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		}
 		p.wrapped("", fmt.Sprintf("%s: %s, %s%s", s.Name, phase, steps, s.Updated.Local().Format(time.DateTime)))
 		if s.Proof != "" {
-			p.wrapped("  proof: ", s.Proof)
+			p.wrapped("  proof: ", brief(s.Proof))
 		}
 		for _, n := range s.Notes {
-			p.wrapped("  note: ", n)
+			p.wrapped("  note: ", brief(n))
 		}
 		for _, text := range s.Unsound() {
-			p.wrapped("  file system: ", text)
+			p.wrapped("  file system: ", brief(text))
 		}
 		for _, v := range s.Volumes {
 			p.wrapped("  volumes: ", v)
@@ -51,6 +51,16 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		p.next(s)
 	}
 	return p.err
+}
+
+// brief is as much of what a step left in the journal as a terminal is good for;
+// status --json has all of it.
+func brief(text string) string {
+	const most = 4 << 10
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + " …"
 }
 
 // next prints what the admin can do about a run: each command on a line of its

@@ -30,15 +30,28 @@ func (j *Job) CheckRecorded(run, name string) error {
 	return errors.Join(volume.CheckRun(run), j.VMJob.CheckRecorded(name))
 }
 
-// CheckStep wants that a volume's step says which one it made, and a recheck what
-// it saw.
+// CheckStep wants that a volume's step says which one it made, a recheck what it
+// saw, and that what the guest's step and the proof left can be read: damage that
+// is on record must not look like none.
 func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
 	kind := j.VM.Steps[i].Kind
-	if _, err := Identity(s); err != nil && kind == plan.StepCreate {
-		return err
+	if kind == plan.StepCreate {
+		id, err := Identity(s)
+		if err == nil && r.Event == journal.EventClaim && id.Ino == 0 && id.Tag == "" {
+			err = errors.New("a claim that names nothing: no inode, and no tag")
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if kind == plan.StepRecheck && r.Event == journal.EventDone {
+	if r.Event != journal.EventDone {
+		return nil
+	}
+	switch kind {
+	case plan.StepRecheck:
 		return json.Unmarshal(r.Data, new(Seen))
+	case plan.StepGuest, plan.StepProve:
+		return new(State).show(kind, r)
 	}
 	return nil
 }

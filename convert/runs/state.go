@@ -45,7 +45,7 @@ func stateOf(h *journal.History[*Job]) State {
 	s := State{Name: job.VM.Name, VM: job.VM.Source.Name, Host: job.Source.Host, Progress: h.Progress(), Job: job, history: h}
 	for i, st := range h.Steps() {
 		if st.Done {
-			s.show(job.VM.Steps[i].Kind, st.Result)
+			_ = s.show(job.VM.Steps[i].Kind, st.Result) // [Job.CheckStep] has had it
 		}
 	}
 	if s.Done == s.Steps {
@@ -55,25 +55,25 @@ func stateOf(h *journal.History[*Job]) State {
 }
 
 // show takes from a step's result what people want to know of it, if it is there.
-func (s *State) show(kind plan.Kind, result *journal.Record) {
-	switch {
-	case result == nil:
-	case kind == plan.StepProve:
-		s.proved(result)
-	case kind == plan.StepGuest:
-		_ = json.Unmarshal(result.Data, &struct {
+func (s *State) show(kind plan.Kind, result *journal.Record) error {
+	if result == nil || len(result.Data) == 0 {
+		return nil
+	}
+	switch kind {
+	case plan.StepProve:
+		var p plan.Proof
+		err := json.Unmarshal(result.Data, &p)
+		if err == nil {
+			s.Proof, s.Seen = p.Text, p.Saw
+		}
+		return err
+	case plan.StepGuest:
+		return json.Unmarshal(result.Data, &struct {
 			Notes  *[]string
 			Checks *[]guest.Checked
 		}{&s.Notes, &s.FileSystems})
 	}
-}
-
-// proved takes over what the boot proof saw.
-func (s *State) proved(result *journal.Record) {
-	var p plan.Proof
-	if json.Unmarshal(result.Data, &p) == nil {
-		s.Proof, s.Seen = p.Text, p.Saw
-	}
+	return nil
 }
 
 // finished says how a run stands whose steps are all done: nobody calls one ready

@@ -230,10 +230,15 @@ func (g *group) tree(left *int) (string, error) {
 		head, magic = 56, "AB3B"
 	}
 	at, level, count := be.Uint32(g.space[16:]), be.Uint32(g.space[28:])-1, int64(0)
+	seen := make(map[uint32]bool) // at most maxTree
 	for ; at != noBlock; *left-- {
 		if *left == 0 {
 			return "", nil
 		}
+		if seen[at] {
+			return fmt.Sprintf("its tree of free space leads back to block %d", at), nil
+		}
+		seen[at] = true
 		if int64(at) >= g.length {
 			return fmt.Sprintf("its tree of free space leads to block %d of %d", at, g.length), nil
 		}

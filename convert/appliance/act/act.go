@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -151,26 +150,13 @@ func (r *run) checkInput(context.Context) error {
 	if len(r.c.Mounts) == 0 || r.c.Mounts[0].At != "/" {
 		return errors.New("the plan's first mount is not the root")
 	}
-	var names []string
-	for _, e := range r.c.Edits {
-		names = append(names, e.Path)
-	}
 	for _, p := range r.c.Programs {
-		names = append(names, p.Path)
 		if _, ok := r.in.Programs[p.Source]; !ok {
 			return fmt.Errorf("this esxodus has no program %q, for %s", p.Source, p.Path)
 		}
 	}
-	for _, o := range r.c.Overlays {
-		names = append(names, o.Initrd)
-	}
-	for _, m := range r.c.Mounts {
-		names = append(names, m.At)
-	}
-	for _, name := range names {
-		if !path.IsAbs(name) || path.Clean(name) != name || !fs.ValidPath(rel(name)) {
-			return fmt.Errorf("path %q of the plan: want an absolute one without . or .. in it", name)
-		}
+	if err := r.c.CheckPaths(); err != nil {
+		return err
 	}
 	if len(r.c.Install) > 0 && len(r.in.Packages) == 0 {
 		return fmt.Errorf("the plan installs the packages %s, but has none", strings.Join(r.c.Install, ", "))
