@@ -220,6 +220,19 @@ func (t totals) against(groups totals) (faults []string) {
 	return faults
 }
 
+// leads says what is wrong with a block that the tree leads to, "" for nothing, and
+// takes it down as seen.
+func (g *group) leads(at uint32, seen map[uint32]bool) string {
+	if seen[at] {
+		return fmt.Sprintf("its tree of free space leads back to block %d", at)
+	}
+	seen[at] = true
+	if int64(at) >= g.length {
+		return fmt.Sprintf("its tree of free space leads to block %d of %d", at, g.length)
+	}
+	return ""
+}
+
 // tree counts what the group's tree of free space has, by their places, and says
 // how that differs from what its header says, "" if it doesn't. It reads at most
 // left blocks, and leaves the rest of them.
@@ -235,12 +248,8 @@ func (g *group) tree(left *int) (string, error) {
 		if *left == 0 {
 			return "", nil
 		}
-		if seen[at] {
-			return fmt.Sprintf("its tree of free space leads back to block %d", at), nil
-		}
-		seen[at] = true
-		if int64(at) >= g.length {
-			return fmt.Sprintf("its tree of free space leads to block %d of %d", at, g.length), nil
+		if wrong := g.leads(at, seen); wrong != "" {
+			return wrong, nil
 		}
 		b, err := g.f.bytes(g.number*g.f.agBlocks+int64(at), g.f.blockSize)
 		if err != nil {
