@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/convert/lilo/conf"
+	"esxodus/fixtures"
 )
 
 func TestFile(t *testing.T) {
@@ -92,7 +93,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("under %q there are %d keywords", part.from, words)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), tool(t, "mandoc"), "-Tlint", "files/lilo.8").Output()
+	out, err := exec.CommandContext(t.Context(), fixtures.Tool(t, "mandoc"), "-Tlint", "files/lilo.8").Output()
 	if len(out) > 0 {
 		t.Errorf("mandoc: %v\n%s", err, out)
 	}
@@ -119,7 +120,7 @@ func fate(word string) string {
 
 func TestShellcheck(t *testing.T) {
 	for _, name := range []string{"zz-runlilo", "runlilo", "95-lilo.install", "lilo.init"} {
-		if out, err := exec.CommandContext(t.Context(), tool(t, "shellcheck"), "files/hooks/"+name).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), fixtures.Tool(t, "shellcheck"), "files/hooks/"+name).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
@@ -128,9 +129,9 @@ func TestShellcheck(t *testing.T) {
 // TestDebianHooks runs the hooks in a tree of their own, with a lilo that
 // succeeds, fails or is missing.
 func TestDebianHooks(t *testing.T) {
-	busybox := tool(t, "busybox")
+	busybox := fixtures.Tool(t, "busybox")
 	if os.Geteuid() != 0 {
-		t.Skip("chroot needs root")
+		fixtures.Missing(t, "root, for chroot,")
 	}
 	for _, tt := range []struct {
 		name, hook, lilo string
@@ -201,16 +202,16 @@ func TestUnits(t *testing.T) {
 		put(t, root+"/usr/lib/systemd/system/"+name, []byte("[Unit]\nDefaultDependencies=no\n"), 0o644)
 	}
 	args := append([]string{"verify", "--man=no", "--root=" + root}, units...)
-	if out, err := exec.CommandContext(t.Context(), tool(t, "systemd-analyze"), args...).CombinedOutput(); err != nil || len(out) > 0 {
+	if out, err := exec.CommandContext(t.Context(), fixtures.Tool(t, "systemd-analyze"), args...).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze: %v\n%s", err, out)
 	}
 }
 
 // TestInitScript runs the script of systems without systemd.
 func TestInitScript(t *testing.T) {
-	busybox := tool(t, "busybox")
+	busybox := fixtures.Tool(t, "busybox")
 	if os.Geteuid() != 0 {
-		t.Skip("chroot needs root")
+		fixtures.Missing(t, "root, for chroot,")
 	}
 	for _, tt := range []struct{ arg, want string }{
 		{"start", "--booted"}, {"stop", "--if-changed"}, {"restart", "--if-changed"}, {"status", "-q"},
@@ -348,18 +349,4 @@ func read(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// tool finds a program, skips the test without it, or fails where it must run.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case os.Getenv("CI") != "" || os.Getenv("ESXODUS_NEED_TOOLS") == "1":
-		t.Fatal(err)
-	default:
-		t.Skip(err)
-	}
-	return path
 }
