@@ -16,7 +16,7 @@ import (
 )
 
 // Check compares a plan that was read from a file, and perhaps edited, with what
-// New makes: names that are safe, volumes that are where the storage puts them
+// the planner makes: names that are safe, volumes that are where the storage puts them
 // and that the domain uses, layouts that lose no byte, and exactly the steps
 // that all of this calls for. It returns what is wrong in the file's own words.
 // VMs with blockers are never begun, and so not looked at.
@@ -57,7 +57,7 @@ func (p *Plan) Check() error {
 // blocked reports whether blockers of its own keep the VM from being begun.
 func (v *VMPlan) blocked() bool { return ledger.Blocked(v.Concerns) }
 
-// check compares all that a run depends on with what New makes.
+// check compares all that a run depends on with what the planner makes.
 func (v *VMPlan) check(storage volume.Storage) error {
 	if err := v.checkDisks(storage); err != nil {
 		return err
@@ -169,7 +169,7 @@ func (v *VMPlan) checkNames(c *guest.Conversion) error {
 	return nil
 }
 
-// checkSteps wants the steps that New lists for the rest of the plan, in its
+// checkSteps wants the steps that the planner lists for the rest of the plan, in its
 // order. Their texts are for people alone.
 func (v *VMPlan) checkSteps() error {
 	o := Options{NoProof: v.NoProof}
@@ -246,7 +246,7 @@ func (j *VMJob) CheckRecorded(name string) error {
 	return nil
 }
 
-// Check compares all of a job that is on record with what New makes. One from
+// Check compares all of a job that is on record with what the planner makes. One from
 // before noProof was recorded may have no proof.
 func (j *VMJob) Check() error {
 	storage, err := volume.ParseStorage(j.Target.Storage, host.Tool{})

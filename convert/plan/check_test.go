@@ -47,7 +47,7 @@ func readAgain(t *testing.T, p *plan.Plan) *plan.Plan {
 	return &out
 }
 
-// TestCheckTakes: what New makes passes, and so do the edits that a plan allows.
+// TestCheckTakes: what the planner makes passes, and so do the edits that a plan allows.
 func TestCheckTakes(t *testing.T) {
 	t.Parallel()
 	base := map[string]func(*testing.T) *plan.Plan{

@@ -1,6 +1,6 @@
 // Package plan makes the plan of a migration from an ESXi host to libvirt domains:
-// pure data, made by [New] from [Facts], checked by [Plan.Check] when it comes back
-// from a file. It asks nothing and changes nothing.
+// pure data, made from [Facts] by way of a [Draft], and checked by [Plan.Check] when
+// it comes back from a file. It asks nothing and changes nothing.
 //
 // Words: a [Plan] is what will be done; a [Step] is one undoable act of it. A dry
 // run prints the plan and ends; what carries it out does the steps that it lists

@@ -203,7 +203,7 @@ func (x *executor) do(ctx context.Context, i int, step plan.Step, s journal.Step
 	return x.journal.Step(i, journal.EventDone, result)
 }
 
-// sound compares the plan that is on record with what New makes.
+// sound compares the plan that is on record with what the planner makes.
 func sound(j *runs.Journal) error {
 	if err := j.Job().Check(); err != nil {
 		return fmt.Errorf("%w: %s, line 1: the plan is not one that esxodus made: %w", ErrStopped, j.Path(journal.FileName), err)
