@@ -60,6 +60,7 @@ type VMPlan struct {
 	Packages   packages.Set      `json:"packages,omitzero"` // that the conversion installs
 	Disks      []Disk            `json:"disks"`
 	Domain     Domain            `json:"domain"`
+	NICs       []guest.NIC       `json:"nics,omitempty"` // as the guest has them, where that is known
 	Sizes      Sizes             `json:"sizes"`
 	Steps      []Step            `json:"steps"`
 	NoProof    bool              `json:"noProof,omitempty"` // the boot proof was declined
