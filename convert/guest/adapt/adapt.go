@@ -15,7 +15,6 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
-	"esxodus/inventory"
 	"esxodus/inventory/fit"
 )
 
@@ -44,7 +43,7 @@ const (
 type Input struct {
 	Guest  guest.Guest // as [guest.Look] returned it: read from a plan it lacks Config
 	Layout layout.Layout
-	NICs   []inventory.NIC // the VM's, with the MAC addresses that the domain's will have
+	NICs   []guest.NIC // the VM's, as package nics finds them
 	// SameDisks says that a guest which keeps its layout finds its disks in the
 	// domain without virtio, too.
 	SameDisks bool
@@ -73,7 +72,7 @@ func (b *builder) relaid() {
 	b.units()
 	b.family.resume(b)
 	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	b.nicLinks()
+	b.nicNames()
 	b.packages()
 	b.unfitKernels()
 	if b.in.Layout.Boot != nil {

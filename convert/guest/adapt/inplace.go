@@ -33,8 +33,8 @@ func (b *builder) instead() string {
 // behind "so that"; none where it needs no change.
 func Wants(in Input) []string {
 	var names, out []string
-	for _, n := range Names(in.Guest, in.NICs) {
-		names = append(names, n.Name)
+	for _, p := range Pins(in.Guest, in.NICs) {
+		names = append(names, p.NIC.Name)
 	}
 	switch len(names) {
 	case 0:
@@ -57,7 +57,7 @@ func (b *builder) inPlace() {
 	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() || !b.plainSectors() {
 		return
 	}
-	b.nicLinks()
+	b.nicNames()
 	known := b.hasFamily()
 	if lacking := b.g.LacksVirtio(); lacking != nil && !b.in.SameDisks {
 		b.lacking(*lacking, known)
