@@ -34,6 +34,7 @@ type Config struct {
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
 	Net        Net           // what its files say of its network interfaces
 	Naming     Naming
+	CloudInit  CloudInit
 }
 
 // Naming is what decides how NICs get their names, besides [Net].

@@ -43,6 +43,9 @@ func Wants(in Input) []string {
 	default:
 		out = append(out, "its NICs are still called "+strings.Join(names, ", "))
 	}
+	if in.Guest.Config.CloudInit.Forgets() {
+		out = append(out, "cloud-init doesn't take it for a new machine")
+	}
 	if lacking := in.Guest.LacksVirtio(); lacking != nil && !in.SameDisks {
 		out = append(out, "kernel "+lacking.Kernel+" finds its disks on virtio")
 	}
@@ -58,6 +61,7 @@ func (b *builder) inPlace() {
 		return
 	}
 	b.nicNames()
+	b.cloudInit()
 	known := b.hasFamily()
 	if lacking := b.g.LacksVirtio(); lacking != nil && !b.in.SameDisks {
 		b.lacking(*lacking, known)

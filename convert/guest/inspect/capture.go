@@ -80,6 +80,7 @@ func (l *look) config() {
 	c.Guarded = l.guarded()
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()
+	c.CloudInit = l.cloudInit()
 	l.packages(&c)
 	c.Fixed = l.fixed(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
