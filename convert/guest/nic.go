@@ -28,6 +28,9 @@ type NIC struct {
 	DHCP4     bool         `json:"dhcp4,omitempty"`
 	DHCP6     bool         `json:"dhcp6,omitempty"`
 	RA        bool         `json:"ra,omitempty"` // takes an address of router advertisements
+
+	LinkFile string   `json:"-"` // the .link file that counts for it on VMware
+	Lost     []string `json:"-"` // files that configure it by its place or its driver on VMware
 }
 
 // Address is an address of an interface.

@@ -166,7 +166,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	v.layoutConcerns()
 	v.findNICs()
 	if w.left.Why != "" || noEdits && !v.Relaid() {
-		v.Concerns = slices.Concat(v.Concerns, adapt.NICDrivers(v.Guest), adapt.CloudInit(v.Guest), adapt.Faults(v.Guest))
+		v.Concerns = slices.Concat(v.Concerns, adapt.LostNICs(v.Guest, v.NICs), adapt.CloudInit(v.Guest), adapt.Faults(v.Guest))
 		v.leftConcern(w.left)
 		return v.Guest
 	}

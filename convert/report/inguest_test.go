@@ -8,7 +8,9 @@ import (
 )
 
 func TestInGuest(t *testing.T) {
-	address := func(on, prefix string) guest.Address { return guest.Address{On: on, Prefix: netip.MustParsePrefix(prefix)} }
+	address := func(on, prefix string) guest.Address {
+		return guest.Address{On: on, Prefix: netip.MustParsePrefix(prefix)}
+	}
 	for _, tt := range []struct {
 		nic  guest.NIC
 		want string

@@ -72,7 +72,7 @@ func (b *builder) relaid() {
 	b.tables()
 	b.units()
 	b.family.resume(b)
-	b.concerns = append(b.concerns, NICDrivers(b.g)...)
+	b.lostNICs()
 	b.nicNames()
 	b.cloudInit()
 	b.packages()

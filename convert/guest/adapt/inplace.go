@@ -3,6 +3,7 @@ package adapt
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -43,6 +44,9 @@ func Wants(in Input) []string {
 	default:
 		out = append(out, "its NICs are still called "+strings.Join(names, ", "))
 	}
+	for _, file := range slices.Sorted(maps.Keys(finders(in.NICs))) {
+		out = append(out, file+" finds its NIC")
+	}
 	if in.Guest.Config.CloudInit.Forgets() {
 		out = append(out, "cloud-init doesn't take it for a new machine")
 	}
@@ -56,10 +60,15 @@ func Wants(in Input) []string {
 // machine calls for: see [Wants]. That initrds can't be given drivers doesn't keep
 // its NICs from their names.
 func (b *builder) inPlace() {
-	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() || !b.plainSectors() {
+	if len(Wants(b.in)) == 0 {
+		b.lostNICs()
 		return
 	}
+	if b.in.Layout.Refused || !b.readable() || !b.oneRoot() || !b.plainSectors() {
+		b.concerns = append(b.concerns, LostNICs(b.g, b.in.NICs)...)
+		return
+	}
+	b.lostNICs()
 	b.nicNames()
 	b.cloudInit()
 	known := b.hasFamily()

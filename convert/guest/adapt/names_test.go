@@ -1,11 +1,13 @@
 package adapt
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 )
 
@@ -88,5 +90,38 @@ func TestLinkOrder(t *testing.T) {
 				t.Errorf("%s ends with %q; want %s with %q", got, rest, tt.path, tt.keys)
 			}
 		})
+	}
+}
+
+// TestLostNICs is N8: a file that finds a NIC by its place is changed, one that can't
+// be is told of, and so is one of a guest that is left as it is.
+func TestLostNICs(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, text string
+		edited, told     bool
+	}{
+		{"a place", "etc/systemd/network/10-lan.network", "[Match]\nPath=pci-0000:0b:00.0\n[Network]\nAddress=192.0.2.10/24\n", true, false},
+		{"a driver", "etc/systemd/network/10-lan.network", "[Match]\nDriver=vmxnet3\n[Network]\nDHCP=yes\n", true, false},
+		{"with an address", "etc/systemd/network/10-lan.network", "[Match]\nDriver=vmxnet3\nMACAddress=00:50:56:ab:cd:01\n", false, true},
+		{"another place", "etc/systemd/network/10-lan.network", "[Match]\nPath=pci-0000:02:03.0\n", false, false},
+		{"any place", "etc/systemd/network/10-lan.network", "[Match]\nPath=*pci-*\n", false, false},
+	} {
+		a := archive(t, "keep-debian.txtar")
+		add(a, "tree/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "")
+		add(a, "tree/"+tt.file, tt.text)
+		in := input(t, a)
+		c, _, concerns := New(in)
+		edited := slices.ContainsFunc(c.Edits, func(e guest.Edit) bool {
+			return e.Path == "/"+tt.file && strings.Contains(e.New, "MACAddress=00:50:56:ab:cd:01")
+		})
+		told := func(cs []ledger.Concern) bool {
+			return slices.ContainsFunc(cs, func(c ledger.Concern) bool { return c.ID == ConcernNIC && c.Subject == "/"+tt.file })
+		}
+		if edited != tt.edited || told(concerns) != tt.told {
+			t.Errorf("%s: edited %v, told %v; want %v, %v", tt.name, edited, told(concerns), tt.edited, tt.told)
+		}
+		if got := told(LostNICs(in.Guest, in.NICs)); got != (tt.edited || tt.told) {
+			t.Errorf("%s: left as it is: told %v", tt.name, got)
+		}
 	}
 }

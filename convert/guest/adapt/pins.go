@@ -8,7 +8,6 @@ import (
 
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
-	"esxodus/inventory/fit"
 )
 
 // networkDir is where .link files of the guest's admin are.
@@ -47,16 +46,13 @@ func Pins(g guest.Guest, nics []guest.NIC) []Pin {
 func linkFile(g guest.Guest, n guest.NIC) (name, text string) {
 	text = fmt.Sprintf("# Made by esxodus: the name that this NIC had on VMware.\n[Match]\nMACAddress=%s\nPath=*pci-*\n\n[Link]\nName=%s\n", n.MAC, n.Name)
 	var rivals []string
-	counted := false
 	for _, l := range g.Config.Net.Linked() {
-		if len(l.Match.MACs) > 0 && !slices.Contains(l.Match.MACs, n.MAC) || (guest.NICMatch{Types: l.Match.Types}).Has("", "", "", "") == false {
-			continue
+		if (guest.NICMatch{MACs: l.Match.MACs, Types: l.Match.Types}).Has(n.MAC, "", "", "") {
+			rivals = append(rivals, path.Base(l.Path))
 		}
-		rivals = append(rivals, path.Base(l.Path))
-		if !counted && !l.Match.Foreign && strings.HasPrefix(l.Path, "/etc/") && len(l.Keys) > 0 {
+		if l.Path == n.LinkFile && strings.HasPrefix(l.Path, "/etc/") && len(l.Keys) > 0 {
 			text += "# As in " + oneLine(l.Path) + ", which counted until now:\n" + strings.Join(l.Keys, "\n") + "\n"
 		}
-		counted = counted || !l.Match.Foreign
 	}
 	for _, prefix := range []string{"10-", "00-", "0-", "+"} {
 		name = prefix + "esxodus-" + n.Name + ".link"
@@ -84,18 +80,4 @@ func (b *builder) nicNames() {
 		b.out.Edits = append(b.out.Edits, p.Edit)
 		b.entry("guest.nic["+p.NIC.Name+"]", p.NIC.Name, p.NIC.Name, "bound to "+p.NIC.MAC+", as its place on the bus has changed; "+p.NIC.Why)
 	}
-}
-
-// NICDrivers tells of network configuration, of any guest, that takes NICs by a
-// driver that they won't have.
-func NICDrivers(g guest.Guest) []ledger.Concern {
-	var out []ledger.Concern
-	for _, m := range g.Config.NICDrivers {
-		out = append(out, ledger.Concern{
-			ID: ConcernNIC, Severity: ledger.Warning, Subject: fit.Line(m.File),
-			Evidence: fit.Line(fmt.Sprintf("%s matches NICs whose driver is %s, which is VMware's; a virtio NIC's driver is virtio_net", m.File, m.Pattern)),
-			Advice:   "let it match them by MAC address, or by either driver, in the guest before the migration; otherwise they get no address",
-		})
-	}
-	return ledger.Merge(out, ConcernNIC)
 }

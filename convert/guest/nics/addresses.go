@@ -18,6 +18,9 @@ func (f *finder) addresses() {
 		up := []string{}
 		for _, l := range f.links(i) {
 			take(n, l, n.Name, 0)
+			if !lasts(l.Match, f.vm[i], n.MAC) {
+				n.Lost = append(n.Lost, l.File)
+			}
 			up = append(up, l.Above...)
 		}
 		f.above(n, up, 0, []string{n.Name})

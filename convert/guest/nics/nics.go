@@ -33,6 +33,11 @@ func Of(g guest.Guest, vm []inventory.NIC) ([]guest.NIC, []Doubt) {
 	if g.OS != "linux" {
 		return f.out, nil
 	}
+	for i := range vm {
+		if l := f.first(i, there(vm[i])); l != nil {
+			f.out[i].LinkFile = l.Path
+		}
+	}
 	f.explicit()
 	f.schemes()
 	f.keepers()
