@@ -30,7 +30,9 @@ type Options struct {
 	Shutdown ShutdownMode // what is done with powered-on VMs
 	NoProof  bool         // leave out the boot proof
 	NoEdits  bool         // change nothing in guests that keep their layout
-	Layout   layout.Kind  // auto, lvm, keep or plain; "" is auto
+	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
+	Addresses map[string][]guest.NewAddress
+	Layout    layout.Kind // auto, lvm, keep or plain; "" is auto
 }
 
 // Facts is everything a plan is made from: what was read of the source, of the

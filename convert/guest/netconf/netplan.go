@@ -83,7 +83,7 @@ type netplan struct {
 // link reads one definition. An ethernet's id is the name of a NIC only where no
 // match stands in it.
 func (p *netplan) link(id string, kind guest.LinkKind, n *netplanLink) {
-	l := guest.NetLink{File: p.file, Style: guest.Netplan, Name: id, Kind: kind}
+	l := guest.NetLink{File: p.file, Style: guest.Netplan, ID: id, Name: id, Kind: kind}
 	if n == nil {
 		n = &netplanLink{}
 	}
