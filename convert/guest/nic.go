@@ -105,6 +105,7 @@ type NetLink struct {
 	Addresses        []netip.Prefix
 	Gateways, DNS    []netip.Addr
 	DHCP4, DHCP6, RA bool
+	ByMAC            bool // DHCP servers know it by its address of Ethernet
 }
 
 // NICRule is a name that something other than a .link file gives to NICs: a rule of

@@ -25,6 +25,7 @@ func (v *VMPlan) findNICs() {
 		}
 		v.Concerns = append(v.Concerns, c)
 	}
+	v.Concerns = append(v.Concerns, adapt.DHCP(v.NICs, v.Guest)...)
 }
 
 // keepNames notes which names the conversion keeps.

@@ -37,6 +37,7 @@ const (
 	ConcernAgent     = "guest.agent"     // the service of KVM's agent is masked
 	ConcernNIC       = "guest.nic"       // network configuration that asks for VMware's driver
 	ConcernCloudInit = "guest.cloudInit" // cloud-init may take the guest for a new machine
+	ConcernDHCP      = "guest.dhcp"      // a DHCP server will see another client
 	ConcernAddress   = "guest.address"   // an address that it can't be given
 	ConcernRoom      = "guest.room"      // no room for copies of what boots
 )

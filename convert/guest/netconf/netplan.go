@@ -38,6 +38,7 @@ type netplanLink struct {
 	DHCP4     any    `json:"dhcp4"`
 	DHCP6     any    `json:"dhcp6"`
 	AcceptRA  any    `json:"accept-ra"`
+	ClientID  string `json:"dhcp-identifier"`
 	Gateway4  string `json:"gateway4"`
 	Gateway6  string `json:"gateway6"`
 	Routes    []struct {
@@ -108,6 +109,7 @@ func (p *netplan) link(id string, kind guest.LinkKind, n *netplanLink) {
 		}
 	}
 	l.DHCP4, l.DHCP6, l.RA = isYes(n.DHCP4), isYes(n.DHCP6), isYes(n.AcceptRA)
+	l.ByMAC = n.ClientID == "mac"
 	addAddrs(&l.Gateways, n.Gateway4, n.Gateway6)
 	for _, r := range n.Routes {
 		if isDefault(r.To) {
