@@ -29,6 +29,8 @@ type Options struct {
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
 	NoProof  bool         // leave out the boot proof
+	BootOnly bool         // leave out the network proof
+	Ports    []uint16     // TCP ports that a network proof tries
 	NoEdits  bool         // change nothing in guests that keep their layout
 	Layout   layout.Kind  // auto, lvm, keep or plain; "" is auto
 }

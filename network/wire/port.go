@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"esxodus/network"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -105,7 +107,7 @@ func (p *port) aim(a Address) error {
 	if err != nil {
 		return err
 	}
-	from, ok := vantage(a.Prefix, p.nic.Gateways, p.guests)
+	from, ok := network.Vantage(a.Prefix, p.nic.Gateways, p.guests)
 	if !ok {
 		return fmt.Errorf("%s can't be tried: its subnet has no other address, and no gateway is known", a.Prefix)
 	}

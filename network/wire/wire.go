@@ -9,7 +9,7 @@
 // guest: ARP or neighbour discovery for each of its addresses, ping, and TCP ports.
 //
 // It has one more address in each of the guest's subnets that has no known gateway,
-// to ask from: see [vantage]. It never answers a probe (RFC 5227, RFC 4862), and so
+// to ask from: see [network.Vantage]. It never answers a probe (RFC 5227, RFC 4862), and so
 // never one for an address that the guest is about to take: the guest would give
 // that up.
 //

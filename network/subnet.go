@@ -1,24 +1,24 @@
-package wire
+package network
 
 import (
 	"encoding/binary"
 	"net/netip"
 )
 
-// vantage is the address from which a guest's address is tried: the gateway's that
+// Vantage is the address from which a guest's address is tried: the gateway's that
 // is in its subnet; else the highest address of the subnet that is neither the
 // guest's, nor the network's, nor its broadcast address; for a subnet of one address
 // any gateway of its family. In IPv6, where a subnet has no end that anybody uses, it
 // is the highest up to …:fffe. An address without any of these isn't tried from
 // anywhere.
-func vantage(of netip.Prefix, gateways []netip.Addr, guests func(netip.Addr) bool) (netip.Addr, bool) {
+func Vantage(of netip.Prefix, gateways []netip.Addr, guests func(netip.Addr) bool) (netip.Addr, bool) {
 	subnet := of.Masked()
 	for _, g := range gateways {
 		if subnet.Contains(g) && !guests(g) {
 			return g, true
 		}
 	}
-	if a, ok := free(subnet, guests); ok {
+	if a, ok := Free(subnet, guests); ok {
 		return a, true
 	}
 	for _, g := range gateways {
@@ -29,9 +29,9 @@ func vantage(of netip.Prefix, gateways []netip.Addr, guests func(netip.Addr) boo
 	return netip.Addr{}, false
 }
 
-// free is the highest address of a subnet that a host may have and that isn't
+// Free is the highest address of a subnet that a host may have and that isn't
 // taken.
-func free(subnet netip.Prefix, taken func(netip.Addr) bool) (netip.Addr, bool) {
+func Free(subnet netip.Prefix, taken func(netip.Addr) bool) (netip.Addr, bool) {
 	const tries = 4096
 	a := last(subnet)
 	if hosts := a.BitLen() - subnet.Bits(); a.Is4() && hosts > 1 {
