@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"esxodus/convert/domain"
@@ -52,9 +53,13 @@ func (x *executor) proveOn(ctx context.Context, w *wire.Wire, xml string, want p
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(ctx) })
 	var proof plan.Proof
+	var running sync.Once
 	g.Go(func() (err error) {
 		defer stop() // the network ends with the guest
-		proof, err = x.Virt.Prove(ctx, xml, want, func() (bool, bool) { return w.Answered(), w.Complete() })
+		proof, err = x.Virt.Prove(ctx, xml, want, func() (answered, complete bool) {
+			running.Do(w.Begin) // the guest runs from here
+			return w.Answered(), w.Complete()
+		})
 		return err
 	})
 	return proof, g.Wait()

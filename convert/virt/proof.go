@@ -187,7 +187,7 @@ func (*PortTakenError) PortTaken() bool { return true }
 // libvirt gives QEMU's own words.
 func portTaken(d *libvirtxml.Domain, err error) error {
 	wired := slices.ContainsFunc(nics(d), func(n libvirtxml.DomainInterface) bool { return n.Source != nil && n.Source.UDP != nil })
-	if wired && err != nil && strings.Contains(err.Error(), unix.EADDRINUSE.Error()) {
+	if wired && err != nil && strings.Contains(strings.ToLower(err.Error()), unix.EADDRINUSE.Error()) {
 		return &PortTakenError{err}
 	}
 	return err

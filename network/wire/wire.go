@@ -123,13 +123,20 @@ func (w *Wire) Ends() []Ends {
 	return ends
 }
 
-// Run is the network, from now until the context ends or something fails that the
-// guest has no part in. Times of answers count from its beginning.
+// Begin starts the clock: times of answers count from here.
+func (w *Wire) Begin() {
+	now := time.Now()
+	for _, p := range w.ports {
+		p.begin(now)
+	}
+}
+
+// Run is the network, until the context ends or something fails that the guest has no
+// part in.
 func (w *Wire) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	begun := time.Now()
+	w.Begin()
 	for _, p := range w.ports {
-		p.begin(begun)
 		g.Go(func() error { return p.run(ctx) })
 	}
 	return g.Wait()
