@@ -87,6 +87,7 @@ type Effects struct {
 	Rate     *disk.Rate // nil for no limit
 	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
 	NoProof  bool       // pass over a boot proof that the plan has: the admin knows better
+	BootOnly bool       // the same of its network alone
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`
