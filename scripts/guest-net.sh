@@ -19,6 +19,7 @@ modules='virtio_pci virtio_net e1000 e1000e vmxnet3 8021q bonding button evdev'
 make_guest() {
 	mkdir -p root/dev root/proc root/sys root/run root/tmp root/etc/acpi/PWRF root/root
 	busybox_in root
+	ln -s bin root/sbin # where the kernel looks for modprobe
 	# shellcheck disable=SC2086 # one word each
 	modules_in root "$kernel" $modules
 	cat >root/init <<-'END'

@@ -77,6 +77,7 @@ type guest struct {
 
 	mu    sync.Mutex
 	heard []note // frames of the network
+	over  bool   // it has sent its last
 }
 
 // plug makes a guest at the end of a wire, with addresses by tag.
@@ -130,6 +131,12 @@ func (g *guest) listen() error {
 		n, _, err := g.conn.ReadFromUDPAddrPort(b)
 		if err != nil {
 			return nil
+		}
+		if string(b[:n]) == "that was all" {
+			g.mu.Lock()
+			g.over = true
+			g.mu.Unlock()
+			continue
 		}
 		said, sound := decode(append([]byte(nil), b[:n]...))
 		if !sound {

@@ -17,12 +17,14 @@ import (
 
 // port is esxodus's end of a NIC's wire.
 type port struct {
+	index    int // of the NIC
 	nic      NIC
 	mac, us  hw
 	ends     Ends
 	conn     *net.UDPConn
 	id       uint16 // of its pings
 	guests   func(netip.Addr) bool
+	sights   *sights          // of all NICs
 	segments map[int]*segment // by tag
 
 	mu      sync.Mutex
@@ -30,12 +32,26 @@ type port struct {
 	seq     uint16
 	heard   Heard
 	targets []*target
+	leases  int // how many were made
+	// fixedLease is set when the guest took a lease of an address that it has anyway.
+	fixedLease bool
 }
+
+// origin is where a guest has an address from.
+type origin int
+
+const (
+	byPlan  origin = iota
+	byDHCP4        // leased
+	byIPv6         // leased, or made by itself in an advertised prefix
+)
 
 // target is an address of the guest's, and how it answered.
 type target struct {
 	Address
+	by     origin
 	from   netip.Addr // where it is tried from
+	knocks bool       // its ports are being tried
 	mac    hw         // that answered
 	answer time.Duration
 	ping   time.Duration
@@ -50,12 +66,12 @@ const every = time.Second
 // largest is more than any frame that crosses a datagram.
 const largest = 64 << 10
 
-func newPort(n NIC, ours net.HardwareAddr, guests func(netip.Addr) bool) (*port, error) {
+func newPort(index int, n NIC, ours net.HardwareAddr, guests func(netip.Addr) bool, seen *sights) (*port, error) {
 	mac, err := net.ParseMAC(n.MAC)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the MAC
 	}
-	p := &port{nic: n, mac: hw(mac), us: hw(ours), guests: guests, id: uint16(rand.Uint32()), segments: make(map[int]*segment)} //nolint:gosec // any will do
+	p := &port{index: index, nic: n, mac: hw(mac), us: hw(ours), guests: guests, sights: seen, id: uint16(rand.Uint32()), segments: make(map[int]*segment)} //nolint:gosec // any will do
 	if _, err := p.segment(0); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -89,6 +105,9 @@ func (p *port) segment(tag int) (*segment, error) {
 				return nil, err
 			}
 		}
+	}
+	if p.nic.RA || p.nic.DHCP6 {
+		return s, s.take(p.linkLocal())
 	}
 	return s, nil
 }
@@ -154,12 +173,7 @@ func (p *port) run(ctx context.Context) error {
 		g.Go(func() error { return s.run(ctx, func(frame []byte) error { return p.send(tag, frame) }) })
 	}
 	g.Go(func() error { return p.listen(ctx) })
-	g.Go(func() error { return p.try(ctx) })
-	for _, t := range p.targets {
-		for _, n := range p.nic.Ports {
-			g.Go(func() error { return p.knock(ctx, t, n) })
-		}
-	}
+	g.Go(func() error { return p.try(ctx, g) })
 	return g.Wait()
 }
 
@@ -206,9 +220,13 @@ func (p *port) receive(frame []byte, now time.Time) error {
 	}
 	p.mu.Unlock()
 	s := p.segments[n.tag]
-	switch {
-	case !sound || s == nil || n.src == p.us:
+	if !sound || s == nil || n.src == p.us {
 		return nil
+	}
+	if answer := p.service(n.kind); answer != nil {
+		return p.serve(n, answer)
+	}
+	switch {
 	case n.kind == probe || n.kind == claim && s.has(n.addr):
 		return nil // an answer would cost the guest its address
 	case !n.dst.group() && n.dst != p.us:
@@ -218,8 +236,40 @@ func (p *port) receive(frame []byte, now time.Time) error {
 	return nil
 }
 
+// service is what answers a kind of frame instead of the network stack; nil for none.
+func (p *port) service(k kind) func(note) ([]byte, error) {
+	switch k {
+	case dhcp4:
+		return p.serve4
+	case dhcp6:
+		return p.serve6
+	case routers:
+		return p.advertise
+	case other, claim, probe, reply, echoReply:
+	}
+	return nil
+}
+
+// serve sends what a service answers.
+func (p *port) serve(n note, answer func(note) ([]byte, error)) error {
+	p.mu.Lock()
+	frame, err := answer(n)
+	p.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("wire of the NIC %s: %w", p.nic.label(), err)
+	}
+	if frame == nil {
+		return nil
+	}
+	return p.send(n.tag, frame)
+}
+
 // learn looks for answers to what was asked.
 func (p *port) learn(n note, now time.Time) {
+	p.makes(n)
+	if n.kind != reply && p.guests(n.addr) && p.segments[n.tag] != nil {
+		p.sights.add(n.addr, place{p.index, n.tag})
+	}
 	if n.kind != reply && n.kind != echoReply || n.dst != p.us {
 		return
 	}
@@ -236,8 +286,9 @@ func (p *port) learn(n note, now time.Time) {
 	}
 }
 
-// try asks for the addresses again and again.
-func (p *port) try(ctx context.Context) error {
+// try asks for the addresses again and again, and for the ports of those that have
+// answered.
+func (p *port) try(ctx context.Context, g *errgroup.Group) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -250,12 +301,30 @@ func (p *port) try(ctx context.Context) error {
 				return err
 			}
 		}
+		for _, t := range p.answered() {
+			for _, n := range p.nic.Ports {
+				g.Go(func() error { return p.knock(ctx, t, n) })
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// answered lists the addresses that have answered since it was last asked.
+func (p *port) answered() (out []*target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.targets {
+		if t.answer != 0 && !t.knocks {
+			t.knocks = true
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // question is a frame that asks.
@@ -295,14 +364,6 @@ func (p *port) knock(ctx context.Context, t *target, to uint16) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if !p.answered(t) {
-			continue
-		}
 		try, cancel := context.WithTimeout(ctx, patience)
 		err := p.segments[t.Tag].connect(try, t.from, netip.AddrPortFrom(t.addr(), to))
 		cancel()
@@ -312,13 +373,12 @@ func (p *port) knock(ctx context.Context, t *target, to uint16) error {
 			p.mu.Unlock()
 			return nil
 		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
-}
-
-func (p *port) answered(t *target) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return t.answer != 0
 }
 
 func (p *port) close() error {

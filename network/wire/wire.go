@@ -17,6 +17,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,8 +72,9 @@ func Open(nics []NIC) (_ *Wire, err error) {
 		return nil, err
 	}
 	taken := func(a netip.Addr) bool { return slices.ContainsFunc(nics, func(n NIC) bool { return n.has(a) }) }
-	for _, n := range nics {
-		p, err := newPort(n, ours, taken)
+	seen := &sights{at: make(map[netip.Addr][]place)}
+	for i, n := range nics {
+		p, err := newPort(i, n, ours, taken, seen)
 		if err != nil {
 			return nil, fmt.Errorf("wire of the NIC %s: %w", n.label(), err)
 		}
@@ -88,6 +90,9 @@ func Open(nics []NIC) (_ *Wire, err error) {
 func (n *NIC) has(a netip.Addr) bool {
 	return slices.ContainsFunc(n.Addresses, func(own Address) bool { return own.Prefix.Addr() == a })
 }
+
+// short is the NIC's name.
+func (n *NIC) short() string { return cmp.Or(n.Name, n.MAC) }
 
 func (n *NIC) label() string {
 	if n.Name == "" {
