@@ -73,8 +73,10 @@ func TestConcerns(t *testing.T) {
 			o.Guest = guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi"}}
 		}},
 		{ConcernConsole, ledger.Note, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Consoles: []string{"tty0"}} }},
-		{ConcernNICName, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"ens192"}} }},
-		{ConcernNICName, ledger.Warning, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"enp11s0"}} }},
+		{ConcernNICName, ledger.Note, func(_ *inventory.VM, o *Options) { o.NICs = []guest.NIC{{Name: "ens192"}} }},
+		{ConcernNICName, ledger.Warning, func(_ *inventory.VM, o *Options) {
+			o.Guest, o.NICs = guest.Guest{Interfaces: []string{"enp11s0"}}, []guest.NIC{{Name: "enp11s0"}}
+		}},
 		{ConcernDiskNames, ledger.Warning, func(_ *inventory.VM, o *Options) {
 			o.Guest = guest.Guest{OS: "linux", DiskNames: []string{"/dev/nvme0n1p1"}}
 		}},
@@ -96,33 +98,10 @@ func TestConcerns(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"eth0", "enp1s0"} { // the kernel's own, and the one that it'll have
-		r := must(t, func(_ *inventory.VM, o *Options) { o.Guest = guest.Guest{OS: "linux", Interfaces: []string{name}} })
-		if has(r, ConcernNICName, ledger.Warning) {
-			t.Errorf("%s: %+v", name, r.Concerns)
-		}
-	}
-}
-
-// TestPinnedName: a name that is bound to a MAC address stays, whatever the bus.
-func TestPinnedName(t *testing.T) {
-	r := must(t, func(_ *inventory.VM, o *Options) {
-		o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"ens192", "ens224"}, PinnedNames: []string{"ens192"}}
-	})
-	if got := texts(r, ConcernNICName); strings.Contains(got, "ens192") || !strings.Contains(got, "ens224") {
-		t.Errorf("concerns about names of NICs = %q, want one about ens224 alone", got)
-	}
-}
-
-// TestOwnName: what a NIC will be called isn't foretold of a guest that names it
-// itself, and no .link file is recommended that would take that name away.
-func TestOwnName(t *testing.T) {
-	for _, c := range []guest.Config{{OwnNames: true}, {NamedMACs: []string{"00:0C:29:51:CE:D0"}}} {
-		r := must(t, func(_ *inventory.VM, o *Options) {
-			o.Guest = guest.Guest{OS: "linux", Interfaces: []string{"ens192"}, Config: c}
-		})
-		if got := texts(r, ConcernNICName); !strings.Contains(got, "the guest has ways of its own to name NICs") || strings.Contains(got, "enp") || strings.Contains(got, "10-ens192.link") {
-			t.Errorf("%+v: concerns about names of NICs = %q", c, got)
+	for _, n := range []guest.NIC{{}, {Name: "enp1s0"}, {Name: "ens192", Kept: "/etc/systemd/network/10-own.link"}, {Index: 1, Name: "ens192"}} {
+		r := must(t, func(_ *inventory.VM, o *Options) { o.NICs = []guest.NIC{n} })
+		if got := texts(r, ConcernNICName); got != "" {
+			t.Errorf("%+v: %s; want nothing", n, got)
 		}
 	}
 }

@@ -90,6 +90,7 @@ func goldenCases() []goldenCase {
 				OS: "linux", Distro: "debian", PrettyName: "Debian GNU/Linux 12", Kernels: []string{"6.1.0-18-amd64"}, Consoles: []string{"tty0"},
 				Interfaces: []string{"ens192"}, DiskNames: []string{"/dev/sda1"}, OpenVMTools: true, Notes: []string{"scsi0:10: unknown file system"},
 			}
+			o.NICs = []guest.NIC{{Name: "ens192"}}
 		}},
 		{name: "secure-windows", vm: secureWindows, host: &inventory.Host{Name: "esx1", AutoStart: inventory.AutoStartDefaults{Enabled: true, StartDelay: 120, StopDelay: 60, StopAction: "guestShutdown"}}},
 		{name: "legacy", vm: legacy},

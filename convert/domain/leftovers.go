@@ -111,7 +111,7 @@ func (b *builder) extra() {
 		}
 		b.ledger = append(b.ledger, ledger.Entry{Property: "extra[" + key + "]", Source: value, Fate: ledger.Dropped, Reason: extraReason(key)})
 	}
-	if _, ok := b.vm.Extra["guestinfo.userdata"]; ok {
+	if _, ok := b.vm.Extra["guestinfo.userdata"]; ok && b.o.Guest.Root == "" { // else its own files tell
 		b.concern(ConcernCloudInit, ledger.Warning, "", "cloud-init's user data comes through guestinfo, which KVM doesn't have",
 			"cloud-init may run again at the first start and reset SSH keys or the network: touch /etc/cloud/cloud-init.disabled in the guest")
 	}

@@ -54,7 +54,7 @@ func must(t *testing.T, set func(*inventory.VM, *Options)) Result {
 	if !reflect.ValueOf(extra.Guest).IsZero() {
 		o.Guest = extra.Guest
 	}
-	o.HostMHz = extra.HostMHz
+	o.HostMHz, o.NICs = extra.HostMHz, extra.NICs
 	o.BIOS, o.BootDisk, o.OnlyDisks = extra.BIOS, extra.BootDisk, extra.OnlyDisks
 	r, err := New(vm, nil, o)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
 	"esxodus/inventory/fit"
@@ -24,7 +25,6 @@ func ethernet(n inventory.NIC) string { return fmt.Sprintf("ethernet%d", n.Index
 // nics makes an interface of each network adapter, in the source's order.
 func (b *builder) nics() {
 	at := b.nicAddresses()
-	var unnamed []string
 	for i, n := range b.vm.NICs {
 		of := b.of("nics[%s].", ethernet(n))
 		model, reason := b.nicModel(n)
@@ -45,7 +45,7 @@ func (b *builder) nics() {
 		b.attach(n, &iface)
 		b.link(n, &iface)
 		b.dom.Devices.Interfaces = append(b.dom.Devices.Interfaces, iface)
-		unnamed = append(unnamed, b.nicName(n, at[i])...)
+		b.nicName(n, at[i])
 		of.changed("pciSlot", n.PCISlot, showPCI(at[i]), "the domain's PCI buses are QEMU's; NICs keep the order in which the guest found them")
 		of.mapped("index", n.Index, "order of the interfaces")
 		of.dropped("key", n.Key, "number of the device on ESXi")
@@ -53,7 +53,6 @@ func (b *builder) nics() {
 		of.dropped("networkName", n.NetworkName, "the network's name; its id identifies it")
 		of.dropped("wakeOnLAN", n.WakeOnLAN, "QEMU's NICs can't wake a domain; use virsh start")
 	}
-	b.nicNames(unnamed)
 }
 
 // nicAddresses gives the NICs PCI addresses in the order in which the guest
@@ -220,23 +219,22 @@ func (b *builder) link(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 	of.mapped("connected", n.Connected, "link up")
 }
 
-// nicName returns the NIC's name in the guest's configuration where it will
-// have another here. systemd calls a NIC on VMware by its slot; here,
+// nicName warns of a name in the guest that nothing keeps. Here systemd calls a NIC
 // enp<bus>s<slot> on q35 and ens<slot> on pc (TestGuestSees asks systemd).
-func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) []string {
-	old, name := n.SlotName(), predictable(b.pci.machine, at)
-	if old == "" || !slices.Contains(b.o.Guest.Interfaces, old) || old == name || slices.Contains(b.o.Guest.PinnedNames, old) {
-		return nil
+func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) {
+	name := predictable(b.pci.machine, at)
+	i := slices.IndexFunc(b.o.NICs, func(g guest.NIC) bool { return g.Index == n.Index })
+	if i < 0 || b.o.NICs[i].Name == "" || b.o.NICs[i].Name == name || b.o.NICs[i].Kept != "" {
+		return
 	}
-	if b.o.Guest.NamesNIC(n.MAC) {
-		b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration has the name %s, but the guest has ways of its own to name NICs (net.ifnames=0, a .link file, a rule of udev)", old),
-			"if that name is left over, nothing must be done; else see what the NIC is called once the guest runs here (ip link), and put that into the configuration")
-		return []string{old}
+	have := b.o.NICs[i]
+	severity, uses := ledger.Note, ""
+	if slices.Contains(b.o.Guest.Interfaces, have.Name) {
+		severity, uses = ledger.Warning, ", and its configuration has that name"
 	}
-	b.concern(ConcernNICName, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's configuration calls it %s; here its name will be %s", old, name),
-		fmt.Sprintf("change the name in the guest's configuration, or keep the old one: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs",
-			old, b.dom.Devices.Interfaces[len(b.dom.Devices.Interfaces)-1].MAC.Address, old))
-	return []string{old}
+	b.concern(ConcernNICName, severity, ethernet(n), fmt.Sprintf("the guest calls it %s%s; here its name will be %s", have.Name, uses, name),
+		fmt.Sprintf("keep the old name in the guest: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs; or change the name wherever the guest has it",
+			have.Name, b.dom.Devices.Interfaces[len(b.dom.Devices.Interfaces)-1].MAC.Address, have.Name))
 }
 
 // predictable is what systemd's net_id calls a NIC at an address.
@@ -245,24 +243,4 @@ func predictable(machine string, at *libvirtxml.DomainAddress) string {
 		return fmt.Sprintf("ens%d", *at.PCI.Slot)
 	}
 	return fmt.Sprintf("enp%ds%d", *at.PCI.Bus, *at.PCI.Slot)
-}
-
-// nicNames warns of the predictable names that belong to no NIC that is known.
-func (b *builder) nicNames(explained []string) {
-	var here, rest []string
-	for _, i := range b.dom.Devices.Interfaces {
-		name := predictable(b.pci.machine, i.Address)
-		explained = append(explained, name)
-		here = append(here, name+" ("+i.MAC.Address+")")
-	}
-	for _, name := range b.o.Guest.Interfaces {
-		if strings.HasPrefix(name, "en") && !slices.Contains(explained, name) && !slices.Contains(b.o.Guest.PinnedNames, name) {
-			rest = append(rest, name)
-		}
-	}
-	if len(rest) == 0 {
-		return
-	}
-	b.concern(ConcernNICName, ledger.Warning, "", fmt.Sprintf("the guest's configuration names %s; here its NICs will be %s", strings.Join(rest, ", "), strings.Join(here, ", ")),
-		"change the names in the guest's configuration before or right after the first start")
 }

@@ -32,8 +32,19 @@ type Config struct {
 	Systemd bool   // the init program is systemd
 
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
-	OwnNames   bool          // NICs aren't called what systemd makes of their slot, or may not be
-	NamedMACs  []string      // NICs of these addresses have names, or .link files, of the guest's own
+	Net        Net           // what its files say of its network interfaces
+	Naming     Naming
+	CloudInit  CloudInit
+}
+
+// Naming is what decides how NICs get their names, besides [Net].
+type Naming struct {
+	LinkFiles   bool       // udev reads .link files: systemd is of 209 or later
+	NoPolicy    bool       // net.ifnames=0: .link files give only those names that they spell out
+	NoLinkRule  bool       // udev's rule that gives the names of .link files is masked
+	HWAddr      bool       // HWADDR= in ifcfg files renames NICs, as in RHEL up to 7
+	Biosdevname bool       // biosdevname names NICs
+	Active      []NetStyle // whose programs are installed
 }
 
 // Fixed is a file or directory that nobody can change, root neither, before an

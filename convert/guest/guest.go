@@ -10,7 +10,6 @@ package guest
 
 import (
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -162,10 +161,4 @@ func (g *Guest) LacksVirtio() *Initrd {
 		}
 	}
 	return nil
-}
-
-// NamesNIC reports whether the guest has a way of its own to name the NIC with an
-// address, or may have one.
-func (g *Guest) NamesNIC(mac string) bool {
-	return g.Config.OwnNames || slices.ContainsFunc(g.Config.NamedMACs, func(m string) bool { return strings.EqualFold(m, mac) })
 }

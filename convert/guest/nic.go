@@ -1,6 +1,14 @@
 package guest
 
-import "net/netip"
+import (
+	"bytes"
+	"cmp"
+	"net"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+)
 
 // NIC is a network interface of the VM as the guest has it on VMware.
 type NIC struct {
@@ -10,14 +18,19 @@ type NIC struct {
 	// what tells.
 	Name string `json:"name,omitempty"`
 	Why  string `json:"why,omitempty"`
+	// Kept says what keeps the name here; "" where nothing does.
+	Kept string `json:"kept,omitempty"`
 	// Addresses are those that the guest's configuration gives it, or a VLAN,
-	// bond or bridge on it.
+	// bond or bridge on it. One of a bond is listed for each of its NICs.
 	Addresses []Address    `json:"addresses,omitempty"`
 	Gateways  []netip.Addr `json:"gateways,omitempty"`
 	DNS       []netip.Addr `json:"dns,omitempty"`
 	DHCP4     bool         `json:"dhcp4,omitempty"`
 	DHCP6     bool         `json:"dhcp6,omitempty"`
 	RA        bool         `json:"ra,omitempty"` // takes an address of router advertisements
+
+	LinkFile string   `json:"-"` // the .link file that counts for it on VMware
+	Lost     []string `json:"-"` // files that configure it by its place or its driver on VMware
 }
 
 // Address is an address of an interface.
@@ -25,4 +38,140 @@ type Address struct {
 	On     string       `json:"on"`            // the interface: ens192, bond0, ens192.42
 	Tag    int          `json:"tag,omitempty"` // of the VLAN that it is on, as the NIC's frames carry it; 0 for none
 	Prefix netip.Prefix `json:"prefix"`        // with the host's bits: 192.0.2.10/24
+}
+
+// Net is what a guest's files say of its network interfaces.
+type Net struct {
+	Links     []NetLink
+	LinkFiles []LinkFile // as they are found; see [Net.Linked]
+	Rules     []NICRule  // in the order in which udev reads them
+}
+
+// Add adds what another file says.
+func (n *Net) Add(o Net) {
+	n.Links = append(n.Links, o.Links...)
+	n.LinkFiles = append(n.LinkFiles, o.LinkFiles...)
+	n.Rules = append(n.Rules, o.Rules...)
+}
+
+// NetStyle is the program whose configuration something is.
+type NetStyle string
+
+// The styles.
+const (
+	Ifupdown       NetStyle = "ifupdown"       // interfaces(5)
+	Netplan        NetStyle = "netplan"        // netplan(5)
+	Networkd       NetStyle = "networkd"       // systemd.network(5)
+	NetworkManager NetStyle = "NetworkManager" // nm-settings-keyfile(5)
+	Ifcfg          NetStyle = "ifcfg"          // of the RHEL family, and SUSE's ifcfg(5), which wicked reads too
+)
+
+// LinkKind is what an interface is.
+type LinkKind string
+
+// The kinds. Whatever stands on others and is none of these is virtual.
+const (
+	LinkNIC     LinkKind = ""
+	LinkVLAN    LinkKind = "vlan"
+	LinkBond    LinkKind = "bond"
+	LinkBridge  LinkKind = "bridge"
+	LinkVirtual LinkKind = "virtual"
+)
+
+// NetLink is what one stanza, section or file of a guest says of an interface.
+type NetLink struct {
+	File  string // absolute
+	Style NetStyle
+	Name  string // "" where Match alone tells which it is
+	Kind  LinkKind
+	Match NICMatch
+	Below []string // names of the interfaces that it stands on
+	Above []string // and of those that stand on it
+	Tag   int      // of a VLAN
+
+	Addresses        []netip.Prefix
+	Gateways, DNS    []netip.Addr
+	DHCP4, DHCP6, RA bool
+}
+
+// NICRule is a name that something other than a .link file gives to NICs: a rule of
+// udev, HWADDR= of the RHEL family, nameif's table.
+type NICRule struct {
+	File  string // absolute
+	Name  string
+	Match NICMatch
+}
+
+// LinkFile is a .link file, systemd.link(5), or one that netplan makes.
+type LinkFile struct {
+	Path   string // absolute
+	Match  NICMatch
+	Name   string   // Name=
+	Policy []string // NamePolicy=
+	Keys   []string // the other lines of [Link], but for alternative names
+	Masked bool     // it is empty or leads to /dev/null, and hides others of its name
+}
+
+// NICMatch says which NICs something is for. The zero value is for all.
+type NICMatch struct {
+	MACs    []string // canonical
+	Names   []string // patterns of names, as they are at that time
+	Paths   []string // patterns of ID_PATH: pci-0000:0b:00.0
+	Drivers []string // patterns
+	Types   []string // patterns: ether
+	// Foreign: it asks for what isn't judged here (the host's name, its kernel's
+	// command line, properties of udev), or for what a NIC of a VM isn't.
+	Foreign bool
+}
+
+// Stable reports whether it chooses by what a NIC keeps on a new machine.
+func (m NICMatch) Stable() bool {
+	return len(m.Paths) == 0 && len(m.Drivers) == 0 && !m.Foreign
+}
+
+// Has reports whether a match takes a NIC of the given properties, where "" for one
+// of them is any. A list that begins with ! takes those that none of it matches
+// (systemd.link(5)).
+func (m NICMatch) Has(mac, name, idPath, driver string) bool {
+	return !m.Foreign && (len(m.MACs) == 0 || mac == "" || slices.Contains(m.MACs, mac)) &&
+		matches(m.Names, name) && matches(m.Paths, idPath) && matches(m.Drivers, driver) && matches(m.Types, "ether")
+}
+
+func matches(patterns []string, s string) bool {
+	if len(patterns) == 0 || s == "" {
+		return true
+	}
+	first, not := strings.CutPrefix(patterns[0], "!")
+	hit := func(p string) bool { ok, err := path.Match(p, s); return ok && err == nil }
+	return (hit(first) || slices.ContainsFunc(patterns[1:], hit)) != not
+}
+
+// CanonicalMAC is the one form in which addresses of Ethernet are compared: lower
+// case, with colons. It is "" for what is no such address of one NIC.
+func CanonicalMAC(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) == 17 {
+		s = strings.ReplaceAll(s, "-", ":")
+	}
+	hw, err := net.ParseMAC(s)
+	if err != nil || len(hw) != 6 || hw[0]&1 != 0 || bytes.Equal(hw, make([]byte, 6)) {
+		return ""
+	}
+	return hw.String()
+}
+
+// linkDirs are where systemd looks for .link files, the first before the others.
+var linkDirs = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"}
+
+// Linked lists .link files in the order in which systemd tries them: by their names,
+// whatever their directory. Of several of one name the first directory's counts, and
+// none where that one is masked.
+func (n *Net) Linked() []LinkFile {
+	all := slices.Clone(n.LinkFiles)
+	slices.SortStableFunc(all, func(a, b LinkFile) int {
+		return cmp.Or(strings.Compare(path.Base(a.Path), path.Base(b.Path)),
+			slices.Index(linkDirs, path.Dir(a.Path))-slices.Index(linkDirs, path.Dir(b.Path)))
+	})
+	all = slices.CompactFunc(all, func(a, b LinkFile) bool { return path.Base(a.Path) == path.Base(b.Path) })
+	return slices.DeleteFunc(all, func(f LinkFile) bool { return f.Masked })
 }

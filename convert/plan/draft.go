@@ -164,8 +164,9 @@ func (d *Draft) outline(w *draftVM) error {
 func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	v := &w.v
 	v.layoutConcerns()
+	v.findNICs()
 	if w.left.Why != "" || noEdits && !v.Relaid() {
-		v.Concerns = slices.Concat(v.Concerns, adapt.NICDrivers(v.Guest), adapt.Faults(v.Guest))
+		v.Concerns = slices.Concat(v.Concerns, adapt.LostNICs(v.Guest, v.NICs), adapt.CloudInit(v.Guest), adapt.Faults(v.Guest))
 		v.leftConcern(w.left)
 		return v.Guest
 	}
@@ -175,6 +176,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	v.Concerns = append(v.Concerns, concerns...)
 	if v.Relaid() || conv.Changes() {
 		v.Conversion = &conv
+		v.keepNames(conv)
 	}
 	return v.converted()
 }
@@ -348,7 +350,7 @@ func volumes(vm *inventory.VM, lay layout.Layout, storage volume.Storage) ([]vol
 
 // domainOptions are those of a domain's that the plan of the guest decides.
 func (v *VMPlan) domainOptions(h *inventory.Host, converted guest.Guest) domain.Options {
-	o := domain.Options{Name: v.Name, HostMHz: h.CPUMHz, Guest: converted, OnlyDisks: v.onlyDisks()}
+	o := domain.Options{Name: v.Name, HostMHz: h.CPUMHz, Guest: converted, NICs: v.NICs, OnlyDisks: v.onlyDisks()}
 	if boot := v.Layout.Boot; boot != nil {
 		o.BIOS, o.BootDisk = boot.UEFI, boot.Disk
 	}

@@ -23,8 +23,7 @@ func named(t *testing.T, o Options, controller string, change func(*guest.Guest)
 	vm.Controllers[0].Model = controller
 	vm.NICs[0].PCISlot = 192
 	g := plantest.Debian(vm)
-	g.Interfaces = []string{"ens192"}
-	g.Config.Has["/usr/lib/systemd/network/99-default.link"] = true
+	plantest.SlotNames(&g, "ens192")
 	if change != nil {
 		change(&g)
 	}
@@ -53,8 +52,9 @@ func has(cs []ledger.Concern, id, text string) bool {
 func TestInPlace(t *testing.T) {
 	const edited = "recheck create create copy copy recheck verify verify guest merge define prove"
 	plain := strings.Replace(edited, "guest merge ", "", 1)
+	counts := func(g *guest.Guest) { g.Interfaces, g.Config.Naming = nil, guest.Naming{} } // eth0, by its order
 	lacks := func(g *guest.Guest) {
-		g.Interfaces = nil
+		counts(g)
 		g.Initrds[0].Virtio, g.Initrds[0].Modules = guest.No, []string{"virtio_pci", "virtio_blk"}
 	}
 	const other = "lsilogic"        // QEMU doesn't have it
@@ -77,12 +77,13 @@ func TestInPlace(t *testing.T) {
 		blocked    bool
 	}{
 		{"a NIC's name", "pvscsi", nil, false, "", edited, 1, "virtio", "", false},
-		{"nothing to do", "pvscsi", func(g *guest.Guest) { g.Interfaces = nil }, false, "", plain, 0, "virtio", "", false},
+		{"a NIC's name that its configuration doesn't have", "pvscsi", func(g *guest.Guest) { g.Interfaces = nil }, false, "", edited, 1, "virtio", "", false},
+		{"nothing to do", "pvscsi", counts, false, "", plain, 0, "virtio", "", false},
 		{"declined", "pvscsi", nil, true, "", plain, 0, "virtio", "", false},
 		{"no appliance", "pvscsi", nil, false, "no guestfish", plain, 0, "virtio", "its NIC is still called ens192; it is left as it is: no guestfish", false},
 		{"no fstab", "pvscsi", func(g *guest.Guest) { g.Config.Files = nil }, false, "", plain, 0, "virtio", "/etc/fstab was not found", false},
 		{"no virtio, and another way", "pvscsi", lacks, false, "", plain, 0, "scsi", "", false},
-		{"no virtio, a NIC's name", "pvscsi", func(g *guest.Guest) { n := g.Interfaces; lacks(g); g.Interfaces = n }, false, "", edited, 1, "scsi", "", false},
+		{"no virtio, a NIC's name", "pvscsi", func(g *guest.Guest) { lacks(g); plantest.SlotNames(g, "ens192") }, false, "", edited, 1, "scsi", "", false},
 		{"no virtio", other, lacks, false, "", edited, 0, "virtio", "", false},
 		{"no virtio, declined", other, lacks, true, "", plain, 0, "virtio", "", true},
 		{"no virtio, no appliance", other, lacks, false, "no guestfish", plain, 0, "virtio", "kernel 6.1 finds its disks on virtio; it is left as it is: no guestfish", true},
@@ -155,8 +156,7 @@ func TestSameID(t *testing.T) {
 	vm := &h.VMs[0]
 	vm.NICs[0].PCISlot = 192
 	g := plantest.Debian(vm)
-	g.Interfaces = []string{"ens192"}
-	g.Config.Has["/usr/lib/systemd/network/99-default.link"] = true
+	plantest.SlotNames(&g, "ens192")
 	h.VMs = []inventory.VM{*vm, *vm}
 	o := testOptions(t)
 	o.VMs, o.Layout = nil, layout.Keep

@@ -68,7 +68,7 @@ func (v *VMPlan) touchPackages() {
 
 // adaptInput is what the guest's conversion is computed from.
 func (v *VMPlan) adaptInput() adapt.Input {
-	return adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.Source.NICs, SameDisks: domain.SameControllers(&v.Source)}
+	return adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.NICs, SameDisks: domain.SameControllers(&v.Source)}
 }
 
 // leftConcern says that a guest isn't changed though it should be, and why. What
@@ -94,9 +94,6 @@ func (v *VMPlan) converted() guest.Guest {
 	if v.Relaid() {
 		g.DiskNames, g.EFILoaders = nil, nil
 		g.Config.Needs = slices.DeleteFunc(slices.Clone(g.Config.Needs), func(n guest.Need) bool { return !n.Lasts() })
-	}
-	for _, n := range adapt.Names(v.Guest, v.Source.NICs) {
-		g.PinnedNames = append(slices.Clone(g.PinnedNames), n.Name)
 	}
 	g.Initrds = slices.Clone(g.Initrds)
 	for i := range g.Initrds {

@@ -139,13 +139,45 @@ func viewVM(p *plan.Plan, i int, full bool) VMView {
 	}
 	for _, n := range vm.Source.NICs {
 		a, _ := p.Network.Attachment(n.Network())
-		v.NICs = append(v.NICs, fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, cmp.Or(n.NetworkName, n.Network()), attachment(a)))
+		line := fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, cmp.Or(n.NetworkName, n.Network()), attachment(a))
+		if i := slices.IndexFunc(vm.NICs, func(g guest.NIC) bool { return g.Index == n.Index && g.Name != "" }); i >= 0 {
+			line += "; " + inGuest(vm.NICs[i])
+		}
+		v.NICs = append(v.NICs, line)
 	}
 	for _, s := range vm.Steps {
 		v.Steps = append(v.Steps, s.Text)
 	}
 	v.Ledger, v.Hidden = fates(vm.Ledger, full)
 	return v
+}
+
+// inGuest says what a NIC is in the guest.
+func inGuest(n guest.NIC) string {
+	text := "in the guest " + n.Name
+	if n.Kept == "" {
+		text += " on VMware"
+	}
+	var has []string
+	for _, a := range n.Addresses {
+		has = append(has, a.Prefix.String())
+		if a.On != n.Name {
+			has[len(has)-1] += " on " + a.On
+		}
+	}
+	for _, g := range n.Gateways {
+		has = append(has, "gateway "+g.String())
+	}
+	if n.DHCP4 {
+		has = append(has, "DHCP")
+	}
+	if n.DHCP6 {
+		has = append(has, "DHCPv6")
+	}
+	if len(has) == 0 {
+		return text
+	}
+	return text + ": " + strings.Join(has, ", ")
 }
 
 func stateOf(p *plan.Plan, i int) State {

@@ -15,36 +15,36 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
-	"esxodus/inventory"
 	"esxodus/inventory/fit"
 )
 
 // The ids of this package's concerns.
 const (
-	ConcernUnread   = "guest.unread"   // configuration that can't be read
-	ConcernFixed    = "guest.fixed"    // files that are immutable
-	ConcernFamily   = "guest.family"   // a system that esxodus doesn't know how to convert
-	ConcernFaults   = "guest.faults"   // a file system that is damaged at the source
-	ConcernTable    = "guest.table"    // a line of fstab or crypttab that names nothing known
-	ConcernCmdline  = "guest.cmdline"  // a kernel parameter that doesn't come along
-	ConcernKernel   = "guest.kernel"   // the kernel that boots by default becomes another one
-	ConcernLilo     = "guest.lilo"     // a LILO of the guest's own
-	ConcernTools    = "guest.tools"    // VMware's own tools
-	ConcernPackages = "guest.packages" // packages that stay though they should go, or must come
-	ConcernEFI      = "guest.efi"      // from UEFI to BIOS
-	ConcernInitrd   = "guest.initrd"   // an initrd that may lack something
-	ConcernPassword = "guest.password" // the boot loader's password
-	ConcernLVM      = "guest.lvm"      // an lvm.conf that hides the disks
-	ConcernAgent    = "guest.agent"    // the service of KVM's agent is masked
-	ConcernNIC      = "guest.nic"      // network configuration that asks for VMware's driver
-	ConcernRoom     = "guest.room"     // no room for copies of what boots
+	ConcernUnread    = "guest.unread"    // configuration that can't be read
+	ConcernFixed     = "guest.fixed"     // files that are immutable
+	ConcernFamily    = "guest.family"    // a system that esxodus doesn't know how to convert
+	ConcernFaults    = "guest.faults"    // a file system that is damaged at the source
+	ConcernTable     = "guest.table"     // a line of fstab or crypttab that names nothing known
+	ConcernCmdline   = "guest.cmdline"   // a kernel parameter that doesn't come along
+	ConcernKernel    = "guest.kernel"    // the kernel that boots by default becomes another one
+	ConcernLilo      = "guest.lilo"      // a LILO of the guest's own
+	ConcernTools     = "guest.tools"     // VMware's own tools
+	ConcernPackages  = "guest.packages"  // packages that stay though they should go, or must come
+	ConcernEFI       = "guest.efi"       // from UEFI to BIOS
+	ConcernInitrd    = "guest.initrd"    // an initrd that may lack something
+	ConcernPassword  = "guest.password"  // the boot loader's password
+	ConcernLVM       = "guest.lvm"       // an lvm.conf that hides the disks
+	ConcernAgent     = "guest.agent"     // the service of KVM's agent is masked
+	ConcernNIC       = "guest.nic"       // network configuration that asks for VMware's driver
+	ConcernCloudInit = "guest.cloudInit" // cloud-init may take the guest for a new machine
+	ConcernRoom      = "guest.room"      // no room for copies of what boots
 )
 
 // Input is what a conversion is computed from.
 type Input struct {
 	Guest  guest.Guest // as [guest.Look] returned it: read from a plan it lacks Config
 	Layout layout.Layout
-	NICs   []inventory.NIC // the VM's, with the MAC addresses that the domain's will have
+	NICs   []guest.NIC // the VM's, as package nics finds them
 	// SameDisks says that a guest which keeps its layout finds its disks in the
 	// domain without virtio, too.
 	SameDisks bool
@@ -72,8 +72,9 @@ func (b *builder) relaid() {
 	b.tables()
 	b.units()
 	b.family.resume(b)
-	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	b.nicLinks()
+	b.lostNICs()
+	b.nicNames()
+	b.cloudInit()
 	b.packages()
 	b.unfitKernels()
 	if b.in.Layout.Boot != nil {

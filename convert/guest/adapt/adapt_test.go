@@ -22,6 +22,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/initrd"
 	"esxodus/convert/guest/inspect"
+	"esxodus/convert/guest/nics"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/lilo/conf"
@@ -112,7 +113,9 @@ func input(tb testing.TB, a *txtar.Archive, requests ...string) Input {
 		case "layout.json":
 			err = json.Unmarshal(f.Data, &in.Layout)
 		case "nics.json":
-			err = json.Unmarshal(f.Data, &in.NICs)
+			var vm []inventory.NIC
+			err = json.Unmarshal(f.Data, &vm)
+			in.NICs, _ = nics.Of(in.Guest, vm)
 		}
 		if err != nil {
 			tb.Fatalf("%s: %v", f.Name, err)
@@ -404,7 +407,7 @@ func TestLinkDir(t *testing.T) {
 }
 
 func TestKeepChangesNothing(t *testing.T) {
-	c, entries, concerns := New(Input{Layout: layout.Layout{Kind: layout.Keep}, NICs: []inventory.NIC{{PCISlot: 192}}})
+	c, entries, concerns := New(Input{Layout: layout.Layout{Kind: layout.Keep}, NICs: []guest.NIC{{}}})
 	if diff := cmp.Diff(guest.Conversion{}, c); diff != "" || len(entries)+len(concerns) > 0 {
 		t.Errorf("New for keep: %s %v %v; want nothing", diff, entries, concerns)
 	}

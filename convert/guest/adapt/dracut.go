@@ -14,6 +14,7 @@ type dracut struct{}
 // the machine has that it runs on. Where the layout stays and an initrd needs no
 // driver, it is only added to.
 func (dracut) initrds(b *builder) {
+	b.dracutNames()
 	for _, i := range b.g.Initrds {
 		if b.unfit[i.Kernel] != "" && !b.stays() {
 			continue
@@ -42,6 +43,23 @@ func (dracut) initrds(b *builder) {
 		b.touch("dracut builds initrds there, and cleans up", "/var/tmp/dracut.*")
 		b.entry("guest.initrd["+i.Kernel+"]", i.Path, i.Path+" rebuilt", with)
 	}
+}
+
+// dracutNames has the initrds of kernels to come give NICs their names, too: not
+// every dracut takes the files of the guest's admin along.
+func (b *builder) dracutNames() {
+	var files []string
+	for _, f := range b.nicFiles {
+		files = append(files, f.Path)
+	}
+	if len(files) == 0 {
+		return
+	}
+	b.out.Edits = append(b.out.Edits, guest.Edit{
+		Path: "/etc/dracut.conf.d/90-esxodus-nics.conf", Make: true, Mode: 0o644,
+		Reason: "initrds of later kernels give NICs these names, too",
+		New:    "# Made by esxodus: what names the NICs.\ninstall_items+=\" " + strings.Join(files, " ") + " \"\n",
+	})
 }
 
 // activated are the parameters that an initrd for any machine must be given where

@@ -3,6 +3,7 @@ package adapt
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -33,8 +34,8 @@ func (b *builder) instead() string {
 // behind "so that"; none where it needs no change.
 func Wants(in Input) []string {
 	var names, out []string
-	for _, n := range Names(in.Guest, in.NICs) {
-		names = append(names, n.Name)
+	for _, p := range Pins(in.Guest, in.NICs) {
+		names = append(names, p.NIC.Name)
 	}
 	switch len(names) {
 	case 0:
@@ -42,6 +43,12 @@ func Wants(in Input) []string {
 		out = append(out, "its NIC is still called "+names[0])
 	default:
 		out = append(out, "its NICs are still called "+strings.Join(names, ", "))
+	}
+	for _, file := range slices.Sorted(maps.Keys(finders(in.NICs))) {
+		out = append(out, file+" finds its NIC")
+	}
+	if in.Guest.Config.CloudInit.Forgets() {
+		out = append(out, "cloud-init doesn't take it for a new machine")
 	}
 	if lacking := in.Guest.LacksVirtio(); lacking != nil && !in.SameDisks {
 		out = append(out, "kernel "+lacking.Kernel+" finds its disks on virtio")
@@ -53,11 +60,17 @@ func Wants(in Input) []string {
 // machine calls for: see [Wants]. That initrds can't be given drivers doesn't keep
 // its NICs from their names.
 func (b *builder) inPlace() {
-	b.concerns = append(b.concerns, NICDrivers(b.g)...)
-	if b.in.Layout.Refused || len(Wants(b.in)) == 0 || !b.readable() || !b.oneRoot() || !b.plainSectors() {
+	if len(Wants(b.in)) == 0 {
+		b.lostNICs()
 		return
 	}
-	b.nicLinks()
+	if b.in.Layout.Refused || !b.readable() || !b.oneRoot() || !b.plainSectors() {
+		b.concerns = append(b.concerns, LostNICs(b.g, b.in.NICs)...)
+		return
+	}
+	b.lostNICs()
+	b.nicNames()
+	b.cloudInit()
 	known := b.hasFamily()
 	if lacking := b.g.LacksVirtio(); lacking != nil && !b.in.SameDisks {
 		b.lacking(*lacking, known)

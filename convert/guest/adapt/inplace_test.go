@@ -49,8 +49,8 @@ func TestWithoutDrivers(t *testing.T) {
 					with = append(with, o.Kernel)
 				}
 			}
-			if len(c.Edits) != 1 || len(c.Overlays) != tt.overlays || !slices.Equal(with, tt.with) {
-				t.Errorf("New changes %+v and %+v; want a .link file, %d additions, drivers for %q", c.Edits, c.Overlays, tt.overlays, tt.with)
+			if len(c.Edits) != 2 || len(c.Overlays) != tt.overlays || !slices.Equal(with, tt.with) {
+				t.Errorf("New changes %+v and %+v; want two .link files, %d additions, drivers for %q", c.Edits, c.Overlays, tt.overlays, tt.with)
 			}
 			told := slices.ContainsFunc(concerns, func(c ledger.Concern) bool {
 				return c.ID == tt.concern && c.Severity == ledger.Warning && strings.Contains(c.Evidence, tt.because)

@@ -94,47 +94,6 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
-func TestNICs(t *testing.T) {
-	netplan := func(s string) NICs {
-		n, err := ParseNetplan([]byte(s))
-		if err != nil {
-			t.Error(err)
-		}
-		return n
-	}
-	for _, tt := range []struct {
-		name          string
-		got           NICs
-		names, pinned []string
-	}{
-		{"interfaces", ParseInterfaces([]byte("auto lo ens192\niface ens192 inet dhcp\niface ens192:1 inet static\nauto /en*\nallow-hotplug=x\n")), []string{"ens192"}, nil},
-		{"interfaces, bond and VLAN of odd names", ParseInterfaces([]byte("iface uplink inet manual\n  bond_slaves eth0 \\\n eth1\niface mgmt inet static\n vlan-raw-device uplink0\niface eth0.5 inet dhcp\n")), []string{"eth0", "eth1", "uplink0"}, nil},
-		{"interfaces, bridge", ParseInterfaces([]byte("iface lan inet dhcp\n bridge_ports regex eth.* noregex eth3\n")), []string{"eth3"}, nil},
-		{"netplan", netplan("network:\n  version: 2\n  ethernets:\n    ens160: {dhcp4: true}\n    id0: {match: {macaddress: '00:50:56:00:00:01'}, set-name: lan0}\n    id1: {match: {name: 'en*'}}\n    id2: {match: {name: ens256}}\n  bonds: {bond0: {interfaces: [ens160]}}\n"), []string{"ens160", "ens256", "lan0"}, []string{"lan0"}},
-		{"netplan, null", netplan("network:\n  ethernets:\n    ens33:\n"), []string{"ens33"}, nil},
-		{"netplan, list of names", netplan("network: {ethernets: {a: {match: {name: [x, y]}}}}"), nil, nil},
-		{"networkd", ParseNetworkd([]byte("[Match]\nName=ens192 ens2* !eth0\n[Network]\nDHCP=yes\n")), []string{"ens192"}, nil},
-		{"link", ParseNetworkd([]byte("[Match]\nMACAddress=00:50:56:00:00:01\n[Link]\nName=wan\n")), []string{"wan"}, []string{"wan"}},
-		{"keyfile", ParseKeyfile([]byte("[connection]\nid=x\ntype=ethernet\ninterface-name=ens224\n[wifi-security]\npsk=secret\n")), []string{"ens224"}, nil},
-		{"keyfile, VLAN", ParseKeyfile([]byte("[connection]\ntype=vlan\ninterface-name=v30\n[vlan]\nparent=ens224\n")), []string{"ens224"}, nil},
-		{"ifcfg", ParseIfcfg("x/ifcfg-eth0", []byte("DEVICE=\"eth0\"\nHWADDR=00:50:56:00:00:01\nTYPE=Ethernet\n")), []string{"eth0"}, []string{"eth0"}},
-		{"ifcfg, name of the file", ParseIfcfg("x/ifcfg-ens32", []byte("BOOTPROTO=static\n")), []string{"ens32"}, nil},
-		{"ifcfg, SUSE bond", ParseIfcfg("x/ifcfg-bond7", []byte("BONDING_MASTER=yes\nBONDING_SLAVE0=eth1\nBONDING_SLAVE_1='eth2'\n")), []string{"eth1", "eth2"}, nil},
-		{"ifcfg, VLAN", ParseIfcfg("x/ifcfg-eth0.5", []byte("DEVICE=eth0.5\nVLAN=yes\n")), []string{"eth0"}, nil},
-		{"ifcfg, loopback", ParseIfcfg("x/ifcfg-lo", []byte("DEVICE=lo\n")), nil, nil},
-		{"udev", ParseUdevRules([]byte("# c\nSUBSYSTEM==\"net\", ATTR{address}==\"00:0c:29:aa:bb:cc\", KERNEL==\"eth*\", NAME=\"eth1\"\nSUBSYSTEM==\"net\", NAME=\"no\"\n")), []string{"eth1"}, []string{"eth1"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if names := Set(tt.got.Names); !slices.Equal(names, tt.names) {
-				t.Errorf("names = %q; want %q", names, tt.names)
-			}
-			if pinned := Set(tt.got.Pinned); !slices.Equal(pinned, tt.pinned) {
-				t.Errorf("pinned = %q; want %q", pinned, tt.pinned)
-			}
-		})
-	}
-}
-
 func TestDefaultEntry(t *testing.T) {
 	grub2 := `
 set default="${saved_entry}"
@@ -291,28 +250,6 @@ func FuzzFstab(f *testing.F) {
 				t.Errorf("mount %q is not absolute", m.Mount)
 			}
 			UnstableName(m.Spec)
-		}
-	})
-}
-
-func FuzzInterfaces(f *testing.F) {
-	f.Add([]byte("auto eth0\niface eth0 inet static\n bridge_ports a b\nsource x/*\n"))
-	f.Add([]byte("[Match]\nName=a\n[Link]\nName=b\n"))
-	f.Add([]byte("network: {ethernets: {a: {match: {name: b}}}}"))
-	f.Add([]byte("a: &a [x,x]\nb: &b [*a,*a,*a]\nc: [*b,*b,*b]\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		n := ParseInterfaces(b)
-		n.Add(ParseNetworkd(b))
-		n.Add(ParseKeyfile(b))
-		n.Add(ParseIfcfg("ifcfg-x", b))
-		n.Add(ParseUdevRules(b))
-		if more, err := ParseNetplan(b); err == nil {
-			n.Add(more)
-		}
-		for _, name := range n.Names {
-			if name == "" || len(name) > 15 || strings.ContainsAny(name, " */") {
-				t.Errorf("name %q", name)
-			}
 		}
 	})
 }

@@ -80,6 +80,12 @@ func (l *look) config() {
 	c.Guarded = l.guarded()
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()
+	for _, link := range c.Net.Links {
+		if len(link.Match.Paths)+len(link.Match.Drivers) > 0 {
+			l.capture(&c, strings.TrimPrefix(link.File, "/"))
+		}
+	}
+	c.CloudInit = l.cloudInit()
 	l.packages(&c)
 	c.Fixed = l.fixed(&c)
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {

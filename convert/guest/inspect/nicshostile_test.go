@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"esxodus/convert/guest/conf"
 )
 
 // TestHostileNICs: of a directory full of configuration a part is read, and that
@@ -21,8 +23,8 @@ func TestHostileNICs(t *testing.T) {
 		}
 		l := lookAt(files)
 		want := []string{fmt.Sprintf("there are %d files like /%s, of which only the first %d are read", maxFew+50, fmt.Sprintf(form[0], maxFew), maxFew)}
-		if l.nics(); len(l.guest.Interfaces) != maxFew || !slices.Equal(l.cut, want) {
-			t.Errorf("%s: %d files are read, want %d; told is %q, want %q", form[0], len(l.guest.Interfaces), maxFew, l.cut, want)
+		if l.network(); len(conf.Set(l.guest.Interfaces)) != maxFew || !slices.Equal(l.cut, want) {
+			t.Errorf("%s: %d files are read, want %d; told is %q, want %q", form[0], len(conf.Set(l.guest.Interfaces)), maxFew, l.cut, want)
 		}
 	}
 	for _, many := range []map[string]string{
@@ -33,8 +35,8 @@ func TestHostileNICs(t *testing.T) {
 			many[fmt.Sprintf("x/%d", i)] = ""
 		}
 		l := lookAt(many)
-		if got := l.interfaces(); len(got.Names) > 0 || len(l.cut) != 1 || !strings.Contains(l.cut[0], "sources more than") {
-			t.Errorf("interfaces = %q, want what comes after %d others left out; told is %q", got.Names, maxIncludes, l.cut)
+		if got := l.ifupdown(); len(got.Links) > 0 || len(l.cut) != 1 || !strings.Contains(l.cut[0], "sources more than") {
+			t.Errorf("interfaces = %+v, want what comes after %d others left out; told is %q", got.Links, maxIncludes, l.cut)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (l *look) inspect() {
 	l.release()
 	l.hostname()
 	l.unstableNames()
-	l.nics()
+	l.network()
 	l.agents()
 	l.starter()
 	l.serialLogins()
@@ -155,91 +155,6 @@ func (l *look) bootEntries(env map[string]string) (entries []conf.BootEntry, def
 func (l *look) configLines(name string) []string {
 	b, _ := l.read(name, maxFstab)
 	return conf.Lines(b)
-}
-
-// nics gathers names of NICs from every place that a Linux keeps them in.
-func (l *look) nics() {
-	var n conf.NICs
-	n.Add(l.interfaces())
-	for _, dir := range []string{"lib/netplan", "etc/netplan", "run/netplan"} {
-		for _, name := range l.few(l.tree.glob(dir, "*.yaml")) {
-			b, ok := l.read(name, maxFile)
-			if !ok {
-				continue
-			}
-			more, err := conf.ParseNetplan(b)
-			if err != nil {
-				l.note("/%s: %v", name, err)
-			}
-			n.Add(more)
-		}
-	}
-	l.each(&n, "etc/systemd/network", "*.network", func(_ string, b []byte) conf.NICs { return conf.ParseNetworkd(b) })
-	for _, name := range l.few(l.tree.glob("etc/systemd/network", "*.link")) {
-		b, _ := l.read(name, maxFile) // a link to /dev/null hides a file of systemd's
-		n.Add(conf.ParseLink(b))
-	}
-	l.each(&n, "etc/NetworkManager/system-connections", "*", func(_ string, b []byte) conf.NICs { return conf.ParseKeyfile(b) })
-	l.each(&n, "etc/sysconfig/network-scripts", "ifcfg-*", conf.ParseIfcfg)
-	l.each(&n, "etc/sysconfig/network", "ifcfg-*", conf.ParseIfcfg)
-	l.each(&n, "etc/udev/rules.d", "*net*.rules", func(_ string, b []byte) conf.NICs { return conf.ParseUdevRules(b) })
-	l.guest.Interfaces, l.guest.PinnedNames = n.Names, n.Pinned
-	noRule := len(l.tree.glob("etc/udev/rules.d", "80-net-setup-link.rules")) > 0
-	cmdlines := append(l.configLines("etc/kernel/cmdline"), l.guest.Config.Cmdline) // the file is systemd-boot's
-	noNames := slices.Contains(strings.Fields(strings.Join(cmdlines, " ")), "net.ifnames=0")
-	l.guest.Config.OwnNames, l.guest.Config.NamedMACs = n.Own || noRule || noNames, n.MACs
-}
-
-func (l *look) each(n *conf.NICs, dir, pattern string, parse func(string, []byte) conf.NICs) {
-	for _, name := range l.few(l.tree.glob(dir, pattern)) {
-		if strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.Contains(name, ".dpkg-") || strings.Contains(name, ".rpm") {
-			continue
-		}
-		if b, ok := l.read(name, maxFile); ok {
-			n.Add(parse(name, b))
-		}
-	}
-}
-
-// maxIncludes bounds how many files and patterns interfaces(5) may source.
-const maxIncludes = 500
-
-// interfaces reads /etc/network/interfaces and what it sources.
-func (l *look) interfaces() conf.NICs {
-	var n conf.NICs
-	patterns := 0
-	todo, seen := []string{"etc/network/interfaces"}, map[string]bool{}
-	for len(todo) > 0 && len(seen) < maxIncludes && patterns <= maxIncludes {
-		name := todo[0]
-		todo = todo[1:]
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		b, ok := l.read(name, maxFile)
-		if !ok {
-			continue
-		}
-		more := conf.ParseInterfaces(b)
-		n.Add(more)
-		for _, s := range more.Source {
-			if patterns++; patterns > maxIncludes { // each lists a directory
-				break
-			}
-			if !path.IsAbs(s) {
-				s = path.Join(path.Dir("/"+name), s)
-			}
-			s = path.Clean(s)[1:]
-			if _, info, err := l.tree.resolve(s); err == nil && info.IsDir() {
-				s = path.Join(s, "*")
-			}
-			todo = append(todo, l.tree.glob(path.Dir(s), path.Base(s))...)
-		}
-	}
-	if len(todo) > 0 || patterns > maxIncludes {
-		l.unread("/etc/network/interfaces sources more than %d files; the rest isn't read", maxIncludes)
-	}
-	return n
 }
 
 func (l *look) agents() {

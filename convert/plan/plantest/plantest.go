@@ -63,6 +63,14 @@ func Debian(vm *inventory.VM) guest.Guest {
 	}
 }
 
+// SlotNames has systemd name a guest's NICs by their slots, and its configuration
+// use a name.
+func SlotNames(g *guest.Guest, name string) {
+	g.Interfaces = []string{name}
+	g.Config.Naming.LinkFiles = true
+	g.Config.Net.LinkFiles = []guest.LinkFile{{Path: "/usr/lib/systemd/network/99-default.link", Policy: []string{"keep", "kernel", "database", "onboard", "slot", "path"}}}
+}
+
 // SetLVMConf gives a guest an lvm.conf.
 func SetLVMConf(g *guest.Guest, text string) {
 	g.Config.Files["/etc/lvm/lvm.conf"] = guest.File{Path: "/etc/lvm/lvm.conf", Text: text}

@@ -1,0 +1,193 @@
+package inspect
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
+	"esxodus/convert/guest/netconf"
+)
+
+// network reads what a Linux says of its NICs, from every place that it may be in.
+func (l *look) network() {
+	n := &l.guest.Config.Net
+	n.Add(l.ifupdown())
+	for _, f := range l.netplanFiles() {
+		more, err := netconf.ParseNetplan(f)
+		if err != nil {
+			l.note("%s: %v", f.Path, err)
+		}
+		n.Add(more)
+	}
+	n.Add(netconf.Networkd(slices.Concat(l.systemdFiles("*.network"), l.systemdFiles("*.netdev"))))
+	for _, f := range l.systemdFiles("*.link") {
+		n.LinkFiles = append(n.LinkFiles, netconf.ParseLink(f.Path, f.Text))
+	}
+	for _, dir := range []string{"etc/NetworkManager/system-connections", "usr/lib/NetworkManager/system-connections"} {
+		for _, f := range l.files(dir, "*") {
+			n.Add(netconf.ParseKeyfile(f.Path, f.Text))
+		}
+	}
+	n.Add(netconf.Ifcfg(slices.Concat(l.files("etc/sysconfig", "network"), l.files("etc/sysconfig/network-scripts", "*"), l.files("etc/sysconfig/network", "*"))))
+	for _, f := range l.files("etc/udev/rules.d", "*.rules") {
+		n.Rules = append(n.Rules, netconf.ParseRules(f.Path, f.Text)...)
+	}
+	for _, f := range l.files("etc", "mactab") {
+		n.Rules = append(n.Rules, netconf.ParseMactab(f.Path, f.Text)...)
+	}
+	cmdline := strings.Join(append(l.configLines("etc/kernel/cmdline"), l.guest.Config.Cmdline), " ") // the file is systemd-boot's
+	n.Rules = append(n.Rules, netconf.CmdlineNames(cmdline)...)
+	l.guest.Interfaces, l.guest.PinnedNames = netconf.Names(*n)
+	l.guest.Config.Naming = l.naming(strings.Fields(cmdline))
+}
+
+// naming finds what decides about names besides.
+func (l *look) naming(cmdline []string) guest.Naming {
+	there := func(names ...string) bool { return slices.ContainsFunc(names, l.tree.exists) }
+	masked := func(name string) bool {
+		b, err := l.tree.readFile("etc/udev/rules.d/"+name, maxFile)
+		return err == nil && len(b) == 0 || l.toNull("etc/udev/rules.d/"+name)
+	}
+	n := guest.Naming{
+		LinkFiles:   there("usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link", "usr/lib/udev/rules.d/80-net-setup-link.rules", "lib/udev/rules.d/80-net-setup-link.rules"),
+		NoPolicy:    slices.Contains(cmdline, "net.ifnames=0"),
+		NoLinkRule:  masked("80-net-setup-link.rules") || masked("80-net-name-slot.rules"),
+		HWAddr:      there("usr/lib/udev/rename_device", "lib/udev/rename_device"),
+		Biosdevname: slices.Contains(cmdline, "biosdevname=1") && there("sbin/biosdevname", "usr/sbin/biosdevname"),
+	}
+	for _, s := range []struct {
+		style guest.NetStyle
+		there bool
+	}{
+		{guest.Ifupdown, there("etc/network") && there("sbin/ifup", "usr/sbin/ifup")},
+		{guest.Netplan, there("usr/sbin/netplan", "usr/lib/systemd/system-generators/netplan", "lib/systemd/system-generators/netplan")},
+		{guest.Networkd, l.enabled("systemd-networkd.service")},
+		{guest.NetworkManager, there("usr/sbin/NetworkManager", "usr/bin/NetworkManager")},
+		{guest.Ifcfg, there("usr/sbin/ifup", "sbin/ifup", "usr/sbin/wicked") || there("usr/lib64/NetworkManager", "usr/lib/NetworkManager")},
+	} {
+		if s.there {
+			n.Active = append(n.Active, s.style)
+		}
+	}
+	return n
+}
+
+// toNull reports whether a name is a link to /dev/null.
+func (l *look) toNull(name string) bool {
+	target, err := l.tree.readLink(name)
+	return err == nil && target == "/dev/null"
+}
+
+// enabled reports whether a unit of systemd is wanted by a target.
+func (l *look) enabled(unit string) bool {
+	for _, dir := range l.tree.glob("etc/systemd/system", "*.wants") {
+		if slices.Contains(l.tree.list(dir), unit) {
+			return true
+		}
+	}
+	return false
+}
+
+// files reads those of a directory that a pattern fits, without copies that editors
+// and package managers leave.
+func (l *look) files(dir, pattern string) []netconf.File {
+	var out []netconf.File
+	for _, name := range l.regular(l.tree.glob(dir, pattern)) {
+		left := func(mark string) bool { return strings.Contains(path.Base(name), mark) }
+		if strings.HasSuffix(name, "~") || slices.ContainsFunc([]string{".bak", ".orig", ".dpkg-", ".rpmsave", ".rpmnew", ".rpmorig"}, left) {
+			continue
+		}
+		if b, ok := l.read(name, maxFile); ok {
+			out = append(out, netconf.File{Path: "/" + conf.Clean(name), Text: b})
+		}
+	}
+	return out
+}
+
+// systemdFiles reads files of udev's and networkd's from all their directories. One
+// that leads to /dev/null, or is empty, hides those of its name.
+func (l *look) systemdFiles(pattern string) []netconf.File {
+	var out []netconf.File
+	for _, dir := range []string{"etc/systemd/network", "usr/local/lib/systemd/network", "usr/lib/systemd/network", "lib/systemd/network"} {
+		if dir == "lib/systemd/network" && l.merged() {
+			continue
+		}
+		out = append(out, l.files(dir, pattern)...)
+		for _, name := range l.few(l.tree.glob(dir, pattern)) {
+			if l.toNull(name) {
+				out = append(out, netconf.File{Path: "/" + conf.Clean(name)})
+			}
+		}
+	}
+	return out
+}
+
+// merged reports whether /lib is /usr/lib.
+func (l *look) merged() bool {
+	real, _, err := l.tree.resolve("lib")
+	return err == nil && real == "usr/lib"
+}
+
+// netplanFiles lists netplan's files in the order in which it reads them. Of several
+// of one name the last directory's counts: /lib, /etc, /run.
+func (l *look) netplanFiles() []netconf.File {
+	byName := map[string]netconf.File{}
+	var names []string
+	for _, dir := range []string{"lib/netplan", "usr/lib/netplan", "etc/netplan", "run/netplan"} {
+		for _, f := range l.files(dir, "*.yaml") {
+			if _, twice := byName[path.Base(f.Path)]; !twice {
+				names = append(names, path.Base(f.Path))
+			}
+			byName[path.Base(f.Path)] = f
+		}
+	}
+	slices.Sort(names)
+	var out []netconf.File
+	for _, n := range names {
+		out = append(out, byName[n])
+	}
+	return out
+}
+
+// maxIncludes bounds how many files and patterns interfaces(5) may source.
+const maxIncludes = 500
+
+// ifupdown reads /etc/network/interfaces and what it sources.
+func (l *look) ifupdown() guest.Net {
+	var n guest.Net
+	patterns := 0
+	todo, seen := []string{"etc/network/interfaces"}, map[string]bool{}
+	for len(todo) > 0 && len(seen) < maxIncludes && patterns <= maxIncludes {
+		name := todo[0]
+		todo = todo[1:]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		b, ok := l.read(name, maxFile)
+		if !ok {
+			continue
+		}
+		more, sources := netconf.ParseInterfaces("/"+conf.Clean(name), b)
+		n.Add(more)
+		for _, s := range sources {
+			if patterns++; patterns > maxIncludes { // each lists a directory
+				break
+			}
+			if !path.IsAbs(s) {
+				s = path.Join(path.Dir("/"+name), s)
+			}
+			s = path.Clean(s)[1:]
+			if _, info, err := l.tree.resolve(s); err == nil && info.IsDir() {
+				s = path.Join(s, "*")
+			}
+			todo = append(todo, l.tree.glob(path.Dir(s), path.Base(s))...)
+		}
+	}
+	if len(todo) > 0 || patterns > maxIncludes {
+		l.unread("/etc/network/interfaces sources more than %d files; the rest isn't read", maxIncludes)
+	}
+	return n
+}

@@ -1,0 +1,133 @@
+package nics
+
+import (
+	"net/netip"
+	"path"
+	"slices"
+
+	"esxodus/convert/guest"
+)
+
+// addresses finds those that the guest gives its NICs, and what stands on them.
+func (f *finder) addresses() {
+	for i := range f.out {
+		n := &f.out[i]
+		if n.Name == "" {
+			continue
+		}
+		up := []string{}
+		for _, l := range f.links(i) {
+			take(n, l, n.Name, 0)
+			if !lasts(l.Match, f.vm[i], n.MAC) {
+				n.Lost = append(n.Lost, l.File)
+			}
+			up = append(up, l.Above...)
+		}
+		f.above(n, up, 0, []string{n.Name})
+	}
+}
+
+// links are those that configure a NIC itself. Of networkd's only the first file that
+// matches counts.
+func (f *finder) links(i int) []guest.NetLink {
+	var out []guest.NetLink
+	var networkd *guest.NetLink
+	n := f.out[i]
+	for k, l := range f.g.Config.Net.Links {
+		if !slices.Contains(f.g.Config.Naming.Active, l.Style) || !f.configures(l, i) {
+			continue
+		}
+		switch {
+		case l.Style != guest.Networkd:
+			out = append(out, l)
+		case networkd == nil || path.Base(l.File) < path.Base(networkd.File):
+			networkd = &f.g.Config.Net.Links[k]
+		}
+	}
+	if networkd != nil {
+		l := *networkd
+		l.Name = n.Name
+		out = append(out, l)
+	}
+	return out
+}
+
+// configures reports whether a link is a NIC's own.
+func (f *finder) configures(l guest.NetLink, i int) bool {
+	n := f.out[i]
+	if l.Kind != guest.LinkNIC {
+		return false
+	}
+	m := l.Match
+	if all := len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign; all {
+		return l.Name == n.Name || l.Name == "" && l.Style != guest.Ifupdown && l.Style != guest.Ifcfg
+	}
+	if l.Style == guest.NetworkManager && l.Name != "" && l.Name != n.Name {
+		return false
+	}
+	a := there(f.vm[i])
+	return m.Has(n.MAC, n.Name, a.path, a.driver)
+}
+
+// above takes the addresses of what stands on the last of some interfaces: VLANs,
+// bonds, bridges. up are those that it itself says stand on it.
+func (f *finder) above(n *guest.NIC, up []string, tag int, below []string) {
+	const deepest = 8
+	if len(below) > deepest {
+		return
+	}
+	for _, l := range f.g.Config.Net.Links {
+		if slices.Contains(l.Below, below[len(below)-1]) {
+			up = append(up, l.Name)
+		}
+	}
+	slices.Sort(up)
+	for _, name := range slices.Compact(up) {
+		if name != "" && !slices.Contains(below, name) {
+			f.upper(n, name, tag, below)
+		}
+	}
+}
+
+// upper takes the addresses of one of them, which several stanzas may tell of.
+func (f *finder) upper(n *guest.NIC, name string, tag int, below []string) {
+	var links []guest.NetLink
+	var up []string
+	for _, l := range f.g.Config.Net.Links {
+		if l.Name != name || !slices.Contains(f.g.Config.Naming.Active, l.Style) {
+			continue
+		}
+		links, up = append(links, l), append(up, l.Above...)
+		if l.Tag > 0 && tag > 0 && l.Tag != tag {
+			return // a tag in a tag
+		}
+		tag = max(tag, l.Tag)
+	}
+	for _, l := range links {
+		take(n, l, name, tag)
+	}
+	f.above(n, up, tag, append(slices.Clone(below), name))
+}
+
+// take adds what a link says of an interface that is a NIC, or stands on it.
+func take(n *guest.NIC, l guest.NetLink, on string, tag int) {
+	for _, p := range l.Addresses {
+		a := guest.Address{On: on, Tag: tag, Prefix: p}
+		if !slices.Contains(n.Addresses, a) && !p.Addr().IsLoopback() {
+			n.Addresses = append(n.Addresses, a)
+		}
+	}
+	union(&n.Gateways, l.Gateways)
+	union(&n.DNS, l.DNS)
+	if tag == 0 {
+		n.DHCP4, n.DHCP6, n.RA = n.DHCP4 || l.DHCP4, n.DHCP6 || l.DHCP6, n.RA || l.RA
+	}
+}
+
+func union(to *[]netip.Addr, more []netip.Addr) {
+	for _, a := range more {
+		if !slices.Contains(*to, a) {
+			*to = append(*to, a)
+		}
+	}
+}
