@@ -38,7 +38,7 @@ looks for it. Otherwise load it for one session, or in the shell's start-up file
 func choices() map[string][]string {
 	return map[string][]string{
 		"layout": {"auto", "lvm", "keep", "plain"}, "virt-type": {"kvm", "qemu"},
-		"shutdown": {"api", "ssh", "auto"}, "output": {"text", "json"},
+		"shutdown": {"api", "ssh", "auto"}, "output": {"text", "json"}, "proof": {proofBoot, "network"},
 	}
 }
 

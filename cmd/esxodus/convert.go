@@ -102,7 +102,9 @@ func waysOn(err error, j *runs.Journal) error {
 		return err
 	}
 	hint := "use " + j.State().Ways()
-	if _, unproven := errors.AsType[*virt.ProofError](err); unproven {
+	if failed, unproven := errors.AsType[*virt.ProofError](err); unproven && failed.Silent {
+		hint += fmt.Sprintf("; for a guest that works but doesn't answer on the proof's network: `esxodus resume --proof boot %s`", j.State().Name)
+	} else if unproven {
 		hint += fmt.Sprintf("; for a guest that boots but can't show it: `esxodus resume --no-proof %s`", j.State().Name)
 	}
 	return withHint(err, hint)

@@ -56,6 +56,9 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	if err != nil {
 		return nil, err
 	}
+	if err := chosen(c, "proof"); err != nil {
+		return nil, err
+	}
 	rate, err := parseRate(c.String("rate"))
 	if err != nil {
 		return nil, err
@@ -77,6 +80,7 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 		Effects: run.Effects{
 			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: workers, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
+			BootOnly: c.String("proof") == proofBoot,
 			Progress: newProgress(t),
 		},
 		log: log, source: src, virt: virt, guests: inside,

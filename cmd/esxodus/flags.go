@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"esxodus/convert/plan"
 	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 )
@@ -43,6 +45,8 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "lay the disks out as `KIND`: lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "make domains of `TYPE` kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `WAY`: api, ssh or auto (default: refuse them)"},
+		&cli.StringFlag{Name: "proof", DefaultText: "network where an address of the guest is known, else boot", Usage: "prove that the guest comes up by `KIND`: boot (links down) or network (it answers on its addresses, too)"},
+		&cli.StringSliceFlag{Name: "proof-port", Usage: "try TCP port `N` at each address in the network proof, too (repeatable)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof: the result is then 'converted, not seen to boot'"},
 		&cli.BoolFlag{Name: "no-edits", Usage: "change nothing inside guests that keep their layout"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
@@ -134,6 +138,31 @@ func storage(c *cli.Context) (string, error) {
 // asJSON reads --output.
 func asJSON(c *cli.Context) (bool, error) {
 	return c.String("output") == "json", chosen(c, "output")
+}
+
+// proofBoot is the --proof that leaves the network out.
+const proofBoot = "boot"
+
+// proofOptions reads what is to be proven.
+func proofOptions(c *cli.Context, o *plan.Options) error {
+	o.NoProof, o.BootOnly = c.Bool("no-proof"), c.String("proof") == proofBoot
+	if err := chosen(c, "proof"); err != nil {
+		return err
+	}
+	if o.NoProof && c.IsSet("proof") {
+		return usagef("--no-proof and --proof %s: want one of them", c.String("proof"))
+	}
+	for _, text := range c.StringSlice("proof-port") {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			return usagef("--proof-port %s: want a TCP port, 1 to 65535", text)
+		}
+		o.Ports = append(o.Ports, uint16(n))
+	}
+	if len(o.Ports) > plan.MostPorts {
+		return usagef("--proof-port: %d of them: want at most %d", len(o.Ports), plan.MostPorts)
+	}
+	return nil
 }
 
 // chosen makes sure that a flag, if it has a value, has one of its [choices].

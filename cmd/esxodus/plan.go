@@ -131,7 +131,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	o := plan.Options{
 		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoProof: c.Bool("no-proof"), NoEdits: c.Bool("no-edits"), Layout: layout.Kind(c.String("layout")),
+		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoEdits: c.Bool("no-edits"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
 		return o, usagef("--libvirt %s: a password doesn't belong in the address: put it into libvirt's auth.conf, or use SSH keys", redact.Text(o.Libvirt))
@@ -149,6 +149,9 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 		if err := chosen(c, flag); err != nil {
 			return o, err
 		}
+	}
+	if err := proofOptions(c, &o); err != nil {
+		return o, err
 	}
 	if err := refuseOther(c.Context, o.Libvirt); err != nil {
 		return o, err

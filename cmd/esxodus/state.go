@@ -81,8 +81,10 @@ func resumeCmd(t terminal) *cli.Command {
 		Usage: "continue a migration that was killed or stopped",
 		Description: `Continues at the first step that isn't done, and copies only what isn't known to
 be on stable storage. The source's address is in the journal; the password isn't.
-It repeats a boot proof that failed, or skips it with --no-proof.`,
+It repeats a proof that failed, with --proof boot without the network, or skips it
+with --no-proof.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "proof", DefaultText: "as planned", Usage: "prove only `KIND` boot, for a guest that works but doesn't answer on the proof's network"},
 			&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof, for a guest that boots but can't show it"},
 		}, outputFlags()),
 	}, func(ctx context.Context, j *runs.Journal, e *effects) error { return e.resume(ctx, j) })

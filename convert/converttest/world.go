@@ -48,8 +48,10 @@ type World struct {
 	Saw     plan.Sight         // by a proof; "" for a login
 	Domains []plan.KnownDomain // on the target
 	Tick    func(what string) error
-	relaid  bool // the first disk gets a head, and the guest is converted
-	edited  bool // the disks stay as they are, and the guest is converted
+	// Guest is what a copy of the domain does; nil for nothing.
+	Guest  func(ctx context.Context, xml string, network func() (answered, complete bool)) error
+	relaid bool // the first disk gets a head, and the guest is converted
+	edited bool // the disks stay as they are, and the guest is converted
 }
 
 // New is a world with one VM of two disks, that stay as they are.
@@ -206,7 +208,12 @@ func (v Virt) Undefine(_ context.Context, name, run string) error {
 }
 
 // Prove sees what the world says, a login by default.
-func (v Virt) Prove(_ context.Context, _ string, want plan.Expect) (plan.Proof, error) {
+func (v Virt) Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool)) (plan.Proof, error) {
+	if v.W.Guest != nil {
+		if err := v.W.Guest(ctx, xml, network); err != nil {
+			return plan.Proof{}, err
+		}
+	}
 	if err := v.W.Tick("prove"); err != nil {
 		return plan.Proof{}, err
 	}

@@ -18,11 +18,21 @@ type ProofOptions struct {
 	// ConsoleSocket is the path of a Unix socket that the serial console
 	// listens on; "" for a pty.
 	ConsoleSocket string
+	// Wires has a wire for each NIC, in the order of the domain's interfaces: nil
+	// for one whose link is down; none at all leaves all links down.
+	Wires []*Wire
 }
+
+// Wire is what a NIC of a copy is on: UDP ports on 127.0.0.1, where a datagram is
+// an Ethernet frame. QEMU binds From and sends to To.
+type Wire struct{ From, To uint16 }
+
+// loopback is the only address that a copy's frames go to.
+const loopback = "127.0.0.1"
 
 // Proof returns a copy of a domain to boot once and throw away. The guest sees
 // the same machine, but nothing that it does lasts or leaves: disks are
-// overlays, links are down on networks of their own, the host's devices and
+// overlays, links are down or lead to this process, the host's devices and
 // files are gone, and so is what QEMU gets directly; the TPM is another. A
 // reboot ends it. What a user without rights or a
 // host without control groups couldn't start (tuning, locked memory) is gone
@@ -49,6 +59,9 @@ func Proof(dom *libvirtxml.Domain, o ProofOptions) (*libvirtxml.Domain, error) {
 	}
 	if p.Devices == nil {
 		return nil, fmt.Errorf("proof of %s: it has no devices", dom.Name)
+	}
+	if n := len(p.Devices.Interfaces); o.Wires != nil && len(o.Wires) != n {
+		return nil, fmt.Errorf("proof of %s: %d wires for %d NICs", dom.Name, len(o.Wires), n)
 	}
 	if err := proofDisks(&p, o.Overlays); err != nil {
 		return nil, fmt.Errorf("proof of %s: %w", dom.Name, err)
@@ -99,11 +112,11 @@ func proofDisks(p *libvirtxml.Domain, overlays map[string]string) error {
 
 func proofDevices(d *libvirtxml.DomainDeviceList, o ProofOptions) {
 	for i, n := range d.Interfaces {
-		d.Interfaces[i] = libvirtxml.DomainInterface{
-			MAC: n.MAC, Model: n.Model, Boot: n.Boot, ROM: n.ROM, ACPI: n.ACPI, Address: n.Address,
-			Source: &libvirtxml.DomainInterfaceSource{User: &libvirtxml.DomainInterfaceSourceUser{}},
-			Link:   &libvirtxml.DomainInterfaceLink{State: "down"},
+		var w *Wire
+		if o.Wires != nil {
+			w = o.Wires[i]
 		}
+		d.Interfaces[i] = proofNIC(n, w)
 	}
 	d.Hostdevs, d.RedirDevs, d.Leases, d.Filesystems, d.Shmems, d.Smartcards = nil, nil, nil, nil, nil, nil
 	d.Graphics, d.VSock = nil, nil // a port or a number that the domain itself may have
@@ -117,6 +130,36 @@ func proofDevices(d *libvirtxml.DomainDeviceList, o ProofOptions) {
 	proofFiles(d)
 	proofChannels(d)
 	proofConsole(d, o.ConsoleSocket)
+}
+
+// proofNIC is the same NIC for the guest, on a wire or with its link down.
+func proofNIC(n libvirtxml.DomainInterface, w *Wire) libvirtxml.DomainInterface {
+	c := libvirtxml.DomainInterface{
+		MAC: n.MAC, Model: n.Model, Boot: n.Boot, ROM: n.ROM, ACPI: n.ACPI, Address: n.Address,
+		Source: &libvirtxml.DomainInterfaceSource{User: &libvirtxml.DomainInterfaceSourceUser{}},
+		Link:   &libvirtxml.DomainInterfaceLink{State: "down"},
+	}
+	if w != nil {
+		c.Link.State = "up"
+		c.Source = &libvirtxml.DomainInterfaceSource{UDP: &libvirtxml.DomainInterfaceSourceUDP{
+			Address: loopback, Port: uint(w.To),
+			Local: &libvirtxml.DomainInterfaceSourceLocal{Address: loopback, Port: uint(w.From)},
+		}}
+	}
+	return c
+}
+
+// Harmless reports whether no frame of an interface leaves this host: its link is
+// down, or it is on a wire.
+func Harmless(n libvirtxml.DomainInterface) bool {
+	if n.Link != nil && n.Link.State == "down" {
+		return true
+	}
+	if n.Source == nil || n.Source.UDP == nil {
+		return false
+	}
+	u := n.Source.UDP
+	return u.Address == loopback && u.Port != 0 && u.Local != nil && u.Local.Address == loopback && u.Local.Port != 0
 }
 
 // proofFiles takes away the files and devices of the host that an edited domain

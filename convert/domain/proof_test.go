@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -52,6 +53,7 @@ func TestProof(t *testing.T) {
 	if after, _ := r.Domain.Marshal(); after != before {
 		t.Errorf("Proof changed the domain: %s", cmp.Diff(before, after))
 	}
+	testWires(t, r.Domain, opts)
 	delete(opts.Overlays, "sdb")
 	if _, err := Proof(r.Domain, opts); err == nil || err.Error() != "proof of everything-even: disk sdb has no overlay" {
 		t.Errorf("Proof without an overlay: %v", err)
@@ -59,5 +61,63 @@ func TestProof(t *testing.T) {
 	opts.Name = r.Domain.Name
 	if _, err := Proof(r.Domain, opts); err == nil {
 		t.Error("Proof takes the domain's own name")
+	}
+}
+
+// testWires has a proof whose NICs are on wires, but for the first one.
+func testWires(t *testing.T, dom *libvirtxml.Domain, o ProofOptions) {
+	t.Helper()
+	for i := range dom.Devices.Interfaces {
+		o.Wires = append(o.Wires, &Wire{From: uint16(2000 + i), To: uint16(1000 + i)})
+	}
+	o.Wires[0] = nil
+	p, err := Proof(dom, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range p.Devices.Interfaces {
+		real := dom.Devices.Interfaces[i]
+		if n.MAC.Address != real.MAC.Address || n.Model.Type != real.Model.Type || showPCI(n.Address) != showPCI(real.Address) || !Harmless(n) {
+			t.Errorf("interface %d: %+v", i, n)
+		}
+		text, err := n.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wired := fmt.Sprintf(`<source address="127.0.0.1" port="%d">`, 1000+i)
+		local := fmt.Sprintf(`<local address="127.0.0.1" port="%d"></local>`, 2000+i)
+		if up := strings.Contains(text, wired) && strings.Contains(text, local) && n.Link.State == "up"; up != (i > 0) {
+			t.Errorf("interface %d on a wire: %v: %s", i, up, text)
+		}
+	}
+	o.Wires = o.Wires[1:]
+	if _, err := Proof(dom, o); err == nil || !strings.Contains(err.Error(), "wires for") {
+		t.Errorf("Proof with a wire too few: %v", err)
+	}
+}
+
+// TestHarmless: no frame of a copy leaves the host.
+func TestHarmless(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		`<interface type="user"><link state="down"/></interface>`: true,
+		`<interface type="user"><link state="up"/></interface>`:   false,
+		`<interface type="user"/>`:                                false,
+		`<interface type="udp"><source address="127.0.0.1" port="1"><local address="127.0.0.1" port="2"/></source></interface>`: true,
+		`<interface type="udp"><source address="192.0.2.1" port="1"><local address="127.0.0.1" port="2"/></source></interface>`: false,
+		`<interface type="udp"><source address="127.0.0.1" port="1"><local address="0.0.0.0" port="2"/></source></interface>`:   false,
+		`<interface type="udp"><source address="127.0.0.1" port="1"/></interface>`:                                              false,
+		`<interface type="udp"><source port="1"><local port="2"/></source></interface>`:                                         false,
+		`<interface type="mcast"><source address="127.0.0.1" port="1"/></interface>`:                                            false,
+		`<interface type="bridge"><source bridge="br0"/><link state="down"/></interface>`:                                       true,
+		`<interface type="bridge"><source bridge="br0"/></interface>`:                                                           false,
+	} {
+		var n libvirtxml.DomainInterface
+		if err := n.Unmarshal(text); err != nil {
+			t.Fatal(err)
+		}
+		if got := Harmless(n); got != want {
+			t.Errorf("Harmless(%s) = %v; want %v", text, got, want)
+		}
 	}
 }

@@ -172,7 +172,7 @@ func (v *VMPlan) checkNames(c *guest.Conversion) error {
 // checkSteps wants the steps that the planner lists for the rest of the plan, in its
 // order. Their texts are for people alone.
 func (v *VMPlan) checkSteps() error {
-	o := Options{NoProof: v.NoProof}
+	o := Options{NoProof: v.NoProof, BootOnly: v.BootOnly}
 	for i, s := range v.Steps {
 		if s.Kind != StepShutdown {
 			continue

@@ -102,7 +102,7 @@ func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 
 func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 	out := draftVM{way: w, v: VMPlan{
-		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w), NoProof: d.options.NoProof,
+		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w), NoProof: d.options.NoProof, BootOnly: d.options.BootOnly,
 		Addresses: d.options.addresses(vm),
 	}}
 	if err := d.outline(&out); err != nil {

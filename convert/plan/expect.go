@@ -25,12 +25,17 @@ type Expect struct {
 	// Seconds is how long the login prompt may take, and how long a guest is
 	// watched that shows none.
 	Seconds int `json:"seconds"`
+	// Network is what must answer in the same time; nil where nothing is tried, and
+	// the links stay down.
+	Network *Network `json:"network,omitempty"`
 }
 
 // Proof is what a boot proof saw: the result of its step in the journal.
 type Proof struct {
 	Saw  Sight  `json:"saw"`
 	Text string `json:"text"` // for people
+	// Network is how the NICs answered, where they were tried.
+	Network []AnsweredNIC `json:"network,omitempty"`
 }
 
 // UnmarshalJSON also reads what older journals have, which is the text.
@@ -97,12 +102,12 @@ func expectation(logins []string, virtType string) Expect {
 // text is the dry run's line of a boot proof.
 func (e Expect) text(name string) string {
 	took := fmt.Sprintf("%d minutes", e.Seconds/60)
-	boot := fmt.Sprintf("boot a copy of %s with its links down and its disks unchanged, and ", name)
+	boot := fmt.Sprintf("boot a copy of %s with its links %s and its disks unchanged, and ", name, e.Network.links())
 	if e.See == SawLogin {
-		return boot + fmt.Sprintf("see its login prompt on the serial console within %s, and have it answer Enter: %s, and nothing less is a proof", took, knownLoginText)
+		return boot + fmt.Sprintf("see its login prompt on the serial console within %s, and have it answer Enter: %s, and nothing less is a proof", took, knownLoginText) + e.Network.text()
 	}
 	return boot + fmt.Sprintf("watch it for %s: no login is known to run on its serial console; unless its prompt shows there, "+
-		"all that can be seen is that it works on its disks, which doesn't show that it came up", took)
+		"all that can be seen is that it works on its disks, which doesn't show that it came up", took) + e.Network.text()
 }
 
 // proofStep is the boot proof, unless it is left out.
@@ -111,6 +116,7 @@ func (v *VMPlan) proofStep(virtType string, o Options) []Step {
 		return nil
 	}
 	e := expectation(v.Guest.SerialLogin, virtType)
+	e.Network = v.network(o)
 	return []Step{{Kind: StepProve, Expect: &e, Text: e.text(v.Name)}}
 }
 
@@ -145,6 +151,9 @@ func (v *VMPlan) checkExpect(virtType string) error {
 			return fmt.Errorf("steps[%d].expect.see %q: %s: nothing less than its prompt is a proof", i, e.See, knownLoginText)
 		case e.Seconds < from || e.Seconds > most:
 			return fmt.Errorf("steps[%d].expect.seconds %d: want %d to %d", i, e.Seconds, from, most)
+		}
+		if err := v.checkNetwork(e.Network); err != nil {
+			return fmt.Errorf("steps[%d].expect.network: %w", i, err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,10 +26,10 @@ func TestExpectation(t *testing.T) {
 		want     plan.Expect
 		text     string
 	}{
-		{[]string{"ttyS0"}, layout.Keep, "kvm", plan.Expect{plan.SawLogin, 600}, "within 10 minutes"},
-		{[]string{"ttyS0", "ttyS1"}, layout.LVM, "qemu", plan.Expect{plan.SawLogin, 1200}, "nothing less is a proof"},
-		{[]string{"ttyS1"}, layout.Keep, "kvm", plan.Expect{plan.SawActivity, 420}, "watch it for 7 minutes"},
-		{nil, layout.LVM, "qemu", plan.Expect{plan.SawActivity, 900}, "doesn't show that it came up"},
+		{[]string{"ttyS0"}, layout.Keep, "kvm", plan.Expect{See: plan.SawLogin, Seconds: 600}, "within 10 minutes"},
+		{[]string{"ttyS0", "ttyS1"}, layout.LVM, "qemu", plan.Expect{See: plan.SawLogin, Seconds: 1200}, "nothing less is a proof"},
+		{[]string{"ttyS1"}, layout.Keep, "kvm", plan.Expect{See: plan.SawActivity, Seconds: 420}, "watch it for 7 minutes"},
+		{nil, layout.LVM, "qemu", plan.Expect{See: plan.SawActivity, Seconds: 900}, "doesn't show that it came up"},
 	} {
 		g := plantest.Debian(vm)
 		g.SerialLogin = tt.logins
@@ -48,12 +49,12 @@ func TestExpectation(t *testing.T) {
 func TestProofOfOldJournals(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]plan.Proof{
-		`"login prompt on the serial console after 1m34.8s: debian login:"`:                              {plan.SawLogin, "login prompt on the serial console after 1m34.8s: debian login:"},
-		`"activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"`: {plan.SawActivity, "activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"},
-		`{"saw":"nothing","text":"none"}`:                                                                {plan.SawNothing, "none"},
+		`"login prompt on the serial console after 1m34.8s: debian login:"`:                              {Saw: plan.SawLogin, Text: "login prompt on the serial console after 1m34.8s: debian login:"},
+		`"activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"`: {Saw: plan.SawActivity, Text: "activity only, nothing on the serial console, after 1m30s: silent serial console; read 1 KiB"},
+		`{"saw":"nothing","text":"none"}`:                                                                {Saw: plan.SawNothing, Text: "none"},
 	} {
 		var got plan.Proof
-		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
 		}
 	}
@@ -68,13 +69,13 @@ func TestCheckExpect(t *testing.T) {
 		expect plan.Expect
 		err    string
 	}{
-		{nil, plan.Expect{plan.SawActivity, 900}, ""},
-		{nil, plan.Expect{plan.SawLogin, 30}, ""},
-		{nil, plan.Expect{plan.SawActivity, 899}, "seconds 899: want 900"},
-		{nil, plan.Expect{plan.SawLogin, 0}, "seconds 0"},
-		{nil, plan.Expect{plan.SawLogin, 1 << 40}, "seconds 1099511627776"},
-		{nil, plan.Expect{plan.SawNothing, 900}, `see "nothing": want login or activity`},
-		{[]string{"ttyS0"}, plan.Expect{plan.SawActivity, 900}, "nothing less than its prompt is a proof"},
+		{nil, plan.Expect{See: plan.SawActivity, Seconds: 900}, ""},
+		{nil, plan.Expect{See: plan.SawLogin, Seconds: 30}, ""},
+		{nil, plan.Expect{See: plan.SawActivity, Seconds: 899}, "seconds 899: want 900"},
+		{nil, plan.Expect{See: plan.SawLogin, Seconds: 0}, "seconds 0"},
+		{nil, plan.Expect{See: plan.SawLogin, Seconds: 1 << 40}, "seconds 1099511627776"},
+		{nil, plan.Expect{See: plan.SawNothing, Seconds: 900}, `see "nothing": want login or activity`},
+		{[]string{"ttyS0"}, plan.Expect{See: plan.SawActivity, Seconds: 900}, "nothing less than its prompt is a proof"},
 	} {
 		p := w.Plan()
 		p.VMs[0].Guest.SerialLogin = tt.logins
@@ -84,7 +85,7 @@ func TestCheckExpect(t *testing.T) {
 		}
 	}
 	p := w.Plan()
-	p.VMs[0].Steps[0].Expect = &plan.Expect{plan.SawLogin, 30}
+	p.VMs[0].Steps[0].Expect = &plan.Expect{See: plan.SawLogin, Seconds: 30}
 	if err := p.Check(); err == nil || !strings.Contains(err.Error(), "only a step of kind prove") {
 		t.Errorf("an expectation of another step: Check = %v", err)
 	}

@@ -29,6 +29,8 @@ type Options struct {
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
 	NoProof  bool         // leave out the boot proof
+	BootOnly bool         // leave out the network proof
+	Ports    []uint16     // TCP ports that a network proof tries
 	NoEdits  bool         // change nothing in guests that keep their layout
 	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
 	Addresses map[string][]guest.NewAddress

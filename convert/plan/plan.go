@@ -65,7 +65,8 @@ type VMPlan struct {
 	Addresses []guest.NewAddress `json:"addresses,omitempty"`
 	Sizes     Sizes              `json:"sizes"`
 	Steps     []Step             `json:"steps"`
-	NoProof   bool               `json:"noProof,omitempty"` // the boot proof was declined
+	NoProof   bool               `json:"noProof,omitempty"`  // the boot proof was declined
+	BootOnly  bool               `json:"bootOnly,omitempty"` // the network proof was declined
 	Ledger    []ledger.Entry     `json:"ledger"`
 	Concerns  []ledger.Concern   `json:"concerns,omitempty"`
 }

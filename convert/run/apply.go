@@ -43,9 +43,12 @@ type Hypervisor interface {
 	Define(ctx context.Context, xml string, autostart bool, run string) error
 	Undefine(ctx context.Context, name, run string) error
 	// Prove starts a transient domain, watches it boot, and returns which
-	// proof was had: none that is less than what is expected. CleanProof destroys
-	// one that a killed run left.
-	Prove(ctx context.Context, xml string, want plan.Expect) (plan.Proof, error)
+	// proof was had: none that is less than what is expected. network says whether
+	// all that must answer there has, and all that is tried; nil where nothing is.
+	// An error with a method PortTaken that returns true means that somebody has
+	// the UDP port of one of its NICs. CleanProof destroys one that a killed run
+	// left.
+	Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool)) (plan.Proof, error)
 	CleanProof(ctx context.Context, name, run string) error
 }
 
@@ -84,6 +87,7 @@ type Effects struct {
 	Rate     *disk.Rate // nil for no limit
 	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
 	NoProof  bool       // pass over a boot proof that the plan has: the admin knows better
+	BootOnly bool       // the same of its network alone
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`

@@ -17,8 +17,9 @@ import (
 // proofName is the name of the transient domain of a boot proof.
 func (x *executor) proofName() string { return x.job.VM.Name + "-proof-" + x.journal.Run() }
 
-// prove has a transient copy of the domain boot: its links are down and its
-// disks are overlays, so that nothing the guest does lasts or is heard. A
+// prove has a transient copy of the domain boot: its links are down, or lead to this
+// process, and its disks are overlays, so that nothing the guest does lasts or is
+// heard elsewhere. A
 // guest that doesn't come up is kept for a look: the admin may fix it and
 // resume, or roll back.
 func (x *executor) prove(ctx context.Context, t *task) (any, error) {
@@ -27,6 +28,9 @@ func (x *executor) prove(ctx context.Context, t *task) (any, error) {
 		return plan.Proof{Saw: plan.SawNothing, Text: plan.ProofLeftOut}, keep(x.cleanProof(ctx))
 	}
 	want, text := x.job.Expect(t.Step)
+	if x.BootOnly && want.Network != nil {
+		want.Network, text = nil, text+" (without its network: --proof boot)"
+	}
 	x.Progress.Step(x.job.VM.Name, text)
 	proof, err := x.boot(ctx, want)
 	return proof, keep(err)
@@ -52,29 +56,46 @@ func (x *executor) boot(ctx context.Context, want plan.Expect) (proof plan.Proof
 		return plan.Proof{}, err
 	}
 	defer func() { err = errors.Join(err, volume.RemoveOverlays(x.proofDir())) }()
-	xml, err := x.proofXML(bases, overlays)
+	for try := 1; ; try++ {
+		proof, err := x.watch(ctx, want, bases, overlays)
+		taken, ok := errors.AsType[interface {
+			error
+			PortTaken() bool
+		}](err)
+		if !ok || !taken.PortTaken() || try == 3 {
+			return proof, err
+		}
+	}
+}
+
+// watch has the copy boot, on wires where its network is tried.
+func (x *executor) watch(ctx context.Context, want plan.Expect, bases, overlays []string) (plan.Proof, error) {
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(x.job.VM.Domain.XML); err != nil {
+		return plan.Proof{}, fmt.Errorf("domain.xml of the plan: %w", err)
+	}
+	if want.Network != nil {
+		return x.proveWired(ctx, &dom, want, bases, overlays)
+	}
+	xml, err := x.proofXML(&dom, nil, bases, overlays)
 	if err != nil {
 		return plan.Proof{}, err
 	}
-	return x.Virt.Prove(ctx, xml, want)
+	return x.Virt.Prove(ctx, xml, want, nil)
 }
 
 func (x *executor) proofDir() string { return x.journal.Path(runs.ProofDir) }
 
 // proofXML makes the transient copy's XML, marked as this run's.
-func (x *executor) proofXML(bases, overlays []string) (string, error) {
-	var dom libvirtxml.Domain
-	if err := dom.Unmarshal(x.job.VM.Domain.XML); err != nil {
-		return "", fmt.Errorf("domain.xml of the plan: %w", err)
-	}
+func (x *executor) proofXML(dom *libvirtxml.Domain, wires []*domain.Wire, bases, overlays []string) (string, error) {
 	o := domain.ProofOptions{
-		Name: x.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(&dom, bases, overlays),
-		ConsoleSocket: volume.OverlayConsole(x.proofDir()),
+		Name: x.proofName(), UUID: uuid.NewString(), Overlays: overlaysByTarget(dom, bases, overlays),
+		ConsoleSocket: volume.OverlayConsole(x.proofDir()), Wires: wires,
 	}
 	if dom.OS != nil && dom.OS.Firmware == "efi" {
 		o.NVRAM = volume.OverlayNVRAM(x.proofDir()) // libvirt would leave its own behind
 	}
-	copied, err := domain.Proof(&dom, o)
+	copied, err := domain.Proof(dom, o)
 	if err != nil {
 		return "", err
 	}

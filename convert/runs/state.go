@@ -22,7 +22,9 @@ type State struct {
 	journal.Progress
 	Proof string     `json:"proof,omitempty"` // which boot proof was had
 	Seen  plan.Sight `json:"seen,omitempty"`  // how much it saw, once all steps are done
-	Notes []string   `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
+	// Network is how the guest's NICs answered, where that was tried.
+	Network []plan.AnsweredNIC `json:"network,omitempty"`
+	Notes   []string           `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
 	// FileSystems are the guest's, each with what its checks found.
 	FileSystems []guest.Checked `json:"fileSystems,omitempty"`
 
@@ -64,7 +66,7 @@ func (s *State) show(kind plan.Kind, result *journal.Record) error {
 		var p plan.Proof
 		err := json.Unmarshal(result.Data, &p)
 		if err == nil {
-			s.Proof, s.Seen = p.Text, p.Saw
+			s.Proof, s.Seen, s.Network = p.Text, p.Saw, p.Network
 		}
 		return err
 	case plan.StepGuest:

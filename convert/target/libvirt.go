@@ -128,7 +128,7 @@ func (h *Libvirt) Undefine(ctx context.Context, name, run string) error {
 
 // Prove has a transient domain boot, and returns which proof was had: none that is
 // less than what is wanted.
-func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect) (plan.Proof, error) {
+func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool)) (plan.Proof, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return plan.Proof{}, err
@@ -139,6 +139,7 @@ func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect) (plan
 	}
 	p, err := conn.Prove(ctx, virt.ProofRequest{
 		XML: xml, Expect: expect, For: time.Duration(want.Seconds) * time.Second,
+		Network: network, Linger: want.Network.Linger(),
 		Line: func(line string) { h.Log.InfoContext(ctx, "console", "line", line) },
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ type course struct {
 	asked    time.Time // when Enter was last sent to it; zero before
 	asks     string    // the unfinished line that stood there at the last sight since
 	answered bool      // it has answered Enter
+	proven   time.Time // when all that must be seen was; zero before
 	counts   counts
 	wrote    time.Time // when the guest last wrote to its disks; zero for never
 }
@@ -35,7 +36,17 @@ type sight struct {
 	said    string // its console's last line
 	asks    string // its console's unfinished line
 	again   bool   // its console showed a login prompt since Enter was last sent
+	awaits  awaited
 }
+
+// awaited is what is still awaited of a guest's network.
+type awaited int
+
+const (
+	nothing   awaited = iota // all has answered, or nothing is tried
+	extras                   // only what needn't answer: ping and ports
+	addresses                // an address that must
+)
 
 // state is what libvirt says of a guest.
 type state int
@@ -51,6 +62,7 @@ type end struct {
 	kind           ProofKind
 	evidence       string
 	reason, line   string
+	silent         bool // it booted, and its network didn't answer
 	tellsMoreLater bool // the console may say more about the reason
 }
 
@@ -119,12 +131,17 @@ func (c *course) judge(s sight) (end, bool) {
 		return end{reason: "it powered off, or reset (and was kept from starting again)"}, true
 	case s.state == stopped:
 		return end{reason: "it was stopped, for instance by a disk error,"}, true
-	case prompted && c.answered:
-		return end{kind: LoginPrompt, evidence: c.prompt}, true
-	case prompted && !c.loose && s.now.Sub(c.prompted) >= c.want.Answer:
+	case prompted && c.answered && s.awaits != addresses:
+		if c.proven.IsZero() {
+			c.proven = s.now
+		}
+		return end{kind: LoginPrompt, evidence: c.prompt}, s.awaits == nothing || s.now.Sub(c.proven) >= c.want.Linger
+	case prompted && !c.answered && !c.loose && s.now.Sub(c.prompted) >= c.want.Answer:
 		return end{reason: "its login prompt does not answer Enter", line: c.prompt}, true
-	case prompted && !c.loose || s.now.Sub(c.start) < c.want.For:
+	case prompted && !c.answered && !c.loose || s.now.Sub(c.start) < c.want.For:
 		return end{}, false
+	case prompted && c.answered:
+		return end{reason: "not all of its addresses answered", silent: true}, true
 	case c.want.Expect == Activity:
 		return c.activity(s), true
 	}
@@ -144,6 +161,9 @@ func (c *course) activity(s sight) end {
 		return end{reason: "no login prompt, and no sign that it mounted its disks,"}
 	case last < all/2:
 		return end{reason: fmt.Sprintf("no login prompt, and it last wrote to its disks after %v,", last)}
+	}
+	if s.awaits == addresses {
+		return end{reason: "not all of its addresses answered", silent: true}
 	}
 	console := "silent serial console"
 	if s.said != "" {

@@ -21,6 +21,19 @@ func TestCourse(t *testing.T) {
 		writes  int64
 		said    string
 		asks    string // unfinished line
+		awaits  awaited
+	}
+	// up is a guest that shows its prompt and answers Enter after a minute and seven
+	// seconds; then comes what is given.
+	booted := func(net awaited, then ...at) []at {
+		s := []at{
+			{after: min, console: prompt, asks: "web login:"}, {after: min + 5*time.Second, console: prompt, asks: "web login:"},
+			{after: min + 6*time.Second, console: prompt, asks: "web login:"}, {after: min + 7*time.Second, console: prompt, asks: "web login:"},
+		}
+		for i := range s {
+			s[i].awaits = net
+		}
+		return append(s, then...)
 	}
 	const getty = "web login:"
 	tests := []struct {
@@ -48,20 +61,33 @@ func TestCourse(t *testing.T) {
 		{"at work", Activity, []at{{after: min, writes: 133}, {after: 5 * min, writes: 140}, {after: 7*min - 1, writes: 140}, {after: 7 * min, writes: 140}}, "activity: silent serial console; read 0 KiB, wrote 0 KiB in 140 requests, the last after 5m0s; used 0s of CPU", 3},
 		{"at work, with kernel messages", Activity, []at{{after: 7 * min, writes: 140, said: "A start job is running"}}, "activity: no login prompt on its serial console, whose last line is \"A start job is running\"; read 0 KiB, wrote 0 KiB in 140 requests, the last after 7m0s; used 0s of CPU", 0},
 		{"a boot loader's writes", Activity, []at{{after: 7 * min, writes: leastWrites - 1}}, "failed: no login prompt, and no sign that it mounted its disks,", 0},
+		{"its network answers, and then it shows its prompt", LoginPrompt, booted(nothing), "login-prompt: web login:", 3},
+		{"it answers after its prompt", LoginPrompt, booted(addresses, at{after: 2 * min, awaits: addresses}, at{after: 3 * min, awaits: nothing}), "login-prompt: web login:", 5},
+		{"its addresses answer, and ping doesn't in time", LoginPrompt, booted(extras, at{after: 2 * min, awaits: extras}), "login-prompt: web login:", 4},
+		{"its addresses answer late, and ping a bit later", LoginPrompt, booted(addresses, at{after: 3 * min, awaits: extras}, at{after: 3*min + 29*time.Second, awaits: extras}, at{after: 3*min + 29*time.Second, awaits: nothing}), "login-prompt: web login:", 6},
+		{"its network never answers", LoginPrompt, booted(addresses, at{after: 7*min - 1, awaits: addresses}, at{after: 7 * min, awaits: addresses}), "failed, but up: not all of its addresses answered", 5},
+		{"it panics while its network is awaited", LoginPrompt, booted(addresses, at{after: 2 * min, console: emergencyMode, awaits: addresses}), "failed: " + emergency, 4},
+		{"it resets while its network is awaited", LoginPrompt, booted(addresses, at{after: 2 * min, state: gone, awaits: addresses}), "failed: it powered off, or reset, right after its login prompt,", 4},
+		{"no prompt, and its network answers", LoginPrompt, []at{{after: 7 * min}}, "failed: no login prompt on its serial console,", 0},
+		{"at work, and its network doesn't answer", Activity, []at{{after: min, writes: 133, awaits: addresses}, {after: 7 * min, writes: 140, awaits: addresses}}, "failed, but up: not all of its addresses answered", 1},
+		{"at work, and its network answers", Activity, []at{{after: 7 * min, writes: 140, awaits: extras}}, "activity: silent serial console; read 0 KiB, wrote 0 KiB in 140 requests, the last after 7m0s; used 0s of CPU", 0},
 		{"prompt where none is known", Activity, []at{{after: min, console: prompt}, {after: min + 5*time.Second, console: prompt}, {after: min + 6*time.Second, console: prompt, asks: getty}, {after: min + 7*time.Second, console: prompt, asks: getty}}, "login-prompt: web login:", 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Unix(1e9, 0)
-			c := course{want: ProofRequest{Expect: tt.expect, For: 7 * min, Stay: 5 * time.Second, Answer: 2 * min}, start: start}
+			c := course{want: ProofRequest{Expect: tt.expect, For: 7 * min, Stay: 5 * time.Second, Answer: 2 * min, Linger: 30 * time.Second}, start: start}
 			for i, s := range tt.seen {
 				c.count(start.Add(s.after), counts{writes: s.writes})
-				seen := sight{now: start.Add(s.after), state: s.state, console: s.console, said: s.said, asks: s.asks}
+				seen := sight{now: start.Add(s.after), state: s.state, console: s.console, said: s.said, asks: s.asks, awaits: s.awaits}
 				e, certain := c.judge(seen)
 				got := strings.TrimPrefix(string(e.kind)+": "+e.evidence, ": ")
 				if e.kind == "" {
 					got = "failed: " + e.reason
+				}
+				if e.silent {
+					got = strings.Replace(got, "failed", "failed, but up", 1)
 				}
 				if certain != (i == tt.still) || certain && got != tt.want {
 					t.Fatalf("after %v: %q, certain %v; want %q at sight %d", s.after, got, certain, tt.want, tt.still)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"esxodus/convert/domain"
 
+	"golang.org/x/sys/unix"
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
 )
@@ -32,8 +34,8 @@ const (
 // ProofRequest asks to have a domain boot.
 type ProofRequest struct {
 	// XML of a transient domain with a name and UUID that no other domain
-	// has, all links down, and every disk that it may write to a qcow2
-	// overlay. Prove refuses any other.
+	// has, all links down or on wires to this process ([domain.Wire]), and every
+	// disk that it may write to a qcow2 overlay. Prove refuses any other.
 	XML string
 	// Expect is what is enough: [LoginPrompt] takes nothing less, [Activity]
 	// takes a login prompt, too.
@@ -50,6 +52,13 @@ type ProofRequest struct {
 	// Shutdown is how long the guest may take to shut down before it is
 	// destroyed; 0 for five seconds. Nothing of it is kept in either case.
 	Shutdown time.Duration
+	// Network says whether all that must has answered on the guest's network, and
+	// all that is tried there; nil where nothing is. Without the first there is no
+	// proof.
+	Network func() (answered, complete bool)
+	// Linger is how long what needn't answer is waited for, once all else is
+	// proven.
+	Linger time.Duration
 	// Line gets each line of the console as it is written, fit for a
 	// terminal; nil for none.
 	Line func(string)
@@ -63,10 +72,11 @@ type Proof struct {
 	Console  []string      `json:"console"`  // its last lines
 }
 
-// ProofError says that a guest did not boot.
+// ProofError says that a guest did not boot, or is not there on its network.
 type ProofError struct {
 	Domain  string
 	Reason  string   // "the kernel panicked"
+	Silent  bool     // it booted, and an address of its network didn't answer
 	Line    string   // of the console that says so; may be ""
 	Console []string // its last lines
 	After   time.Duration
@@ -75,7 +85,11 @@ type ProofError struct {
 // Error gives the reason and the console's last lines.
 func (e *ProofError) Error() string {
 	const lines = 6
-	msg := fmt.Sprintf("%s did not boot: %s after %v", e.Domain, e.Reason, e.After.Round(time.Second/10))
+	did := "did not boot"
+	if e.Silent {
+		did = "booted, but did not answer on its network"
+	}
+	msg := fmt.Sprintf("%s %s: %s after %v", e.Domain, did, e.Reason, e.After.Round(time.Second/10))
 	if e.Line != "" {
 		msg += fmt.Sprintf(" (%q)", e.Line)
 	}
@@ -110,7 +124,7 @@ func (c *Conn) Prove(ctx context.Context, p ProofRequest) (proof Proof, err erro
 	// what nobody listens to.
 	dom, err := c.lv.DomainCreateXML(p.XML, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY|libvirt.DOMAIN_START_VALIDATE)
 	if err != nil {
-		return Proof{}, explain("starting "+want.Name+" for the boot proof", err)
+		return Proof{}, portTaken(want, explain("starting "+want.Name+" for the boot proof", err))
 	}
 	w := &watch{dom: dom, name: want.Name, console: newConsole(p.Line)}
 	defer func() { err = errors.Join(err, w.destroy()) }()
@@ -146,6 +160,39 @@ func (p ProofRequest) withDefaults() (ProofRequest, error) {
 	return p, nil
 }
 
+func (p ProofRequest) awaited() awaited {
+	if p.Network == nil {
+		return nothing
+	}
+	switch answered, complete := p.Network(); {
+	case !answered:
+		return addresses
+	case !complete:
+		return extras
+	}
+	return nothing
+}
+
+// PortTakenError says that somebody has a UDP port which a NIC was to have.
+type PortTakenError struct{ err error }
+
+func (e *PortTakenError) Error() string { return e.err.Error() }
+
+func (e *PortTakenError) Unwrap() error { return e.err }
+
+// PortTaken is true.
+func (*PortTakenError) PortTaken() bool { return true }
+
+// portTaken tells the error of a domain that couldn't bind its wires from others.
+// libvirt gives QEMU's own words.
+func portTaken(d *libvirtxml.Domain, err error) error {
+	wired := slices.ContainsFunc(nics(d), func(n libvirtxml.DomainInterface) bool { return n.Source != nil && n.Source.UDP != nil })
+	if wired && err != nil && strings.Contains(strings.ToLower(err.Error()), unix.EADDRINUSE.Error()) {
+		return &PortTakenError{err}
+	}
+	return err
+}
+
 // overlayFormat is that of every disk that a proof may write to.
 const overlayFormat = "qcow2"
 
@@ -160,8 +207,8 @@ func harmless(d *libvirtxml.Domain) error {
 		}
 	}
 	for i, n := range nics(d) {
-		if n.Link == nil || n.Link.State != "down" {
-			return fmt.Errorf("boot proof of %s: NIC %d does not have its link down", d.Name, i)
+		if !domain.Harmless(n) {
+			return fmt.Errorf("boot proof of %s: NIC %d neither has its link down nor is on a wire on 127.0.0.1", d.Name, i)
 		}
 	}
 	if d.UUID == "" || d.Name == "" {
@@ -326,7 +373,7 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 			counted = now
 			c.count(now, n)
 		}
-		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished(), w.console.again}
+		s := sight{now, state, w.console.outcome, strings.Join(w.console.last(1), ""), w.console.unfinished(), w.console.again, p.awaited()}
 		if e, certain := c.judge(s); certain {
 			return w.end(ctx, e, &c, now)
 		}
@@ -352,7 +399,7 @@ func (w *watch) end(ctx context.Context, e end, c *course, now time.Time) (Proof
 		w.listen(ctx, settle)
 		e.line = w.console.outcome.line
 	}
-	return Proof{}, &ProofError{Domain: w.name, Reason: e.reason, Line: e.line, Console: w.console.last(maxTail), After: after}
+	return Proof{}, &ProofError{Domain: w.name, Reason: e.reason, Silent: e.silent, Line: e.line, Console: w.console.last(maxTail), After: after}
 }
 
 // listen reads on for a while.

@@ -132,8 +132,8 @@ func TestProveRefuses(t *testing.T) {
 		name, old, repl, err string
 	}{
 		{"raw disk", "type='qcow2'", "type='raw'", "neither read-only nor a qcow2 overlay"},
-		{"link up", "<link state='down'/>", "<link state='up'/>", "does not have its link down"},
-		{"no link", "<link state='down'/>", "", "does not have its link down"},
+		{"link up", "<link state='down'/>", "<link state='up'/>", "neither has its link down nor is on a wire"},
+		{"no link", "<link state='down'/>", "", "neither has its link down nor is on a wire"},
 		{"no name", g.name, "", "lacks a name or a UUID"},
 		{"not schema-valid", "<vcpu>1</vcpu>", "<vcpu>1</vcpu><frob/>", "XML document failed to validate"},
 	}

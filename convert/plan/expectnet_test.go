@@ -1,0 +1,110 @@
+package plan
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"esxodus/convert/guest"
+	"esxodus/inventory"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func on(name string, tag int, prefixes ...string) (out []guest.Address) {
+	for _, p := range prefixes {
+		out = append(out, guest.Address{On: name, Tag: tag, Prefix: netip.MustParsePrefix(p)})
+	}
+	return out
+}
+
+// wiredVM has two NICs, of which the second starts unplugged.
+func wiredVM(nics ...guest.NIC) *VMPlan {
+	return &VMPlan{Name: "web", NICs: nics, Source: inventory.VM{NICs: []inventory.NIC{{Index: 0, StartConnected: true}, {Index: 1}}}}
+}
+
+// TestNetwork: what is tried of a guest's NICs, and how the dry run says it.
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	const mac = "00:0c:29:01:02:03"
+	static := guest.NIC{MAC: mac, Name: "ens192", Addresses: on("ens192", 0, "192.0.2.10/24", "2001:db8::10/64"), Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	for _, tt := range []struct {
+		name  string
+		nic   guest.NIC
+		ports []uint16
+		tried []guest.Address // nil: as the NIC has them
+		none  bool
+		text  string
+	}{
+		{name: "static", nic: static, text: "ens192 for 192.0.2.10 and 2001:db8::10 (ping is tried besides, for 10s more)"},
+		{name: "ports", nic: static, ports: []uint16{22, 443}, text: "(ping and TCP 22, 443 are tried besides, for 1m0s more)"},
+		{name: "VLAN", nic: guest.NIC{MAC: mac, Addresses: on("bond0.42", 42, "192.0.2.10/24")}, text: "ethernet0 for 192.0.2.10 in VLAN 42 ("},
+		{name: "DHCP", nic: guest.NIC{MAC: mac, Name: "eth0", DHCP4: true}, text: "eth0 for the lease that it takes by DHCP ("},
+		{name: "advertised", nic: guest.NIC{MAC: mac, Name: "eth0", RA: true}, text: "eth0 for the IPv6 address that it makes itself or is leased ("},
+		{
+			name: "what can't be tried is left out", tried: on("a", 0, "192.0.2.10/24"), text: "ens3 for 192.0.2.10 (",
+			nic: guest.NIC{MAC: mac, Name: "ens3", Addresses: append(on("a", 0, "192.0.2.10/24", "127.0.0.1/8", "fe80::1/64", "203.0.113.7/32", "224.0.0.1/4"), on("b", 4095, "192.0.2.11/24")...)},
+		},
+		{name: "nothing that can be tried", nic: guest.NIC{MAC: mac, Addresses: on("lo", 0, "127.0.0.1/8")}, none: true},
+		{name: "nothing known", nic: guest.NIC{MAC: mac}, none: true},
+		{name: "unplugged", nic: guest.NIC{Index: 1, MAC: mac, DHCP4: true}, none: true},
+		{name: "no such NIC", nic: guest.NIC{Index: 7, MAC: mac, DHCP4: true}, none: true},
+		{name: "no MAC", nic: guest.NIC{DHCP4: true}, none: true},
+		{name: "a group's MAC", nic: guest.NIC{MAC: "01:00:5e:00:00:01", DHCP4: true}, none: true},
+	} {
+		v := wiredVM(tt.nic)
+		n := v.network(Options{Ports: tt.ports})
+		if tt.none {
+			if n != nil || n.links() != "down" || n.text() != "" {
+				t.Errorf("%s: %+v; want no network proof", tt.name, n)
+			}
+			continue
+		}
+		want := tt.nic
+		if tt.tried != nil {
+			want.Addresses = tt.tried
+		}
+		if n == nil {
+			t.Errorf("%s: no network proof", tt.name)
+			continue
+		}
+		if diff := cmp.Diff([]guest.NIC{want}, n.NICs, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" || !strings.Contains(n.text(), tt.text) {
+			t.Errorf("%s: %q; want %q; %s", tt.name, n.text(), tt.text, diff)
+		}
+		if v.network(Options{BootOnly: true}) != nil {
+			t.Errorf("%s: --proof boot tries the network", tt.name)
+		}
+	}
+}
+
+// TestCheckNetwork: an edited plan can't try less of the network, or what the guest
+// doesn't have.
+func TestCheckNetwork(t *testing.T) {
+	t.Parallel()
+	nic := guest.NIC{MAC: "00:0c:29:01:02:03", Name: "ens192", Addresses: on("ens192", 0, "192.0.2.10/24", "192.0.2.11/24")}
+	for _, tt := range []struct {
+		name string
+		edit func(v *VMPlan, n **Network)
+		err  string
+	}{
+		{"as planned", func(*VMPlan, **Network) {}, ""},
+		{"ports", func(_ *VMPlan, n **Network) { (*n).Ports = []uint16{22} }, ""},
+		{"left out", func(v *VMPlan, n **Network) { v.BootOnly, *n = true, nil }, ""},
+		{"gone", func(_ *VMPlan, n **Network) { *n = nil }, "missing, but addresses of the guest's NICs are known"},
+		{"an address less", func(_ *VMPlan, n **Network) { (*n).NICs[0].Addresses = (*n).NICs[0].Addresses[1:] }, "nics: they aren't those"},
+		{"another MAC", func(_ *VMPlan, n **Network) { (*n).NICs[0].MAC = "00:0c:29:01:02:04" }, "nics: they aren't those"},
+		{"no NIC", func(_ *VMPlan, n **Network) { (*n).NICs = nil }, "nics: they aren't those"},
+		{"nothing is known", func(v *VMPlan, _ **Network) { v.NICs = nil }, "knows no address"},
+		{"left out, and there", func(v *VMPlan, _ **Network) { v.BootOnly = true }, "leaves the network proof out"},
+		{"port 0", func(_ *VMPlan, n **Network) { (*n).Ports = []uint16{0} }, "ports: want at most 16"},
+		{"many ports", func(_ *VMPlan, n **Network) { (*n).Ports = make([]uint16, 17) }, "ports: want at most 16"},
+	} {
+		v := wiredVM(nic)
+		n := v.network(Options{})
+		tt.edit(v, &n)
+		v.Steps = []Step{{Kind: StepProve, Expect: &Expect{See: SawActivity, Seconds: 900, Network: n}}}
+		if err := v.checkExpect("qemu"); (err == nil) != (tt.err == "") || err != nil && (!strings.HasPrefix(err.Error(), "steps[0].expect.network: ") || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%s: %v; want %q", tt.name, err, tt.err)
+		}
+	}
+}

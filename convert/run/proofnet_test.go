@@ -1,0 +1,191 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"esxodus/convert/converttest"
+	"esxodus/convert/guest"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
+	"esxodus/convert/runs"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"libvirt.org/go/libvirtxml"
+)
+
+const (
+	wiredMAC     = "00:50:56:01:02:03" // of plantest's VM
+	wiredAddress = "192.0.2.10"
+)
+
+// wiredJob is a job whose guest has an address, on its only NIC.
+func wiredJob(t *testing.T, w *converttest.World) *runs.Journal {
+	t.Helper()
+	p := w.Plan()
+	v := &p.VMs[0]
+	v.NICs = []guest.NIC{{
+		MAC: wiredMAC, Name: "ens192", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(wiredAddress + "/24")}},
+	}}
+	converttest.ProofOf(t, v).Expect.Network = &plan.Network{NICs: v.NICs}
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	j, err := w.State().Create(p.Job(0), journal.NewRun())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// plugged is the guest's end of the wire of a domain's first NIC.
+func plugged(t *testing.T, xml string) (conn *net.UDPConn, to netip.AddrPort) {
+	t.Helper()
+	var dom libvirtxml.Domain
+	if err := dom.Unmarshal(xml); err != nil {
+		t.Fatal(err)
+	}
+	n := dom.Devices.Interfaces[0]
+	if n.Source.UDP == nil || n.Link.State != "up" || n.MAC.Address != wiredMAC {
+		t.Fatalf("the copy's NIC is not on a wire: %s", xml)
+	}
+	u := n.Source.UDP
+	at := func(port uint) netip.AddrPort {
+		return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
+	}
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(u.Local.Port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, at(u.Port)
+}
+
+// answers is a guest that answers ARP for its address, and nothing else, until it
+// has answered.
+func answers(t *testing.T) func(context.Context, string, func() (bool, bool)) error {
+	return func(ctx context.Context, xml string, network func() (answered, complete bool)) error {
+		conn, to := plugged(t, xml)
+		defer conn.Close()
+		b := make([]byte, 2048)
+		for ctx.Err() == nil {
+			if ok, _ := network(); ok {
+				return nil
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(time.Second / 10)); err != nil {
+				return err
+			}
+			n, err := conn.Read(b)
+			if err != nil {
+				continue
+			}
+			if reply := arpReply(t, b[:n]); reply != nil {
+				if _, err := conn.WriteToUDPAddrPort(reply, to); err != nil {
+					return err
+				}
+			}
+		}
+		return ctx.Err()
+	}
+}
+
+// arpReply answers a question for the guest's address, nil for any other frame.
+func arpReply(t *testing.T, frame []byte) []byte {
+	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
+	q, ok := p.Layer(layers.LayerTypeARP).(*layers.ARP)
+	if !ok || netip.AddrFrom4([4]byte(q.DstProtAddress)).String() != wiredAddress {
+		return nil
+	}
+	mac, _ := net.ParseMAC(wiredMAC)
+	b := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{}, &layers.Ethernet{SrcMAC: mac, DstMAC: q.SourceHwAddress, EthernetType: layers.EthernetTypeARP}, &layers.ARP{
+		AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: layers.ARPReply,
+		SourceHwAddress: mac, SourceProtAddress: q.DstProtAddress, DstHwAddress: q.SourceHwAddress, DstProtAddress: q.SourceProtAddress,
+	}); err != nil {
+		t.Error(err)
+	}
+	return b.Bytes()
+}
+
+// TestNetworkProof: how the NICs answered is on record.
+func TestNetworkProof(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	w.Guest = answers(t)
+	if err, crashed := apply(t.Context(), w, wiredJob(t, w)); err != nil || crashed {
+		t.Fatalf("Apply = %v, crashed %v", err, crashed)
+	}
+	s, err := w.State().State("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "ens192 has 192.0.2.10 (00:50:56:01:02:03), answered ARP after "
+	if s.Phase != runs.PhaseReady || !strings.HasPrefix(s.Proof, "as the test says; "+text) {
+		t.Errorf("phase %s, proof %q; want it ready, %q", s.Phase, s.Proof, text)
+	}
+	if len(s.Network) != 1 || !s.Network[0].Passed || s.Network[0].Addresses[0].Seconds <= 0 || s.Network[0].Addresses[0].MAC != wiredMAC || s.Network[0].Addresses[0].Ping != 0 {
+		t.Errorf("network = %+v; want one NIC that passed, and didn't answer ping", s.Network)
+	}
+}
+
+// TestNetworkProofFails: what was heard of a silent NIC is in the error, and the run
+// is kept. The admin may pass over it.
+func TestNetworkProofFails(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	w.Guest = func(context.Context, string, func() (bool, bool)) error {
+		return errors.New("booted, but did not answer")
+	}
+	err, _ := apply(t.Context(), w, wiredJob(t, w))
+	const want = "booted, but did not answer; on its network: ens192 doesn't answer for 192.0.2.10: no frame at all"
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), want) {
+		t.Fatalf("Apply = %v; want it stopped, and %q", err, want)
+	}
+	j, e := w.Open(), effects(w)
+	e.NoProof = true
+	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil {
+		t.Errorf("Apply without the proof = %v", err)
+	}
+}
+
+// taken says that somebody has the port of a wire.
+type taken struct{ error }
+
+func (taken) PortTaken() bool { return true }
+
+// TestPortTaken: other wires are made where somebody has taken a port, three times.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		times int
+		done  bool
+	}{{2, true}, {3, false}} {
+		w := converttest.New(t)
+		tries := 0
+		w.Guest = func(ctx context.Context, xml string, network func() (bool, bool)) error {
+			if tries++; tries <= tt.times {
+				return taken{errors.New("can't bind")}
+			}
+			return answers(t)(ctx, xml, network)
+		}
+		if err, _ := apply(t.Context(), w, wiredJob(t, w)); (err == nil) != tt.done {
+			t.Errorf("taken %d times: Apply = %v; want it done: %v", tt.times, err, tt.done)
+		}
+	}
+}
+
+// TestNoSuchNIC: an edited domain doesn't have the NIC that is to answer.
+func TestNoSuchNIC(t *testing.T) {
+	t.Parallel()
+	want := &plan.Network{NICs: []guest.NIC{{MAC: "00:50:56:ff:ff:ff", Name: "ens192"}}}
+	dom := &libvirtxml.Domain{Devices: &libvirtxml.DomainDeviceList{Interfaces: []libvirtxml.DomainInterface{{MAC: &libvirtxml.DomainInterfaceMAC{Address: wiredMAC}}}}}
+	if _, _, err := wired(dom, want); err == nil || !strings.Contains(err.Error(), "no NIC with the MAC 00:50:56:ff:ff:ff") {
+		t.Errorf("wired = %v", err)
+	}
+}
