@@ -31,7 +31,7 @@ func wiredJob(t *testing.T, w *converttest.World) *runs.Journal {
 	p := w.Plan()
 	v := &p.VMs[0]
 	v.NICs = []guest.NIC{{
-		MAC: wiredMAC, Name: "ens192", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		MAC: wiredMAC, Name: "ens192", Kept: "the test", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(wiredAddress + "/24")}},
 	}}
 	converttest.ProofOf(t, v).Expect.Network = &plan.Network{NICs: v.NICs}
