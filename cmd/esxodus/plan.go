@@ -156,6 +156,9 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if err := refuseOther(c.Context, o.Libvirt); err != nil {
 		return o, err
 	}
+	if o.Addresses, err = plan.ParseAddresses(c.StringSlice("ip")); err != nil {
+		return o, usageErr(err)
+	}
 	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
 		return o, usageErr(err)
 	}

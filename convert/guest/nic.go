@@ -29,8 +29,9 @@ type NIC struct {
 	DHCP6     bool         `json:"dhcp6,omitempty"`
 	RA        bool         `json:"ra,omitempty"` // takes an address of router advertisements
 
-	LinkFile string   `json:"-"` // the .link file that counts for it on VMware
-	Lost     []string `json:"-"` // files that configure it by its place or its driver on VMware
+	LinkFile string    `json:"-"` // the .link file that counts for it on VMware
+	Lost     []string  `json:"-"` // files that configure it by its place or its driver on VMware
+	Links    []NetLink `json:"-"` // what configures it, and nothing that stands on it
 }
 
 // Address is an address of an interface.
@@ -39,6 +40,17 @@ type Address struct {
 	Tag    int          `json:"tag,omitempty"` // of the VLAN that it is on, as the NIC's frames carry it; 0 for none
 	Prefix netip.Prefix `json:"prefix"`        // with the host's bits: 192.0.2.10/24
 }
+
+// NewAddress is one that a NIC gets in place of the one that it has.
+type NewAddress struct {
+	Index   int          `json:"index"`  // the N of the VM's ethernetN
+	Prefix  netip.Prefix `json:"prefix"` // with the host's bits
+	Gateway netip.Addr   `json:"gateway,omitzero"`
+	DNS     []netip.Addr `json:"dns,omitempty"` // none leaves the guest's
+}
+
+// Family reports whether an address is of the new one's family.
+func (a NewAddress) Family(x netip.Addr) bool { return x.Is4() == a.Prefix.Addr().Is4() }
 
 // Net is what a guest's files say of its network interfaces.
 type Net struct {
@@ -82,6 +94,7 @@ const (
 type NetLink struct {
 	File  string // absolute
 	Style NetStyle
+	ID    string // netplan's own name of it
 	Name  string // "" where Match alone tells which it is
 	Kind  LinkKind
 	Match NICMatch
@@ -92,6 +105,7 @@ type NetLink struct {
 	Addresses        []netip.Prefix
 	Gateways, DNS    []netip.Addr
 	DHCP4, DHCP6, RA bool
+	ByMAC            bool // DHCP servers know it by its address of Ethernet
 }
 
 // NICRule is a name that something other than a .link file gives to NICs: a rule of

@@ -14,7 +14,7 @@ func TestRoom(t *testing.T) {
 		Overlays: []Overlay{{Initrd: "/boot/initrd.img-2", Modules: []string{"dm_mod"}}, {Initrd: "/boot/initrd.img-1", Files: []string{"/sbin/lvm"}}},
 	}
 	const mib = 1 << 20
-	boot := int64(2*Overlaid + 40*mib + Margin) // the larger initrd twice, for a moment
+	boot := int64(Driven + Overlaid + 2*page + 40*mib + Margin) // the larger initrd twice, for a moment
 	root := int64(5*mib + 4*mib + 3*page + 2 + Margin)
 	const files = 3*packageFiles + 3 + MarginFiles
 	for _, tt := range []struct {
@@ -25,7 +25,7 @@ func TestRoom(t *testing.T) {
 		{"enough", map[string]Space{"/": {root, files}, "/boot": {boot, 102}}, ""},
 		{"not known", nil, ""},
 		{"root", map[string]Space{"/": {root - 1, files}, "/boot": {boot, 102}}, "/ of the guest has 17 MiB free, but 18 MiB are needed: make room in the guest"},
-		{"boot", map[string]Space{"/": {root, files}, "/boot": {boot - 1, 102}}, "/boot of the guest has 95 MiB free, but 96 MiB are needed: make room in the guest"},
+		{"boot", map[string]Space{"/": {root, files}, "/boot": {boot - 1, 102}}, "/boot of the guest has 66 MiB free, but 67 MiB are needed: make room in the guest"},
 		{"files of the root", map[string]Space{"/": {root, files - 1}, "/boot": {boot, 102}}, "/ of the guest has room for 402 more files (df -i), but 403 are needed: make room in the guest"},
 		{"files of boot", map[string]Space{"/": {root, files}, "/boot": {boot, 3}}, "/boot of the guest has room for 3 more files (df -i), but 102 are needed: make room in the guest"},
 		{"files without limit", map[string]Space{"/": {root, -1}, "/boot": {boot, -1}}, ""},

@@ -72,6 +72,9 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	if d.network, err = network.New(&f.Host.Network, portGroups(vms), byKey(f.Host, o.Network, vms)); err != nil {
 		return nil, err
 	}
+	if err := o.checkAddresses(vms); err != nil {
+		return nil, err
+	}
 	if d.storage, err = volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return nil, err
 	}
@@ -100,6 +103,7 @@ func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 	out := draftVM{way: w, v: VMPlan{
 		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w), NoProof: d.options.NoProof, BootOnly: d.options.BootOnly,
+		Addresses: d.options.addresses(vm),
 	}}
 	if err := d.outline(&out); err != nil {
 		out.failed = failed(err)
@@ -166,7 +170,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	v.layoutConcerns()
 	v.findNICs()
 	if w.left.Why != "" || noEdits && !v.Relaid() {
-		v.Concerns = slices.Concat(v.Concerns, adapt.LostNICs(v.Guest, v.NICs), adapt.CloudInit(v.Guest), adapt.Faults(v.Guest))
+		v.Concerns = slices.Concat(v.Concerns, adapt.LostNICs(v.Guest, v.NICs), adapt.CloudInit(v.Guest), adapt.NoAddresses(v.adaptInput()), adapt.Faults(v.Guest))
 		v.leftConcern(w.left)
 		return v.Guest
 	}
@@ -177,6 +181,7 @@ func (w *draftVM) planGuest(noEdits bool) guest.Guest {
 	if v.Relaid() || conv.Changes() {
 		v.Conversion = &conv
 		v.keepNames(conv)
+		v.readdress()
 	}
 	return v.converted()
 }
@@ -193,7 +198,7 @@ func (w *draftVM) unfit() layout.Reason {
 		return layout.Reason{Why: fmt.Sprintf("it has %d disks, but the appliance in which guests are converted takes at most %d", n, appliance.MaxDisks)}
 	}
 	for _, c := range w.adapted {
-		if c.Severity == ledger.Blocker {
+		if c.Severity == ledger.Blocker && c.ID != adapt.ConcernAddress { // which no other way would give it
 			return layout.Reason{Why: reason(c)}
 		}
 	}

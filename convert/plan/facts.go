@@ -32,7 +32,9 @@ type Options struct {
 	BootOnly bool         // leave out the network proof
 	Ports    []uint16     // TCP ports that a network proof tries
 	NoEdits  bool         // change nothing in guests that keep their layout
-	Layout   layout.Kind  // auto, lvm, keep or plain; "" is auto
+	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
+	Addresses map[string][]guest.NewAddress
+	Layout    layout.Kind // auto, lvm, keep or plain; "" is auto
 }
 
 // Facts is everything a plan is made from: what was read of the source, of the

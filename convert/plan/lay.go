@@ -68,7 +68,7 @@ func (v *VMPlan) touchPackages() {
 
 // adaptInput is what the guest's conversion is computed from.
 func (v *VMPlan) adaptInput() adapt.Input {
-	return adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.NICs, SameDisks: domain.SameControllers(&v.Source)}
+	return adapt.Input{Guest: v.Guest, Layout: v.Layout, NICs: v.NICs, Addresses: v.Addresses, SameDisks: domain.SameControllers(&v.Source)}
 }
 
 // leftConcern says that a guest isn't changed though it should be, and why. What

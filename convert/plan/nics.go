@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"esxodus/convert/domain"
@@ -9,6 +10,7 @@ import (
 	"esxodus/convert/guest/adapt"
 	"esxodus/convert/guest/nics"
 	"esxodus/convert/ledger"
+	"esxodus/inventory"
 )
 
 // findNICs finds out which NIC is which interface of the guest, and tells what is
@@ -23,16 +25,65 @@ func (v *VMPlan) findNICs() {
 		}
 		v.Concerns = append(v.Concerns, c)
 	}
+	v.Concerns = append(v.Concerns, adapt.DHCP(v.NICs, v.Guest)...)
 }
 
 // keepNames notes which names the conversion keeps.
 func (v *VMPlan) keepNames(c guest.Conversion) {
-	pins := adapt.Pins(v.Guest, v.NICs)
-	for _, p := range pins {
-		edited := slices.ContainsFunc(c.Edits, func(e guest.Edit) bool { return e.Path == p.Edit.Path })
-		i := slices.IndexFunc(v.NICs, func(n guest.NIC) bool { return n.Index == p.NIC.Index })
-		if edited {
-			v.NICs[i].Kept = p.Edit.Path
+	for _, p := range adapt.Pins(v.Guest, v.NICs) {
+		if slices.ContainsFunc(c.Edits, func(e guest.Edit) bool { return e.Path == p.Edit.Path }) {
+			v.nic(p.NIC.Index).Kept = p.Edit.Path
 		}
 	}
+}
+
+// nic is one of the VM's by the N of its ethernetN, nil for none.
+func (v *VMPlan) nic(index int) *guest.NIC {
+	for i := range v.NICs {
+		if v.NICs[i].Index == index {
+			return &v.NICs[i]
+		}
+	}
+	return nil
+}
+
+// readdress notes the addresses that NICs get.
+func (v *VMPlan) readdress() {
+	for _, a := range v.Addresses {
+		n := v.nic(a.Index)
+		if n == nil {
+			continue // a blocker
+		}
+		other := func(x netip.Addr) bool { return !a.Family(x) }
+		n.Addresses = slices.DeleteFunc(n.Addresses, func(x guest.Address) bool { return x.On == n.Name && !other(x.Prefix.Addr()) })
+		n.Addresses = append(n.Addresses, guest.Address{On: n.Name, Prefix: a.Prefix})
+		n.DHCP4, n.DHCP6 = n.DHCP4 && !a.Prefix.Addr().Is4(), n.DHCP6 && a.Prefix.Addr().Is4()
+		if a.Gateway.IsValid() {
+			n.Gateways = append(slices.DeleteFunc(n.Gateways, a.Family), a.Gateway)
+		}
+		if len(a.DNS) > 0 {
+			n.DNS = a.DNS
+		}
+	}
+}
+
+// addresses are those that are asked for a VM's NICs.
+func (o Options) addresses(vm *inventory.VM) []guest.NewAddress {
+	return append(slices.Clone(o.Addresses[vm.Name]), o.Addresses[vm.ID]...)
+}
+
+// checkAddresses refuses addresses for what isn't planned.
+func (o Options) checkAddresses(vms []*inventory.VM) error {
+	for name, as := range o.Addresses {
+		i := slices.IndexFunc(vms, func(vm *inventory.VM) bool { return vm.Name == name || vm.ID == name })
+		if i < 0 {
+			return fmt.Errorf("%s names the VM %q, which is none of those that are planned", adapt.AddressFlag, name)
+		}
+		for _, a := range as {
+			if !slices.ContainsFunc(vms[i].NICs, func(n inventory.NIC) bool { return n.Index == a.Index }) {
+				return fmt.Errorf("%s: VM %q has no ethernet%d", adapt.AddressFlag, name, a.Index)
+			}
+		}
+	}
+	return nil
 }

@@ -61,12 +61,14 @@ type VMPlan struct {
 	Disks      []Disk            `json:"disks"`
 	Domain     Domain            `json:"domain"`
 	NICs       []guest.NIC       `json:"nics,omitempty"` // as the guest has them, where that is known
-	Sizes      Sizes             `json:"sizes"`
-	Steps      []Step            `json:"steps"`
-	NoProof    bool              `json:"noProof,omitempty"`  // the boot proof was declined
-	BootOnly   bool              `json:"bootOnly,omitempty"` // the network proof was declined
-	Ledger     []ledger.Entry    `json:"ledger"`
-	Concerns   []ledger.Concern  `json:"concerns,omitempty"`
+	// Addresses are those that its NICs get in place of theirs, where that was asked for.
+	Addresses []guest.NewAddress `json:"addresses,omitempty"`
+	Sizes     Sizes              `json:"sizes"`
+	Steps     []Step             `json:"steps"`
+	NoProof   bool               `json:"noProof,omitempty"`  // the boot proof was declined
+	BootOnly  bool               `json:"bootOnly,omitempty"` // the network proof was declined
+	Ledger    []ledger.Entry     `json:"ledger"`
+	Concerns  []ledger.Concern   `json:"concerns,omitempty"`
 }
 
 // Domain is the libvirt domain to define.

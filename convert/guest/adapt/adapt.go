@@ -37,6 +37,8 @@ const (
 	ConcernAgent     = "guest.agent"     // the service of KVM's agent is masked
 	ConcernNIC       = "guest.nic"       // network configuration that asks for VMware's driver
 	ConcernCloudInit = "guest.cloudInit" // cloud-init may take the guest for a new machine
+	ConcernDHCP      = "guest.dhcp"      // a DHCP server will see another client
+	ConcernAddress   = "guest.address"   // an address that it can't be given
 	ConcernRoom      = "guest.room"      // no room for copies of what boots
 )
 
@@ -45,6 +47,8 @@ type Input struct {
 	Guest  guest.Guest // as [guest.Look] returned it: read from a plan it lacks Config
 	Layout layout.Layout
 	NICs   []guest.NIC // the VM's, as package nics finds them
+	// Addresses are those that NICs get in place of theirs.
+	Addresses []guest.NewAddress
 	// SameDisks says that a guest which keeps its layout finds its disks in the
 	// domain without virtio, too.
 	SameDisks bool
@@ -75,6 +79,7 @@ func (b *builder) relaid() {
 	b.lostNICs()
 	b.nicNames()
 	b.cloudInit()
+	b.addresses()
 	b.packages()
 	b.unfitKernels()
 	if b.in.Layout.Boot != nil {

@@ -70,7 +70,7 @@ func TestRoomForCopies(t *testing.T) {
 		if (i >= 0) != tt.want {
 			t.Errorf("%s: %+v", tt.name, concerns)
 		}
-		if i >= 0 && (concerns[i].Severity != ledger.Warning || !strings.Contains(concerns[i].Evidence, "/ of the guest has 159 MiB left after the conversion, and 80 are wanted")) {
+		if i >= 0 && (concerns[i].Severity != ledger.Warning || !strings.Contains(concerns[i].Evidence, "/ of the guest has 139 MiB left after the conversion, and 70 are wanted")) {
 			t.Errorf("%s: %+v", tt.name, concerns[i])
 		}
 	}

@@ -47,6 +47,9 @@ func Wants(in Input) []string {
 	for _, file := range slices.Sorted(maps.Keys(finders(in.NICs))) {
 		out = append(out, file+" finds its NIC")
 	}
+	for _, a := range in.Addresses {
+		out = append(out, fmt.Sprintf("its ethernet%d has the address %s", a.Index, a.Prefix))
+	}
 	if in.Guest.Config.CloudInit.Forgets() {
 		out = append(out, "cloud-init doesn't take it for a new machine")
 	}
@@ -71,6 +74,7 @@ func (b *builder) inPlace() {
 	b.lostNICs()
 	b.nicNames()
 	b.cloudInit()
+	b.addresses()
 	known := b.hasFamily()
 	if lacking := b.g.LacksVirtio(); lacking != nil && !b.in.SameDisks {
 		b.lacking(*lacking, known)

@@ -49,6 +49,11 @@ func (l *look) config() {
 	for _, name := range slices.Concat(configFiles(), l.resumeFiles(), l.unitFiles()) {
 		l.capture(&c, name)
 	}
+	for _, name := range []string{"etc/sysconfig/network/routes"} {
+		if l.tree.exists(name) {
+			l.capture(&c, name)
+		}
+	}
 	for _, name := range l.tree.glob("etc/systemd/network", "*.link") {
 		c.Has["/"+name] = true
 	}
@@ -81,7 +86,7 @@ func (l *look) config() {
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()
 	for _, link := range c.Net.Links {
-		if len(link.Match.Paths)+len(link.Match.Drivers) > 0 {
+		if _, have := c.Files[link.File]; !have {
 			l.capture(&c, strings.TrimPrefix(link.File, "/"))
 		}
 	}

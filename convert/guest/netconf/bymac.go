@@ -25,7 +25,7 @@ func ByMAC(file, text string, macs []string) (changed string, ok bool) {
 // networkByMAC is for systemd.network(5). Path= keeps VLANs and bridges out, which
 // have a NIC's address, but no place on a bus.
 func networkByMAC(text string, macs []string) (string, bool) {
-	out, done := inSection(text, "[Match]", func(key string) bool { return key == "Path" || key == "Driver" },
+	out, done := inSection(text, "[Match]", func(key, _ string) bool { return key == "Path" || key == "Driver" },
 		"MACAddress="+strings.Join(macs, " ")+"\nPath=*pci-*\n")
 	return out, done && !hasKey(text, "[Match]", "MACAddress") && !hasKey(text, "[Match]", "PermanentMACAddress")
 }
@@ -35,12 +35,12 @@ func keyfileByMAC(text string, macs []string) (string, bool) {
 	if len(macs) != 1 || hasKey(text, "[ethernet]", "mac-address") || hasKey(text, "[802-3-ethernet]", "mac-address") {
 		return "", false
 	}
-	out, done := inSection(text, "[match]", func(key string) bool { return key == "path" || key == "driver" }, "")
+	out, done := inSection(text, "[match]", func(key, _ string) bool { return key == "path" || key == "driver" }, "")
 	if !done {
 		return "", false
 	}
 	line := "mac-address=" + macs[0] + "\n"
-	if with, there := inSection(out, "[ethernet]", func(string) bool { return false }, line); there {
+	if with, there := inSection(out, "[ethernet]", func(_, _ string) bool { return false }, line); there {
 		return with, true
 	}
 	return strings.TrimRight(out, "\n") + "\n\n[ethernet]\n" + line, true
@@ -60,7 +60,7 @@ func netplanByMAC(text string, macs []string) (string, bool) {
 
 // inSection drops the lines of some keys from a section and adds others at its
 // beginning. ok is false where there is no such section.
-func inSection(text, section string, drop func(key string) bool, add string) (out string, ok bool) {
+func inSection(text, section string, drop func(key, value string) bool, add string) (out string, ok bool) {
 	var b strings.Builder
 	in := false
 	for line := range strings.Lines(text) {
@@ -77,8 +77,8 @@ func inSection(text, section string, drop func(key string) bool, add string) (ou
 			}
 			continue
 		}
-		key, _, _ := strings.Cut(word, "=")
-		if in && drop(strings.TrimSpace(key)) {
+		key, value, _ := strings.Cut(word, "=")
+		if in && drop(strings.TrimSpace(key), strings.TrimSpace(value)) {
 			continue
 		}
 		b.WriteString(line)
@@ -89,6 +89,6 @@ func inSection(text, section string, drop func(key string) bool, add string) (ou
 // hasKey reports whether a section has a key.
 func hasKey(text, section, key string) bool {
 	has := false
-	_, _ = inSection(text, section, func(k string) bool { has = has || k == key; return false }, "")
+	_, _ = inSection(text, section, func(k, _ string) bool { has = has || k == key; return false }, "")
 	return has
 }

@@ -38,6 +38,7 @@ type netplanLink struct {
 	DHCP4     any    `json:"dhcp4"`
 	DHCP6     any    `json:"dhcp6"`
 	AcceptRA  any    `json:"accept-ra"`
+	ClientID  string `json:"dhcp-identifier"`
 	Gateway4  string `json:"gateway4"`
 	Gateway6  string `json:"gateway6"`
 	Routes    []struct {
@@ -83,7 +84,7 @@ type netplan struct {
 // link reads one definition. An ethernet's id is the name of a NIC only where no
 // match stands in it.
 func (p *netplan) link(id string, kind guest.LinkKind, n *netplanLink) {
-	l := guest.NetLink{File: p.file, Style: guest.Netplan, Name: id, Kind: kind}
+	l := guest.NetLink{File: p.file, Style: guest.Netplan, ID: id, Name: id, Kind: kind}
 	if n == nil {
 		n = &netplanLink{}
 	}
@@ -108,6 +109,7 @@ func (p *netplan) link(id string, kind guest.LinkKind, n *netplanLink) {
 		}
 	}
 	l.DHCP4, l.DHCP6, l.RA = isYes(n.DHCP4), isYes(n.DHCP6), isYes(n.AcceptRA)
+	l.ByMAC = n.ClientID == "mac"
 	addAddrs(&l.Gateways, n.Gateway4, n.Gateway6)
 	for _, r := range n.Routes {
 		if isDefault(r.To) {

@@ -89,6 +89,7 @@ func ParseNetwork(file string, b []byte) guest.NetLink {
 	yes := dhcp == "yes" || dhcp == "true" || dhcp == "both" || dhcp == "on" || dhcp == "1"
 	l.DHCP4, l.DHCP6 = yes || dhcp == "ipv4" || dhcp == "v4", yes || dhcp == "ipv6" || dhcp == "v6"
 	l.RA = isYes(strings.Join(s["Network"]["IPv6AcceptRA"], ""))
+	l.ByMAC = slices.Contains(slices.Concat(s["DHCPv4"]["ClientIdentifier"], s["DHCP"]["ClientIdentifier"]), "mac")
 	for _, key := range []string{"VLAN", "Bond", "Bridge"} {
 		for _, v := range s["Network"][key] {
 			l.Above = append(l.Above, strings.Fields(v)...)

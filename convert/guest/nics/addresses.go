@@ -21,6 +21,7 @@ func (f *finder) addresses() {
 			if !lasts(l.Match, f.vm[i], n.MAC) {
 				n.Lost = append(n.Lost, l.File)
 			}
+			n.Links = append(n.Links, l)
 			up = append(up, l.Above...)
 		}
 		f.above(n, up, 0, []string{n.Name})

@@ -3,6 +3,7 @@ package plantest
 
 import (
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/netconf"
 	"esxodus/inventory"
 )
 
@@ -69,6 +70,15 @@ func SlotNames(g *guest.Guest, name string) {
 	g.Interfaces = []string{name}
 	g.Config.Naming.LinkFiles = true
 	g.Config.Net.LinkFiles = []guest.LinkFile{{Path: "/usr/lib/systemd/network/99-default.link", Policy: []string{"keep", "kernel", "database", "onboard", "slot", "path"}}}
+}
+
+// Interfaces gives a guest a configuration of ifupdown.
+func Interfaces(g *guest.Guest, text string) {
+	const file = "/etc/network/interfaces"
+	g.Config.Files[file] = guest.File{Path: file, Text: text}
+	n, _ := netconf.ParseInterfaces(file, []byte(text))
+	g.Config.Net.Links = n.Links
+	g.Config.Naming.Active = []guest.NetStyle{guest.Ifupdown}
 }
 
 // SetLVMConf gives a guest an lvm.conf.

@@ -1,0 +1,69 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/guest/adapt"
+)
+
+// addressValue is a value of --ip. A VM's name may hold anything.
+var addressValue = regexp.MustCompile(`(?s)^(.+)/ethernet([0-9]{1,3})=([^/=]+/[0-9]+)((?:,[^,]*)*)$`)
+
+// ParseAddresses reads the values of --ip, by VM:
+// 'VM/ethernet0=192.0.2.20/24,gw=192.0.2.1,dns=192.0.2.53'. dns may be there again.
+func ParseAddresses(values []string) (map[string][]guest.NewAddress, error) {
+	out := map[string][]guest.NewAddress{}
+	for _, v := range values {
+		vm, a, err := parseAddress(v)
+		if err != nil {
+			return nil, fmt.Errorf("%s %q: %w", adapt.AddressFlag, v, err)
+		}
+		same := func(o guest.NewAddress) bool { return o.Index == a.Index && o.Family(a.Prefix.Addr()) }
+		if slices.ContainsFunc(out[vm], same) {
+			return nil, fmt.Errorf("%s %q: ethernet%d has another address of that family already", adapt.AddressFlag, v, a.Index)
+		}
+		out[vm] = append(out[vm], a)
+	}
+	return out, nil
+}
+
+func parseAddress(v string) (vm string, a guest.NewAddress, err error) {
+	m := addressValue.FindStringSubmatch(v)
+	if m == nil {
+		return "", a, fmt.Errorf("want VM/ethernet0=ADDRESS/LENGTH, perhaps with ,gw=ADDRESS and ,dns=ADDRESS")
+	}
+	a.Index, _ = strconv.Atoi(m[2]) // at most 3 digits
+	if a.Prefix, err = netip.ParsePrefix(m[3]); err != nil {
+		return "", a, err
+	}
+	if x := a.Prefix.Addr(); x.IsUnspecified() || x.IsMulticast() || x.IsLoopback() || a.Prefix.Masked().Addr() == x && a.Prefix.Bits() < x.BitLen()-1 {
+		return "", a, fmt.Errorf("%s is no address of a machine", a.Prefix)
+	}
+	for _, part := range strings.Split(m[4], ",")[1:] {
+		key, value, _ := strings.Cut(part, "=")
+		x, err := netip.ParseAddr(value)
+		switch {
+		case key != "gw" && key != "dns":
+			return "", a, fmt.Errorf("%q: want gw=ADDRESS or dns=ADDRESS", part)
+		case err != nil:
+			return "", a, err
+		case key == "dns":
+			a.DNS = append(a.DNS, x)
+		case a.Gateway.IsValid():
+			return "", a, fmt.Errorf("two gateways")
+		case !a.Family(x) || !a.Prefix.Masked().Contains(x) && !x.IsLinkLocalUnicast():
+			return "", a, fmt.Errorf("the gateway %s isn't in the network of %s", x, a.Prefix)
+		case x == a.Prefix.Addr():
+			return "", a, fmt.Errorf("the gateway is the address itself")
+		default:
+			a.Gateway = x
+		}
+	}
+	return m[1], a, nil
+}
