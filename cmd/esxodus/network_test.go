@@ -39,7 +39,7 @@ func networkLab(t *testing.T, address string) *lab {
 	}
 	v := &p.VMs[0]
 	v.NICs = []guest.NIC{{
-		MAC: v.Source.NICs[0].MAC, Name: "ens192", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		MAC: v.Source.NICs[0].MAC, Name: "ens192", Kept: "the test", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(address)}},
 	}}
 	v.Domain.XML = strings.Replace(v.Domain.XML, `<model type="virtio"></model>`, `<model type="vmxnet3"></model>`, 1)

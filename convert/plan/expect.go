@@ -117,7 +117,7 @@ func (v *VMPlan) proofStep(virtType string, o Options) []Step {
 	}
 	e := expectation(v.Guest.SerialLogin, virtType)
 	e.Network = v.network(o)
-	return []Step{{Kind: StepProve, Expect: &e, Text: e.text(v.Name)}}
+	return []Step{{Kind: StepProve, Expect: &e, Text: e.text(v.Name) + v.untried(o)}}
 }
 
 // Expect is what a step of the job must see, and the step in words. A plan from

@@ -67,11 +67,12 @@ func (v *VMPlan) network(o Options) *Network {
 }
 
 // tried is as much of a NIC as can be tried; false where that is nothing: it starts
-// unplugged, has no MAC that the guest could have, or no address is known of it.
+// unplugged, has no MAC that the guest could have, no address is known of it, or its
+// name is lost, so that it can't have one.
 func (v *VMPlan) tried(n guest.NIC) (guest.NIC, bool) {
 	mac, err := net.ParseMAC(n.MAC)
 	plugged := slices.ContainsFunc(v.Source.NICs, func(s inventory.NIC) bool { return s.Index == n.Index && s.StartConnected })
-	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || !plugged {
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || !plugged || lost(n) {
 		return n, false
 	}
 	n.Addresses = slices.DeleteFunc(slices.Clone(n.Addresses), func(a guest.Address) bool {
@@ -82,6 +83,24 @@ func (v *VMPlan) tried(n guest.NIC) (guest.NIC, bool) {
 		n.Addresses = nil
 	}
 	return n, len(n.Addresses) > 0 || n.DHCP4 || n.DHCP6 || n.RA
+}
+
+// lost reports whether the guest will call a NIC otherwise than its configuration
+// does. A concern says so, and what to do.
+func lost(n guest.NIC) bool { return n.Name != "" && n.Kept == "" }
+
+// untried says which NICs are not tried as their names are lost.
+func (v *VMPlan) untried(o Options) string {
+	var names []string
+	for _, n := range v.NICs {
+		if lost(n) && (len(n.Addresses) > 0 || n.DHCP4 || n.DHCP6 || n.RA) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 || o.BootOnly {
+		return ""
+	}
+	return fmt.Sprintf("; not tried on a network: %s, as nothing keeps that name (nic.name)", strings.Join(names, ", "))
 }
 
 // isGuests reports whether an address is the guest's on any NIC.

@@ -27,7 +27,7 @@ func wiredVM(nics ...guest.NIC) *VMPlan {
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	const mac = "00:0c:29:01:02:03"
-	static := guest.NIC{MAC: mac, Name: "ens192", Addresses: on("ens192", 0, "192.0.2.10/24", "2001:db8::10/64"), Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	static := guest.NIC{MAC: mac, Name: "ens192", Kept: "x", Addresses: on("ens192", 0, "192.0.2.10/24", "2001:db8::10/64"), Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
 	for _, tt := range []struct {
 		name  string
 		nic   guest.NIC
@@ -39,14 +39,15 @@ func TestNetwork(t *testing.T) {
 		{name: "static", nic: static, text: "ens192 for 192.0.2.10 and 2001:db8::10 (ping is tried besides, for 10s more)"},
 		{name: "ports", nic: static, ports: []uint16{22, 443}, text: "(ping and TCP 22, 443 are tried besides, for 1m0s more)"},
 		{name: "VLAN", nic: guest.NIC{MAC: mac, Addresses: on("bond0.42", 42, "192.0.2.10/24")}, text: "ethernet0 for 192.0.2.10 in VLAN 42 ("},
-		{name: "DHCP", nic: guest.NIC{MAC: mac, Name: "eth0", DHCP4: true}, text: "eth0 for the lease that it takes by DHCP ("},
-		{name: "advertised", nic: guest.NIC{MAC: mac, Name: "eth0", RA: true}, text: "eth0 for the IPv6 address that it makes itself or is leased ("},
+		{name: "DHCP", nic: guest.NIC{MAC: mac, Name: "eth0", Kept: "x", DHCP4: true}, text: "eth0 for the lease that it takes by DHCP ("},
+		{name: "advertised", nic: guest.NIC{MAC: mac, Name: "eth0", Kept: "x", RA: true}, text: "eth0 for the IPv6 address that it makes itself or is leased ("},
 		{
 			name: "what can't be tried is left out", tried: on("a", 0, "192.0.2.10/24"), text: "ens3 for 192.0.2.10 (",
-			nic: guest.NIC{MAC: mac, Name: "ens3", Addresses: append(on("a", 0, "192.0.2.10/24", "127.0.0.1/8", "fe80::1/64", "203.0.113.7/32", "224.0.0.1/4"), on("b", 4095, "192.0.2.11/24")...)},
+			nic: guest.NIC{MAC: mac, Name: "ens3", Kept: "x", Addresses: append(on("a", 0, "192.0.2.10/24", "127.0.0.1/8", "fe80::1/64", "203.0.113.7/32", "224.0.0.1/4"), on("b", 4095, "192.0.2.11/24")...)},
 		},
 		{name: "nothing that can be tried", nic: guest.NIC{MAC: mac, Addresses: on("lo", 0, "127.0.0.1/8")}, none: true},
 		{name: "nothing known", nic: guest.NIC{MAC: mac}, none: true},
+		{name: "its name is lost", nic: guest.NIC{MAC: mac, Name: "ens192", Addresses: on("ens192", 0, "192.0.2.10/24")}, none: true},
 		{name: "unplugged", nic: guest.NIC{Index: 1, MAC: mac, DHCP4: true}, none: true},
 		{name: "no such NIC", nic: guest.NIC{Index: 7, MAC: mac, DHCP4: true}, none: true},
 		{name: "no MAC", nic: guest.NIC{DHCP4: true}, none: true},
@@ -77,11 +78,24 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// TestUntried: the dry run says which NICs aren't tried.
+func TestUntried(t *testing.T) {
+	t.Parallel()
+	address := on("x", 0, "192.0.2.10/24")
+	v := wiredVM(guest.NIC{Name: "ens192", Addresses: address}, guest.NIC{Name: "ens224", DHCP4: true}, guest.NIC{Name: "ens256", Kept: "x", DHCP4: true}, guest.NIC{Name: "ens161"})
+	if got := v.untried(Options{}); !strings.HasPrefix(got, "; not tried on a network: ens192, ens224, as") {
+		t.Errorf("untried = %q", got)
+	}
+	if got := v.untried(Options{BootOnly: true}); got != "" {
+		t.Errorf("untried with --proof boot = %q", got)
+	}
+}
+
 // TestCheckNetwork: an edited plan can't try less of the network, or what the guest
 // doesn't have.
 func TestCheckNetwork(t *testing.T) {
 	t.Parallel()
-	nic := guest.NIC{MAC: "00:0c:29:01:02:03", Name: "ens192", Addresses: on("ens192", 0, "192.0.2.10/24", "192.0.2.11/24")}
+	nic := guest.NIC{MAC: "00:0c:29:01:02:03", Name: "ens192", Kept: "x", Addresses: on("ens192", 0, "192.0.2.10/24", "192.0.2.11/24")}
 	for _, tt := range []struct {
 		name string
 		edit func(v *VMPlan, n **Network)

@@ -33,6 +33,9 @@ func TestBoots(t *testing.T) {
 			if upgrades(name) {
 				config.CDs = []string{filepath.Join(kernelUpdate(t), "kernel-update.iso")}
 			}
+			if name == proven {
+				answered(t, s)
+			}
 			m := boot(t, s, config)
 			wholeSystem(t, m, failedBefore(t, name))
 			switch name {
@@ -51,6 +54,20 @@ func TestBoots(t *testing.T) {
 			}
 			m.PowerOff(machine.BootPatience)
 		})
+	}
+}
+
+// answered makes sure that the network proof saw a guest's NIC with the name and the
+// address that it had.
+func answered(t *testing.T, s *subject) {
+	t.Helper()
+	if len(s.plan.NICs) != 1 || len(s.plan.NICs[0].Addresses) != 1 || len(s.network) != 1 {
+		t.Fatalf("NICs %+v, of which answered %+v; want one", s.plan.NICs, s.network)
+	}
+	n, a := s.plan.NICs[0], s.network[0]
+	t.Log(a.Text)
+	if a.Name != n.Name || a.MAC != n.MAC || !a.Passed || a.Addresses[0].Address != n.Addresses[0].Prefix.Addr() || a.Addresses[0].Ping == 0 {
+		t.Errorf("answered %+v; want %+v, and ping", a, n)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"esxodus/convert/layout"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 	"esxodus/fixtures/machine"
@@ -98,7 +99,8 @@ func (b *bench) subject(guest string, kind layout.Kind, changes []string) *subje
 const killed = "debian-two"
 
 // proven is the guest that the program itself boots as well, from the domain
-// that it defined: that starts by BIOS, while the source started through UEFI.
+// that it defined: that starts by BIOS, while the source started through UEFI. It
+// answers on its network, too.
 const proven = "debian-uefi"
 
 // subject is a guest that was converted.
@@ -114,6 +116,7 @@ type subject struct {
 	sources []string    // the raw disks as they were, in the plan's order
 	disks   []string    // the volumes
 	took    time.Duration
+	network []plan.AnsweredNIC // how it answered, if the program booted it
 }
 
 // converted converts a guest of scripts/guest-debian.sh, once, as esxodus does
@@ -268,6 +271,11 @@ func (s *subject) read(served string) error {
 		return fmt.Errorf("journal of %s: no plan in its first line: %w", s.vm, err)
 	}
 	s.plan = first.Plan.VM
+	state, err := runs.StateDir(filepath.Join(s.home(), "state")).State(s.vm)
+	if err != nil {
+		return err
+	}
+	s.network = state.Network
 	for _, d := range s.plan.Disks {
 		_, file, _ := strings.Cut(d.Path, "] ")
 		s.sources = append(s.sources, filepath.Join(served, strings.TrimSuffix(file, ".vmdk")+"-flat.vmdk"))

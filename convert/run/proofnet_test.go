@@ -31,7 +31,7 @@ func wiredJob(t *testing.T, w *converttest.World) *runs.Journal {
 	p := w.Plan()
 	v := &p.VMs[0]
 	v.NICs = []guest.NIC{{
-		MAC: wiredMAC, Name: "ens192", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		MAC: wiredMAC, Name: "ens192", Kept: "the test", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(wiredAddress + "/24")}},
 	}}
 	converttest.ProofOf(t, v).Expect.Network = &plan.Network{NICs: v.NICs}
@@ -135,7 +135,7 @@ func TestNetworkProof(t *testing.T) {
 }
 
 // TestNetworkProofFails: what was heard of a silent NIC is in the error, and the run
-// is kept. The admin may pass over it.
+// is kept. The admin may leave the network out.
 func TestNetworkProofFails(t *testing.T) {
 	t.Parallel()
 	w := converttest.New(t)
@@ -147,10 +147,11 @@ func TestNetworkProofFails(t *testing.T) {
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), want) {
 		t.Fatalf("Apply = %v; want it stopped, and %q", err, want)
 	}
+	w.Guest = nil
 	j, e := w.Open(), effects(w)
-	e.NoProof = true
-	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil {
-		t.Errorf("Apply without the proof = %v", err)
+	e.BootOnly = true
+	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil || w.Proofs != 1 || w.Wanted.Network != nil {
+		t.Errorf("Apply without the network = %v, which wanted %+v", err, w.Wanted)
 	}
 }
 
