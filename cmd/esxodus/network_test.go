@@ -1,0 +1,182 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"esxodus/convert/journal"
+	"esxodus/convert/netrun"
+	"esxodus/fixtures"
+	"esxodus/fixtures/esxi"
+)
+
+// netLab is a lab whose commands change the networking of the stage that the test
+// runs on.
+type netLab struct{ *lab }
+
+// macvtapFile is what an untagged port group needs on the host.
+const macvtapFile = "/etc/systemd/network/10-esxodus-macvtap.network"
+
+// network runs `esxodus network` against the lab's host.
+func (l netLab) network(args ...string) []string {
+	return append(append([]string{"network"}, args...), "--esxi", strings.Replace(l.host.URL(), "https://", "https://root@", 1),
+		"--thumbprint", l.host.Thumbprint(), "--password-file", l.passwordFile(), "--uplink", "eno1", l.vm)
+}
+
+// state waits until the last run is in a phase.
+func (l netLab) wait(phase journal.Phase) {
+	l.t.Helper()
+	for {
+		var states []netrun.State
+		r := l.run(exitDone, "network", "status", "--output", "json")
+		if err := json.Unmarshal([]byte(r.out), &states); err != nil {
+			l.t.Fatalf("%v: %s", err, r.out)
+		}
+		if n := len(states); n > 0 && states[n-1].Phase == phase {
+			return
+		}
+		if l.t.Context().Err() != nil {
+			l.t.Fatalf("the run doesn't become %s: %+v", phase, states)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// written wants that the file is there, or that it isn't.
+func (l netLab) written(want bool) {
+	l.t.Helper()
+	if _, err := os.Stat(macvtapFile); (err == nil) != want {
+		l.t.Errorf("%s is there: %v; want %v", macvtapFile, err == nil, want)
+	}
+}
+
+// TestNetwork plays each scene on a stage of its own, with a real networkd.
+func TestNetwork(t *testing.T) {
+	const on = "ESXODUS_ON_STAGE"
+	for name, scene := range map[string]func(netLab){
+		"confirmed":            confirmedNetwork,
+		"not confirmed":        unconfirmedNetwork,
+		"killed, confirmed":    killedConfirmed,
+		"killed":               killedNetwork,
+		"hangs":                hangingNetwork,
+		"hung up":              hungUp,
+		"no vlans":             noVLANs,
+		"nothing to roll back": nothingToUndo,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if os.Getenv(on) != "" {
+				scene(netLab{newLabWithout(t, esxi.Options{})})
+				return
+			}
+			t.Parallel()
+			if out, err := fixtures.Stage(t, on).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// confirmedNetwork: another session says yes; rollback takes it away all the same.
+func confirmedNetwork(l netLab) {
+	l.run(exitUsage, l.network("apply")...) // nobody can be asked
+	r := l.run(exitDone, l.network("plan", "-o", filepath.Join(l.dir, "files"))...)
+	for _, want := range []string{"VM Network", "macvtap on eno1", "+Unmanaged=yes", "networkd reads its files"} {
+		if !strings.Contains(r.out, want) {
+			l.t.Errorf("the plan lacks %q:\n%s", want, r.out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(l.dir, "files/network/10-esxodus-macvtap.network")); err != nil {
+		l.t.Error(err)
+	}
+	p := l.start(l.network("apply", "--yes", "--confirm-within", "1m")...)
+	l.wait(netrun.PhaseWaiting)
+	l.written(true)
+	l.run(exitBusy, l.network("apply", "--yes")...)
+	l.run(exitBusy, "network", "rollback")
+	l.run(exitDone, "network", "confirm")
+	if r := p.want(exitDone); !strings.Contains(r.err, "`esxodus network rollback --state ") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.wait(netrun.PhaseApplied)
+	if r := l.run(exitDone, l.network("apply")...); !strings.Contains(r.err, "nothing is to be done") {
+		l.t.Errorf("a second apply says\n%s", r.err)
+	}
+	l.run(exitFailed, "network", "confirm")
+	l.run(exitDone, "network", "rollback")
+	l.written(false)
+	l.wait(journal.PhaseRolledBack)
+}
+
+func unconfirmedNetwork(l netLab) {
+	if r := l.run(exitFailed, l.network("apply", "--yes", "--confirm-within", "1s")...); !strings.Contains(r.err, "nobody confirmed in time") || !strings.Contains(r.err, "everything is as it was") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.written(false)
+	l.wait(journal.PhaseRolledBack)
+	l.run(exitDone, l.network("apply", "--yes", "--confirm-within", "0")...)
+	l.written(true)
+}
+
+// end ends a run's process with a signal while it waits for a word.
+func (l netLab) end(within string, sig syscall.Signal) {
+	l.t.Helper()
+	p := l.start(l.network("apply", "--yes", "--confirm-within", within)...)
+	l.wait(netrun.PhaseWaiting)
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func killedConfirmed(l netLab) {
+	l.end("1m", syscall.SIGKILL)
+	l.run(exitDone, "network", "confirm")
+	l.wait(netrun.PhaseApplied)
+	l.written(true)
+}
+
+func killedNetwork(l netLab) {
+	l.end("2s", syscall.SIGKILL)
+	l.wait(journal.PhaseRolledBack)
+	l.written(false)
+}
+
+// hungUp: the session dies, and takes the program with it.
+func hungUp(l netLab) {
+	l.end("2s", syscall.SIGHUP)
+	l.wait(journal.PhaseRolledBack)
+	l.written(false)
+}
+
+// hangingNetwork: the program is stopped, by Ctrl-Z say, and would never put back
+// what it did.
+func hangingNetwork(l netLab) {
+	l.end("1s", syscall.SIGSTOP)
+	l.wait(journal.PhaseRolledBack)
+	l.written(false)
+}
+
+// noVLANs: a device that can't be made, for this kernel or no uplink has it, undoes
+// everything.
+func noVLANs(l netLab) {
+	r := l.run(exitPreflight, append(l.network("apply", "--yes"), "--network", "VM Network=macvtap:eno7")...)
+	if !strings.Contains(r.err, "network.no-link") || !strings.Contains(r.err, "nothing was changed") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.written(false)
+}
+
+func nothingToUndo(l netLab) {
+	if r := l.run(exitDone, "network", "rollback"); !strings.Contains(r.err, "has changed nothing") {
+		l.t.Errorf("rollback says %q", r.err)
+	}
+	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "has changed nothing") {
+		l.t.Errorf("status says %q", r.out)
+	}
+	l.run(exitUsage, "network")
+	l.run(exitUsage, "network", "frob")
+}
