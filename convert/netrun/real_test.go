@@ -13,6 +13,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/fixtures"
+	"esxodus/inventory"
 	"esxodus/network"
 	"esxodus/network/hostnet"
 
@@ -28,6 +29,7 @@ func scenes() map[string]func(t *testing.T) {
 		"after a reboot":     afterReboot,
 		"changed meanwhile":  changedMeanwhile,
 		"a loss is undone":   lossUndone,
+		"a session":          session,
 		"a rule":             foreignRule,
 		"a rule, control":    foreignRuleControl,
 	}
@@ -91,8 +93,13 @@ func read(t *testing.T) network.Host {
 	}
 }
 
-// wanted is a plan with a device on eno1.
-func wanted() network.Plan {
+// wanted is a plan with a device on eno1: a VLAN device in the lab, whose kernel has
+// those; else a macvlan, with which networkd deals alike.
+func wanted(t *testing.T) network.Plan {
+	t.Helper()
+	if os.Getenv("ESXODUS_LAB") != "" {
+		return vlans(t)
+	}
 	return network.Plan{
 		Attachments: []network.Attachment{{PortGroup: "DMZ", Mode: network.Macvtap, Device: "eno1.42", Uplink: "eno1"}},
 		Devices:     []network.Device{{Name: "eno1.42", Kind: network.KindMacvlan, Parent: "eno1"}},
@@ -104,10 +111,24 @@ func wanted() network.Plan {
 	}
 }
 
+// vlans is what a port group with a VLAN needs.
+func vlans(t *testing.T) network.Plan {
+	t.Helper()
+	esx := &inventory.Network{
+		VSwitches:  []inventory.VSwitch{{Name: "vSwitch0", MTU: 1500, Uplinks: []string{"vmnic0"}}},
+		PortGroups: []inventory.PortGroup{{Name: "DMZ", VSwitch: "vSwitch0", VLAN: 42}},
+	}
+	p, err := network.New(esx, []string{"DMZ"}, network.Options{Uplinks: map[string]string{"": "eno1"}, Files: map[string]string{"eno1": "lan.network"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // changes are those of the wanted plan, none of them blocked.
 func changes(t *testing.T, h network.Host) network.Changes {
 	t.Helper()
-	c, err := h.Changes(wanted())
+	c, err := h.Changes(wanted(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +255,7 @@ func reload(t *testing.T) {
 func control(t *testing.T) {
 	t.Helper()
 	read(t)
-	for _, u := range wanted().Units {
+	for _, u := range wanted(t).Units {
 		put(t, u.Name, u.Text)
 	}
 	reload(t)
@@ -359,7 +380,7 @@ func changedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	h = read(t)
-	c, err := h.Changes(wanted())
+	c, err := h.Changes(wanted(t))
 	if err != nil || !slices.ContainsFunc(c.Concerns, func(k ledger.Concern) bool { return k.ID == network.ConcernReload && k.Severity == "blocker" }) {
 		t.Errorf("with a file for all links the changes are not blocked: %v, %+v", err, c.Concerns)
 	}
@@ -400,11 +421,13 @@ func foreignRuleControl(t *testing.T) {
 	t.Helper()
 	read(t)
 	there := rule(t)
-	if err := (hostnet.Machine{}).Make(wanted().Devices[0]); err != nil {
+	if err := (hostnet.Machine{}).Make(wanted(t).Devices[0]); err != nil {
 		t.Fatal(err)
 	}
-	for _, u := range wanted().Units[:2] {
-		put(t, u.Name, u.Text)
+	for _, u := range wanted(t).Units {
+		if strings.HasPrefix(u.Name, "20-") {
+			put(t, u.Name, u.Text)
+		}
 	}
 	reload(t)
 	time.Sleep(time.Second)
