@@ -41,6 +41,7 @@ func (a *advice) note(c *cli.Context) error {
 	a.app, a.given = c.App, make(map[string]string)
 	names := append(carried(), "esxi", "thumbprint")
 	if c.Command.Name == "convert" {
+		names = append(names, "uplink", "network", "network-file")
 		a.run = []string{"esxi", "thumbprint"}
 	}
 	if c.Command.Name == "plan" || c.Command.Name == "network plan" {

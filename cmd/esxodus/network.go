@@ -125,7 +125,7 @@ func neededNetwork(ctx context.Context, c *cli.Context, t terminal, here *networ
 	if err != nil {
 		return network.Plan{}, err
 	}
-	return plan.Networking(h, vms, here.Fill(o))
+	return plan.Networking(h, vms, o, here)
 }
 
 // saveFiles writes the plan's files to a directory, as they are under /etc/systemd.

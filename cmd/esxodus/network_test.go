@@ -65,12 +65,13 @@ func TestNetwork(t *testing.T) {
 		"killed":               killedNetwork,
 		"hangs":                hangingNetwork,
 		"hung up":              hungUp,
-		"no vlans":             noVLANs,
+		"no such uplink":       noUplink,
+		"fleeting device":      fleetingDevice,
 		"nothing to roll back": nothingToUndo,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if os.Getenv(on) != "" {
-				scene(netLab{newLabWithout(t, esxi.Options{})})
+				scene(netLab{newLabWithout(t, esxi.Options{Builtin: true})})
 				return
 			}
 			t.Parallel()
@@ -160,9 +161,38 @@ func hangingNetwork(l netLab) {
 	l.written(false)
 }
 
-// noVLANs: a device that can't be made, for this kernel or no uplink has it, undoes
-// everything.
-func noVLANs(l netLab) {
+// fleetingDevice: no VM is converted onto a device that the next boot doesn't make,
+// and the hint's command is the one that makes it.
+func fleetingDevice(l netLab) {
+	plan := filepath.Join(l.dir, "plan.yaml")
+	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu")
+	if r := l.run(exitDone, append([]string{"plan", "-o", plan, "web"}, source...)...); !strings.Contains(r.out, "20-esxodus-eno1.42.network") && !strings.Contains(r.out, "eno1.42") {
+		l.t.Errorf("plan says\n%s", r.out)
+	}
+	text, err := os.ReadFile(plan)
+	l.check(err)
+	if !strings.Contains(string(text), "lan.network.d/esxodus-eno1.42.conf") {
+		l.t.Error("the plan doesn't know which file networkd applies to eno1")
+	}
+	r := l.run(exitPreflight, "batch", "--yes", plan, "--password-file", l.passwordFile())
+	if !strings.Contains(r.err, "network.fleeting: nothing makes eno1.42 when this host boots") || !strings.Contains(r.err, "`esxodus network apply --plan "+plan) {
+		l.t.Errorf("batch says\n%s", r.err)
+	}
+	for _, u := range []struct{ name, text string }{
+		{"eno1.42.netdev", "[NetDev]\nName=eno1.42\nKind=vlan\n[VLAN]\nId=42\n"},
+		{"lan.network.d/vlan.conf", "[Network]\nVLAN=eno1.42\n"},
+	} {
+		path := filepath.Join("/etc/systemd/network", u.name)
+		l.check(os.MkdirAll(filepath.Dir(path), 0o755))
+		l.check(os.WriteFile(path, []byte(u.text), 0o644))
+	}
+	if r := l.run(exitFailed, "batch", "--yes", plan, "--password-file", l.passwordFile()); strings.Contains(r.err, "network.fleeting:") {
+		l.t.Errorf("batch says\n%s", r.err)
+	}
+}
+
+// noUplink: what the host hasn't got is said before anything is done.
+func noUplink(l netLab) {
 	r := l.run(exitPreflight, append(l.network("apply", "--yes"), "--network", "VM Network=macvtap:eno7")...)
 	if !strings.Contains(r.err, "network.no-link") || !strings.Contains(r.err, "nothing was changed") {
 		l.t.Errorf("apply says\n%s", r.err)

@@ -69,7 +69,7 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	d := &Draft{Facts: f, options: o, target: Target{
 		Storage: o.Storage, Libvirt: o.Libvirt, Host: f.Target.Host, VirtType: virtType(o.VirtType, f.Target),
 	}}
-	if d.network, err = Networking(f.Host, vms, o.Network); err != nil {
+	if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
 		return nil, err
 	}
 	if d.storage, err = volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
@@ -85,8 +85,12 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	return d, nil
 }
 
-// Networking plans what the NICs of VMs are attached to.
-func Networking(h *inventory.Host, vms []*inventory.VM, o network.Options) (network.Plan, error) {
+// Networking plans what the NICs of VMs are attached to on a host, of which nothing
+// may be known.
+func Networking(h *inventory.Host, vms []*inventory.VM, o network.Options, here *network.Host) (network.Plan, error) {
+	if here != nil {
+		o = here.Fill(o)
+	}
 	return network.New(&h.Network, portGroups(vms), byKey(h, o, vms))
 }
 
