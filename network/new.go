@@ -62,7 +62,7 @@ func (p *planner) portGroup(name string) {
 	pg, known := p.host.PortGroup(name)
 	a := Attachment{PortGroup: name}
 	if known {
-		a.Shaping = pg.Policy.Shaping
+		a.VSwitch, a.Shaping = pg.VSwitch, pg.Policy.Shaping
 		a.MTU = p.mtu(pg)
 	}
 	if to, ok := p.o.Map[name]; ok {
