@@ -54,7 +54,7 @@ vm_json() {
 	done
 	j_nics='' j_number=0
 	for j_slot in $slots; do
-		j_nics="$j_nics${j_nics:+, }{ \"model\": \"vmxnet3\", \"mac\": \"00:50:56:00:0$(printf %x $((14 + j_number))):$((50 + number))\",
+		j_nics="$j_nics${j_nics:+, }{ \"index\": $j_number, \"model\": \"vmxnet3\", \"mac\": \"00:50:56:00:0$(printf %x $((14 + j_number))):$((50 + number))\",
 			\"macType\": \"static\", \"portGroup\": \"VM Network\", \"pciSlotNumber\": $j_slot }"
 		j_number=$((j_number + 1))
 	done
