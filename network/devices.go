@@ -233,6 +233,12 @@ func (p *planner) units() error {
 			return err
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(p.bonds)) {
+		more, err := p.bonds[name].Units()
+		if err := add(&p.plan.Optional, more, err); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.dummies)) {
 		p.device(Device{Name: name, Kind: KindDummy, MTU: p.dummies[name].mtu})
 		more, err := networkd.Dummy(name, p.dummies[name].mtu, p.dummies[name].portGroups)

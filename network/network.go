@@ -134,5 +134,6 @@ const (
 	ConcernMTU         = "network.mtu"         // jumbo frames
 	ConcernUnused      = "network.unused"      // a flag names what isn't on the ESXi host
 	ConcernFile        = "network.file"        // a VLAN device hangs on an uplink whose .network file isn't known
+	ConcernMode        = "network.mode"        // a macvtap of a mode that was asked for
 	ConcernUp          = "network.up"          // nothing of the plan brings an uplink up
 )
