@@ -212,6 +212,9 @@ func (p *planner) units() error {
 	for _, dev := range slices.Sorted(maps.Keys(p.uplinks)) {
 		up := p.uplinks[dev]
 		slices.SortFunc(up.VLANs, func(a, b networkd.VLAN) int { return cmp.Compare(a.ID, b.ID) })
+		for _, v := range up.VLANs {
+			p.device(Device{Name: v.Name, Kind: KindVLAN, Parent: dev, VLAN: v.ID, MTU: v.MTU})
+		}
 		must, err := up.Units()
 		if err := add(&p.plan.Units, must, err); err != nil {
 			return err
@@ -230,7 +233,14 @@ func (p *planner) units() error {
 			return err
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(p.bonds)) {
+		more, err := p.bonds[name].Units()
+		if err := add(&p.plan.Optional, more, err); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.dummies)) {
+		p.device(Device{Name: name, Kind: KindDummy, MTU: p.dummies[name].mtu})
 		more, err := networkd.Dummy(name, p.dummies[name].mtu, p.dummies[name].portGroups)
 		if err := add(&p.plan.Units, more, err); err != nil {
 			return err
@@ -239,9 +249,19 @@ func (p *planner) units() error {
 	return p.distinct()
 }
 
+// device adds a device. One that needs more than Ethernet's MTU gets it only
+// where its uplink has it, which the plan leaves to a person.
+func (p *planner) device(d Device) {
+	if d.Kind == KindVLAN && d.MTU > defaultMTU {
+		d.MTU = 0
+	}
+	p.plan.Devices = append(p.plan.Devices, d)
+}
+
 // distinct sorts the units by name and refuses two of one name: two devices
 // that would be one.
 func (p *planner) distinct() error {
+	slices.SortFunc(p.plan.Devices, func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
 	byName := func(a, b Unit) int { return cmp.Compare(a.Name, b.Name) }
 	slices.SortFunc(p.plan.Units, byName)
 	slices.SortFunc(p.plan.Optional, byName)

@@ -51,6 +51,7 @@ const (
 // Attachment is what the NICs of one port group connect to.
 type Attachment struct {
 	PortGroup   string `json:"portGroup"`
+	VSwitch     string `json:"vSwitch,omitempty"` // ESXi's
 	Mode        Mode   `json:"mode"`
 	Device      string `json:"device,omitempty"`      // host device: the uplink itself, its VLAN device, or a bridge
 	Uplink      string `json:"uplink,omitempty"`      // the host's physical interface under Device
@@ -68,12 +69,31 @@ type Attachment struct {
 // /etc/systemd/network and, for a drop-in, holds one slash.
 type Unit = networkd.Unit
 
+// The kinds of [Device].
+const (
+	KindVLAN    = "vlan"
+	KindDummy   = "dummy"
+	KindMacvlan = "macvlan"
+)
+
+// Device is one that the plan's units describe: made at once where it can't
+// wait for the next boot.
+type Device struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Parent string `json:"parent,omitempty"` // the uplink under a VLAN device
+	VLAN   int    `json:"vlan,omitempty"`
+	MTU    int    `json:"mtu,omitempty"` // bytes, 0 for its parent's or the kernel's
+}
+
 // Plan is the networking that the port groups in use need.
 type Plan struct {
 	Attachments []Attachment `json:"attachments"` // by port group
 	// Units are by name. None of them configures an uplink, but for the VLAN
 	// devices that are attached to it.
 	Units []Unit `json:"units,omitempty"`
+	// Devices are what Units make, by name.
+	Devices []Device `json:"devices,omitempty"`
 	// Optional are units that only a person can decide on, by name: the base
 	// of an uplink that nothing else configures, jumbo frames, a macvlan by
 	// which the host reaches its own domains.
@@ -114,5 +134,6 @@ const (
 	ConcernMTU         = "network.mtu"         // jumbo frames
 	ConcernUnused      = "network.unused"      // a flag names what isn't on the ESXi host
 	ConcernFile        = "network.file"        // a VLAN device hangs on an uplink whose .network file isn't known
+	ConcernMode        = "network.mode"        // a macvtap of a mode that was asked for
 	ConcernUp          = "network.up"          // nothing of the plan brings an uplink up
 )

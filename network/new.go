@@ -25,7 +25,7 @@ func New(host *inventory.Network, portGroups []string, o Options) (Plan, error) 
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
-	p := planner{host: host, o: o, uplinks: map[string]*networkd.Uplink{}, dummies: map[string]*dummy{}}
+	p := planner{host: host, o: o, uplinks: map[string]*networkd.Uplink{}, dummies: map[string]*dummy{}, bonds: map[string]networkd.Bond{}}
 	names := slices.Compact(slices.Sorted(slices.Values(portGroups)))
 	for _, name := range names {
 		p.portGroup(name)
@@ -45,6 +45,7 @@ type planner struct {
 	plan    Plan
 	uplinks map[string]*networkd.Uplink // by the KVM host's name
 	dummies map[string]*dummy           // by name
+	bonds   map[string]networkd.Bond    // by name
 }
 
 // dummy is a device without anything behind it.
@@ -62,12 +63,12 @@ func (p *planner) portGroup(name string) {
 	pg, known := p.host.PortGroup(name)
 	a := Attachment{PortGroup: name}
 	if known {
-		a.Shaping = pg.Policy.Shaping
+		a.VSwitch, a.Shaping = pg.VSwitch, pg.Policy.Shaping
 		a.MTU = p.mtu(pg)
 	}
 	if to, ok := p.o.Map[name]; ok {
-		a.Mode, a.Device, _ = parseTarget(to)
-		a.MacvtapMode = macvtapMode(a.Mode)
+		t, _ := parseTarget(to) // checked
+		a.Mode, a.Device, a.MacvtapMode = t.mode, t.device, t.macvtap
 		a.TrustGuest = a.Mode == Macvtap && pg.Policy.MACChanges
 		p.add(a, pg, known)
 		return
@@ -77,7 +78,7 @@ func (p *planner) portGroup(name string) {
 			"say what it attaches to: `"+MapFlag+" "+fit.Paste(name+"=macvtap:DEVICE")+"`")
 		return
 	}
-	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapMode(Macvtap), pg.Policy.MACChanges
+	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapModes[0], pg.Policy.MACChanges
 	vmnics := p.vmnics(pg)
 	if len(vmnics) == 0 && p.o.Uplinks[pg.VSwitch] == "" {
 		p.isolate(&a, pg)
@@ -94,13 +95,6 @@ func (p *planner) portGroup(name string) {
 	a.Uplink = uplink
 	p.hang(&a, pg)
 	p.add(a, pg, known)
-}
-
-func macvtapMode(m Mode) string {
-	if m == Macvtap {
-		return "bridge" // domains on one device reach each other directly
-	}
-	return ""
 }
 
 // mtu is the vSwitch's, 0 for the default.
@@ -144,12 +138,28 @@ func (p *planner) add(a Attachment, pg inventory.PortGroup, known bool) {
 		p.account(a, pg)
 		p.security(a, pg)
 	}
+	p.macvtapMode(a)
 	switch {
 	case a.Mode == Bridge:
 		p.bridge(a, pg)
+	case pg.VLAN == trunkVLAN && a.Mode == Macvtap && p.dummies[a.Device] != nil:
+		p.concern(ConcernTrunk, ledger.Warning, a.PortGroup, "VLAN 4095 on a vSwitch without uplinks: there the guest hears all VLANs of the vSwitch; here each of those is a device of its own, and it hears none of them",
+			"put the port groups that it must hear on one bridge, with `"+MapFlag+" "+fit.Paste(pg.Name+"=bridge:BRIDGE")+"` for each")
 	case pg.VLAN == trunkVLAN && a.Mode == Macvtap:
 		p.concern(ConcernTrunk, ledger.Warning, a.PortGroup, "VLAN 4095: the guest gets and sends tagged frames of every VLAN",
 			fmt.Sprintf("tagged frames pass macvtap on %s, except for VLANs for which this host has a device; if some don't arrive: ethtool -K %s rx-vlan-filter off", a.Device, a.Device))
+	}
+}
+
+// macvtapMode says what a mode other than the usual one means.
+func (p *planner) macvtapMode(a Attachment) {
+	means := map[string]string{
+		"private":     "domains on it never reach each other",
+		"vepa":        "domains on it reach each other only by a switch that sends frames back to the port that they came from",
+		"passthrough": "one domain has " + a.Device + " to itself: a second one doesn't start",
+	}[a.MacvtapMode]
+	if means != "" {
+		p.concern(ConcernMode, ledger.Note, a.PortGroup, "macvtap's mode "+a.MacvtapMode+" was asked for: "+means, "leave the mode out for the usual one, in which they reach each other")
 	}
 }
 
@@ -188,6 +198,11 @@ func (p *planner) teaming(pg inventory.PortGroup, vmnics []string, vmnic, dev st
 		return
 	}
 	severity, advice := ledger.Warning, fmt.Sprintf("if that one cable fails, its domains are cut off: make a bond on this host and name it with `%s %s`", UplinkFlag, fit.Paste(pg.VSwitch+"=BOND"))
+	if bond, ok := p.bond(pg); ok {
+		advice = fmt.Sprintf("if that one cable fails, its domains are cut off: the plan's optional units make the bond %s of %s; once it is there, plan again with `%s %s`",
+			bond.Name, strings.Join(bond.Legs, " and "), UplinkFlag, fit.Paste(pg.VSwitch+"="+bond.Name))
+		p.bonds[bond.Name] = bond
+	}
 	if vmnic == "" {
 		severity, advice = ledger.Note, "make sure that "+dev+" is a bond, if the guests need more than one cable"
 	}

@@ -219,9 +219,9 @@ func TestParse(t *testing.T) {
 		{name: "long interface", parse: ParseUplinks, in: []string{"a23456789012345.6"}, err: `--uplink "a23456789012345.6": interface name "a23456789012345.6": 17 bytes, the kernel allows 15; write vmnic0=eno1 with an interface that ip link shows on this host`},
 		{name: "map", parse: ParseMap, in: []string{"VM Network=macvtap:eno1.42", "a=b=bridge:br0", "x=none"}, want: map[string]string{"VM Network": "macvtap:eno1.42", "a=b": "bridge:br0", "x": "none"}},
 		{name: "no target", parse: ParseMap, in: []string{"VM Network"}, err: `--network "VM Network": want PORTGROUP=macvtap:DEVICE, PORTGROUP=bridge:BRIDGE or PORTGROUP=none`},
-		{name: "other mode", parse: ParseMap, in: []string{"a=nat:x"}, err: `--network "a=nat:x": target "nat:x": want macvtap:DEVICE, bridge:BRIDGE or none`},
+		{name: "other mode", parse: ParseMap, in: []string{"a=nat:x"}, err: `--network "a=nat:x": target "nat:x": want macvtap:DEVICE, macvtap:DEVICE,MODE, bridge:BRIDGE or none`},
 		{name: "none with device", parse: ParseMap, in: []string{"a=none:x"}, err: `--network "a=none:x": target "none:x": none takes no device`},
-		{name: "bridge without device", parse: ParseMap, in: []string{"a=bridge"}, err: `--network "a=bridge": target "bridge": want macvtap:DEVICE, bridge:BRIDGE or none`},
+		{name: "bridge without device", parse: ParseMap, in: []string{"a=bridge"}, err: `--network "a=bridge": target "bridge": want macvtap:DEVICE, macvtap:DEVICE,MODE, bridge:BRIDGE or none`},
 		{name: "line in device", parse: ParseMap, in: []string{"a=bridge:br0\nx"}, err: `--network "a=bridge:br0\nx": target "bridge:br0\nx": interface name "br0\nx": character '\n' isn't allowed`},
 		{name: "files", parse: ParseFiles, in: []string{"eno1=lan.network", "eno2=/run/systemd/network/10-netplan-eno2.network", "eno3=my = büro.network", "eno1=/etc/systemd/network/lan.network"}, want: map[string]string{"eno1": "lan.network", "eno2": "10-netplan-eno2.network", "eno3": "my = büro.network"}},
 		{name: "file without interface", parse: ParseFiles, in: []string{"lan.network"}, err: `--network-file "lan.network": want INTERFACE=FILE, as in eno1=10-lan.network`},
@@ -232,6 +232,9 @@ func TestParse(t *testing.T) {
 		{name: "line in file", parse: ParseFiles, in: []string{"eno1=a\n.network"}, err: `--network-file "eno1=a\n.network": name "a\n.network" of a .network file: a character that isn't printable; networkctl status eno1 shows it as Network File`},
 		{name: "file twice", parse: ParseFiles, in: []string{"eno1=a.network", "eno1=b.network"}, err: `--network-file: eno1 has both "a.network" and "b.network"`},
 		{name: "file of two", parse: ParseFiles, in: []string{"eno1=a.network", "eno2=a.network"}, err: `--network-file: "a.network" configures both eno1 and eno2, so a VLAN device in it would belong to both: give one of them a file of its own, with a name that sorts before "a.network"`},
+		{name: "mode", parse: ParseMap, in: []string{"a=macvtap:eno1,private"}, want: map[string]string{"a": "macvtap:eno1,private"}},
+		{name: "bad mode", parse: ParseMap, in: []string{"a=macvtap:eno1,x"}, err: `--network "a=macvtap:eno1,x": target "macvtap:eno1,x": want macvtap:DEVICE,MODE with one of the modes bridge, vepa, private, passthrough`},
+		{name: "mode of a bridge", parse: ParseMap, in: []string{"a=bridge:br0,private"}, err: `--network "a=bridge:br0,private": target "bridge:br0,private": want macvtap:DEVICE,MODE with one of the modes bridge, vepa, private, passthrough`},
 		{name: "map twice", parse: ParseMap, in: []string{"a=none", "a=bridge:b"}, err: `--network: port group "a" goes both to none and to bridge:b`},
 	}
 	for _, tt := range tests {

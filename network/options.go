@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -41,7 +42,7 @@ func ParseMap(values []string) (map[string]string, error) {
 		if i < 1 {
 			return nil, fmt.Errorf("%s %q: want PORTGROUP=macvtap:DEVICE, PORTGROUP=bridge:BRIDGE or PORTGROUP=none", MapFlag, v)
 		}
-		if _, _, err := parseTarget(v[i+1:]); err != nil {
+		if _, err := parseTarget(v[i+1:]); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", MapFlag, v, err)
 		}
 		if old, twice := all[v[:i]]; twice && old != v[i+1:] {
@@ -107,25 +108,45 @@ func checkFiles(files map[string]string) error {
 	return nil
 }
 
-// parseTarget reads "macvtap:eno1.42", "bridge:br0" or "none".
-func parseTarget(s string) (Mode, string, error) {
+// target is what a port group is attached to.
+type target struct {
+	mode    Mode
+	device  string
+	macvtap string // libvirt's mode of a macvtap
+}
+
+// macvtapModes are those of a macvtap, the first where none is asked for: in bridge
+// mode domains on one device reach each other directly, in vepa by a switch that
+// sends frames back, in private never; passthrough gives the device to one domain.
+var macvtapModes = []string{"bridge", "vepa", "private", "passthrough"}
+
+// parseTarget reads "macvtap:eno1.42", "macvtap:eno1,private", "bridge:br0" or "none".
+func parseTarget(s string) (target, error) {
 	mode, dev, _ := strings.Cut(s, ":")
-	switch Mode(mode) {
+	dev, how, asked := strings.Cut(dev, ",")
+	out := target{mode: Mode(mode), device: dev}
+	switch out.mode {
 	case None:
-		if dev != "" {
-			return "", "", fmt.Errorf("target %q: none takes no device", s)
+		if dev != "" || asked {
+			return out, fmt.Errorf("target %q: none takes no device", s)
 		}
-		return None, "", nil
+		return out, nil
 	case Macvtap, Bridge:
 		if dev == "" {
 			break
 		}
 		if err := networkd.CheckName(dev); err != nil {
-			return "", "", fmt.Errorf("target %q: %w", s, err)
+			return out, fmt.Errorf("target %q: %w", s, err)
 		}
-		return Mode(mode), dev, nil
+		if asked && (out.mode != Macvtap || !slices.Contains(macvtapModes, how)) {
+			return out, fmt.Errorf("target %q: want macvtap:DEVICE,MODE with one of the modes %s", s, strings.Join(macvtapModes, ", "))
+		}
+		if out.mode == Macvtap {
+			out.macvtap = cmp.Or(how, macvtapModes[0])
+		}
+		return out, nil
 	}
-	return "", "", fmt.Errorf("target %q: want macvtap:DEVICE, bridge:BRIDGE or none", s)
+	return out, fmt.Errorf("target %q: want macvtap:DEVICE, macvtap:DEVICE,MODE, bridge:BRIDGE or none", s)
 }
 
 // check finds what would be wrong in every plan.
@@ -136,7 +157,7 @@ func (o Options) check() error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Map)) {
-		if _, _, err := parseTarget(o.Map[name]); err != nil {
+		if _, err := parseTarget(o.Map[name]); err != nil {
 			return fmt.Errorf("port group %q: %w", name, err)
 		}
 	}

@@ -12,6 +12,8 @@
 #   debian-trixie  Debian 13 with its newer kernel, MBR, root and swap in LVM
 #   debian-two     Debian 12, a volume group over two disks, root on both
 #   debian-uefi    Debian 12, GPT, UEFI, ext4 root and swap in partitions
+#   debian-net     as debian, with netplan and NetworkManager, and two NICs
+#   debian-dracut  as debian, with dracut and NetworkManager
 #
 # Each is as the installer would leave it on ESXi, but without documentation,
 # recommended packages and drivers of other hardware: GRUB installed by its own
@@ -36,6 +38,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/debian-root.sh"
 . "$here/guest-disk.sh"
 . "$here/guest-build.sh"
+. "$here/guest-packages.sh"
 
 # vm_json prints the virtual machine around the disks.
 # shellcheck disable=SC2154 # controller: from the guest's file
@@ -49,6 +52,12 @@ vm_json() {
 		j_disks="$j_disks${j_disks:+, }{ \"at\": \"$j_bus:$j_unit\", \"file\": \"$j_disk.vmdk\" }"
 		j_unit=$((j_unit + 1))
 	done
+	j_nics='' j_number=0
+	for j_slot in $slots; do
+		j_nics="$j_nics${j_nics:+, }{ \"index\": $j_number, \"model\": \"vmxnet3\", \"mac\": \"00:50:56:00:0$(printf %x $((14 + j_number))):$((50 + number))\",
+			\"macType\": \"static\", \"portGroup\": \"VM Network\", \"pciSlotNumber\": $j_slot }"
+		j_number=$((j_number + 1))
+	done
 	cat <<END
 {
 	"name": "$name",
@@ -59,15 +68,7 @@ vm_json() {
 	"memoryMiB": 1024,
 	"controllers": {$j_scsi},
 	"disks": [$j_disks],
-	"nics": [
-		{
-			"model": "vmxnet3",
-			"mac": "00:50:56:00:0e:$((50 + number))",
-			"macType": "static",
-			"portGroup": "VM Network",
-			"pciSlotNumber": 192
-		}
-	],
+	"nics": [$j_nics],
 	"serials": [{ "type": "file", "target": "serial.log" }],
 	"annotation": "Debian, built by scripts/guest-debian.sh.\nroot's password: esxodus"
 }
@@ -83,14 +84,22 @@ wrap() {
 	vm_json >vm.json
 }
 
+# guest_sources prints what else a guest is built from: debian's own file, where it
+# is sourced, and what gets packages for it.
+guest_sources() {
+	if grep -q packages_in "$here/guests/$name.sh"; then
+		echo "$here/guests/debian.sh" "$here/guest-packages.sh"
+	fi
+}
+
 # guest NAME builds one guest, in a subshell for its own settings.
 guest() (
-	name=$1 firmware=bios
+	name=$1 firmware=bios slots=192
 	# shellcheck disable=SC1090 # one of guests/
 	. "$here/guests/$name.sh"
 	address=192.0.2.$((20 + number))
 	key=$(digest "$here/guest-build.sh" "$here/guest-disk.sh" "$here/debian-root.sh" "$here/initrd.sh" \
-		"$here/kernel.sh" "$here/guests/$name.sh")
+		"$here/kernel.sh" "$here/guests/$name.sh" $(guest_sources))
 	cached "disks/$name" "$key" build_disks
 	built=$(readlink -f "$cache/disks/$name")
 	[ -z "$proven" ] || cached "proofs/$name" "$key" prove
@@ -103,7 +112,7 @@ if [ "${1-}" = --proven ]; then
 	shift
 fi
 [ $# -gt 0 ] || set -- debian
-[ "$*" != all ] || set -- debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi
+[ "$*" != all ] || set -- debian debian-lvm debian-xfs debian-trixie debian-two debian-uefi debian-net debian-dracut
 for name; do
 	case $name in
 	*/* | -*) ;;

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Usage: scripts/test-lab.sh [LAB]... [ARGUMENT]...
 #
-# Runs the tests that need device-mapper or a disk that logs its writes, in
+# Runs the tests that need device-mapper, VLANs or a disk that logs its writes, in
 # virtual machines of their own (scripts/lab). The labs, all by default:
 #
 #   lvm       volume groups, on their own and as the target of migrations
 #   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes
+#   network   VLAN devices beside sessions, on a real networkd
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
 # what it needs.
@@ -46,13 +47,14 @@ one() {
 		on_host ./convert/lilo "$@" && lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@"
 		;;
 	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" ;;
+	network) lab ./convert/netrun -run TestReal -parallel 1 "$@" ;;
 	esac
 }
 
 labs=
 while [ $# -gt 0 ]; do
 	case $1 in
-	lvm | lilo | powercut) labs="$labs $1" ;;
+	lvm | lilo | powercut | network) labs="$labs $1" ;;
 	-h | --help)
 		usage
 		exit 0
@@ -69,7 +71,7 @@ done
 say 'about 2 to 6 minutes a lab; one more on a new machine'
 failed=
 # One after the other: the fewer machines are emulated at a time, the fewer go wrong.
-for one in ${labs:-lvm lilo powercut}; do
+for one in ${labs:-lvm lilo powercut network}; do
 	one "$one" "$@" || failed="$failed $one"
 done
 [ -z "$failed" ] || die "failed:$failed; see above"

@@ -41,9 +41,10 @@ func (a *advice) note(c *cli.Context) error {
 	a.app, a.given = c.App, make(map[string]string)
 	names := append(carried(), "esxi", "thumbprint")
 	if c.Command.Name == "convert" {
+		names = append(names, "uplink", "network", "network-file")
 		a.run = []string{"esxi", "thumbprint"}
 	}
-	if c.Command.Name == "plan" {
+	if c.Command.Name == "plan" || c.Command.Name == "network plan" {
 		names = append(names, planning()...)
 	}
 	for _, f := range c.Command.Flags {
@@ -97,7 +98,8 @@ func (a *advice) complete(text string) string {
 		return text
 	}
 	return commandPattern.ReplaceAllStringFunc(text, func(found string) string {
-		cmd := a.app.Command(commandPattern.FindStringSubmatch(found)[1])
+		name := joined(a.app, strings.Fields(strings.Trim(found, "`")))[1]
+		cmd := a.app.Command(name)
 		if cmd == nil || strings.HasSuffix(found, " --help`") {
 			return found
 		}

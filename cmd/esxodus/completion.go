@@ -80,7 +80,7 @@ func argumentWants(cmd *cli.Command) (wants, []string) {
 		return files, nil
 	case "man":
 		return directories, nil
-	case "completion":
+	case "completion", "network":
 		return words, strings.Split(cmd.ArgsUsage, "|")
 	case "status", "resume", "rollback", "commit":
 		return migrations, nil
@@ -104,16 +104,35 @@ func isSwitch(f cli.Flag) bool {
 
 // commandsAndHelp are the words that come first on a command line.
 func commandsAndHelp(app *cli.App) []*cli.Command {
-	return append(slices.Clone(app.VisibleCommands()), &cli.Command{Name: "help", Usage: "show the help of a command or topic"})
+	first := slices.DeleteFunc(slices.Clone(app.VisibleCommands()), func(c *cli.Command) bool { return strings.Contains(c.Name, " ") })
+	return append(first, &cli.Command{Name: "help", Usage: "show the help of a command or topic"})
 }
 
 // helpWords is what there is help on.
 func helpWords(app *cli.App) []string {
 	var names []string
-	for _, c := range app.VisibleCommands() {
-		names = append(names, c.Name)
+	for _, c := range commandsAndHelp(app) {
+		if c.Name != "help" && !slices.Contains(topicNames(), c.Name) {
+			names = append(names, c.Name)
+		}
 	}
 	return append(names, topicNames()...)
+}
+
+// pattern is a command's name in a shell's case.
+func pattern(cmd *cli.Command) string { return strings.ReplaceAll(cmd.Name, " ", `\ `) }
+
+// seen is fish's condition that a command is on the line: both words of one that
+// has two, and of another not the first of those.
+func seen(app *cli.App, cmd *cli.Command) string {
+	const from = "__fish_seen_subcommand_from "
+	if first, second, two := strings.Cut(cmd.Name, " "); two {
+		return from + first + "; and " + from + second
+	}
+	if app.Command("network "+cmd.Name) != nil {
+		return "not " + from + "network; and " + from + cmd.Name
+	}
+	return from + cmd.Name
 }
 
 // quoted is text in single quotes, for any of the shells.
@@ -147,7 +166,7 @@ func bashCompletion(app *cli.App) string {
 				continue
 			}
 			for _, n := range f.Names() {
-				fmt.Fprintf(&b, "\t%s:%s%s) %s; return ;;\n", cmd.Name, dashes(n), n, give(flagWants(f)))
+				fmt.Fprintf(&b, "\t%s:%s%s) %s; return ;;\n", pattern(cmd), dashes(n), n, give(flagWants(f)))
 			}
 		}
 	}
@@ -158,7 +177,7 @@ func bashCompletion(app *cli.App) string {
 			flags = append(flags, dashes(f.Names()[0])+f.Names()[0])
 		}
 		slices.Sort(flags)
-		fmt.Fprintf(&b, "\t%s:-*) %s ;;\n\t%s:*) %s ;;\n", cmd.Name, give(words, slices.Compact(flags)), cmd.Name, give(argumentWants(cmd)))
+		fmt.Fprintf(&b, "\t%s:-*) %s ;;\n\t%s:*) %s ;;\n", pattern(cmd), give(words, slices.Compact(flags)), pattern(cmd), give(argumentWants(cmd)))
 	}
 	var first []string
 	for _, c := range commandsAndHelp(app) {
@@ -168,6 +187,7 @@ func bashCompletion(app *cli.App) string {
 	b.WriteString(`_esxodus() {
 	local cmd=
 	[ "$COMP_CWORD" -lt 2 ] || cmd=${COMP_WORDS[1]}
+	[ "$cmd" != network ] || [ "$COMP_CWORD" -lt 3 ] || cmd="network ${COMP_WORDS[2]}"
 	mapfile -t COMPREPLY < <(_esxodus_words "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}" "$cmd")
 }
 complete -o filenames -F _esxodus esxodus
@@ -196,9 +216,10 @@ func zshCompletion(app *cli.App) string {
 	for _, c := range commandsAndHelp(app) {
 		fmt.Fprintf(&b, "\t\t%s\n", quoted(c.Name+":"+escape(c.Usage)))
 	}
-	b.WriteString("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe command commands\n\t\treturn\n\tfi\n\tshift words\n\t(( CURRENT-- ))\n\tcase $words[1] in\n")
+	b.WriteString("\t)\n\tif (( CURRENT == 2 )); then\n\t\t_describe command commands\n\t\treturn\n\tfi\n\tshift words\n\t(( CURRENT-- ))\n" +
+		"\tif [[ $words[1] = network ]] && (( CURRENT > 2 )); then\n\t\twords[1,2]=(\"network $words[2]\")\n\t\t(( CURRENT-- ))\n\tfi\n\tcase $words[1] in\n")
 	for _, cmd := range app.VisibleCommands() {
-		fmt.Fprintf(&b, "\t%s) _arguments", cmd.Name)
+		fmt.Fprintf(&b, "\t%s) _arguments", pattern(cmd))
 		for _, f := range append(slices.Clone(cmd.Flags), cli.HelpFlag) {
 			for _, n := range f.Names() {
 				spec := "*" + dashes(n) + n + "[" + escape(brief(f)) + "]"
@@ -239,7 +260,7 @@ func fishCompletion(app *cli.App) string {
 		fmt.Fprintf(&b, "complete -c esxodus -n __fish_use_subcommand -a %s -d %s\n", c.Name, quote(c.Usage))
 	}
 	for _, cmd := range app.VisibleCommands() {
-		in := "complete -c esxodus -n '__fish_seen_subcommand_from " + cmd.Name + "'"
+		in := "complete -c esxodus -n '" + seen(app, cmd) + "'"
 		for _, f := range append(slices.Clone(cmd.Flags), cli.HelpFlag) {
 			b.WriteString(in)
 			for _, n := range f.Names() {

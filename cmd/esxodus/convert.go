@@ -74,6 +74,9 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := refuse(p, 0); err != nil {
 		return err
 	}
+	if err := lasting(ctx, p, ""); err != nil {
+		return err
+	}
 	if err := e.answers(ctx); err != nil {
 		return err
 	}

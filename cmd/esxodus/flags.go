@@ -35,13 +35,18 @@ func sshFlags() []cli.Flag {
 	}
 }
 
-func targetFlags() []cli.Flag {
+// networkFlags say what the source's networks are here.
+func networkFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "storage", Usage: "put the disks into `WHERE`: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes"},
 		&cli.StringSliceFlag{Name: "uplink", Usage: "use a host interface for an ESXi uplink or vSwitch: `MAP` is vmnic0=eno1, or eno1 alone for all (repeatable)"},
-		&cli.StringSliceFlag{Name: "network", Usage: "attach a port group's NICs to something else: `MAP` is 'VM Network=macvtap:eno1', or ends in =bridge:br0 or =none (repeatable)"},
-		&cli.StringSliceFlag{Name: "ip", Usage: "give a NIC another address, in the guest's own style: `ADDR` is 'VM/ethernet0=192.0.2.20/24,gw=192.0.2.1,dns=192.0.2.53'; gw and dns may be left out (repeatable)"},
+		&cli.StringSliceFlag{Name: "network", Usage: "attach a port group's NICs to something else: `MAP` is 'VM Network=macvtap:eno1', or ends in =bridge:br0 or =none; after a macvtap's device may come ,private ,vepa or ,passthrough (repeatable)"},
 		&cli.StringSliceFlag{Name: "network-file", Usage: "name the networkd file that configures a host interface, as networkctl status shows it: `MAP` is eno1=lan.network (repeatable)"},
+	}
+}
+
+func targetFlags() []cli.Flag {
+	where := &cli.StringFlag{Name: "storage", Usage: "put the disks into `WHERE`: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes"}
+	return slices.Concat([]cli.Flag{where}, networkFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "lay the disks out as `KIND`: lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "make domains of `TYPE` kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `WAY`: api, ssh or auto (default: refuse them)"},
@@ -49,8 +54,9 @@ func targetFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "proof-port", Usage: "try TCP port `N` at each address in the network proof, too (repeatable)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof: the result is then 'converted, not seen to boot'"},
 		&cli.BoolFlag{Name: "no-edits", Usage: "change nothing inside guests that keep their layout"},
+		&cli.StringSliceFlag{Name: "ip", Usage: "give a NIC another address, in the guest's own style: `ADDR` is 'VM/ethernet0=192.0.2.20/24,gw=192.0.2.1,dns=192.0.2.53'; gw and dns may be left out (repeatable)"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
-	}
+	})
 }
 
 func libvirtFlags() []cli.Flag {

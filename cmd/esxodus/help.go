@@ -45,7 +45,7 @@ func printHelp(w io.Writer, template string, data any) {
 			return report.Wrap("  ", strings.Join(topicNames(), ", "), n)
 		},
 		"command": func(c *cli.Command) string {
-			return report.Wrap(fmt.Sprintf("  %-10s ", c.Name), c.Usage, n)
+			return report.Wrap(fmt.Sprintf("  %-16s ", c.Name), c.Usage, n)
 		},
 	})
 }

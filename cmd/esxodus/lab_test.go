@@ -46,7 +46,9 @@ func newLab(t *testing.T, o esxi.Options) *lab {
 	if !fixtures.Libvirt(t) {
 		t.Skip("no libvirtd")
 	}
-	return newLabWithout(t, o)
+	l := newLabWithout(t, o)
+	t.Cleanup(func() { l.forget(l.vm) })
+	return l
 }
 
 // newLabWithout is newLab for tests that need no libvirt.
@@ -66,10 +68,7 @@ func newLabWithout(t *testing.T, o esxi.Options) *lab {
 	if err := os.WriteFile(l.passwordFile(), []byte(l.host.Password()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		l.forget(l.vm)
-		_ = l.host.Close()
-	})
+	t.Cleanup(func() { _ = l.host.Close() })
 	return l
 }
 

@@ -65,7 +65,7 @@ func manPages(app *cli.App, date time.Time) []manual.Page {
 	}}
 	for _, cmd := range app.VisibleCommands() {
 		pages = append(pages, manual.Page{
-			Name: app.Name + "-" + cmd.Name, Section: 1, Brief: cmd.Usage, Date: date,
+			Name: app.Name + "-" + strings.ReplaceAll(cmd.Name, " ", "-"), Section: 1, Brief: cmd.Usage, Date: date,
 			Parts: []manual.Part{
 				{Title: "synopsis", Body: manual.Parse(strings.TrimSpace("**" + app.Name + " " + cmd.Name + "** [flags] " + cmd.ArgsUsage))},
 				{Title: "description", Body: manual.Parse(cmd.Description)},

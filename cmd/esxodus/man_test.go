@@ -37,7 +37,7 @@ func TestManPages(t *testing.T) {
 		t.Errorf("mandoc: %v\n%s", err, out)
 	}
 	for _, cmd := range app.VisibleCommands() {
-		page, err := exec.CommandContext(t.Context(), mandoc, "-Tutf8", "-Owidth=200", filepath.Join(dir, "man1", "esxodus-"+cmd.Name+".1")).Output()
+		page, err := exec.CommandContext(t.Context(), mandoc, "-Tutf8", "-Owidth=200", filepath.Join(dir, "man1", "esxodus-"+strings.ReplaceAll(cmd.Name, " ", "-")+".1")).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

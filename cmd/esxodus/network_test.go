@@ -2,76 +2,211 @@ package main
 
 import (
 	"encoding/json"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
-	"esxodus/convert/guest"
-	"esxodus/convert/plan"
-	"esxodus/convert/runs"
+	"esxodus/convert/journal"
+	"esxodus/convert/netrun"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
-
-	"sigs.k8s.io/yaml"
 )
 
-// networkLab has the tiny guest, and a plan of it that tries its NIC: an edited one,
-// as no udev gives the guest's NICs names that could be found. Its NIC gets a name
-// only with VMware's driver.
-func networkLab(t *testing.T, address string) *lab {
-	t.Helper()
-	built, dir, vm := fixtures.Guest(t, "tiny"), fixtures.OpenDir(t), uniqueName("tiny")
-	renamed(t, built, filepath.Join(dir, vm), vm)
-	l := newLab(t, esxi.Options{Dir: dir})
-	l.vm = vm
-	t.Cleanup(func() { l.forget(vm) })
-	l.run(exitDone, l.plan("--layout", "keep", "--no-edits", "-o", "plan.yaml", vm)...)
-	file := filepath.Join(l.dir, "plan.yaml")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p plan.Plan
-	if err := yaml.Unmarshal(b, &p); err != nil {
-		t.Fatal(err)
-	}
-	v := &p.VMs[0]
-	v.NICs = []guest.NIC{{
-		MAC: v.Source.NICs[0].MAC, Name: "ens192", Kept: "the test", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(address)}},
-	}}
-	v.Domain.XML = strings.Replace(v.Domain.XML, `<model type="virtio"></model>`, `<model type="vmxnet3"></model>`, 1)
-	for i := range v.Steps {
-		if e := v.Steps[i].Expect; e != nil {
-			e.Network = &plan.Network{NICs: v.NICs}
-		}
-	}
-	if b, err = yaml.Marshal(p); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return l
+// netLab is a lab whose commands change the networking of the stage that the test
+// runs on.
+type netLab struct{ *lab }
+
+// macvtapFile is what an untagged port group needs on the host.
+const macvtapFile = "/etc/systemd/network/10-esxodus-macvtap.network"
+
+// network runs `esxodus network` against the lab's host.
+func (l netLab) network(args ...string) []string {
+	return append(append([]string{"network"}, args...), "--esxi", strings.Replace(l.host.URL(), "https://", "https://root@", 1),
+		"--thumbprint", l.host.Thumbprint(), "--password-file", l.passwordFile(), "--uplink", "eno1", l.vm)
 }
 
-// TestNetworkProof has a real guest answer on its network, and tells how.
-func TestNetworkProof(t *testing.T) {
-	t.Parallel()
-	l := networkLab(t, "192.0.2.10/24")
-	r := l.run(exitDone, l.batch()...)
-	s := l.statusCommand()
-	t.Log(s.Proof)
-	if s.Phase != runs.PhaseReady || len(s.Network) != 1 || !s.Network[0].Passed || s.Network[0].Addresses[0].Ping == 0 {
-		t.Errorf("status = %+v; want it ready, and its NIC to have answered ARP and ping", s)
+// state waits until the last run is in a phase.
+func (l netLab) wait(phase journal.Phase) {
+	l.t.Helper()
+	for {
+		var states []netrun.State
+		r := l.run(exitDone, "network", "status", "--output", "json")
+		if err := json.Unmarshal([]byte(r.out), &states); err != nil {
+			l.t.Fatalf("%v: %s", err, r.out)
+		}
+		if n := len(states); n > 0 && states[n-1].Phase == phase {
+			return
+		}
+		if l.t.Context().Err() != nil {
+			l.t.Fatalf("the run doesn't become %s: %+v", phase, states)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	if want := "; ens192 has 192.0.2.10 (" + s.Network[0].MAC + "), answered ARP after "; !strings.Contains(s.Proof, want) {
-		t.Errorf("proof = %q; want %q", s.Proof, want)
+}
+
+// written wants that the file is there, or that it isn't.
+func (l netLab) written(want bool) {
+	l.t.Helper()
+	if _, err := os.Stat(macvtapFile); (err == nil) != want {
+		l.t.Errorf("%s is there: %v; want %v", macvtapFile, err == nil, want)
 	}
-	if !json.Valid([]byte(r.out)) {
-		t.Errorf("batch printed %s", r.out)
+}
+
+// TestNetwork plays each scene on a stage of its own, with a real networkd.
+func TestNetwork(t *testing.T) {
+	const on = "ESXODUS_ON_STAGE"
+	for name, scene := range map[string]func(netLab){
+		"confirmed":            confirmedNetwork,
+		"not confirmed":        unconfirmedNetwork,
+		"killed, confirmed":    killedConfirmed,
+		"killed":               killedNetwork,
+		"hangs":                hangingNetwork,
+		"hung up":              hungUp,
+		"no such uplink":       noUplink,
+		"fleeting device":      fleetingDevice,
+		"nothing to roll back": nothingToUndo,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if os.Getenv(on) != "" {
+				scene(netLab{newLabWithout(t, esxi.Options{Builtin: true})})
+				return
+			}
+			t.Parallel()
+			if out, err := fixtures.Stage(t, on).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
 	}
-	l.noOverlays()
+}
+
+// confirmedNetwork: another session says yes; rollback takes it away all the same.
+func confirmedNetwork(l netLab) {
+	l.run(exitUsage, l.network("apply")...) // nobody can be asked
+	r := l.run(exitDone, l.network("plan", "-o", filepath.Join(l.dir, "files"))...)
+	for _, want := range []string{"VM Network", "macvtap on eno1", "+Unmanaged=yes", "networkd reads its files"} {
+		if !strings.Contains(r.out, want) {
+			l.t.Errorf("the plan lacks %q:\n%s", want, r.out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(l.dir, "files/network/10-esxodus-macvtap.network")); err != nil {
+		l.t.Error(err)
+	}
+	p := l.start(l.network("apply", "--yes", "--confirm-within", "1m")...)
+	l.wait(netrun.PhaseWaiting)
+	l.written(true)
+	l.run(exitBusy, l.network("apply", "--yes")...)
+	l.run(exitBusy, "network", "rollback")
+	l.run(exitDone, "network", "confirm")
+	if r := p.want(exitDone); !strings.Contains(r.err, "`esxodus network rollback --state ") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.wait(netrun.PhaseApplied)
+	if r := l.run(exitDone, l.network("apply")...); !strings.Contains(r.err, "nothing is to be done") {
+		l.t.Errorf("a second apply says\n%s", r.err)
+	}
+	l.run(exitFailed, "network", "confirm")
+	l.run(exitDone, "network", "rollback")
+	l.written(false)
+	l.wait(journal.PhaseRolledBack)
+}
+
+func unconfirmedNetwork(l netLab) {
+	if r := l.run(exitFailed, l.network("apply", "--yes", "--confirm-within", "1s")...); !strings.Contains(r.err, "nobody confirmed in time") || !strings.Contains(r.err, "everything is as it was") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.written(false)
+	l.wait(journal.PhaseRolledBack)
+	l.run(exitDone, l.network("apply", "--yes", "--confirm-within", "0")...)
+	l.written(true)
+}
+
+// end ends a run's process with a signal while it waits for a word.
+func (l netLab) end(within string, sig syscall.Signal) {
+	l.t.Helper()
+	p := l.start(l.network("apply", "--yes", "--confirm-within", within)...)
+	l.wait(netrun.PhaseWaiting)
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func killedConfirmed(l netLab) {
+	l.end("1m", syscall.SIGKILL)
+	l.run(exitDone, "network", "confirm")
+	l.wait(netrun.PhaseApplied)
+	l.written(true)
+}
+
+func killedNetwork(l netLab) {
+	l.end("2s", syscall.SIGKILL)
+	l.wait(journal.PhaseRolledBack)
+	l.written(false)
+}
+
+// hungUp: the session dies, and takes the program with it.
+func hungUp(l netLab) {
+	l.end("2s", syscall.SIGHUP)
+	l.wait(journal.PhaseRolledBack)
+	l.written(false)
+}
+
+// hangingNetwork: the program is stopped, by Ctrl-Z say, and would never put back
+// what it did.
+func hangingNetwork(l netLab) {
+	l.end("1s", syscall.SIGSTOP)
+	l.wait(journal.PhaseRolledBack)
+	l.written(false)
+}
+
+// fleetingDevice: no VM is converted onto a device that the next boot doesn't make,
+// and the hint's command is the one that makes it.
+func fleetingDevice(l netLab) {
+	plan := filepath.Join(l.dir, "plan.yaml")
+	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu")
+	if r := l.run(exitDone, append([]string{"plan", "-o", plan, "web"}, source...)...); !strings.Contains(r.out, "20-esxodus-eno1.42.network") && !strings.Contains(r.out, "eno1.42") {
+		l.t.Errorf("plan says\n%s", r.out)
+	}
+	text, err := os.ReadFile(plan)
+	l.check(err)
+	if !strings.Contains(string(text), "lan.network.d/esxodus-eno1.42.conf") {
+		l.t.Error("the plan doesn't know which file networkd applies to eno1")
+	}
+	r := l.run(exitPreflight, "batch", "--yes", plan, "--password-file", l.passwordFile())
+	if !strings.Contains(r.err, "network.fleeting: nothing makes eno1.42 when this host boots") || !strings.Contains(r.err, "`esxodus network apply --plan "+plan) {
+		l.t.Errorf("batch says\n%s", r.err)
+	}
+	for _, u := range []struct{ name, text string }{
+		{"eno1.42.netdev", "[NetDev]\nName=eno1.42\nKind=vlan\n[VLAN]\nId=42\n"},
+		{"lan.network.d/vlan.conf", "[Network]\nVLAN=eno1.42\n"},
+	} {
+		path := filepath.Join("/etc/systemd/network", u.name)
+		l.check(os.MkdirAll(filepath.Dir(path), 0o755))
+		l.check(os.WriteFile(path, []byte(u.text), 0o644))
+	}
+	if r := l.run(exitFailed, "batch", "--yes", plan, "--password-file", l.passwordFile()); strings.Contains(r.err, "network.fleeting:") {
+		l.t.Errorf("batch says\n%s", r.err)
+	}
+}
+
+// noUplink: what the host hasn't got is said before anything is done.
+func noUplink(l netLab) {
+	r := l.run(exitPreflight, append(l.network("apply", "--yes"), "--network", "VM Network=macvtap:eno7")...)
+	if !strings.Contains(r.err, "network.no-link") || !strings.Contains(r.err, "nothing was changed") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.written(false)
+}
+
+func nothingToUndo(l netLab) {
+	if r := l.run(exitDone, "network", "rollback"); !strings.Contains(r.err, "has changed nothing") {
+		l.t.Errorf("rollback says %q", r.err)
+	}
+	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "has changed nothing") {
+		l.t.Errorf("status says %q", r.out)
+	}
+	l.run(exitUsage, "network")
+	l.run(exitUsage, "network", "frob")
 }

@@ -159,13 +159,19 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if o.Addresses, err = plan.ParseAddresses(c.StringSlice("ip")); err != nil {
 		return o, usageErr(err)
 	}
-	if o.Network.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
+	o.Network, err = networkOptions(c)
+	return o, err
+}
+
+// networkOptions reads networkFlags.
+func networkOptions(c *cli.Context) (o network.Options, err error) {
+	if o.Uplinks, err = network.ParseUplinks(c.StringSlice("uplink")); err != nil {
 		return o, usageErr(err)
 	}
-	if o.Network.Map, err = network.ParseMap(c.StringSlice("network")); err != nil {
+	if o.Map, err = network.ParseMap(c.StringSlice("network")); err != nil {
 		return o, usageErr(err)
 	}
-	if o.Network.Files, err = network.ParseFiles(c.StringSlice("network-file")); err != nil {
+	if o.Files, err = network.ParseFiles(c.StringSlice("network-file")); err != nil {
 		return o, usageErr(err)
 	}
 	return o, nil

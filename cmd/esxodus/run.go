@@ -96,7 +96,9 @@ func newApp(t terminal) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // the library would call os.Exit
 		Commands: []*cli.Command{
 			inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
-			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t), completionCmd(t), manCmd(t),
+			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t),
+			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkStatusCmd(t), networkGuardCmd(t),
+			completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
@@ -180,7 +182,7 @@ func execute(ctx context.Context, args []string, t terminal) int {
 	if topicHelp(args, t) {
 		return exitDone
 	}
-	err := app.RunContext(ctx, permute(app, askHelp(args)))
+	err := app.RunContext(ctx, permute(app, joined(app, askHelp(args))))
 	if err != nil {
 		complain(t, err)
 	}
@@ -193,11 +195,20 @@ func askHelp(args []string) []string {
 	if len(args) < 2 || args[1] != "help" {
 		return args
 	}
-	about := args[2:min(len(args), 3)]
+	about := args[2:min(len(args), 4)]
 	if slices.Equal(about, []string{"help"}) {
 		about = nil
 	}
 	return slices.Concat(args[:1], about, []string{"--help"})
+}
+
+// joined makes one word of the two that name a command: "network plan".
+func joined(app *cli.App, args []string) []string {
+	const program, command = 1, 2
+	if len(args) <= command || app.Command(args[program]+" "+args[command]) == nil {
+		return args
+	}
+	return slices.Concat(args[:program], []string{args[program] + " " + args[command]}, args[command+1:])
 }
 
 // permute moves the flags of a command before its arguments, which is where

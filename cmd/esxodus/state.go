@@ -232,6 +232,9 @@ finished, resumes what was stopped, and retries what failed.`,
 			if err != nil {
 				return err
 			}
+			if err := lasting(c.Context, p, args[0]); err != nil {
+				return err
+			}
 			return runBatch(c.Context, c, t, p, wantJSON)
 		},
 	}

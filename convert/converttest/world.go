@@ -182,6 +182,9 @@ func (s tickingStorage) Release(ctx context.Context, v volume.Volume, run string
 // Virt is libvirt.
 type Virt struct{ W *World }
 
+// Network says nothing of this host's.
+func (Virt) Network(context.Context) *network.Host { return nil }
+
 // Facts says that it can emulate.
 func (v Virt) Facts(context.Context) (plan.TargetFacts, error) {
 	return plan.TargetFacts{Host: "kvm1", VirtTypes: []string{"qemu"}, Domains: v.W.Domains}, nil

@@ -27,6 +27,7 @@ const (
 	ConcernHighBoot     = "disk.high-boot"      // /boot may lie where a BIOS doesn't read the disk
 	ConcernFirmware     = "target.firmware"     // the target lacks UEFI, Secure Boot or a TPM
 	ConcernPath         = "target.path"         // QEMU can't reach the directory
+	ConcernFleeting     = "network.fleeting"    // a device won't be there after the next boot
 	ConcernLink         = "network.device"      // the host has no such interface
 	ConcernTarget       = "target.unknown"      // libvirt could not be asked
 	ConcernVirtType     = "target.virt-type"    // the target can't do what was asked
@@ -293,6 +294,7 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 		})
 	}
 	out = append(out, linkConcerns(p, f.Target.Links)...)
+	out = append(out, fleetingConcerns(p, f.Network)...)
 	if p.Target.VirtType == "qemu" {
 		out = append(out, ledger.Concern{
 			ID: ConcernEmulated, Severity: ledger.Warning, Evidence: "the domains are of type qemu: their CPUs are emulated",
@@ -334,6 +336,23 @@ func linkConcerns(p *Plan, links []string) []ledger.Concern {
 			ID: ConcernLink, Severity: ledger.Warning, Subject: link,
 			Evidence: fmt.Sprintf("this host has no interface %s; it has %s", link, strings.Join(links, ", ")),
 			Advice:   "the domain can't start without it: name another with --uplink or --network, or create it before the start",
+		})
+	}
+	return out
+}
+
+// fleetingConcerns names the devices that must be made before a domain may have
+// them. That is seen again when a VM is converted: a plan may be saved before.
+func fleetingConcerns(p *Plan, here *network.Host) []ledger.Concern {
+	if here == nil {
+		return nil
+	}
+	var out []ledger.Concern
+	for _, dev := range here.Fleeting(&p.Network) {
+		out = append(out, ledger.Concern{
+			ID: ConcernFleeting, Severity: ledger.Warning, Subject: dev,
+			Evidence: "nothing makes " + dev + " when this host boots, so that its domains wouldn't start",
+			Advice:   "make it with `esxodus network apply`: no VM on it is converted before that",
 		})
 	}
 	return out

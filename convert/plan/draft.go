@@ -69,7 +69,7 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	d := &Draft{Facts: f, options: o, target: Target{
 		Storage: o.Storage, Libvirt: o.Libvirt, Host: f.Target.Host, VirtType: virtType(o.VirtType, f.Target),
 	}}
-	if d.network, err = network.New(&f.Host.Network, portGroups(vms), byKey(f.Host, o.Network, vms)); err != nil {
+	if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
 		return nil, err
 	}
 	if err := o.checkAddresses(vms); err != nil {
@@ -86,6 +86,15 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 		d.vms = append(d.vms, d.settle(vm, way{kind: o.Layout}))
 	}
 	return d, nil
+}
+
+// Networking plans what the NICs of VMs are attached to on a host, of which nothing
+// may be known.
+func Networking(h *inventory.Host, vms []*inventory.VM, o network.Options, here *network.Host) (network.Plan, error) {
+	if here != nil {
+		o = here.Fill(o)
+	}
+	return network.New(&h.Network, portGroups(vms), byKey(h, o, vms))
 }
 
 // settle drafts a VM's part, and steps back while something rules it out.

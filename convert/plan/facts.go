@@ -46,6 +46,7 @@ type Facts struct {
 	Unread  map[string]*UnreadError // by VM id: the disk that can't be opened
 	Storage volume.Facts
 	Target  TargetFacts
+	Network *network.Host // the target's networking; nil where that can't be known
 }
 
 // TargetFacts is what the target's libvirt says of itself.

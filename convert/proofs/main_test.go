@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,8 +76,9 @@ func (b *bench) build() error {
 	return nil
 }
 
-// subject returns the one of that guest with that layout and those changes.
-func (b *bench) subject(guest string, kind layout.Kind, changes []string) *subject {
+// subject returns the one of that guest with that layout and those changes. answers
+// is for all that ask for it.
+func (b *bench) subject(guest string, kind layout.Kind, answers bool, changes []string) *subject {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	name := guest
@@ -84,11 +86,11 @@ func (b *bench) subject(guest string, kind layout.Kind, changes []string) *subje
 		name += "." + string(kind) // there is a guest debian-lvm
 	}
 	if len(changes) > 0 {
-		name += ".changed"
+		name += fmt.Sprintf(".%.3x", sha256.Sum256([]byte(strings.Join(changes, "\n"))))
 	}
 	s, ok := b.subjects[name]
 	if !ok {
-		s = &subject{name: name, guest: guest, layout: kind, changes: changes, vm: name + "-" + strings.ToLower(rand.Text()[:6])}
+		s = &subject{name: name, guest: guest, layout: kind, changes: changes, answers: answers, vm: name + "-" + strings.ToLower(rand.Text()[:6])}
 		b.subjects[name] = s
 	}
 	return s
@@ -111,6 +113,7 @@ type subject struct {
 	guest   string      // debian
 	layout  layout.Kind // that is asked for
 	changes []string    // made to it on ESXi: guestfish's commands
+	answers bool        // the program boots it, and it answers on its network
 	vm      string      // its name on the ESXi host, and the domain's
 	plan    plan.VMPlan // what was carried out
 	sources []string    // the raw disks as they were, in the plan's order
@@ -130,6 +133,14 @@ func converted(t *testing.T, guest string) *subject {
 // changed before.
 func convertedTo(t *testing.T, guest string, kind layout.Kind, changes ...string) *subject {
 	t.Helper()
+	dir := needed(t, guest)
+	return shared.subject(guest, kind, guest == proven, changes).ready(t, dir)
+}
+
+// needed skips a test where what it needs isn't there, and returns the directory of
+// its guest.
+func needed(t *testing.T, guest string) string {
+	t.Helper()
 	t.Parallel()
 	fixtures.Rung(t, "boot")
 	if os.Getuid() != 0 {
@@ -140,13 +151,25 @@ func convertedTo(t *testing.T, guest string, kind layout.Kind, changes ...string
 	}
 	dir := fixtures.Guest(t, guest)
 	fixtures.Tool(t, "guestfish")
-	s := shared.subject(guest, kind, changes)
+	return dir
+}
+
+// answering is convertedTo of a guest that the program boots on its network.
+func answering(t *testing.T, guest string, kind layout.Kind, changes ...string) *subject {
+	t.Helper()
+	dir := needed(t, guest)
+	return shared.subject(guest, kind, true, changes).ready(t, dir)
+}
+
+// ready converts it, once.
+func (s *subject) ready(t *testing.T, dir string) *subject {
+	t.Helper()
 	s.once.Do(func() {
 		s.err = errors.Join(shared.built(), s.convert(dir, fixtures.Appliance(t)))
-		t.Logf("%s converted in %v", guest, s.took.Round(time.Second))
+		t.Logf("%s converted in %v", s.guest, s.took.Round(time.Second))
 	})
 	if s.err != nil {
-		t.Fatalf("converting %s: %v", guest, s.err)
+		t.Fatalf("converting %s: %v", s.guest, s.err)
 	}
 	return s
 }
@@ -179,7 +202,7 @@ func (s *subject) convert(dir string, env []string) (err error) {
 		"--password-file", password, "--storage", "dir:" + disks, "--uplink", "eth0", "--virt-type", fixtures.VirtType(),
 		"--layout", string(s.layout), "--yes",
 	}
-	if s.guest != proven {
+	if !s.answers {
 		args = append(args, "--no-proof") // the tests boot it
 	}
 	args = append(args, s.vm)

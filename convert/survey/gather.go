@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/inventory"
+	"esxodus/network"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -35,6 +36,8 @@ type Host interface {
 // Hypervisor says what libvirt on the target has and can.
 type Hypervisor interface {
 	Facts(ctx context.Context) (plan.TargetFacts, error)
+	// Network returns the target's networking, nil where that can't be known.
+	Network(ctx context.Context) *network.Host
 }
 
 // Guests says which guests can be converted here.
@@ -63,7 +66,7 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 		return nil, err
 	}
 	src.Host, src.Version = h.Name, h.Version
-	f := plan.Facts{Source: src, Host: h}
+	f := plan.Facts{Source: src, Host: h, Network: s.Virt.Network(ctx)}
 	vms, err := h.Select(o.VMs)
 	if err != nil {
 		return nil, fmt.Errorf("%w; `esxodus inventory` lists names and ids", err)

@@ -13,6 +13,8 @@ import (
 
 	"esxodus/convert/plan"
 	"esxodus/convert/virt"
+	"esxodus/network"
+	"esxodus/network/hostnet"
 )
 
 // connectTimeout is how long a libvirtd may take to answer.
@@ -106,6 +108,20 @@ func (h *Libvirt) links(ctx context.Context) ([]string, error) {
 		names = append(names, l.Name)
 	}
 	return names, nil
+}
+
+// Network reads this host's networking, nil where libvirt is another host's, or
+// where it can't be known what configures which link: then all is planned as for a
+// host that isn't known.
+func (h *Libvirt) Network(ctx context.Context) *network.Host {
+	if there, err := OtherMachine(ctx, h.URI); there != "" || err != nil {
+		return nil
+	}
+	here, err := hostnet.Machine{}.Read(ctx)
+	if err != nil || here.Networkd.Unknown != "" {
+		return nil
+	}
+	return &here
 }
 
 // Define defines a persistent domain, marked as the run's.

@@ -181,6 +181,18 @@ func TestReader(t *testing.T) {
 			want:  []string{"inet 10.9.9.9/24", "mtu 9000", `host-eno1: loaded "macvlan"`, "host-eno1: Creating", "eno1.42: Creating"},
 		},
 	}
+	for _, mode := range []BondMode{ActiveBackup, BalanceXOR, LACP} {
+		b := Bond{Name: "bond-vSwitch0", Legs: []string{"eno1", "eno2"}, Mode: mode, For: []string{"a\n[Bond]"}}
+		if mode == ActiveBackup {
+			b.Primary = "eno2"
+		}
+		tests = append(tests, struct {
+			name  string
+			units []Unit
+			want  []string
+			not   []string
+		}{"bond, " + string(mode), must(b.Units()), []string{`bond-vSwitch0: loaded "bond"`, "eno1: Configuring with /etc/systemd/network/40-esxodus-bond-vSwitch0-eno1.network."}, nil})
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -45,8 +45,9 @@ func (u Uplink) Units() ([]Unit, error) {
 		units = append(units,
 			Unit{Name: "20-esxodus-" + v.Name + ".netdev", Text: v.netdev()},
 			Unit{Name: "20-esxodus-" + v.Name + ".network", Text: addressless(v.Name, mtu)},
-			Unit{Name: u.file() + ".d/esxodus-" + v.Name + ".conf", Text: u.about() + fmt.Sprintf(`# networkctl reload reconfigures %[1]s, which may renew a DHCP lease. To
-# leave that to the next boot, make the device by hand until then:
+			Unit{Name: u.file() + ".d/esxodus-" + v.Name + ".conf", Text: u.about() + fmt.Sprintf(`# A networkctl reload that finds this file new reconfigures %[1]s at once: its
+# foreign routes and addresses go, and BGP sessions with them. esxodus network apply
+# makes the device itself and leaves this to the next boot. By hand that is:
 # ip link add link %[1]s name %[2]s up type vlan id %[3]d
 
 [Network]
@@ -201,6 +202,31 @@ func optional(name, text string) Unit {
 		how = fmt.Sprintf("# Optional: to use it, copy it to /etc/systemd/network, in the directory\n# %s as here.\n", dir)
 	}
 	return Unit{Name: name, Text: how + text}
+}
+
+// Keep returns the drop-in that keeps what networkd didn't make on an uplink when
+// that is configured anew.
+func (u Uplink) Keep() (Unit, error) {
+	if err := u.check(); err != nil {
+		return Unit{}, err
+	}
+	return Unit{Name: u.file() + ".d/esxodus-keep.conf", Text: u.about() + fmt.Sprintf(`# Addresses and routes on %s that networkd didn't make (bird's, FRR's, a person's)
+# stay when networkd configures it anew.
+
+[Network]
+KeepConfiguration=yes
+`, u.Name)}, nil
+}
+
+// KeepRules returns the drop-in of networkd.conf that keeps rules of policy
+// routing that networkd didn't make. networkd reads it when it starts.
+func KeepRules() Unit {
+	return Unit{Name: "esxodus-rules.conf", Text: `# Rules of policy routing that networkd didn't make stay when it starts, or
+# configures a link anew.
+
+[Network]
+ManageForeignRoutingPolicyRules=no
+`}
 }
 
 // MacvlanName names the host's macvlan on an uplink: "host-eno1", or, where

@@ -146,7 +146,7 @@ func kindOf(name string) guest.LinkKind {
 }
 
 // Names lists the real NICs that a configuration names, and those of them that it
-// binds to an address of Ethernet.
+// binds to an address of Ethernet. What the system itself brings names none of them.
 func Names(n guest.Net) (names, pinned []string) {
 	made := map[string]bool{}
 	for _, l := range n.Links {
@@ -163,6 +163,9 @@ func Names(n guest.Net) (names, pinned []string) {
 		}
 	}
 	for _, l := range n.Links {
+		if strings.HasPrefix(l.File, "/usr/lib/systemd/") || strings.HasPrefix(l.File, "/lib/systemd/") {
+			continue
+		}
 		add(&names, l.Name)
 		add(&names, l.Below...)
 		add(&names, l.Match.Names...)

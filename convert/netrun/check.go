@@ -1,0 +1,122 @@
+package netrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"esxodus/convert/host"
+	"esxodus/network"
+)
+
+// Sight is what links have that must outlast the changes.
+type Sight struct {
+	Links []network.Link `json:"links"`
+	Rules []network.Rule `json:"rules,omitempty"`
+}
+
+// See takes what must outlast the changes from what a host is. Domains' own
+// interfaces come and go with them.
+func See(h *network.Host) Sight {
+	links := slices.DeleteFunc(slices.Clone(h.Links), func(l network.Link) bool {
+		return l.Kind == "macvtap" || l.Kind == "tun" || l.Kind == "tap"
+	})
+	return Sight{Links: links, Rules: h.Rules}
+}
+
+// Times of the look at what was done.
+const (
+	settle = 30 * time.Second // that networkd has to configure the new devices
+	relook = 300 * time.Millisecond
+	calm   = 5 // looks in a row that must find nothing missing
+)
+
+// check waits until networkd has configured the new devices, and sees that
+// nothing else is lost.
+func (x *executor) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, settle, errors.New("it didn't settle in time"))
+	defer cancel()
+	var last string
+	for good := 0; good < calm; {
+		h, err := x.Machine.Read(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if last = x.missing(&h); last == "" {
+			good++
+		} else {
+			good = 0
+		}
+		if err := host.Pause(ctx, relook); err != nil {
+			if last == "" {
+				return err
+			}
+			return fmt.Errorf("%s: %w", last, err)
+		}
+	}
+	return nil
+}
+
+// missing says what of the new devices isn't ready yet, or what is gone.
+func (x *executor) missing(h *network.Host) string {
+	for _, s := range x.job.Changes.Steps {
+		if s.Device == nil {
+			continue
+		}
+		l, there := h.Link(s.Device.Name)
+		switch {
+		case !there || !l.Up:
+			return s.Device.Name + " isn't up"
+		case slices.Contains([]string{"pending", "configuring", "initialized"}, l.Networkd.State):
+			return s.Device.Name + " is " + l.Networkd.State + ", says networkd"
+		case l.Networkd.State == "failed":
+			return "networkd failed to configure " + s.Device.Name
+		}
+	}
+	return strings.Join(x.job.Before.Lost(h), ", ")
+}
+
+// Lost lists what a host no longer has.
+func (s *Sight) Lost(h *network.Host) []string {
+	var out []string
+	for _, was := range s.Links {
+		is, there := h.Link(was.Name)
+		switch {
+		case !there:
+			out = append(out, "the interface "+was.Name+" is gone")
+		case was.Up && !is.Up:
+			out = append(out, was.Name+" is down")
+		default:
+			out = append(out, lostOf(&was, &is)...)
+		}
+	}
+	for _, r := range s.Rules {
+		if !slices.Contains(h.Rules, r) {
+			out = append(out, r.Text+" is gone")
+		}
+	}
+	return out
+}
+
+func lostOf(was, is *network.Link) []string {
+	var out []string
+	for _, a := range was.Addresses {
+		if !slices.ContainsFunc(is.Addresses, func(b network.Address) bool { return a.CIDR == b.CIDR }) {
+			out = append(out, was.Name+" has lost the address "+a.CIDR)
+		}
+	}
+	// Routers change routes all the time; that all of a kind are gone is another
+	// matter.
+	for _, r := range was.Routes {
+		kept := func(b network.Routes) bool {
+			return r.Protocol == b.Protocol && r.Table == b.Table && r.Family == b.Family && (b.Default || !r.Default)
+		}
+		if !slices.ContainsFunc(is.Routes, kept) {
+			out = append(out, fmt.Sprintf("%s has lost %s", was.Name, r))
+		}
+	}
+	return out
+}

@@ -1,0 +1,121 @@
+// Package netrun carries out changes of this host's networking, each step between
+// its records in a journal, so that they can be undone: at once, where the admin
+// doesn't say that the host can still be reached, and later, also after a reboot.
+package netrun
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"esxodus/convert/journal"
+	"esxodus/inventory/fit"
+	"esxodus/network"
+	"esxodus/network/networkd"
+)
+
+// Job is changes of this host's networking, as a journal's job.
+type Job struct {
+	Host    string          `json:"host"`
+	Changes network.Changes `json:"changes"`
+	// Before is what the links had, so that a loss is seen.
+	Before Sight `json:"before"`
+	// Within is how long the admin has to say that the host can be reached; 0
+	// for no such question.
+	Within time.Duration `json:"within"`
+}
+
+// Steps are the changes'.
+func (j *Job) Steps() []journal.Step {
+	out := make([]journal.Step, len(j.Changes.Steps))
+	for i, s := range j.Changes.Steps {
+		out[i] = journal.Step{Kind: string(s.Kind), Text: s.Text}
+	}
+	return out
+}
+
+// CheckRecorded wants that nothing is touched but networkd's files and devices of
+// the kinds that are made here, whatever a journal says.
+func (j *Job) CheckRecorded(run, name string) error {
+	if run == "" || run != name {
+		return fmt.Errorf("the run %q in the directory of %q", run, name)
+	}
+	for _, s := range j.Changes.Steps {
+		if err := checkStep(s); err != nil {
+			return fmt.Errorf("step %q: %w", s.Text, err)
+		}
+	}
+	return nil
+}
+
+func checkStep(s network.Step) error {
+	switch s.Kind {
+	case network.StepFile:
+		if s.File == nil {
+			return errors.New("it has no file")
+		}
+		return checkPath(s.File.Path)
+	case network.StepDevice:
+		if s.Device == nil {
+			return errors.New("it has no device")
+		}
+		return networkd.CheckName(s.Device.Name)
+	case network.StepUp:
+		return networkd.CheckName(s.Link)
+	case network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
+		return nil
+	}
+	return fmt.Errorf("%q is no kind of step", s.Kind)
+}
+
+// checkPath wants one of networkd's files, that esxodus made.
+func checkPath(p string) error {
+	if path.Clean(p) != p || !strings.HasPrefix(p, "/etc/systemd/network") || !strings.Contains(path.Base(p), "esxodus-") {
+		return fmt.Errorf("%q is not a file that esxodus writes", p)
+	}
+	return nil
+}
+
+// CheckStep wants that a file's step says what was there before it.
+func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
+	if j.Changes.Steps[i].Kind != network.StepFile || r.Event != journal.EventBegin {
+		return nil
+	}
+	_, err := placeOf(s)
+	return err
+}
+
+// placeOf is what a file's step found where it writes.
+func placeOf(s *journal.StepState) (was, error) {
+	var w was
+	if s.Place == nil {
+		return w, errors.New("it doesn't say what was there before")
+	}
+	if err := json.Unmarshal(s.Place.Data, &w); err != nil {
+		return w, fmt.Errorf("what was there before: %w", err)
+	}
+	return w, nil
+}
+
+// About says whose networking it is.
+func (j *Job) About() string { return "the networking of " + j.Host }
+
+// Leavings are the files and devices.
+func (j *Job) Leavings() string {
+	var all []string
+	for _, s := range j.Changes.Steps {
+		switch {
+		case s.File != nil:
+			all = append(all, s.File.Path)
+		case s.Device != nil:
+			all = append(all, s.Device.Name)
+		}
+	}
+	if len(all) == 0 {
+		return fit.Count(0, "file")
+	}
+	return strings.Join(all, ", ")
+}

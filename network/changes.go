@@ -1,0 +1,212 @@
+package network
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"esxodus/convert/ledger"
+	"esxodus/network/networkd"
+)
+
+// Dir is where networkd's files go.
+const Dir = "/etc/systemd/network"
+
+// confDir is where drop-ins of networkd.conf go.
+const confDir = "/etc/systemd/networkd.conf.d"
+
+// StepKind is what a step does.
+type StepKind string
+
+// The kinds of steps.
+const (
+	StepFile    StepKind = "file"    // write a file
+	StepReload  StepKind = "reload"  // have networkd read its files
+	StepDevice  StepKind = "device"  // make a device by netlink
+	StepUp      StepKind = "up"      // set a link up
+	StepCheck   StepKind = "check"   // see that all that was there still is
+	StepConfirm StepKind = "confirm" // wait for the admin to say that the host can be reached
+	StepRecord  StepKind = "record"  // commit in etckeeper or git
+)
+
+// Step is a part of what applying a plan does. It has what its kind needs.
+type Step struct {
+	Kind   StepKind    `json:"kind"`
+	Text   string      `json:"text"`
+	File   *FileChange `json:"file,omitempty"`
+	Device *Device     `json:"device,omitempty"`
+	Link   string      `json:"link,omitempty"`
+}
+
+// FileState is how a file of the plan's compares with the host's.
+type FileState string
+
+// The states of files.
+const (
+	FileNew     FileState = "new"
+	FileChanged FileState = "changed"
+	FileSame    FileState = "same" // not written: networkd takes even a touched file for a changed one
+)
+
+// FileChange is a file of the plan's.
+type FileChange struct {
+	Path  string    `json:"path"`
+	State FileState `json:"state"`
+	Old   string    `json:"old,omitempty"`
+	New   string    `json:"new"`
+	Boot  bool      `json:"boot,omitempty"` // for the next boot: networkd isn't told of it
+}
+
+// Changes is what applying a plan to a host does, or why it can't be done.
+type Changes struct {
+	Files    []FileChange     `json:"files"` // by path, those too that are there
+	Steps    []Step           `json:"steps"` // none if there is nothing to do
+	Wire     []string         `json:"wire"`  // what is touched of the links that there are
+	Concerns []ledger.Concern `json:"concerns,omitempty"`
+}
+
+// Empty reports whether the host is as the plan wants it.
+func (c *Changes) Empty() bool { return len(c.Steps) == 0 }
+
+// The ids of the concerns that [Host.Changes] raises.
+const (
+	ConcernNoLink   = "network.no-link"  // the host has no such interface
+	ConcernClash    = "network.clash"    // another device has the name
+	ConcernManager  = "network.manager"  // something else than networkd configures the uplink
+	ConcernUnowned  = "network.unowned"  // nothing configures the uplink, but it is in use
+	ConcernShared   = "network.shared"   // one file configures several links
+	ConcernNetworkd = "network.networkd" // networkd doesn't run
+	ConcernReload   = "network.reload"   // a reload would touch a link that is in use
+	ConcernKeep     = "network.keep"     // this release can't keep what is foreign
+	ConcernCaught   = "network.caught"   // a file of the host's takes a device of the plan's
+	ConcernPort     = "network.port"     // the uplink is a port of a bridge or bond
+	ConcernCarrier  = "network.carrier"  // the uplink is down or has no cable
+	ConcernDefault  = "network.default"  // a bridge with a dnsmasq that came with libvirt or LXD
+)
+
+// Changes compares a plan with the host and says what applying it does, in which
+// order:
+//
+//  1. the files that no link in use is configured by; networkd reads them;
+//  2. the devices, by netlink: networkd finds them configured by then;
+//  3. a look whether all that was there still is, and a word of the admin's;
+//  4. the drop-ins by which the next boot attaches the devices to their uplinks.
+//     networkd isn't told: it would configure the uplinks anew at once.
+//
+// So a host that goes down before the admin has said yes comes up as it was.
+func (h *Host) Changes(p Plan) (Changes, error) {
+	d := differ{host: h, plan: &p}
+	d.devices()
+	if err := d.uplinks(); err != nil {
+		return Changes{}, err
+	}
+	for _, u := range p.Units {
+		d.file(path.Join(Dir, u.Name), u.Text, strings.Contains(u.Name, "/"))
+	}
+	d.caught()
+	d.reload()
+	d.defaults()
+	d.order()
+	ledger.SortConcerns(d.c.Concerns)
+	return d.c, nil
+}
+
+type differ struct {
+	host  *Host
+	plan  *Plan
+	c     Changes
+	made  []Device // new ones
+	up    []string // links that must be up
+	quiet bool     // networkd isn't told of the new files
+}
+
+func (d *differ) concern(id string, severity ledger.Severity, subject, evidence, advice string) {
+	d.c.Concerns = append(d.c.Concerns, ledger.Concern{ID: id, Severity: severity, Subject: Label(subject), Evidence: evidence, Advice: advice})
+}
+
+func (d *differ) file(path, text string, boot bool) {
+	f := FileChange{Path: path, State: FileNew, New: text, Boot: boot}
+	if old, ok := d.host.file(path); ok {
+		f.Old, f.State = old.Text, FileChanged
+		if old.Text == text {
+			f.State = FileSame
+		}
+	}
+	d.c.Files = append(d.c.Files, f)
+}
+
+// devices finds out which devices must be made.
+func (d *differ) devices() {
+	for _, dev := range d.plan.Devices {
+		l, there := d.host.Link(dev.Name)
+		switch {
+		case !there:
+			d.made = append(d.made, dev)
+		case l.Kind != dev.Kind || l.Parent != dev.Parent || l.VLAN != dev.VLAN:
+			d.concern(ConcernClash, ledger.Blocker, dev.Name, fmt.Sprintf("this host has another interface of that name: %s; the plan wants %s", deviceText(l.device()), deviceText(dev)),
+				"rename or remove that one, or attach the port group to something else with "+MapFlag)
+		}
+	}
+}
+
+// device is the link as one could have been made.
+func (l *Link) device() Device {
+	return Device{Name: l.Name, Kind: cmp.Or(l.Kind, "a physical interface"), Parent: l.Parent, VLAN: l.VLAN}
+}
+
+func deviceText(d Device) string {
+	text := d.Name + ", " + d.Kind
+	if d.VLAN != 0 {
+		text += fmt.Sprintf(" %d", d.VLAN)
+	}
+	if d.Parent != "" {
+		text += " on " + d.Parent
+	}
+	return text
+}
+
+// order makes the steps of what there is to do.
+func (d *differ) order() {
+	slices.SortFunc(d.c.Files, func(a, b FileChange) int { return cmp.Compare(a.Path, b.Path) })
+	write := func(boot bool) (n int) {
+		for i := range d.c.Files {
+			if f := &d.c.Files[i]; f.Boot == boot && f.State != FileSame {
+				text := "write " + f.Path
+				if boot {
+					text += ", for the next boot"
+				}
+				d.c.Steps = append(d.c.Steps, Step{Kind: StepFile, Text: text, File: f})
+				n++
+			}
+		}
+		return n
+	}
+	if write(false) > 0 && !d.quiet {
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepReload, Text: "have networkd read its files"})
+	}
+	for i := range d.made {
+		dev := &d.made[i]
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepDevice, Text: "make " + deviceText(*dev), Device: dev})
+	}
+	for _, name := range d.up {
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepUp, Text: "set " + name + " up", Link: name})
+	}
+	if len(d.c.Steps) > 0 {
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepCheck, Text: "see that all addresses, routes and rules are still there"},
+			Step{Kind: StepConfirm, Text: "wait for your word that this host can be reached"})
+	}
+	if write(true); len(d.c.Steps) > 0 {
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepRecord, Text: "commit in etckeeper or git, where /etc has one"})
+	}
+}
+
+// keepFile is the drop-in that keeps what is foreign on an uplink.
+func (d *differ) keepFile(up networkd.Uplink) error {
+	u, err := up.Keep()
+	if err == nil {
+		d.file(path.Join(Dir, u.Name), u.Text, true)
+	}
+	return err
+}
