@@ -94,7 +94,7 @@ func (v *VMPlan) untried(o Options) string {
 	var names []string
 	for _, n := range v.NICs {
 		if lost(n) && (len(n.Addresses) > 0 || n.DHCP4 || n.DHCP6 || n.RA) {
-			names = append(names, n.Name)
+			names = append(names, nicLabel(n))
 		}
 	}
 	if len(names) == 0 || o.BootOnly {
@@ -147,7 +147,7 @@ func nicLabel(n guest.NIC) string {
 	if n.Name == "" {
 		return fmt.Sprintf("ethernet%d", n.Index)
 	}
-	return n.Name
+	return network.Label(n.Name)
 }
 
 // expected lists in words what a NIC must answer for.

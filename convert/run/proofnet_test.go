@@ -70,6 +70,7 @@ func plugged(t *testing.T, xml string) (conn *net.UDPConn, to netip.AddrPort) {
 // answers is a guest that answers ARP for its address, and nothing else, until it
 // has answered.
 func answers(t *testing.T) func(context.Context, string, func() (bool, bool)) error {
+	t.Helper()
 	return func(ctx context.Context, xml string, network func() (answered, complete bool)) error {
 		conn, to := plugged(t, xml)
 		defer conn.Close()
@@ -97,6 +98,7 @@ func answers(t *testing.T) func(context.Context, string, func() (bool, bool)) er
 
 // arpReply answers a question for the guest's address, nil for any other frame.
 func arpReply(t *testing.T, frame []byte) []byte {
+	t.Helper()
 	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
 	q, ok := p.Layer(layers.LayerTypeARP).(*layers.ARP)
 	if !ok || netip.AddrFrom4([4]byte(q.DstProtAddress)).String() != wiredAddress {

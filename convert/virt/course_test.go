@@ -27,8 +27,10 @@ func TestCourse(t *testing.T) {
 	// seconds; then comes what is given.
 	booted := func(net awaited, then ...at) []at {
 		s := []at{
-			{after: min, console: prompt, asks: "web login:"}, {after: min + 5*time.Second, console: prompt, asks: "web login:"},
-			{after: min + 6*time.Second, console: prompt, asks: "web login:"}, {after: min + 7*time.Second, console: prompt, asks: "web login:"},
+			{after: min, console: prompt, asks: "web login:"},
+			{after: min + 5*time.Second, console: prompt, asks: "web login:"},
+			{after: min + 6*time.Second, console: prompt, asks: "web login:"},
+			{after: min + 7*time.Second, console: prompt, asks: "web login:"},
 		}
 		for i := range s {
 			s[i].awaits = net

@@ -155,7 +155,7 @@ func address(ip []byte) netip.Addr {
 func encode(parts ...gopacket.SerializableLayer) ([]byte, error) {
 	b := gopacket.NewSerializeBuffer()
 	err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...)
-	return b.Bytes(), err //nolint:wrapcheck // none of what is made here fails
+	return b.Bytes(), err
 }
 
 // tagged puts a frame into a VLAN, and pads it as hardware does.
@@ -164,7 +164,7 @@ func tagged(tag int, frame []byte) []byte {
 	out = append(out, frame[:12]...)
 	if tag != 0 {
 		out = binary.BigEndian.AppendUint16(out, uint16(layers.EthernetTypeDot1Q))
-		out = binary.BigEndian.AppendUint16(out, uint16(tag)) //nolint:gosec // 12 bits
+		out = binary.BigEndian.AppendUint16(out, uint16(tag))
 	}
 	out = append(out, frame[12:]...)
 	return append(out, make([]byte, max(0, leastFrame-len(out)))...)

@@ -20,11 +20,11 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-func mac(t testing.TB, s string) hw {
-	t.Helper()
+func mac(tb testing.TB, s string) hw {
+	tb.Helper()
 	m, err := net.ParseMAC(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return hw(m)
 }
@@ -39,30 +39,30 @@ func nic(addresses ...string) NIC {
 }
 
 // open opens wires that are closed with the test.
-func open(t testing.TB, nics ...NIC) *Wire {
-	t.Helper()
+func open(tb testing.TB, nics ...NIC) *Wire {
+	tb.Helper()
 	w, err := Open(nics)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := w.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return w
 }
 
 // run has the wires be a network until the test's end.
-func (w *Wire) run(t testing.TB) {
-	t.Helper()
+func (w *Wire) run(tb testing.TB) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var g errgroup.Group
 	g.Go(func() error { return w.Run(ctx) })
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := g.Wait(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 }
@@ -81,24 +81,24 @@ type guest struct {
 }
 
 // plug makes a guest at the end of a wire, with addresses by tag.
-func plug(t testing.TB, e Ends, hwaddr string, addresses map[int][]string) *guest {
-	t.Helper()
+func plug(tb testing.TB, e Ends, hwaddr string, addresses map[int][]string) *guest {
+	tb.Helper()
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, e.Guest)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	g := &guest{tb: t, mac: mac(t, hwaddr), conn: conn, to: netip.AddrPortFrom(loopback, e.Ours), segs: make(map[int]*segment)}
+	g := &guest{tb: tb, mac: mac(tb, hwaddr), conn: conn, to: netip.AddrPortFrom(loopback, e.Ours), segs: make(map[int]*segment)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running errgroup.Group
 	for tag, list := range addresses {
 		s, err := newSegment(g.mac[:])
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		for _, a := range list {
 			if err := s.take(addr(a)); err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 		}
 		g.segs[tag] = s
@@ -107,7 +107,7 @@ func plug(t testing.TB, e Ends, hwaddr string, addresses map[int][]string) *gues
 		})
 	}
 	running.Go(func() error { return g.listen() })
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		conn.Close()
 		for _, s := range g.segs {
@@ -153,11 +153,11 @@ func (g *guest) listen() error {
 }
 
 // await waits until something is so.
-func await(t testing.TB, what string, so func() bool) {
-	t.Helper()
+func await(tb testing.TB, what string, so func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(patience); !so(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("still waiting for %s", what)
+			tb.Fatalf("still waiting for %s", what)
 		}
 	}
 }

@@ -74,15 +74,18 @@ func boot(t *testing.T, w *Wire, command string) *machine {
 	return m
 }
 
+// kernelTest is a NIC, what the guest does with it, and what comes of it.
+type kernelTest struct {
+	nic     NIC
+	command string // of eth0 and so on
+	want    string
+}
+
 // TestKernel has a real kernel's NICs answer, or not, each in its own way.
 func TestKernel(t *testing.T) {
 	t.Parallel()
 	answers := `has %s \(00:0c:29:00:00:0%d\), answered %s after \d+ s and ping after \d+ s`
-	tests := []struct {
-		nic     NIC
-		command string // of eth0 and so on
-		want    string
-	}{
+	tests := []kernelTest{
 		{
 			NIC{Addresses: []Address{{Prefix: prefix("192.0.2.10/24")}, {Prefix: prefix("192.0.2.11/24")}, {Prefix: prefix("2001:db8::10/64")}}, Gateways: []netip.Addr{addr("192.0.2.1"), addr("fe80::1")}, Ports: []uint16{80, 81}},
 			"ip addr add 192.0.2.10/24 dev eth0; ip addr add 192.0.2.11/24 dev eth0; ip addr add 2001:db8::10/64 dev eth0; ip link set eth0 up; mkdir -p /srv; httpd -h /srv",
@@ -149,6 +152,13 @@ func TestKernel(t *testing.T) {
 			fmt.Sprintf(`has %s \(00:0c:29:00:00:0c\), answered ARP after \d+ s.*`, "10.0.11.11"),
 		},
 	}
+	for i, want := range []string{
+		fmt.Sprintf(`has %s \(00:0c:29:00:00:0d\), answered ARP after \d+ s and ping after \d+ s`, "10.0.13.10"),
+		`leaves 10\.0\.13\.10 to 00:0c:29:00:00:0d, which answers`,
+	} { // a bond, whose second NIC waits for the first to fail
+		command := []string{"modprobe bonding mode=1 miimon=100; ip link set bond0 up; echo +eth13 >/sys/class/net/bond0/bonding/slaves", "echo +eth14 >/sys/class/net/bond0/bonding/slaves; ip addr add 10.0.13.10/24 dev bond0"}[i]
+		tests = append(tests, kernelTest{NIC{Addresses: []Address{{Prefix: prefix("10.0.13.10/24"), Shared: true}}}, command, want})
+	}
 	var nics []NIC
 	var commands []string
 	for i, tt := range tests {
@@ -160,11 +170,12 @@ func TestKernel(t *testing.T) {
 	w.run(t)
 	m := boot(t, w, strings.Join(commands, "; "))
 	await(t, "the guest's command", func() bool { return strings.Contains(m.String(), "net: done") })
+	end := time.Now().Add(patience)
 	for i, tt := range tests {
 		want := regexp.MustCompile("^" + nics[i].MAC + " " + tt.want + "$")
-		var got string
-		for end := time.Now().Add(patience); time.Now().Before(end) && !want.MatchString(got); time.Sleep(100 * time.Millisecond) {
-			got = w.Results()[i].String()
+		got := w.Results()[i].String()
+		for ; time.Now().Before(end) && !want.MatchString(got); got = w.Results()[i].String() {
+			time.Sleep(100 * time.Millisecond)
 		}
 		t.Log(got)
 		if !want.MatchString(got) {

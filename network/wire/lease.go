@@ -51,7 +51,7 @@ func (p *port) pool(tag int, v4 bool) netip.Prefix {
 // documentation is a subnet that nobody has (RFC 5737, RFC 3849), another for each of
 // the first sixteen NICs: a guest with two in one subnet sends through either.
 func documentation(v4 bool, nic int) netip.Prefix {
-	n := byte(nic % 16) //nolint:gosec // 4 bits
+	n := byte(nic % 16)
 	if v4 {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, n << 4}), 28)
 	}
@@ -104,7 +104,7 @@ func (p *port) leased(tag int, of netip.Prefix, router netip.Addr, by origin) bo
 func (p *port) serve4(n note) ([]byte, error) {
 	m, err := dhcpv4.FromBytes(n.payload)
 	if err != nil || m.OpCode != dhcpv4.OpcodeBootRequest || !p.nic.DHCP4 {
-		return nil, nil //nolint:nilerr // a guest may send what it likes
+		return nil, nil // a guest may send what it likes
 	}
 	wanted := address(m.RequestedIPAddress().To4())
 	if at := address(m.ClientIPAddr.To4()); at.IsValid() && !at.IsUnspecified() {
@@ -151,7 +151,7 @@ func (p *port) reply4(n note, m *dhcpv4.DHCPv4, kind dhcpv4.MessageType, of neti
 	}
 	r, err := dhcpv4.NewReplyFromRequest(m, with...)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // none of what is made here fails
+		return nil, err
 	}
 	to, dst := of.Addr(), n.src
 	if kind == dhcpv4.MessageTypeNak || m.IsBroadcast() {
@@ -184,7 +184,7 @@ func (p *port) datagram(dst hw, from, to netip.AddrPort, data []byte) ([]byte, e
 func (p *port) serve6(n note) ([]byte, error) {
 	m, err := dhcpv6.MessageFromBytes(n.payload)
 	if err != nil || !p.nic.DHCP6 || m.Options.ClientID() == nil {
-		return nil, nil //nolint:nilerr // a guest may send what it likes
+		return nil, nil // a guest may send what it likes
 	}
 	with := []dhcpv6.Modifier{dhcpv6.WithServerID(&dhcpv6.DUIDLL{HWType: iana.HWTypeEthernet, LinkLayerAddr: p.us[:]})}
 	reply := dhcpv6.NewReplyFromMessage
@@ -212,7 +212,7 @@ func (p *port) serve6(n note) ([]byte, error) {
 	}
 	r, err := reply(m, with...)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // none of what is made here fails
+		return nil, err
 	}
 	return p.datagram(n.src, netip.AddrPortFrom(p.linkLocal(), 547), netip.AddrPortFrom(n.addr, 546), r.ToBytes())
 }

@@ -115,51 +115,51 @@ func TestNoLease(t *testing.T) {
 }
 
 // message4 is a frame with a message of DHCP.
-func message4(t testing.TB, src hw, data []byte) []byte {
-	t.Helper()
+func message4(tb testing.TB, src hw, data []byte) []byte {
+	tb.Helper()
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: make(net.IP, 4), DstIP: net.IPv4bcast}
 	udp := &layers.UDP{SrcPort: 68, DstPort: 67}
 	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	f, err := encode(link(src, broadcast(), addr("0.0.0.0")), ip, udp, gopacket.Payload(data))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return f
 }
 
 // exchange gives a port a frame and returns what its DHCP answers, nil for nothing.
-func (p *port) exchange(t testing.TB, frame []byte) *dhcpv4.DHCPv4 {
-	t.Helper()
-	u := p.answer(t, frame)
+func (p *port) exchange(tb testing.TB, frame []byte) *dhcpv4.DHCPv4 {
+	tb.Helper()
+	u := p.answer(tb, frame)
 	if u == nil {
 		return nil
 	}
 	m, err := dhcpv4.FromBytes(u.Payload)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
 
 // answer gives a port a frame and returns the datagram that its services answer with.
-func (p *port) answer(t testing.TB, frame []byte) *layers.UDP {
-	t.Helper()
+func (p *port) answer(tb testing.TB, frame []byte) *layers.UDP {
+	tb.Helper()
 	n, ok := decode(frame)
 	if !ok || p.service(n.kind) == nil {
-		t.Fatalf("no service takes %x", frame)
+		tb.Fatalf("no service takes %x", frame)
 	}
 	f, err := p.service(n.kind)(n)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if f == nil {
 		return nil
 	}
 	u, ok := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.Default).TransportLayer().(*layers.UDP)
 	if !ok {
-		t.Fatalf("the answer is no datagram: %x", f)
+		tb.Fatalf("the answer is no datagram: %x", f)
 	}
 	return u
 }

@@ -69,9 +69,9 @@ const largest = 64 << 10
 func newPort(index int, n NIC, ours net.HardwareAddr, guests func(netip.Addr) bool, seen *sights) (*port, error) {
 	mac, err := net.ParseMAC(n.MAC)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the MAC
+		return nil, err
 	}
-	p := &port{index: index, nic: n, mac: hw(mac), us: hw(ours), guests: guests, sights: seen, id: uint16(rand.Uint32()), segments: make(map[int]*segment)} //nolint:gosec // any will do
+	p := &port{index: index, nic: n, mac: hw(mac), us: hw(ours), guests: guests, sights: seen, id: uint16(rand.Uint32()), segments: make(map[int]*segment)}
 	if _, err := p.segment(0); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -144,15 +144,15 @@ func (p *port) bind() error {
 	loopback := net.IPv4(127, 0, 0, 1)
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback})
 	if err != nil {
-		return err //nolint:wrapcheck // says what
+		return err
 	}
 	p.conn = conn
 	other, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback})
 	if err != nil {
-		return err //nolint:wrapcheck // says what
+		return err
 	}
 	p.ends = Ends{Ours: portOf(conn), Guest: portOf(other)}
-	return other.Close() //nolint:wrapcheck // says what
+	return other.Close()
 }
 
 func portOf(c *net.UDPConn) uint16 {
@@ -388,5 +388,5 @@ func (p *port) close() error {
 	if p.conn == nil {
 		return nil
 	}
-	return p.conn.Close() //nolint:wrapcheck // says what
+	return p.conn.Close()
 }

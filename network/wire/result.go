@@ -1,12 +1,15 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"esxodus/network"
 )
 
 // Result is what came of trying a NIC.
@@ -27,11 +30,16 @@ type Answer struct {
 	// Elsewhere is the NIC, and its VLAN's tag, on which the guest sends from the
 	// address, and not here: it has it there.
 	Elsewhere string
-	Extra     bool // it needn't answer: one of several that the guest made itself
-	MAC       string
-	After     time.Duration // ARP, or neighbour discovery
-	Ping      time.Duration
-	Ports     []PortAnswer
+	Through   string // the NIC that answers for an address which is shared
+	// Unplaced is set where the guest has other NICs, and sent nothing from the
+	// address: any of them may have it.
+	Unplaced bool
+	Leased   bool // it is from here, by DHCP or an advertisement
+	Extra    bool // it needn't answer: one of several that the guest made itself
+	MAC      string
+	After    time.Duration // ARP, or neighbour discovery
+	Ping     time.Duration
+	Ports    []PortAnswer
 }
 
 // PortAnswer is a TCP port that takes connections.
@@ -45,12 +53,29 @@ func (w *Wire) Answered() bool {
 	return !slices.ContainsFunc(w.Results(), func(r Result) bool { return !r.Passed })
 }
 
+// share says which NIC answers for an address that several have, of those that don't.
+func share(of []Result, answers []Answer) {
+	for i := range answers {
+		a := &answers[i]
+		for _, r := range of {
+			same := func(b Answer) bool { return b.Tag == a.Tag && b.Address == a.Address && b.After != 0 }
+			if a.Shared && a.After == 0 && slices.ContainsFunc(r.Answers, same) {
+				a.Through = r.short()
+			}
+		}
+	}
+}
+
 // place says of answers for addresses that they come from elsewhere.
 func (w *Wire) place(nic int, answers []Answer) {
 	for i := range answers {
 		a := &answers[i]
 		seen := w.ports[nic].sights.of(a.Address)
-		if a.Shared || len(seen) == 0 || slices.Contains(seen, place{nic, a.Tag}) {
+		switch {
+		case a.Shared || a.Leased || a.Address.Is6() || slices.Contains(seen, place{nic, a.Tag}):
+			continue // neighbour discovery is for the NIC's own addresses
+		case len(seen) == 0:
+			a.Unplaced = len(w.ports) > 1
 			continue
 		}
 		// With another address in the same subnet it may well send there.
@@ -70,7 +95,7 @@ func (p *port) inSubnet(tag int, a netip.Addr) bool {
 func (w *Wire) Complete() bool {
 	for _, r := range w.Results() {
 		for _, a := range r.Answers {
-			if a.Extra && a.After == 0 {
+			if a.After == 0 && (a.Extra || a.Through != "") {
 				continue
 			}
 			if a.Elsewhere != "" || a.Ping == 0 || slices.ContainsFunc(a.Ports, func(p PortAnswer) bool { return p.After == 0 }) {
@@ -87,16 +112,10 @@ func (w *Wire) Results() []Result {
 	for i, p := range w.ports {
 		out[i] = p.result()
 	}
-	elsewhere := func(a Answer) bool {
-		return slices.ContainsFunc(out, func(r Result) bool {
-			return slices.ContainsFunc(r.Answers, func(b Answer) bool { return b.Tag == a.Tag && b.Address == a.Address && b.After != 0 })
-		})
-	}
 	for i := range out {
 		w.place(i, out[i].Answers)
-		out[i].Passed = out[i].Lacks == "" && !slices.ContainsFunc(out[i].Answers, func(a Answer) bool {
-			return !a.ok() && !a.Extra && !(a.Shared && elsewhere(a))
-		})
+		share(out, out[i].Answers)
+		out[i].Passed = out[i].missing() == ""
 	}
 	return out
 }
@@ -107,7 +126,7 @@ func (p *port) result() Result {
 	r := Result{Name: p.nic.Name, MAC: p.mac.String(), Heard: p.heard}
 	r.Heard.Others, r.Heard.Claims = slices.Clone(r.Heard.Others), slices.Clone(r.Heard.Claims)
 	for _, t := range p.targets {
-		a := Answer{Tag: t.Tag, Address: t.addr(), Shared: t.Shared && t.by == byPlan, Extra: t.by == byIPv6, After: t.answer, Ping: t.ping}
+		a := Answer{Tag: t.Tag, Address: t.addr(), Shared: t.Shared && t.by == byPlan, Leased: t.by != byPlan, Extra: t.by == byIPv6, After: t.answer, Ping: t.ping}
 		if t.answer != 0 {
 			a.MAC = t.mac.String()
 		}
@@ -139,13 +158,12 @@ func (p *port) lacks() string {
 func (r Result) String() string {
 	var says []string
 	for _, a := range r.Answers {
-		if a.ok() {
+		switch {
+		case a.Through != "":
+			says = append(says, fmt.Sprintf("leaves %s to %s, which answers", a.Address, a.Through))
+		case a.ok():
 			says = append(says, a.String())
 		}
-	}
-	name := r.Name
-	if name == "" {
-		name = r.MAC
 	}
 	if missing := r.missing(); missing != "" {
 		says = append(says, fmt.Sprintf("doesn't answer for %s: %s", missing, r.heard()))
@@ -153,8 +171,11 @@ func (r Result) String() string {
 	if len(says) == 0 {
 		says = []string{"has no known address: " + r.heard()}
 	}
-	return name + " " + strings.Join(says, "; ")
+	return r.short() + " " + strings.Join(says, "; ")
 }
+
+// short is the NIC's name.
+func (r Result) short() string { return network.Label(cmp.Or(r.Name, r.MAC)) }
 
 // ok reports whether the address answered, here.
 func (a Answer) ok() bool { return a.After != 0 && a.Elsewhere == "" }
@@ -192,6 +213,9 @@ func (a Answer) String() string {
 	if len(none) > 0 {
 		text += ", but not " + strings.Join(none, ", ")
 	}
+	if a.Unplaced {
+		text += ", and sent nothing from it, so that another NIC may have it"
+	}
 	return text
 }
 
@@ -201,7 +225,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%d s", int(d.Round(ti
 func (r Result) missing() string {
 	var list []string
 	for _, a := range r.Answers {
-		if !a.ok() && !a.Extra {
+		if !a.ok() && !a.Extra && a.Through == "" {
 			list = append(list, a.Address.String())
 		}
 	}

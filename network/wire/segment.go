@@ -34,9 +34,9 @@ type segment struct {
 }
 
 const (
-	theNIC     tcpip.NICID = 1
-	frameSize              = 1514 // of an MTU of 1500
-	queueDepth             = 256
+	theNIC     = tcpip.NICID(1)
+	frameSize  = 1514 // of an MTU of 1500
+	queueDepth = 256
 )
 
 func newSegment(mac net.HardwareAddr) (*segment, error) {
@@ -115,7 +115,7 @@ func (s *segment) connect(ctx context.Context, from netip.Addr, to netip.AddrPor
 	}
 	c, err := gonet.DialTCPWithBind(ctx, s.stack, end(from, 0), end(to.Addr(), to.Port()), protocol(from))
 	if err != nil {
-		return err //nolint:wrapcheck // only whether there is one matters
+		return err
 	}
 	return c.Close()
 }

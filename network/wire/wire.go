@@ -26,6 +26,8 @@ import (
 	"slices"
 	"time"
 
+	"esxodus/network"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -92,13 +94,13 @@ func (n *NIC) has(a netip.Addr) bool {
 }
 
 // short is the NIC's name.
-func (n *NIC) short() string { return cmp.Or(n.Name, n.MAC) }
+func (n *NIC) short() string { return network.Label(cmp.Or(n.Name, n.MAC)) }
 
 func (n *NIC) label() string {
 	if n.Name == "" {
 		return n.MAC
 	}
-	return n.Name + " (" + n.MAC + ")"
+	return n.short() + " (" + n.MAC + ")"
 }
 
 // ourMAC is esxodus's MAC on all wires, locally administered and none of the

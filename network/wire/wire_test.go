@@ -59,14 +59,14 @@ func TestAnswers(t *testing.T) {
 }
 
 // arpFrame is an ARP message of the guest's.
-func arpFrame(t testing.TB, op uint16, src, dst, from hw, sender string, to hw, target string) []byte {
-	t.Helper()
+func arpFrame(tb testing.TB, op uint16, src, dst, from hw, sender string, to hw, target string) []byte {
+	tb.Helper()
 	f, err := encode(&layers.Ethernet{SrcMAC: src[:], DstMAC: dst[:], EthernetType: layers.EthernetTypeARP}, &layers.ARP{
 		AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: op,
 		SourceHwAddress: from[:], SourceProtAddress: addr(sender).AsSlice(), DstHwAddress: to[:], DstProtAddress: addr(target).AsSlice(),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return f
 }
@@ -74,12 +74,12 @@ func arpFrame(t testing.TB, op uint16, src, dst, from hw, sender string, to hw, 
 func broadcast() hw { return hw{255, 255, 255, 255, 255, 255} }
 
 // probe6 is a probe of duplicate address detection (RFC 4862).
-func probe6(t testing.TB, src hw, target string) []byte {
-	t.Helper()
+func probe6(tb testing.TB, src hw, target string) []byte {
+	tb.Helper()
 	ip, icmp := icmp6(netip.IPv6Unspecified(), addr("ff02::1:ff00:1"), layers.ICMPv6TypeNeighborSolicitation)
 	f, err := encode(link(src, hw{0x33, 0x33, 0xff, 0, 0, 1}, addr(target)), ip, icmp, &layers.ICMPv6NeighborSolicitation{TargetAddress: addr(target).AsSlice()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return f
 }
@@ -239,13 +239,13 @@ func TestFlood(t *testing.T) {
 }
 
 // discover is a request of DHCP for an address.
-func discover(t testing.TB, src hw, wanted string) []byte {
-	t.Helper()
+func discover(tb testing.TB, src hw, wanted string) []byte {
+	tb.Helper()
 	d, err := newRequest(src, wanted)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return message4(t, src, d)
+	return message4(tb, src, d)
 }
 
 // TestOthersAreDropped: a datagram that isn't from the guest's end is no frame of it.
