@@ -65,8 +65,10 @@ func ParseNetplan(f File) (guest.Net, error) {
 		kind  guest.LinkKind
 		links map[string]*netplanLink
 	}{
-		{guest.LinkNIC, doc.Network.Ethernets}, {guest.LinkVLAN, doc.Network.VLANs},
-		{guest.LinkBond, doc.Network.Bonds}, {guest.LinkBridge, doc.Network.Bridges},
+		{guest.LinkNIC, doc.Network.Ethernets},
+		{guest.LinkVLAN, doc.Network.VLANs},
+		{guest.LinkBond, doc.Network.Bonds},
+		{guest.LinkBridge, doc.Network.Bridges},
 	} {
 		for _, id := range slices.Sorted(maps.Keys(part.links)) {
 			if len(p.net.Links) < maxLinks {
