@@ -78,7 +78,7 @@ func (p *planner) portGroup(name string) {
 			"say what it attaches to: `"+MapFlag+" "+fit.Paste(name+"=macvtap:DEVICE")+"`")
 		return
 	}
-	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapModes[0], pg.Policy.MACChanges
+	a.Mode, a.MacvtapMode, a.TrustGuest = Macvtap, macvtapModes()[0], pg.Policy.MACChanges
 	vmnics := p.vmnics(pg)
 	if len(vmnics) == 0 && p.o.Uplinks[pg.VSwitch] == "" {
 		p.isolate(&a, pg)

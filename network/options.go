@@ -118,7 +118,7 @@ type target struct {
 // macvtapModes are those of a macvtap, the first where none is asked for: in bridge
 // mode domains on one device reach each other directly, in vepa by a switch that
 // sends frames back, in private never; passthrough gives the device to one domain.
-var macvtapModes = []string{"bridge", "vepa", "private", "passthrough"}
+func macvtapModes() []string { return []string{"bridge", "vepa", "private", "passthrough"} }
 
 // parseTarget reads "macvtap:eno1.42", "macvtap:eno1,private", "bridge:br0" or "none".
 func parseTarget(s string) (target, error) {
@@ -138,11 +138,11 @@ func parseTarget(s string) (target, error) {
 		if err := networkd.CheckName(dev); err != nil {
 			return out, fmt.Errorf("target %q: %w", s, err)
 		}
-		if asked && (out.mode != Macvtap || !slices.Contains(macvtapModes, how)) {
-			return out, fmt.Errorf("target %q: want macvtap:DEVICE,MODE with one of the modes %s", s, strings.Join(macvtapModes, ", "))
+		if asked && (out.mode != Macvtap || !slices.Contains(macvtapModes(), how)) {
+			return out, fmt.Errorf("target %q: want macvtap:DEVICE,MODE with one of the modes %s", s, strings.Join(macvtapModes(), ", "))
 		}
 		if out.mode == Macvtap {
-			out.macvtap = cmp.Or(how, macvtapModes[0])
+			out.macvtap = cmp.Or(how, macvtapModes()[0])
 		}
 		return out, nil
 	}

@@ -178,16 +178,18 @@ func CanonicalMAC(s string) string {
 }
 
 // linkDirs are where systemd looks for .link files, the first before the others.
-var linkDirs = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"}
+func linkDirs() []string {
+	return []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"}
+}
 
 // Linked lists .link files in the order in which systemd tries them: by their names,
 // whatever their directory. Of several of one name the first directory's counts, and
 // none where that one is masked.
 func (n *Net) Linked() []LinkFile {
-	all := slices.Clone(n.LinkFiles)
+	all, dirs := slices.Clone(n.LinkFiles), linkDirs()
 	slices.SortStableFunc(all, func(a, b LinkFile) int {
 		return cmp.Or(strings.Compare(path.Base(a.Path), path.Base(b.Path)),
-			slices.Index(linkDirs, path.Dir(a.Path))-slices.Index(linkDirs, path.Dir(b.Path)))
+			slices.Index(dirs, path.Dir(a.Path))-slices.Index(dirs, path.Dir(b.Path)))
 	})
 	all = slices.CompactFunc(all, func(a, b LinkFile) bool { return path.Base(a.Path) == path.Base(b.Path) })
 	return slices.DeleteFunc(all, func(f LinkFile) bool { return f.Masked })

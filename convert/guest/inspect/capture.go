@@ -49,11 +49,6 @@ func (l *look) config() {
 	for _, name := range slices.Concat(configFiles(), l.resumeFiles(), l.unitFiles()) {
 		l.capture(&c, name)
 	}
-	for _, name := range []string{"etc/sysconfig/network/routes"} {
-		if l.tree.exists(name) {
-			l.capture(&c, name)
-		}
-	}
 	for _, name := range l.tree.glob("etc/systemd/network", "*.link") {
 		c.Has["/"+name] = true
 	}
@@ -85,11 +80,7 @@ func (l *look) config() {
 	c.Guarded = l.guarded()
 	c.Tools = l.tools()
 	c.NICDrivers = l.nicDrivers()
-	for _, link := range c.Net.Links {
-		if _, have := c.Files[link.File]; !have {
-			l.capture(&c, strings.TrimPrefix(link.File, "/"))
-		}
-	}
+	l.captureNetwork(&c)
 	c.CloudInit = l.cloudInit()
 	l.packages(&c)
 	c.Fixed = l.fixed(&c)
@@ -99,6 +90,18 @@ func (l *look) config() {
 		}
 	}
 	l.guest.Config = c
+}
+
+// captureNetwork gathers the files that configure NICs.
+func (l *look) captureNetwork(c *guest.Config) {
+	if routes := "etc/sysconfig/network/routes"; l.tree.exists(routes) { // SUSE's
+		l.capture(c, routes)
+	}
+	for _, link := range c.Net.Links {
+		if _, have := c.Files[link.File]; !have {
+			l.capture(c, strings.TrimPrefix(link.File, "/"))
+		}
+	}
 }
 
 func (l *look) capture(c *guest.Config, name string) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestNICs(t *testing.T) {
 				fmt.Fprintf(&got, "doubt %d: %s\n", d.NIC, d.Text)
 			}
 			if *update {
-				a.Files = append(a.Files[:len(a.Files):len(a.Files)], txtar.File{Name: "want", Data: []byte(got.String())})
+				a.Files = append(slices.Clip(a.Files), txtar.File{Name: "want", Data: []byte(got.String())})
 				if want != "" {
 					a.Files = append(a.Files[:len(a.Files)-2], a.Files[len(a.Files)-1])
 				}

@@ -100,7 +100,7 @@ func ifcfgAddresses(l *guest.NetLink, a map[string]string) {
 		addAddress(&l.Addresses, a[key], length)
 	}
 	addAddress(&l.Addresses, a["IPV6ADDR"], "")
-	for _, w := range strings.Fields(a["IPV6ADDR_SECONDARIES"]) {
+	for w := range strings.FieldsSeq(a["IPV6ADDR_SECONDARIES"]) {
 		addAddress(&l.Addresses, w, "")
 	}
 	gateway6, _, _ := strings.Cut(a["IPV6_DEFAULTGW"], "%")

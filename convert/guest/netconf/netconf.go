@@ -148,6 +148,33 @@ func kindOf(name string) guest.LinkKind {
 // Names lists the real NICs that a configuration names, and those of them that it
 // binds to an address of Ethernet. What the system itself brings names none of them.
 func Names(n guest.Net) (names, pinned []string) {
+	real := realNames(n)
+	for _, l := range n.Links {
+		if strings.HasPrefix(l.File, "/usr/lib/systemd/") || strings.HasPrefix(l.File, "/lib/systemd/") {
+			continue
+		}
+		names = append(names, real(slices.Concat([]string{l.Name}, l.Below, l.Match.Names)...)...)
+		if l.Style == guest.Ifcfg && len(l.Match.MACs) > 0 {
+			pinned = append(pinned, real(l.Name)...)
+		}
+	}
+	for _, f := range n.LinkFiles {
+		names = append(names, real(f.Name)...)
+		if len(f.Match.MACs) > 0 {
+			pinned = append(pinned, real(f.Name)...)
+		}
+	}
+	for _, r := range n.Rules {
+		if len(r.Match.MACs) > 0 {
+			names, pinned = append(names, real(r.Name)...), append(pinned, real(r.Name)...)
+		}
+	}
+	return names, pinned
+}
+
+// realNames returns what picks those of names that are of interfaces which the guest
+// doesn't make itself.
+func realNames(n guest.Net) func(names ...string) []string {
 	made := map[string]bool{}
 	for _, l := range n.Links {
 		made[l.Name] = made[l.Name] || l.Kind != guest.LinkNIC
@@ -155,35 +182,13 @@ func Names(n guest.Net) (names, pinned []string) {
 			made[name] = true
 		}
 	}
-	add := func(to *[]string, more ...string) {
-		for _, name := range more {
+	return func(names ...string) []string {
+		var out []string
+		for _, name := range names {
 			if name, _, _ = strings.Cut(name, "@"); Usable(name) && !isVirtual(name) && !made[name] {
-				*to = append(*to, name)
+				out = append(out, name)
 			}
 		}
+		return out
 	}
-	for _, l := range n.Links {
-		if strings.HasPrefix(l.File, "/usr/lib/systemd/") || strings.HasPrefix(l.File, "/lib/systemd/") {
-			continue
-		}
-		add(&names, l.Name)
-		add(&names, l.Below...)
-		add(&names, l.Match.Names...)
-		if l.Style == guest.Ifcfg && len(l.Match.MACs) > 0 {
-			add(&pinned, l.Name)
-		}
-	}
-	for _, f := range n.LinkFiles {
-		add(&names, f.Name)
-		if len(f.Match.MACs) > 0 {
-			add(&pinned, f.Name)
-		}
-	}
-	for _, r := range n.Rules {
-		if len(r.Match.MACs) > 0 {
-			add(&names, r.Name)
-			add(&pinned, r.Name)
-		}
-	}
-	return names, pinned
 }

@@ -145,8 +145,8 @@ func networkAddress(text string, a guest.NewAddress) (string, error) {
 		}
 		add += "Gateway=" + a.Gateway.String() + "\n"
 	}
-	for _, d := range a.DNS {
-		add += "DNS=" + d.String() + "\n"
+	if len(a.DNS) > 0 {
+		add += "DNS=" + dns(a, " ") + "\n"
 	}
 	dhcp := ""
 	_, _ = inSection(text, "[Network]", func(key, value string) bool {
