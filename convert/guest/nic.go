@@ -57,6 +57,7 @@ type Net struct {
 	Links     []NetLink
 	LinkFiles []LinkFile // as they are found; see [Net.Linked]
 	Rules     []NICRule  // in the order in which udev reads them
+	Auto      []string   // patterns of the names that ifupdown brings up
 }
 
 // Add adds what another file says.
@@ -64,6 +65,7 @@ func (n *Net) Add(o Net) {
 	n.Links = append(n.Links, o.Links...)
 	n.LinkFiles = append(n.LinkFiles, o.LinkFiles...)
 	n.Rules = append(n.Rules, o.Rules...)
+	n.Auto = append(n.Auto, o.Auto...)
 }
 
 // NetStyle is the program whose configuration something is.
@@ -101,6 +103,7 @@ type NetLink struct {
 	Below []string // names of the interfaces that it stands on
 	Above []string // and of those that stand on it
 	Tag   int      // of a VLAN
+	Idle  bool     // nothing brings it up by itself; of ifupdown see Net.Auto
 
 	Addresses        []netip.Prefix
 	Gateways, DNS    []netip.Addr

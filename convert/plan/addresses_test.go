@@ -58,9 +58,9 @@ func TestNewAddress(t *testing.T) {
 		blocked string
 	}{
 		{"given", "auto ens192\niface ens192 inet static\n address 10.0.0.9/8\n gateway 10.0.0.1\n", false, ""},
-		{"a style that isn't understood", "iface ens192 inet manual\n up ip addr add 10.0.0.9/8 dev ens192\n", false, "has the method manual"},
+		{"a style that isn't understood", "auto ens192\niface ens192 inet manual\n up ip addr add 10.0.0.9/8 dev ens192\n", false, "has the method manual"},
 		{"nothing that configures it", "auto lo\n", false, "nothing was found that configures it"},
-		{"declined", "iface ens192 inet static\n address 10.0.0.9/8\n", true, "the guest is left as it is"},
+		{"declined", "auto ens192\niface ens192 inet static\n address 10.0.0.9/8\n", true, "the guest is left as it is"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(t)

@@ -20,6 +20,9 @@ func (v *VMPlan) findNICs() {
 	v.NICs = found
 	for _, d := range doubts {
 		c := ledger.Concern{ID: domain.ConcernNICName, Severity: ledger.Warning, Evidence: d.Text, Advice: d.Advice}
+		if d.Minor {
+			c.Severity = ledger.Note
+		}
 		if d.NIC >= 0 {
 			c.Subject = fmt.Sprintf("ethernet%d", d.NIC)
 		}

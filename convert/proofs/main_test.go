@@ -86,11 +86,11 @@ func (b *bench) subject(guest string, kind layout.Kind, answers bool, changes []
 		name += "." + string(kind) // there is a guest debian-lvm
 	}
 	if len(changes) > 0 {
-		name += fmt.Sprintf(".%.3x", sha256.Sum256([]byte(strings.Join(changes, "\n"))))
+		name += fmt.Sprintf(".%.2x", sha256.Sum256([]byte(strings.Join(changes, "\n"))))
 	}
 	s, ok := b.subjects[name]
 	if !ok {
-		s = &subject{name: name, guest: guest, layout: kind, changes: changes, answers: answers, vm: name + "-" + strings.ToLower(rand.Text()[:6])}
+		s = &subject{name: name, guest: guest, layout: kind, changes: changes, answers: answers, vm: name + "-" + strings.ToLower(rand.Text()[:4])}
 		b.subjects[name] = s
 	}
 	return s

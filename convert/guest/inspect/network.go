@@ -57,15 +57,16 @@ func (l *look) naming(cmdline []string) guest.Naming {
 		HWAddr:      there("usr/lib/udev/rename_device", "lib/udev/rename_device"),
 		Biosdevname: slices.Contains(cmdline, "biosdevname=1") && there("sbin/biosdevname", "usr/sbin/biosdevname"),
 	}
+	manager := there("usr/sbin/NetworkManager", "usr/bin/NetworkManager") && l.startsService("NetworkManager")
 	for _, s := range []struct {
 		style guest.NetStyle
 		there bool
 	}{
-		{guest.Ifupdown, there("etc/network") && there("sbin/ifup", "usr/sbin/ifup")},
+		{guest.Ifupdown, there("etc/network") && there("sbin/ifup", "usr/sbin/ifup") && l.startsService("networking")},
 		{guest.Netplan, there("usr/sbin/netplan", "usr/lib/systemd/system-generators/netplan", "lib/systemd/system-generators/netplan")},
 		{guest.Networkd, l.enabled("systemd-networkd.service")},
-		{guest.NetworkManager, there("usr/sbin/NetworkManager", "usr/bin/NetworkManager")},
-		{guest.Ifcfg, there("usr/sbin/ifup", "sbin/ifup", "usr/sbin/wicked") || there("usr/lib64/NetworkManager", "usr/lib/NetworkManager")},
+		{guest.NetworkManager, manager},
+		{guest.Ifcfg, l.startsService("network") || l.startsService("wicked") || manager && l.readsIfcfg()},
 	} {
 		if s.there {
 			n.Active = append(n.Active, s.style)
@@ -85,6 +86,34 @@ func (l *look) enabled(unit string) bool {
 	for _, dir := range l.tree.glob("etc/systemd/system", "*.wants") {
 		if slices.Contains(l.tree.list(dir), unit) {
 			return true
+		}
+	}
+	return false
+}
+
+// startsService reports whether the guest's init system starts a service: systemd, SysV's
+// scripts, Upstart or OpenRC.
+func (l *look) startsService(service string) bool {
+	if l.enabled(service+".service") || l.tree.exists("etc/init/"+service+".conf") || l.tree.exists("etc/runlevels/boot/"+service) || l.tree.exists("etc/runlevels/default/"+service) {
+		return true
+	}
+	for _, dir := range []string{"etc/rcS.d", "etc/rc2.d", "etc/rc3.d", "etc/rc5.d", "etc/rc.d/rc3.d", "etc/rc.d/rc5.d", "etc/init.d/boot.d", "etc/init.d/rc3.d", "etc/init.d/rc5.d"} {
+		if len(l.tree.glob(dir, "S[0-9][0-9]"+service)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// readsIfcfg reports whether NetworkManager has the plugin that reads ifcfg files,
+// which it has up to RHEL 9.
+func (l *look) readsIfcfg() bool {
+	const plugin = "libnm-settings-plugin-ifcfg-rh.so"
+	for _, dir := range []string{"usr/lib64/NetworkManager", "usr/lib/NetworkManager"} {
+		for _, at := range append(l.tree.glob(dir, "*"), dir) {
+			if l.tree.exists(path.Join(at, plugin)) {
+				return true
+			}
 		}
 	}
 	return false

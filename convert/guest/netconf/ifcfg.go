@@ -38,6 +38,8 @@ func ParseIfcfg(file string, b []byte) (l guest.NetLink, ok bool) {
 			l.Above = append(l.Above, v)
 		}
 	}
+	mode := strings.ToLower(a["STARTMODE"]) // SUSE's
+	l.Idle = strings.EqualFold(a["ONBOOT"], "no") || mode == "off" || mode == "manual"
 	ifcfgKind(&l, a)
 	ifcfgAddresses(&l, a)
 	return l, true

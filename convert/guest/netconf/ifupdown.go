@@ -20,6 +20,9 @@ func ParseInterfaces(file string, b []byte) (n guest.Net, sources []string) {
 		case key == "auto" || strings.HasPrefix(key, "allow-") || key == "no-auto-down" || key == "no-scripts":
 			for _, name := range f[1:] {
 				p.link(name)
+				if key == "auto" || key == "allow-auto" || key == "allow-hotplug" {
+					p.auto = append(p.auto, strings.TrimPrefix(name, "/"))
+				}
 			}
 			p.finish()
 		case key == "iface" && len(f) > 1:
@@ -31,7 +34,7 @@ func ParseInterfaces(file string, b []byte) (n guest.Net, sources []string) {
 		}
 	}
 	p.finish()
-	return guest.Net{Links: p.links}, sources
+	return guest.Net{Links: p.links, Auto: p.auto}, sources
 }
 
 // interfaces reads stanzas. Several of one interface are one link: further
@@ -39,6 +42,7 @@ func ParseInterfaces(file string, b []byte) (n guest.Net, sources []string) {
 type interfaces struct {
 	file    string
 	links   []guest.NetLink
+	auto    []string
 	current *stanza
 }
 

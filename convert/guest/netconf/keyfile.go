@@ -33,7 +33,7 @@ func ParseKeyfile(file string, b []byte) guest.Net {
 		return guest.Net{}
 	}
 	c.addresses(&l)
-	l.Above = c.controllers()
+	l.Above, l.Idle = c.controllers(), c.first("connection", "autoconnect") == "false"
 	return guest.Net{Links: []guest.NetLink{l}}
 }
 

@@ -175,7 +175,6 @@ func Names(n guest.Net) (names, pinned []string) {
 	}
 	for _, f := range n.LinkFiles {
 		add(&names, f.Name)
-		add(&names, f.Match.Names...)
 		if len(f.Match.MACs) > 0 {
 			add(&pinned, f.Name)
 		}

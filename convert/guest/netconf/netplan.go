@@ -39,6 +39,7 @@ type netplanLink struct {
 	DHCP6     any    `json:"dhcp6"`
 	AcceptRA  any    `json:"accept-ra"`
 	ClientID  string `json:"dhcp-identifier"`
+	Activate  string `json:"activation-mode"`
 	Gateway4  string `json:"gateway4"`
 	Gateway6  string `json:"gateway6"`
 	Routes    []struct {
@@ -64,8 +65,10 @@ func ParseNetplan(f File) (guest.Net, error) {
 		kind  guest.LinkKind
 		links map[string]*netplanLink
 	}{
-		{guest.LinkNIC, doc.Network.Ethernets}, {guest.LinkVLAN, doc.Network.VLANs},
-		{guest.LinkBond, doc.Network.Bonds}, {guest.LinkBridge, doc.Network.Bridges},
+		{guest.LinkNIC, doc.Network.Ethernets},
+		{guest.LinkVLAN, doc.Network.VLANs},
+		{guest.LinkBond, doc.Network.Bonds},
+		{guest.LinkBridge, doc.Network.Bridges},
 	} {
 		for _, id := range slices.Sorted(maps.Keys(part.links)) {
 			if len(p.net.Links) < maxLinks {
@@ -109,7 +112,7 @@ func (p *netplan) link(id string, kind guest.LinkKind, n *netplanLink) {
 		}
 	}
 	l.DHCP4, l.DHCP6, l.RA = isYes(n.DHCP4), isYes(n.DHCP6), isYes(n.AcceptRA)
-	l.ByMAC = n.ClientID == "mac"
+	l.ByMAC, l.Idle = n.ClientID == "mac", n.Activate != ""
 	addAddrs(&l.Gateways, n.Gateway4, n.Gateway6)
 	for _, r := range n.Routes {
 		if isDefault(r.To) {

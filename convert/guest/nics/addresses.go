@@ -18,7 +18,7 @@ func (f *finder) addresses() {
 		up := []string{}
 		for _, l := range f.links(i) {
 			take(n, l, n.Name, 0)
-			if !lasts(l.Match, f.vm[i], n.MAC) {
+			if !f.lasts(l.Match, i) {
 				n.Lost = append(n.Lost, l.File)
 			}
 			n.Links = append(n.Links, l)
@@ -60,6 +60,9 @@ func (f *finder) configures(l guest.NetLink, i int) bool {
 		return false
 	}
 	m := l.Match
+	if !f.comesUp(l, n.Name) {
+		return false
+	}
 	if all := len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign; all {
 		return l.Name == n.Name || l.Name == "" && l.Style != guest.Ifupdown && l.Style != guest.Ifcfg
 	}
@@ -68,6 +71,14 @@ func (f *finder) configures(l guest.NetLink, i int) bool {
 	}
 	a := there(f.vm[i])
 	return m.Has(n.MAC, n.Name, a.path, a.driver)
+}
+
+// comesUp reports whether an interface comes up by itself.
+func (f *finder) comesUp(l guest.NetLink, name string) bool {
+	if l.Style != guest.Ifupdown {
+		return !l.Idle
+	}
+	return slices.ContainsFunc(f.g.Config.Net.Auto, func(p string) bool { ok, err := path.Match(p, name); return ok && err == nil })
 }
 
 // above takes the addresses of what stands on the last of some interfaces: VLANs,
@@ -95,7 +106,7 @@ func (f *finder) upper(n *guest.NIC, name string, tag int, below []string) {
 	var links []guest.NetLink
 	var up []string
 	for _, l := range f.g.Config.Net.Links {
-		if l.Name != name || !slices.Contains(f.g.Config.Naming.Active, l.Style) {
+		if l.Name != name || !slices.Contains(f.g.Config.Naming.Active, l.Style) || !f.comesUp(l, name) {
 			continue
 		}
 		links, up = append(links, l), append(up, l.Above...)
@@ -110,9 +121,15 @@ func (f *finder) upper(n *guest.NIC, name string, tag int, below []string) {
 	f.above(n, up, tag, append(slices.Clone(below), name))
 }
 
+// mostAddresses is how many of a NIC are listed, and tried.
+const mostAddresses = 64
+
 // take adds what a link says of an interface that is a NIC, or stands on it.
 func take(n *guest.NIC, l guest.NetLink, on string, tag int) {
 	for _, p := range l.Addresses {
+		if len(n.Addresses) == mostAddresses {
+			break
+		}
 		a := guest.Address{On: on, Tag: tag, Prefix: p}
 		if !slices.Contains(n.Addresses, a) && !p.Addr().IsLoopback() {
 			n.Addresses = append(n.Addresses, a)
@@ -127,7 +144,7 @@ func take(n *guest.NIC, l guest.NetLink, on string, tag int) {
 
 func union(to *[]netip.Addr, more []netip.Addr) {
 	for _, a := range more {
-		if !slices.Contains(*to, a) {
+		if !slices.Contains(*to, a) && len(*to) < mostAddresses {
 			*to = append(*to, a)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 // Doubt is what can't be known for certain, or won't be as it was.
 type Doubt struct {
 	NIC    int    // the N of ethernetN, -1 for none in particular
+	Minor  bool   // nothing is at stake
 	Text   string // what is known
 	Advice string
 }
@@ -60,7 +61,12 @@ func (f *finder) doubt(i int, text, advice string) {
 	if i >= 0 {
 		index = f.vm[i].Index
 	}
-	f.doubts = append(f.doubts, Doubt{index, text, advice})
+	f.doubts = append(f.doubts, Doubt{NIC: index, Text: text, Advice: advice})
+}
+
+// minor is of doubts at which nothing is at stake.
+func (f *finder) minor(text, advice string) {
+	f.doubts = append(f.doubts, Doubt{NIC: -1, Minor: true, Text: text, Advice: advice})
 }
 
 // at is where a NIC is, as far as a match may ask for it: its ID_PATH and its driver.
@@ -89,9 +95,11 @@ func here(n inventory.NIC) []at {
 }
 
 // lasts reports whether a match takes the same NIC there: by its address, or
-// whatever its place and its driver.
-func lasts(m guest.NICMatch, n inventory.NIC, mac string) bool {
-	return !slices.ContainsFunc(here(n), func(a at) bool { return !m.Has(mac, "", a.path, a.driver) })
+// whatever its place and its driver. The kernel's own names are the same, as the NICs
+// are found in the same order.
+func (f *finder) lasts(m guest.NICMatch, i int) bool {
+	other := func(a at) bool { return !m.Has(f.out[i].MAC, "", a.path, a.driver) }
+	return !slices.ContainsFunc(here(f.vm[i]), other)
 }
 
 // given is what gives a NIC a name outright.
@@ -125,8 +133,8 @@ func (f *finder) explicit() {
 func (f *finder) given(i int) (given, bool) {
 	mac, a := f.out[i].MAC, there(f.vm[i])
 	for _, r := range slices.Backward(f.g.Config.Net.Rules) {
-		if named(r.Match) && r.Match.Has(mac, "", a.path, a.driver) {
-			return given{r.Name, r.File, lasts(r.Match, f.vm[i], mac)}, true
+		if named(r.Match) && r.Match.Has(mac, counted.name(f.vm, i), a.path, a.driver) {
+			return given{r.Name, r.File, f.lasts(r.Match, i)}, true
 		}
 	}
 	for _, l := range f.g.Config.Net.Links {
@@ -152,7 +160,7 @@ func (f *finder) first(i int, a at) *guest.LinkFile {
 		return nil
 	}
 	for k, l := range f.linked {
-		if l.Match.Has(f.out[i].MAC, "", a.path, a.driver) {
+		if l.Match.Has(f.out[i].MAC, counted.name(f.vm, i), a.path, a.driver) {
 			return &f.linked[k]
 		}
 	}
@@ -266,6 +274,11 @@ func (f *finder) leftOver(used []string) {
 	if len(have) > 0 {
 		text += ": they are " + strings.Join(have, ", ")
 	}
+	confirmed := func(n guest.NIC) bool { return slices.Contains(f.g.Interfaces, n.Name) }
+	if !slices.ContainsFunc(f.out, func(n guest.NIC) bool { return !confirmed(n) }) {
+		f.minor(text, "it seems to be left over, as the configuration has the name of each NIC: nothing must be done")
+		return
+	}
 	f.doubt(-1, text, "if it is left over, nothing must be done; else see which NIC that is (ip link in the guest on VMware), and bind the name to its address in the guest: a .link file in /etc/systemd/network with [Match] MACAddress= and [Link] Name=")
 }
 
@@ -277,7 +290,7 @@ func (f *finder) foreign() {
 			return slices.ContainsFunc(f.out, func(n guest.NIC) bool { return n.MAC == mac })
 		}
 		if l.Kind == guest.LinkNIC && len(l.Match.MACs) > 0 && !slices.ContainsFunc(l.Match.MACs, ours) && slices.Contains(f.g.Config.Naming.Active, l.Style) {
-			f.doubt(-1, fmt.Sprintf("%s is for the address %s, which none of the VM's NICs has", l.File, strings.Join(l.Match.MACs, ", ")),
+			f.minor(fmt.Sprintf("%s is for the address %s, which none of the VM's NICs has", l.File, strings.Join(l.Match.MACs, ", ")),
 				"it has no effect on VMware, and none here; correct it in the guest if it is meant for one of its NICs")
 		}
 	}

@@ -77,7 +77,7 @@ func Interfaces(g *guest.Guest, text string) {
 	const file = "/etc/network/interfaces"
 	g.Config.Files[file] = guest.File{Path: file, Text: text}
 	n, _ := netconf.ParseInterfaces(file, []byte(text))
-	g.Config.Net.Links = n.Links
+	g.Config.Net.Links, g.Config.Net.Auto = n.Links, n.Auto
 	g.Config.Naming.Active = []guest.NetStyle{guest.Ifupdown}
 }
 
