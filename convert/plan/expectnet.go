@@ -140,7 +140,7 @@ func (n *Network) text() string {
 	if len(n.Ports) > 0 {
 		besides = fmt.Sprintf("ping and TCP %s are tried besides", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(n.Ports)), ", "), "[]"))
 	}
-	return fmt.Sprintf("; in the same time each NIC must answer ARP or neighbour discovery, %s (%s, for %v more)", strings.Join(nics, ", "), besides, n.Linger())
+	return fmt.Sprintf("; in the same time each NIC must answer ARP or neighbour discovery, %s (%s, for another %d seconds)", strings.Join(nics, ", "), besides, int(n.Linger().Seconds()))
 }
 
 func nicLabel(n guest.NIC) string {

@@ -36,8 +36,8 @@ func TestNetwork(t *testing.T) {
 		none  bool
 		text  string
 	}{
-		{name: "static", nic: static, text: "ens192 for 192.0.2.10 and 2001:db8::10 (ping is tried besides, for 10s more)"},
-		{name: "ports", nic: static, ports: []uint16{22, 443}, text: "(ping and TCP 22, 443 are tried besides, for 1m0s more)"},
+		{name: "static", nic: static, text: "ens192 for 192.0.2.10 and 2001:db8::10 (ping is tried besides, for another 10 seconds)"},
+		{name: "ports", nic: static, ports: []uint16{22, 443}, text: "(ping and TCP 22, 443 are tried besides, for another 60 seconds)"},
 		{name: "VLAN", nic: guest.NIC{MAC: mac, Addresses: on("bond0.42", 42, "192.0.2.10/24")}, text: "ethernet0 for 192.0.2.10 in VLAN 42 ("},
 		{name: "DHCP", nic: guest.NIC{MAC: mac, Name: "eth0", Kept: "x", DHCP4: true}, text: "eth0 for the lease that it takes by DHCP ("},
 		{name: "advertised", nic: guest.NIC{MAC: mac, Name: "eth0", Kept: "x", RA: true}, text: "eth0 for the IPv6 address that it makes itself or is leased ("},
