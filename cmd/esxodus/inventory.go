@@ -57,6 +57,9 @@ no longer run. Such a file doesn't say everything.
 
 func readInventory(c *cli.Context, t terminal) (*inventory.Host, error) {
 	if files := c.StringSlice("vmx"); len(files) > 0 {
+		if c.IsSet("esxi") {
+			return nil, usagef("--esxi and --vmx: an inventory is of a host or of files: give one of them")
+		}
 		return readVMX(files)
 	}
 	return readHost(c.Context, c, t)

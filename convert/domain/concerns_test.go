@@ -104,6 +104,12 @@ func TestConcerns(t *testing.T) {
 			t.Errorf("%+v: %s; want nothing", n, got)
 		}
 	}
+	for _, declined := range []bool{false, true} {
+		r := must(t, func(_ *inventory.VM, o *Options) { o.NICs, o.NoEdits = []guest.NIC{{Name: "ens192"}}, declined })
+		if got := texts(r, ConcernNICName); strings.Contains(got, "--no-edits") != declined {
+			t.Errorf("declined %v: %s", declined, got)
+		}
+	}
 }
 
 // texts joins the evidence and advice of the concerns of one id.

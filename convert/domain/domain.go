@@ -29,6 +29,7 @@ type Options struct {
 	Network  network.Plan // attachments by port group
 	Guest    guest.Guest  // what the look inside found; may be empty
 	NICs     []guest.NIC  // as the guest has them, with what keeps their names
+	NoEdits  bool         // the admin declined changes in the guest
 	Emulator string       // "" for libvirt's choice
 	BIOS     bool         // start by BIOS, though the source starts through UEFI
 	// BootDisk is the address of the disk that got a new boot loader: the first

@@ -54,7 +54,7 @@ func must(t *testing.T, set func(*inventory.VM, *Options)) Result {
 	if !reflect.ValueOf(extra.Guest).IsZero() {
 		o.Guest = extra.Guest
 	}
-	o.HostMHz, o.NICs = extra.HostMHz, extra.NICs
+	o.HostMHz, o.NICs, o.NoEdits = extra.HostMHz, extra.NICs, extra.NoEdits
 	o.BIOS, o.BootDisk, o.OnlyDisks = extra.BIOS, extra.BootDisk, extra.OnlyDisks
 	r, err := New(vm, nil, o)
 	if err != nil {

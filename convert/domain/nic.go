@@ -232,9 +232,13 @@ func (b *builder) nicName(n inventory.NIC, at *libvirtxml.DomainAddress) {
 	if slices.Contains(b.o.Guest.Interfaces, have.Name) {
 		severity, uses = ledger.Warning, ", and its configuration has that name"
 	}
+	keep := "keep the old name in the guest"
+	if b.o.NoEdits {
+		keep = "leave --no-edits out, and the conversion keeps the old name; or keep it in the guest"
+	}
 	b.concern(ConcernNICName, severity, ethernet(n), fmt.Sprintf("the guest calls it %s%s; here its name will be %s", have.Name, uses, name),
-		fmt.Sprintf("keep the old name in the guest: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs; or change the name wherever the guest has it",
-			have.Name, b.dom.Devices.Interfaces[len(b.dom.Devices.Interfaces)-1].MAC.Address, have.Name))
+		fmt.Sprintf("%s: /etc/systemd/network/10-%s.link with [Match] MACAddress=%s and [Link] Name=%s, then rebuild the initramfs; or change the name wherever the guest has it",
+			keep, have.Name, b.dom.Devices.Interfaces[len(b.dom.Devices.Interfaces)-1].MAC.Address, have.Name))
 }
 
 // predictable is what systemd's net_id calls a NIC at an address.

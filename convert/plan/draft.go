@@ -154,6 +154,7 @@ func (d *Draft) outline(w *draftVM) error {
 		return err
 	}
 	o := v.domainOptions(d.Facts.Host, converted)
+	o.NoEdits = d.options.NoEdits && !v.Relaid()
 	o.VirtType, o.Network = d.target.VirtType, d.network
 	for i, have := range v.Source.Disks {
 		v.Disks = append(v.Disks, Disk{Address: have.Address(), Path: have.Path, Size: have.Capacity, Volume: vols[i]})
