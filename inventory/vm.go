@@ -1,6 +1,10 @@
 package inventory
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // PowerState is a VM's power state, in vSphere's words.
 type PowerState string
@@ -247,6 +251,24 @@ func (n NIC) SlotName() string {
 		return ""
 	}
 	return fmt.Sprintf("ens%d", n.PCISlot%1024+n.PCISlot/1024)
+}
+
+// BusOrder lists NICs, as indices, in the order in which a guest finds them: that of
+// their places, where all are known, else the given one. Function 1 of a bridge comes
+// right after its function 0: 160, 1184, 192, so that a VM's fourth NIC is often its
+// first or second.
+func BusOrder(nics []NIC) []int {
+	order := make([]int, len(nics))
+	for i := range order {
+		order[i] = i
+	}
+	if !slices.ContainsFunc(nics, func(n NIC) bool { return n.PCISlot <= 0 }) {
+		slices.SortStableFunc(order, func(i, j int) int {
+			x, y := nics[i].PCISlot, nics[j].PCISlot
+			return cmp.Or(x%1024-y%1024, x-y)
+		})
+	}
+	return order
 }
 
 // CDROM is a CD-ROM drive.

@@ -58,25 +58,10 @@ func (b *builder) nics() {
 // nicAddresses gives the NICs PCI addresses in the order in which the guest
 // enumerated them on VMware, so that a guest that counts eth0, eth1 … by that
 // order counts the same here.
-//
-// A pciSlotNumber is (function << 10) + (bridge << 5) + device of the bridge
-// that the NIC is behind: 160, 192, 224 and 256 are function 0 of four bridges,
-// 1184 is function 1 of the first. The guest finds 1184 right after 160, so a
-// VM's fourth NIC is often its first or second.
 func (b *builder) nicAddresses() []*libvirtxml.DomainAddress {
 	nics := b.vm.NICs
-	order := make([]int, len(nics))
-	for i := range order {
-		order[i] = i
-	}
-	if !slices.ContainsFunc(nics, func(n inventory.NIC) bool { return n.PCISlot <= 0 }) {
-		slices.SortStableFunc(order, func(i, j int) int {
-			x, y := nics[i].PCISlot, nics[j].PCISlot
-			return cmp.Or((x&0x3ff)-(y&0x3ff), x-y)
-		})
-	}
 	at := make([]*libvirtxml.DomainAddress, len(nics))
-	for _, i := range order {
+	for _, i := range inventory.BusOrder(nics) {
 		model, _ := b.nicModel(nics[i])
 		// All of an old guest's NICs are on one bus: it counts them by bus first.
 		if !b.sys.transitional() && (model == "virtio" || model == "e1000e") {

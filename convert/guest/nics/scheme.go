@@ -1,7 +1,6 @@
 package nics
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ func (s scheme) name(vm []inventory.NIC, i int) string {
 			return "enx" + strings.ReplaceAll(mac, ":", "")
 		}
 	case counted:
-		return fmt.Sprintf("eth%d", rank(vm, i))
+		return fmt.Sprintf("eth%d", slices.Index(inventory.BusOrder(vm), i))
 	}
 	return ""
 }
@@ -86,20 +85,4 @@ func idPath(n inventory.NIC) string {
 		return "pci-0000:ff:1f.7"
 	}
 	return fmt.Sprintf("pci-0000:%02x:%02x.0", at.bus, at.device)
-}
-
-// rank is how many NICs the kernel finds before a NIC: in the order of their places,
-// where all are known, else in the VM's.
-func rank(vm []inventory.NIC, i int) int {
-	order := make([]int, len(vm))
-	for k := range order {
-		order[k] = k
-	}
-	if !slices.ContainsFunc(vm, func(n inventory.NIC) bool { return n.PCISlot <= 0 }) {
-		slices.SortStableFunc(order, func(a, b int) int {
-			x, y := vm[a].PCISlot, vm[b].PCISlot
-			return cmp.Or(x&0x3ff-y&0x3ff, x-y)
-		})
-	}
-	return slices.Index(order, i)
 }
