@@ -135,9 +135,26 @@ func (b *builder) change(name, text, reason string) {
 	switch {
 	case !ok:
 		b.out.Edits = append(b.out.Edits, guest.Edit{Path: name, Reason: reason, Make: true, Mode: 0o644, New: text})
+	case b.edited(old.Path) >= 0: // once more
+		e := &b.out.Edits[b.edited(old.Path)]
+		e.New, e.Reason = text, e.Reason+"; "+reason
 	case old.Text != text:
 		b.out.Edits = append(b.out.Edits, guest.Edit{Path: old.Path, Reason: reason, Old: old.Text, New: text})
 	}
+}
+
+// edited is the edit of a file, -1 for none.
+func (b *builder) edited(path string) int {
+	return slices.IndexFunc(b.out.Edits, func(e guest.Edit) bool { return e.Path == path && !e.Link })
+}
+
+// text is a file as it will be by the edits so far.
+func (b *builder) text(name string) (string, bool) {
+	f, ok := b.c.Files[name]
+	if i := b.edited(f.Path); ok && i >= 0 {
+		return b.out.Edits[i].New, true
+	}
+	return f.Text, ok
 }
 
 func (b *builder) has(names ...string) bool {

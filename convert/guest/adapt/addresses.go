@@ -70,10 +70,7 @@ func (b *builder) readdress(a guest.NewAddress) (files []netconf.File, from stri
 			}
 		}
 	}
-	if l.Style == guest.Ifupdown {
-		l.Name = n.Name
-	}
-	files, err = netconf.Readdress(l, func(name string) (string, bool) { f, ok := b.c.Files[name]; return f.Text, ok }, a)
+	files, err = netconf.Readdress(l, b.text, a)
 	return files, was(l, a), err
 }
 

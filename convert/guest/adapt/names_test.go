@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +123,33 @@ func TestLostNICs(t *testing.T) {
 		}
 		if got := told(LostNICs(in.Guest, in.NICs)); got != (tt.edited || tt.told) {
 			t.Errorf("%s: left as it is: told %v", tt.name, got)
+		}
+	}
+}
+
+// TestNewAddress: each way in which a file may find its NIC is given the address.
+func TestNewAddress(t *testing.T) {
+	const networkd, manager = "etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "etc/systemd/system/multi-user.target.wants/NetworkManager.service"
+	for _, tt := range []struct{ program, file, text, want string }{
+		{networkd, "etc/systemd/network/a.network", "[Match]\nMACAddress=00-50-56-AB-CD-01\n[Network]\nAddress=10.0.0.9/8\n", "Address=192.0.2.20/24"},
+		{networkd, "etc/systemd/network/a.network", "[Match]\nName=en*\n[Network]\nDHCP=yes\n", "Address=192.0.2.20/24"},
+		{networkd, "etc/systemd/network/a.network", "[Match]\nPath=pci-0000:0b:00.0\n[Network]\nAddress=10.0.0.9/8\n", "MACAddress=00:50:56:ab:cd:01"},
+		{manager, "etc/NetworkManager/system-connections/a", "[connection]\ntype=ethernet\n[ethernet]\nmac-address=00:50:56:AB:CD:01\n[ipv4]\nmethod=auto\n", "address1=192.0.2.20/24"},
+		{"usr/sbin/netplan", "etc/netplan/a.yaml", "network: {ethernets: {lan: {match: {macaddress: '00:50:56:AB:CD:01'}, dhcp4: true}}}\n", "192.0.2.20/24"},
+	} {
+		a := archive(t, "keep-debian.txtar")
+		a.Files = append(a.Files, txtar.File{Name: "tree/" + tt.program, Data: []byte("x")}, txtar.File{Name: "tree/usr/sbin/NetworkManager", Data: []byte("x")}, txtar.File{Name: "tree/" + tt.file, Data: []byte(tt.text)})
+		in := input(t, a)
+		in.Addresses = []guest.NewAddress{{Prefix: netip.MustParsePrefix("192.0.2.20/24")}}
+		c, _, concerns := New(in)
+		var last string // edits of one file come one after the other
+		for _, e := range c.Edits {
+			if e.Path == "/"+tt.file {
+				last = e.New
+			}
+		}
+		if !strings.Contains(last, tt.want) || !strings.Contains(last, "192.0.2.20/24") || ledger.Blocked(concerns) {
+			t.Errorf("%s: the file becomes\n%s\nwant %s in it (%+v)", tt.text, last, tt.want, concerns)
 		}
 	}
 }

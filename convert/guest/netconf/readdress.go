@@ -28,6 +28,21 @@ func Readdress(l guest.NetLink, read func(string) (string, bool), a guest.NewAdd
 	if len(had) > 1 {
 		return nil, fmt.Errorf("%s gives it several addresses (%s), and which of them is to change isn't known", l.File, strings.Join(had, ", "))
 	}
+	files, err := written(l, text, read, a)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.File, err)
+	}
+	same := func(o guest.NetLink) bool {
+		return o.Name == l.Name && o.ID == l.ID && slices.Contains(o.Addresses, a.Prefix)
+	}
+	if !slices.ContainsFunc(links(l.Style, files[0]), same) {
+		return nil, fmt.Errorf("%s is written in a way that isn't understood well enough to change it", l.File)
+	}
+	return files, nil
+}
+
+// written makes the changed files.
+func written(l guest.NetLink, text string, read func(string) (string, bool), a guest.NewAddress) ([]File, error) {
 	var err error
 	switch l.Style {
 	case guest.Ifupdown:
@@ -43,10 +58,25 @@ func Readdress(l guest.NetLink, read func(string) (string, bool), a guest.NewAdd
 	default:
 		err = errors.New("its style isn't known")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.File, err)
+	return []File{{l.File, []byte(text)}}, err
+}
+
+// links reads one file of a style again.
+func links(style guest.NetStyle, f File) []guest.NetLink {
+	var n guest.Net
+	switch style {
+	case guest.Ifupdown:
+		n, _ = ParseInterfaces(f.Path, f.Text)
+	case guest.Netplan:
+		n, _ = ParseNetplan(f) // what is no YAML has no links
+	case guest.Networkd:
+		n = Networkd([]File{f})
+	case guest.NetworkManager:
+		n = ParseKeyfile(f.Path, f.Text)
+	case guest.Ifcfg:
+		n = Ifcfg([]File{f})
 	}
-	return []File{{l.File, []byte(text)}}, nil
+	return n.Links
 }
 
 // family is a word for each family.
@@ -228,7 +258,7 @@ func ifcfgAddress(l guest.NetLink, text string, read func(string) (string, bool)
 		drop, add = append(drop, key, key+"0"), append(add, key+"="+a.Gateway.String())
 	}
 	if len(a.DNS) > 0 && suse {
-		return nil, fmt.Errorf("%s: name servers are the whole system's there (netconfig): leave dns= out", l.File)
+		return nil, errors.New("name servers are the whole system's there (netconfig): leave dns= out")
 	}
 	for i, d := range a.DNS {
 		key := fmt.Sprintf("DNS%d", i+1)

@@ -13,28 +13,16 @@ import (
 // parsed is the link of a name in files of one style.
 func parsed(t *testing.T, style guest.NetStyle, files []File, name string) guest.NetLink {
 	t.Helper()
-	var n guest.Net
-	switch style {
-	case guest.Ifupdown:
-		n, _ = ParseInterfaces(files[0].Path, files[0].Text)
-	case guest.Netplan:
-		var err error
-		if n, err = ParseNetplan(files[0]); err != nil {
-			t.Fatal(err)
-		}
-	case guest.Networkd:
-		n = Networkd(slices.Clone(files))
-	case guest.NetworkManager:
-		n = ParseKeyfile(files[0].Path, files[0].Text)
-	case guest.Ifcfg:
-		n = Ifcfg(files)
+	all := links(style, files[0])
+	if style == guest.Ifcfg {
+		all = Ifcfg(files).Links // with the routes
 	}
-	for _, l := range n.Links {
+	for _, l := range all {
 		if l.Name == name {
 			return l
 		}
 	}
-	t.Fatalf("no link %s in %+v", name, n.Links)
+	t.Fatalf("no link %s in %+v", name, all)
 	return guest.NetLink{}
 }
 
@@ -75,6 +63,7 @@ func TestReaddress(t *testing.T) {
 		{"RHEL", guest.Ifcfg, rhelFile, "DEVICE=ens192\nIPADDR=10.0.0.9\nNETMASK=255.0.0.0\nGATEWAY=10.0.0.1\nDNS1=10.0.0.2\nONBOOT=yes\n", "", "[192.0.2.20/24] [192.0.2.1] [192.0.2.53] false false", []string{"ONBOOT=yes"}},
 		{"RHEL, DHCP", guest.Ifcfg, rhelFile, "DEVICE=ens192\nBOOTPROTO=dhcp\nONBOOT=yes", "", "[192.0.2.20/24] [192.0.2.1] [192.0.2.53] false false", []string{"ONBOOT=yes"}},
 		{"SUSE", guest.Ifcfg, suseFile, "BOOTPROTO='static'\nIPADDR='10.0.0.9/8'\nSTARTMODE='auto'\n", "no DNS", "[192.0.2.20/24] [192.0.2.1] [] false false", []string{"STARTMODE='auto'"}},
+		{"RHEL, a line that goes on", guest.Ifcfg, rhelFile, "DEVICE=ens192\nONBOOT=yes\\\nIPADDR=10.0.0.9\nPREFIX=8\n", "", "isn't understood well enough", nil},
 		{"SUSE, DNS", guest.Ifcfg, suseFile, "IPADDR='10.0.0.9/8'\n", "", "the whole system's", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,4 +110,32 @@ func TestReaddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzReaddress: whatever a file says, what is written has the new address, or
+// nothing is written.
+func FuzzReaddress(f *testing.F) {
+	f.Add([]byte("iface ens192 inet static\n address 10.0.0.9/8\n"))
+	f.Add([]byte("network: {ethernets: {ens192: {addresses: [10.0.0.9/8]}}}\n"))
+	f.Add([]byte("[Match]\nName=ens192\n[Network]\nAddress=10.0.0.9/8\n"))
+	f.Add([]byte("[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\naddress1=10.0.0.9/8\n"))
+	f.Add([]byte("DEVICE=ens192\nIPADDR=10.0.0.9\nPREFIX=8\n"))
+	a := guest.NewAddress{Prefix: netip.MustParsePrefix("192.0.2.20/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
+	files := map[guest.NetStyle]string{
+		guest.Ifupdown: "/f", guest.Netplan: "/f.yaml", guest.Networkd: "/f.network", guest.NetworkManager: "/f", guest.Ifcfg: rhelFile,
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for style, file := range files {
+			for i, l := range links(style, File{file, b}) {
+				changed, err := Readdress(l, func(string) (string, bool) { return string(b), true }, a)
+				if err != nil {
+					continue
+				}
+				after := links(style, changed[0])
+				if i >= len(after) || !slices.Contains(after[i].Addresses, a.Prefix) {
+					t.Fatalf("%s, %q: written was\n%s\nwhich says %+v", style, l.Name, changed[0].Text, after)
+				}
+			}
+		}
+	})
 }

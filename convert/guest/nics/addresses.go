@@ -33,7 +33,6 @@ func (f *finder) addresses() {
 func (f *finder) links(i int) []guest.NetLink {
 	var out []guest.NetLink
 	var networkd *guest.NetLink
-	n := f.out[i]
 	for k, l := range f.g.Config.Net.Links {
 		if !slices.Contains(f.g.Config.Naming.Active, l.Style) || !f.configures(l, i) {
 			continue
@@ -46,9 +45,7 @@ func (f *finder) links(i int) []guest.NetLink {
 		}
 	}
 	if networkd != nil {
-		l := *networkd
-		l.Name = n.Name
-		out = append(out, l)
+		out = append(out, *networkd)
 	}
 	return out
 }
