@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,7 @@ func TestNetwork(t *testing.T) {
 		"killed":               killedNetwork,
 		"hangs":                hangingNetwork,
 		"hung up":              hungUp,
+		"cut off":              cutOff,
 		"no such uplink":       noUplink,
 		"fleeting device":      fleetingDevice,
 		"nothing to roll back": nothingToUndo,
@@ -159,6 +161,50 @@ func hangingNetwork(l netLab) {
 	l.end("1s", syscall.SIGSTOP)
 	l.wait(journal.PhaseRolledBack)
 	l.written(false)
+}
+
+// cutOff: the program and its guard are gone, as after a power cut. It is said what
+// to do, and that does it.
+func cutOff(l netLab) {
+	p := l.start(l.network("apply", "--yes", "--confirm-within", "10m")...)
+	l.wait(netrun.PhaseWaiting)
+	for _, pid := range l.guards() {
+		l.check(syscall.Kill(pid, syscall.SIGKILL))
+	}
+	p.kill()
+	l.wait(netrun.PhaseCutOff)
+	l.run(exitFailed, "network", "confirm")
+	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "its process is gone: `esxodus network rollback") {
+		l.t.Errorf("status says\n%s", r.out)
+	}
+	if r := l.run(exitStopped, l.network("apply", "--yes")...); !strings.Contains(r.err, "was cut off after 3 of 5 steps") || !strings.Contains(r.err, "`esxodus network rollback") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.written(true)
+	l.run(exitDone, "network", "rollback")
+	l.written(false)
+	l.run(exitDone, l.network("apply", "--yes", "--confirm-within", "0")...)
+	l.written(true)
+}
+
+// guards are the processes that watch over this lab's run; there is one.
+func (l netLab) guards() []int {
+	l.t.Helper()
+	var out []int
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	l.check(err)
+	for _, f := range files {
+		line, _ := os.ReadFile(f) // it may have ended
+		if strings.Contains(string(line), "\x00network\x00guard\x00--state\x00"+l.state()) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			l.check(err)
+			out = append(out, pid)
+		}
+	}
+	if len(out) != 1 {
+		l.t.Fatalf("the guards are %v", out)
+	}
+	return out
 }
 
 // fleetingDevice: no VM is converted onto a device that the next boot doesn't make,

@@ -94,6 +94,9 @@ func unfinished(dir netrun.Dir) error {
 		return err
 	case ok && s.Running:
 		return fmt.Errorf("this host's networking: %w", journal.ErrBusy)
+	case ok && s.Phase == netrun.PhaseCutOff:
+		err := fmt.Errorf("an earlier change of this host's networking was cut off after %d of %s: its process is gone, killed or with the power", s.Done, fit.Count(s.Steps, "step"))
+		return &exitError{code: exitStopped, err: err, hint: "put back what it did with `esxodus network rollback`, then apply again"}
 	case ok && s.Phase != netrun.PhaseApplied:
 		return &exitError{code: exitStopped, err: fmt.Errorf("an earlier change of this host's networking is %s", s.Phase), hint: "take it away first with `esxodus network rollback`"}
 	}

@@ -70,7 +70,7 @@ func newDesk(t *testing.T) *desk {
 	path := filepath.Join(d.root, network.Dir, "20-esxodus-eno1.42.network")
 	d.check(os.MkdirAll(filepath.Dir(path), 0o755))
 	d.check(os.WriteFile(path, []byte("old\n"), 0o640))
-	d.check(os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)))
+	d.check(os.Chtimes(path, time.Time{}, time.Unix(1e9, 123456789)))
 	return d
 }
 
@@ -129,7 +129,7 @@ func (d *desk) sight() string {
 		info, err := e.Info()
 		d.check(err)
 		text, err := os.ReadFile(path)
-		fmt.Fprintln(&b, info.Mode(), info.ModTime().Unix(), string(text))
+		fmt.Fprintln(&b, info.Mode(), info.ModTime().UnixNano(), string(text))
 		return err
 	}))
 	for name := range d.m.links {
@@ -199,7 +199,7 @@ func (d *desk) undoneAfter(k int, lines [][]byte) {
 	}
 	if !begun("0") {
 		path := filepath.Join(d.root, network.Dir, "20-esxodus-eno1.42.network")
-		d.check(replace(path, wasFile{Text: "old\n", Mode: 0o640, Modified: time.Unix(1e9, 0)}))
+		d.check(replace(path, wasFile{Text: "old\n", Mode: 0o640, Modified: time.Unix(1e9, 123456789)}))
 	}
 }
 

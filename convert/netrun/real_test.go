@@ -3,6 +3,7 @@ package netrun
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,7 @@ func scenes() map[string]func(t *testing.T) {
 		"control":            control,
 		"kept":               kept,
 		"after a reboot":     afterReboot,
+		"crashes":            crashes,
 		"changed meanwhile":  changedMeanwhile,
 		"a loss is undone":   lossUndone,
 		"a session":          session,
@@ -302,6 +304,9 @@ func restart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = daemon.Process.Kill(), daemon.Wait() })
+	if err := os.WriteFile("/run/networkd.pid", fmt.Append(nil, daemon.Process.Pid), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for !running(t) {
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -331,13 +336,8 @@ func afterReboot(t *testing.T) {
 	if err := Apply(t.Context(), j, effects()); err != nil {
 		t.Fatal(err)
 	}
-	ip(t, "link", "delete", "eno1.42")
-	ip(t, "address", "flush", "dev", "eno1")
-	restart(t)
+	boot(t)
 	configured(t, "eno1.42")
-	configured(t, "eno1")
-	ip(t, "address", "add", "198.51.100.5/24", "dev", "eno1")
-	ip(t, "route", "add", "203.0.113.0/24", "via", "198.51.100.1", "proto", "bird")
 	if c := changes(t, read(t)); !c.Empty() {
 		t.Errorf("after a boot there is to do: %+v", c.Steps)
 	}

@@ -98,8 +98,10 @@ func nextOf(s netrun.State) string {
 		return "it is at work"
 	case s.Phase == netrun.PhaseApplied:
 		return "`esxodus network rollback` takes it away again"
+	case s.Phase == netrun.PhaseCutOff:
+		return "its process is gone: `esxodus network rollback` puts back what it did; then it can be applied again"
 	case !s.Phase.Ended():
-		return "`esxodus network rollback`"
+		return "`esxodus network rollback` puts back the rest"
 	}
 	return ""
 }
