@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/journal"
 	"esxodus/convert/netrun"
 	"esxodus/convert/report"
+	"esxodus/convert/target"
 	"esxodus/inventory/fit"
 	"esxodus/network/hostnet"
 
@@ -75,7 +76,7 @@ func applyNetwork(ctx context.Context, c *cli.Context, t terminal, wantJSON bool
 		if err := confirm(c, t, "Change this host's networking now?"); err != nil {
 			return err
 		}
-		job := &netrun.Job{Host: here.Name, Changes: n.Changes, Before: netrun.See(&here), Within: within}
+		job := &netrun.Job{Host: here.Name, Changes: n.Changes, Before: netrun.See(&here, &n.Changes), Within: within}
 		if err := startNetwork(ctx, c, t, dir, job); err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func startNetwork(ctx context.Context, c *cli.Context, t terminal, dir netrun.Di
 
 func networkEffects(c *cli.Context, t terminal) netrun.Effects {
 	return netrun.Effects{
-		Machine: hostnet.Machine{}, Tool: host.Tool{Log: logger(c, t)},
+		Machine: hostnet.Machine{}, Libvirt: func(uri string) netrun.Virtuals { return &target.Libvirt{URI: uri, Log: logger(c, t)} }, Tool: host.Tool{Log: logger(c, t)},
 		Step: func(text string) { t.say("", text) }, Note: func(text string) { t.say("note: ", text) },
 	}
 }

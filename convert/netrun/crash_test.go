@@ -47,7 +47,7 @@ func crash(t *testing.T, j *Journal, e Effects, last int, at cut) {
 			must(x.do(t.Context(), i, s, j.Steps()[i]))
 			continue
 		}
-		place, err := x.place(s, j.Steps()[i])
+		place, err := x.place(t.Context(), s, j.Steps()[i])
 		must(err)
 		must(j.Step(i, journal.EventBegin, place))
 		switch {
@@ -113,7 +113,7 @@ func TestCrashInRollback(t *testing.T) {
 			d.check(j.Add(journal.Record{Event: journal.EventRollback}))
 			x := &executor{Effects: d.effects(), job: j.Job(), journal: j}
 			for i := len(j.Steps()) - 1; i >= last; i-- {
-				d.check(x.undo(j.Job().Changes.Steps[i], j.Steps()[i]))
+				d.check(x.undo(t.Context(), j.Job().Changes.Steps[i], j.Steps()[i]))
 				if i > last {
 					d.check(j.Step(i, journal.EventUndone, nil))
 				}

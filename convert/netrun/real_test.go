@@ -145,7 +145,7 @@ func changes(t *testing.T, h network.Host) network.Changes {
 // begin starts a run of changes.
 func begin(t *testing.T, dir Dir, h network.Host, c network.Changes) *Journal {
 	t.Helper()
-	j, err := dir.Create(&Job{Host: h.Name, Changes: c, Before: See(&h)})
+	j, err := dir.Create(&Job{Host: h.Name, Changes: c, Before: See(&h, &c)})
 	if err != nil {
 		t.Fatal(err)
 	}
