@@ -69,6 +69,7 @@ func TestNetwork(t *testing.T) {
 		"cut off":              cutOff,
 		"no such uplink":       noUplink,
 		"fleeting device":      fleetingDevice,
+		"network first":        networkFirstOf,
 		"nothing to roll back": nothingToUndo,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +212,7 @@ func (l netLab) guards() []int {
 // and the hint's command is the one that makes it.
 func fleetingDevice(l netLab) {
 	plan := filepath.Join(l.dir, "plan.yaml")
-	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu")
+	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu", "--libvirt", "qemu+unix:///system?socket=/nowhere")
 	if r := l.run(exitDone, append([]string{"plan", "-o", plan, "web"}, source...)...); !strings.Contains(r.out, "20-esxodus-eno1.42.network") && !strings.Contains(r.out, "eno1.42") {
 		l.t.Errorf("plan says\n%s", r.out)
 	}
@@ -235,6 +236,64 @@ func fleetingDevice(l netLab) {
 	if r := l.run(exitFailed, "batch", "--yes", plan, "--password-file", l.passwordFile()); strings.Contains(r.err, "network.fleeting:") {
 		l.t.Errorf("batch says\n%s", r.err)
 	}
+}
+
+// tagged puts a guest onto the lab's host whose only NIC is in VLAN 42.
+func tagged(l netLab) netLab {
+	t := l.t
+	l = netLab{&lab{t: t, dir: l.dir, vm: uniqueName("n"), opts: esxi.Options{Builtin: true, Dir: filepath.Join(l.dir, "tagged")}}}
+	guest := filepath.Join(l.opts.Dir, l.vm)
+	l.check(fixtures.SmallGuest(guest, l.vm))
+	l.edit(filepath.Join(guest, "vm.json"), `"tools":{}`, `"tools":{},"nics":[{"portGroup":"VLAN 42"}]`)
+	l.startHost()
+	l.check(os.WriteFile(l.passwordFile(), []byte(l.host.Password()+"\n"), 0o600))
+	t.Cleanup(func() { _ = l.host.Close() })
+	return l
+}
+
+// networkFirstOf: a VM is converted onto a device that is made first, and runs there.
+// The device can't be taken away before the domain is.
+func networkFirstOf(l netLab) {
+	l = tagged(l)
+	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu", l.vm)
+	convert := func(args ...string) []string {
+		return append(append([]string{"convert", "--yes", "--no-proof"}, source...), args...)
+	}
+	if os.Getenv("ESXODUS_LAB") == "" {
+		l.t.Skip("needs VLANs in the kernel and a libvirtd on the stage: scripts/test-lab.sh network")
+	}
+	startLibvirtd(l.t)
+	r := l.run(exitDone, append([]string{"plan", "--apply-network"}, source...)...)
+	if !strings.Contains(r.out, "Before anything else, this host's networking") || !strings.Contains(r.out, "make eno1.42, vlan 42 on eno1") || !strings.Contains(r.out, "+Kind=vlan") {
+		l.t.Errorf("plan says\n%s", r.out)
+	}
+	if r := l.run(exitPreflight, convert()...); !strings.Contains(r.err, "or give --apply-network") {
+		l.t.Errorf("convert says\n%s", r.err)
+	}
+	if r := l.run(exitFailed, convert("--apply-network", "--confirm-within", "1s")...); !strings.Contains(r.err, "nobody confirmed in time") || !strings.Contains(r.err, "no VM was touched") {
+		l.t.Errorf("convert without a word says\n%s", r.err)
+	}
+	if names := l.domains(l.vm); len(names) > 0 {
+		l.t.Fatalf("there is a domain: %q", names)
+	}
+	l.run(exitDone, convert("--apply-network", "--confirm-within", "0")...)
+	l.checkDone()
+	l.wait(netrun.PhaseApplied)
+	fixtures.Run(l.t, "virsh", "-q", "-c", "qemu:///system", "start", l.vm)
+	if links := fixtures.Run(l.t, "ip", "-d", "link", "show", "type", "macvtap"); !strings.Contains(links, "@eno1.42") {
+		l.t.Errorf("the domain's NIC isn't on eno1.42: %s", links)
+	}
+	if r := l.run(exitFailed, "network", "rollback"); !strings.Contains(r.err, "eno1.42 is used by "+l.vm) {
+		l.t.Errorf("the rollback says\n%s", r.err)
+	}
+	fixtures.Run(l.t, "virsh", "-q", "-c", "qemu:///system", "destroy", l.vm)
+	if r := l.run(exitFailed, "network", "rollback"); !strings.Contains(r.err, "eno1.42 is used by "+l.vm) {
+		l.t.Errorf("with the domain shut off the rollback says\n%s", r.err)
+	}
+	l.wait(netrun.PhaseApplied)
+	l.run(exitDone, l.again("rollback")...)
+	l.run(exitDone, "network", "rollback")
+	l.wait(journal.PhaseRolledBack)
 }
 
 // noUplink: what the host hasn't got is said before anything is done.
