@@ -49,7 +49,7 @@ one() {
 	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" ;;
 	network)
 		lab ./convert/netrun -run TestReal -parallel 1 "$@" &&
-			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/network_first' "$@"
+			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@"
 		;;
 	esac
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -70,6 +71,7 @@ func TestNetwork(t *testing.T) {
 		"no such uplink":       noUplink,
 		"fleeting device":      fleetingDevice,
 		"network first":        networkFirstOf,
+		"default network":      defaultNetwork,
 		"nothing to roll back": nothingToUndo,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -294,6 +296,59 @@ func networkFirstOf(l netLab) {
 	l.run(exitDone, l.again("rollback")...)
 	l.run(exitDone, "network", "rollback")
 	l.wait(journal.PhaseRolledBack)
+}
+
+// defaultNetwork: one of libvirt's networks is removed where no domain has it, and
+// comes back as it was.
+func defaultNetwork(l netLab) {
+	if os.Getenv("ESXODUS_LAB") != "" {
+		startLibvirtd(l.t)
+	} else if !fixtures.Libvirt(l.t) {
+		l.t.Skip("no libvirtd")
+	}
+	virsh := func(args ...string) string {
+		return fixtures.Run(l.t, append([]string{"virsh", "-q", "-c", "qemu:///system"}, args...)...)
+	}
+	name, bridge := uniqueName("esxodus-test"), strings.Replace(uniqueName("x"), "-", "", 1)
+	define := func(verb, text string) {
+		file := filepath.Join(l.dir, "x.xml")
+		l.write(file, text)
+		virsh(verb, file)
+	}
+	// Without DNS and DHCP it needs no dnsmasq.
+	define("net-define", "<network><name>"+name+"</name><bridge name='"+bridge+"'/><dns enable='no'/><ip address='192.0.2.137' netmask='255.255.255.248'/></network>")
+	l.t.Cleanup(func() { _, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-undefine", name).CombinedOutput() })
+	virsh("net-start", name)
+	l.t.Cleanup(func() { _, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-destroy", name).CombinedOutput() })
+	virsh("net-autostart", name)
+	sight := func() string { return virsh("net-dumpxml", name) + virsh("net-info", name) }
+	before := sight()
+	remove := func(args ...string) []string {
+		return append([]string{"network", "remove-default", "--yes", "--confirm-within", "0", name}, args...)
+	}
+	define("define", "<domain type='qemu'><name>"+l.vm+"</name><memory>8192</memory><os><type>hvm</type></os><devices><interface type='network'><source network='"+name+"'/></interface></devices></domain>")
+	if r := l.run(exitPreflight, remove()...); !strings.Contains(r.err, "network.in-use") || !strings.Contains(r.err, "is used by "+l.vm) {
+		l.t.Errorf("remove-default says\n%s", r.err)
+	}
+	virsh("undefine", l.vm)
+	if now := sight(); now != before {
+		l.t.Errorf("a refusal has changed the network: %s", now)
+	}
+	l.run(exitDone, remove()...)
+	if list := virsh("net-list", "--all", "--name"); strings.Contains(list, name) {
+		l.t.Errorf("libvirt still has %s", list)
+	}
+	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "applied: the removal of libvirt's network "+name) {
+		l.t.Errorf("status says %s", r.out)
+	}
+	if r := l.run(exitDone, remove()...); !strings.Contains(r.err, "libvirt has no network "+name) {
+		l.t.Errorf("a second removal says %s", r.err)
+	}
+	l.run(exitDone, "network", "rollback")
+	if now := sight(); now != before {
+		l.t.Errorf("the network was\n%s\nand is\n%s", before, now)
+	}
+	l.run(exitUsage, append(remove(), "another")...)
 }
 
 // noUplink: what the host hasn't got is said before anything is done.
