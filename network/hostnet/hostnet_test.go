@@ -80,7 +80,7 @@ iface eno4 inet manual
 func TestNetplan(t *testing.T) {
 	links := []network.Link{
 		{Name: "eno1", Networkd: network.NetworkdOfLink{File: "/run/systemd/network/10-netplan-eno1.network"}},
-		{Name: "eno2", Networkd: network.NetworkdOfLink{File: "/etc/systemd/network/lan.network"}},
+		{Name: "eno2", Networkd: network.NetworkdOfLink{File: "/etc/systemd/network/10-lan.network"}},
 		{Name: "eno3"},
 	}
 	for _, tt := range []struct {
