@@ -32,6 +32,7 @@ func scenes() map[string]func(t *testing.T) {
 		"changed meanwhile":  changedMeanwhile,
 		"a loss is undone":   lossUndone,
 		"a session":          session,
+		"a link set up":      linkSetUp,
 		"a rule":             foreignRule,
 		"a rule, control":    foreignRuleControl,
 	}
@@ -383,6 +384,33 @@ func changedMeanwhile(t *testing.T) {
 	c, err := h.Changes(wanted(t))
 	if err != nil || !slices.ContainsFunc(c.Concerns, func(k ledger.Concern) bool { return k.ID == network.ConcernReload && k.Severity == "blocker" }) {
 		t.Errorf("with a file for all links the changes are not blocked: %v, %+v", err, c.Concerns)
+	}
+}
+
+// linkSetUp: a link that was set up goes down again, unless somebody uses it by
+// then.
+func linkSetUp(t *testing.T) {
+	t.Helper()
+	ip(t, "link", "add", "eno2", "type", "veth", "peer", "name", "peer2")
+	up := func() bool { return strings.Contains(ip(t, "link", "show", "eno2"), ",UP") }
+	for _, tt := range []struct {
+		name string
+		use  []string
+		want bool
+	}{
+		{"nobody uses it", []string{"link", "set", "lo", "up"}, false},
+		{"a domain does", []string{"link", "add", "link", "eno2", "name", "macvtap7", "type", "macvtap"}, true},
+		{"it is gone", []string{"link", "delete", "macvtap7"}, false},
+		{"it has an address", []string{"address", "add", "192.0.2.77/24", "dev", "eno2"}, true},
+	} {
+		var m hostnet.Machine
+		if err := m.Up("eno2"); err != nil || !up() {
+			t.Fatalf("%s: Up = %v", tt.name, err)
+		}
+		ip(t, tt.use...)
+		if err := m.Down("eno2"); err != nil || up() != tt.want {
+			t.Errorf("%s: Down = %v; it is up: %v", tt.name, err, up())
+		}
 	}
 }
 
