@@ -26,6 +26,7 @@ const (
 	StepReload  StepKind = "reload"  // have networkd read its files
 	StepDevice  StepKind = "device"  // make a device by netlink
 	StepUp      StepKind = "up"      // set a link up
+	StepVirtual StepKind = "virtual" // remove one of libvirt's networks
 	StepCheck   StepKind = "check"   // see that all that was there still is
 	StepConfirm StepKind = "confirm" // wait for the admin to say that the host can be reached
 	StepRecord  StepKind = "record"  // commit in etckeeper or git
@@ -33,11 +34,12 @@ const (
 
 // Step is a part of what applying a plan does. It has what its kind needs.
 type Step struct {
-	Kind   StepKind    `json:"kind"`
-	Text   string      `json:"text"`
-	File   *FileChange `json:"file,omitempty"`
-	Device *Device     `json:"device,omitempty"`
-	Link   string      `json:"link,omitempty"`
+	Kind    StepKind       `json:"kind"`
+	Text    string         `json:"text"`
+	File    *FileChange    `json:"file,omitempty"`
+	Device  *Device        `json:"device,omitempty"`
+	Link    string         `json:"link,omitempty"`
+	Virtual *VirtualChange `json:"virtual,omitempty"`
 }
 
 // FileState is how a file of the plan's compares with the host's.

@@ -90,9 +90,17 @@ func (d *differ) defaults() {
 	for _, l := range d.host.Links {
 		if l.Kind == "bridge" && l.Dnsmasq {
 			d.concern(ConcernDefault, ledger.Note, l.Name, fmt.Sprintf("%s is a bridge with a dnsmasq of its own (%s)", l.Name, strings.Join(cidrs(l.Addresses), ", ")),
-				"no domain of the plan needs it. If none of yours does: virsh net-destroy default and net-autostart --disable default, or lxc network delete "+l.Name)
+				"no domain of the plan needs it. "+removal(l.Name))
 		}
 	}
+}
+
+// removal says how to be rid of such a bridge.
+func removal(bridge string) string {
+	if strings.HasPrefix(bridge, "lxd") {
+		return "If no container of yours does: lxc network delete " + bridge
+	}
+	return "If none of yours does: `esxodus network remove-default` takes it away, if libvirt made it, and `esxodus network rollback` brings it back"
 }
 
 func cidrs(as []Address) []string {

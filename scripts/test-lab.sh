@@ -47,7 +47,10 @@ one() {
 		on_host ./convert/lilo "$@" && lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@"
 		;;
 	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" ;;
-	network) lab ./convert/netrun -run TestReal -parallel 1 "$@" ;;
+	network)
+		lab ./convert/netrun -run TestReal -parallel 1 "$@" &&
+			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@"
+		;;
 	esac
 }
 

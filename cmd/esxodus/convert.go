@@ -35,7 +35,7 @@ A VM that is powered on is refused: shut it down, or give --shutdown.
 Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
 
   esxodus convert --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -74,13 +74,17 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := refuse(p, 0); err != nil {
 		return err
 	}
-	if err := lasting(ctx, p, ""); err != nil {
+	first, err := networkFirst(ctx, c, t, p, "")
+	if err != nil {
 		return err
 	}
 	if err := e.answers(ctx); err != nil {
 		return err
 	}
 	if err := confirm(c, t, fmt.Sprintf("Convert %q now?", p.VMs[0].Source.Name)); err != nil {
+		return err
+	}
+	if err := applyFirst(ctx, c, t, first); err != nil {
 		return err
 	}
 	if err := start(ctx, dir, p.Job(0), e); err != nil {

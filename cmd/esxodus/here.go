@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	"esxodus/convert/plan"
 	"esxodus/convert/run"
 	"esxodus/convert/runs"
 	"esxodus/convert/target"
 	"esxodus/inventory/fit"
-	"esxodus/network/hostnet"
 )
 
 // refuseOther refuses a libvirt of another machine by its URI: the storage is
@@ -49,29 +46,6 @@ func (e *effects) answers(ctx context.Context) error {
 		return withHint(fmt.Errorf("%w; nothing was changed", err), "libvirt must answer on this machine before anything is copied: `virsh -c "+fit.Paste(e.virt.URI)+" list` shows whether it does")
 	}
 	return nil
-}
-
-// lasting refuses a plan with devices that won't be there after the next boot: its
-// domains wouldn't start then. saved is the plan's file, "" for none. It refuses
-// nothing where this host doesn't say what it makes.
-func lasting(ctx context.Context, p *plan.Plan, saved string) error {
-	here, err := hostnet.Machine{}.Read(ctx)
-	if err != nil {
-		return nil //nolint:nilerr // as said
-	}
-	gone := here.Fleeting(&p.Network)
-	if len(gone) == 0 {
-		return nil
-	}
-	command := "`esxodus network apply`"
-	if saved != "" {
-		command = "`esxodus network apply --plan " + fit.Paste(saved) + "`"
-	}
-	return &exitError{
-		code: exitPreflight,
-		err:  fmt.Errorf("%s: nothing makes %s when this host boots, so that the domains wouldn't start; nothing was changed", plan.ConcernFleeting, strings.Join(gone, ", ")),
-		hint: "make what is missing with " + command + ", then repeat this command",
-	}
 }
 
 // resume goes on with a run whose domain is to be on this machine.

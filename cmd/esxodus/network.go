@@ -21,7 +21,7 @@ func networkCmd(terminal) *cli.Command {
 	return &cli.Command{
 		Name:      "network",
 		Usage:     "prepare this host's networking for the domains",
-		ArgsUsage: "plan|apply|confirm|rollback|status",
+		ArgsUsage: "plan|apply|confirm|rollback|status|remove-default",
 		Description: `Makes the devices that domains attach to, on a host whose sessions go on: BGP
 routes, addresses and rules that systemd-networkd didn't make, TCP sessions.
 networkd isn't restarted, and no link that is in use is configured anew.
@@ -31,7 +31,7 @@ networkd isn't restarted, and no link that is in use is configured anew.
   esxodus network rollback`,
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
-				return usagef("network takes plan, apply, confirm, rollback or status")
+				return usagef("network takes plan, apply, confirm, rollback, status or remove-default")
 			}
 			return unknownCommand(c.App, "network "+c.Args().First())
 		},

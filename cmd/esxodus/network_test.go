@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,8 +67,11 @@ func TestNetwork(t *testing.T) {
 		"killed":               killedNetwork,
 		"hangs":                hangingNetwork,
 		"hung up":              hungUp,
+		"cut off":              cutOff,
 		"no such uplink":       noUplink,
 		"fleeting device":      fleetingDevice,
+		"network first":        networkFirstOf,
+		"default network":      defaultNetwork,
 		"nothing to roll back": nothingToUndo,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,11 +166,55 @@ func hangingNetwork(l netLab) {
 	l.written(false)
 }
 
+// cutOff: the program and its guard are gone, as after a power cut. It is said what
+// to do, and that does it.
+func cutOff(l netLab) {
+	p := l.start(l.network("apply", "--yes", "--confirm-within", "10m")...)
+	l.wait(netrun.PhaseWaiting)
+	for _, pid := range l.guards() {
+		l.check(syscall.Kill(pid, syscall.SIGKILL))
+	}
+	p.kill()
+	l.wait(netrun.PhaseCutOff)
+	l.run(exitFailed, "network", "confirm")
+	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "its process is gone: `esxodus network rollback") {
+		l.t.Errorf("status says\n%s", r.out)
+	}
+	if r := l.run(exitStopped, l.network("apply", "--yes")...); !strings.Contains(r.err, "was cut off after 3 of 5 steps") || !strings.Contains(r.err, "`esxodus network rollback") {
+		l.t.Errorf("apply says\n%s", r.err)
+	}
+	l.written(true)
+	l.run(exitDone, "network", "rollback")
+	l.written(false)
+	l.run(exitDone, l.network("apply", "--yes", "--confirm-within", "0")...)
+	l.written(true)
+}
+
+// guards are the processes that watch over this lab's run; there is one.
+func (l netLab) guards() []int {
+	l.t.Helper()
+	var out []int
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	l.check(err)
+	for _, f := range files {
+		line, _ := os.ReadFile(f) // it may have ended
+		if strings.Contains(string(line), "\x00network\x00guard\x00--state\x00"+l.state()) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			l.check(err)
+			out = append(out, pid)
+		}
+	}
+	if len(out) != 1 {
+		l.t.Fatalf("the guards are %v", out)
+	}
+	return out
+}
+
 // fleetingDevice: no VM is converted onto a device that the next boot doesn't make,
 // and the hint's command is the one that makes it.
 func fleetingDevice(l netLab) {
 	plan := filepath.Join(l.dir, "plan.yaml")
-	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu")
+	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu", "--libvirt", "qemu+unix:///system?socket=/nowhere")
 	if r := l.run(exitDone, append([]string{"plan", "-o", plan, "web"}, source...)...); !strings.Contains(r.out, "20-esxodus-eno1.42.network") && !strings.Contains(r.out, "eno1.42") {
 		l.t.Errorf("plan says\n%s", r.out)
 	}
@@ -189,6 +238,117 @@ func fleetingDevice(l netLab) {
 	if r := l.run(exitFailed, "batch", "--yes", plan, "--password-file", l.passwordFile()); strings.Contains(r.err, "network.fleeting:") {
 		l.t.Errorf("batch says\n%s", r.err)
 	}
+}
+
+// tagged puts a guest onto the lab's host whose only NIC is in VLAN 42.
+func tagged(l netLab) netLab {
+	t := l.t
+	l = netLab{&lab{t: t, dir: l.dir, vm: uniqueName("n"), opts: esxi.Options{Builtin: true, Dir: filepath.Join(l.dir, "tagged")}}}
+	guest := filepath.Join(l.opts.Dir, l.vm)
+	l.check(fixtures.SmallGuest(guest, l.vm))
+	l.edit(filepath.Join(guest, "vm.json"), `"tools":{}`, `"tools":{},"nics":[{"portGroup":"VLAN 42"}]`)
+	l.startHost()
+	l.check(os.WriteFile(l.passwordFile(), []byte(l.host.Password()+"\n"), 0o600))
+	t.Cleanup(func() { _ = l.host.Close() })
+	return l
+}
+
+// networkFirstOf: a VM is converted onto a device that is made first, and runs there.
+// The device can't be taken away before the domain is.
+func networkFirstOf(l netLab) {
+	l = tagged(l)
+	source := append(l.network("x")[2:len(l.network("x"))-1], "--storage", "dir:"+l.storage(), "--virt-type", "qemu", l.vm)
+	convert := func(args ...string) []string {
+		return append(append([]string{"convert", "--yes", "--no-proof"}, source...), args...)
+	}
+	if os.Getenv("ESXODUS_LAB") == "" {
+		l.t.Skip("needs VLANs in the kernel and a libvirtd on the stage: scripts/test-lab.sh network")
+	}
+	startLibvirtd(l.t)
+	r := l.run(exitDone, append([]string{"plan", "--apply-network"}, source...)...)
+	if !strings.Contains(r.out, "Before anything else, this host's networking") || !strings.Contains(r.out, "make eno1.42, vlan 42 on eno1") || !strings.Contains(r.out, "+Kind=vlan") {
+		l.t.Errorf("plan says\n%s", r.out)
+	}
+	if r := l.run(exitPreflight, convert()...); !strings.Contains(r.err, "or give --apply-network") {
+		l.t.Errorf("convert says\n%s", r.err)
+	}
+	if r := l.run(exitFailed, convert("--apply-network", "--confirm-within", "1s")...); !strings.Contains(r.err, "nobody confirmed in time") || !strings.Contains(r.err, "no VM was touched") {
+		l.t.Errorf("convert without a word says\n%s", r.err)
+	}
+	if names := l.domains(l.vm); len(names) > 0 {
+		l.t.Fatalf("there is a domain: %q", names)
+	}
+	l.run(exitDone, convert("--apply-network", "--confirm-within", "0")...)
+	l.checkDone()
+	l.wait(netrun.PhaseApplied)
+	fixtures.Run(l.t, "virsh", "-q", "-c", "qemu:///system", "start", l.vm)
+	if links := fixtures.Run(l.t, "ip", "-d", "link", "show", "type", "macvtap"); !strings.Contains(links, "@eno1.42") {
+		l.t.Errorf("the domain's NIC isn't on eno1.42: %s", links)
+	}
+	if r := l.run(exitFailed, "network", "rollback"); !strings.Contains(r.err, "eno1.42 is used by "+l.vm) {
+		l.t.Errorf("the rollback says\n%s", r.err)
+	}
+	fixtures.Run(l.t, "virsh", "-q", "-c", "qemu:///system", "destroy", l.vm)
+	if r := l.run(exitFailed, "network", "rollback"); !strings.Contains(r.err, "eno1.42 is used by "+l.vm) {
+		l.t.Errorf("with the domain shut off the rollback says\n%s", r.err)
+	}
+	l.wait(netrun.PhaseApplied)
+	l.run(exitDone, l.again("rollback")...)
+	l.run(exitDone, "network", "rollback")
+	l.wait(journal.PhaseRolledBack)
+}
+
+// defaultNetwork: one of libvirt's networks is removed where no domain has it, and
+// comes back as it was.
+func defaultNetwork(l netLab) {
+	if os.Getenv("ESXODUS_LAB") != "" {
+		startLibvirtd(l.t)
+	} else if !fixtures.Libvirt(l.t) {
+		l.t.Skip("no libvirtd")
+	}
+	virsh := func(args ...string) string {
+		return fixtures.Run(l.t, append([]string{"virsh", "-q", "-c", "qemu:///system"}, args...)...)
+	}
+	name, bridge := uniqueName("esxodus-test"), strings.Replace(uniqueName("x"), "-", "", 1)
+	define := func(verb, text string) {
+		file := filepath.Join(l.dir, "x.xml")
+		l.write(file, text)
+		virsh(verb, file)
+	}
+	// Without DNS and DHCP it needs no dnsmasq.
+	define("net-define", "<network><name>"+name+"</name><bridge name='"+bridge+"'/><dns enable='no'/><ip address='192.0.2.137' netmask='255.255.255.248'/></network>")
+	l.t.Cleanup(func() { _, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-undefine", name).CombinedOutput() })
+	virsh("net-start", name)
+	l.t.Cleanup(func() { _, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-destroy", name).CombinedOutput() })
+	virsh("net-autostart", name)
+	sight := func() string { return virsh("net-dumpxml", name) + virsh("net-info", name) }
+	before := sight()
+	remove := func(args ...string) []string {
+		return append([]string{"network", "remove-default", "--yes", "--confirm-within", "0", name}, args...)
+	}
+	define("define", "<domain type='qemu'><name>"+l.vm+"</name><memory>8192</memory><os><type>hvm</type></os><devices><interface type='network'><source network='"+name+"'/></interface></devices></domain>")
+	if r := l.run(exitPreflight, remove()...); !strings.Contains(r.err, "network.in-use") || !strings.Contains(r.err, "is used by "+l.vm) {
+		l.t.Errorf("remove-default says\n%s", r.err)
+	}
+	virsh("undefine", l.vm)
+	if now := sight(); now != before {
+		l.t.Errorf("a refusal has changed the network: %s", now)
+	}
+	l.run(exitDone, remove()...)
+	if list := virsh("net-list", "--all", "--name"); strings.Contains(list, name) {
+		l.t.Errorf("libvirt still has %s", list)
+	}
+	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "applied: the removal of libvirt's network "+name) {
+		l.t.Errorf("status says %s", r.out)
+	}
+	if r := l.run(exitDone, remove()...); !strings.Contains(r.err, "libvirt has no network "+name) {
+		l.t.Errorf("a second removal says %s", r.err)
+	}
+	l.run(exitDone, "network", "rollback")
+	if now := sight(); now != before {
+		l.t.Errorf("the network was\n%s\nand is\n%s", before, now)
+	}
+	l.run(exitUsage, append(remove(), "another")...)
 }
 
 // noUplink: what the host hasn't got is said before anything is done.

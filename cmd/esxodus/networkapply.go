@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/journal"
 	"esxodus/convert/netrun"
 	"esxodus/convert/report"
+	"esxodus/convert/target"
 	"esxodus/inventory/fit"
 	"esxodus/network/hostnet"
 
@@ -35,8 +36,7 @@ rule is still there, and puts all back if one isn't.
 Then it asks whether you can still reach this host. Log in once more to see. If
 you don't say yes within --confirm-within, there or by "esxodus network confirm"
 from another session, all is put back, also if this session has died.`,
-		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), stateFlags(), []cli.Flag{
-			&cli.DurationFlag{Name: "confirm-within", Value: time.Minute, Usage: "put all back unless you confirm within `DURATION` (60s, 5m); 0 doesn't ask"},
+		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), stateFlags(), confirmFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "begin without asking; the confirmation is asked for all the same"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -54,10 +54,11 @@ func applyNetwork(ctx context.Context, c *cli.Context, t terminal, wantJSON bool
 	if err != nil {
 		return err
 	}
-	dir, within := netrun.Dir(state), c.Duration("confirm-within")
-	if within < 0 {
-		return usagef("--confirm-within %v: want a time such as 60s, or 0", within)
+	wait, err := within(c)
+	if err != nil {
+		return err
 	}
+	dir := netrun.Dir(state)
 	if err := unfinished(dir); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func applyNetwork(ctx context.Context, c *cli.Context, t terminal, wantJSON bool
 		if err := confirm(c, t, "Change this host's networking now?"); err != nil {
 			return err
 		}
-		job := &netrun.Job{Host: here.Name, Changes: n.Changes, Before: netrun.See(&here), Within: within}
+		job := &netrun.Job{Host: here.Name, Changes: n.Changes, Before: netrun.See(&here, &n.Changes), Within: wait}
 		if err := startNetwork(ctx, c, t, dir, job); err != nil {
 			return err
 		}
@@ -94,6 +95,9 @@ func unfinished(dir netrun.Dir) error {
 		return err
 	case ok && s.Running:
 		return fmt.Errorf("this host's networking: %w", journal.ErrBusy)
+	case ok && s.Phase == netrun.PhaseCutOff:
+		err := fmt.Errorf("an earlier change of this host's networking was cut off after %d of %s: its process is gone, killed or with the power", s.Done, fit.Count(s.Steps, "step"))
+		return &exitError{code: exitStopped, err: err, hint: "put back what it did with `esxodus network rollback`, then apply again"}
 	case ok && s.Phase != netrun.PhaseApplied:
 		return &exitError{code: exitStopped, err: fmt.Errorf("an earlier change of this host's networking is %s", s.Phase), hint: "take it away first with `esxodus network rollback`"}
 	}
@@ -128,7 +132,7 @@ func startNetwork(ctx context.Context, c *cli.Context, t terminal, dir netrun.Di
 
 func networkEffects(c *cli.Context, t terminal) netrun.Effects {
 	return netrun.Effects{
-		Machine: hostnet.Machine{}, Tool: host.Tool{Log: logger(c, t)},
+		Machine: hostnet.Machine{}, Libvirt: func(uri string) netrun.Virtuals { return &target.Libvirt{URI: uri, Log: logger(c, t)} }, Tool: host.Tool{Log: logger(c, t)},
 		Step: func(text string) { t.say("", text) }, Note: func(text string) { t.say("note: ", text) },
 	}
 }
@@ -193,12 +197,12 @@ func networkRollbackCmd(t terminal) *cli.Command {
 		Usage:     "undo the last network apply",
 		ArgsUsage: " ",
 		Description: `Puts every file back as it was, byte for byte, and removes the devices that were
-made, also after a reboot. A device that a domain uses stays, and so does a file
-that somebody has changed since: it then says what to do. Run it again to undo
+made, also after a reboot. It refuses while a domain has such a device, running or
+not, and where somebody has changed a file since: it then says what to do. Run it again to undo
 what was applied before that.
 
 systemd-networkd isn't told: it forgets the devices at the next boot.`,
-		Flags: slices.Concat(stateFlags(), outputFlags()),
+		Flags: slices.Concat(libvirtFlags(), stateFlags(), outputFlags()),
 		Action: func(c *cli.Context) (err error) {
 			_, wantJSON, dir, err := networkArguments(c)
 			if err != nil {
@@ -215,11 +219,10 @@ systemd-networkd isn't told: it forgets the devices at the next boot.`,
 			if err != nil {
 				return err
 			}
-			err = errors.Join(netrun.Rollback(c.Context, j, networkEffects(c, t)), j.Close())
-			if err != nil {
-				return &exitError{code: exitStopped, err: err}
+			if err := errors.Join(takeBack(c.Context, c, t, j), j.Close()); err != nil {
+				return err
 			}
-			t.say("", "gone: "+s.Leavings)
+			t.say("", "undone: "+s.Leavings)
 			if wantJSON {
 				states, err := dir.List()
 				return errors.Join(err, printJSON(t.out, states))
@@ -227,6 +230,19 @@ systemd-networkd isn't told: it forgets the devices at the next boot.`,
 			return nil
 		},
 	}
+}
+
+// takeBack undoes a run, unless domains need what it made.
+func takeBack(ctx context.Context, c *cli.Context, t terminal, j *netrun.Journal) error {
+	virt := &target.Libvirt{URI: c.String("libvirt"), Log: logger(c, t)}
+	defer func() { _ = virt.Close() }() // it was only asked
+	if err := unused(ctx, virt, j.Job(), t); err != nil {
+		return err
+	}
+	if err := netrun.Rollback(ctx, j, networkEffects(c, t)); err != nil {
+		return &exitError{code: exitStopped, err: err}
+	}
+	return nil
 }
 
 // networkGuardCmd is what apply starts for itself.

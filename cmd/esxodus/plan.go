@@ -48,6 +48,7 @@ The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
 network's units, and which VMs are in it.`,
 		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
+			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},
 		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			wantJSON, err := asJSON(c)
@@ -68,7 +69,8 @@ network's units, and which VMs are in it.`,
 			if wantJSON {
 				return planfile.WriteJSON(t.out, p)
 			}
-			return printPlan(c, t, t.out, p, report.Ask{Named: c.NArg() > 0, Next: true, Saved: c.String("o")})
+			err = printPlan(c, t, t.out, p, report.Ask{Named: c.NArg() > 0, Next: true, Saved: c.String("o")})
+			return errors.Join(err, showNetworkFirst(c.Context, c, t, t.out, p))
 		},
 	}
 }

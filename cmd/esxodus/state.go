@@ -215,7 +215,7 @@ detail.
 Each VM has its own journal. One that fails doesn't stop the others, and the
 exit code is then 3. A second run does only what is left: it skips what is
 finished, resumes what was stopped, and retries what failed.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, fullFlags(), outputFlags()),
@@ -232,15 +232,12 @@ finished, resumes what was stopped, and retries what failed.`,
 			if err != nil {
 				return err
 			}
-			if err := lasting(c.Context, p, args[0]); err != nil {
-				return err
-			}
-			return runBatch(c.Context, c, t, p, wantJSON)
+			return runBatch(c.Context, c, t, p, args[0], wantJSON)
 		},
 	}
 }
 
-func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wantJSON bool) (err error) {
+func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, file string, wantJSON bool) (err error) {
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
 	}
@@ -248,6 +245,10 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 		return err
 	}
 	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
+		return err
+	}
+	first, err := networkFirst(ctx, c, t, p, file)
+	if err != nil {
 		return err
 	}
 	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
@@ -267,6 +268,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, wan
 	}
 	dir, err := stateDir(c)
 	if err != nil {
+		return err
+	}
+	if err := applyFirst(ctx, c, t, first); err != nil {
 		return err
 	}
 	results := batch.Run(ctx, p, dir, e.Effects, c.Int("parallel"))

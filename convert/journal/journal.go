@@ -90,7 +90,7 @@ func Create[J Job](dir string, job J, run string) (*Journal[J], error) {
 	if err := MakePassable(dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(dir)
+	lock, err := Lock(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func removeEmpty[J Job](path string) error {
 // Open opens an existing journal for appending and takes its lock. A last line
 // cut short by a crash is dropped: its event never happened.
 func Open[J Job](dir string) (*Journal[J], error) {
-	lock, err := lockDir(dir)
+	lock, err := Lock(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -247,9 +247,9 @@ func (j *Journal[J]) Close() error {
 	return errors.Join(err, j.lock.Close())
 }
 
-// lockDir takes the lock of a state directory without waiting. It is a lock
+// Lock takes the lock of a state directory without waiting. It is a lock
 // of the open file, so it ends with the process however that ends.
-func lockDir(dir string) (*os.File, error) {
+func Lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)

@@ -23,11 +23,20 @@ type Machine interface {
 	Down(link string) error
 }
 
+// Virtuals are libvirt's own networks.
+type Virtuals interface {
+	Virtual(ctx context.Context, name string) (network.Virtual, bool, error)
+	RemoveVirtual(ctx context.Context, was network.Virtual) error
+	RestoreVirtual(ctx context.Context, was network.Virtual) error
+}
+
 // Effects is what changes are made through.
 type Effects struct {
 	Machine Machine
 	Root    string      // under which /etc is; "" for /
 	Tool    host.Runner // for etckeeper and git
+	// Libvirt is the libvirt of a URI.
+	Libvirt func(uri string) Virtuals
 	// Ask asks the admin whether the host can be reached, until ctx ends; nil
 	// where nobody can answer here, and [Dir.Confirm] does.
 	Ask  func(ctx context.Context) error
@@ -89,7 +98,7 @@ func (x *executor) do(ctx context.Context, i int, s network.Step, state journal.
 	if x.Step != nil {
 		x.Step(s.Text)
 	}
-	place, err := x.place(s, state)
+	place, err := x.place(ctx, s, state)
 	if err != nil {
 		return err
 	}
@@ -103,12 +112,14 @@ func (x *executor) do(ctx context.Context, i int, s network.Step, state journal.
 }
 
 // place is what a step finds, for its undoing: what its first attempt found.
-func (x *executor) place(s network.Step, state journal.StepState) (any, error) {
+func (x *executor) place(ctx context.Context, s network.Step, state journal.StepState) (any, error) {
 	switch {
-	case s.Kind != network.StepFile:
+	case s.Kind != network.StepFile && s.Kind != network.StepVirtual:
 		return nil, nil
 	case state.Place != nil:
 		return json.RawMessage(state.Place.Data), nil
+	case s.Kind == network.StepVirtual:
+		return x.virtual(ctx, s.Virtual)
 	}
 	return x.look(s.File)
 }
@@ -123,6 +134,8 @@ func (x *executor) act(ctx context.Context, s network.Step) error {
 		return x.Machine.Make(*s.Device)
 	case network.StepUp:
 		return x.Machine.Up(s.Link)
+	case network.StepVirtual:
+		return x.Libvirt(s.Virtual.URI).RemoveVirtual(ctx, s.Virtual.Old)
 	case network.StepCheck:
 		return x.check(ctx)
 	case network.StepConfirm:
@@ -154,7 +167,7 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 		}
 		step := x.job.Changes.Steps[i]
 		recorded = recorded || step.Kind == network.StepRecord
-		if err := x.undo(step, s); err != nil {
+		if err := x.undo(ctx, step, s); err != nil {
 			return fmt.Errorf("undoing %q: %w", step.Text, err)
 		}
 		if err := j.Step(i, journal.EventUndone, nil); err != nil {
@@ -171,11 +184,11 @@ func Rollback(ctx context.Context, j *Journal, e Effects) error {
 // now it may have read the uplinks' drop-ins, and a reload without them would
 // configure those links anew. What it keeps in mind until it starts again makes no
 // device.
-func (x *executor) undo(s network.Step, state journal.StepState) error {
+func (x *executor) undo(ctx context.Context, s network.Step, state journal.StepState) error {
 	switch s.Kind {
 	case network.StepFile:
-		w, err := placeOf(&state)
-		if err != nil {
+		var w was
+		if err := placeOf(&state, &w); err != nil {
 			return err
 		}
 		return x.restore(s.File, w)
@@ -183,6 +196,12 @@ func (x *executor) undo(s network.Step, state journal.StepState) error {
 		return x.Machine.Remove(*s.Device)
 	case network.StepUp:
 		return x.Machine.Down(s.Link)
+	case network.StepVirtual:
+		var w network.Virtual
+		if err := placeOf(&state, &w); err != nil {
+			return err
+		}
+		return x.Libvirt(s.Virtual.URI).RestoreVirtual(ctx, w)
 	case network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 	}
 	return nil

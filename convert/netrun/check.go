@@ -20,9 +20,13 @@ type Sight struct {
 
 // See takes what must outlast the changes from what a host is. Domains' own
 // interfaces come and go with them.
-func See(h *network.Host) Sight {
+// So does what the changes take away.
+func See(h *network.Host, c *network.Changes) Sight {
 	links := slices.DeleteFunc(slices.Clone(h.Links), func(l network.Link) bool {
-		return l.Kind == "macvtap" || l.Kind == "tun" || l.Kind == "tap"
+		goes := func(s network.Step) bool {
+			return s.Virtual != nil && s.Virtual.Gone != "" && (l.Name == s.Virtual.Gone || l.Master == s.Virtual.Gone)
+		}
+		return slices.ContainsFunc(c.Steps, goes) || l.Kind == "macvtap" || l.Kind == "tun" || l.Kind == "tap"
 	})
 	return Sight{Links: links, Rules: h.Rules}
 }
@@ -77,6 +81,15 @@ func (x *executor) missing(h *network.Host) string {
 		}
 	}
 	return strings.Join(x.job.Before.Lost(h), ", ")
+}
+
+// virtual is what one of libvirt's networks is, which must be what was planned with.
+func (x *executor) virtual(ctx context.Context, c *network.VirtualChange) (network.Virtual, error) {
+	is, found, err := x.Libvirt(c.URI).Virtual(ctx, c.Old.Name)
+	if err == nil && (!found || is != c.Old) {
+		err = fmt.Errorf("libvirt's network %s isn't what it was when this was planned: plan again", c.Old.Name)
+	}
+	return is, err
 }
 
 // Lost lists what a host no longer has.

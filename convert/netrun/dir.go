@@ -18,10 +18,12 @@ type Dir string
 // Journal is the open journal of a run.
 type Journal = journal.Journal[*Job]
 
-// Phases of a run whose steps are all done, and of one that waits for the admin.
+// Phases of a run whose steps are all done, of one that waits for the admin, and
+// of one whose process is gone and its guard too, as after a power cut.
 const (
 	PhaseApplied journal.Phase = "applied"
 	PhaseWaiting journal.Phase = "waiting for your confirmation"
+	PhaseCutOff  journal.Phase = "cut off"
 )
 
 // State is what a journal says has become of a run.
@@ -38,6 +40,9 @@ func (s State) Live() bool { return s.Phase != journal.PhaseRolledBack }
 
 // path is the directory of a run.
 func (d Dir) path(run string) string { return filepath.Join(string(d), "network", run) }
+
+// post is the directory whose lock the guard of a run holds.
+func (d Dir) post(run string) string { return filepath.Join(d.path(run), "guard") }
 
 // List returns all runs, the first one first.
 func (d Dir) List() ([]State, error) {
@@ -64,15 +69,17 @@ func (d Dir) List() ([]State, error) {
 }
 
 func (d Dir) state(h *journal.History[*Job]) State {
-	s := State{Progress: h.Progress(), Host: h.Job().Host, Running: journal.Locked(d.path(h.Run())), Leavings: h.Job().Leavings()}
+	run := h.Run()
+	s := State{Progress: h.Progress(), Host: h.Job().Host, Running: journal.Locked(d.path(run)), Leavings: h.Job().Leavings()}
+	at := confirming(h)
 	switch {
 	case s.Phase != journal.PhaseUnfinished:
 	case s.Done == s.Steps:
 		s.Phase = PhaseApplied
-	default:
-		if at := confirming(h); !at.IsZero() {
-			s.Phase, s.Deadline = PhaseWaiting, at.Add(h.Job().Within)
-		}
+	case !s.Running && !journal.Locked(d.post(run)):
+		s.Phase = PhaseCutOff
+	case !at.IsZero():
+		s.Phase, s.Deadline = PhaseWaiting, at.Add(h.Job().Within)
 	}
 	return s
 }

@@ -69,10 +69,15 @@ func (x *executor) write(f *network.FileChange) error {
 	return replace(path, wasFile{Text: f.New, Mode: 0o644})
 }
 
+// temporary is what a file is called while it is written, always the same, so that
+// what a crash leaves of it is found.
+func temporary(path string) string {
+	return filepath.Join(filepath.Dir(path), ".esxodus-"+filepath.Base(path))
+}
+
 // replace puts a file in the place of another. networkd reads no hidden ones.
 func replace(path string, f wasFile) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".esxodus-*")
+	tmp, err := os.OpenFile(temporary(path), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -92,13 +97,17 @@ func replace(path string, f wasFile) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return disk.SyncDir(dir)
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 // restore puts back what was where a file is. One that somebody has changed since
 // is theirs.
 func (x *executor) restore(f *network.FileChange, w was) error {
 	path := x.path(f.Path)
+	// A crash may have left it half written.
+	if err := os.Remove(temporary(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	text, err := disk.ReadRegular(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

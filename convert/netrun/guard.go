@@ -3,6 +3,7 @@ package netrun
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -23,27 +24,45 @@ const (
 // the run does, killed or with the session that it was started from, it puts
 // everything back; or, where only the admin's word is missing, waits for that for
 // the rest of its time. One that hangs is killed by its process.
-func (d Dir) Guard(ctx context.Context, run string, worker *os.Process, e Effects) error {
-	begun := time.Now()
+func (d Dir) Guard(ctx context.Context, run string, worker *os.Process, e Effects) (err error) {
+	if err := os.MkdirAll(d.post(run), 0o700); err != nil {
+		return fmt.Errorf("the guard's directory: %w", err)
+	}
+	lock, err := journal.Lock(d.post(run)) // by which others see that there is a guard
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	for begun := time.Now(); ; {
+		if worker, err = d.watch(ctx, run, worker, begun); err != nil {
+			return err
+		}
+		j, err := d.Open(run)
+		if errors.Is(err, journal.ErrBusy) {
+			worker = nil // somebody else is at it, who rolls it back, say
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(finish(ctx, j, e), j.Close())
+	}
+}
+
+// watch waits until nobody works on a run. A worker whose time is up is killed.
+func (d Dir) watch(ctx context.Context, run string, worker *os.Process, begun time.Time) (*os.Process, error) {
 	for journal.Locked(d.path(run)) {
 		if worker != nil && time.Now().After(d.latest(run, begun)) {
 			if err := worker.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return err
+				return nil, err
 			}
 			worker = nil
 		}
 		if err := host.Pause(ctx, guardLook); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	j, err := d.Open(run)
-	if errors.Is(err, journal.ErrBusy) {
-		return d.Guard(ctx, run, nil, e) // somebody rolls it back, say
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(finish(ctx, j, e), j.Close())
+	return worker, nil
 }
 
 // latest is when a run's worker must have ended.

@@ -65,6 +65,11 @@ func checkStep(s network.Step) error {
 		return networkd.CheckName(s.Device.Name)
 	case network.StepUp:
 		return networkd.CheckName(s.Link)
+	case network.StepVirtual:
+		if s.Virtual == nil || s.Virtual.Old.Name == "" || s.Virtual.Old.UUID == "" {
+			return errors.New("it has no network")
+		}
+		return nil
 	case network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 		return nil
 	}
@@ -79,25 +84,28 @@ func checkPath(p string) error {
 	return nil
 }
 
-// CheckStep wants that a file's step says what was there before it.
+// CheckStep wants that a step says what was there before it, if it is one that
+// changes that.
 func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
-	if j.Changes.Steps[i].Kind != network.StepFile || r.Event != journal.EventBegin {
-		return nil
+	switch kind := j.Changes.Steps[i].Kind; {
+	case r.Event != journal.EventBegin:
+	case kind == network.StepFile:
+		return placeOf(s, &was{})
+	case kind == network.StepVirtual:
+		return placeOf(s, &network.Virtual{})
 	}
-	_, err := placeOf(s)
-	return err
+	return nil
 }
 
-// placeOf is what a file's step found where it writes.
-func placeOf(s *journal.StepState) (was, error) {
-	var w was
+// placeOf reads what a step found where it makes its change.
+func placeOf(s *journal.StepState, w any) error {
 	if s.Place == nil {
-		return w, errors.New("it doesn't say what was there before")
+		return errors.New("it doesn't say what was there before")
 	}
-	if err := json.Unmarshal(s.Place.Data, &w); err != nil {
-		return w, fmt.Errorf("what was there before: %w", err)
+	if err := json.Unmarshal(s.Place.Data, w); err != nil {
+		return fmt.Errorf("what was there before: %w", err)
 	}
-	return w, nil
+	return nil
 }
 
 // About says whose networking it is.
@@ -112,6 +120,8 @@ func (j *Job) Leavings() string {
 			all = append(all, s.File.Path)
 		case s.Device != nil:
 			all = append(all, s.Device.Name)
+		case s.Virtual != nil:
+			all = append(all, "the removal of libvirt's network "+s.Virtual.Old.Name)
 		}
 	}
 	if len(all) == 0 {

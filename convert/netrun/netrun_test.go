@@ -26,6 +26,30 @@ import (
 type paper struct {
 	links map[string]bool
 	fails network.StepKind // the step that goes wrong
+	nets  map[string]network.Virtual
+}
+
+func (p *paper) Virtual(_ context.Context, name string) (network.Virtual, bool, error) {
+	v, ok := p.nets[name]
+	return v, ok, nil
+}
+
+func (p *paper) RemoveVirtual(_ context.Context, was network.Virtual) error {
+	delete(p.nets, was.Name)
+	if p.fails == network.StepVirtual {
+		return errors.New("half gone")
+	}
+	return nil
+}
+
+func (p *paper) RestoreVirtual(_ context.Context, was network.Virtual) error {
+	p.nets[was.Name] = was
+	return nil
+}
+
+// lan is a network of libvirt's.
+func lan() network.Virtual {
+	return network.Virtual{Name: "lan", UUID: "1", Bridge: "virbr7", Active: true, Persistent: true, AutoStart: true, XML: "<network/>"}
 }
 
 func (p *paper) Read(context.Context) (network.Host, error) {
@@ -66,11 +90,11 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{t: t, root: t.TempDir(), dir: Dir(t.TempDir()), m: &paper{links: map[string]bool{"eno1": true}}}
+	d := &desk{t: t, root: t.TempDir(), dir: Dir(t.TempDir()), m: &paper{links: map[string]bool{"eno1": true}, nets: map[string]network.Virtual{"lan": lan()}}}
 	path := filepath.Join(d.root, network.Dir, "20-esxodus-eno1.42.network")
 	d.check(os.MkdirAll(filepath.Dir(path), 0o755))
 	d.check(os.WriteFile(path, []byte("old\n"), 0o640))
-	d.check(os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)))
+	d.check(os.Chtimes(path, time.Time{}, time.Unix(1e9, 123456789)))
 	return d
 }
 
@@ -83,7 +107,7 @@ func (d *desk) check(err error) {
 
 func (d *desk) effects() Effects {
 	yes := func(context.Context) error { return nil }
-	return Effects{Machine: d.m, Root: d.root, Tool: host.Tool{}, Ask: yes, Note: func(text string) { d.said = append(d.said, text) }}
+	return Effects{Machine: d.m, Libvirt: func(string) Virtuals { return d.m }, Root: d.root, Tool: host.Tool{}, Ask: yes, Note: func(text string) { d.said = append(d.said, text) }}
 }
 
 // job changes a file, writes one in a new directory, and makes a device.
@@ -92,15 +116,17 @@ func (d *desk) job() *Job {
 		return network.Step{Kind: network.StepFile, Text: "write " + name, File: &network.FileChange{Path: network.Dir + "/" + name, Old: old, New: text, State: state}}
 	}
 	h, _ := d.m.Read(d.t.Context())
-	return &Job{Host: "kvm1", Within: time.Hour, Before: See(&h), Changes: network.Changes{Steps: []network.Step{
+	c := network.Changes{Steps: []network.Step{
 		file("20-esxodus-eno1.42.network", "old\n", "new\n", network.FileChanged),
 		{Kind: network.StepReload, Text: "reload"},
 		{Kind: network.StepDevice, Text: "make eno1.42", Device: &network.Device{Name: "eno1.42", Kind: network.KindVLAN, Parent: "eno1", VLAN: 42}},
 		{Kind: network.StepCheck, Text: "check"},
 		{Kind: network.StepConfirm, Text: "confirm"},
 		file("lan.network.d/esxodus-eno1.42.conf", "", "[Network]\nVLAN=eno1.42\n", network.FileNew),
+		{Kind: network.StepVirtual, Text: "remove lan", Virtual: &network.VirtualChange{Old: lan()}},
 		{Kind: network.StepRecord, Text: "record"},
-	}}}
+	}}
+	return &Job{Host: "kvm1", Within: time.Hour, Before: See(&h, &c), Changes: c}
 }
 
 func (d *desk) begin() *Journal {
@@ -129,12 +155,13 @@ func (d *desk) sight() string {
 		info, err := e.Info()
 		d.check(err)
 		text, err := os.ReadFile(path)
-		fmt.Fprintln(&b, info.Mode(), info.ModTime().Unix(), string(text))
+		fmt.Fprintln(&b, info.Mode(), info.ModTime().UnixNano(), string(text))
 		return err
 	}))
 	for name := range d.m.links {
 		fmt.Fprintln(&b, "link", name)
 	}
+	fmt.Fprintln(&b, d.m.nets)
 	lines := strings.Split(b.String(), "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -191,6 +218,9 @@ func (d *desk) undoneAfter(k int, lines [][]byte) {
 	known := string(bytes.Join(lines[:k+1], nil))
 	begun := func(text string) bool { return strings.Contains(known, `"event":"begin","step":`+text) }
 	dropIn := filepath.Join(d.root, network.Dir, "lan.network.d")
+	if !begun("6") {
+		d.m.nets["lan"] = lan()
+	}
 	if !begun("5") {
 		d.check(os.RemoveAll(dropIn))
 	}
@@ -199,14 +229,14 @@ func (d *desk) undoneAfter(k int, lines [][]byte) {
 	}
 	if !begun("0") {
 		path := filepath.Join(d.root, network.Dir, "20-esxodus-eno1.42.network")
-		d.check(replace(path, wasFile{Text: "old\n", Mode: 0o640, Modified: time.Unix(1e9, 0)}))
+		d.check(replace(path, wasFile{Text: "old\n", Mode: 0o640, Modified: time.Unix(1e9, 123456789)}))
 	}
 }
 
 // TestFailures: a step that goes wrong undoes all, and the run says why.
 func TestFailures(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []network.StepKind{network.StepReload, network.StepDevice} {
+	for _, kind := range []network.StepKind{network.StepReload, network.StepDevice, network.StepVirtual} {
 		d := newDesk(t)
 		before := d.sight()
 		d.m.fails = kind
@@ -226,6 +256,17 @@ func TestChangedSince(t *testing.T) {
 		before := d.sight()
 		err := Apply(t.Context(), d.begin(), d.effects())
 		if err == nil || !strings.Contains(err.Error(), "plan again") || d.sight() != before {
+			t.Errorf("Apply = %v; there is %s", err, d.sight())
+		}
+	})
+	t.Run("network", func(t *testing.T) {
+		t.Parallel()
+		d := newDesk(t)
+		theirs := lan()
+		theirs.XML = "<network>\n</network>"
+		d.m.nets["lan"] = theirs
+		before := d.sight()
+		if err := Apply(t.Context(), d.begin(), d.effects()); err == nil || !strings.Contains(err.Error(), "libvirt's network lan isn't what it was") || d.sight() != before {
 			t.Errorf("Apply = %v; there is %s", err, d.sight())
 		}
 	})

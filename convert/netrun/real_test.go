@@ -3,6 +3,7 @@ package netrun
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,9 +28,11 @@ func scenes() map[string]func(t *testing.T) {
 		"control":            control,
 		"kept":               kept,
 		"after a reboot":     afterReboot,
+		"crashes":            crashes,
 		"changed meanwhile":  changedMeanwhile,
 		"a loss is undone":   lossUndone,
 		"a session":          session,
+		"a link set up":      linkSetUp,
 		"a rule":             foreignRule,
 		"a rule, control":    foreignRuleControl,
 	}
@@ -143,7 +146,7 @@ func changes(t *testing.T, h network.Host) network.Changes {
 // begin starts a run of changes.
 func begin(t *testing.T, dir Dir, h network.Host, c network.Changes) *Journal {
 	t.Helper()
-	j, err := dir.Create(&Job{Host: h.Name, Changes: c, Before: See(&h)})
+	j, err := dir.Create(&Job{Host: h.Name, Changes: c, Before: See(&h, &c)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +305,9 @@ func restart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = daemon.Process.Kill(), daemon.Wait() })
+	if err := os.WriteFile("/run/networkd.pid", fmt.Append(nil, daemon.Process.Pid), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for !running(t) {
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -331,13 +337,8 @@ func afterReboot(t *testing.T) {
 	if err := Apply(t.Context(), j, effects()); err != nil {
 		t.Fatal(err)
 	}
-	ip(t, "link", "delete", "eno1.42")
-	ip(t, "address", "flush", "dev", "eno1")
-	restart(t)
+	boot(t)
 	configured(t, "eno1.42")
-	configured(t, "eno1")
-	ip(t, "address", "add", "198.51.100.5/24", "dev", "eno1")
-	ip(t, "route", "add", "203.0.113.0/24", "via", "198.51.100.1", "proto", "bird")
 	if c := changes(t, read(t)); !c.Empty() {
 		t.Errorf("after a boot there is to do: %+v", c.Steps)
 	}
@@ -383,6 +384,33 @@ func changedMeanwhile(t *testing.T) {
 	c, err := h.Changes(wanted(t))
 	if err != nil || !slices.ContainsFunc(c.Concerns, func(k ledger.Concern) bool { return k.ID == network.ConcernReload && k.Severity == "blocker" }) {
 		t.Errorf("with a file for all links the changes are not blocked: %v, %+v", err, c.Concerns)
+	}
+}
+
+// linkSetUp: a link that was set up goes down again, unless somebody uses it by
+// then.
+func linkSetUp(t *testing.T) {
+	t.Helper()
+	ip(t, "link", "add", "eno2", "type", "veth", "peer", "name", "peer2")
+	up := func() bool { return strings.Contains(ip(t, "link", "show", "eno2"), ",UP") }
+	for _, tt := range []struct {
+		name string
+		use  []string
+		want bool
+	}{
+		{"nobody uses it", []string{"link", "set", "lo", "up"}, false},
+		{"a domain does", []string{"link", "add", "link", "eno2", "name", "macvtap7", "type", "macvtap"}, true},
+		{"it is gone", []string{"link", "delete", "macvtap7"}, false},
+		{"it has an address", []string{"address", "add", "192.0.2.77/24", "dev", "eno2"}, true},
+	} {
+		var m hostnet.Machine
+		if err := m.Up("eno2"); err != nil || !up() {
+			t.Fatalf("%s: Up = %v", tt.name, err)
+		}
+		ip(t, tt.use...)
+		if err := m.Down("eno2"); err != nil || up() != tt.want {
+			t.Errorf("%s: Down = %v; it is up: %v", tt.name, err, up())
+		}
 	}
 }
 

@@ -352,7 +352,7 @@ func fleetingConcerns(p *Plan, here *network.Host) []ledger.Concern {
 		out = append(out, ledger.Concern{
 			ID: ConcernFleeting, Severity: ledger.Warning, Subject: dev,
 			Evidence: "nothing makes " + dev + " when this host boots, so that its domains wouldn't start",
-			Advice:   "make it with `esxodus network apply`: no VM on it is converted before that",
+			Advice:   "make it with `esxodus network apply`, or have convert do that first with --apply-network: no VM on it is converted before that",
 		})
 	}
 	return out

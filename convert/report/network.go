@@ -28,7 +28,9 @@ func Changes(w io.Writer, f Form, n Network) error {
 	for _, a := range n.Attachments {
 		rows = append(rows, []string{a.VSwitch, a.PortGroup, vlanText(a.VLAN), a.Uplink, deviceText(a)})
 	}
-	p.table([]column{{head: "VSWITCH", cut: true}, {head: "PORT GROUP", cut: true}, {head: "VLAN"}, {head: "UPLINK"}, {head: "DEVICE"}}, rows)
+	if len(rows) > 0 {
+		p.table([]column{{head: "VSWITCH", cut: true}, {head: "PORT GROUP", cut: true}, {head: "VLAN"}, {head: "UPLINK"}, {head: "DEVICE"}}, rows)
+	}
 	for i := range n.Changes.Files {
 		if c := &n.Changes.Files[i]; c.State != network.FileSame {
 			p.line("")
@@ -97,9 +99,11 @@ func nextOf(s netrun.State) string {
 	case s.Running:
 		return "it is at work"
 	case s.Phase == netrun.PhaseApplied:
-		return "`esxodus network rollback` takes it away again"
+		return "`esxodus network rollback` undoes it"
+	case s.Phase == netrun.PhaseCutOff:
+		return "its process is gone: `esxodus network rollback` puts back what it did; then it can be applied again"
 	case !s.Phase.Ended():
-		return "`esxodus network rollback`"
+		return "`esxodus network rollback` puts back the rest"
 	}
 	return ""
 }

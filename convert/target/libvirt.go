@@ -124,6 +124,42 @@ func (h *Libvirt) Network(ctx context.Context) *network.Host {
 	return &here
 }
 
+// Users lists the domains that are attached to each of this host's links.
+func (h *Libvirt) Users(ctx context.Context) (map[string][]string, error) {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Users(ctx)
+}
+
+// Virtual is one of libvirt's own networks.
+func (h *Libvirt) Virtual(ctx context.Context, name string) (network.Virtual, bool, error) {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return network.Virtual{}, false, err
+	}
+	return conn.Network(ctx, name)
+}
+
+// RemoveVirtual removes one, if it is still that.
+func (h *Libvirt) RemoveVirtual(ctx context.Context, was network.Virtual) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.RemoveNetwork(ctx, was)
+}
+
+// RestoreVirtual has one be as it was.
+func (h *Libvirt) RestoreVirtual(ctx context.Context, was network.Virtual) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.RestoreNetwork(ctx, was)
+}
+
 // Define defines a persistent domain, marked as the run's.
 func (h *Libvirt) Define(ctx context.Context, xml string, autostart bool, run string) error {
 	conn, err := h.connect(ctx)

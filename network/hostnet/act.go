@@ -3,6 +3,7 @@ package hostnet
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"esxodus/network"
@@ -77,12 +78,44 @@ func (m Machine) differs(l netlink.Link, d network.Device) string {
 // Up sets a link up.
 func (m Machine) Up(name string) error { return set(name, "up", netlink.LinkSetUp) }
 
-// Down sets a link down. One that isn't there is down.
+// Down sets a link down that [Machine.Up] set up. One that isn't there is down; one
+// that others stand on by now, or that has got an address, stays up.
 func (m Machine) Down(name string) error {
 	if gone(name) {
 		return nil
 	}
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	users, err := standing(l)
+	if err != nil {
+		return err
+	}
+	has, err := addresses(l)
+	if err != nil {
+		return fmt.Errorf("addresses of %s: %w", name, err)
+	}
+	own := func(a network.Address) bool { return a.Scope != "link" }
+	if len(users) > 0 || slices.ContainsFunc(has, own) {
+		return nil
+	}
 	return set(name, "down", netlink.LinkSetDown)
+}
+
+// standing lists the devices that stand on a link.
+func standing(l netlink.Link) ([]string, error) {
+	all, err := whole(netlink.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("network interfaces: %w", err)
+	}
+	var users []string
+	for _, other := range all {
+		if kind := other.Type(); other.Attrs().ParentIndex == l.Attrs().Index && (kind == "macvtap" || kind == "macvlan" || kind == "vlan" || kind == "ipvlan") {
+			users = append(users, other.Attrs().Name)
+		}
+	}
+	return users, nil
 }
 
 func set(name, state string, do func(netlink.Link) error) error {
@@ -116,15 +149,9 @@ func (m Machine) Remove(d network.Device) error {
 	if why := m.differs(l, d); why != "" {
 		return nil // not ours: somebody removed that, and made another
 	}
-	all, err := whole(netlink.LinkList)
+	users, err := standing(l)
 	if err != nil {
-		return fmt.Errorf("network interfaces: %w", err)
-	}
-	var users []string
-	for _, other := range all {
-		if kind := other.Type(); other.Attrs().ParentIndex == l.Attrs().Index && (kind == "macvtap" || kind == "macvlan" || kind == "vlan" || kind == "ipvlan") {
-			users = append(users, other.Attrs().Name)
-		}
+		return err
 	}
 	if len(users) > 0 {
 		return fmt.Errorf("%s is in use by %s: shut down the domains that have them", d.Name, strings.Join(users, ", "))

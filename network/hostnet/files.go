@@ -38,7 +38,8 @@ func (m Machine) files() ([]network.File, error) {
 			if err != nil {
 				return nil, err
 			}
-			for _, path := range paths {
+			hidden := func(path string) bool { return strings.HasPrefix(filepath.Base(path), ".") } // networkd reads none
+			for _, path := range slices.DeleteFunc(paths, hidden) {
 				f, err := m.file(path)
 				if errors.Is(err, fs.ErrNotExist) {
 					continue // a link that leads nowhere, or gone meanwhile

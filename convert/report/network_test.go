@@ -1,0 +1,123 @@
+package report
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"esxodus/convert/journal"
+	"esxodus/convert/netrun"
+	"esxodus/inventory"
+	"esxodus/network"
+)
+
+// kvm is a host with BGP on its uplink and libvirt's own bridge.
+func kvm() network.Host {
+	start := time.Unix(1000, 0)
+	return network.Host{
+		Name:     "kvm1",
+		Networkd: network.Networkd{Running: true, Version: 252, Started: start},
+		Links: []network.Link{
+			{
+				Name: "eno1", Index: 2, Up: true, Carrier: true, MTU: 1500, MAC: "52:54:00:00:00:01",
+				Addresses: []network.Address{{CIDR: "192.0.2.2/24", Source: "static"}, {CIDR: "198.51.100.5/32", Source: "foreign"}},
+				Routes:    []network.Routes{{Protocol: "bird", Table: 254, Family: 4, Count: 900000, Foreign: true, Examples: []string{"203.0.113.0/24 via 192.0.2.1", "198.18.0.0/15 via 192.0.2.1", "default via 192.0.2.1"}}},
+				Networkd:  network.NetworkdOfLink{State: "configured", File: network.Dir + "/lan.network"},
+			},
+			{Name: "virbr0", Index: 4, Kind: "bridge", Dnsmasq: true, Addresses: []network.Address{{CIDR: "192.168.122.1/24"}}},
+		},
+		Files: []network.File{
+			{Path: network.Dir + "/lan.network", Text: "[Match]\nName=eno1\n", Changed: start.Add(-time.Hour)},
+			{Path: network.Dir + "/10-esxodus-macvtap.network", Text: "[Match]\nName=macvtap*\n", Changed: start.Add(-time.Hour)},
+		},
+	}
+}
+
+// plannedFor compares the networks of an ESXi host with a host.
+func plannedFor(t *testing.T, h network.Host) Network {
+	t.Helper()
+	esx := &inventory.Network{
+		VSwitches: []inventory.VSwitch{{Name: "vSwitch0", MTU: 1500, Uplinks: []string{"vmnic0"}}, {Name: "inside", MTU: 1500}},
+		PortGroups: []inventory.PortGroup{
+			{Name: "VM Network", VSwitch: "vSwitch0"}, {Name: "DMZ", VSwitch: "vSwitch0", VLAN: 42}, {Name: "lab", VSwitch: "inside"},
+		},
+	}
+	p, err := network.New(esx, []string{"VM Network", "DMZ", "lab"}, h.Fill(network.Options{Uplinks: map[string]string{"": "eno1"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := h.Changes(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Network{Host: h.Name, Attachments: p.Attachments, Changes: c, Concerns: p.Concerns}
+}
+
+// TestChanges holds what `esxodus network plan` prints.
+func TestChanges(t *testing.T) {
+	for _, tt := range []struct {
+		file   string
+		change func(h *network.Host)
+		form   Form
+	}{
+		{file: "network.txt"},
+		{file: "network-narrow.txt", form: Form{Columns: 60}},
+		{file: "network-rule.txt", change: func(h *network.Host) { h.Rules = []network.Rule{{Text: "ip rule 5: from 198.51.100.5/32 table 77", Protocol: "boot"}} }},
+		{file: "network-old.txt", change: func(h *network.Host) { h.Networkd.Version = 247 }},
+		{file: "network-manager.txt", change: func(h *network.Host) {
+			h.Links[0].Networkd = network.NetworkdOfLink{State: "unmanaged"}
+			h.Managers = []network.Manager{{Name: network.NetworkManager, Links: []string{"eno1"}, Evidence: "it says so on D-Bus"}}
+		}},
+		{file: "network-ifupdown.txt", change: func(h *network.Host) {
+			h.Links[0].Networkd = network.NetworkdOfLink{State: "unmanaged"}
+			h.Managers = []network.Manager{{Name: network.Ifupdown, Links: []string{"eno1"}, Evidence: "/etc/network/interfaces"}}
+		}},
+		{file: "network-nothing.txt", change: func(h *network.Host) {
+			done := plannedFor(t, *h)
+			for _, f := range done.Changes.Files {
+				h.Files = append([]network.File{{Path: f.Path, Text: f.New, Changed: time.Unix(1, 0)}}, h.Files...)
+			}
+			for _, s := range done.Changes.Steps {
+				if d := s.Device; d != nil {
+					h.Links = append(h.Links, network.Link{Name: d.Name, Kind: d.Kind, Parent: d.Parent, VLAN: d.VLAN, Up: true})
+				}
+			}
+		}},
+	} {
+		h := kvm()
+		if tt.change != nil {
+			tt.change(&h)
+		}
+		var got strings.Builder
+		if err := Changes(&got, tt.form, plannedFor(t, h)); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, tt.file, got.String())
+	}
+	h := kvm()
+	v := network.Virtual{Name: "default", UUID: "1", Bridge: "virbr0"}
+	var got strings.Builder
+	if err := Changes(&got, Form{}, Network{Host: h.Name, Changes: h.Without(v, "", map[string][]string{"virbr0": {"web"}})}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "network-default.txt", got.String())
+}
+
+// TestNetworkRuns has a run in each of its phases, with what may follow.
+func TestNetworkRuns(t *testing.T) {
+	at := time.Date(2026, 11, 30, 11, 0, 0, 0, time.Local)
+	state := func(phase journal.Phase, done int) netrun.State {
+		return netrun.State{Progress: journal.Progress{Started: at, Done: done, Steps: 9, Phase: phase}, Leavings: "eno1.42"}
+	}
+	running, waiting, undoing := state(journal.PhaseUnfinished, 3), state(netrun.PhaseWaiting, 6), state(journal.PhaseUndoing, 4)
+	running.Running, waiting.Running, waiting.Deadline = true, true, at.Add(time.Minute)
+	undoing.Error = "eno1.42 is in use by macvtap0"
+	var got strings.Builder
+	all := []netrun.State{running, waiting, state(netrun.PhaseCutOff, 6), undoing, state(netrun.PhaseApplied, 9), state(journal.PhaseRolledBack, 0)}
+	for _, states := range [][]netrun.State{all, nil} {
+		if err := NetworkRuns(&got, Form{}, states); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "network-runs.txt", got.String())
+}
