@@ -3,12 +3,17 @@ package netconf
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 )
 
 // Readdress gives an interface another address, in the style of the file that
@@ -46,7 +51,7 @@ func Readdress(l guest.NetLink, read func(string) (string, bool), a guest.NewAdd
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.File, err)
 	}
-	return []File{{l.File, []byte(text)}}, nil
+	return []File{{Path: l.File, Text: []byte(text)}}, nil
 }
 
 // family is a word for each family.
@@ -70,10 +75,21 @@ func beginsStanza(word string) bool {
 	return slices.Contains([]string{"iface", "auto", "mapping", "source", "source-directory", "rename", "no-auto-down", "no-scripts", "template"}, word) || strings.HasPrefix(word, "allow-")
 }
 
+// stanzaMethod has the method of a stanza after its first group.
+var stanzaMethod = regexp.MustCompile(`^(\s*iface\s+\S+\s+\S+\s+)\S+`)
+
+// netmask is 255.255.255.0 in IPv4, 64 in IPv6.
+func netmask(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return net.IP(net.CIDRMask(p.Bits(), p.Addr().BitLen())).String()
+	}
+	return strconv.Itoa(p.Bits())
+}
+
 // interfacesAddress changes the stanza of an interface and a family, interfaces(5).
 func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 	var out []string
-	at, method, in := -1, "", false
+	at, method, in, mask := -1, "", false, true
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		switch {
@@ -85,11 +101,12 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 			}
 			if in {
 				at, method = len(out), f[3]
-				line = strings.Replace(line, f[3], "static", 1)
+				line = stanzaMethod.ReplaceAllString(line, "${1}static")
 			}
 		case in && strings.HasSuffix(strings.TrimRight(line, "\r\n"), `\`):
 			return "", fmt.Errorf("a line of the stanza of %s goes on in the next", name)
 		case in && dropsOption(f, a):
+			mask = mask && !strings.Contains(line, "/")
 			continue
 		}
 		out = append(out, line)
@@ -101,6 +118,9 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 		return "", fmt.Errorf("the stanza of %s has the method %s", name, method)
 	}
 	add := []string{"\taddress " + a.Prefix.String() + "\n"}
+	if mask { // ifupdown of old, and busybox's, want it apart
+		add = []string{"\taddress " + a.Prefix.Addr().String() + "\n", "\tnetmask " + netmask(a.Prefix) + "\n"}
+	}
 	if a.Gateway.IsValid() {
 		add = append(add, "\tgateway "+a.Gateway.String()+"\n")
 	}
@@ -213,15 +233,22 @@ func keyfileAddress(text string, a guest.NewAddress) (string, error) {
 // ifcfgAddress changes the assignments of a file of the RHEL family's or SUSE's, whose
 // default route is elsewhere.
 func ifcfgAddress(l guest.NetLink, text string, read func(string) (string, bool), a guest.NewAddress) ([]File, error) {
-	suse := path.Dir(l.File) == suseDir
-	drop := []string{"IPADDR", "IPADDR0", "NETMASK", "NETMASK0", "PREFIX", "PREFIX0", "PREFIXLEN", "BROADCAST", "NETWORK"}
-	bits := fmt.Sprint(a.Prefix.Bits())
-	add := []string{"IPADDR=" + a.Prefix.Addr().String(), "PREFIX=" + bits}
-	switch v6 := !a.Prefix.Addr().Is4(); {
-	case suse:
-		add = []string{"IPADDR='" + a.Prefix.String() + "'"}
-	case v6:
-		drop, add = []string{"IPV6ADDR"}, []string{"IPV6ADDR=" + a.Prefix.String()}
+	suse, v6 := path.Dir(l.File) == suseDir, !a.Prefix.Addr().Is4()
+	if suse && v6 && l.DHCP4 {
+		return nil, fmt.Errorf("%s: an IPv6 address besides DHCP isn't understood there", l.File)
+	}
+	var drop, add []string
+	if suse || !v6 {
+		suffix := addressSuffix(text, a)
+		for _, key := range []string{"IPADDR", "NETMASK", "PREFIX", "PREFIXLEN", "BROADCAST", "NETWORK"} {
+			drop = append(drop, key+suffix)
+		}
+		add = []string{"IPADDR" + suffix + "='" + a.Prefix.String() + "'"}
+		if !suse {
+			add = []string{"IPADDR" + suffix + "=" + a.Prefix.Addr().String(), "NETMASK" + suffix + "=" + netmask(a.Prefix)}
+		}
+	} else {
+		drop, add = []string{"IPV6ADDR", "IPV6INIT"}, []string{"IPV6INIT=yes", "IPV6ADDR=" + a.Prefix.String()}
 	}
 	if !suse && a.Gateway.IsValid() {
 		key := family(a, "GATEWAY", "IPV6_DEFAULTGW")
@@ -237,13 +264,30 @@ func ifcfgAddress(l guest.NetLink, text string, read func(string) (string, bool)
 	if l.DHCP4 && a.Prefix.Addr().Is4() {
 		drop, add = append(drop, "BOOTPROTO"), append(add, "BOOTPROTO=static")
 	}
-	out := []File{{l.File, []byte(assigned(text, drop, add))}}
+	out := []File{{Path: l.File, Text: []byte(assigned(text, drop, add))}}
 	if suse && a.Gateway.IsValid() {
 		routes := suseDir + "/routes"
 		have, _ := read(routes)
-		out = append(out, File{routes, []byte(suseRoutes(have, a))})
+		out = append(out, File{Path: routes, Text: []byte(suseRoutes(have, a))})
 	}
 	return out, nil
+}
+
+// addressSuffix is that of the keys that have the address of a family: "", "0", "_1".
+// Where none has, it is one that is free.
+func addressSuffix(text string, a guest.NewAddress) string {
+	have := conf.Assignments([]byte(text))
+	for _, key := range slices.Sorted(maps.Keys(have)) {
+		if suffix, ok := strings.CutPrefix(key, "IPADDR"); ok && ours(have[key], a) {
+			return suffix
+		}
+	}
+	for _, suffix := range []string{"", "_esxodus"} {
+		if have["IPADDR"+suffix] == "" {
+			return suffix
+		}
+	}
+	return ""
 }
 
 // assigned replaces the lines of some keys by others, where the first of them was.

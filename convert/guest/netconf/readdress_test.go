@@ -18,9 +18,9 @@ func parsed(t *testing.T, style guest.NetStyle, files []File, name string) guest
 	case guest.Ifupdown:
 		n, _ = ParseInterfaces(files[0].Path, files[0].Text)
 	case guest.Netplan:
-		var err error
-		if n, err = ParseNetplan(files[0]); err != nil {
-			t.Fatal(err)
+		var errs []error
+		if n, errs = Netplan(files[0]); len(errs) > 0 {
+			t.Fatal(errs)
 		}
 	case guest.Networkd:
 		n = Networkd(slices.Clone(files))
@@ -75,12 +75,15 @@ func TestReaddress(t *testing.T) {
 		{"RHEL", guest.Ifcfg, rhelFile, "DEVICE=ens192\nIPADDR=10.0.0.9\nNETMASK=255.0.0.0\nGATEWAY=10.0.0.1\nDNS1=10.0.0.2\nONBOOT=yes\n", "", "[192.0.2.20/24] [192.0.2.1] [192.0.2.53] false false", []string{"ONBOOT=yes"}},
 		{"RHEL, DHCP", guest.Ifcfg, rhelFile, "DEVICE=ens192\nBOOTPROTO=dhcp\nONBOOT=yes", "", "[192.0.2.20/24] [192.0.2.1] [192.0.2.53] false false", []string{"ONBOOT=yes"}},
 		{"SUSE", guest.Ifcfg, suseFile, "BOOTPROTO='static'\nIPADDR='10.0.0.9/8'\nSTARTMODE='auto'\n", "no DNS", "[192.0.2.20/24] [192.0.2.1] [] false false", []string{"STARTMODE='auto'"}},
+		{"SUSE, both families", guest.Ifcfg, suseFile, "IPADDR='10.0.0.9/8'\nIPADDR_1='2001:db8:9::9/64'\nSTARTMODE='auto'\n", "no DNS", "[192.0.2.20/24 2001:db8:9::9/64] [192.0.2.1] [] false false", nil},
+		{"RHEL, a suffix", guest.Ifcfg, rhelFile, "DEVICE=ens192\nIPADDR0=10.0.0.9\nPREFIX0=8\nGATEWAY0=10.0.0.1\n", "", "[192.0.2.20/24] [192.0.2.1] [192.0.2.53] false false", []string{"NETMASK0=255.255.255.0"}},
+		{"ifupdown of old", guest.Ifupdown, "/etc/network/interfaces", "auto ens192\niface ens192 inet static\n\taddress 10.0.0.9\n\tnetmask 255.0.0.0\n", "", "[192.0.2.20/24] [192.0.2.1] [192.0.2.53] false false", []string{"\taddress 192.0.2.20\n\tnetmask 255.255.255.0\n"}},
 		{"SUSE, DNS", guest.Ifcfg, suseFile, "IPADDR='10.0.0.9/8'\n", "", "the whole system's", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			files := []File{{tt.file, []byte(tt.text)}}
+			files := []File{{Path: tt.file, Text: []byte(tt.text)}}
 			if tt.file == suseFile {
-				files = append(files, File{suseTable, []byte("default 10.0.0.1 - -\n10.9.0.0/16 10.0.0.2 - -\n")})
+				files = append(files, File{Path: suseTable, Text: []byte("default 10.0.0.1 - -\n10.9.0.0/16 10.0.0.2 - -\n")})
 			}
 			a := guest.NewAddress{Prefix: netip.MustParsePrefix("192.0.2.20/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}}
 			switch {
