@@ -3,6 +3,7 @@ package netconf
 import (
 	"cmp"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,6 +78,10 @@ func ParseTimestamps(b []byte) map[string]int64 {
 	return out
 }
 
+// routeKey is the key of a route: DESTINATION/LENGTH,GATEWAY. cloud-init writes the
+// default route so.
+var routeKey = regexp.MustCompile(`^route[0-9]+$`)
+
 // keyfile is the sections of one.
 type keyfile struct {
 	s map[string]map[string][]string
@@ -126,6 +131,11 @@ func (k keyfile) addresses(l *guest.NetLink) {
 				addAddress(&l.Addresses, f[0], "")
 			}
 			if len(f) > 1 {
+				addAddrs(&l.Gateways, f[1])
+			}
+		}
+		for _, key := range keys {
+			if f := k.list(section, key); routeKey.MatchString(key) && len(f) > 1 && isDefault(f[0]) {
 				addAddrs(&l.Gateways, f[1])
 			}
 		}

@@ -105,6 +105,8 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 			}
 		case in && strings.HasSuffix(strings.TrimRight(line, "\r\n"), `\`):
 			return "", fmt.Errorf("a line of the stanza of %s goes on in the next", name)
+		case in && a.Gateway.IsValid() && slices.Contains([]string{"up", "post-up", "pre-up"}, f[0]) && slices.Contains(f, "default"):
+			return "", fmt.Errorf("the stanza of %s makes its default route by a command", name)
 		case in && dropsOption(f, a):
 			mask = mask && !strings.Contains(line, "/")
 			continue
@@ -221,8 +223,9 @@ func keyfileAddress(text string, a guest.NewAddress) (string, error) {
 	if len(a.DNS) > 0 {
 		add += "dns=" + dns(a, ";") + ";\n"
 	}
-	out, ok := inSection(text, section, func(key, _ string) bool {
-		return key == "method" || key == "gateway" && a.Gateway.IsValid() || key == "dns" && len(a.DNS) > 0 || strings.HasPrefix(key, "address")
+	out, ok := inSection(text, section, func(key, value string) bool {
+		to, _, _ := strings.Cut(value, ",")
+		return key == "method" || a.Gateway.IsValid() && routeKey.MatchString(key) && isDefault(to) || key == "gateway" && a.Gateway.IsValid() || key == "dns" && len(a.DNS) > 0 || strings.HasPrefix(key, "address")
 	}, add)
 	if !ok {
 		out = strings.TrimRight(text, "\n") + "\n\n" + section + "\n" + add
