@@ -28,6 +28,9 @@ type NIC struct {
 	DHCP4     bool         `json:"dhcp4,omitempty"`
 	DHCP6     bool         `json:"dhcp6,omitempty"`
 	RA        bool         `json:"ra,omitempty"` // takes an address of router advertisements
+	// LeasedOn is the bond or bridge that takes such an address in the NIC's place:
+	// of several NICs that it is on, one is enough for it.
+	LeasedOn string `json:"leasedOn,omitempty"`
 
 	LinkFile string    `json:"-"` // the .link file that counts for it on VMware
 	Lost     []string  `json:"-"` // files that configure it by its place or its driver on VMware
@@ -49,6 +52,17 @@ type NewAddress struct {
 	DNS     []netip.Addr `json:"dns,omitempty"` // none leaves the guest's
 }
 
+// WithoutIPv6 drops what is IPv6's, where the guest has it off.
+func (n *Net) WithoutIPv6() {
+	is6 := func(a netip.Addr) bool { return !a.Is4() }
+	for i := range n.Links {
+		l := &n.Links[i]
+		l.Addresses = slices.DeleteFunc(l.Addresses, func(p netip.Prefix) bool { return is6(p.Addr()) })
+		l.Gateways, l.DNS = slices.DeleteFunc(l.Gateways, is6), slices.DeleteFunc(l.DNS, is6)
+		l.DHCP6, l.RA = false, false
+	}
+}
+
 // Family reports whether an address is of the new one's family.
 func (a NewAddress) Family(x netip.Addr) bool { return x.Is4() == a.Prefix.Addr().Is4() }
 
@@ -58,6 +72,8 @@ type Net struct {
 	LinkFiles []LinkFile // as they are found; see [Net.Linked]
 	Rules     []NICRule  // in the order in which udev reads them
 	Auto      []string   // patterns of the names that ifupdown brings up
+	// Used says when NetworkManager last used a connection, by its UUID.
+	Used map[string]int64
 }
 
 // Add adds what another file says.
@@ -94,21 +110,28 @@ const (
 
 // NetLink is what one stanza, section or file of a guest says of an interface.
 type NetLink struct {
-	File  string // absolute
-	Style NetStyle
-	ID    string // netplan's own name of it
-	Name  string // "" where Match alone tells which it is
-	Kind  LinkKind
-	Match NICMatch
-	Below []string // names of the interfaces that it stands on
-	Above []string // and of those that stand on it
-	Tag   int      // of a VLAN
-	Idle  bool     // nothing brings it up by itself; of ifupdown see Net.Auto
+	File   string   // absolute
+	Also   []string // other files that say of it, which is joined here
+	Finder string   // the one of them that has Match, where it isn't File
+	Style  NetStyle
+	ID     string // netplan's own name of it
+	Name   string // "" where Match alone tells which it is
+	Kind   LinkKind
+	Match  NICMatch
+	Below  []string // names of the interfaces that it stands on
+	Above  []string // and of those that stand on it
+	Tag    int      // of a VLAN
+	Idle   bool     // nothing brings it up by itself; of ifupdown see Net.Auto
 
 	Addresses        []netip.Prefix
 	Gateways, DNS    []netip.Addr
 	DHCP4, DHCP6, RA bool
 	ByMAC            bool // DHCP servers know it by its address of Ethernet
+
+	// Of a connection of NetworkManager's, which takes one for a NIC.
+	ByNM     bool
+	UUID     string
+	Priority int
 }
 
 // NICRule is a name that something other than a .link file gives to NICs: a rule of
@@ -121,7 +144,8 @@ type NICRule struct {
 
 // LinkFile is a .link file, systemd.link(5), or one that netplan makes.
 type LinkFile struct {
-	Path   string // absolute
+	Path   string   // absolute
+	Also   []string // its drop-ins
 	Match  NICMatch
 	Name   string   // Name=
 	Policy []string // NamePolicy=

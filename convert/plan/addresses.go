@@ -42,9 +42,6 @@ func parseAddress(v string) (vm string, a guest.NewAddress, err error) {
 	if a.Prefix, err = netip.ParsePrefix(m[3]); err != nil {
 		return "", a, err
 	}
-	if x := a.Prefix.Addr(); x.IsUnspecified() || x.IsMulticast() || x.IsLoopback() || a.Prefix.Masked().Addr() == x && a.Prefix.Bits() < x.BitLen()-1 {
-		return "", a, fmt.Errorf("%s is no address of a machine", a.Prefix)
-	}
 	for _, part := range strings.Split(m[4], ",")[1:] {
 		key, value, _ := strings.Cut(part, "=")
 		x, err := netip.ParseAddr(value)
@@ -57,13 +54,42 @@ func parseAddress(v string) (vm string, a guest.NewAddress, err error) {
 			a.DNS = append(a.DNS, x)
 		case a.Gateway.IsValid():
 			return "", a, fmt.Errorf("two gateways")
-		case !a.Family(x) || !a.Prefix.Masked().Contains(x) && !x.IsLinkLocalUnicast():
-			return "", a, fmt.Errorf("the gateway %s isn't in the network of %s", x, a.Prefix)
-		case x == a.Prefix.Addr():
-			return "", a, fmt.Errorf("the gateway is the address itself")
 		default:
 			a.Gateway = x
 		}
 	}
-	return m[1], a, nil
+	return m[1], a, checkAddress(a)
+}
+
+// checkAddress refuses what no machine can have, of a flag or of a plan's file.
+func checkAddress(a guest.NewAddress) error {
+	switch x, gw := a.Prefix.Addr(), a.Gateway; {
+	case !isHost(a.Prefix, x):
+		return fmt.Errorf("%s is no address of a machine", a.Prefix)
+	case !gw.IsValid():
+	case gw.Zone() != "" || !a.Family(gw) || !a.Prefix.Masked().Contains(gw) && !(gw.Is6() && gw.IsLinkLocalUnicast()):
+		return fmt.Errorf("the gateway %s isn't in the network of %s", gw, a.Prefix)
+	case gw == x:
+		return fmt.Errorf("the gateway is the address itself")
+	case !isHost(netip.PrefixFrom(gw, a.Prefix.Bits()), gw) && !gw.Is6():
+		return fmt.Errorf("the gateway %s is no address of a machine", gw)
+	}
+	for _, d := range a.DNS {
+		if !isHost(netip.PrefixFrom(d, d.BitLen()), d) && !d.IsLoopback() {
+			return fmt.Errorf("the name server %s is no address of a machine", d)
+		}
+	}
+	return nil
+}
+
+// isHost reports whether an address can be a machine's in its network, and is plain:
+// it goes into files of the guest.
+func isHost(p netip.Prefix, x netip.Addr) bool {
+	if !p.IsValid() || x.Zone() != "" || x.Is4In6() || !x.IsGlobalUnicast() && !x.IsLinkLocalUnicast() {
+		return false
+	}
+	if p.Bits() >= x.BitLen()-1 {
+		return true
+	}
+	return x != p.Masked().Addr() && (x.Is6() || x.Next().IsValid() && p.Contains(x.Next())) // not its broadcast address
 }

@@ -30,6 +30,16 @@ func TestParseAddresses(t *testing.T) {
 		{"web/ethernet0=192.0.2.20/24,gw=192.0.2.1,gw=192.0.2.2", "two gateways"},
 		{"web/ethernet0=192.0.2.20/24,mtu=9000", "want gw=ADDRESS"},
 		{"web/ethernet0=192.0.2.20/24,dns=x", "unable to parse"},
+		{"v/ethernet0=192.0.2.20/31,gw=192.0.2.21", "v: 0 192.0.2.20/31 192.0.2.21 []"},
+		{"web/ethernet0=192.0.2.255/24", "no address of a machine"},
+		{"web/ethernet0=255.255.255.255/32", "no address of a machine"},
+		{"web/ethernet0=::ffff:192.0.2.20/120", "no address of a machine"},
+		{"web/ethernet0=192.0.2.20/24,gw=192.0.2.0", "the gateway 192.0.2.0 is no address"},
+		{"web/ethernet0=192.0.2.20/24,gw=192.0.2.255", "the gateway 192.0.2.255 is no address"},
+		{"web/ethernet0=192.0.2.20/24,gw=169.254.1.1", "isn't in the network"},
+		{"web/ethernet0=2001:db8::20/64,gw=fe80::1%eth0\n\tup reboot", "isn't in the network"},
+		{"web/ethernet0=192.0.2.20/24,dns=fe80::1%\n\tup reboot", "name server"},
+		{"web/ethernet0=192.0.2.20/24,dns=0.0.0.0", "name server 0.0.0.0 is no address"},
 	} {
 		got := ""
 		m, err := ParseAddresses([]string{tt.value})

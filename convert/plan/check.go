@@ -70,7 +70,7 @@ func (v *VMPlan) check(storage volume.Storage) error {
 			return fmt.Errorf("layout of %s: %w", v.Disks[i].Address, err)
 		}
 	}
-	if err := errors.Join(v.checkKind(), v.checkSizes(), v.checkConversion()); err != nil {
+	if err := errors.Join(v.checkKind(), v.checkSizes(), v.checkConversion(), v.checkNICs()); err != nil {
 		return err
 	}
 	if err := v.checkDomain(); err != nil {

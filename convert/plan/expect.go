@@ -135,6 +135,9 @@ func (j *VMJob) Expect(s Step) (Expect, string) {
 func (v *VMPlan) checkExpect(virtType string) error {
 	for i, s := range v.Steps {
 		e := s.Expect
+		if e == nil && s.Kind == StepProve && v.network(Options{BootOnly: v.BootOnly}) != nil {
+			return fmt.Errorf("steps[%d].expect: missing, but addresses of the guest's NICs are known (bootOnly leaves the network proof out)", i)
+		}
 		if e == nil {
 			continue
 		}

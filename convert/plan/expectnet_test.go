@@ -122,3 +122,37 @@ func TestCheckNetwork(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckNICs: a plan's NICs are the VM's, and an expectation can't be left out.
+func TestCheckNICs(t *testing.T) {
+	t.Parallel()
+	const first, second = "00:0c:29:01:02:03", "00:0c:29:01:02:04"
+	for _, tt := range []struct {
+		name string
+		edit func(v *VMPlan)
+		err  string
+	}{
+		{"as planned", func(*VMPlan) {}, ""},
+		{"of an older esxodus", func(v *VMPlan) { v.NICs, v.Addresses = nil, nil }, ""},
+		{"one less", func(v *VMPlan) { v.NICs = v.NICs[:1] }, "nics: 1 of them, and the VM has 2"},
+		{"another MAC", func(v *VMPlan) { v.NICs[1].MAC = first }, "nics[1]: ethernet1"},
+		{"another index", func(v *VMPlan) { v.NICs[1].Index = 2 }, "nics[1]: ethernet2"},
+		{"a path", func(v *VMPlan) { v.NICs[0].Name = "../x" }, "nics[0].name"},
+		{"a new address that isn't tried", func(v *VMPlan) { v.NICs[0].Addresses = nil }, "addresses[0]: ethernet0 is to get 192.0.2.10/24"},
+		{"a new address of no NIC", func(v *VMPlan) { v.Addresses[0].Index = 5 }, "addresses[0]: ethernet5"},
+		{"a zone", func(v *VMPlan) { v.Addresses[0].DNS = []netip.Addr{netip.MustParseAddr("fe80::1%a\nb")} }, "addresses[0]: the name server"},
+	} {
+		v := wiredVM(guest.NIC{MAC: first, Name: "ens192", Kept: "x", Addresses: on("ens192", 0, "192.0.2.10/24")}, guest.NIC{Index: 1, MAC: second})
+		v.Source.NICs[0].MAC, v.Source.NICs[1].MAC = "00:0C:29:01:02:03", second
+		v.Addresses = []guest.NewAddress{{Prefix: netip.MustParsePrefix("192.0.2.10/24")}}
+		tt.edit(v)
+		if err := v.checkNICs(); (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: %v; want %q", tt.name, err, tt.err)
+		}
+	}
+	v := wiredVM(guest.NIC{MAC: first, Name: "ens192", Kept: "x", DHCP4: true})
+	v.Steps = []Step{{Kind: StepProve}}
+	if err := v.checkExpect("qemu"); err == nil || !strings.Contains(err.Error(), "steps[0].expect: missing") {
+		t.Errorf("no expectation: %v; want it refused", err)
+	}
+}

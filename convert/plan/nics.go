@@ -8,6 +8,7 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/adapt"
+	"esxodus/convert/guest/netconf"
 	"esxodus/convert/guest/nics"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
@@ -86,6 +87,33 @@ func (o Options) checkAddresses(vms []*inventory.VM) error {
 			if !slices.ContainsFunc(vms[i].NICs, func(n inventory.NIC) bool { return n.Index == a.Index }) {
 				return fmt.Errorf("%s: VM %q has no ethernet%d", adapt.AddressFlag, name, a.Index)
 			}
+		}
+	}
+	return nil
+}
+
+// checkNICs wants a plan's NICs to be the VM's, all of them, with names that can be
+// interfaces', and those that get another address to have it.
+func (v *VMPlan) checkNICs() error {
+	if len(v.NICs) != 0 && len(v.NICs) != len(v.Source.NICs) {
+		return fmt.Errorf("nics: %d of them, and the VM has %d", len(v.NICs), len(v.Source.NICs))
+	}
+	for i, n := range v.NICs {
+		of := v.Source.NICs[i]
+		switch {
+		case n.Index != of.Index || n.MAC != guest.CanonicalMAC(of.MAC):
+			return fmt.Errorf("nics[%d]: ethernet%d with the MAC %q: the VM has ethernet%d with %q there", i, n.Index, n.MAC, of.Index, of.MAC)
+		case n.Name != "" && !netconf.Usable(n.Name):
+			return fmt.Errorf("nics[%d].name %q: no interface can be called so", i, n.Name)
+		}
+	}
+	for i, a := range v.Addresses {
+		if err := checkAddress(a); err != nil {
+			return fmt.Errorf("addresses[%d]: %w", i, err)
+		}
+		n := v.nic(a.Index)
+		if n == nil || !slices.ContainsFunc(n.Addresses, func(has guest.Address) bool { return has.Prefix == a.Prefix }) {
+			return fmt.Errorf("addresses[%d]: ethernet%d is to get %s, and nics doesn't have it there", i, a.Index, a.Prefix)
 		}
 	}
 	return nil

@@ -142,7 +142,7 @@ func wired(dom *libvirtxml.Domain, want *plan.Network) (nics []wire.NIC, at []in
 func expected(g guest.NIC, ports []uint16) wire.NIC {
 	n := wire.NIC{
 		Name: cmp.Or(g.Name, fmt.Sprintf("ethernet%d", g.Index)), MAC: g.MAC, Gateways: g.Gateways, DNS: g.DNS,
-		DHCP4: g.DHCP4, DHCP6: g.DHCP6, RA: g.RA, Ports: ports,
+		DHCP4: g.DHCP4, DHCP6: g.DHCP6, RA: g.RA, LeasedOn: g.LeasedOn, Ports: ports,
 	}
 	for _, a := range g.Addresses {
 		// A bridge or bond may have another MAC than the NIC's, and a VLAN with a

@@ -18,8 +18,10 @@ type Result struct {
 	MAC     string
 	Answers []Answer
 	Lacks   string // an address that it was to be given, and isn't
-	Heard   Heard
-	Passed  bool // all that must answer has; true also where nothing is known
+	// LeasedOn is the bond or bridge that is given it, perhaps on another NIC.
+	LeasedOn string
+	Heard    Heard
+	Passed   bool // all that must answer has; true also where nothing is known
 }
 
 // Answer is how an address answered. Times count from the beginning; 0 is never.
@@ -63,6 +65,16 @@ func share(of []Result, answers []Answer) {
 				a.Through = r.short()
 			}
 		}
+	}
+}
+
+// giveUp drops what a NIC lacks that another of the same bond was given.
+func (r *Result) giveUp(of []Result) {
+	given := func(o Result) bool {
+		return o.LeasedOn == r.LeasedOn && slices.ContainsFunc(o.Answers, func(a Answer) bool { return a.Leased && a.After != 0 })
+	}
+	if r.LeasedOn != "" && slices.ContainsFunc(of, given) {
+		r.Lacks = ""
 	}
 }
 
@@ -115,6 +127,7 @@ func (w *Wire) Results() []Result {
 	for i := range out {
 		w.place(i, out[i].Answers)
 		share(out, out[i].Answers)
+		out[i].giveUp(out)
 		out[i].Passed = out[i].missing() == ""
 	}
 	return out
@@ -123,7 +136,7 @@ func (w *Wire) Results() []Result {
 func (p *port) result() Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := Result{Name: p.nic.Name, MAC: p.mac.String(), Heard: p.heard}
+	r := Result{Name: p.nic.Name, MAC: p.mac.String(), LeasedOn: p.nic.LeasedOn, Heard: p.heard}
 	r.Heard.Others, r.Heard.Claims = slices.Clone(r.Heard.Others), slices.Clone(r.Heard.Claims)
 	for _, t := range p.targets {
 		a := Answer{Tag: t.Tag, Address: t.addr(), Shared: t.Shared && t.by == byPlan, Leased: t.by != byPlan, Extra: t.by == byIPv6, After: t.answer, Ping: t.ping}

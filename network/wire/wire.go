@@ -41,7 +41,9 @@ type NIC struct {
 	DHCP4     bool
 	DHCP6     bool
 	RA        bool
-	Ports     []uint16 // of TCP, tried at each address
+	// LeasedOn is the bond or bridge that is leased the address, by one of its NICs.
+	LeasedOn string
+	Ports    []uint16 // of TCP, tried at each address
 }
 
 // Address is an address that must answer.

@@ -212,6 +212,25 @@ func resized(frame []byte) []byte {
 	return f
 }
 
+// TestLeasedOn: a bond asks for its address by one of its NICs.
+func TestLeasedOn(t *testing.T) {
+	t.Parallel()
+	first := Result{LeasedOn: "bond0", Answers: []Answer{{Leased: true, After: 1}}}
+	second := Result{LeasedOn: "bond0", Lacks: "a lease by DHCP"}
+	other := Result{Lacks: "a lease by DHCP"}
+	all := []Result{first, second, other}
+	for i := range all {
+		all[i].giveUp(all)
+	}
+	if all[1].missing() != "" || all[2].missing() == "" {
+		t.Errorf("the bond's other NIC lacks %q, want nothing; another NIC lacks %q, want its lease", all[1].missing(), all[2].missing())
+	}
+	alone := []Result{second, {LeasedOn: "bond1", Answers: first.Answers}, {LeasedOn: "bond0", Answers: []Answer{{Leased: true}}}}
+	if alone[0].giveUp(alone); alone[0].missing() == "" {
+		t.Error("a bond that took no lease lacks nothing")
+	}
+}
+
 // TestFlood: what is kept of any number of frames is little.
 func TestFlood(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,7 @@ func (b *builder) readdress(a guest.NewAddress) (files []netconf.File, from stri
 			links = append(links, l)
 		}
 	}
-	if len(links) != 1 {
+	if len(links) != 1 || len(links[0].Also) > 0 {
 		return nil, "", unclear(n, links)
 	}
 	l := links[0]
@@ -76,11 +76,11 @@ func (b *builder) readdress(a guest.NewAddress) (files []netconf.File, from stri
 
 // unclear says why it isn't known where a NIC's address is configured.
 func unclear(n guest.NIC, links []guest.NetLink) error {
-	if len(links) > 1 {
-		var files []string
-		for _, l := range links {
-			files = append(files, l.File)
-		}
+	var files []string
+	for _, l := range links {
+		files = append(append(files, l.File), l.Also...)
+	}
+	if len(files) > 0 {
 		return fmt.Errorf("several files configure it (%s)", strings.Join(files, ", "))
 	}
 	for _, a := range n.Addresses {

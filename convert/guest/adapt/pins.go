@@ -50,7 +50,7 @@ func linkFile(g guest.Guest, n guest.NIC) (name, text string) {
 		if (guest.NICMatch{MACs: l.Match.MACs, Types: l.Match.Types}).Has(n.MAC, "", "", "") {
 			rivals = append(rivals, path.Base(l.Path))
 		}
-		if l.Path == n.LinkFile && strings.HasPrefix(l.Path, "/etc/") && len(l.Keys) > 0 {
+		if l.Path == n.LinkFile && (strings.HasPrefix(l.Path, "/etc/") || len(l.Also) > 0) && len(l.Keys) > 0 {
 			text += "# As in " + oneLine(l.Path) + ", which counted until now:\n" + strings.Join(l.Keys, "\n") + "\n"
 		}
 	}

@@ -14,21 +14,18 @@ import (
 func (l *look) network() {
 	n := &l.guest.Config.Net
 	n.Add(l.ifupdown())
-	for _, f := range l.netplanFiles() {
-		more, err := netconf.ParseNetplan(f)
-		if err != nil {
-			l.note("%s: %v", f.Path, err)
-		}
-		n.Add(more)
+	more, errs := netconf.Netplan(l.netplanFiles()...)
+	for _, err := range errs {
+		l.note("%v", err)
 	}
+	n.Add(more)
 	n.Add(netconf.Networkd(slices.Concat(l.systemdFiles("*.network"), l.systemdFiles("*.netdev"))))
 	for _, f := range l.systemdFiles("*.link") {
-		n.LinkFiles = append(n.LinkFiles, netconf.ParseLink(f.Path, f.Text))
+		n.LinkFiles = append(n.LinkFiles, netconf.ParseLink(f))
 	}
-	for _, dir := range []string{"etc/NetworkManager/system-connections", "usr/lib/NetworkManager/system-connections"} {
-		for _, f := range l.files(dir, "*") {
-			n.Add(netconf.ParseKeyfile(f.Path, f.Text))
-		}
+	n.Add(netconf.Keyfiles(slices.Concat(l.files("etc/NetworkManager/system-connections", "*"), l.files("usr/lib/NetworkManager/system-connections", "*"))))
+	for _, f := range l.files("var/lib/NetworkManager", "timestamps") {
+		n.Used = netconf.ParseTimestamps(f.Text)
 	}
 	n.Add(netconf.Ifcfg(slices.Concat(l.files("etc/sysconfig", "network"), l.files("etc/sysconfig/network-scripts", "*"), l.files("etc/sysconfig/network", "*"))))
 	for _, f := range l.files("etc/udev/rules.d", "*.rules") {
@@ -39,8 +36,25 @@ func (l *look) network() {
 	}
 	cmdline := strings.Join(append(l.configLines("etc/kernel/cmdline"), l.guest.Config.Cmdline), " ") // the file is systemd-boot's
 	n.Rules = append(n.Rules, netconf.CmdlineNames(cmdline)...)
+	if l.ipv6Off(strings.Fields(cmdline)) {
+		n.WithoutIPv6()
+	}
 	l.guest.Interfaces, l.guest.PinnedNames = netconf.Names(*n)
 	l.guest.Config.Naming = l.naming(strings.Fields(cmdline))
+}
+
+// ipv6Off reports whether the kernel has IPv6 off, by its command line or by sysctl.
+func (l *look) ipv6Off(cmdline []string) bool {
+	off := false
+	for _, f := range slices.Concat(l.files("usr/lib/sysctl.d", "*.conf"), l.files("etc/sysctl.d", "*.conf"), l.files("etc", "sysctl.conf")) {
+		for key, value := range conf.Assignments(f.Text) {
+			switch strings.ReplaceAll(strings.TrimPrefix(key, "-"), "/", ".") {
+			case "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.default.disable_ipv6":
+				off = value == "1"
+			}
+		}
+	}
+	return off || slices.Contains(cmdline, "ipv6.disable=1")
 }
 
 // naming finds what decides about names besides.
@@ -125,7 +139,7 @@ func (l *look) files(dir, pattern string) []netconf.File {
 	var out []netconf.File
 	for _, name := range l.regular(l.tree.glob(dir, pattern)) {
 		left := func(mark string) bool { return strings.Contains(path.Base(name), mark) }
-		if strings.HasSuffix(name, "~") || slices.ContainsFunc([]string{".bak", ".orig", ".dpkg-", ".rpmsave", ".rpmnew", ".rpmorig"}, left) {
+		if strings.HasSuffix(name, "~") || slices.ContainsFunc([]string{".bak", ".old", ".orig", ".rej", ".dpkg-", ".rpmsave", ".rpmnew", ".rpmorig", ".aug"}, left) {
 			continue
 		}
 		if b, ok := l.read(name, maxFile); ok {
@@ -139,10 +153,7 @@ func (l *look) files(dir, pattern string) []netconf.File {
 // that leads to /dev/null, or is empty, hides those of its name.
 func (l *look) systemdFiles(pattern string) []netconf.File {
 	var out []netconf.File
-	for _, dir := range []string{"etc/systemd/network", "usr/local/lib/systemd/network", "usr/lib/systemd/network", "lib/systemd/network"} {
-		if dir == "lib/systemd/network" && l.merged() {
-			continue
-		}
+	for _, dir := range l.systemdDirs() {
 		out = append(out, l.files(dir, pattern)...)
 		for _, name := range l.few(l.tree.glob(dir, pattern)) {
 			if l.toNull(name) {
@@ -150,7 +161,34 @@ func (l *look) systemdFiles(pattern string) []netconf.File {
 			}
 		}
 	}
+	for i := range out {
+		l.dropIns(&out[i])
+	}
 	return out
+}
+
+// systemdDirs are where udev and networkd look for files.
+func (l *look) systemdDirs() []string {
+	dirs := []string{"etc/systemd/network", "usr/local/lib/systemd/network", "usr/lib/systemd/network"}
+	if !l.merged() {
+		dirs = append(dirs, "lib/systemd/network")
+	}
+	return dirs
+}
+
+// dropIns adds those of a file, in the order of their names, whatever their directory.
+func (l *look) dropIns(f *netconf.File) {
+	var all []netconf.File
+	for _, dir := range l.systemdDirs() {
+		all = append(all, l.files(path.Join(dir, path.Base(f.Path)+".d"), "*.conf")...)
+	}
+	slices.SortStableFunc(all, func(a, b netconf.File) int { return strings.Compare(path.Base(a.Path), path.Base(b.Path)) })
+	all = slices.CompactFunc(all, func(a, b netconf.File) bool { return path.Base(a.Path) == path.Base(b.Path) })
+	for _, d := range all {
+		if len(f.Text) > 0 { // an empty file hides what is for its name
+			f.Text, f.Also = slices.Concat(f.Text, []byte("\n"), d.Text), append(f.Also, d.Path)
+		}
+	}
 }
 
 // merged reports whether /lib is /usr/lib.
@@ -208,11 +246,16 @@ func (l *look) ifupdown() guest.Net {
 			if !path.IsAbs(s) {
 				s = path.Join(path.Dir("/"+name), s)
 			}
+			whole := strings.HasSuffix(s, "/")
 			s = path.Clean(s)[1:]
 			if _, info, err := l.tree.resolve(s); err == nil && info.IsDir() {
 				s = path.Join(s, "*")
 			}
-			todo = append(todo, l.tree.glob(path.Dir(s), path.Base(s))...)
+			found := l.tree.glob(path.Dir(s), path.Base(s))
+			if whole { // ifupdown passes over names with a dot there
+				found = slices.DeleteFunc(found, func(f string) bool { return strings.ContainsAny(path.Base(f), ".~") })
+			}
+			todo = append(todo, found...)
 		}
 	}
 	if len(todo) > 0 || patterns > maxIncludes {

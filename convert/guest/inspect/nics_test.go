@@ -62,7 +62,11 @@ func TestNICs(t *testing.T) {
 					fmt.Fprintf(&got, "  gateways %v, DNS %v\n", n.Gateways, n.DNS)
 				}
 				if n.DHCP4 || n.DHCP6 || n.RA {
-					fmt.Fprintf(&got, "  DHCP %v, DHCPv6 %v, RA %v\n", n.DHCP4, n.DHCP6, n.RA)
+					fmt.Fprintf(&got, "  DHCP %v, DHCPv6 %v, RA %v", n.DHCP4, n.DHCP6, n.RA)
+					if n.LeasedOn != "" {
+						fmt.Fprintf(&got, ", on %s", n.LeasedOn)
+					}
+					fmt.Fprintln(&got)
 				}
 			}
 			for _, d := range doubts {

@@ -4,6 +4,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // ByMAC changes a file that finds NICs by their place or their driver to find those
@@ -27,7 +29,8 @@ func ByMAC(file, text string, macs []string) (changed string, ok bool) {
 func networkByMAC(text string, macs []string) (string, bool) {
 	out, done := inSection(text, "[Match]", func(key, _ string) bool { return key == "Path" || key == "Driver" },
 		"MACAddress="+strings.Join(macs, " ")+"\nPath=*pci-*\n")
-	return out, done && !hasKey(text, "[Match]", "MACAddress") && !hasKey(text, "[Match]", "PermanentMACAddress")
+	here := hasKey(text, "[Match]", "Path") || hasKey(text, "[Match]", "Driver") // and in no drop-in
+	return out, done && here && !hasKey(text, "[Match]", "MACAddress") && !hasKey(text, "[Match]", "PermanentMACAddress")
 }
 
 // keyfileByMAC is for nm-settings-keyfile(5), where a connection has one address.
@@ -55,7 +58,9 @@ func netplanByMAC(text string, macs []string) (string, bool) {
 	if len(macs) != 1 || len(at) != 1 {
 		return "", false
 	}
-	return text[:at[0][0]] + `macaddress: "` + macs[0] + `"` + text[at[0][1]:], true
+	out := text[:at[0][0]] + `macaddress: "` + macs[0] + `"` + text[at[0][1]:]
+	var m map[string]any
+	return out, yaml.Unmarshal([]byte(out), &m) == nil // a match that has an address already has two now
 }
 
 // inSection drops the lines of some keys from a section and adds others at its

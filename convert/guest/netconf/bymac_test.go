@@ -22,6 +22,8 @@ func TestByMAC(t *testing.T) {
 		{"a connection of two", "/etc/NetworkManager/system-connections/lan", "[match]\ndriver=vmxnet3;\n", two, ""},
 		{"netplan", "/etc/netplan/01.yaml", "network:\n  ethernets:\n    lan:\n      match:\n        driver: vmxnet3\n      dhcp4: true\n", one, "network:\n  ethernets:\n    lan:\n      match:\n        macaddress: \"00:0c:29:aa:00:01\"\n      dhcp4: true\n"},
 		{"netplan in one line", "/etc/netplan/01.yaml", "network: {ethernets: {lan: {match: {driver: 'vmx*'}, dhcp4: true}}}\n", one, "network: {ethernets: {lan: {match: {macaddress: \"00:0c:29:aa:00:01\"}, dhcp4: true}}}\n"},
+		{"netplan with an address", "/etc/netplan/01.yaml", "network: {ethernets: {lan: {match: {macaddress: '00:0c:29:aa:00:01', driver: vmxnet3}}}}\n", one, ""},
+		{"a place in a drop-in", "/etc/systemd/network/10-lan.network", "[Match]\nType=ether\n", one, ""},
 		{"netplan with two", "/etc/netplan/01.yaml", "{a: {driver: vmxnet3}, b: {driver: vmxnet3}}\n", one, ""},
 		{"a rule", "/etc/udev/rules.d/70-x.rules", "DRIVERS==\"vmxnet3\"\n", one, ""},
 	} {

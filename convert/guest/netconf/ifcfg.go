@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"esxodus/convert/guest"
@@ -23,6 +24,10 @@ func ParseIfcfg(file string, b []byte) (l guest.NetLink, ok bool) {
 			l.Name, l.Match.MACs = "", macs(label[i+len("-id-"):])
 		}
 	}
+	suse := path.Dir(file) == suseDir
+	if a["DEVICE"] == "" && !suse && len(macs(a["HWADDR"])) > 0 {
+		l.Name = "" // the label is no name, and nothing is renamed to it
+	}
 	l.Name, _, _ = strings.Cut(l.Name, ":") // an alias: eth0:1
 	if name, _, ok := strings.Cut(l.Name, "-range"); ok {
 		l.Name = name
@@ -33,13 +38,15 @@ func ParseIfcfg(file string, b []byte) (l guest.NetLink, ok bool) {
 	if hw := macs(a["HWADDR"]); len(hw) > 0 {
 		l.Match.MACs = hw
 	}
-	for _, key := range []string{"MASTER", "BRIDGE"} { // the RHEL family's
+	for _, key := range []string{"MASTER", "BRIDGE", "TEAM_MASTER", "OVS_BRIDGE"} { // the RHEL family's
 		if v := a[key]; Usable(v) && v != "yes" {
 			l.Above = append(l.Above, v)
 		}
 	}
 	mode := strings.ToLower(a["STARTMODE"]) // SUSE's
-	l.Idle = strings.EqualFold(a["ONBOOT"], "no") || mode == "off" || mode == "manual"
+	l.Idle = strings.EqualFold(a["ONBOOT"], "no") || mode == "off" || mode == "manual" || suse && mode == "" && a["BOOTPROTO"]+a["IPADDR"] == ""
+	l.ByNM, l.UUID = !suse && !strings.EqualFold(a["NM_CONTROLLED"], "no"), a["UUID"]
+	l.Priority, _ = strconv.Atoi(a["AUTOCONNECT_PRIORITY"]) // 0 by default
 	ifcfgKind(&l, a)
 	ifcfgAddresses(&l, a)
 	return l, true
@@ -58,6 +65,12 @@ func ifcfgKind(l *guest.NetLink, a map[string]string) {
 				l.Below = append(l.Below, a[key])
 			}
 		}
+	case a["DEVICETYPE"] == "TeamPort" || t == "ovsport":
+		// a NIC, by its name
+	case a["DEVICETYPE"] == "Team":
+		l.Kind = guest.LinkBond
+	case t == "ovsbridge":
+		l.Kind = guest.LinkBridge
 	case t == "bridge" || a["BRIDGE"] == "yes":
 		l.Kind, l.Below = guest.LinkBridge, strings.Fields(a["BRIDGE_PORTS"])
 	case a["ETHERDEVICE"] != "":
@@ -85,6 +98,16 @@ func ifcfgKind(l *guest.NetLink, a map[string]string) {
 }
 
 func ifcfgAddresses(l *guest.NetLink, a map[string]string) {
+	proto := strings.ToLower(a["BOOTPROTO"])
+	l.DHCP4 = proto == "dhcp" || proto == "dhcp4" || proto == "dhcp+autoip" || proto == "bootp"
+	if l.DHCP4 { // what stands there besides is left over, or comes on top: the lease tells
+		a = maps.Clone(a)
+		maps.DeleteFunc(a, func(key, _ string) bool { return strings.HasPrefix(key, "IPADDR") || key == "GATEWAY" })
+	}
+	if strings.EqualFold(a["IPV6INIT"], "no") {
+		a = maps.Clone(a)
+		maps.DeleteFunc(a, func(key, _ string) bool { return strings.HasPrefix(key, "IPV6") || key == "DHCPV6C" })
+	}
 	for _, key := range slices.Sorted(maps.Keys(a)) {
 		suffix, ok := strings.CutPrefix(key, "IPADDR")
 		if !ok {
@@ -106,8 +129,6 @@ func ifcfgAddresses(l *guest.NetLink, a map[string]string) {
 	gateway6, _, _ := strings.Cut(a["IPV6_DEFAULTGW"], "%")
 	addAddrs(&l.Gateways, a["GATEWAY"], gateway6)
 	addAddrs(&l.DNS, a["DNS1"], a["DNS2"], a["DNS3"])
-	proto := strings.ToLower(a["BOOTPROTO"])
-	l.DHCP4 = proto == "dhcp" || proto == "dhcp4" || proto == "dhcp+autoip" || proto == "bootp"
 	l.DHCP6 = proto == "dhcp6" || proto == "dhcp" && l.File == path.Join(suseDir, path.Base(l.File)) || isYes(a["DHCPV6C"])
 	l.RA = isYes(a["IPV6_AUTOCONF"])
 }
@@ -155,12 +176,16 @@ func Ifcfg(files []File) guest.Net {
 		if !ok {
 			continue
 		}
-		if i, known := byName[l.Name]; known && l.Name != "" {
+		label := strings.TrimPrefix(path.Base(f.Path), "ifcfg-")
+		if i, known := byName[l.Name]; known && (strings.Contains(label, ":") || strings.Contains(label, "-range")) {
 			n.Links[i].Addresses = append(n.Links[i].Addresses, l.Addresses...)
-		} else {
+			n.Links[i].Also = append(n.Links[i].Also, f.Path)
+			continue
+		} else if !known && l.Name != "" {
 			byName[l.Name] = len(n.Links)
-			n.Links = append(n.Links, l)
 		}
+		byName[label] = len(n.Links)
+		n.Links = append(n.Links, l)
 	}
 	for _, f := range files {
 		base := path.Base(f.Path)

@@ -1,6 +1,7 @@
 package netconf
 
 import (
+	"slices"
 	"strings"
 
 	"esxodus/convert/guest"
@@ -8,14 +9,19 @@ import (
 )
 
 // ParseInterfaces reads a file of ifupdown, interfaces(5). sources are further
-// files and directories that it names, as patterns.
+// files that it names, as patterns; one that ends in a slash is of directories.
 func ParseInterfaces(file string, b []byte) (n guest.Net, sources []string) {
 	p := interfaces{file: file}
 	for _, line := range conf.Lines(b) {
 		f := strings.Fields(line)
 		switch key := strings.ReplaceAll(f[0], "_", "-"); {
 		case key == "source" || key == "source-directory":
-			sources = append(sources, f[1:]...)
+			for _, s := range f[1:] {
+				if key == "source-directory" {
+					s = strings.TrimRight(s, "/") + "/"
+				}
+				sources = append(sources, s)
+			}
 			p.finish()
 		case key == "auto" || strings.HasPrefix(key, "allow-") || key == "no-auto-down" || key == "no-scripts":
 			for _, name := range f[1:] {
@@ -50,6 +56,7 @@ type stanza struct {
 	link            int // in links
 	address, length string
 	ipv6            bool
+	fixed           bool // it uses address
 }
 
 // link finds or adds the link of a name, -1 for none.
@@ -85,7 +92,7 @@ func (p *interfaces) iface(f []string) {
 	if i < 0 {
 		return
 	}
-	p.current = &stanza{link: i}
+	p.current = &stanza{link: i, fixed: len(f) < 3 || f[2] == "static"}
 	if len(f) < 3 {
 		return
 	}
@@ -98,6 +105,8 @@ func (p *interfaces) iface(f []string) {
 		l.DHCP4 = true
 	case f[2] == "auto" && p.current.ipv6:
 		l.RA = true
+	case slices.Contains([]string{"ppp", "wvdial", "tunnel", "v4tunnel", "6to4", "can"}, f[2]):
+		l.Kind = guest.LinkVirtual
 	}
 }
 
@@ -108,7 +117,12 @@ func (p *interfaces) option(key string, words []string) {
 	if len(words) > 0 {
 		first = words[0]
 	}
+	if (key == "address" || key == "gateway") && !p.current.fixed {
+		return // left over of another method
+	}
 	switch key {
+	case "use": // ifupdown-ng's, whose stanzas have no method
+		l.DHCP4 = l.DHCP4 || first == "dhcp"
 	case "address":
 		p.flush()
 		p.current.address = first

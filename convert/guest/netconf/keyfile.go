@@ -1,8 +1,11 @@
 package netconf
 
 import (
+	"cmp"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"esxodus/convert/guest"
@@ -32,10 +35,52 @@ func ParseKeyfile(file string, b []byte) guest.Net {
 	default:
 		return guest.Net{}
 	}
+	l.ByNM, l.UUID = true, c.first("connection", "uuid")
+	l.Priority, _ = strconv.Atoi(c.first("connection", "autoconnect-priority")) // 0 by default
 	c.addresses(&l)
 	l.Above, l.Idle = c.controllers(), c.first("connection", "autoconnect") == "false"
 	return guest.Net{Links: []guest.NetLink{l}}
 }
+
+// Keyfiles joins NetworkManager's connections, which may name each other by UUID.
+func Keyfiles(files []File) guest.Net {
+	var n guest.Net
+	names := map[string]string{}
+	for _, f := range files {
+		if len(n.Links) == maxLinks {
+			break
+		}
+		n.Add(ParseKeyfile(f.Path, f.Text))
+	}
+	for _, l := range n.Links {
+		if l.Name != "" && l.UUID != "" {
+			names[l.UUID] = l.Name
+		}
+	}
+	for i := range n.Links {
+		for _, list := range [][]string{n.Links[i].Above, n.Links[i].Below} {
+			for k, word := range list {
+				list[k] = cmp.Or(names[word], word)
+			}
+		}
+	}
+	return n
+}
+
+// ParseTimestamps reads when NetworkManager last used each connection, by UUID.
+func ParseTimestamps(b []byte) map[string]int64 {
+	out := map[string]int64{}
+	for uuid, values := range conf.Sections(b)["timestamps"] {
+		if at, err := strconv.ParseInt(values[0], 10, 64); err == nil && len(out) < maxLinks {
+			out[uuid] = at
+		}
+	}
+	return out
+}
+
+// routeKey is the key of a route: DESTINATION/LENGTH,GATEWAY. cloud-init writes the
+// default route so.
+var routeKey = regexp.MustCompile(`^route[0-9]+$`)
 
 // keyfile is the sections of one.
 type keyfile struct {
@@ -54,12 +99,12 @@ func (k keyfile) list(section, key string) []string {
 	return strings.FieldsFunc(k.first(section, key), func(r rune) bool { return r == ';' || r == ',' || r == ' ' })
 }
 
-// controllers are the bond or bridge that the interface is a port of, where it isn't
-// named by its UUID.
+// controllers are the bond or bridge that the interface is a port of, by its name or
+// its connection's UUID.
 func (k keyfile) controllers() []string {
 	var out []string
 	for _, key := range []string{"controller", "master"} {
-		if v := k.first("connection", key); Usable(v) {
+		if v := k.first("connection", key); v != "" {
 			out = append(out, v)
 		}
 	}
@@ -70,16 +115,27 @@ func (k keyfile) controllers() []string {
 // files of old with semicolons, and addresses=…;… in the oldest.
 func (k keyfile) addresses(l *guest.NetLink) {
 	for _, section := range []string{"ipv4", "ipv6"} {
+		if method := k.first(section, "method"); !slices.Contains([]string{"", "manual", "auto", "dhcp", "shared"}, method) {
+			continue // it is off, and what stands there is left over
+		}
 		keys := slices.Sorted(maps.Keys(k.s[section]))
 		for _, key := range keys {
 			if !strings.HasPrefix(key, "address") || key == "address-data" {
 				continue
 			}
 			f := k.list(section, key)
+			if len(f) > 1 && !strings.Contains(f[0], "/") && maskBits(f[1]) >= 0 { // of old: address, length, gateway
+				f = slices.Replace(f, 0, 2, f[0]+"/"+f[1])
+			}
 			if len(f) > 0 {
 				addAddress(&l.Addresses, f[0], "")
 			}
 			if len(f) > 1 {
+				addAddrs(&l.Gateways, f[1])
+			}
+		}
+		for _, key := range keys {
+			if f := k.list(section, key); routeKey.MatchString(key) && len(f) > 1 && isDefault(f[0]) {
 				addAddrs(&l.Gateways, f[1])
 			}
 		}

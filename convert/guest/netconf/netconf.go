@@ -136,7 +136,7 @@ func isVirtual(name string) bool {
 
 // kindOf is what an interface is by its name alone.
 func kindOf(name string) guest.LinkKind {
-	if isVirtual(name) {
+	if name != "" && isVirtual(name) {
 		return guest.LinkVirtual
 	}
 	if _, tag := vlanName(name); tag > 0 {

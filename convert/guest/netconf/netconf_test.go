@@ -19,14 +19,13 @@ func FuzzParsers(f *testing.F) {
 	f.Add([]byte("[connection]\ntype=vlan\ninterface-name=v\n[vlan]\nid=5\nparent=a\n[ipv4]\naddress1=192.0.2.1/24,192.0.2.254\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, _ := ParseInterfaces("/f", b)
-		n.Add(Networkd([]File{{"/etc/a.network", b}, {"/etc/b.netdev", b}}))
-		n.LinkFiles = append(n.LinkFiles, ParseLink("/etc/systemd/network/a.link", b))
+		n.Add(Networkd([]File{{Path: "/etc/a.network", Text: b}, {Path: "/etc/b.netdev", Text: b}}))
+		n.LinkFiles = append(n.LinkFiles, ParseLink(File{Path: "/etc/systemd/network/a.link", Text: b}))
 		n.Add(ParseKeyfile("/f", b))
-		n.Add(Ifcfg([]File{{"/etc/sysconfig/network/ifcfg-x", b}, {"/etc/sysconfig/network/routes", b}, {"/etc/sysconfig/network/ifroute-x", b}}))
+		n.Add(Ifcfg([]File{{Path: "/etc/sysconfig/network/ifcfg-x", Text: b}, {Path: "/etc/sysconfig/network/routes", Text: b}, {Path: "/etc/sysconfig/network/ifroute-x", Text: b}}))
 		n.Rules = slices.Concat(ParseRules("/f", b), ParseMactab("/f", b), CmdlineNames(string(b)))
-		if more, err := ParseNetplan(File{"/f", b}); err == nil {
-			n.Add(more)
-		}
+		more, _ := Netplan(File{Path: "/f", Text: b}, File{Path: "/g", Text: b})
+		n.Add(more)
 		names, pinned := Names(n)
 		for _, name := range slices.Concat(names, pinned) {
 			if !Usable(name) {
@@ -43,15 +42,15 @@ func FuzzParsers(f *testing.F) {
 
 func TestNames(t *testing.T) {
 	netplan := func(s string) guest.Net {
-		n, err := ParseNetplan(File{"/f", []byte(s)})
-		if err != nil {
-			t.Error(err)
+		n, errs := Netplan(File{Path: "/f", Text: []byte(s)})
+		if len(errs) > 0 {
+			t.Error(errs)
 		}
 		return n
 	}
 	interfaces := func(s string) guest.Net { n, _ := ParseInterfaces("/f", []byte(s)); return n }
 	ifcfg := func(file, s string) guest.Net {
-		return Ifcfg([]File{{"/etc/sysconfig/network-scripts/" + file, []byte(s)}})
+		return Ifcfg([]File{{Path: "/etc/sysconfig/network-scripts/" + file, Text: []byte(s)}})
 	}
 	for _, tt := range []struct {
 		name          string
@@ -65,8 +64,8 @@ func TestNames(t *testing.T) {
 		{"netplan", netplan("network:\n  version: 2\n  ethernets:\n    ens160: {dhcp4: true}\n    id0: {match: {macaddress: '00:50:56:00:00:01'}, set-name: lan0}\n    id1: {match: {name: 'en*'}}\n    id2: {match: {name: ens256}}\n  bonds: {bond0: {interfaces: [ens160]}}\n"), []string{"ens160", "ens256", "lan0"}, []string{"lan0"}},
 		{"netplan, null", netplan("network:\n  ethernets:\n    ens33:\n"), []string{"ens33"}, nil},
 		{"netplan, list of names", netplan("network: {ethernets: {a: {match: {name: [x, y*]}}}}"), []string{"x"}, nil},
-		{"networkd", Networkd([]File{{"/f.network", []byte("[Match]\nName=ens192 ens2* !eth0\n[Network]\nDHCP=yes\n")}}), []string{"ens192"}, nil},
-		{"link", guest.Net{LinkFiles: []guest.LinkFile{ParseLink("/f", []byte("[Match]\nMACAddress=00:50:56:00:00:01\n[Link]\nName=wan\n"))}}, []string{"wan"}, []string{"wan"}},
+		{"networkd", Networkd([]File{{Path: "/f.network", Text: []byte("[Match]\nName=ens192 ens2* !eth0\n[Network]\nDHCP=yes\n")}}), []string{"ens192"}, nil},
+		{"link", guest.Net{LinkFiles: []guest.LinkFile{ParseLink(File{Path: "/f", Text: []byte("[Match]\nMACAddress=00:50:56:00:00:01\n[Link]\nName=wan\n")})}}, []string{"wan"}, []string{"wan"}},
 		{"keyfile", ParseKeyfile("/f", []byte("[connection]\nid=x\ntype=ethernet\ninterface-name=ens224\n[wifi-security]\npsk=secret\n")), []string{"ens224"}, nil},
 		{"keyfile, VLAN", ParseKeyfile("/f", []byte("[connection]\ntype=vlan\ninterface-name=v30\n[vlan]\nparent=ens224\n")), []string{"ens224"}, nil},
 		{"ifcfg", ifcfg("ifcfg-eth0", "DEVICE=\"eth0\"\nHWADDR=00:50:56:00:00:01\nTYPE=Ethernet\n"), []string{"eth0"}, []string{"eth0"}},

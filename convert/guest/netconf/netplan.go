@@ -1,6 +1,8 @@
 package netconf
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,18 +14,18 @@ import (
 
 // File is a file of a guest.
 type File struct {
-	Path string // absolute
+	Path string   // absolute
+	Also []string // its drop-ins, whose text follows its own
 	Text []byte
 }
 
-// netplanFile is what matters of a netplan file.
+// netplanFile is what matters of a netplan file: definitions by their ids.
 type netplanFile struct {
 	Network struct {
-		Renderer  string                  `json:"renderer"`
-		Ethernets map[string]*netplanLink `json:"ethernets"`
-		VLANs     map[string]*netplanLink `json:"vlans"`
-		Bonds     map[string]*netplanLink `json:"bonds"`
-		Bridges   map[string]*netplanLink `json:"bridges"`
+		Ethernets map[string]map[string]any `json:"ethernets"`
+		VLANs     map[string]map[string]any `json:"vlans"`
+		Bonds     map[string]map[string]any `json:"bonds"`
+		Bridges   map[string]map[string]any `json:"bridges"`
 	} `json:"network"`
 }
 
@@ -54,43 +56,96 @@ type netplanLink struct {
 	Link       string   `json:"link"`       // the same
 }
 
-// ParseNetplan reads one file of netplan's.
-func ParseNetplan(f File) (guest.Net, error) {
-	var doc netplanFile
-	if err := yaml.Unmarshal(f.Text, &doc); err != nil {
-		return guest.Net{}, err
-	}
-	p := netplan{file: f.Path}
-	for _, part := range []struct {
-		kind  guest.LinkKind
-		links map[string]*netplanLink
-	}{
-		{guest.LinkNIC, doc.Network.Ethernets},
-		{guest.LinkVLAN, doc.Network.VLANs},
-		{guest.LinkBond, doc.Network.Bonds},
-		{guest.LinkBridge, doc.Network.Bridges},
-	} {
-		for _, id := range slices.Sorted(maps.Keys(part.links)) {
-			if len(p.net.Links) < maxLinks {
-				p.link(id, part.kind, part.links[id])
-			}
+// definition is what netplan's files say together of an interface.
+type definition struct {
+	kind   guest.LinkKind
+	id     string
+	keys   map[string]any
+	files  []string // in which it is
+	finder string   // the last that has a match
+}
+
+// Netplan reads netplan's files, in the order in which it reads them. Definitions of
+// one id are merged as netplan does it: of single values the last counts, lists grow.
+// The errors are of what isn't read.
+func Netplan(files ...File) (guest.Net, []error) {
+	var p netplan
+	var errs []error
+	for _, f := range files {
+		var doc netplanFile
+		if err := yaml.Unmarshal(f.Text, &doc); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.Path, err))
+			continue
 		}
+		p.add(f.Path, guest.LinkNIC, doc.Network.Ethernets)
+		p.add(f.Path, guest.LinkVLAN, doc.Network.VLANs)
+		p.add(f.Path, guest.LinkBond, doc.Network.Bonds)
+		p.add(f.Path, guest.LinkBridge, doc.Network.Bridges)
 	}
-	return p.net, nil
+	for _, d := range p.defs {
+		var n netplanLink
+		b, err := json.Marshal(d.keys)
+		if err == nil {
+			err = json.Unmarshal(b, &n)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %s: %w", d.files[len(d.files)-1], d.id, err))
+			continue
+		}
+		p.link(d, &n)
+	}
+	return p.net, errs
 }
 
 type netplan struct {
-	file string
+	defs []*definition
 	net  guest.Net
+}
+
+// add merges a file's definitions of a kind with those of the files before it.
+func (p *netplan) add(file string, kind guest.LinkKind, defs map[string]map[string]any) {
+	for _, id := range slices.Sorted(maps.Keys(defs)) {
+		i := slices.IndexFunc(p.defs, func(d *definition) bool { return d.kind == kind && d.id == id })
+		if i < 0 {
+			if len(p.defs) == maxLinks {
+				return
+			}
+			i = len(p.defs)
+			p.defs = append(p.defs, &definition{kind: kind, id: id, keys: map[string]any{}})
+		}
+		d := p.defs[i]
+		merge(d.keys, defs[id])
+		d.files = append(d.files, file)
+		if defs[id]["match"] != nil {
+			d.finder = file
+		}
+	}
+}
+
+// merge adds what another file says.
+func merge(to, more map[string]any) {
+	for key, v := range more {
+		switch v := v.(type) {
+		case map[string]any:
+			if have, ok := to[key].(map[string]any); ok {
+				merge(have, v)
+				continue
+			}
+		case []any:
+			if have, ok := to[key].([]any); ok {
+				to[key] = slices.Concat(have, v)
+				continue
+			}
+		}
+		to[key] = more[key]
+	}
 }
 
 // link reads one definition. An ethernet's id is the name of a NIC only where no
 // match stands in it.
-func (p *netplan) link(id string, kind guest.LinkKind, n *netplanLink) {
-	l := guest.NetLink{File: p.file, Style: guest.Netplan, ID: id, Name: id, Kind: kind}
-	if n == nil {
-		n = &netplanLink{}
-	}
+func (p *netplan) link(d *definition, n *netplanLink) {
+	id, kind, last := d.id, d.kind, len(d.files)-1
+	l := guest.NetLink{File: d.files[last], Also: d.files[:last], Finder: d.finder, Style: guest.Netplan, ID: id, Name: id, Kind: kind}
 	if kind == guest.LinkNIC && n.Match != nil {
 		l.Match = guest.NICMatch{MACs: macs(n.Match.MACAddress), Names: oneOrMore(n.Match.Name), Drivers: oneOrMore(n.Match.Driver)}
 		l.Name = n.SetName

@@ -24,10 +24,13 @@ func netplanAddress(text string, l guest.NetLink, a guest.NewAddress) (string, e
 	if def == nil || def.Kind != yaml.MappingNode {
 		return "", fmt.Errorf("%s isn't a map of its own", l.ID)
 	}
-	addresses := value(def, "addresses")
-	if addresses != nil && addresses.Kind == yaml.AliasNode {
-		return "", fmt.Errorf("the addresses of %s are shared with others", l.ID)
+	switch {
+	case anchored(def):
+		return "", fmt.Errorf("what %s has is shared with others", l.ID)
+	case value(def, "networkmanager") != nil:
+		return "", fmt.Errorf("%s is a connection of NetworkManager's own", l.ID)
 	}
+	addresses := value(def, "addresses")
 	if addresses == nil || addresses.Kind != yaml.SequenceNode {
 		addresses = &yaml.Node{Kind: yaml.SequenceNode}
 	}
@@ -64,6 +67,11 @@ func netplanAddress(text string, l guest.NetLink, a guest.NewAddress) (string, e
 		return "", err
 	}
 	return out.String(), nil
+}
+
+// anchored reports whether a definition, or a part of it, is another's too.
+func anchored(n *yaml.Node) bool {
+	return n.Anchor != "" || n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, anchored)
 }
 
 // netplanGateway sets the gateway where it is: gateway4 of old, or a route.

@@ -29,6 +29,8 @@ func systemdMatch(s map[string][]string) guest.NICMatch {
 			m.Drivers = words
 		case "Type":
 			m.Types = words
+		case "Kind": // a NIC has none
+			m.Foreign = m.Foreign || !strings.HasPrefix(words[0], "!")
 		default:
 			m.Foreign = true
 		}
@@ -47,9 +49,9 @@ func lastAssigned(values []string) string {
 
 // ParseLink reads a .link file, systemd.link(5). Of all that match a NIC only the
 // first counts: that decides about the name, also where it says nothing of one.
-func ParseLink(file string, b []byte) guest.LinkFile {
-	f := guest.LinkFile{Path: file, Masked: len(b) == 0}
-	s := conf.Sections(b)
+func ParseLink(file File) guest.LinkFile {
+	f := guest.LinkFile{Path: file.Path, Also: file.Also, Masked: len(file.Text) == 0}
+	s := conf.Sections(file.Text)
 	f.Match = systemdMatch(s["Match"])
 	for key, values := range s["Link"] {
 		value := values[len(values)-1]
@@ -57,7 +59,7 @@ func ParseLink(file string, b []byte) guest.LinkFile {
 		case key == "Name":
 			f.Name = value
 		case key == "NamePolicy":
-			f.Policy = strings.Fields(lastAssigned(values))
+			f.Policy = strings.Fields(value) // a drop-in's takes its place
 		case !strings.HasPrefix(key, "AlternativeName") && key != "Description" && key != "Alias":
 			for _, v := range values {
 				f.Keys = append(f.Keys, key+"="+v)
@@ -85,7 +87,10 @@ func ParseNetwork(file string, b []byte) guest.NetLink {
 	for _, v := range s["Network"]["DNS"] {
 		addAddrs(&l.DNS, strings.Fields(v)...)
 	}
-	dhcp := strings.ToLower(strings.Join(s["Network"]["DHCP"], " "))
+	dhcp := ""
+	for _, v := range s["Network"]["DHCP"] { // a drop-in's comes after the file's
+		dhcp = strings.ToLower(v)
+	}
 	yes := dhcp == "yes" || dhcp == "true" || dhcp == "both" || dhcp == "on" || dhcp == "1"
 	l.DHCP4, l.DHCP6 = yes || dhcp == "ipv4" || dhcp == "v4", yes || dhcp == "ipv6" || dhcp == "v6"
 	l.RA = isYes(strings.Join(s["Network"]["IPv6AcceptRA"], ""))
@@ -137,7 +142,9 @@ func Networkd(files []File) guest.Net {
 			d := ParseNetdev(f.Path, f.Text)
 			kinds[d.Name] = d
 		default:
-			n.Links = append(n.Links, ParseNetwork(f.Path, f.Text))
+			l := ParseNetwork(f.Path, f.Text)
+			l.Also = f.Also
+			n.Links = append(n.Links, l)
 		}
 	}
 	for i := range n.Links {

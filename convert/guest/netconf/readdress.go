@@ -3,12 +3,17 @@ package netconf
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"esxodus/convert/guest"
+	"esxodus/convert/guest/conf"
 )
 
 // Readdress gives an interface another address, in the style of the file that
@@ -58,7 +63,7 @@ func written(l guest.NetLink, text string, read func(string) (string, bool), a g
 	default:
 		err = errors.New("its style isn't known")
 	}
-	return []File{{l.File, []byte(text)}}, err
+	return []File{{Path: l.File, Text: []byte(text)}}, err
 }
 
 // links reads one file of a style again.
@@ -68,7 +73,7 @@ func links(style guest.NetStyle, f File) []guest.NetLink {
 	case guest.Ifupdown:
 		n, _ = ParseInterfaces(f.Path, f.Text)
 	case guest.Netplan:
-		n, _ = ParseNetplan(f) // what is no YAML has no links
+		n, _ = Netplan(f) // what is no YAML has no links
 	case guest.Networkd:
 		n = Networkd([]File{f})
 	case guest.NetworkManager:
@@ -100,10 +105,21 @@ func beginsStanza(word string) bool {
 	return slices.Contains([]string{"iface", "auto", "mapping", "source", "source-directory", "rename", "no-auto-down", "no-scripts", "template"}, word) || strings.HasPrefix(word, "allow-")
 }
 
+// stanzaMethod has the method of a stanza after its first group.
+var stanzaMethod = regexp.MustCompile(`^(\s*iface\s+\S+\s+\S+\s+)\S+`)
+
+// netmask is 255.255.255.0 in IPv4, 64 in IPv6.
+func netmask(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return net.IP(net.CIDRMask(p.Bits(), p.Addr().BitLen())).String()
+	}
+	return strconv.Itoa(p.Bits())
+}
+
 // interfacesAddress changes the stanza of an interface and a family, interfaces(5).
 func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 	var out []string
-	at, method, in := -1, "", false
+	at, method, in, mask := -1, "", false, true
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		switch {
@@ -115,11 +131,14 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 			}
 			if in {
 				at, method = len(out), f[3]
-				line = strings.Replace(line, f[3], "static", 1)
+				line = stanzaMethod.ReplaceAllString(line, "${1}static")
 			}
 		case in && strings.HasSuffix(strings.TrimRight(line, "\r\n"), `\`):
 			return "", fmt.Errorf("a line of the stanza of %s goes on in the next", name)
+		case in && a.Gateway.IsValid() && slices.Contains([]string{"up", "post-up", "pre-up"}, f[0]) && slices.Contains(f, "default"):
+			return "", fmt.Errorf("the stanza of %s makes its default route by a command", name)
 		case in && dropsOption(f, a):
+			mask = mask && !strings.Contains(line, "/")
 			continue
 		}
 		out = append(out, line)
@@ -131,6 +150,9 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 		return "", fmt.Errorf("the stanza of %s has the method %s", name, method)
 	}
 	add := []string{"\taddress " + a.Prefix.String() + "\n"}
+	if mask { // ifupdown of old, and busybox's, want it apart
+		add = []string{"\taddress " + a.Prefix.Addr().String() + "\n", "\tnetmask " + netmask(a.Prefix) + "\n"}
+	}
 	if a.Gateway.IsValid() {
 		add = append(add, "\tgateway "+a.Gateway.String()+"\n")
 	}
@@ -231,8 +253,9 @@ func keyfileAddress(text string, a guest.NewAddress) (string, error) {
 	if len(a.DNS) > 0 {
 		add += "dns=" + dns(a, ";") + ";\n"
 	}
-	out, ok := inSection(text, section, func(key, _ string) bool {
-		return key == "method" || key == "gateway" && a.Gateway.IsValid() || key == "dns" && len(a.DNS) > 0 || strings.HasPrefix(key, "address")
+	out, ok := inSection(text, section, func(key, value string) bool {
+		to, _, _ := strings.Cut(value, ",")
+		return key == "method" || a.Gateway.IsValid() && routeKey.MatchString(key) && isDefault(to) || key == "gateway" && a.Gateway.IsValid() || key == "dns" && len(a.DNS) > 0 || strings.HasPrefix(key, "address")
 	}, add)
 	if !ok {
 		out = strings.TrimRight(text, "\n") + "\n\n" + section + "\n" + add
@@ -243,15 +266,22 @@ func keyfileAddress(text string, a guest.NewAddress) (string, error) {
 // ifcfgAddress changes the assignments of a file of the RHEL family's or SUSE's, whose
 // default route is elsewhere.
 func ifcfgAddress(l guest.NetLink, text string, read func(string) (string, bool), a guest.NewAddress) ([]File, error) {
-	suse := path.Dir(l.File) == suseDir
-	drop := []string{"IPADDR", "IPADDR0", "NETMASK", "NETMASK0", "PREFIX", "PREFIX0", "PREFIXLEN", "BROADCAST", "NETWORK"}
-	bits := fmt.Sprint(a.Prefix.Bits())
-	add := []string{"IPADDR=" + a.Prefix.Addr().String(), "PREFIX=" + bits}
-	switch v6 := !a.Prefix.Addr().Is4(); {
-	case suse:
-		add = []string{"IPADDR='" + a.Prefix.String() + "'"}
-	case v6:
-		drop, add = []string{"IPV6ADDR"}, []string{"IPV6ADDR=" + a.Prefix.String()}
+	suse, v6 := path.Dir(l.File) == suseDir, !a.Prefix.Addr().Is4()
+	if suse && v6 && l.DHCP4 {
+		return nil, fmt.Errorf("%s: an IPv6 address besides DHCP isn't understood there", l.File)
+	}
+	var drop, add []string
+	if suse || !v6 {
+		suffix := addressSuffix(text, a)
+		for _, key := range []string{"IPADDR", "NETMASK", "PREFIX", "PREFIXLEN", "BROADCAST", "NETWORK"} {
+			drop = append(drop, key+suffix)
+		}
+		add = []string{"IPADDR" + suffix + "='" + a.Prefix.String() + "'"}
+		if !suse {
+			add = []string{"IPADDR" + suffix + "=" + a.Prefix.Addr().String(), "NETMASK" + suffix + "=" + netmask(a.Prefix)}
+		}
+	} else {
+		drop, add = []string{"IPV6ADDR", "IPV6INIT"}, []string{"IPV6INIT=yes", "IPV6ADDR=" + a.Prefix.String()}
 	}
 	if !suse && a.Gateway.IsValid() {
 		key := family(a, "GATEWAY", "IPV6_DEFAULTGW")
@@ -267,13 +297,30 @@ func ifcfgAddress(l guest.NetLink, text string, read func(string) (string, bool)
 	if l.DHCP4 && a.Prefix.Addr().Is4() {
 		drop, add = append(drop, "BOOTPROTO"), append(add, "BOOTPROTO=static")
 	}
-	out := []File{{l.File, []byte(assigned(text, drop, add))}}
+	out := []File{{Path: l.File, Text: []byte(assigned(text, drop, add))}}
 	if suse && a.Gateway.IsValid() {
 		routes := suseDir + "/routes"
 		have, _ := read(routes)
-		out = append(out, File{routes, []byte(suseRoutes(have, a))})
+		out = append(out, File{Path: routes, Text: []byte(suseRoutes(have, a))})
 	}
 	return out, nil
+}
+
+// addressSuffix is that of the keys that have the address of a family: "", "0", "_1".
+// Where none has, it is one that is free.
+func addressSuffix(text string, a guest.NewAddress) string {
+	have := conf.Assignments([]byte(text))
+	for _, key := range slices.Sorted(maps.Keys(have)) {
+		if suffix, ok := strings.CutPrefix(key, "IPADDR"); ok && ours(have[key], a) {
+			return suffix
+		}
+	}
+	for _, suffix := range []string{"", "_esxodus"} {
+		if have["IPADDR"+suffix] == "" {
+			return suffix
+		}
+	}
+	return ""
 }
 
 // assigned replaces the lines of some keys by others, where the first of them was.

@@ -1,6 +1,8 @@
 package nics
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"path"
 	"slices"
@@ -19,11 +21,12 @@ func (f *finder) addresses() {
 		for _, l := range f.links(i) {
 			take(n, l, n.Name, 0)
 			if !f.lasts(l.Match, i) {
-				n.Lost = append(n.Lost, l.File)
+				n.Lost = append(n.Lost, cmp.Or(l.Finder, l.File))
 			}
 			n.Links = append(n.Links, l)
 			up = append(up, l.Above...)
 		}
+		f.climbed = 0
 		f.above(n, up, 0, []string{n.Name})
 	}
 }
@@ -31,13 +34,15 @@ func (f *finder) addresses() {
 // links are those that configure a NIC itself. Of networkd's only the first file that
 // matches counts.
 func (f *finder) links(i int) []guest.NetLink {
-	var out []guest.NetLink
+	var out, rivals []guest.NetLink
 	var networkd *guest.NetLink
 	for k, l := range f.g.Config.Net.Links {
 		if !slices.Contains(f.g.Config.Naming.Active, l.Style) || !f.configures(l, i) {
 			continue
 		}
 		switch {
+		case l.ByNM && slices.Contains(f.g.Config.Naming.Active, guest.NetworkManager):
+			rivals = append(rivals, l)
 		case l.Style != guest.Networkd:
 			out = append(out, l)
 		case networkd == nil || path.Base(l.File) < path.Base(networkd.File):
@@ -47,7 +52,26 @@ func (f *finder) links(i int) []guest.NetLink {
 	if networkd != nil {
 		out = append(out, *networkd)
 	}
+	if len(rivals) > 0 {
+		out = append(out, f.profile(i, rivals)...)
+	}
 	return out
+}
+
+// profile picks the connection that NetworkManager takes for a NIC: the one of the
+// highest priority, and of those the one that it used last.
+func (f *finder) profile(i int, rivals []guest.NetLink) []guest.NetLink {
+	used := f.g.Config.Net.Used
+	order := func(a, b guest.NetLink) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(used[b.UUID], used[a.UUID]))
+	}
+	slices.SortStableFunc(rivals, order)
+	if len(rivals) == 1 || order(rivals[0], rivals[1]) != 0 {
+		return rivals[:1]
+	}
+	f.doubt(i, fmt.Sprintf("NetworkManager has several connections for %s (%s, %s), and nothing says which it takes: its addresses aren't known", f.out[i].Name, rivals[0].File, rivals[1].File),
+		"see what nmcli connection show --active shows in the guest on VMware, and delete the other one, or give it connection.autoconnect no; then plan again")
+	return nil
 }
 
 // configures reports whether a link is a NIC's own.
@@ -61,7 +85,8 @@ func (f *finder) configures(l guest.NetLink, i int) bool {
 		return false
 	}
 	if all := len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign; all {
-		return l.Name == n.Name || l.Name == "" && l.Style != guest.Ifupdown && l.Style != guest.Ifcfg
+		any := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd // NetworkManager's is for one NIC at a time
+		return l.Name == n.Name || l.Name == "" && any
 	}
 	if l.Style == guest.NetworkManager && l.Name != "" && l.Name != n.Name {
 		return false
@@ -81,8 +106,8 @@ func (f *finder) comesUp(l guest.NetLink, name string) bool {
 // above takes the addresses of what stands on the last of some interfaces: VLANs,
 // bonds, bridges. up are those that it itself says stand on it.
 func (f *finder) above(n *guest.NIC, up []string, tag int, below []string) {
-	const deepest = 8
-	if len(below) > deepest {
+	const deepest, most = 8, 1000 // a hostile guest may have them stand on each other
+	if f.climbed++; len(below) > deepest || f.climbed > most {
 		return
 	}
 	for _, l := range f.g.Config.Net.Links {
@@ -135,6 +160,9 @@ func take(n *guest.NIC, l guest.NetLink, on string, tag int) {
 	union(&n.Gateways, l.Gateways)
 	union(&n.DNS, l.DNS)
 	if tag == 0 {
+		if on != n.Name && (l.DHCP4 || l.DHCP6 || l.RA) {
+			n.LeasedOn = on
+		}
 		n.DHCP4, n.DHCP6, n.RA = n.DHCP4 || l.DHCP4, n.DHCP6 || l.DHCP6, n.RA || l.RA
 	}
 }

@@ -54,6 +54,8 @@ type finder struct {
 	doubts []Doubt
 	by     []scheme // what names each NIC
 	firm   []bool   // that is certain
+
+	climbed int // interfaces that were looked at, of one NIC
 }
 
 func (f *finder) doubt(i int, text, advice string) {
