@@ -31,6 +31,14 @@ func (f *finder) addresses() {
 	}
 }
 
+// networkFile is the name of networkd's file of a link. Netplan makes one of each.
+func networkFile(l guest.NetLink) string {
+	if l.Style == guest.Netplan {
+		return "10-netplan-" + l.ID + ".network"
+	}
+	return path.Base(l.File)
+}
+
 // links are those that configure a NIC itself. Of networkd's only the first file that
 // matches counts.
 func (f *finder) links(i int) []guest.NetLink {
@@ -44,9 +52,9 @@ func (f *finder) links(i int) []guest.NetLink {
 		switch {
 		case l.ByNM && slices.Contains(f.g.Config.Naming.Active, guest.NetworkManager):
 			rivals = append(rivals, l)
-		case l.Style != guest.Networkd:
+		case l.Style != guest.Networkd && l.Style != guest.Netplan:
 			out = append(out, l)
-		case networkd == nil || path.Base(l.File) < path.Base(networkd.File):
+		case networkd == nil || networkFile(l) < networkFile(*networkd):
 			networkd = &f.g.Config.Net.Links[k]
 		}
 	}
@@ -55,7 +63,8 @@ func (f *finder) links(i int) []guest.NetLink {
 		l.Name = n.Name
 		out = append(out, l)
 	}
-	if len(rivals) > 0 {
+	managed := func(l guest.NetLink) bool { return l.Style == guest.Ifupdown || l.Style == guest.Netplan }
+	if len(rivals) > 0 && !slices.ContainsFunc(out, managed) { // NetworkManager leaves those alone
 		out = append(out, f.profile(i, rivals)...)
 	}
 	return out
