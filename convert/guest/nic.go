@@ -170,6 +170,11 @@ func (m NICMatch) Stable() bool {
 	return len(m.Paths) == 0 && len(m.Drivers) == 0 && !m.Foreign
 }
 
+// IsZero reports whether it says nothing.
+func (m NICMatch) IsZero() bool {
+	return len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign
+}
+
 // Has reports whether a match takes a NIC of the given properties, where "" for one
 // of them is any. A list that begins with ! takes those that none of it matches
 // (systemd.link(5)).

@@ -159,6 +159,9 @@ func Names(n guest.Net) (names, pinned []string) {
 		}
 	}
 	for _, f := range n.LinkFiles {
+		if f.Match.IsZero() {
+			continue // no file that names NICs, but one that systemd passes over
+		}
 		names = append(names, real(f.Name)...)
 		if len(f.Match.MACs) > 0 {
 			pinned = append(pinned, real(f.Name)...)

@@ -96,8 +96,8 @@ func (f *finder) configures(l guest.NetLink, i int) bool {
 	if !f.comesUp(l, n.Name) {
 		return false
 	}
-	if all := len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign; all {
-		any := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd // NetworkManager's is for one NIC at a time
+	if m.IsZero() {
+		any := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd && !f.needsMatch() // NetworkManager's is for one NIC at a time
 		return l.Name == n.Name || l.Name == "" && any
 	}
 	if l.Style == guest.NetworkManager && l.Name != "" && l.Name != n.Name {

@@ -162,11 +162,22 @@ func (f *finder) first(i int, a at) *guest.LinkFile {
 		return nil
 	}
 	for k, l := range f.linked {
+		if l.Match.IsZero() && f.needsMatch() {
+			continue
+		}
 		if l.Match.Has(f.out[i].MAC, counted.name(f.vm, i), a.path, a.driver) {
 			return &f.linked[k]
 		}
 	}
 	return nil
+}
+
+// needsMatch reports whether systemd passes over files that match by nothing, as it
+// does from 243 on: its own default has a match since then.
+func (f *finder) needsMatch() bool {
+	return slices.ContainsFunc(f.linked, func(l guest.LinkFile) bool {
+		return strings.HasSuffix(l.Path, "lib/systemd/network/99-default.link") && !l.Match.IsZero()
+	})
 }
 
 // schemes names the others by the rule that systemd, biosdevname or the kernel has,
