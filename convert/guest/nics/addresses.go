@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"esxodus/convert/guest"
+	"esxodus/inventory"
 )
 
 // addresses finds those that the guest gives its NICs, and what stands on them.
@@ -65,14 +66,14 @@ func (f *finder) links(i int) []guest.NetLink {
 	}
 	managed := func(l guest.NetLink) bool { return l.Style == guest.Ifupdown || l.Style == guest.Netplan }
 	if len(rivals) > 0 && !slices.ContainsFunc(out, managed) { // NetworkManager leaves those alone
-		out = append(out, f.profile(i, rivals)...)
+		out = append(out, f.profile(i, n.Name, rivals)...)
 	}
 	return out
 }
 
-// profile picks the connection that NetworkManager takes for a NIC: the one of the
-// highest priority, and of those the one that it used last.
-func (f *finder) profile(i int, rivals []guest.NetLink) []guest.NetLink {
+// profile picks the connection that NetworkManager takes for an interface, of a NIC or
+// on it: the one of the highest priority, and of those the one that it used last.
+func (f *finder) profile(i int, name string, rivals []guest.NetLink) []guest.NetLink {
 	used := f.g.Config.Net.Used
 	order := func(a, b guest.NetLink) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(used[b.UUID], used[a.UUID]))
@@ -81,7 +82,7 @@ func (f *finder) profile(i int, rivals []guest.NetLink) []guest.NetLink {
 	if len(rivals) == 1 || order(rivals[0], rivals[1]) != 0 {
 		return rivals[:1]
 	}
-	f.doubt(i, fmt.Sprintf("NetworkManager has several connections for %s (%s, %s), and nothing says which it takes: its addresses aren't known", f.out[i].Name, rivals[0].File, rivals[1].File),
+	f.doubt(i, fmt.Sprintf("NetworkManager has several connections for %s (%s, %s), and nothing says which it takes: its addresses aren't known", name, rivals[0].File, rivals[1].File),
 		"see what nmcli connection show --active shows in the guest on VMware, and delete the other one, or give it connection.autoconnect no; then plan again")
 	return nil
 }
@@ -137,13 +138,24 @@ func (f *finder) above(n *guest.NIC, up []string, tag int, below []string) {
 
 // upper takes the addresses of one of them, which several stanzas may tell of.
 func (f *finder) upper(n *guest.NIC, name string, tag int, below []string) {
-	var links []guest.NetLink
+	var links, rivals []guest.NetLink
 	var up []string
 	for _, l := range f.g.Config.Net.Links {
 		if l.Name != name || !slices.Contains(f.g.Config.Naming.Active, l.Style) || !f.comesUp(l, name) {
 			continue
 		}
-		links, up = append(links, l), append(up, l.Above...)
+		if l.ByNM && slices.Contains(f.g.Config.Naming.Active, guest.NetworkManager) {
+			rivals = append(rivals, l)
+		} else {
+			links = append(links, l)
+		}
+	}
+	if len(rivals) > 0 && len(links) == 0 {
+		i := slices.IndexFunc(f.vm, func(v inventory.NIC) bool { return v.Index == n.Index })
+		links = f.profile(i, name, rivals)
+	}
+	for _, l := range links {
+		up = append(up, l.Above...)
 		if l.Tag > 0 && tag > 0 && l.Tag != tag {
 			return // a tag in a tag
 		}
