@@ -69,6 +69,11 @@ func TestNICs(t *testing.T) {
 					fmt.Fprintln(&got)
 				}
 			}
+			for _, n := range found {
+				if n.OtherMAC != "" {
+					fmt.Fprintf(&got, "ethernet%d sends from %s\n", n.Index, n.OtherMAC)
+				}
+			}
 			for _, d := range doubts {
 				fmt.Fprintf(&got, "doubt %d: %s\n", d.NIC, d.Text)
 			}

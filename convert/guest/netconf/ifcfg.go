@@ -45,6 +45,7 @@ func ParseIfcfg(file string, b []byte) (l guest.NetLink, ok bool) {
 	}
 	mode := strings.ToLower(a["STARTMODE"]) // SUSE's
 	l.Idle = strings.EqualFold(a["ONBOOT"], "no") || mode == "off" || mode == "manual" || suse && mode == "" && a["BOOTPROTO"]+a["IPADDR"] == ""
+	l.MAC = oneMAC(a["MACADDR"], a["LLADDR"])
 	l.ByNM, l.UUID = !suse && !strings.EqualFold(a["NM_CONTROLLED"], "no"), a["UUID"]
 	l.Priority, _ = strconv.Atoi(a["AUTOCONNECT_PRIORITY"]) // 0 by default
 	ifcfgKind(&l, a)

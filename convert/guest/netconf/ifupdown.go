@@ -126,6 +126,8 @@ func (p *interfaces) option(key string, words []string) {
 	case "address":
 		p.flush()
 		p.current.address = first
+	case "hwaddress":
+		l.MAC = oneMAC(words...)
 	case "netmask":
 		p.current.length = first
 	case "gateway":

@@ -37,6 +37,7 @@ func ParseKeyfile(file string, b []byte) guest.Net {
 	}
 	l.ByNM, l.UUID = true, c.first("connection", "uuid")
 	l.Priority, _ = strconv.Atoi(c.first("connection", "autoconnect-priority")) // 0 by default
+	l.MAC = oneMAC(c.first("ethernet", "cloned-mac-address"), c.first("802-3-ethernet", "cloned-mac-address"))
 	c.addresses(&l)
 	l.Above, l.Idle = c.controllers(), c.first("connection", "autoconnect") == "false"
 	return guest.Net{Links: []guest.NetLink{l}}

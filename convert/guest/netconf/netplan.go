@@ -39,6 +39,7 @@ type netplanLink struct {
 	} `json:"match"`
 	Renderer  string `json:"renderer"`
 	SetName   string `json:"set-name"`
+	MAC       string `json:"macaddress"`
 	Addresses []any  `json:"addresses"` // a string, or a map whose key is one
 	DHCP4     any    `json:"dhcp4"`
 	DHCP6     any    `json:"dhcp6"`
@@ -159,6 +160,7 @@ func merge(to, more map[string]any) {
 func (p *netplan) link(d *definition, n *netplanLink) {
 	id, kind, last := d.id, d.kind, len(d.files)-1
 	l := guest.NetLink{File: d.files[last], Also: d.files[:last], Finder: d.finder, Style: guest.Netplan, ID: id, Name: id, Kind: kind}
+	l.MAC = oneMAC(n.MAC)
 	l.ByNM = cmp.Or(n.Renderer, p.by[kind], p.renderer) == "NetworkManager"
 	if kind == guest.LinkNIC && n.Match != nil {
 		l.Match = guest.NICMatch{MACs: macs(n.Match.MACAddress), Names: oneOrMore(n.Match.Name), Drivers: oneOrMore(n.Match.Driver)}

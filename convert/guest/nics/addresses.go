@@ -25,11 +25,23 @@ func (f *finder) addresses() {
 				n.Lost = append(n.Lost, cmp.Or(l.Finder, l.File))
 			}
 			n.Links = append(n.Links, l)
+			f.otherMAC(i, l)
 			up = append(up, l.Above...)
 		}
 		f.climbed = 0
 		f.above(n, up, 0, []string{n.Name})
 	}
+}
+
+// otherMAC tells of a NIC to which the guest gives another address of Ethernet.
+func (f *finder) otherMAC(i int, l guest.NetLink) {
+	n := &f.out[i]
+	if l.MAC == "" || l.MAC == n.MAC {
+		return
+	}
+	n.OtherMAC = l.MAC
+	f.doubt(i, fmt.Sprintf("%s gives %s the address %s in place of %s, which the VM has: a host attached by macvtap or SR-IOV passes on frames for the VM's alone", l.File, n.Name, l.MAC, n.MAC),
+		"take that line out of the guest's configuration, and plan again; or use a bridge")
 }
 
 // networkFile is the name of networkd's file of a link. Netplan makes one of each.
