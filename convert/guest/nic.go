@@ -28,6 +28,8 @@ type NIC struct {
 	DHCP4     bool         `json:"dhcp4,omitempty"`
 	DHCP6     bool         `json:"dhcp6,omitempty"`
 	RA        bool         `json:"ra,omitempty"` // takes an address of router advertisements
+	// OtherMAC is the address of Ethernet that the guest gives it instead of its own.
+	OtherMAC string `json:"otherMAC,omitempty"`
 	// LeasedOn is the bond or bridge that takes such an address in the NIC's place:
 	// of several NICs that it is on, one is enough for it.
 	LeasedOn string `json:"leasedOn,omitempty"`
@@ -126,7 +128,8 @@ type NetLink struct {
 	Addresses        []netip.Prefix
 	Gateways, DNS    []netip.Addr
 	DHCP4, DHCP6, RA bool
-	ByMAC            bool // DHCP servers know it by its address of Ethernet
+	MAC              string // that it takes instead of the NIC's
+	ByMAC            bool   // DHCP servers know it by its address of Ethernet
 
 	// Of a connection of NetworkManager's, which takes one for a NIC.
 	ByNM     bool
@@ -168,6 +171,11 @@ type NICMatch struct {
 // Stable reports whether it chooses by what a NIC keeps on a new machine.
 func (m NICMatch) Stable() bool {
 	return len(m.Paths) == 0 && len(m.Drivers) == 0 && !m.Foreign
+}
+
+// IsZero reports whether it says nothing.
+func (m NICMatch) IsZero() bool {
+	return len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign
 }
 
 // Has reports whether a match takes a NIC of the given properties, where "" for one

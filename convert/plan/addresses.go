@@ -67,7 +67,7 @@ func checkAddress(a guest.NewAddress) error {
 	case !isHost(a.Prefix, x):
 		return fmt.Errorf("%s is no address of a machine", a.Prefix)
 	case !gw.IsValid():
-	case gw.Zone() != "" || !a.Family(gw) || !a.Prefix.Masked().Contains(gw) && !(gw.Is6() && gw.IsLinkLocalUnicast()):
+	case gw.Zone() != "" || !a.Family(gw) || !a.Prefix.Masked().Contains(gw) && (gw.Is4() || !gw.IsLinkLocalUnicast()):
 		return fmt.Errorf("the gateway %s isn't in the network of %s", gw, a.Prefix)
 	case gw == x:
 		return fmt.Errorf("the gateway is the address itself")

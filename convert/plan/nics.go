@@ -29,7 +29,7 @@ func (v *VMPlan) findNICs() {
 		}
 		v.Concerns = append(v.Concerns, c)
 	}
-	v.Concerns = append(v.Concerns, adapt.DHCP(v.NICs, v.Guest)...)
+	v.Concerns = append(v.Concerns, adapt.DHCP(v.NICs)...)
 }
 
 // keepNames notes which names the conversion keeps.

@@ -148,7 +148,7 @@ func expected(g guest.NIC, ports []uint16) wire.NIC {
 		// A bridge or bond may have another MAC than the NIC's, and a VLAN with a
 		// name of its own may be on either.
 		own := g.Name == "" || a.On == g.Name || strings.HasPrefix(a.On, g.Name+".")
-		n.Addresses = append(n.Addresses, wire.Address{Tag: a.Tag, Prefix: a.Prefix, Shared: !own})
+		n.Addresses = append(n.Addresses, wire.Address{Tag: a.Tag, Prefix: a.Prefix, Shared: !own || g.OtherMAC != ""})
 	}
 	return n
 }

@@ -192,3 +192,16 @@ func TestNoSuchNIC(t *testing.T) {
 		t.Errorf("wired = %v", err)
 	}
 }
+
+// TestExpectedMAC: a NIC to which the guest gives another MAC may answer by that.
+func TestExpectedMAC(t *testing.T) {
+	t.Parallel()
+	g := guest.NIC{Name: "ens192", MAC: "00:0c:29:01:02:03", Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix("192.0.2.10/24")}}}
+	if expected(g, nil).Addresses[0].Shared {
+		t.Error("an address of the NIC's own may answer by any MAC")
+	}
+	g.OtherMAC = "02:00:00:aa:00:01"
+	if !expected(g, nil).Addresses[0].Shared {
+		t.Errorf("%s must answer by %s, which the guest doesn't use", g.Name, g.MAC)
+	}
+}

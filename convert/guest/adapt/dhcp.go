@@ -13,11 +13,11 @@ import (
 // systemd-networkd identifies itself by the machine's id and a number that it makes of
 // the NIC's place on the bus (sd-dhcp-client's IAID), unless it is told to use the MAC
 // address, which dhclient and NetworkManager do.
-func DHCP(nics []guest.NIC, g guest.Guest) []ledger.Concern {
+func DHCP(nics []guest.NIC) []ledger.Concern {
 	var names, files []string
 	for _, n := range nics {
 		for _, l := range n.Links {
-			byNetworkd := l.Style == guest.Networkd || l.Style == guest.Netplan && !slices.Contains(g.Config.Naming.Active, guest.NetworkManager)
+			byNetworkd := l.Style == guest.Networkd || l.Style == guest.Netplan && !l.ByNM
 			if byNetworkd && (l.DHCP4 || l.DHCP6) && !l.ByMAC {
 				names, files = append(names, n.Name), append(files, l.File)
 			}

@@ -24,7 +24,7 @@ func TestDHCP(t *testing.T) {
 		a := archive(t, "keep-debian.txtar")
 		a.Files = append(a.Files, txtar.File{Name: tt.program, Data: []byte("x")}, txtar.File{Name: "tree/" + tt.file, Data: []byte(tt.text)})
 		in := input(t, a)
-		got := DHCP(in.NICs, in.Guest)
+		got := DHCP(in.NICs)
 		if len(got) > 1 || (len(got) == 1) != (tt.want != "") || len(got) == 1 && !strings.Contains(got[0].Evidence, tt.want) {
 			t.Errorf("%s: %+v; want one of %q", tt.name, got, tt.want)
 		}

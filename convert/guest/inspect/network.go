@@ -161,8 +161,13 @@ func (l *look) systemdFiles(pattern string) []netconf.File {
 			}
 		}
 	}
+	left := maxKind
 	for i := range out {
-		l.dropIns(&out[i])
+		if left <= 0 {
+			l.unread("the drop-ins of /etc/systemd/network have more than %d bytes; the rest isn't read", maxKind)
+			break
+		}
+		left -= l.dropIns(&out[i])
 	}
 	return out
 }
@@ -176,8 +181,9 @@ func (l *look) systemdDirs() []string {
 	return dirs
 }
 
-// dropIns adds those of a file, in the order of their names, whatever their directory.
-func (l *look) dropIns(f *netconf.File) {
+// dropIns adds those of a file, in the order of their names, whatever their directory,
+// and returns how many bytes they have.
+func (l *look) dropIns(f *netconf.File) (size int) {
 	var all []netconf.File
 	for _, dir := range l.systemdDirs() {
 		all = append(all, l.files(path.Join(dir, path.Base(f.Path)+".d"), "*.conf")...)
@@ -185,10 +191,12 @@ func (l *look) dropIns(f *netconf.File) {
 	slices.SortStableFunc(all, func(a, b netconf.File) int { return strings.Compare(path.Base(a.Path), path.Base(b.Path)) })
 	all = slices.CompactFunc(all, func(a, b netconf.File) bool { return path.Base(a.Path) == path.Base(b.Path) })
 	for _, d := range all {
+		size += len(d.Text)
 		if len(f.Text) > 0 { // an empty file hides what is for its name
 			f.Text, f.Also = slices.Concat(f.Text, []byte("\n"), d.Text), append(f.Also, d.Path)
 		}
 	}
+	return size
 }
 
 // merged reports whether /lib is /usr/lib.
@@ -218,6 +226,23 @@ func (l *look) netplanFiles() []netconf.File {
 	return out
 }
 
+// sourced lists the files that a pattern in a file of interfaces(5) is for.
+func (l *look) sourced(by, pattern string) []string {
+	whole := strings.HasSuffix(pattern, "/")
+	if !path.IsAbs(pattern) {
+		pattern = path.Join(path.Dir("/"+by), pattern)
+	}
+	pattern = path.Clean(pattern)[1:]
+	if _, info, err := l.tree.resolve(pattern); err == nil && info.IsDir() {
+		pattern = path.Join(pattern, "*")
+	}
+	found := l.tree.glob(path.Dir(pattern), path.Base(pattern))
+	if whole { // ifupdown passes over names with a dot there
+		found = slices.DeleteFunc(found, func(f string) bool { return strings.ContainsAny(path.Base(f), ".~") })
+	}
+	return found
+}
+
 // maxIncludes bounds how many files and patterns interfaces(5) may source.
 const maxIncludes = 500
 
@@ -243,19 +268,7 @@ func (l *look) ifupdown() guest.Net {
 			if patterns++; patterns > maxIncludes { // each lists a directory
 				break
 			}
-			if !path.IsAbs(s) {
-				s = path.Join(path.Dir("/"+name), s)
-			}
-			whole := strings.HasSuffix(s, "/")
-			s = path.Clean(s)[1:]
-			if _, info, err := l.tree.resolve(s); err == nil && info.IsDir() {
-				s = path.Join(s, "*")
-			}
-			found := l.tree.glob(path.Dir(s), path.Base(s))
-			if whole { // ifupdown passes over names with a dot there
-				found = slices.DeleteFunc(found, func(f string) bool { return strings.ContainsAny(path.Base(f), ".~") })
-			}
-			todo = append(todo, found...)
+			todo = append(todo, l.sourced(name, s)...)
 		}
 	}
 	if len(todo) > 0 || patterns > maxIncludes {

@@ -69,6 +69,11 @@ func TestNICs(t *testing.T) {
 					fmt.Fprintln(&got)
 				}
 			}
+			for _, n := range found {
+				if n.OtherMAC != "" {
+					fmt.Fprintf(&got, "ethernet%d sends from %s\n", n.Index, n.OtherMAC)
+				}
+			}
 			for _, d := range doubts {
 				fmt.Fprintf(&got, "doubt %d: %s\n", d.NIC, d.Text)
 			}
@@ -102,4 +107,25 @@ func vmNICs(t *testing.T, comment string) []inventory.NIC {
 		}
 	}
 	return out
+}
+
+// TestDropInsBounded: drop-ins of any number of files, which may be links to the same,
+// are read up to a bound.
+func TestDropInsBounded(t *testing.T) {
+	files, big := map[string]string{}, strings.Repeat("#\n", maxFile/2)
+	for i := range 5 {
+		name := fmt.Sprintf("etc/systemd/network/%d.network", i)
+		files[name] = "[Match]\nName=a\n"
+		for k := range 12 {
+			files[fmt.Sprintf("%s.d/%d.conf", name, k)] = big
+		}
+	}
+	l := lookAt(files)
+	size := 0
+	for _, f := range l.systemdFiles("*.network") {
+		size += len(f.Text)
+	}
+	if size > 2*maxKind || len(l.cut) == 0 {
+		t.Errorf("%d bytes were read, and %q isn't; want at most %d", size, l.cut, 2*maxKind)
+	}
 }

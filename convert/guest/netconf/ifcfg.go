@@ -45,6 +45,7 @@ func ParseIfcfg(file string, b []byte) (l guest.NetLink, ok bool) {
 	}
 	mode := strings.ToLower(a["STARTMODE"]) // SUSE's
 	l.Idle = strings.EqualFold(a["ONBOOT"], "no") || mode == "off" || mode == "manual" || suse && mode == "" && a["BOOTPROTO"]+a["IPADDR"] == ""
+	l.MAC = oneMAC(a["MACADDR"], a["LLADDR"])
 	l.ByNM, l.UUID = !suse && !strings.EqualFold(a["NM_CONTROLLED"], "no"), a["UUID"]
 	l.Priority, _ = strconv.Atoi(a["AUTOCONNECT_PRIORITY"]) // 0 by default
 	ifcfgKind(&l, a)
@@ -187,6 +188,13 @@ func Ifcfg(files []File) guest.Net {
 		byName[label] = len(n.Links)
 		n.Links = append(n.Links, l)
 	}
+	ifcfgRoutes(&n, files, byName)
+	return n
+}
+
+// ifcfgRoutes adds the gateways of files of routes to the links, which are found by
+// their names.
+func ifcfgRoutes(n *guest.Net, files []File, byName map[string]int) {
 	for _, f := range files {
 		base := path.Base(f.Path)
 		for _, prefix := range []string{"route-", "route6-", "ifroute-"} {
@@ -196,10 +204,9 @@ func Ifcfg(files []File) guest.Net {
 			}
 		}
 		if f.Path == suseDir+"/routes" || f.Path == "/etc/sysconfig/network" {
-			anywhere(&n, f)
+			anywhere(n, f)
 		}
 	}
-	return n
 }
 
 // anywhere gives gateways that no interface is named for to the links that have

@@ -16,12 +16,7 @@ func ParseInterfaces(file string, b []byte) (n guest.Net, sources []string) {
 		f := strings.Fields(line)
 		switch key := strings.ReplaceAll(f[0], "_", "-"); {
 		case key == "source" || key == "source-directory":
-			for _, s := range f[1:] {
-				if key == "source-directory" {
-					s = strings.TrimRight(s, "/") + "/"
-				}
-				sources = append(sources, s)
-			}
+			sources = append(sources, sourced(key, f[1:])...)
 			p.finish()
 		case key == "auto" || strings.HasPrefix(key, "allow-") || key == "no-auto-down" || key == "no-scripts":
 			for _, name := range f[1:] {
@@ -41,6 +36,17 @@ func ParseInterfaces(file string, b []byte) (n guest.Net, sources []string) {
 	}
 	p.finish()
 	return guest.Net{Links: p.links, Auto: p.auto}, sources
+}
+
+// sourced are the patterns of a line, those of directories with a slash at their end.
+func sourced(key string, patterns []string) []string {
+	out := slices.Clone(patterns)
+	for i, s := range out {
+		if key == "source-directory" {
+			out[i] = strings.TrimRight(s, "/") + "/"
+		}
+	}
+	return out
 }
 
 // interfaces reads stanzas. Several of one interface are one link: further
@@ -126,6 +132,8 @@ func (p *interfaces) option(key string, words []string) {
 	case "address":
 		p.flush()
 		p.current.address = first
+	case "hwaddress":
+		l.MAC = oneMAC(words...)
 	case "netmask":
 		p.current.length = first
 	case "gateway":

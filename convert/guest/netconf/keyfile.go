@@ -37,6 +37,7 @@ func ParseKeyfile(file string, b []byte) guest.Net {
 	}
 	l.ByNM, l.UUID = true, c.first("connection", "uuid")
 	l.Priority, _ = strconv.Atoi(c.first("connection", "autoconnect-priority")) // 0 by default
+	l.MAC = oneMAC(c.first("ethernet", "cloned-mac-address"), c.first("802-3-ethernet", "cloned-mac-address"))
 	c.addresses(&l)
 	l.Above, l.Idle = c.controllers(), c.first("connection", "autoconnect") == "false"
 	return guest.Net{Links: []guest.NetLink{l}}
@@ -118,31 +119,43 @@ func (k keyfile) addresses(l *guest.NetLink) {
 		if method := k.first(section, "method"); !slices.Contains([]string{"", "manual", "auto", "dhcp", "shared"}, method) {
 			continue // it is off, and what stands there is left over
 		}
-		keys := slices.Sorted(maps.Keys(k.s[section]))
-		for _, key := range keys {
-			if !strings.HasPrefix(key, "address") || key == "address-data" {
-				continue
-			}
-			f := k.list(section, key)
-			if len(f) > 1 && !strings.Contains(f[0], "/") && maskBits(f[1]) >= 0 { // of old: address, length, gateway
-				f = slices.Replace(f, 0, 2, f[0]+"/"+f[1])
-			}
-			if len(f) > 0 {
-				addAddress(&l.Addresses, f[0], "")
-			}
-			if len(f) > 1 {
-				addAddrs(&l.Gateways, f[1])
-			}
-		}
-		for _, key := range keys {
-			if f := k.list(section, key); routeKey.MatchString(key) && len(f) > 1 && isDefault(f[0]) {
-				addAddrs(&l.Gateways, f[1])
-			}
-		}
-		addAddrs(&l.Gateways, k.first(section, "gateway"))
-		addAddrs(&l.DNS, k.list(section, "dns")...)
+		k.family(l, section)
 	}
 	l.DHCP4 = k.first("ipv4", "method") == "auto"
 	l.DHCP6 = k.first("ipv6", "method") == "dhcp"
 	l.RA = k.first("ipv6", "method") == "auto"
+}
+
+// family reads one of the sections.
+func (k keyfile) family(l *guest.NetLink, section string) {
+	keys := slices.Sorted(maps.Keys(k.s[section]))
+	for _, key := range keys {
+		if !strings.HasPrefix(key, "address") || key == "address-data" {
+			continue
+		}
+		address, gateway := splitAddress(k.list(section, key))
+		addAddress(&l.Addresses, address, "")
+		addAddrs(&l.Gateways, gateway)
+	}
+	for _, key := range keys {
+		if f := k.list(section, key); routeKey.MatchString(key) && len(f) > 1 && isDefault(f[0]) {
+			addAddrs(&l.Gateways, f[1])
+		}
+	}
+	addAddrs(&l.Gateways, k.first(section, "gateway"))
+	addAddrs(&l.DNS, k.list(section, "dns")...)
+}
+
+// splitAddress takes ADDRESS/LENGTH,GATEWAY apart; of old the length was a word.
+func splitAddress(f []string) (address, gateway string) {
+	if len(f) > 1 && !strings.Contains(f[0], "/") && maskBits(f[1]) >= 0 {
+		f = slices.Replace(f, 0, 2, f[0]+"/"+f[1])
+	}
+	if len(f) > 0 {
+		address = f[0]
+	}
+	if len(f) > 1 {
+		gateway = f[1]
+	}
+	return address, gateway
 }

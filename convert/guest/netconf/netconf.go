@@ -25,6 +25,14 @@ func macs(words ...string) []string {
 	return out
 }
 
+// oneMAC is the first of some words that is an address of Ethernet, "" for none.
+func oneMAC(words ...string) string {
+	for _, m := range macs(words...) {
+		return m
+	}
+	return ""
+}
+
 // addAddress adds an address and the length of its prefix, which may be part of the
 // address, a number or a netmask.
 func addAddress(to *[]netip.Prefix, address, length string) {
@@ -159,6 +167,9 @@ func Names(n guest.Net) (names, pinned []string) {
 		}
 	}
 	for _, f := range n.LinkFiles {
+		if f.Match.IsZero() {
+			continue // no file that names NICs, but one that systemd passes over
+		}
 		names = append(names, real(f.Name)...)
 		if len(f.Match.MACs) > 0 {
 			pinned = append(pinned, real(f.Name)...)

@@ -1,6 +1,7 @@
 package netconf
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -22,10 +23,11 @@ type File struct {
 // netplanFile is what matters of a netplan file: definitions by their ids.
 type netplanFile struct {
 	Network struct {
-		Ethernets map[string]map[string]any `json:"ethernets"`
-		VLANs     map[string]map[string]any `json:"vlans"`
-		Bonds     map[string]map[string]any `json:"bonds"`
-		Bridges   map[string]map[string]any `json:"bridges"`
+		Renderer  string         `json:"renderer"`
+		Ethernets map[string]any `json:"ethernets"` // and renderer among them
+		VLANs     map[string]any `json:"vlans"`
+		Bonds     map[string]any `json:"bonds"`
+		Bridges   map[string]any `json:"bridges"`
 	} `json:"network"`
 }
 
@@ -35,7 +37,9 @@ type netplanLink struct {
 		MACAddress string `json:"macaddress"`
 		Driver     any    `json:"driver"` // the same
 	} `json:"match"`
+	Renderer  string `json:"renderer"`
 	SetName   string `json:"set-name"`
+	MAC       string `json:"macaddress"`
 	Addresses []any  `json:"addresses"` // a string, or a map whose key is one
 	DHCP4     any    `json:"dhcp4"`
 	DHCP6     any    `json:"dhcp6"`
@@ -69,7 +73,7 @@ type definition struct {
 // one id are merged as netplan does it: of single values the last counts, lists grow.
 // The errors are of what isn't read.
 func Netplan(files ...File) (guest.Net, []error) {
-	var p netplan
+	p := netplan{by: map[guest.LinkKind]string{}}
 	var errs []error
 	for _, f := range files {
 		var doc netplanFile
@@ -77,6 +81,7 @@ func Netplan(files ...File) (guest.Net, []error) {
 			errs = append(errs, fmt.Errorf("%s: %w", f.Path, err))
 			continue
 		}
+		p.renderer = cmp.Or(doc.Network.Renderer, p.renderer)
 		p.add(f.Path, guest.LinkNIC, doc.Network.Ethernets)
 		p.add(f.Path, guest.LinkVLAN, doc.Network.VLANs)
 		p.add(f.Path, guest.LinkBond, doc.Network.Bonds)
@@ -98,13 +103,22 @@ func Netplan(files ...File) (guest.Net, []error) {
 }
 
 type netplan struct {
-	defs []*definition
-	net  guest.Net
+	defs     []*definition
+	net      guest.Net
+	renderer string
+	by       map[guest.LinkKind]string // the same for a kind
 }
 
 // add merges a file's definitions of a kind with those of the files before it.
-func (p *netplan) add(file string, kind guest.LinkKind, defs map[string]map[string]any) {
+func (p *netplan) add(file string, kind guest.LinkKind, defs map[string]any) {
+	if r, ok := defs["renderer"].(string); ok {
+		p.by[kind] = r
+	}
 	for _, id := range slices.Sorted(maps.Keys(defs)) {
+		keys, ok := defs[id].(map[string]any)
+		if !ok && defs[id] != nil {
+			continue
+		}
 		i := slices.IndexFunc(p.defs, func(d *definition) bool { return d.kind == kind && d.id == id })
 		if i < 0 {
 			if len(p.defs) == maxLinks {
@@ -114,9 +128,9 @@ func (p *netplan) add(file string, kind guest.LinkKind, defs map[string]map[stri
 			p.defs = append(p.defs, &definition{kind: kind, id: id, keys: map[string]any{}})
 		}
 		d := p.defs[i]
-		merge(d.keys, defs[id])
+		merge(d.keys, keys)
 		d.files = append(d.files, file)
-		if defs[id]["match"] != nil {
+		if keys["match"] != nil {
 			d.finder = file
 		}
 	}
@@ -146,6 +160,8 @@ func merge(to, more map[string]any) {
 func (p *netplan) link(d *definition, n *netplanLink) {
 	id, kind, last := d.id, d.kind, len(d.files)-1
 	l := guest.NetLink{File: d.files[last], Also: d.files[:last], Finder: d.finder, Style: guest.Netplan, ID: id, Name: id, Kind: kind}
+	l.MAC = oneMAC(n.MAC)
+	l.ByNM = cmp.Or(n.Renderer, p.by[kind], p.renderer) == "NetworkManager"
 	if kind == guest.LinkNIC && n.Match != nil {
 		l.Match = guest.NICMatch{MACs: macs(n.Match.MACAddress), Names: oneOrMore(n.Match.Name), Drivers: oneOrMore(n.Match.Driver)}
 		l.Name = n.SetName

@@ -94,6 +94,7 @@ func ParseNetwork(file string, b []byte) guest.NetLink {
 	yes := dhcp == "yes" || dhcp == "true" || dhcp == "both" || dhcp == "on" || dhcp == "1"
 	l.DHCP4, l.DHCP6 = yes || dhcp == "ipv4" || dhcp == "v4", yes || dhcp == "ipv6" || dhcp == "v6"
 	l.RA = isYes(strings.Join(s["Network"]["IPv6AcceptRA"], ""))
+	l.MAC = oneMAC(s["Link"]["MACAddress"]...)
 	l.ByMAC = slices.Contains(slices.Concat(s["DHCPv4"]["ClientIdentifier"], s["DHCP"]["ClientIdentifier"]), "mac")
 	l.Idle = isYes(strings.Join(s["Link"]["Unmanaged"], "")) || slices.ContainsFunc(s["Link"]["ActivationPolicy"], func(p string) bool { return p != "up" && p != "always-up" })
 	for _, key := range []string{"VLAN", "Bond", "Bridge"} {

@@ -133,10 +133,8 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 				at, method = len(out), f[3]
 				line = stanzaMethod.ReplaceAllString(line, "${1}static")
 			}
-		case in && strings.HasSuffix(strings.TrimRight(line, "\r\n"), `\`):
-			return "", fmt.Errorf("a line of the stanza of %s goes on in the next", name)
-		case in && a.Gateway.IsValid() && slices.Contains([]string{"up", "post-up", "pre-up"}, f[0]) && slices.Contains(f, "default"):
-			return "", fmt.Errorf("the stanza of %s makes its default route by a command", name)
+		case in && unclearOption(line, a) != "":
+			return "", fmt.Errorf("the stanza of %s %s", name, unclearOption(line, a))
 		case in && dropsOption(f, a):
 			mask = mask && !strings.Contains(line, "/")
 			continue
@@ -163,6 +161,18 @@ func interfacesAddress(text, name string, a guest.NewAddress) (string, error) {
 		out[at] += "\n"
 	}
 	return strings.Join(slices.Insert(out, at+1, add...), ""), nil
+}
+
+// unclearOption says why a stanza with an option can't be changed, "" where it can.
+func unclearOption(line string, a guest.NewAddress) string {
+	f := strings.Fields(line)
+	switch {
+	case strings.HasSuffix(strings.TrimRight(line, "\r\n"), `\`):
+		return "has a line that goes on in the next"
+	case a.Gateway.IsValid() && slices.Contains([]string{"up", "post-up", "pre-up"}, f[0]) && slices.Contains(f, "default"):
+		return "makes its default route by a command"
+	}
+	return ""
 }
 
 // dropsOption reports whether an option of a stanza gives way to the new address.

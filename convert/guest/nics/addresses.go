@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"esxodus/convert/guest"
+	"esxodus/inventory"
 )
 
 // addresses finds those that the guest gives its NICs, and what stands on them.
@@ -24,11 +25,31 @@ func (f *finder) addresses() {
 				n.Lost = append(n.Lost, cmp.Or(l.Finder, l.File))
 			}
 			n.Links = append(n.Links, l)
+			f.otherMAC(i, l)
 			up = append(up, l.Above...)
 		}
 		f.climbed = 0
 		f.above(n, up, 0, []string{n.Name})
 	}
+}
+
+// otherMAC tells of a NIC to which the guest gives another address of Ethernet.
+func (f *finder) otherMAC(i int, l guest.NetLink) {
+	n := &f.out[i]
+	if l.MAC == "" || l.MAC == n.MAC {
+		return
+	}
+	n.OtherMAC = l.MAC
+	f.doubt(i, fmt.Sprintf("%s gives %s the address %s in place of %s, which the VM has: a host attached by macvtap or SR-IOV passes on frames for the VM's alone", l.File, n.Name, l.MAC, n.MAC),
+		"take that line out of the guest's configuration, and plan again; or use a bridge")
+}
+
+// networkFile is the name of networkd's file of a link. Netplan makes one of each.
+func networkFile(l guest.NetLink) string {
+	if l.Style == guest.Netplan {
+		return "10-netplan-" + l.ID + ".network"
+	}
+	return path.Base(l.File)
 }
 
 // links are those that configure a NIC itself. Of networkd's only the first file that
@@ -43,24 +64,25 @@ func (f *finder) links(i int) []guest.NetLink {
 		switch {
 		case l.ByNM && slices.Contains(f.g.Config.Naming.Active, guest.NetworkManager):
 			rivals = append(rivals, l)
-		case l.Style != guest.Networkd:
+		case l.Style != guest.Networkd && l.Style != guest.Netplan:
 			out = append(out, l)
-		case networkd == nil || path.Base(l.File) < path.Base(networkd.File):
+		case networkd == nil || networkFile(l) < networkFile(*networkd):
 			networkd = &f.g.Config.Net.Links[k]
 		}
 	}
 	if networkd != nil {
 		out = append(out, *networkd)
 	}
-	if len(rivals) > 0 {
-		out = append(out, f.profile(i, rivals)...)
+	managed := func(l guest.NetLink) bool { return l.Style == guest.Ifupdown || l.Style == guest.Netplan }
+	if len(rivals) > 0 && !slices.ContainsFunc(out, managed) { // NetworkManager leaves those alone
+		out = append(out, f.profile(i, n.Name, rivals)...)
 	}
 	return out
 }
 
-// profile picks the connection that NetworkManager takes for a NIC: the one of the
-// highest priority, and of those the one that it used last.
-func (f *finder) profile(i int, rivals []guest.NetLink) []guest.NetLink {
+// profile picks the connection that NetworkManager takes for an interface, of a NIC or
+// on it: the one of the highest priority, and of those the one that it used last.
+func (f *finder) profile(i int, name string, rivals []guest.NetLink) []guest.NetLink {
 	used := f.g.Config.Net.Used
 	order := func(a, b guest.NetLink) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(used[b.UUID], used[a.UUID]))
@@ -69,7 +91,7 @@ func (f *finder) profile(i int, rivals []guest.NetLink) []guest.NetLink {
 	if len(rivals) == 1 || order(rivals[0], rivals[1]) != 0 {
 		return rivals[:1]
 	}
-	f.doubt(i, fmt.Sprintf("NetworkManager has several connections for %s (%s, %s), and nothing says which it takes: its addresses aren't known", f.out[i].Name, rivals[0].File, rivals[1].File),
+	f.doubt(i, fmt.Sprintf("NetworkManager has several connections for %s (%s, %s), and nothing says which it takes: its addresses aren't known", name, rivals[0].File, rivals[1].File),
 		"see what nmcli connection show --active shows in the guest on VMware, and delete the other one, or give it connection.autoconnect no; then plan again")
 	return nil
 }
@@ -84,8 +106,8 @@ func (f *finder) configures(l guest.NetLink, i int) bool {
 	if !f.comesUp(l, n.Name) {
 		return false
 	}
-	if all := len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign; all {
-		any := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd // NetworkManager's is for one NIC at a time
+	if m.IsZero() {
+		any := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd && !f.needsMatch() // NetworkManager's is for one NIC at a time
 		return l.Name == n.Name || l.Name == "" && any
 	}
 	if l.Style == guest.NetworkManager && l.Name != "" && l.Name != n.Name {
@@ -125,13 +147,24 @@ func (f *finder) above(n *guest.NIC, up []string, tag int, below []string) {
 
 // upper takes the addresses of one of them, which several stanzas may tell of.
 func (f *finder) upper(n *guest.NIC, name string, tag int, below []string) {
-	var links []guest.NetLink
+	var links, rivals []guest.NetLink
 	var up []string
 	for _, l := range f.g.Config.Net.Links {
 		if l.Name != name || !slices.Contains(f.g.Config.Naming.Active, l.Style) || !f.comesUp(l, name) {
 			continue
 		}
-		links, up = append(links, l), append(up, l.Above...)
+		if l.ByNM && slices.Contains(f.g.Config.Naming.Active, guest.NetworkManager) {
+			rivals = append(rivals, l)
+		} else {
+			links = append(links, l)
+		}
+	}
+	if len(rivals) > 0 && len(links) == 0 {
+		i := slices.IndexFunc(f.vm, func(v inventory.NIC) bool { return v.Index == n.Index })
+		links = f.profile(i, name, rivals)
+	}
+	for _, l := range links {
+		up = append(up, l.Above...)
 		if l.Tag > 0 && tag > 0 && l.Tag != tag {
 			return // a tag in a tag
 		}

@@ -162,11 +162,22 @@ func (f *finder) first(i int, a at) *guest.LinkFile {
 		return nil
 	}
 	for k, l := range f.linked {
+		if l.Match.IsZero() && f.needsMatch() {
+			continue
+		}
 		if l.Match.Has(f.out[i].MAC, counted.name(f.vm, i), a.path, a.driver) {
 			return &f.linked[k]
 		}
 	}
 	return nil
+}
+
+// needsMatch reports whether systemd passes over files that match by nothing, as it
+// does from 243 on: its own default has a match since then.
+func (f *finder) needsMatch() bool {
+	return slices.ContainsFunc(f.g.Config.Net.LinkFiles, func(l guest.LinkFile) bool {
+		return strings.HasSuffix(l.Path, "lib/systemd/network/99-default.link") && !l.Match.IsZero()
+	})
 }
 
 // schemes names the others by the rule that systemd, biosdevname or the kernel has,
@@ -272,7 +283,7 @@ func (f *finder) leftOver(used []string) {
 	if len(left) == 0 || len(f.out) == 0 {
 		return
 	}
-	text := fmt.Sprintf("the guest's configuration names %s, and none of the VM's NICs is known by that name", strings.Join(left, ", "))
+	text := fmt.Sprintf("the guest's configuration names %s, and none of the VM's NICs is known by that name", few(left))
 	if len(have) > 0 {
 		text += ": they are " + strings.Join(have, ", ")
 	}
@@ -284,15 +295,30 @@ func (f *finder) leftOver(used []string) {
 	f.doubt(-1, text, "if it is left over, nothing must be done; else see which NIC that is (ip link in the guest on VMware), and bind the name to its address in the guest: a .link file in /etc/systemd/network with [Match] MACAddress= and [Link] Name=")
 }
 
+// mostTold is how many names or files a doubt lists.
+const mostTold = 16
+
+// few lists the first of some names.
+func few(names []string) string {
+	if n := len(names) - mostTold; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostTold], ", "), n)
+	}
+	return strings.Join(names, ", ")
+}
+
 // foreign tells of configuration that is for another machine's NIC, as a clone has
 // it.
 func (f *finder) foreign() {
+	told := 0
 	for _, l := range f.g.Config.Net.Links {
 		ours := func(mac string) bool {
 			return slices.ContainsFunc(f.out, func(n guest.NIC) bool { return n.MAC == mac })
 		}
 		if l.Kind == guest.LinkNIC && len(l.Match.MACs) > 0 && !slices.ContainsFunc(l.Match.MACs, ours) && slices.Contains(f.g.Config.Naming.Active, l.Style) {
-			f.minor(fmt.Sprintf("%s is for the address %s, which none of the VM's NICs has", l.File, strings.Join(l.Match.MACs, ", ")),
+			if told++; told > mostTold {
+				return
+			}
+			f.minor(fmt.Sprintf("%s is for the address %s, which none of the VM's NICs has", l.File, few(l.Match.MACs)),
 				"it has no effect on VMware, and none here; correct it in the guest if it is meant for one of its NICs")
 		}
 	}
