@@ -75,7 +75,7 @@ func (f *finder) links(i int) []guest.NetLink {
 	}
 	managed := func(l guest.NetLink) bool { return l.Style == guest.Ifupdown || l.Style == guest.Netplan }
 	if len(rivals) > 0 && !slices.ContainsFunc(out, managed) { // NetworkManager leaves those alone
-		out = append(out, f.profile(i, n.Name, rivals)...)
+		out = append(out, f.profile(i, f.out[i].Name, rivals)...)
 	}
 	return out
 }
