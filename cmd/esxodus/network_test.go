@@ -317,9 +317,13 @@ func defaultNetwork(l netLab) {
 	}
 	// Without DNS and DHCP it needs no dnsmasq.
 	define("net-define", "<network><name>"+name+"</name><bridge name='"+bridge+"'/><dns enable='no'/><ip address='192.0.2.137' netmask='255.255.255.248'/></network>")
-	l.t.Cleanup(func() { _, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-undefine", name).CombinedOutput() })
+	l.t.Cleanup(func() {
+		_, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-undefine", name).CombinedOutput()
+	})
 	virsh("net-start", name)
-	l.t.Cleanup(func() { _, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-destroy", name).CombinedOutput() })
+	l.t.Cleanup(func() {
+		_, _ = exec.Command("virsh", "-q", "-c", "qemu:///system", "net-destroy", name).CombinedOutput()
+	})
 	virsh("net-autostart", name)
 	sight := func() string { return virsh("net-dumpxml", name) + virsh("net-info", name) }
 	before := sight()

@@ -62,7 +62,9 @@ func TestChanges(t *testing.T) {
 	}{
 		{file: "network.txt"},
 		{file: "network-narrow.txt", form: Form{Columns: 60}},
-		{file: "network-rule.txt", change: func(h *network.Host) { h.Rules = []network.Rule{{Text: "ip rule 5: from 198.51.100.5/32 table 77", Protocol: "boot"}} }},
+		{file: "network-rule.txt", change: func(h *network.Host) {
+			h.Rules = []network.Rule{{Text: "ip rule 5: from 198.51.100.5/32 table 77", Protocol: "boot"}}
+		}},
 		{file: "network-old.txt", change: func(h *network.Host) { h.Networkd.Version = 247 }},
 		{file: "network-manager.txt", change: func(h *network.Host) {
 			h.Links[0].Networkd = network.NetworkdOfLink{State: "unmanaged"}
