@@ -1,11 +1,14 @@
 #!/bin/sh
-# Usage: scripts/lab-image.sh
+# Usage: scripts/lab-image.sh [RELEASE]
 #
 # Makes the system of the lab's virtual machine (see scripts/lab) and prints its
 # directory:
 #
 #   root.img     Debian's packages on an ext4 file system named lab-root
 #   initrd.img   for the kernel of scripts/kernel.sh, whose modules are in both
+#
+# RELEASE is bookworm, unless it is said. Any other system has only what networkd
+# needs.
 #
 # Needs root, for the ownership of the files.
 set -eu
@@ -16,6 +19,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # What storage needs, and a libvirtd to define domains in.
 packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils
 packages=$packages,libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x86,seabios
+for_networkd=mount,udev,kmod,util-linux,procps,iproute2,systemd,dbus-daemon
 
 make_image() {
 	debian root --variant=essential --mode=root --include="$packages" --dpkgopt=force-unsafe-io \
@@ -43,8 +47,10 @@ make_image() {
 	initrd initrd.img "$kernel" virtio_pci virtio_blk virtio_console
 }
 
+lab=lab
 case ${1-} in
-'') ;;
+'' | "$release") ;;
+trixie) release=$1 lab=lab-$1 packages=$for_networkd ;;
 *)
 	usage
 	exit 64
@@ -53,5 +59,5 @@ esac
 need mmdebstrap busybox mke2fs modprobe cpio gzip
 [ "$(id -u)" = 0 ] || die 'must be run by root'
 kernel=$("$here/kernel.sh")
-cached lab "$(digest "$here/lab-image.sh" "$here/initrd.sh" "$here/kernel.sh")" make_image
-readlink -f "$cache/lab"
+cached "$lab" "$(digest "$here/lab-image.sh" "$here/initrd.sh" "$here/kernel.sh")" make_image
+readlink -f "$cache/$lab"

@@ -7,7 +7,7 @@
 #   lvm       volume groups, on their own and as the target of migrations
 #   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes
-#   network   VLAN devices beside sessions, on a real networkd
+#   network   VLAN devices beside sessions, on a real networkd; guests of two hosts
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
 # what it needs.
@@ -35,6 +35,20 @@ on_host() {
 	ESXODUS_TESTS=lab "$here/go.sh" test -count=1 -vet=off -timeout 40m "$@" "$h_package"
 }
 
+# pair PACKAGE ARGUMENT... runs a package's tests in two labs at a time with a cable
+# between them. Each knows by ESXODUS_HOST which it is.
+pair() {
+	p_package=$1
+	shift
+	p_port=$((20000 + $$ % 10000))
+	lab "$p_package" --cable "$p_port:$((p_port + 1))" --env ESXODUS_HOST=1 "$@" &
+	p_other=$!
+	p_failed=
+	lab "$p_package" --cable "$((p_port + 1)):$p_port" --env ESXODUS_HOST=2 "$@" || p_failed=1
+	wait "$p_other" || p_failed=1
+	[ -z "$p_failed" ]
+}
+
 # one LAB ARGUMENT... runs one of the labs.
 one() {
 	o_lab=$1
@@ -49,6 +63,8 @@ one() {
 	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" ;;
 	network)
 		lab ./convert/netrun -run TestReal -parallel 1 "$@" &&
+			lab ./convert/netrun --release trixie -run TestReal -parallel 1 "$@" &&
+			pair ./convert/netrun -run TestPair "$@" &&
 			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@"
 		;;
 	esac

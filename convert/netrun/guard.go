@@ -34,7 +34,7 @@ func (d Dir) Guard(ctx context.Context, run string, worker *os.Process, e Effect
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	for begun := time.Now(); ; {
-		if worker, err = d.watch(ctx, run, worker, begun); err != nil {
+		if err := d.watch(ctx, run, worker, begun); err != nil {
 			return err
 		}
 		j, err := d.Open(run)
@@ -50,19 +50,19 @@ func (d Dir) Guard(ctx context.Context, run string, worker *os.Process, e Effect
 }
 
 // watch waits until nobody works on a run. A worker whose time is up is killed.
-func (d Dir) watch(ctx context.Context, run string, worker *os.Process, begun time.Time) (*os.Process, error) {
+func (d Dir) watch(ctx context.Context, run string, worker *os.Process, begun time.Time) error {
 	for journal.Locked(d.path(run)) {
 		if worker != nil && time.Now().After(d.latest(run, begun)) {
 			if err := worker.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return nil, err
+				return err
 			}
 			worker = nil
 		}
 		if err := host.Pause(ctx, guardLook); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return worker, nil
+	return nil
 }
 
 // latest is when a run's worker must have ended.

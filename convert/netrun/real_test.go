@@ -32,6 +32,7 @@ func scenes() map[string]func(t *testing.T) {
 		"changed meanwhile":  changedMeanwhile,
 		"a loss is undone":   lossUndone,
 		"a session":          session,
+		"a bond":             bond,
 		"a link set up":      linkSetUp,
 		"a rule":             foreignRule,
 		"a rule, control":    foreignRuleControl,

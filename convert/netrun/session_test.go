@@ -1,83 +1,22 @@
 package netrun
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"runtime"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // neighbour moves the other end of eno1's cable into a network namespace of its own,
 // where an echo listens at 198.51.100.1.
 func neighbour(t *testing.T) {
 	t.Helper()
-	there := exec.Command("unshare", "-n", "sh", "-c", "echo; exec sleep 300")
-	out, err := there.StdoutPipe()
-	if err == nil {
-		err = there.Start()
-	}
-	if err == nil {
-		_, err = bufio.NewReader(out).ReadString('\n') // it is there
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = there.Process.Kill(), there.Wait() })
-	pid := fmt.Sprint(there.Process.Pid)
-	ip(t, "link", "set", "peer1", "netns", pid)
-	inside := func(args ...string) {
-		if out, err := exec.Command("nsenter", append([]string{"-t", pid, "-n", "ip"}, args...)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %v: %v: %s", args, err, out)
-		}
-	}
-	inside("link", "set", "peer1", "up")
-	inside("address", "add", "198.51.100.1/24", "dev", "peer1")
-	l, err := listenIn("/proc/"+pid+"/ns/net", "198.51.100.1:7")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(c, c) }()
-		}
-	}()
-}
-
-// listenIn opens a listening socket in another network namespace, where it stays.
-func listenIn(namespace, address string) (net.Listener, error) {
-	type result struct {
-		l   net.Listener
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		f, err := os.Open(namespace)
-		if err == nil {
-			err = errors.Join(unix.Setns(int(f.Fd()), unix.CLONE_NEWNET), f.Close())
-		}
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		l, err := net.Listen("tcp", address)
-		done <- result{l, err}
-	}()
-	r := <-done
-	return r.l, r.err
+	p := newPlace(t)
+	ip(t, "link", "set", "peer1", "netns", p.pid)
+	p.ip("link", "set", "peer1", "up")
+	p.ip("address", "add", "198.51.100.1/24", "dev", "peer1")
+	p.echoes("198.51.100.1:7")
 }
 
 // call opens a session to the neighbour from eno1's foreign address.
