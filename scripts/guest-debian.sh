@@ -98,6 +98,7 @@ guest() (
 	# shellcheck disable=SC1090 # one of guests/
 	. "$here/guests/$name.sh"
 	address=192.0.2.$((20 + number))
+	# shellcheck disable=SC2046 # a word each
 	key=$(digest "$here/guest-build.sh" "$here/guest-disk.sh" "$here/debian-root.sh" "$here/initrd.sh" \
 		"$here/kernel.sh" "$here/guests/$name.sh" $(guest_sources))
 	cached "disks/$name" "$key" build_disks

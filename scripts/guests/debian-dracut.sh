@@ -1,6 +1,6 @@
 # As debian, with dracut in place of initramfs-tools, and NetworkManager in place of
 # ifupdown.
-# shellcheck shell=sh disable=SC2034,SC2154 # all of this is for guest-debian.sh
+# shellcheck shell=sh disable=SC1091,SC2034,SC2154 # all of this is for guest-debian.sh
 . "$here/guests/debian.sh"
 number=7 disks=debian-dracut
 proofs=pvscsi:vmxnet3
