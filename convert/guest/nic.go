@@ -166,16 +166,12 @@ type NICMatch struct {
 	// Foreign: it asks for what isn't judged here (the host's name, its kernel's
 	// command line, properties of udev), or for what a NIC of a VM isn't.
 	Foreign bool
-}
-
-// Stable reports whether it chooses by what a NIC keeps on a new machine.
-func (m NICMatch) Stable() bool {
-	return len(m.Paths) == 0 && len(m.Drivers) == 0 && !m.Foreign
+	VMware  bool // it takes them on VMware alone
 }
 
 // IsZero reports whether it says nothing.
 func (m NICMatch) IsZero() bool {
-	return len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign
+	return len(m.MACs)+len(m.Names)+len(m.Paths)+len(m.Drivers)+len(m.Types) == 0 && !m.Foreign && !m.VMware
 }
 
 // Has reports whether a match takes a NIC of the given properties, where "" for one

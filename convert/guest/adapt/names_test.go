@@ -103,7 +103,9 @@ func TestLostNICs(t *testing.T) {
 	}{
 		{"a place", "etc/systemd/network/10-lan.network", "[Match]\nPath=pci-0000:0b:00.0\n[Network]\nAddress=192.0.2.10/24\n", true, false},
 		{"a driver", "etc/systemd/network/10-lan.network", "[Match]\nDriver=vmxnet3\n[Network]\nDHCP=yes\n", true, false},
-		{"with an address", "etc/systemd/network/10-lan.network", "[Match]\nDriver=vmxnet3\nMACAddress=00:50:56:ab:cd:01\n", false, true},
+		{"with an address", "etc/systemd/network/10-lan.network", "[Match]\nDriver=vmxnet3\nMACAddress=00:50:56:ab:cd:01\n", true, false},
+		{"on VMware alone", "etc/systemd/network/10-lan.network", "[Match]\nName=ens192\nVirtualization=vmware\n[Network]\nDHCP=yes\n", true, false},
+		{"on any machine", "etc/systemd/network/10-lan.network", "[Match]\nName=ens192\nVirtualization=vm\n[Network]\nDHCP=yes\n", false, false},
 		{"another place", "etc/systemd/network/10-lan.network", "[Match]\nPath=pci-0000:02:03.0\n", false, false},
 		{"any place", "etc/systemd/network/10-lan.network", "[Match]\nPath=*pci-*\n", false, false},
 	} {

@@ -27,10 +27,19 @@ func ByMAC(file, text string, macs []string) (changed string, ok bool) {
 // networkByMAC is for systemd.network(5). Path= keeps VLANs and bridges out, which
 // have a NIC's address, but no place on a bus.
 func networkByMAC(text string, macs []string) (string, bool) {
-	out, done := inSection(text, "[Match]", func(key, _ string) bool { return key == "Path" || key == "Driver" },
-		"MACAddress="+strings.Join(macs, " ")+"\nPath=*pci-*\n")
-	here := hasKey(text, "[Match]", "Path") || hasKey(text, "[Match]", "Driver") // and in no drop-in
-	return out, done && here && !hasKey(text, "[Match]", "MACAddress") && !hasKey(text, "[Match]", "PermanentMACAddress")
+	gone := func(key, value string) bool {
+		return key == "Path" || key == "Driver" || key == "Virtualization" && value == "vmware"
+	}
+	add := "Path=*pci-*\n"
+	if !hasKey(text, "[Match]", "MACAddress") && !hasKey(text, "[Match]", "PermanentMACAddress") {
+		add = "MACAddress=" + strings.Join(macs, " ") + "\n" + add
+	}
+	here := false // and in no drop-in
+	out, done := inSection(text, "[Match]", func(key, value string) bool {
+		here = here || gone(key, value)
+		return gone(key, value)
+	}, add)
+	return out, done && here
 }
 
 // keyfileByMAC is for nm-settings-keyfile(5), where a connection has one address.

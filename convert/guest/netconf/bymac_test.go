@@ -16,7 +16,9 @@ func TestByMAC(t *testing.T) {
 	}{
 		{"a place", "/etc/systemd/network/10-lan.network", "# mine\n[Match]\nPath=pci-0000:0b:00.0\n\n[Network]\nAddress=192.0.2.10/24\n", one, "# mine\n[Match]\nMACAddress=00:0c:29:aa:00:01\nPath=*pci-*\n\n[Network]\nAddress=192.0.2.10/24\n"},
 		{"a driver of two", "/etc/systemd/network/10-lan.network", "[Match]\nType=ether\n Driver = vmxnet3\n[Network]\nDHCP=yes\n", two, "[Match]\nMACAddress=00:0c:29:aa:00:01 00:0c:29:aa:00:02\nPath=*pci-*\nType=ether\n[Network]\nDHCP=yes\n"},
-		{"an address that it has", "/etc/systemd/network/10-lan.network", "[Match]\nMACAddress=00:0c:29:aa:00:01\nDriver=vmxnet3\n", one, ""},
+		{"an address that it has", "/etc/systemd/network/10-lan.network", "[Match]\nMACAddress=00:0c:29:aa:00:01\nDriver=vmxnet3\n", one, "[Match]\nPath=*pci-*\nMACAddress=00:0c:29:aa:00:01\n"},
+		{"on VMware alone", "/etc/systemd/network/10-lan.network", "[Match]\nName=ens192\nVirtualization=vmware\n[Network]\nDHCP=yes\n", one, "[Match]\nMACAddress=00:0c:29:aa:00:01\nPath=*pci-*\nName=ens192\n[Network]\nDHCP=yes\n"},
+		{"nothing of VMware's", "/etc/systemd/network/10-lan.network", "[Match]\nName=ens192\n", one, ""},
 		{"a connection", "/etc/NetworkManager/system-connections/lan.nmconnection", "[connection]\ntype=ethernet\n[match]\npath=pci-0000:0b:00.0;\n[ethernet]\nmtu=9000\n", one, "[connection]\ntype=ethernet\n[match]\n[ethernet]\nmac-address=00:0c:29:aa:00:01\nmtu=9000\n"},
 		{"a connection without the section", "/etc/NetworkManager/system-connections/lan", "[connection]\ntype=ethernet\n[match]\ndriver=vmxnet3;", one, "[connection]\ntype=ethernet\n[match]\n\n[ethernet]\nmac-address=00:0c:29:aa:00:01\n"},
 		{"a connection of two", "/etc/NetworkManager/system-connections/lan", "[match]\ndriver=vmxnet3;\n", two, ""},

@@ -31,6 +31,10 @@ func systemdMatch(s map[string][]string) guest.NICMatch {
 			m.Types = words
 		case "Kind": // a NIC has none
 			m.Foreign = m.Foreign || !strings.HasPrefix(words[0], "!")
+		case "Virtualization":
+			v := words[0] // what systemd-detect-virt says here is kvm or qemu
+			m.VMware = v == "vmware"
+			m.Foreign = m.Foreign || !m.VMware && v != "vm" && v != "!container" && !isYes(v)
 		default:
 			m.Foreign = true
 		}

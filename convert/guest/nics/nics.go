@@ -74,17 +74,18 @@ func (f *finder) minor(text, advice string) {
 // at is where a NIC is, as far as a match may ask for it: its ID_PATH and its driver.
 type at struct {
 	path, driver string
+	vmware       bool
 }
 
 // there is where a NIC is on VMware.
 func there(n inventory.NIC) at {
 	switch model := strings.ToLower(n.Model); model {
 	case "vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32":
-		return at{idPath(n), model}
+		return at{idPath(n), model, true}
 	case "vmxnet2":
-		return at{idPath(n), "vmxnet"}
+		return at{idPath(n), "vmxnet", true}
 	}
-	return at{idPath(n), ""}
+	return at{idPath(n), "", true}
 }
 
 // here are places that it may have on a machine of QEMU's.
@@ -93,7 +94,7 @@ func here(n inventory.NIC) []at {
 	if d := there(n).driver; strings.HasPrefix(d, "e1000") {
 		driver = d
 	}
-	return []at{{"pci-0000:01:00.0", driver}, {"pci-0000:00:03.0", driver}}
+	return []at{{"pci-0000:01:00.0", driver, false}, {"pci-0000:00:03.0", driver, false}}
 }
 
 // lasts reports whether a match takes the same NIC there: by its address, or
@@ -101,7 +102,7 @@ func here(n inventory.NIC) []at {
 // are found in the same order.
 func (f *finder) lasts(m guest.NICMatch, i int) bool {
 	other := func(a at) bool { return !m.Has(f.out[i].MAC, "", a.path, a.driver) }
-	return !slices.ContainsFunc(here(f.vm[i]), other)
+	return !m.VMware && !slices.ContainsFunc(here(f.vm[i]), other)
 }
 
 // given is what gives a NIC a name outright.
@@ -162,7 +163,7 @@ func (f *finder) first(i int, a at) *guest.LinkFile {
 		return nil
 	}
 	for k, l := range f.linked {
-		if l.Match.IsZero() && f.needsMatch() {
+		if l.Match.IsZero() && f.needsMatch() || l.Match.VMware && !a.vmware {
 			continue
 		}
 		if l.Match.Has(f.out[i].MAC, counted.name(f.vm, i), a.path, a.driver) {
