@@ -37,7 +37,7 @@ for argument; do
 	esac
 done
 [ "$(id -u)" = 0 ] || die 'run it as root: it uses libvirt and loop devices'
-say 'about 40 minutes for all guests, 4 for one; building one that is new, 2 more each'
+say 'about an hour for all guests, 4 minutes for one; building one that is new, 2 more each'
 "$here/guest-tiny.sh" >/dev/null
 # shellcheck disable=SC2086 # one word each
 "$here/guest-debian.sh" --proven ${guests:-all} >/dev/null

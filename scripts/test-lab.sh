@@ -87,7 +87,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [ "$(id -u)" = 0 ] || die 'run it as root: it makes the system of a virtual machine'
-say 'about 2 to 6 minutes a lab; one more on a new machine'
+say 'about 2 to 7 minutes a lab; one more on a new machine'
 failed=
 # One after the other: the fewer machines are emulated at a time, the fewer go wrong.
 for one in ${labs:-lvm lilo powercut network}; do
