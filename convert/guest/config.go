@@ -39,12 +39,11 @@ type Config struct {
 
 // Naming is what decides how NICs get their names, besides [Net].
 type Naming struct {
-	LinkFiles   bool       // udev reads .link files: systemd is of 209 or later
-	NoPolicy    bool       // net.ifnames=0: .link files give only those names that they spell out
-	NoLinkRule  bool       // udev's rule that gives the names of .link files is masked
-	HWAddr      bool       // HWADDR= in ifcfg files renames NICs, as in RHEL up to 7
-	Biosdevname bool       // biosdevname names NICs
-	Active      []NetStyle // whose programs are installed
+	LinkFiles  bool       // udev reads .link files: systemd is of 209 or later
+	NoPolicy   bool       // net.ifnames=0: .link files give only those names that they spell out
+	NoLinkRule bool       // udev's rule that gives the names of .link files is masked
+	HWAddr     bool       // HWADDR= in ifcfg files renames NICs, as in RHEL up to 7
+	Active     []NetStyle // whose programs are installed
 }
 
 // Fixed is a file or directory that nobody can change, root neither, before an

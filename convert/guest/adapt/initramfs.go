@@ -157,7 +157,11 @@ func (b *builder) addTexts(o *guest.Overlay) []string {
 		why = append(why, "the new place of the swap")
 	}
 	for _, f := range b.nicFiles {
-		f.Path = "/lib/systemd/network/" + path.Base(f.Path)
+		dir := "/lib/systemd/network/"
+		if path.Ext(f.Path) == ".rules" {
+			dir = "/lib/udev/rules.d/"
+		}
+		f.Path = dir + path.Base(f.Path)
 		o.Texts = append(o.Texts, f)
 	}
 	if len(b.nicFiles) > 0 {

@@ -70,6 +70,7 @@ func TestLinkOrder(t *testing.T) {
 		{"00-first.link", "[Match]\nType=ether\n[Link]\nNamePolicy=slot\nWakeOnLan=magic\n", "00-esxodus-ens192.link", "WakeOnLan=magic\n"},
 		{"00-a.link", "[Match]\nDriver=vmxnet3\n[Link]\nNamePolicy=slot\nRxBufferSize=4096\n", "0-esxodus-ens192.link", "RxBufferSize=4096\n"},
 		{"0-a.link", "[Match]\nOriginalName=*\n[Link]\nNamePolicy=slot\n", "+esxodus-ens192.link", ""},
+		{"!a.link", "[Match]\nOriginalName=*\n[Link]\nNamePolicy=slot\n", "+esxodus-ens192.link", ""},
 		{"05-other.link", "[Match]\nMACAddress=00:50:56:00:00:98\n[Link]\nName=lan0\n", "10-esxodus-ens192.link", ""},
 		{"05-wlan.link", "[Match]\nType=wlan\n[Link]\nName=lan0\nMTUBytes=1400\n", "10-esxodus-ens192.link", ""},
 		{"05-here.link", "[Match]\nHost=web\n[Link]\nMTUBytes=1400\n", "00-esxodus-ens192.link", ""},
@@ -86,6 +87,9 @@ func TestLinkOrder(t *testing.T) {
 			_, rest, _ := strings.Cut(pins[0].Edit.New, "Name=ens192\n")
 			if _, after, ok := strings.Cut(rest, "until now:\n"); ok {
 				rest = after
+			}
+			if beaten := pins[0].Beaten != ""; beaten != (tt.file == "!a.link") {
+				t.Errorf("beaten by %q", pins[0].Beaten)
 			}
 			if got := pins[0].Edit.Path; got != networkDir+"/"+tt.path || rest != tt.keys {
 				t.Errorf("%s ends with %q; want %s with %q", got, rest, tt.path, tt.keys)
@@ -153,5 +157,25 @@ func TestNewAddress(t *testing.T) {
 		if !strings.Contains(last, tt.want) || !strings.Contains(last, "192.0.2.20/24") || ledger.Blocked(concerns) {
 			t.Errorf("%s: the file becomes\n%s\nwant %s in it (%+v)", tt.text, last, tt.want, concerns)
 		}
+	}
+}
+
+// TestRuleFile: a udev from before .link files gets a rule, in the initrd too, where
+// rules are.
+func TestRuleFile(t *testing.T) {
+	in := input(t, archive(t, "keep-debian.txtar"))
+	in.Guest.Config.Naming = guest.Naming{}
+	in.NICs = []guest.NIC{{MAC: "00:50:56:ab:cd:01", Name: "lan0"}}
+	c, _, _ := New(in)
+	if len(c.Edits) != 1 || c.Edits[0].Path != "/etc/udev/rules.d/71-esxodus-lan0.rules" || !strings.Contains(c.Edits[0].New, `ATTR{address}=="00:50:56:ab:cd:01"`) {
+		t.Errorf("edits %+v; want a rule", c.Edits)
+	}
+	for _, o := range c.Overlays {
+		if len(o.Texts) != 1 || o.Texts[0].Path != "/lib/udev/rules.d/71-esxodus-lan0.rules" {
+			t.Errorf("%s gets %+v; want the rule", o.Initrd, o.Texts)
+		}
+	}
+	if len(c.Overlays) == 0 {
+		t.Error("no initrd gets the rule")
 	}
 }

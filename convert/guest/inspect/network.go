@@ -65,11 +65,10 @@ func (l *look) naming(cmdline []string) guest.Naming {
 		return err == nil && len(b) == 0 || l.toNull("etc/udev/rules.d/"+name)
 	}
 	n := guest.Naming{
-		LinkFiles:   there("usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link", "usr/lib/udev/rules.d/80-net-setup-link.rules", "lib/udev/rules.d/80-net-setup-link.rules"),
-		NoPolicy:    slices.Contains(cmdline, "net.ifnames=0"),
-		NoLinkRule:  masked("80-net-setup-link.rules") || masked("80-net-name-slot.rules"),
-		HWAddr:      there("usr/lib/udev/rename_device", "lib/udev/rename_device"),
-		Biosdevname: slices.Contains(cmdline, "biosdevname=1") && there("sbin/biosdevname", "usr/sbin/biosdevname"),
+		LinkFiles:  there("usr/lib/systemd/network/99-default.link", "lib/systemd/network/99-default.link", "usr/lib/udev/rules.d/80-net-setup-link.rules", "lib/udev/rules.d/80-net-setup-link.rules"),
+		NoPolicy:   slices.Contains(cmdline, "net.ifnames=0"),
+		NoLinkRule: masked("80-net-setup-link.rules") || masked("80-net-name-slot.rules"),
+		HWAddr:     there("usr/lib/udev/rename_device", "lib/udev/rename_device"),
 	}
 	manager := there("usr/sbin/NetworkManager", "usr/bin/NetworkManager") && l.startsService("NetworkManager")
 	for _, s := range []struct {

@@ -107,8 +107,9 @@ func (f *finder) configures(l guest.NetLink, i int) bool {
 		return false
 	}
 	if m.IsZero() {
-		any := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd && !f.needsMatch() // NetworkManager's is for one NIC at a time
-		return l.Name == n.Name || l.Name == "" && any
+		// A connection of NetworkManager's is for one NIC at a time.
+		each := l.Style == guest.NetworkManager && len(f.vm) == 1 || l.Style == guest.Netplan || l.Style == guest.Networkd && !f.needsMatch()
+		return l.Name == n.Name || l.Name == "" && each
 	}
 	if l.Style == guest.NetworkManager && l.Name != "" && l.Name != n.Name {
 		return false

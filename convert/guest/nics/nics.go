@@ -229,8 +229,11 @@ func (f *finder) differs(i int, what, rule, taken string) {
 // with its address.
 func (f *finder) predict(i int, used []string) {
 	n := &f.out[i]
-	n.Name, n.Why = f.by[i].name(f.vm, i), f.by[i].why()
-	known := f.known(i)
+	name, known := f.by[i].name(f.vm, i), f.known(i)
+	if f.taken(name) {
+		name = "" // by one that has it for certain, or is in a place of the same number
+	}
+	n.Name, n.Why = name, f.by[i].why()
 	switch {
 	case known != "" && !f.taken(known):
 		if n.Name != "" {
@@ -243,7 +246,7 @@ func (f *finder) predict(i int, used []string) {
 		f.by[i] = outright
 	case n.Name == "":
 		n.Why = ""
-		f.doubt(i, "what the guest calls it isn't known: the VM's file has no slot of it", f.advice(i))
+		f.doubt(i, "what the guest calls it isn't known: the VM's file has no slot of it, or another NIC has the name that the slot would make", f.advice(i))
 	case slices.Contains(used, n.Name):
 		n.Why += ", and the guest's configuration has that name"
 	}
@@ -364,8 +367,9 @@ func (f *finder) hits(by []scheme, used []string) int {
 	return n
 }
 
-// rule is the scheme that the guest's udev follows for a NIC at a place. It is firm where the
-// guest's admin decided on it: what else its configuration names is left over.
+// rule is the scheme that the guest's udev follows for a NIC at a place. It is firm
+// where the guest's admin decided on it: what else its configuration names is left
+// over.
 func (f *finder) rule(i int, a at) (s scheme, firm bool) {
 	first, naming := f.first(i, a), f.g.Config.Naming
 	if first == nil || naming.NoPolicy {
