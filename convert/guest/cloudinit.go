@@ -7,15 +7,13 @@ import (
 
 // CloudInit is what the guest's own files say of cloud-init.
 type CloudInit struct {
-	Active    bool     // it is installed, and nothing disables it
-	Instance  string   // the id of the instance that it took the guest for; "" where it never ran
-	Source    string   // where it had that from: "DataSourceOVF"
-	Sources   []string // datasource_list; nil where it isn't set
-	Seeded    bool     // a seed for NoCloud is in the guest
-	Trusts    bool     // manual_cache_clean: it goes on with the instance that it knows
-	KeepsNet  bool     // it doesn't configure the network
-	KeepsKeys bool     // ssh_deletekeys is false
-	Drops     []string // names in cloud.cfg.d
+	Active   bool     // it is installed, and nothing disables it
+	Instance string   // the id of the instance that it took the guest for; "" where it never ran
+	Source   string   // where it had that from: "DataSourceOVF"
+	Sources  []string // datasource_list; nil where it isn't set
+	Seeded   bool     // a seed for NoCloud is in the guest
+	Trusts   bool     // manual_cache_clean: it goes on with the instance that it knows
+	Drops    []string // names in cloud.cfg.d
 }
 
 // Forgets reports whether cloud-init may take the guest for a new machine where

@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan/plantest"
+	"esxodus/inventory"
 )
 
 func TestParseAddresses(t *testing.T) {
@@ -118,5 +119,15 @@ func TestNewAddress(t *testing.T) {
 		if _, err := NewDraft(Facts{Host: &h}, o); err == nil || !strings.Contains(err.Error(), "--ip") {
 			t.Errorf("%s: %v; want it refused", value, err)
 		}
+	}
+	o := testOptions(t)
+	o.Addresses, _ = ParseAddresses([]string{"twin/ethernet0=192.0.2.20/24"})
+	h := plantest.Host()
+	one, two := h.VMs[0], h.VMs[0]
+	one.Name, two.ID = "twin", "twin" // one's name is the other's id
+	h.VMs = []inventory.VM{one, two}
+	o.VMs = nil
+	if _, err := NewDraft(Facts{Host: &h}, o); err == nil || !strings.Contains(err.Error(), "several VMs") {
+		t.Errorf("an address of two VMs: %v; want it refused", err)
 	}
 }

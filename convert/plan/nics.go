@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"esxodus/convert/domain"
@@ -58,8 +57,7 @@ func (v *VMPlan) readdress() {
 		if n == nil {
 			continue // a blocker
 		}
-		other := func(x netip.Addr) bool { return !a.Family(x) }
-		n.Addresses = slices.DeleteFunc(n.Addresses, func(x guest.Address) bool { return x.On == n.Name && !other(x.Prefix.Addr()) })
+		n.Addresses = slices.DeleteFunc(n.Addresses, func(x guest.Address) bool { return x.On == n.Name && a.Family(x.Prefix.Addr()) })
 		n.Addresses = append(n.Addresses, guest.Address{On: n.Name, Prefix: a.Prefix})
 		n.DHCP4, n.DHCP6 = n.DHCP4 && !a.Prefix.Addr().Is4(), n.DHCP6 && a.Prefix.Addr().Is4()
 		if a.Gateway.IsValid() {
@@ -73,13 +71,20 @@ func (v *VMPlan) readdress() {
 
 // addresses are those that are asked for a VM's NICs.
 func (o Options) addresses(vm *inventory.VM) []guest.NewAddress {
-	return append(slices.Clone(o.Addresses[vm.Name]), o.Addresses[vm.ID]...)
+	if as, named := o.Addresses[vm.Name]; named {
+		return as
+	}
+	return o.Addresses[vm.ID]
 }
 
 // checkAddresses refuses addresses for what isn't planned.
 func (o Options) checkAddresses(vms []*inventory.VM) error {
 	for name, as := range o.Addresses {
-		i := slices.IndexFunc(vms, func(vm *inventory.VM) bool { return vm.Name == name || vm.ID == name })
+		meant := func(vm *inventory.VM) bool { return vm.Name == name || vm.ID == name }
+		i := slices.IndexFunc(vms, meant)
+		if i >= 0 && slices.ContainsFunc(vms[i+1:], meant) {
+			return fmt.Errorf("%s names %q, which is the name or id of several VMs, and only one can have the address: plan them one by one", adapt.AddressFlag, name)
+		}
 		if i < 0 {
 			return fmt.Errorf("%s names the VM %q, which is none of those that are planned", adapt.AddressFlag, name)
 		}

@@ -29,7 +29,7 @@ func (b *builder) cloudInit() {
 	name := c.CloudConfig()
 	b.out.Edits = append(b.out.Edits, guest.Edit{
 		Path: name, Make: true, Mode: 0o644, New: cloudConfig,
-		Reason: "cloud-init had the guest's identity from VMware, and would make it a new machine",
+		Reason: "cloud-init had the guest's identity from outside, and might make it a new machine here",
 	})
 	b.entry("guest.cloudInit", c.Instance, c.Instance, "cloud-init keeps this instance, by "+name)
 }
@@ -46,7 +46,7 @@ func CloudInit(g guest.Guest) []ledger.Concern {
 	}
 	return []ledger.Concern{{
 		ID: ConcernCloudInit, Severity: ledger.Warning, Subject: "cloud-init",
-		Evidence: fmt.Sprintf("cloud-init took the guest for the instance %s by %s, which VMware provides, and looks for %s: here it may take it for a new machine, with new SSH host keys and DHCP", c.Instance, cmp.Or(c.Source, "a source"), searched),
+		Evidence: fmt.Sprintf("cloud-init took the guest for the instance %s by %s, which is not in the guest itself, and looks for %s: here it may take it for a new machine, with new SSH host keys and DHCP", c.Instance, cmp.Or(c.Source, "a source"), searched),
 		Advice:   "in the guest: touch /etc/cloud/cloud-init.disabled; or let the conversion change it (leave --no-edits out)",
 	}}
 }

@@ -20,7 +20,7 @@ func TestCloudInit(t *testing.T) {
 		if !slices.ContainsFunc(c.Edits, made) {
 			t.Errorf("%s: no edit pins cloud-init", name)
 		}
-		if told := CloudInit(in.Guest); len(told) != 1 || !strings.Contains(told[0].Evidence, "iid-vmware-1 by DataSourceOVF, which VMware provides, and looks for OVF, None") {
+		if told := CloudInit(in.Guest); len(told) != 1 || !strings.Contains(told[0].Evidence, "iid-vmware-1 by DataSourceOVF, which is not in the guest itself, and looks for OVF, None") {
 			t.Errorf("left as it is: %+v", told)
 		}
 		in.Guest.Config.CloudInit.Active = false

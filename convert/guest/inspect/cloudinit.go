@@ -13,12 +13,8 @@ import (
 
 // cloudConfig is what matters of a file of cloud-init's.
 type cloudConfig struct {
-	Sources    any   `json:"datasource_list"`
-	Trusts     *bool `json:"manual_cache_clean"`
-	DeleteKeys *bool `json:"ssh_deletekeys"`
-	Network    *struct {
-		Config any `json:"config"`
-	} `json:"network"`
+	Sources any   `json:"datasource_list"`
+	Trusts  *bool `json:"manual_cache_clean"`
 }
 
 // cloudInit finds out what cloud-init took the guest for, and by what.
@@ -74,11 +70,5 @@ func (k cloudConfig) addTo(c *guest.CloudInit) {
 	}
 	if k.Trusts != nil {
 		c.Trusts = *k.Trusts
-	}
-	if k.DeleteKeys != nil {
-		c.KeepsKeys = !*k.DeleteKeys
-	}
-	if k.Network != nil {
-		c.KeepsNet = k.Network.Config == "disabled"
 	}
 }
