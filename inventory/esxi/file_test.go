@@ -159,29 +159,46 @@ func TestReaderAt(t *testing.T) {
 	}
 }
 
+// TestConnectionsAreReused holds one request of each reader until all have
+// come, so that there is a connection for each. From then on a reader that
+// asks always finds an idle one, however slow the machine is.
 func TestConnectionsAreReused(t *testing.T) {
+	const readers = 4
 	data := content(1 << 20)
 	s := newSim(t, nil)
 	c := dialSim(t, s)
+	var together sync.WaitGroup
+	hold := func(http.ResponseWriter, *http.Request) bool {
+		together.Done()
+		together.Wait()
+		return false
+	}
 	s.setFolder(serve(data, nil))
 	f := openSim(t, s, c)
-	var wg sync.WaitGroup
-	for w := range 4 {
-		wg.Go(func() {
-			p := make([]byte, 64<<10)
-			for i := range 16 {
-				off := int64((w*16 + i) % 16 * len(p))
-				if n, err := f.ReadAt(p, off); err != nil || !bytes.Equal(p, data[off:off+int64(n)]) {
-					t.Errorf("ReadAt(%d) = %d, %v", off, n, err)
+	read := func(times int) (connections int) {
+		var wg sync.WaitGroup
+		for r := range readers {
+			wg.Go(func() {
+				p := make([]byte, 64<<10)
+				for i := range times {
+					off := int64((r*times + i) % 16 * len(p))
+					if n, err := f.ReadAt(p, off); err != nil || !bytes.Equal(p, data[off:off+int64(n)]) {
+						t.Errorf("ReadAt(%d) = %d, %v", off, n, err)
+					}
 				}
-			}
-		})
+			})
+		}
+		wg.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.conns)
 	}
-	wg.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.conns) > maxIdle {
-		t.Errorf("%d requests took %d connections; want at most %d", s.folders, len(s.conns), maxIdle)
+	together.Add(readers)
+	s.setFolder(serve(data, hold))
+	opened := read(1)
+	s.setFolder(serve(data, nil))
+	if after := read(16); after != opened {
+		t.Errorf("%d requests took %d connections more; want none", 16*readers, after-opened)
 	}
 }
 
