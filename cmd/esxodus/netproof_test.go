@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"esxodus/convert/batch"
 	"esxodus/convert/guest"
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
@@ -48,6 +50,7 @@ func networkLab(t *testing.T, address string) *lab {
 			e.Network = &plan.Network{NICs: v.NICs}
 		}
 	}
+	v.Sums = v.Sum()
 	if b, err = yaml.Marshal(p); err != nil {
 		t.Fatal(err)
 	}
@@ -74,4 +77,79 @@ func TestNetworkProof(t *testing.T) {
 		t.Errorf("batch printed %s", r.out)
 	}
 	l.noOverlays()
+}
+
+// TestEditedAddress: a guest gets the address that was edited into its plan, and
+// answers on it.
+func TestEditedAddress(t *testing.T) {
+	t.Parallel()
+	const lilo = "/bin/true" // which a guest in its own layout doesn't get
+	built, dir, vm := fixtures.Guest(t, "tiny"), fixtures.OpenDir(t), uniqueName("tiny")
+	renamed(t, built, filepath.Join(dir, vm), vm)
+	ruled(t, filepath.Join(dir, vm))
+	l := newLab(t, esxi.Options{Dir: dir})
+	l.vm = vm
+	t.Cleanup(func() { l.forget(vm) })
+	l.run(exitDone, l.plan("--layout", "keep", "--lilo", lilo, "-o", "plan.yaml", vm)...)
+	file := filepath.Join(l.dir, "plan.yaml")
+	l.edit(file, `<model type="virtio"></model>`, `<model type="vmxnet3"></model>`)
+	l.edit(file, "\n  sums:\n", "\n  addresses:\n  - index: 0\n    prefix: 192.0.2.20/24\n    gateway: 192.0.2.1\n  sums:\n")
+	r := l.run(exitDone, l.batch("--lilo", lilo)...)
+	for _, want := range []string{"note: planned anew, as addresses were edited: " + vm, "edit /etc/network/interfaces", "ens192 for 192.0.2.20"} {
+		if !strings.Contains(unwrapped(r.err), want) {
+			t.Errorf("batch doesn't show %q:\n%s", want, r.err)
+		}
+	}
+	s := l.statusCommand()
+	if s.Phase != runs.PhaseReady || len(s.Network) != 1 || !s.Network[0].Passed || s.Network[0].Addresses[0].Address.String() != "192.0.2.20" {
+		t.Errorf("status = %+v; want the guest to have answered on 192.0.2.20", s)
+	}
+	l.check(l.host.Close()) // of which nothing is asked any more
+	r = l.run(exitDone, l.batch("--lilo", lilo)...)
+	if got := results(t, r)[vm]; got.Did != batch.DidPass || strings.Contains(r.err, "planned anew") {
+		t.Errorf("a second batch = %+v; want it done already:\n%s", got, r.err)
+	}
+	l.edit(file, "prefix: 192.0.2.20/24", "prefix: 192.0.2.0/24")
+	if r = l.start(l.batch("--lilo", lilo)...).wait(); r.code == exitDone || !strings.Contains(unwrapped(r.err), "addresses[0]: 192.0.2.0/24 is no address of a machine") {
+		t.Errorf("an address of no machine: exit code %d, %s", r.code, r.err)
+	}
+}
+
+// ruled gives the tiny guest in a directory a rule of udev's by which its NIC is
+// called ens192, so that the name is known, and what shows that ifupdown runs.
+func ruled(t *testing.T, dir string) {
+	t.Helper()
+	const mac = "00:50:56:01:02:77"
+	spec, flat, rule := filepath.Join(dir, "vm.json"), filepath.Join(dir, "tiny-flat.vmdk"), filepath.Join(t.TempDir(), "rules")
+	b, err := os.ReadFile(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	built, err := filepath.EvalSymlinks(flat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(b), `"pciSlotNumber"`, `"mac":"`+mac+`","pciSlotNumber"`, 1)
+	for _, err := range []error{
+		os.Remove(flat), os.WriteFile(spec, []byte(text), 0o600),
+		os.WriteFile(rule, []byte(`SUBSYSTEM=="net", ACTION=="add", ATTR{address}=="`+mac+`", NAME="ens192"`+"\n"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tool := func(argv ...string) {
+		fixtures.Tool(t, argv[0])
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", argv, err, out)
+		}
+	}
+	tool("cp", "--sparse=always", built, flat)
+	tool("chmod", "u+w", flat)
+	for _, request := range []string{
+		"mkdir /etc/udev", "mkdir /etc/udev/rules.d", "write " + rule + " /etc/udev/rules.d/70-persistent-net.rules",
+		"symlink /sbin/ifup /bin/ifup", "mkdir /etc/rcS.d", "symlink /etc/rcS.d/S01networking /bin/ifup",
+	} {
+		tool("debugfs", "-w", "-R", request, flat+"?offset=1048576")
+	}
 }

@@ -44,8 +44,8 @@ all of it, and the domain's XML.
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
   esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
 
-The file may be edited: disks[].volume, domain.xml and domain.autoStart, the
-network's units, and which VMs are in it.`,
+The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
+addresses (as --ip gives them), the network's units, and which VMs are in it.`,
 		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
 			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},

@@ -214,7 +214,10 @@ detail.
 
 Each VM has its own journal. One that fails doesn't stop the others, and the
 exit code is then 3. A second run does only what is left: it skips what is
-finished, resumes what was stopped, and retries what failed.`,
+finished, resumes what was stopped, and retries what failed.
+
+Where addresses were edited in the plan, the VM's disks are read again, its part is
+planned anew with those, and shown in full before it asks.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
@@ -244,6 +247,18 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
 		return err
 	}
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	e, err := runEffects(c, t, &plan.VMJob{Source: p.Source, Target: p.Target})
+	if err != nil {
+		return err
+	}
+	defer e.Close(ctx)
+	if err := readdress(ctx, c, t, p, dir, e); err != nil {
+		return err
+	}
 	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
 		return err
 	}
@@ -254,20 +269,10 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
 		return err
 	}
-	cfg, err := recordedSource(c, t, p.Source)
-	if err != nil {
+	if _, err := e.source.Config(); err != nil { // the password is asked for before anything is done
 		return err
 	}
-	e, err := newEffects(c, t, cfg, p.Target.Storage, p.Target.Libvirt)
-	if err != nil {
-		return err
-	}
-	defer e.Close(ctx)
 	if err := errors.Join(e.onThisMachine(ctx), e.answers(ctx)); err != nil {
-		return err
-	}
-	dir, err := stateDir(c)
-	if err != nil {
 		return err
 	}
 	if err := applyFirst(ctx, c, t, first); err != nil {

@@ -118,6 +118,24 @@ func samePlan(a, b *plan.VMJob) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
+// Begun takes for a VM whose addresses were edited what a run on record was begun with,
+// and reports whether there is one: of this plan's part, with these addresses.
+func Begun(p *plan.Plan, i int, dir runs.StateDir) bool {
+	job := p.Job(i)
+	s, err := dir.State(job.VM.Name)
+	if err != nil || s.Phase == journal.PhaseRolledBack || !sameRun(s.Job, job) {
+		return false
+	}
+	edited := func(j *plan.VMJob) *plan.VMJob {
+		return &plan.VMJob{VM: plan.VMPlan{Addresses: j.VM.Addresses, Disks: j.VM.Disks, Domain: j.VM.Domain}}
+	}
+	if !samePlan(edited(s.Job), edited(job)) {
+		return false
+	}
+	p.VMs[i] = s.Job.VM
+	return true
+}
+
 // sameRun reports whether a run on record is of the same VM to the same place
 // as a plan's part.
 func sameRun(a, b *plan.VMJob) bool {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
+	"esxodus/convert/guest"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
@@ -94,6 +95,43 @@ func TestBatchOfOthers(t *testing.T) {
 	got := Run(t.Context(), other, w.State(), effects(w), 1)
 	if got[0].Did == DidPass || strings.Contains(got[0].Error, "another plan") {
 		t.Errorf("Batch of another VM after the commit = %+v, want a run of its own", got)
+	}
+}
+
+// TestBegun: what was begun with edited addresses goes on as it began, and nothing else
+// is taken for that.
+func TestBegun(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	j := w.Create()
+	fresh := func() *plan.Plan {
+		p := w.PlanAny()
+		p.Source, p.VMs[0].Sums.Proven = j.Job().Source, "of the run's guest"
+		return p
+	}
+	for name, tt := range map[string]struct {
+		edit func(p *plan.Plan)
+		want bool
+	}{
+		"as it began":       {func(*plan.Plan) {}, true},
+		"other addresses":   {func(p *plan.Plan) { p.VMs[0].Addresses = []guest.NewAddress{{Index: 1}} }, false},
+		"another domain":    {func(p *plan.Plan) { p.VMs[0].Domain.AutoStart = true }, false},
+		"another volume":    {func(p *plan.Plan) { p.VMs[0].Disks[0].Volume.Path = "/x" }, false},
+		"another VM":        {func(p *plan.Plan) { p.VMs[0].Source.InstanceUUID = "x" }, false},
+		"one without a run": {func(p *plan.Plan) { p.VMs[0].Name = "db" }, false},
+	} {
+		p := fresh()
+		tt.edit(p)
+		was := p.VMs[0].Sums
+		if got := Begun(p, 0, w.State()); got != tt.want || (p.VMs[0].Sums == was) == tt.want {
+			t.Errorf("%s: %v, sums %+v; want %v", name, got, p.VMs[0].Sums, tt.want)
+		}
+	}
+	if err := errors.Join(run.Rollback(t.Context(), j, effects(w)), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if p := fresh(); Begun(p, 0, w.State()) {
+		t.Error("a run that was rolled back is taken up")
 	}
 }
 

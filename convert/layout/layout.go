@@ -30,6 +30,7 @@ const (
 // Layout is where a VM's disks go.
 type Layout struct {
 	Kind    Kind     `json:"kind"`              // lvm or plain if any disk changes, else keep
+	Asked   Kind     `json:"asked,omitempty"`   // what was asked for, "" for auto
 	Reasons []string `json:"reasons,omitempty"` // why it, or a disk, is not what was asked for, or not lvm
 	Curable []string `json:"curable,omitempty"` // those of the reasons that say what ends them
 	Refused bool     `json:"refused,omitempty"` // lvm or plain was asked for and can't be had, for the reasons

@@ -34,6 +34,9 @@ func (p *Plan) Check() error {
 		if domain.Name(v.Name) != v.Name {
 			return fmt.Errorf("vms[%d].name %q: not a name for a domain; %q would do", i, v.Name, domain.Name(v.Name))
 		}
+		if err := v.checkReaddressed(); err != nil {
+			return fmt.Errorf("vms[%d] (%s): %w", i, v.Name, err)
+		}
 		if v.blocked() {
 			continue // never begun, and perhaps without a domain, or with another's name
 		}
@@ -41,7 +44,7 @@ func (p *Plan) Check() error {
 			return fmt.Errorf("vms[%d].name %q: used twice", i, v.Name)
 		}
 		seen[v.Name] = true
-		if err := errors.Join(v.check(storage), v.checkExpect(p.Target.VirtType)); err != nil {
+		if err := errors.Join(v.checkFile(storage), v.checkExpect(p.Target.VirtType)); err != nil {
 			return fmt.Errorf("vms[%d] (%s): %w", i, v.Name, err)
 		}
 		for k, d := range v.Disks {
@@ -70,7 +73,7 @@ func (v *VMPlan) check(storage volume.Storage) error {
 			return fmt.Errorf("layout of %s: %w", v.Disks[i].Address, err)
 		}
 	}
-	if err := errors.Join(v.checkKind(), v.checkSizes(), v.checkConversion(), v.checkNICs()); err != nil {
+	if err := errors.Join(v.checkKind(), v.checkSizes(), v.checkConversion(), v.checkNICs(), v.checkSums()); err != nil {
 		return err
 	}
 	if err := v.checkDomain(); err != nil {

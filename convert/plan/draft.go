@@ -69,7 +69,9 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	d := &Draft{Facts: f, options: o, target: Target{
 		Storage: o.Storage, Libvirt: o.Libvirt, Host: f.Target.Host, VirtType: virtType(o.VirtType, f.Target),
 	}}
-	if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
+	if o.Again != nil {
+		d.network = o.Again.network
+	} else if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
 		return nil, err
 	}
 	if err := o.checkAddresses(vms); err != nil {
@@ -111,8 +113,8 @@ func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 
 func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 	out := draftVM{way: w, v: VMPlan{
-		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w), NoProof: d.options.NoProof, BootOnly: d.options.BootOnly,
-		Addresses: d.options.addresses(vm),
+		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w),
+		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, Addresses: d.options.addresses(vm),
 	}}
 	if err := d.outline(&out); err != nil {
 		out.failed = failed(err)
@@ -122,6 +124,14 @@ func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 
 // lay lays out a VM's disks. Where nothing is known of them they are kept.
 func (d *Draft) lay(vm *inventory.VM, w way) layout.Layout {
+	l := d.layDisks(vm, w)
+	if l.Asked = d.options.Layout; l.Asked == layout.Auto {
+		l.Asked = ""
+	}
+	return l
+}
+
+func (d *Draft) layDisks(vm *inventory.VM, w way) layout.Layout {
 	l := layout.New(layout.Request{
 		Kind: w.kind, Name: vm.Name, Seed: vm.InstanceUUID, Guest: d.Facts.Guests[vm.ID], Unseen: d.Facts.unseen(vm),
 		UEFI: vm.Firmware == inventory.EFI, SecureBoot: vm.SecureBoot, TPM: vm.TPM, Fixed: shared(vm),
@@ -153,6 +163,7 @@ func (d *Draft) outline(w *draftVM) error {
 	if err != nil {
 		return err
 	}
+	d.options.Again.volumes(vols)
 	o := v.domainOptions(d.Facts.Host, converted)
 	o.NoEdits = d.options.NoEdits && !v.Relaid()
 	o.VirtType, o.Network = d.target.VirtType, d.network
@@ -168,7 +179,7 @@ func (d *Draft) outline(w *draftVM) error {
 	}
 	v.boots(dom.Domain)
 	v.highBoot(dom.Domain)
-	v.Domain = Domain{UUID: dom.Domain.UUID, AutoStart: dom.AutoStart, XML: dom.XML}
+	v.Domain = d.options.Again.domain(Domain{UUID: dom.Domain.UUID, AutoStart: dom.AutoStart, XML: dom.XML})
 	v.Ledger = append(v.Ledger, dom.Ledger...)
 	v.Concerns = append(v.Concerns, dom.Concerns...)
 	return nil

@@ -35,6 +35,8 @@ type Options struct {
 	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
 	Addresses map[string][]guest.NewAddress
 	Layout    layout.Kind // auto, lvm, keep or plain; "" is auto
+	// Again is what is kept of a VM's part that is made anew; nil for a new plan.
+	Again *Kept
 }
 
 // Facts is everything a plan is made from: what was read of the source, of the

@@ -36,6 +36,7 @@ func (d *Draft) finish(w draftVM) VMPlan {
 	}
 	v.Concerns = append(v.Concerns, concerns(&vm, &v, d.Facts, d.options)...)
 	v.Steps = steps(&vm, &v, d.Facts, d.options)
+	v.Sums = v.Sum()
 	return v
 }
 

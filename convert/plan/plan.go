@@ -22,8 +22,9 @@ const Schema = 1
 
 // Plan is what will be done for a set of VMs. The same source, target and
 // options give the same bytes. It may be saved, read, and edited in these
-// fields: a disk's volume, a domain's XML and autostart, network.units, and
-// the list of VMs itself.
+// fields: a disk's volume, a domain's XML and autostart, a VM's addresses,
+// network.units, and the list of VMs itself. What follows from addresses is made
+// anew by [Plan.Again] and [Plan.Replace] before anything is carried out.
 type Plan struct {
 	Schema   int              `json:"schema"`
 	Source   Source           `json:"source"`
@@ -63,10 +64,12 @@ type VMPlan struct {
 	NICs       []guest.NIC       `json:"nics,omitempty"` // as the guest has them, where that is known
 	// Addresses are those that its NICs get in place of theirs, where that was asked for.
 	Addresses []guest.NewAddress `json:"addresses,omitempty"`
+	Sums      Sums               `json:"sums,omitzero"` // zero in plans from before there were any
 	Sizes     Sizes              `json:"sizes"`
 	Steps     []Step             `json:"steps"`
 	NoProof   bool               `json:"noProof,omitempty"`  // the boot proof was declined
 	BootOnly  bool               `json:"bootOnly,omitempty"` // the network proof was declined
+	NoEdits   bool               `json:"noEdits,omitempty"`  // changes in a guest that keeps its layout were declined
 	Ledger    []ledger.Entry     `json:"ledger"`
 	Concerns  []ledger.Concern   `json:"concerns,omitempty"`
 }

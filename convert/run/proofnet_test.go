@@ -35,6 +35,7 @@ func wiredJob(t *testing.T, w *converttest.World) *runs.Journal {
 		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(wiredAddress + "/24")}},
 	}}
 	converttest.ProofOf(t, v).Expect.Network = &plan.Network{NICs: v.NICs}
+	v.Sums = v.Sum()
 	if err := p.Check(); err != nil {
 		t.Fatal(err)
 	}
