@@ -23,6 +23,7 @@ type StepKind string
 // The kinds of steps.
 const (
 	StepFile    StepKind = "file"    // write a file
+	StepUdev    StepKind = "udev"    // have udev read its files
 	StepReload  StepKind = "reload"  // have networkd read its files
 	StepDevice  StepKind = "device"  // make a device by netlink
 	StepUp      StepKind = "up"      // set a link up
@@ -60,6 +61,9 @@ type FileChange struct {
 	New   string    `json:"new"`
 	Boot  bool      `json:"boot,omitempty"` // for the next boot: networkd isn't told of it
 }
+
+// forUdev reports whether it is a new .link file, which networkd doesn't read.
+func (f FileChange) forUdev() bool { return f.State != FileSame && strings.HasSuffix(f.Path, ".link") }
 
 // Changes is what applying a plan to a host does, or why it can't be done.
 type Changes struct {
@@ -108,6 +112,7 @@ func (h *Host) Changes(p Plan) (Changes, error) {
 		d.file(path.Join(Dir, u.Name), u.Text, strings.Contains(u.Name, "/"))
 	}
 	d.caught()
+	d.named()
 	d.reload()
 	d.defaults()
 	d.order()
@@ -172,7 +177,7 @@ func deviceText(d Device) string {
 // order makes the steps of what there is to do.
 func (d *differ) order() {
 	slices.SortFunc(d.c.Files, func(a, b FileChange) int { return cmp.Compare(a.Path, b.Path) })
-	write := func(boot bool) (n int) {
+	write := func(boot bool) {
 		for i := range d.c.Files {
 			if f := &d.c.Files[i]; f.Boot == boot && f.State != FileSame {
 				text := "write " + f.Path
@@ -180,12 +185,14 @@ func (d *differ) order() {
 					text += ", for the next boot"
 				}
 				d.c.Steps = append(d.c.Steps, Step{Kind: StepFile, Text: text, File: f})
-				n++
 			}
 		}
-		return n
 	}
-	if write(false) > 0 && !d.quiet {
+	write(false)
+	if slices.ContainsFunc(d.c.Files, FileChange.forUdev) {
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepUdev, Text: "have udev read its files"})
+	}
+	if !d.quiet {
 		d.c.Steps = append(d.c.Steps, Step{Kind: StepReload, Text: "have networkd read its files"})
 	}
 	for i := range d.made {

@@ -193,6 +193,31 @@ func TestChanges(t *testing.T) {
 		{name: "one that names others doesn't", host: func(h *Host) {
 			h.Files = append(h.Files, File{Path: Dir + "/10-all.network", Text: "[Match]\nName=en*\nName=\nName=!eno1*\n"})
 		}, steps: whole},
+		{
+			name: "udev names the uplink by its MAC, which the device has too", host: func(h *Host) {
+				h.Files = append(h.Files, File{Path: Dir + "/10-lan.link", Text: "[Match]\nMACAddress=5254.0000.0001\n[Link]\nName=eno1\n"})
+			},
+			steps:    []string{"file network/10-esxodus-eno1.42.link", macvtap, netdev, own, "udev", "reload", "device eno1.42", "check", "confirm", dropIn, "record"},
+			concerns: []string{"note network.caught eno1.42"},
+		},
+		{
+			name: "a drop-in does so, for all kinds of links", host: func(h *Host) {
+				h.Files = append(h.Files,
+					File{Path: Dir + "/30-vlans.link", Text: "[Match]\nType=vlan\n"},
+					File{Path: "/run/systemd/network/30-vlans.link.d/x.conf", Text: "[Link]\nAlternativeName=guests\n"})
+			},
+			steps:    []string{macvtap, "file network/20-esxodus-eno1.42.link", netdev, own, "udev", "reload", "device eno1.42", "check", "confirm", dropIn, "record"},
+			concerns: []string{"note network.caught eno1.42"},
+		},
+		{name: "nothing comes before udev's file", host: func(h *Host) {
+			h.Files = append(h.Files, File{Path: Dir + "/!lan.link", Text: "[Match]\nMACAddress=52:54:00:00:00:01\n[Link]\nName=eno1\n"})
+		}, concerns: []string{"blocker network.caught eno1.42"}},
+		{name: "udev's file for a permanent MAC, or one that names nothing, doesn't", host: func(h *Host) {
+			h.Files = append(h.Files,
+				File{Path: Dir + "/10-lan.link", Text: "[Match]\nPermanentMACAddress=52:54:00:00:00:01\n[Link]\nName=eno1\n"},
+				File{Path: Dir + "/11-lan.link", Text: "[Match]\nMACAddress=52:54:00:00:00:01\n[Link]\nWakeOnLan=magic\n"},
+				File{Path: "/usr/lib/systemd/network/99-default.link", Text: "[Match]\nOriginalName=*\n[Link]\nNamePolicy=keep kernel database\n"})
+		}, steps: whole},
 		{name: "a file for all links sorts after ours", host: func(h *Host) {
 			h.Files = append(h.Files, File{Path: Dir + "/90-all.network", Text: "[Match]\nName=*\n"})
 		}, steps: whole},

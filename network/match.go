@@ -1,12 +1,16 @@
 package network
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"net"
 	"path"
 	"slices"
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/network/networkd"
 )
 
 // caught finds the host's files that configure a new device instead of the plan's
@@ -38,14 +42,73 @@ func (h *Host) catching(dev Device) string {
 	return first
 }
 
-// matches reports whether a .network file's [Match] takes a device that has a MAC
-// from its parent. What such a device hasn't got (a path, a MAC for good) is never
+// named has files that name no device of the plan's come before those of the host's
+// that would: udev heeds only the first .link file that matches, and one for a MAC
+// matches the VLAN devices on its NIC as well. It can't rename them, and networkd
+// leaves what udev hasn't done with pending for ever.
+func (d *differ) named() {
+	for _, dev := range d.plan.Devices {
+		rivals := d.host.naming(dev)
+		if len(rivals) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(linkPrefixes(), func(p string) bool { return p+"esxodus-"+dev.Name+".link" < path.Base(rivals[0]) })
+		if i < 0 {
+			d.concern(ConcernCaught, ledger.Blocker, dev.Name, fmt.Sprintf("%s matches %s too, and would give it its name; no file can come before that", rivals[0], dev.Name),
+				"give it a name that begins with a digit, and plan again")
+			continue
+		}
+		u := networkd.Unnamed(linkPrefixes()[i], dev.Name, rivals)
+		d.file(path.Join(Dir, u.Name), u.Text, false)
+		d.concern(ConcernCaught, ledger.Note, dev.Name, fmt.Sprintf("%s matches %s too, and would give it its name", strings.Join(rivals, ", "), dev.Name),
+			"nothing: "+u.Name+" comes before it, and leaves "+dev.Name+" as it is")
+	}
+}
+
+// linkPrefixes are what names of .link files may begin with, the usual one first.
+func linkPrefixes() []string { return []string{"20-", "10-", "00-", "0-", "+"} }
+
+// naming lists the .link files of others, by name, that match a device and would give
+// it another name or address.
+func (h *Host) naming(dev Device) []string {
+	parent, _ := h.Link(dev.Parent)
+	var out []string
+	for _, f := range h.Files {
+		if strings.HasSuffix(f.Path, ".link") && !ours(f.Path) && matches(f.Text, dev, parent.MAC) && renames(f.Text+h.dropIns(f.Path)) {
+			out = append(out, f.Path)
+		}
+	}
+	slices.SortFunc(out, func(a, b string) int { return cmp.Compare(path.Base(a), path.Base(b)) })
+	return out
+}
+
+// dropIns is the text of a file's drop-ins.
+func (h *Host) dropIns(file string) string {
+	var b strings.Builder
+	for _, f := range h.Files {
+		if path.Base(path.Dir(f.Path)) == path.Base(file)+".d" {
+			b.WriteString("\n" + f.Text)
+		}
+	}
+	return b.String()
+}
+
+// renames reports whether a .link file gives a link a name or an address of its own.
+func renames(text string) bool {
+	link := sectionOf(text, "[Link]")
+	policies := link["NamePolicy"]
+	return len(link["Name"]) > 0 || len(link["AlternativeName"]) > 0 || len(link["MACAddress"]) > 0 ||
+		len(policies) > 0 && policies[0] != "keep"
+}
+
+// matches reports whether the [Match] of a .network or .link file takes a device that
+// has a MAC from its parent. What such a device hasn't got (a path, a MAC for good) is never
 // matched; what isn't known here is taken for a match.
 func matches(text string, dev Device, mac string) bool {
-	wants := matchSection(text)
+	wants := sectionOf(text, "[Match]")
 	for key, words := range wants {
 		switch key {
-		case "Name":
+		case "Name", "OriginalName":
 			if !globbed(words, dev.Name) {
 				return false
 			}
@@ -58,18 +121,29 @@ func matches(text string, dev Device, mac string) bool {
 				return false
 			}
 		case "MACAddress":
-			if mac == "" || !slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(strings.ReplaceAll(w, "-", ":"), mac) }) {
+			if dev.Kind != KindVLAN || !slices.ContainsFunc(words, func(w string) bool { return sameMAC(w, mac) }) {
 				return false
 			}
-		case "Path", "Driver", "PermanentMACAddress":
+		case "Driver":
+			if dev.Kind != KindVLAN || !globbed(words, "802.1Q VLAN Support") {
+				return false
+			}
+		case "Path", "PermanentMACAddress":
 			return false
 		}
 	}
 	return len(wants) > 0
 }
 
-// matchSection returns the words of each key of a file's [Match].
-func matchSection(text string) map[string][]string {
+// sameMAC compares addresses that may be written in two ways.
+func sameMAC(a, b string) bool {
+	x, err := net.ParseMAC(a)
+	y, other := net.ParseMAC(b)
+	return err == nil && other == nil && bytes.Equal(x, y)
+}
+
+// sectionOf returns the words of each key of one of a file's sections.
+func sectionOf(text, name string) map[string][]string {
 	section, wants := "", map[string][]string{}
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSpace(line)
@@ -77,7 +151,7 @@ func matchSection(text string) map[string][]string {
 			section = line
 		}
 		key, value, ok := strings.Cut(line, "=")
-		if !ok || section != "[Match]" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+		if !ok || section != name || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 			continue
 		}
 		key = strings.TrimSpace(key)

@@ -18,7 +18,7 @@ import (
 // leaves a link alone for which it knows no file, and after the next boot it knows
 // ours.
 func (d *differ) reload() {
-	fresh := func(f FileChange) bool { return !f.Boot && f.State != FileSame }
+	fresh := func(f FileChange) bool { return !f.Boot && f.State != FileSame && !f.forUdev() }
 	if !d.host.Networkd.Running || !slices.ContainsFunc(d.c.Files, fresh) {
 		d.quiet = true
 		return

@@ -34,7 +34,7 @@ type Virtuals interface {
 type Effects struct {
 	Machine Machine
 	Root    string      // under which /etc is; "" for /
-	Tool    host.Runner // for etckeeper and git
+	Tool    host.Runner // for udevadm, etckeeper and git
 	// Libvirt is the libvirt of a URI.
 	Libvirt func(uri string) Virtuals
 	// Ask asks the admin whether the host can be reached, until ctx ends; nil
@@ -128,6 +128,9 @@ func (x *executor) act(ctx context.Context, s network.Step) error {
 	switch s.Kind {
 	case network.StepFile:
 		return x.write(s.File)
+	case network.StepUdev:
+		_, err := x.Tool.Run(ctx, "udevadm", "control", "--reload")
+		return err
 	case network.StepReload:
 		return x.Machine.Reload(ctx)
 	case network.StepDevice:
@@ -202,7 +205,7 @@ func (x *executor) undo(ctx context.Context, s network.Step, state journal.StepS
 			return err
 		}
 		return x.Libvirt(s.Virtual.URI).RestoreVirtual(ctx, w)
-	case network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
+	case network.StepUdev, network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func checkStep(s network.Step) error {
 			return errors.New("it has no network")
 		}
 		return nil
-	case network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
+	case network.StepUdev, network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 		return nil
 	}
 	return fmt.Errorf("%q is no kind of step", s.Kind)

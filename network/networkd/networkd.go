@@ -132,17 +132,37 @@ Unmanaged=yes
 `}
 }
 
-// comment is a comment that names port groups, quoted: whatever is in a name
-// stays on the line.
+// Unnamed returns the .link file that keeps udev from naming a device by one of the
+// others, before which its prefix sorts it: udev heeds the first file that matches
+// (systemd.link(5)). The rest is as in systemd's own 99-default.link.
+func Unnamed(prefix, device string, others []string) Unit {
+	return Unit{Name: prefix + "esxodus-" + device + ".link", Text: fmt.Sprintf(`# %[1]s keeps the name that it was made with. Without this file udev would take
+# %[2]s for it, too.
+
+[Match]
+OriginalName=%[1]s
+
+[Link]
+NamePolicy=keep
+MACAddressPolicy=persistent
+`, device, quoted(others))}
+}
+
+// comment is a comment that names port groups.
 func comment(what string, names []string) string {
 	if len(names) == 0 {
 		return "# " + what + ".\n"
 	}
-	quoted := make([]string, len(names))
+	return "# " + what + ", for " + quoted(names) + ".\n"
+}
+
+// quoted is a list of names on one line, whatever is in them.
+func quoted(names []string) string {
+	out := make([]string, len(names))
 	for i, n := range names {
-		quoted[i] = strconv.Quote(shorten(n))
+		out[i] = strconv.Quote(shorten(n))
 	}
-	return "# " + what + ", for " + strings.Join(quoted, ", ") + ".\n"
+	return strings.Join(out, ", ")
 }
 
 // shorten keeps a line readable, and below networkd's limit.
