@@ -7,7 +7,8 @@
 #   lvm       volume groups, on their own and as the target of migrations
 #   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes
-#   network   VLAN devices beside sessions, on a real networkd; guests of two hosts
+#   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
+#             a host that boots, and one that loses its power
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
 # what it needs.
@@ -65,7 +66,8 @@ one() {
 		lab ./convert/netrun -run TestReal -parallel 1 "$@" &&
 			lab ./convert/netrun --release trixie -run TestReal -parallel 1 "$@" &&
 			pair ./convert/netrun -run TestPair "$@" &&
-			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@"
+			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@" &&
+			lab ./cmd/esxodus --memory 2048 --reboots --cable "$(($$ % 10000 + 20000)):9" -run 'TestReboots$' "$@"
 		;;
 	esac
 }
