@@ -161,7 +161,9 @@ func domainCameUp(l netLab) {
 	if link := fixtures.Run(l.t, "ip", "-d", "link", "show", "eno1.42"); !strings.Contains(link, "vlan protocol 802.1Q id 42") {
 		l.t.Errorf("it is no VLAN device: %s", link)
 	}
-	l.await("the domain starts with the host", func() bool { return strings.Contains(tool(l.t, "virsh", "-q", "-c", "qemu:///system", "list", "--name"), l.vm) })
+	l.await("the domain starts with the host", func() bool {
+		return strings.Contains(tool(l.t, "virsh", "-q", "-c", "qemu:///system", "list", "--name"), l.vm)
+	})
 	if links := fixtures.Run(l.t, "ip", "-d", "link", "show", "type", "macvtap"); !strings.Contains(links, "@eno1.42") {
 		l.t.Errorf("the domain's NIC isn't on eno1.42: %s", links)
 	}

@@ -6,19 +6,6 @@ import (
 	"strings"
 )
 
-// beginnings are what the file that a disk is opened by may begin with, other
-// than a descriptor, and what opens it then.
-//
-//nolint:gochecknoglobals // a constant table
-var beginnings = []struct {
-	magic string
-	open  func(m *Image, name string, f File) error
-}{
-	{"KDMV", (*Image).openMonolithic},
-	{"COWD", func(*Image, string, File) error { return errSnapshot("a COWD snapshot extent") }},
-	{"\xbe\xba\xfe\xca\x00\x00\x00\x00", func(*Image, string, File) error { return errSnapshot("an seSparse snapshot extent") }},
-}
-
 // extentTypes are the types of extent that a disk may have beside ZERO, each
 // with what adds one whose file is open.
 type extentTypes map[string]func(*Image, Extent, File) error
@@ -30,16 +17,20 @@ var formats = []struct {
 	createTypes string      // in lower case
 	extents     extentTypes // nil: it isn't read
 	why         string      // it isn't, with the createType in it
+	parent      parenthood
 }{
 	{
 		createTypes: "vmfs vmfsthin vmfseagerzeroedthick vmfspreallocated monolithicflat twogbmaxextentflat",
 		extents:     extentTypes{"FLAT": (*Image).addFlat, "VMFS": (*Image).addFlat},
 	},
 	{
-		createTypes: "monolithicsparse twogbmaxextentsparse streamoptimized",
+		createTypes: "monolithicsparse twogbmaxextentsparse",
 		extents:     extentTypes{"SPARSE": (*Image).addSparse},
+		parent:      mayHave,
 	},
-	{createTypes: "vmfssparse sesparse", why: "a snapshot (%s)" + onlyChanges},
+	{createTypes: "streamoptimized", extents: extentTypes{"SPARSE": (*Image).addSparse}},
+	{createTypes: "vmfssparse", extents: extentTypes{"VMFSSPARSE": (*Image).addCOWD}, parent: mustHave},
+	{createTypes: "sesparse", extents: extentTypes{"SESPARSE": (*Image).addSE}, parent: mustHave},
 	{
 		createTypes: "vmfsrdm vmfsrawdevicemap vmfsrdmp vmfspassthroughrawdevicemap",
 		why: "a raw device mapping (%s) holds no data; copy the LUN itself as a block device, " +
@@ -48,10 +39,14 @@ var formats = []struct {
 	{createTypes: "vmfsraw fulldevice partitioneddevice", why: "a physical device (%s); copy the device itself"},
 }
 
-const onlyChanges = " holds only changes to another disk; " +
-	"remove the VM's snapshots on ESXi (they are merged), then copy the disk"
+// parenthood says whether a disk may hold only the changes to another.
+type parenthood uint8
 
-func errSnapshot(what string) error { return fmt.Errorf("%w: %s"+onlyChanges, ErrUnsupported, what) }
+const (
+	hasNone parenthood = iota
+	mayHave
+	mustHave
+)
 
 // supported returns the types of extent that a disk of this description has, or
 // says why it can't be read.
@@ -59,12 +54,14 @@ func supported(d *Descriptor) (extentTypes, error) {
 	if d.Version < 1 || d.Version > 3 {
 		return nil, fmt.Errorf("%w: descriptor version %d", ErrUnsupported, d.Version)
 	}
-	types, err := typesOf(d.CreateType)
-	if err != nil {
+	types, parent, err := typesOf(d.CreateType)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if d.HasParent() {
-		return nil, errSnapshot(fmt.Sprintf("a snapshot (parentCID %08x)", d.ParentCID))
+	case d.HasParent() && parent == hasNone:
+		return nil, fmt.Errorf("%w: a disk of createType %s with a parent (parentCID %08x)", ErrFormat, d.CreateType, d.ParentCID)
+	case !d.HasParent() && parent == mustHave:
+		return nil, fmt.Errorf("%w: a snapshot (%s) without a parent: parentCID is %08x", ErrFormat, d.CreateType, d.ParentCID)
 	}
 	for i, e := range d.Extents {
 		switch {
@@ -79,15 +76,15 @@ func supported(d *Descriptor) (extentTypes, error) {
 	return types, nil
 }
 
-func typesOf(createType string) (extentTypes, error) {
+func typesOf(createType string) (extentTypes, parenthood, error) {
 	for _, f := range formats {
 		switch {
 		case !slices.Contains(strings.Fields(f.createTypes), strings.ToLower(createType)):
 		case f.extents == nil:
-			return nil, fmt.Errorf("%w: "+f.why, ErrUnsupported, createType)
+			return nil, 0, fmt.Errorf("%w: "+f.why, ErrUnsupported, createType)
 		default:
-			return f.extents, nil
+			return f.extents, f.parent, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: createType %.40q; clone it into a plain one with vmkfstools -i on ESXi", ErrUnsupported, createType)
+	return nil, 0, fmt.Errorf("%w: createType %.40q; clone it into a plain one with vmkfstools -i on ESXi", ErrUnsupported, createType)
 }

@@ -87,7 +87,10 @@ func tinyFiles(f *testing.F) [][]byte {
 	return files
 }
 
-// FuzzOpen opens a disk of at most two files and reads its first 256 KiB: whole,
+// fuzzBase is the size of the parent that a snapshot stands on.
+const fuzzBase = 40 << 10
+
+// FuzzOpen opens a disk of at most two files, on a parent, and reads its first 256 KiB: whole,
 // and grain by grain, which must give the same, and zeros where the extents
 // say so.
 func FuzzOpen(f *testing.F) {
@@ -96,8 +99,15 @@ func FuzzOpen(f *testing.F) {
 		f.Add([]byte(strings.Replace(flatDescriptor(`RW 386 SPARSE "e"`), `"vmfs"`, `"twoGbMaxExtentSparse"`, 1)), b)
 	}
 	f.Add([]byte(flatDescriptor(`RW 8 FLAT "e" 1`, "RW 8 ZERO", `RW 8 FLAT "e" 9`)), make([]byte, 17*512))
+	d := disktest.Delta{Content: bytes.Repeat([]byte("x"), fuzzBase), Grains: []int64{2, 1}, Zeros: []int64{3, 4}}
+	f.Add([]byte(disktest.Descriptor("vmfsSparse", "VMFSSPARSE", "e", fuzzBase, 2, 1, "p")), disktest.COWD(d, 512))
+	f.Add([]byte(disktest.Descriptor("vmfsSparse", "VMFSSPARSE", "e", fuzzBase, 2, 1, "p")), disktest.COWD(d, 4096))
+	f.Add([]byte(disktest.Descriptor("seSparse", "SESPARSE", "e", fuzzBase, 2, 1, "p")), disktest.SeSparse(d))
 	f.Fuzz(func(t *testing.T, main, extent []byte) {
-		m, err := vmdk.Open(memOpener{"x.vmdk": main, "e": extent}, "x.vmdk")
+		m, err := vmdk.Open(memOpener{
+			"x.vmdk": main, "e": extent,
+			"p": []byte(disktest.Descriptor("vmfs", "VMFS", "f", fuzzBase, 1, 0xffffffff, "")), "f": bytes.Repeat([]byte("p"), fuzzBase),
+		}, "x.vmdk")
 		if err != nil {
 			return
 		}

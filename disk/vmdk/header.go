@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	sparseMagic   = 0x564d444b // "KDMV" as bytes
-	tableEntries  = 512        // of every grain table
+	sparseMagic   = "KDMV"
+	tableEntries  = 512 // of every grain table
 	tableSectors  = tableEntries * 4 / sectorSize
 	minGrain      = 8    // sectors
 	maxGrain      = 2048 // sectors: 1 MiB
@@ -55,8 +55,8 @@ func ParseHeader(b []byte) (Header, error) {
 	if len(b) < sectorSize {
 		return Header{}, fmt.Errorf("%w: header: %d of %d bytes", ErrFormat, len(b), sectorSize)
 	}
-	if le.Uint32(b) != sparseMagic {
-		return Header{}, fmt.Errorf("%w: header: no magic number \"KDMV\"", ErrFormat)
+	if string(b[:4]) != sparseMagic {
+		return Header{}, fmt.Errorf("%w: header: no magic number %q", ErrFormat, sparseMagic)
 	}
 	h := Header{Version: le.Uint32(b[4:]), Flags: le.Uint32(b[8:]), Unclean: b[72] != 0}
 	if h.Version < 1 || h.Version > 3 {

@@ -321,9 +321,9 @@ func TestHostileDescriptor(t *testing.T) {
 		{"encoding", flatDescriptor(good) + "encoding=\"EBCDIC\"\n#\xe4", vmdk.ErrFormat, `unknown encoding "EBCDIC"`},
 		{"wrong encoding", flatDescriptor(good) + "encoding=\"GBK\"\n#\xff", vmdk.ErrFormat, "aren't GBK"},
 		{"no encoding", flatDescriptor(good) + "#\xe4", vmdk.ErrFormat, "aren't UTF-8"},
-		{"snapshot", strings.Replace(flatDescriptor(good), "ffffffff", "12345678", 1), vmdk.ErrUnsupported, "a snapshot (parentCID 12345678)"},
-		{"COWD", typed("vmfsSparse", `RW 8 VMFSSPARSE "x-000001-delta.vmdk"`), vmdk.ErrUnsupported, "remove the VM's snapshots"},
-		{"seSparse", typed("seSparse", `RW 8 SESPARSE "x-000001-sesparse.vmdk"`), vmdk.ErrUnsupported, "remove the VM's snapshots"},
+		{"snapshot", strings.Replace(flatDescriptor(good), "ffffffff", "12345678", 1), vmdk.ErrFormat, "createType vmfs with a parent (parentCID 12345678)"},
+		{"COWD", typed("vmfsSparse", `RW 8 VMFSSPARSE "x-000001-delta.vmdk"`), vmdk.ErrFormat, "without a parent"},
+		{"seSparse", typed("seSparse", `RW 8 SESPARSE "x-000001-sesparse.vmdk"`), vmdk.ErrFormat, "without a parent"},
 		{"RDM", typed("vmfsRawDeviceMap", `RW 8 VMFSRDM "x-rdm.vmdk"`), vmdk.ErrUnsupported, "copy the LUN itself"},
 		{"physical RDM", typed("vmfsPassthroughRawDeviceMap", `RW 8 VMFSRDM "x-rdmp.vmdk"`), vmdk.ErrUnsupported, "copy the LUN itself"},
 		{"device", typed("fullDevice", `RW 8 FLAT "\\.\PhysicalDrive0" 0`), vmdk.ErrUnsupported, "copy the device itself"},
@@ -370,8 +370,10 @@ func TestPartInsteadOfDescriptor(t *testing.T) {
 		t.Error("a flat file was taken for a descriptor")
 	}
 	for _, magic := range []string{"COWD\x01\x00\x00\x00", "\xbe\xba\xfe\xca\x00\x00\x00\x00"} {
-		if _, err := vmdk.Open(memOpener{"d": append([]byte(magic), make([]byte, 4096)...)}, "d"); !errors.Is(err, vmdk.ErrUnsupported) {
-			t.Errorf("Open of a snapshot extent = %v; want %v", err, vmdk.ErrUnsupported)
+		const name = "web 1-000001-delta.vmdk"
+		_, err := vmdk.Open(memOpener{name: append([]byte(magic), make([]byte, 4096)...)}, name)
+		if !errors.Is(err, vmdk.ErrFormat) || !strings.Contains(fmt.Sprint(err), `"web 1-000001.vmdk"`) {
+			t.Errorf("Open of a snapshot's extent = %v; want advice to take web 1-000001.vmdk", err)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"sort"
 
 	"esxodus/disk"
@@ -17,11 +16,15 @@ type Image struct {
 	desc   Descriptor
 	parts  []part
 	size   int64
+	parent *Image // holds what is absent here; nil: nothing does
 	files  []io.Closer
 	notes  []string
 	states []string // of the files that tell
-	tables *tableCache
-	gds    int64 // bytes of grain directories in memory
+
+	// Of the whole chain:
+	tables      *pageCache
+	directories *int64 // bytes of grain directories in memory
+	depth       int    // how many disks stand on this one
 }
 
 // part is an extent in its place. Its data are asked for bytes below its size
@@ -33,8 +36,8 @@ type part struct {
 
 // content is what an extent holds.
 type content interface {
-	// read fills p from off or gives an error. What is absent it fills with zeros.
-	read(p []byte, off int64) error
+	// read fills p from off, but for what is absent, which it lists.
+	read(p []byte, off int64) (gaps []piece, err error)
 	// runs yields what is where from off on: runs that ascend and touch, up to
 	// the extent's end. Neighbours may be alike.
 	runs(off int64) iter.Seq2[run, error]
@@ -53,14 +56,6 @@ const (
 type run struct {
 	from, end int64 // bytes
 	is        presence
-}
-
-// kind is what a run is of a disk without a parent.
-func (r run) kind() disk.Kind {
-	if r.is == data {
-		return disk.Data
-	}
-	return disk.Zero
 }
 
 func (m *Image) own(f File) {
@@ -91,24 +86,46 @@ func (m *Image) Close() error {
 		errs = append(errs, f.Close())
 	}
 	m.files = nil
+	if m.parent != nil {
+		errs = append(errs, m.parent.Close())
+	}
 	return errors.Join(errs...)
 }
 
 // Size is the disk's size in bytes.
 func (m *Image) Size() int64 { return m.size }
 
-// Descriptor is the disk's description. It must not be changed.
+// Descriptor is the disk's description, of a snapshot that of its newest link. It must
+// not be changed.
 func (m *Image) Descriptor() Descriptor { return m.desc }
 
 // Format is the disk's createType, as the descriptor writes it.
 func (m *Image) Format() string { return m.desc.CreateType }
 
+// Chain is how many disks the image is made of: 1, and one for each snapshot beneath it.
+func (m *Image) Chain() int {
+	n := 0
+	for ; m != nil; m = m.parent {
+		n++
+	}
+	return n
+}
+
 // Notes are sentences about what the user should know of the disk's state.
-func (m *Image) Notes() []string { return slices.Clone(m.notes) }
+func (m *Image) Notes() []string { return m.gathered(func(l *Image) []string { return l.notes }) }
 
 // Versions say which state of its files the image reads, one for each file that
 // tells: a [File] with a Name and a Version.
-func (m *Image) Versions() []string { return slices.Clone(m.states) }
+func (m *Image) Versions() []string { return m.gathered(func(l *Image) []string { return l.states }) }
+
+// gathered is what all links of the chain have to say.
+func (m *Image) gathered(of func(*Image) []string) []string {
+	var out []string
+	for ; m != nil; m = m.parent {
+		out = append(out, of(m)...)
+	}
+	return out
+}
 
 // ReadAt reads as [io.ReaderAt] says.
 func (m *Image) ReadAt(p []byte, off int64) (int, error) {
@@ -121,7 +138,11 @@ func (m *Image) ReadAt(p []byte, off int64) (int, error) {
 		e := &m.parts[i]
 		at := off + int64(n) - e.start
 		k := min(int64(len(want)-n), e.size-at)
-		if err := e.data.read(want[n:n+int(k)], at); err != nil {
+		gaps, err := e.data.read(want[n:n+int(k)], at)
+		if err == nil {
+			err = m.fill(gaps, e.start)
+		}
+		if err != nil {
 			return n, err
 		}
 		n += int(k)
@@ -130,6 +151,20 @@ func (m *Image) ReadAt(p []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// fill reads what a part doesn't hold, whose places are counted from its start.
+func (m *Image) fill(gaps []piece, start int64) error {
+	if m.parent == nil {
+		for _, g := range gaps {
+			clear(g.to)
+		}
+		return nil
+	}
+	for i := range gaps {
+		gaps[i].at += start
+	}
+	return gather(m.parent, gaps)
 }
 
 // find is the index of the part that holds off.
@@ -171,8 +206,11 @@ func (m *Image) unmerged(off int64) iter.Seq2[disk.Extent, error] {
 		for i := m.find(off); i < len(m.parts); i++ {
 			p := &m.parts[i]
 			for r, err := range p.data.runs(max(off-p.start, 0)) {
-				e := disk.Extent{Offset: p.start + r.from, Length: r.end - r.from, Kind: r.kind()}
-				if !yield(e, err) || err != nil {
+				if err != nil {
+					yield(disk.Extent{}, err)
+					return
+				}
+				if !m.yieldRun(disk.Extent{Offset: p.start + r.from, Length: r.end - r.from, Kind: disk.Zero}, r.is, yield) {
 					return
 				}
 			}
@@ -180,12 +218,38 @@ func (m *Image) unmerged(off int64) iter.Seq2[disk.Extent, error] {
 	}
 }
 
+// yieldRun yields the extents of a run: one, or the parent's where it is absent. False
+// ends it.
+func (m *Image) yieldRun(e disk.Extent, is presence, yield func(disk.Extent, error) bool) bool {
+	if is == data {
+		e.Kind = disk.Data
+	}
+	if is != absent || m.parent == nil {
+		return yield(e, nil)
+	}
+	end := e.Offset + e.Length
+	for x, err := range m.parent.unmerged(e.Offset) {
+		if err != nil {
+			yield(disk.Extent{}, err)
+			return false
+		}
+		x.Length = min(x.Length, end-x.Offset)
+		if !yield(x, nil) {
+			return false
+		}
+		if x.Offset+x.Length == end {
+			break
+		}
+	}
+	return true
+}
+
 // zeros is the content of a ZERO extent.
 type zeros struct{ size int64 }
 
-func (zeros) read(p []byte, _ int64) error {
+func (zeros) read(p []byte, _ int64) ([]piece, error) {
 	clear(p)
-	return nil
+	return nil, nil
 }
 
 func (z zeros) runs(off int64) iter.Seq2[run, error] {
@@ -198,7 +262,9 @@ type flat struct {
 	from, size int64 // bytes
 }
 
-func (f *flat) read(p []byte, off int64) error { return readat.Full(f.file, p, f.from+off) }
+func (f *flat) read(p []byte, off int64) ([]piece, error) {
+	return nil, readat.Full(f.file, p, f.from+off)
+}
 
 func (f *flat) runs(off int64) iter.Seq2[run, error] {
 	img, ok := f.file.(disk.Image)

@@ -36,33 +36,35 @@ func (s *sparse) inflater() *inflater {
 	return &inflater{window: make([]byte, 0, max(windowSize, grainMarker+s.maxCompressed())), index: -1}
 }
 
-// readCompressed fills p from off.
-func (s *sparse) readCompressed(p []byte, off int64) error {
+// readCompressed is read of an extent with compressed grains.
+func (s *sparse) readCompressed(p []byte, off int64) (gaps []piece, err error) {
 	f := s.inflater()
 	defer s.scratch.Put(f)
-	c := cursor{s: s}
+	c := cursor{g: &s.grid}
 	for len(p) > 0 {
 		grain, skip := off/s.grain, off%s.grain
 		n := min(int64(len(p)), s.length(grain)-skip)
-		if err := s.readGrain(f, &c, p[:n], grain, skip, off+int64(len(p))); err != nil {
-			return err
+		at, err := c.at(grain)
+		switch {
+		case err != nil:
+			return nil, err
+		case at.is == absent:
+			gaps = append(gaps, piece{p[:n], off})
+		case at.is == zero:
+			clear(p[:n])
+		default:
+			if err := s.readGrain(f, &c, p[:n], at, grain, skip, off+int64(len(p))); err != nil {
+				return nil, err
+			}
 		}
 		p, off = p[n:], off+n
 	}
-	return nil
+	return gaps, nil
 }
 
-// readGrain fills p with bytes of the grain from skip on. end is where on the
-// disk the caller will have read enough.
-func (s *sparse) readGrain(f *inflater, c *cursor, p []byte, grain, skip, end int64) error {
-	g, err := c.at(grain)
-	if err != nil {
-		return err
-	}
-	if g.is != data {
-		clear(p)
-		return nil
-	}
+// readGrain fills p with bytes of the grain from skip on, which is in the file. end is
+// where on the disk the caller will have read enough.
+func (s *sparse) readGrain(f *inflater, c *cursor, p []byte, g place, grain, skip, end int64) error {
 	length := s.length(grain)
 	if int64(len(p)) == length {
 		return s.inflate(f, c, p, grain, g.at, end)

@@ -63,7 +63,7 @@ func (s *sparse) readFooter() error {
 	if f != want || f.Directory < 0 {
 		return fmt.Errorf("%w: footer at %d differs from the header in more than the grain directory", ErrFormat, at+sectorSize)
 	}
-	s.h, s.footer = f, true
+	s.h, s.marked = f, true
 	return s.checkDirectoryMarker()
 }
 

@@ -12,9 +12,10 @@ import (
 // Open opens a disk by its descriptor, or by the file of a monolithic sparse
 // or streamOptimized one. The image must be closed. Disks that are understood
 // but not read give an error wrapping [ErrUnsupported], files that can't be
-// right one wrapping [ErrFormat]; see also [Image.Notes].
+// right one wrapping [ErrFormat]; see also [Image.Notes]. A snapshot is opened with
+// all disks that it stands on: the image is the disk as the VM sees it.
 func Open(o Opener, name string) (*Image, error) {
-	m := &Image{tables: newTableCache(tableCacheBytes)}
+	m := &Image{tables: newPageCache(tableCacheBytes), directories: new(int64)}
 	if err := m.open(o, name); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), m.Close())
 	}
@@ -31,10 +32,11 @@ func (m *Image) open(o Opener, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range beginnings {
-		if bytes.HasPrefix(start, []byte(b.magic)) {
-			return b.open(m, name, f)
-		}
+	switch begins := func(magic string) bool { return bytes.HasPrefix(start, []byte(magic)) }; {
+	case begins(sparseMagic):
+		return m.openMonolithic(o, name, f)
+	case begins(cowdMagic), begins(seMagic):
+		return fmt.Errorf("%w: the data of a snapshot, without its description; give the descriptor instead%s", ErrFormat, describedBy(name))
 	}
 	if !IsDescriptor(start) || f.Size() > maxDescriptor {
 		return notDescriptor(name, f.Size())
@@ -64,14 +66,22 @@ func notDescriptor(name string, size int64) error {
 	if size <= 0 {
 		return fmt.Errorf("%w: the file is empty", ErrFormat)
 	}
-	if m := partOfDisk.FindStringSubmatch(name); m != nil {
-		return fmt.Errorf("%w: this is a part of a disk, without its description; give the descriptor instead, most likely %q", ErrFormat, m[1]+".vmdk")
+	if by := describedBy(name); by != "" {
+		return fmt.Errorf("%w: this is a part of a disk, without its description; give the descriptor instead%s", ErrFormat, by)
 	}
 	return fmt.Errorf("%w: neither a descriptor nor a sparse extent; if it is raw data, give the descriptor that names it", ErrFormat)
 }
 
+// describedBy guesses the descriptor of a file with data by its name, for a sentence.
+func describedBy(name string) string {
+	if m := partOfDisk.FindStringSubmatch(name); m != nil {
+		return fmt.Sprintf(", most likely %q", m[1]+".vmdk")
+	}
+	return ""
+}
+
 // openMonolithic opens a sparse extent that embeds its descriptor.
-func (m *Image) openMonolithic(name string, f File) error {
+func (m *Image) openMonolithic(o Opener, name string, f File) error {
 	s, err := m.newSparse(name, f)
 	if err != nil {
 		return err
@@ -92,7 +102,10 @@ func (m *Image) openMonolithic(name string, f File) error {
 	if len(m.desc.Extents) != 1 || m.desc.Extents[0].Kind != "SPARSE" {
 		return fmt.Errorf("%w: embedded descriptor: want one SPARSE extent, the file itself", ErrFormat)
 	}
-	return m.appendSparse(m.desc.Extents[0], s)
+	if err := m.appendSparse(m.desc.Extents[0], s); err != nil {
+		return err
+	}
+	return m.openParent(o)
 }
 
 // openDescribed opens the extents of a descriptor.
@@ -111,7 +124,7 @@ func (m *Image) openDescribed(o Opener, text []byte) error {
 			return fmt.Errorf("extent %d: %w", i+1, err)
 		}
 	}
-	return nil
+	return m.openParent(o)
 }
 
 // openExtent opens the file of e. used are the extents so far, by file.
@@ -154,23 +167,33 @@ func (m *Image) addSparse(e Extent, f File) error {
 	if err == nil {
 		err = m.appendSparse(e, s)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", e.Name, err)
+	return in(e.Name, err)
+}
+
+// in says which file an error is about.
+func in(file string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 // appendSparse appends s as the extent e.
 func (m *Image) appendSparse(e Extent, s *sparse) error {
+	return m.appendGrid(e, &s.grid, s, s.h.Unclean)
+}
+
+// appendGrid appends c, whose grains are g's, as the extent e.
+func (m *Image) appendGrid(e Extent, g *grid, c content, unclean bool) error {
 	if e.Offset != 0 {
 		return fmt.Errorf("%w: a sparse extent with offset %d", ErrFormat, e.Offset)
 	}
-	if e.Sectors != s.h.Capacity {
-		return fmt.Errorf("%w: header offset 12: capacity of %d sectors, the descriptor says %d", ErrFormat, s.h.Capacity, e.Sectors)
+	if e.Sectors*sectorSize != g.size {
+		return fmt.Errorf("%w: header: capacity of %d sectors, the descriptor says %d", ErrFormat, g.size/sectorSize, e.Sectors)
 	}
-	if s.h.Unclean {
-		m.notes = append(m.notes, fmt.Sprintf("%s wasn't closed properly by the program that wrote it last", s.name))
+	if unclean {
+		m.notes = append(m.notes, fmt.Sprintf("%s wasn't closed properly by the program that wrote it last", g.name))
 	}
-	m.add(s.size, s)
+	m.add(g.size, c)
 	return nil
 }

@@ -11,47 +11,39 @@ import (
 )
 
 const (
-	tableCacheBytes = 4 << 20
-	// maxDirectories bounds the memory of an image's grain directories: twice
+	tableCacheBytes = 8 << 20 // of a whole chain
+	// maxDirectories bounds the memory of a chain's grain directories: twice
 	// what 64 TiB in grains of the usual size need.
 	maxDirectories = 16 << 20 // bytes
-	tableAhead     = 32       // tables read at once where they lie side by side
+	aheadBytes     = 64 << 10 // of tables that are read at once where they lie side by side
 )
 
-// table is a grain table: the sector in the file of each grain.
-type table [tableEntries]uint32
-
-func (t *table) decode(b []byte) {
-	for i := range t {
-		t[i] = binary.LittleEndian.Uint32(b[4*i:])
-	}
+// page names some metadata of an extent: a grain table, or with a negative number
+// a part of the directory.
+type page struct {
+	extent *grid
+	number int64
 }
 
-// tableKey names a grain table of an extent.
-type tableKey struct {
-	extent *sparse
-	index  int64
-}
-
-// tableCache keeps the grain tables used last. Tables that it has given out
-// stay valid.
-type tableCache struct {
+// pageCache keeps the metadata used last. What it has given out stays valid.
+type pageCache struct {
 	mu    sync.Mutex
-	max   int
-	items map[tableKey]*list.Element
-	order list.List // of *tableItem, last used first
+	max   int // bytes
+	bytes int
+	items map[page]*list.Element
+	order list.List // of *pageItem, last used first
 }
 
-type tableItem struct {
-	key   tableKey
-	table table
+type pageItem struct {
+	key  page
+	text []byte
 }
 
-func newTableCache(bytes int) *tableCache {
-	return &tableCache{max: bytes / (4 * tableEntries), items: map[tableKey]*list.Element{}}
+func newPageCache(bytes int) *pageCache {
+	return &pageCache{max: bytes, items: map[page]*list.Element{}}
 }
 
-func (c *tableCache) get(k tableKey) *table {
+func (c *pageCache) get(k page) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.items[k]
@@ -59,66 +51,21 @@ func (c *tableCache) get(k tableKey) *table {
 		return nil
 	}
 	c.order.MoveToFront(e)
-	return &e.Value.(*tableItem).table //nolint:errcheck // the list holds nothing else
+	return e.Value.(*pageItem).text //nolint:errcheck // the list holds nothing else
 }
 
-func (c *tableCache) put(it *tableItem) {
+func (c *pageCache) put(k page, text []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.items[it.key]; ok {
+	if _, ok := c.items[k]; ok {
 		return
 	}
-	c.items[it.key] = c.order.PushFront(it)
-	for c.order.Len() > c.max {
-		old := c.order.Remove(c.order.Back()).(*tableItem) //nolint:errcheck // the list holds nothing else
+	c.items[k] = c.order.PushFront(&pageItem{k, text})
+	for c.bytes += len(text); c.bytes > c.max && c.order.Len() > 1; {
+		old := c.order.Remove(c.order.Back()).(*pageItem) //nolint:errcheck // the list holds nothing else
 		delete(c.items, old.key)
+		c.bytes -= len(old.text)
 	}
-}
-
-// table is the grain table of this index; its directory entry isn't 0.
-func (s *sparse) table(index int64) (*table, error) {
-	if t := s.tables.get(tableKey{s, index}); t != nil {
-		return t, nil
-	}
-	if s.footer {
-		return s.markedTable(index)
-	}
-	// Tables mostly lie side by side: read some ahead.
-	n := int64(1)
-	for n < tableAhead && index+n < int64(len(s.gd)) && int64(s.gd[index+n]) == int64(s.gd[index])+n*tableSectors {
-		n++
-	}
-	b := make([]byte, n*tableSectors*sectorSize)
-	at := int64(s.gd[index]) * sectorSize
-	if err := readat.Full(s.file, b, at); err != nil {
-		return nil, fmt.Errorf("%s: grain table %d in sector %d: %w", s.name, index, s.gd[index], err)
-	}
-	var first *table
-	for i := range n {
-		it := &tableItem{key: tableKey{s, index + i}}
-		it.table.decode(b[i*tableSectors*sectorSize:])
-		if i == 0 {
-			first = &it.table
-		}
-		s.tables.put(it)
-	}
-	return first, nil
-}
-
-// markedTable reads a grain table with the marker before it.
-func (s *sparse) markedTable(index int64) (*table, error) {
-	var b [(1 + tableSectors) * sectorSize]byte
-	sector := int64(s.gd[index])
-	if err := readat.Full(s.file, b[:], (sector-1)*sectorSize); err != nil {
-		return nil, fmt.Errorf("%s: grain table %d in sector %d: %w", s.name, index, sector, err)
-	}
-	if m := parseMarker(b[:]); m != (marker{count: tableSectors, kind: markerTable}) {
-		return nil, fmt.Errorf("%w: %s: sector %d: want the marker of grain table %d, found %v", ErrFormat, s.name, sector-1, index, m)
-	}
-	it := &tableItem{key: tableKey{s, index}}
-	it.table.decode(b[sectorSize:])
-	s.tables.put(it)
-	return &it.table, nil
 }
 
 // loadDirectory reads the grain directory and checks that what it points to
@@ -144,7 +91,11 @@ func (s *sparse) loadDirectory(budget *int64) error {
 	for i := range s.gd {
 		s.gd[i] = binary.LittleEndian.Uint32(b[4*i:])
 	}
-	return s.checkDirectory(sectors(bytes))
+	return checkTables(s.gd, tableSectors, s.file.Size(), []region{
+		{"the grain directory", s.h.Directory, sectors(bytes)},
+		{"the header", 0, 1},
+		{"the descriptor", s.h.DescriptorOffset, s.h.DescriptorSize},
+	})
 }
 
 func sectors(bytes int64) int64 { return (bytes + sectorSize - 1) / sectorSize }
@@ -159,35 +110,33 @@ func (r region) overlaps(from, count int64) bool {
 	return from < r.from+r.count && r.from < from+count
 }
 
-func (s *sparse) checkDirectory(size int64) error {
-	taken := []region{
-		{"the header", 0, 1},
-		{"the descriptor", s.h.DescriptorOffset, s.h.DescriptorSize},
-		{"the grain directory", s.h.Directory, size},
-	}
-	for _, r := range taken[:2] {
-		if r.overlaps(s.h.Directory, size) {
-			return fmt.Errorf("%w: header offset 56: the grain directory in sector %d overlaps %s", ErrFormat, s.h.Directory, r.what)
+// checkTables checks the sectors in which a directory says that grain tables of some
+// sectors are: in the file, and clear of each other and of what is taken, of
+// which the first is the directory itself.
+func checkTables(gd []uint32, length, file int64, taken []region) error {
+	for _, r := range taken[1:] {
+		if r.overlaps(taken[0].from, taken[0].count) {
+			return fmt.Errorf("%w: %s in sector %d overlaps %s", ErrFormat, taken[0].what, taken[0].from, r.what)
 		}
 	}
-	for i, at := range s.gd {
+	for i, at := range gd {
 		if at == 0 {
 			continue
 		}
-		if (int64(at)+tableSectors)*sectorSize > s.file.Size() {
+		if (int64(at)+length)*sectorSize > file {
 			return fmt.Errorf("%w: grain directory entry %d: sector %d is beyond the file's end at %d bytes; it may be cut short",
-				ErrFormat, i, at, s.file.Size())
+				ErrFormat, i, at, file)
 		}
 		for _, r := range taken {
-			if r.overlaps(int64(at), tableSectors) {
+			if r.overlaps(int64(at), length) {
 				return fmt.Errorf("%w: grain directory entry %d: sector %d overlaps %s", ErrFormat, i, at, r.what)
 			}
 		}
 	}
-	sorted := slices.Clone(s.gd)
+	sorted := slices.Clone(gd)
 	slices.Sort(sorted)
 	for i := 1; i < len(sorted); i++ {
-		if sorted[i-1] != 0 && sorted[i]-sorted[i-1] < tableSectors {
+		if sorted[i-1] != 0 && int64(sorted[i]-sorted[i-1]) < length {
 			return fmt.Errorf("%w: grain directory: two grain tables share sector %d", ErrFormat, sorted[i])
 		}
 	}
