@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 
 	"esxodus/convert/batch"
 	"esxodus/convert/guest"
+	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
 	"esxodus/fixtures"
@@ -47,7 +50,7 @@ func networkLab(t *testing.T, address string) *lab {
 	v.Domain.XML = strings.Replace(v.Domain.XML, `<model type="virtio"></model>`, `<model type="vmxnet3"></model>`, 1)
 	for i := range v.Steps {
 		if e := v.Steps[i].Expect; e != nil {
-			e.Network = &plan.Network{NICs: v.NICs}
+			e.Network, e.Untried = &plan.Network{NICs: v.NICs}, nil
 		}
 	}
 	v.Sums = v.Sum()
@@ -75,6 +78,42 @@ func TestNetworkProof(t *testing.T) {
 	}
 	if !json.Valid([]byte(r.out)) {
 		t.Errorf("batch printed %s", r.out)
+	}
+	l.noOverlays()
+}
+
+// TestNetworkProofFails has a real guest not answer for an address that it hasn't: the
+// command says what was heard, and where, and how to go on without the network.
+func TestNetworkProofFails(t *testing.T) {
+	t.Parallel()
+	l := networkLab(t, "192.0.2.99/24")
+	file, took := filepath.Join(l.dir, "plan.yaml"), 30
+	l.edit(file, "      seconds: 1200\n", "      seconds: 30\n")
+	r := l.run(exitSome, l.batch()...)
+	for strings.Contains(r.out, "did not boot") && took < 1200 { // in so short a time, on this machine
+		l.run(exitDone, l.again("rollback")...)
+		l.edit(file, fmt.Sprintf("      seconds: %d\n", took), fmt.Sprintf("      seconds: %d\n", took*2))
+		took *= 2
+		r = l.run(exitSome, l.batch()...)
+	}
+	capture := filepath.Join(filepath.Dir(l.journal()), runs.CaptureFile)
+	if got := results(t, r)[l.vm].Error; !strings.Contains(got, "ens192 doesn't answer for 192.0.2.99: ") || !strings.Contains(got, "192.0.2.10") || !strings.Contains(got, capture) {
+		t.Errorf("batch: %q; want what was heard of the NIC, and where", got)
+	}
+	if b, err := os.ReadFile(capture); err != nil || !bytes.HasPrefix(b, []byte{0x0a, 0x0d, 0x0d, 0x0a}) || len(b) > 2<<20 {
+		t.Errorf("the capture has %d bytes, %v; want a pcapng", len(b), err)
+	}
+	s := l.statusCommand()
+	if s.Phase != journal.PhaseUnfinished || s.Capture != capture || len(s.Network) != 1 || s.Network[0].Passed || s.Network[0].NIC != "ethernet0" || s.Network[0].Name != "ens192" {
+		t.Errorf("status = %+v; want what the proof saw", s)
+	}
+	p := l.start(l.again("resume")...).wait()
+	if want := "for a guest that works but doesn't answer on the proof's network: `esxodus resume --proof boot " + l.vm; p.code != exitStopped || !strings.Contains(unwrapped(p.err), want) {
+		t.Errorf("resume: exit code %d\n%s\nwant %d, %q", p.code, p.err, exitStopped, want)
+	}
+	l.run(exitDone, append(l.again("resume"), "--proof", "boot")...)
+	if s = l.statusCommand(); s.Phase != runs.PhaseReady || len(s.Untried) != 1 || s.Capture != "" {
+		t.Errorf("status = %+v; want it ready, and the NIC untried", s)
 	}
 	l.noOverlays()
 }

@@ -19,13 +19,15 @@ import (
 
 // Result is what a batch did about one VM.
 type Result struct {
-	Name   string        `json:"name"` // the domain's
-	VM     string        `json:"vm"`
-	Did    Did           `json:"did"`
-	Phase  journal.Phase `json:"phase,omitempty"` // as the journal has it; "" where no run was begun
-	Proof  string        `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
-	Error  string        `json:"error,omitempty"`
-	Advice string        `json:"advice,omitempty"`
+	Name  string        `json:"name"` // the domain's
+	VM    string        `json:"vm"`
+	Did   Did           `json:"did"`
+	Phase journal.Phase `json:"phase,omitempty"` // as the journal has it; "" where no run was begun
+	Proof string        `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
+	// Untried are NICs that the proof didn't try on a network, and why.
+	Untried []string `json:"untried,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Advice  string   `json:"advice,omitempty"`
 	// FileSystems are those that were damaged at the source or not checked, in words.
 	FileSystems []string `json:"fileSystems,omitempty"`
 }
@@ -74,7 +76,7 @@ func batchOne(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run
 		}
 	}
 	if s, err := dir.State(r.Name); err == nil {
-		r.Phase, r.FileSystems = s.Phase, s.Unsound()
+		r.Phase, r.FileSystems, r.Untried = s.Phase, s.Unsound(), s.Untried
 		if s.Phase == runs.PhaseUnseen && r.Error == "" {
 			r.Proof, r.Advice = s.Proof, s.Seeing()
 		}

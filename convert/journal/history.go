@@ -72,6 +72,7 @@ type StepState struct {
 	Place       *Record // the begin that says where the step makes something
 	Claim       *Record
 	Result      *Record
+	Failed      *Record // what the last attempt saw that failed
 }
 
 // Steps replays the journal.
@@ -89,7 +90,7 @@ func (h *History[J]) Steps() []StepState {
 func (s *StepState) take(r *Record) {
 	switch r.Event {
 	case EventBegin:
-		s.Begun, s.Done = true, false
+		s.Begun, s.Done, s.Failed = true, false, nil
 		if len(r.Data) > 0 {
 			s.Place = r
 		}
@@ -97,6 +98,8 @@ func (s *StepState) take(r *Record) {
 		s.Claim = r
 	case EventDone:
 		s.Done, s.Result = true, r
+	case EventFailed:
+		s.Failed = r
 	case EventUndone:
 		*s = StepState{}
 	case EventPlan, EventStopped, EventRollback, EventCommit, EventEnd:
@@ -158,7 +161,7 @@ func (h *History[J]) Progress() Progress {
 			p.Phase = PhaseCommitting
 		case EventEnd:
 			p.Phase, p.Error = Phase(r.Outcome), ""
-		case EventPlan, EventClaim, EventDone:
+		case EventPlan, EventClaim, EventDone, EventFailed:
 		}
 	}
 	return p
@@ -269,13 +272,13 @@ func (c *checker[J]) take(r *Record, name string) error {
 	if c.ended || c.committing && r.Event != EventEnd {
 		return fmt.Errorf("%q: nothing can follow the end, and only the end can follow a commit", r.Event)
 	}
-	if c.undoing && slices.Contains([]Event{EventBegin, EventClaim, EventDone, EventCommit}, r.Event) {
+	if c.undoing && slices.Contains([]Event{EventBegin, EventClaim, EventDone, EventFailed, EventCommit}, r.Event) {
 		return fmt.Errorf("%q: it can't follow a rollback", r.Event)
 	}
 	switch r.Event {
 	case EventPlan:
 		return c.begin(r, name)
-	case EventBegin, EventClaim, EventDone, EventUndone:
+	case EventBegin, EventClaim, EventDone, EventFailed, EventUndone:
 		return c.step(r)
 	case EventStopped:
 	case EventRollback:
@@ -331,6 +334,8 @@ func (c *checker[J]) step(r *Record) error {
 		}
 	case !c.steps[i].Begun:
 		return fmt.Errorf("%q of step %d (%s), which hasn't begun", r.Event, i, kind)
+	case r.Event == EventFailed && c.steps[i].Done:
+		return fmt.Errorf("step %d (%s) failed, and is done", i, kind)
 	case r.Event == EventClaim && !steps[i].Claims:
 		return fmt.Errorf("a claim of step %d (%s), which claims nothing", i, kind)
 	}

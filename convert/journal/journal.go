@@ -31,6 +31,7 @@ const (
 	EventBegin    Event = "begin"    // a step is about to change something
 	EventClaim    Event = "claim"    // a step is about to create a thing with this identity
 	EventDone     Event = "done"     // a step's effect is complete and on stable storage
+	EventFailed   Event = "failed"   // a step that has begun saw this, and isn't done
 	EventStopped  Event = "stopped"  // the run ended early; what was done stays, for resume
 	EventUndone   Event = "undone"   // a step's effect is gone
 	EventRollback Event = "rollback" // steps are about to be undone: nothing can follow but that

@@ -88,6 +88,8 @@ func checkPath(p string) error {
 // changes that.
 func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
 	switch kind := j.Changes.Steps[i].Kind; {
+	case r.Event == journal.EventFailed:
+		return errors.New("a step of a change of this host's networking doesn't say what it saw when it failed")
 	case r.Event != journal.EventBegin:
 	case kind == network.StepFile:
 		return placeOf(s, &was{})

@@ -18,20 +18,14 @@ import (
 // Sums tell what was edited in a VM's part of a plan from what was planned.
 type Sums struct {
 	Addresses string `json:"addresses"` // of the addresses that all else was made for
-	// Proven is of what a network proof depends on: the NICs, what it tries of them,
-	// and whether the guest shows a login.
+	// Proven is of what a proof can show: the NICs, what can be tried of them, and
+	// whether the guest shows a login.
 	Proven string `json:"proven"`
 }
 
 // Sum returns the sums of a VM's part as it is.
 func (v *VMPlan) Sum() Sums {
-	var tried []guest.NIC
-	for _, s := range v.Steps {
-		if s.Expect != nil && s.Expect.Network != nil {
-			tried = s.Expect.Network.NICs
-		}
-	}
-	return Sums{Addresses: sum(orNone(v.Addresses)), Proven: sum([]any{orNone(v.Guest.SerialLogin), orNone(v.NICs), orNone(tried)})}
+	return Sums{Addresses: sum(orNone(v.Addresses)), Proven: sum([]any{orNone(v.Guest.SerialLogin), orNone(v.NICs), v.network(Options{})})}
 }
 
 // orNone is a list, and nil for an empty one: a file doesn't tell one from the other.
@@ -104,7 +98,7 @@ func (v *VMPlan) checkSums() error {
 	case v.Sums == Sums{}:
 		return nil // of an older esxodus
 	case v.Sums.Proven != is.Proven:
-		return errors.New("nics, expect.network or guest.serialLogin were edited: the proof would then show less than was planned, or something else. " +
+		return errors.New("nics, their startConnected or guest.serialLogin were edited: the proof would then show less than was planned, or something else. " +
 			"Put back what was there, or plan again; the addresses that a NIC gets are edited in addresses")
 	case v.Sums.Addresses != is.Addresses:
 		return errors.New("addresses were edited, and all else wasn't made for them: plan again")

@@ -170,17 +170,18 @@ func TestEditedLies(t *testing.T) {
 		{"another address", func(v *VMPlan, e *Expect) {
 			v.NICs[0].Addresses[0].Prefix = netip.MustParsePrefix("192.0.2.99/24")
 			e.Network.NICs = v.NICs
-		}, "nics, expect.network"},
-		{"no address", func(v *VMPlan, e *Expect) { v.NICs[0].Addresses, e.Network = nil, nil }, "nics, expect.network"},
+		}, "nics, their startConnected"},
+		{"no address", func(v *VMPlan, e *Expect) { v.NICs[0].Addresses, e.Network = nil, nil }, "nics, their startConnected"},
 		{"no name", func(v *VMPlan, e *Expect) {
 			v.NICs[0].Name, v.NICs[0].Kept = "", ""
 			e.Network.NICs = v.NICs
-		}, "nics, expect.network"},
-		{"no NICs", func(v *VMPlan, e *Expect) { v.NICs, e.Network = nil, nil }, "nics, expect.network"},
-		{"unplugged", func(v *VMPlan, e *Expect) { v.Source.NICs[0].StartConnected, e.Network = false, nil }, "nics, expect.network"},
+		}, "nics, their startConnected"},
+		{"no NICs", func(v *VMPlan, e *Expect) { v.NICs, e.Network = nil, nil }, "nics, their startConnected"},
+		{"unplugged", func(v *VMPlan, e *Expect) { v.Source.NICs[0].StartConnected, e.Network = false, nil }, "nics, their startConnected"},
 		{"no login", func(v *VMPlan, e *Expect) { v.Guest.SerialLogin, e.See = nil, SawActivity }, "guest.serialLogin"},
+		{"said to be tried", func(_ *VMPlan, e *Expect) { e.Untried = []string{"ens224 (x)"} }, "expect.untried: "},
 		{"no sums", func(v *VMPlan, _ *Expect) { v.Sums = Sums{} }, "sums: missing"},
-		{"a sum of another", func(v *VMPlan, _ *Expect) { v.Sums.Proven = "x" }, "nics, expect.network"},
+		{"a sum of another", func(v *VMPlan, _ *Expect) { v.Sums.Proven = "x" }, "nics, their startConnected"},
 		{"an address of no NIC", func(v *VMPlan, _ *Expect) {
 			v.Addresses = []guest.NewAddress{{Index: 3, Prefix: netip.MustParsePrefix("192.0.2.20/24")}}
 		}, "addresses[0]: the VM has no ethernet3"},
@@ -196,6 +197,10 @@ func TestEditedLies(t *testing.T) {
 			v.Concerns = append(v.Concerns, ledger.Concern{Severity: ledger.Blocker})
 			v.Addresses = []guest.NewAddress{{Index: 3, Prefix: netip.MustParsePrefix("192.0.2.20/24")}}
 		}, "addresses[0]: the VM has no ethernet3"},
+		{"the network declined", func(v *VMPlan, e *Expect) {
+			v.BootOnly, e.Network, e.Untried = true, nil, []string{"ens192 (left out with --proof boot)"}
+		}, ""},
+		{"the proof declined", func(v *VMPlan, _ *Expect) { v.NoProof, v.Steps = true, v.Steps[:len(v.Steps)-1] }, ""},
 		{"ports", func(_ *VMPlan, e *Expect) { e.Network.Ports = []uint16{443} }, ""},
 	} {
 		o := testOptions(t)

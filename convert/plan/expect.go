@@ -28,14 +28,18 @@ type Expect struct {
 	// Network is what must answer in the same time; nil where nothing is tried, and
 	// the links stay down.
 	Network *Network `json:"network,omitempty"`
+	// Untried are the NICs that aren't tried on a network, and why, for people.
+	Untried []string `json:"untried,omitempty"`
 }
 
 // Proof is what a boot proof saw: the result of its step in the journal.
 type Proof struct {
 	Saw  Sight  `json:"saw"`
 	Text string `json:"text"` // for people
-	// Network is how the NICs answered, where they were tried.
+	// Network is how the NICs answered, where they were tried; Untried are those that
+	// weren't, and why.
 	Network []AnsweredNIC `json:"network,omitempty"`
+	Untried []string      `json:"untried,omitempty"`
 }
 
 // UnmarshalJSON also reads what older journals have, which is the text.
@@ -104,10 +108,25 @@ func (e Expect) text(name string) string {
 	took := fmt.Sprintf("%d minutes", e.Seconds/60)
 	boot := fmt.Sprintf("boot a copy of %s with its links %s and its disks unchanged, and ", name, e.Network.links())
 	if e.See == SawLogin {
-		return boot + fmt.Sprintf("see its login prompt on the serial console within %s, and have it answer Enter: %s, and nothing less is a proof", took, knownLoginText) + e.Network.text()
+		return boot + fmt.Sprintf("see its login prompt on the serial console within %s, and have it answer Enter: %s, and nothing less is a proof", took, knownLoginText) + e.Network.text() + e.untried()
 	}
 	return boot + fmt.Sprintf("watch it for %s: no login is known to run on its serial console; unless its prompt shows there, "+
-		"all that can be seen is that it works on its disks, which doesn't show that it came up", took) + e.Network.text()
+		"all that can be seen is that it works on its disks, which doesn't show that it came up", took) + e.Network.text() + e.untried()
+}
+
+// untried says what a proof leaves out.
+func (e Expect) untried() string {
+	if len(e.Untried) == 0 {
+		return ""
+	}
+	return "; not tried on a network: " + strings.Join(e.Untried, ", ")
+}
+
+// Leaves adds to a proof what it leaves out: a boot proof alone shows nothing of the
+// guest's network.
+func (p *Proof) Leaves(e Expect) {
+	p.Untried = e.Untried
+	p.Text += e.untried()
 }
 
 // proofStep is the boot proof, unless it is left out.
@@ -116,8 +135,8 @@ func (v *VMPlan) proofStep(virtType string, o Options) []Step {
 		return nil
 	}
 	e := expectation(v.Guest.SerialLogin, virtType)
-	e.Network = v.network(o)
-	return []Step{{Kind: StepProve, Expect: &e, Text: e.text(v.Name) + v.untried(o)}}
+	e.Network, e.Untried = v.network(o), v.untried(o)
+	return []Step{{Kind: StepProve, Expect: &e, Text: e.text(v.Name)}}
 }
 
 // Expect is what a step of the job must see, and the step in words. A plan from
@@ -157,6 +176,9 @@ func (v *VMPlan) checkExpect(virtType string) error {
 		}
 		if err := v.checkNetwork(e.Network); err != nil {
 			return fmt.Errorf("steps[%d].expect.network: %w", i, err)
+		}
+		if want := v.untried(Options{BootOnly: v.BootOnly}); v.Sums != (Sums{}) && !slices.Equal(want, e.Untried) {
+			return fmt.Errorf("steps[%d].expect.untried: %q, want %q", i, e.Untried, want)
 		}
 	}
 	return nil

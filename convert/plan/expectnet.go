@@ -26,6 +26,7 @@ type Network struct {
 
 // AnsweredNIC is how a NIC answered, or what was heard of it instead.
 type AnsweredNIC struct {
+	NIC       string            `json:"nic,omitempty"` // of the VM: ethernet0; "" where it isn't one that is tried
 	Name      string            `json:"name,omitempty"`
 	MAC       string            `json:"mac"`
 	Passed    bool              `json:"passed"` // all that must answer did
@@ -43,6 +44,16 @@ type AnsweredAddress struct {
 	Ping    float64    `json:"ping,omitempty"`
 	// Ports has, by TCP port, when it took a connection.
 	Ports map[uint16]float64 `json:"ports,omitempty"`
+}
+
+// NIC is the VM's NIC with a MAC, "" for none that is tried.
+func (n *Network) NIC(mac string) string {
+	for _, nic := range n.NICs {
+		if strings.EqualFold(nic.MAC, mac) {
+			return fmt.Sprintf("ethernet%d", nic.Index)
+		}
+	}
+	return ""
 }
 
 // MostPorts is how many ports a network proof tries at each address.
@@ -66,14 +77,27 @@ func (v *VMPlan) network(o Options) *Network {
 	return n
 }
 
-// tried is as much of a NIC as can be tried; false where that is nothing: it starts
-// unplugged, has no MAC that the guest could have, no address is known of it, or its
-// name is lost, so that it can't have one.
+// tried is as much of a NIC as can be tried; false where that is nothing.
 func (v *VMPlan) tried(n guest.NIC) (guest.NIC, bool) {
-	mac, err := net.ParseMAC(n.MAC)
+	n, why := v.triable(n)
+	return n, why == ""
+}
+
+// triable is as much of a NIC as can be tried, and why that is nothing: "" where it
+// is something.
+func (v *VMPlan) triable(n guest.NIC) (_ guest.NIC, why string) {
+	known := func() bool { return len(n.Addresses) > 0 || n.DHCP4 || n.DHCP6 || n.RA }
 	plugged := slices.ContainsFunc(v.Source.NICs, func(s inventory.NIC) bool { return s.Index == n.Index && s.StartConnected })
-	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || !plugged || lost(n) {
-		return n, false
+	mac, err := net.ParseMAC(n.MAC)
+	switch {
+	case !known():
+		return n, "no address of it is known"
+	case lost(n):
+		return n, "nothing keeps that name: nic.name"
+	case !plugged:
+		return n, "it starts unplugged"
+	case err != nil || len(mac) != 6 || mac[0]&1 != 0:
+		return n, "it has no MAC that is known"
 	}
 	n.Addresses = slices.DeleteFunc(slices.Clone(n.Addresses), func(a guest.Address) bool {
 		_, ok := network.Vantage(a.Prefix, n.Gateways, v.isGuests)
@@ -82,26 +106,46 @@ func (v *VMPlan) tried(n guest.NIC) (guest.NIC, bool) {
 	if len(n.Addresses) == 0 {
 		n.Addresses = nil
 	}
-	return n, len(n.Addresses) > 0 || n.DHCP4 || n.DHCP6 || n.RA
+	if !known() {
+		return n, "nobody else can be in the networks of its addresses"
+	}
+	return n, ""
 }
 
 // lost reports whether the guest will call a NIC otherwise than its configuration
 // does. A concern says so, and what to do.
 func lost(n guest.NIC) bool { return n.Name != "" && n.Kept == "" }
 
-// untried says which NICs are not tried as their names are lost.
-func (v *VMPlan) untried(o Options) string {
-	var names []string
+// untried lists the NICs that are not tried on a network, and why.
+func (v *VMPlan) untried(o Options) []string {
+	var out []string
 	for _, n := range v.NICs {
-		if lost(n) && (len(n.Addresses) > 0 || n.DHCP4 || n.DHCP6 || n.RA) {
-			names = append(names, nicLabel(n))
+		_, why := v.triable(n)
+		if o.BootOnly {
+			why = untriedByChoice
+		}
+		if why != "" {
+			out = append(out, fmt.Sprintf("%s (%s)", nicLabel(n), why))
 		}
 	}
-	if len(names) == 0 || o.BootOnly {
-		return ""
-	}
-	return fmt.Sprintf("; not tried on a network: %s, as nothing keeps that name (nic.name)", strings.Join(names, ", "))
+	return out
 }
+
+// WithoutNetwork is what is left to see where the network proof is declined.
+func (e Expect) WithoutNetwork() Expect {
+	if e.Network == nil {
+		return e
+	}
+	e.Untried = slices.Clone(e.Untried)
+	for _, n := range e.Network.NICs {
+		e.Untried = append(e.Untried, fmt.Sprintf("%s (%s)", nicLabel(n), untriedByChoice))
+	}
+	e.Network = nil
+	return e
+}
+
+// untriedByChoice is why a NIC isn't tried where the network proof was declined.
+const untriedByChoice = "left out with --proof boot"
 
 // isGuests reports whether an address is the guest's on any NIC.
 func (v *VMPlan) isGuests(a netip.Addr) bool {

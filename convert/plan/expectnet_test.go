@@ -78,15 +78,32 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// TestUntried: the dry run says which NICs aren't tried.
+// TestUntried: the dry run says of each NIC that isn't tried why, so that a boot
+// proof isn't taken for one of the network.
 func TestUntried(t *testing.T) {
 	t.Parallel()
 	address := on("x", 0, "192.0.2.10/24")
-	v := wiredVM(guest.NIC{Name: "ens192", Addresses: address}, guest.NIC{Name: "ens224", DHCP4: true}, guest.NIC{Name: "ens256", Kept: "x", DHCP4: true}, guest.NIC{Name: "ens161"})
-	if got := v.untried(Options{}); !strings.HasPrefix(got, "; not tried on a network: ens192, ens224, as") {
-		t.Errorf("untried = %q", got)
+	v := wiredVM(
+		guest.NIC{MAC: "00:0c:29:01:02:03", Name: "ens192", Addresses: address}, guest.NIC{Index: 1, MAC: "00:0c:29:01:02:04", Name: "ens224", Kept: "x", DHCP4: true},
+		guest.NIC{Index: 2, MAC: "00:0c:29:01:02:05"}, guest.NIC{Index: 3, Name: "ens161", Kept: "x", DHCP4: true},
+		guest.NIC{Index: 4, MAC: "00:0c:29:01:02:06", Name: "ens\x1b", Kept: "x", Addresses: on("x", 0, "192.0.2.10/32")},
+	)
+	v.Source.NICs = nil
+	for i := range v.NICs {
+		v.Source.NICs = append(v.Source.NICs, inventory.NIC{Index: i, StartConnected: true})
 	}
-	if got := v.untried(Options{BootOnly: true}); got != "" {
+	want := "ens192 (nothing keeps that name: nic.name), ethernet2 (no address of it is known), ens161 (it has no MAC that is known), \"ens\\x1b\" (nobody else can be in the networks of its addresses)"
+	e := Expect{See: SawLogin, Untried: v.untried(Options{})}
+	if got := e.text("web"); !strings.HasSuffix(got, "; not tried on a network: "+want) {
+		t.Errorf("text = %q; want %q", got, want)
+	}
+	for i := range v.Source.NICs {
+		v.Source.NICs[i].StartConnected = false
+	}
+	if got := v.untried(Options{}); len(got) != 5 || got[1] != "ens224 (it starts unplugged)" {
+		t.Errorf("unplugged: %q", got)
+	}
+	if got := v.untried(Options{BootOnly: true}); len(got) != 5 || got[1] != "ens224 (left out with --proof boot)" {
 		t.Errorf("untried with --proof boot = %q", got)
 	}
 }

@@ -97,6 +97,9 @@ func Results(w io.Writer, f Form, results []batch.Result) error {
 		if r.Proof != "" {
 			p.wrapped("  proof: ", r.Proof)
 		}
+		if len(r.Untried) > 0 {
+			p.wrapped("  not tried on a network: ", strings.Join(r.Untried, ", "))
+		}
 		for _, text := range r.FileSystems {
 			p.wrapped("  file system: ", text)
 		}

@@ -202,6 +202,9 @@ func (x *executor) do(ctx context.Context, i int, step plan.Step, s journal.Step
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
+		if u, unproven := errors.AsType[*unprovenError](err); unproven {
+			err = errors.Join(err, x.journal.Step(i, journal.EventFailed, u.saw))
+		}
 		return err
 	}
 	return x.journal.Step(i, journal.EventDone, result)

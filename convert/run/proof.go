@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"esxodus/convert/domain"
 	"esxodus/convert/plan"
@@ -29,10 +31,13 @@ func (x *executor) prove(ctx context.Context, t *task) (any, error) {
 	}
 	want, text := x.job.Expect(t.Step)
 	if x.BootOnly && want.Network != nil {
-		want.Network, text = nil, text+" (without its network: --proof boot)"
+		want, text = want.WithoutNetwork(), text+" (without its network: --proof boot)"
 	}
 	x.Progress.Step(x.job.VM.Name, text)
 	proof, err := x.boot(ctx, want)
+	if err == nil {
+		proof.Leaves(want)
+	}
 	return proof, keep(err)
 }
 
@@ -128,6 +133,9 @@ func (x *executor) forgetProof(ctx context.Context, _ *task) error { return x.cl
 func (x *executor) cleanProof(ctx context.Context) error {
 	if err := x.Virt.CleanProof(ctx, x.proofName(), x.journal.Run()); err != nil {
 		return err
+	}
+	if err := os.Remove(x.journal.Path(runs.CaptureFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("what a proof heard: %w", err)
 	}
 	return volume.RemoveOverlays(x.proofDir())
 }

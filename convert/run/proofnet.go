@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
 	"esxodus/convert/plan"
+	"esxodus/convert/runs"
 	"esxodus/network/wire"
 
 	"golang.org/x/sync/errgroup"
@@ -43,7 +45,7 @@ func (x *executor) proveWired(ctx context.Context, dom *libvirtxml.Domain, want 
 		return plan.Proof{}, err
 	}
 	proof, err = x.proveOn(ctx, w, xml, want)
-	return answered(w, proof, err)
+	return x.answered(w, want.Network, proof, err)
 }
 
 // proveOn has the copy boot while the wires are a network.
@@ -66,13 +68,13 @@ func (x *executor) proveOn(ctx context.Context, w *wire.Wire, xml string, want p
 }
 
 // answered adds to a proof, or to its error, what came of the network.
-func answered(w *wire.Wire, proof plan.Proof, err error) (plan.Proof, error) {
+func (x *executor) answered(w *wire.Wire, want *plan.Network, proof plan.Proof, err error) (plan.Proof, error) {
 	var texts []string
 	for _, r := range w.Results() {
 		if err == nil || !r.Passed {
 			texts = append(texts, r.String())
 		}
-		proof.Network = append(proof.Network, resultOf(r))
+		proof.Network = append(proof.Network, resultOf(r, want))
 	}
 	if err == nil {
 		proof.Text += "; " + strings.Join(texts, "; ")
@@ -81,11 +83,40 @@ func answered(w *wire.Wire, proof plan.Proof, err error) (plan.Proof, error) {
 	if len(texts) > 0 {
 		err = fmt.Errorf("%w; on its network: %s", err, strings.Join(texts, "; "))
 	}
-	return plan.Proof{}, err
+	failed := &unprovenError{err: err, saw: plan.Proof{Saw: plan.SawNothing, Network: proof.Network}}
+	if !w.Captured() {
+		return plan.Proof{}, failed
+	}
+	path := x.journal.Path(runs.CaptureFile)
+	if kept := writeCapture(w, path); kept != nil {
+		failed.err = fmt.Errorf("%w; what was heard could not be kept: %w", err, kept)
+		return plan.Proof{}, failed
+	}
+	failed.err = fmt.Errorf("%w; what was heard is in %s (tcpdump -enr)", err, path)
+	return plan.Proof{}, failed
 }
 
-func resultOf(r wire.Result) plan.AnsweredNIC {
-	n := plan.AnsweredNIC{Name: r.Name, MAC: r.MAC, Passed: r.Passed, Text: r.String()}
+// unprovenError is a network proof that failed, and what it saw.
+type unprovenError struct {
+	err error
+	saw plan.Proof
+}
+
+func (e *unprovenError) Error() string { return e.err.Error() }
+func (e *unprovenError) Unwrap() error { return e.err }
+
+// writeCapture writes what was heard to a file that isn't there.
+func writeCapture(w *wire.Wire, path string) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return w.WriteCapture(f)
+}
+
+func resultOf(r wire.Result, want *plan.Network) plan.AnsweredNIC {
+	n := plan.AnsweredNIC{NIC: want.NIC(r.MAC), Name: r.Name, MAC: r.MAC, Passed: r.Passed, Text: r.String()}
 	for _, a := range r.Answers {
 		one := plan.AnsweredAddress{Address: a.Address, Tag: a.Tag, MAC: a.MAC, Seconds: seconds(a.After), Ping: seconds(a.Ping)}
 		for _, p := range a.Ports {

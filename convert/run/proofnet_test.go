@@ -1,10 +1,15 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +39,8 @@ func wiredJob(t *testing.T, w *converttest.World) *runs.Journal {
 		MAC: wiredMAC, Name: "ens192", Kept: "the test", Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Addresses: []guest.Address{{On: "ens192", Prefix: netip.MustParsePrefix(wiredAddress + "/24")}},
 	}}
-	converttest.ProofOf(t, v).Expect.Network = &plan.Network{NICs: v.NICs}
+	e := converttest.ProofOf(t, v).Expect
+	e.Network, e.Untried = &plan.Network{NICs: v.NICs}, nil
 	v.Sums = v.Sum()
 	if err := p.Check(); err != nil {
 		t.Fatal(err)
@@ -137,25 +143,106 @@ func TestNetworkProof(t *testing.T) {
 	}
 }
 
-// TestNetworkProofFails: what was heard of a silent NIC is in the error, and the run
-// is kept. The admin may leave the network out.
+// TestNetworkProofFails: what was heard of a NIC that doesn't answer is in the error,
+// on record and in a file, and the run is kept. The admin may leave the network out.
 func TestNetworkProofFails(t *testing.T) {
 	t.Parallel()
 	w := converttest.New(t)
-	w.Guest = func(context.Context, string, func() (bool, bool)) error {
-		return errors.New("booted, but did not answer")
-	}
+	w.Guest = elsewhere(t)
 	err, _ := apply(t.Context(), w, wiredJob(t, w))
-	const want = "booted, but did not answer; on its network: ens192 doesn't answer for 192.0.2.10: no frame at all"
+	const want = "booted, but did not answer; on its network: ens192 doesn't answer for 192.0.2.10: "
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), want) {
 		t.Fatalf("Apply = %v; want it stopped, and %q", err, want)
+	}
+	s, failed := w.State().State("web")
+	if failed != nil || len(s.Network) != 1 || s.Network[0].Passed || s.Network[0].NIC != "ethernet0" || s.Network[0].Name != "ens192" || s.Network[0].MAC != wiredMAC || s.Proof != "" {
+		t.Fatalf("State = %+v, %v; want how the NIC didn't answer", s, failed)
+	}
+	path := filepath.Join(w.Dir, "state", "vms", "web", runs.CaptureFile)
+	if s.Capture != path || !strings.Contains(err.Error(), "what was heard is in "+path) {
+		t.Errorf("capture %q; want %s, also in %v", s.Capture, path, err)
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.Contains(b, asks(t, "192.0.2.99", "192.0.2.99")) {
+		t.Errorf("the frame isn't in the capture: %v", err)
+	}
+	w.Guest = func(context.Context, string, func() (bool, bool)) error { return errors.New("no login") }
+	j := w.Open()
+	err = errors.Join(Apply(t.Context(), j, effects(w)), j.Close())
+	if s, _ = w.State().State("web"); s.Capture != "" || !strings.Contains(err.Error(), "no frame at all") || strings.Contains(err.Error(), "what was heard") {
+		t.Errorf("of a NIC that says nothing: capture %q, %v", s.Capture, err)
 	}
 	w.Guest = nil
 	j, e := w.Open(), effects(w)
 	e.BootOnly = true
-	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil || w.Proofs != 1 || w.Wanted.Network != nil {
+	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil || w.Proofs != 1 || w.Wanted.Network != nil || !slices.Equal(w.Wanted.Untried, []string{"ens192 (left out with --proof boot)"}) {
 		t.Errorf("Apply without the network = %v, which wanted %+v", err, w.Wanted)
 	}
+	if s, _ = w.State().State("web"); len(s.Network) != 0 || len(s.Untried) != 1 {
+		t.Errorf("State = %+v; want nothing left of the proof that failed", s)
+	}
+}
+
+// TestCaptureGoes: a rollback removes what a proof heard.
+func TestCaptureGoes(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	w.Guest = elsewhere(t)
+	_, _ = apply(t.Context(), w, wiredJob(t, w))
+	path := filepath.Join(w.Dir, "state", "vms", "web", runs.CaptureFile)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	j := w.Open()
+	if err := errors.Join(Rollback(t.Context(), j, effects(w)), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the capture after a rollback: %v", err)
+	}
+	w.CheckGone()
+}
+
+// elsewhere is a guest that has another address than planned.
+func elsewhere(t *testing.T) func(context.Context, string, func() (bool, bool)) error {
+	t.Helper()
+	return func(ctx context.Context, xml string, _ func() (bool, bool)) error {
+		conn, to := plugged(t, xml)
+		defer conn.Close()
+		b := make([]byte, 2048)
+		for ctx.Err() == nil {
+			for _, about := range []string{"192.0.2.99", "192.0.2.1"} { // itself; and the gateway, whose answer shows that both were heard
+				if _, err := conn.WriteToUDPAddrPort(asks(t, "192.0.2.99", about), to); err != nil {
+					return err
+				}
+			}
+			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			for {
+				n, err := conn.Read(b)
+				if err != nil {
+					break // it asks again
+				}
+				p := gopacket.NewPacket(b[:n], layers.LayerTypeEthernet, gopacket.Default)
+				if a, ok := p.Layer(layers.LayerTypeARP).(*layers.ARP); ok && a.Operation == layers.ARPReply {
+					return errors.New("booted, but did not answer")
+				}
+			}
+		}
+		return ctx.Err()
+	}
+}
+
+// asks is a question of ARP; one for its own address announces that.
+func asks(t *testing.T, from, about string) []byte {
+	t.Helper()
+	mac, _ := net.ParseMAC(wiredMAC)
+	b := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{}, &layers.Ethernet{SrcMAC: mac, DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP}, &layers.ARP{
+		AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: layers.ARPRequest,
+		SourceHwAddress: mac, SourceProtAddress: netip.MustParseAddr(from).AsSlice(), DstHwAddress: make([]byte, 6), DstProtAddress: netip.MustParseAddr(about).AsSlice(),
+	}); err != nil {
+		t.Error(err)
+	}
+	return b.Bytes()
 }
 
 // taken says that somebody has the port of a wire.

@@ -67,6 +67,9 @@ func (d StateDir) State(name string) (State, error) {
 	}
 	s := stateOf(h)
 	s.Running = journal.Locked(d.Dir(name))
+	if heard := filepath.Join(d.Dir(name), CaptureFile); len(s.Network) > 0 && isFile(heard) {
+		s.Capture = heard
+	}
 	return s, nil
 }
 
@@ -157,6 +160,14 @@ func (d StateDir) archiveRun(name, run string) error {
 		return fmt.Errorf("archiving the last run of %s: %w", name, err)
 	}
 	return nil
+}
+
+// CaptureFile has, in a run's state directory, what a network proof heard that failed.
+const CaptureFile = "proof.pcapng"
+
+func isFile(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // ProofDir is the directory for overlays in a run's state directory.

@@ -44,6 +44,12 @@ func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
 			return err
 		}
 	}
+	if r.Event == journal.EventFailed {
+		if kind != plan.StepProve {
+			return fmt.Errorf("a step of kind %s doesn't say what it saw when it failed", kind)
+		}
+		return json.Unmarshal(r.Data, new(plan.Proof))
+	}
 	if r.Event != journal.EventDone {
 		return nil
 	}

@@ -22,9 +22,12 @@ type State struct {
 	journal.Progress
 	Proof string     `json:"proof,omitempty"` // which boot proof was had
 	Seen  plan.Sight `json:"seen,omitempty"`  // how much it saw, once all steps are done
-	// Network is how the guest's NICs answered, where that was tried.
+	// Network is how the guest's NICs answered, where that was tried, also in a proof
+	// that failed; then Capture is the file with what was heard, if there is one.
 	Network []plan.AnsweredNIC `json:"network,omitempty"`
-	Notes   []string           `json:"notes,omitempty"` // on the guest's conversion, that the plan couldn't have
+	Capture string             `json:"capture,omitempty"`
+	Untried []string           `json:"untried,omitempty"` // NICs that were not tried there, and why
+	Notes   []string           `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
 	// FileSystems are the guest's, each with what its checks found.
 	FileSystems []guest.Checked `json:"fileSystems,omitempty"`
 
@@ -49,6 +52,11 @@ func stateOf(h *journal.History[*Job]) State {
 		if st.Done {
 			_ = s.show(job.VM.Steps[i].Kind, st.Result) // [Job.CheckStep] has had it
 		}
+		if st.Failed != nil {
+			var p plan.Proof
+			_ = json.Unmarshal(st.Failed.Data, &p) // as that
+			s.Network = p.Network
+		}
 	}
 	if s.Done == s.Steps {
 		s.finished()
@@ -66,7 +74,7 @@ func (s *State) show(kind plan.Kind, result *journal.Record) error {
 		var p plan.Proof
 		err := json.Unmarshal(result.Data, &p)
 		if err == nil {
-			s.Proof, s.Seen, s.Network = p.Text, p.Saw, p.Network
+			s.Proof, s.Seen, s.Network, s.Untried = p.Text, p.Saw, p.Network, p.Untried
 		}
 		return err
 	case plan.StepGuest:

@@ -26,6 +26,7 @@ type port struct {
 	guests   func(netip.Addr) bool
 	sights   *sights          // of all NICs
 	segments map[int]*segment // by tag
+	capture  capture
 
 	mu      sync.Mutex
 	begun   time.Time
@@ -203,7 +204,9 @@ func (p *port) listen(ctx context.Context) error {
 // send gives the guest a frame. One that QEMU doesn't take is lost, as frames are.
 func (p *port) send(tag int, frame []byte) error {
 	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.ends.Guest)
-	_, err := p.conn.WriteToUDPAddrPort(tagged(tag, frame), to)
+	frame = tagged(tag, frame)
+	p.capture.add(frame, time.Now(), true)
+	_, err := p.conn.WriteToUDPAddrPort(frame, to)
 	if errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("wire of the NIC %s: %w", p.nic.label(), err)
 	}
@@ -212,6 +215,7 @@ func (p *port) send(tag int, frame []byte) error {
 
 // receive takes in a frame.
 func (p *port) receive(frame []byte, now time.Time) error {
+	p.capture.add(frame, now, false)
 	n, sound := decode(frame)
 	p.mu.Lock()
 	p.heard.add(n, sound, p.mac)
