@@ -458,6 +458,9 @@ func (l *lab) untouched() {
 func (l *lab) sameDisk(source, target string) {
 	l.t.Helper()
 	truth, err := l.host.Open(source)
+	if strings.HasSuffix(source, ".vmdk") && !strings.HasSuffix(source, "-flat.vmdk") {
+		truth, err = l.host.Disk(source)
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}

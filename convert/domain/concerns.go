@@ -13,7 +13,7 @@ const (
 	ConcernFaultTolerance = "vm.faultTolerance" // shadowed by another VM
 	ConcernHardware       = "vm.hardware"       // unknown virtual hardware version
 	ConcernSnapshots      = "vm.snapshots"      // snapshots are not carried
-	ConcernConsolidation  = "vm.consolidation"  // broken snapshot chain
+	ConcernConsolidation  = "vm.consolidation"  // links of a deleted snapshot
 	ConcernAutoStart      = "vm.autostart"      // VM and domain might both start
 	ConcernStartOrder     = "vm.startOrder"     // libvirt has no order
 	ConcernCloudInit      = "vm.cloudInit"      // user data through guestinfo

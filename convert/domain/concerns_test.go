@@ -28,7 +28,7 @@ func TestConcerns(t *testing.T) {
 		{ConcernIndependent, ledger.Note, func(vm *inventory.VM, _ *Options) { vm.Disks[0].Mode = "independent_persistent" }},
 		{ConcernCapacity, ledger.Blocker, func(vm *inventory.VM, _ *Options) { vm.Disks[0].Capacity = 513 }},
 		{ConcernSnapshots, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Snapshots = make([]inventory.Snapshot, 2) }},
-		{ConcernConsolidation, ledger.Blocker, func(vm *inventory.VM, _ *Options) { vm.ConsolidationNeeded = true }},
+		{ConcernConsolidation, ledger.Note, func(vm *inventory.VM, _ *Options) { vm.ConsolidationNeeded = true }},
 		{ConcernEncrypted, ledger.Blocker, func(vm *inventory.VM, _ *Options) { vm.Encrypted = true }},
 		{ConcernProblem, ledger.Blocker, func(vm *inventory.VM, _ *Options) { vm.Problems = []string{"x"} }},
 		{ConcernState, ledger.Blocker, func(vm *inventory.VM, _ *Options) { vm.ConnectionState = "orphaned" }},

@@ -88,7 +88,7 @@ func (b *builder) state() {
 	}
 	all.dropped("consolidationNeeded", vm.ConsolidationNeeded, "a state of the snapshot chain")
 	if vm.ConsolidationNeeded {
-		b.concern(ConcernConsolidation, ledger.Blocker, "", "the disks need consolidation: their chain differs from what the ESXi host has recorded", fmt.Sprintf("consolidate them on ESXi (Snapshots, Consolidate; on its shell: `vim-cmd vmsvc/snapshot.removeall %s`), and plan again", vm.ID))
+		b.concern(ConcernConsolidation, ledger.Note, "", "the disks need consolidation: links of a snapshot that was deleted are left in their chain", "nothing: the chain is read as it is, each link's content id checked, and the domain gets one disk without it")
 	}
 	all.dropped("faultTolerance", vm.FaultTolerance, "KVM has none")
 	if vm.FaultTolerance {

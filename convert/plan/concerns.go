@@ -123,23 +123,16 @@ func powerAdvice(vm *inventory.VM, l inventory.License) string {
 		"let esxodus do it with %s; or wait for warm migration, which a later esxodus will have", vm.ID, how)
 }
 
-// FormatConcerns refuses the disks that the copy engine can't read whole.
+// FormatConcerns refuses the disks whose bytes no file of the host's has.
 func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 	var out []ledger.Concern
 	for _, d := range vm.Disks {
-		var what, advice string
-		switch {
-		case len(d.Parents) > 0:
-			what = fmt.Sprintf("the disk is a chain of %d links (snapshots)", len(d.Parents)+1)
-			advice = "delete the VM's snapshots on ESXi (Delete All keeps the current state, and only that) and plan again"
-		case d.Format != inventory.FormatFlat:
-			what = fmt.Sprintf("the disk's backing is %q", d.Format)
-			advice = "only flat disks can be copied; clone it with vmkfstools -i on ESXi, or present the LUN to the target host"
-		default:
+		if slices.Contains([]inventory.DiskFormat{inventory.FormatFlat, inventory.FormatSparse, inventory.FormatSESparse}, d.Format) {
 			continue
 		}
 		out = append(out, ledger.Concern{
-			ID: ConcernFormat, Severity: ledger.Blocker, Subject: d.Address(), Evidence: what + ": " + d.Path, Advice: advice,
+			ID: ConcernFormat, Severity: ledger.Blocker, Subject: d.Address(), Evidence: fmt.Sprintf("the disk's backing is %q: %s", d.Format, d.Path),
+			Advice: "its data are on a LUN, not in a file: clone it into one with vmkfstools -i on ESXi, or present the LUN to the target host",
 		})
 	}
 	return out

@@ -44,10 +44,7 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernPower, ledger.Note, func(f *plan.Facts, o *plan.Options) { f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "ssh" }},
 		{plan.ConcernPower, ledger.Blocker, func(f *plan.Facts, o *plan.Options) { f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "api" }},
 		{plan.ConcernSuspended, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Power = inventory.Suspended }},
-		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks[0].Format = "seSparse" }},
-		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
-			f.Host.VMs[0].Disks[0].Parents = []string{"[other] web/web.vmdk"}
-		}},
+		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks[0].Format = "rdm" }},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
 		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {

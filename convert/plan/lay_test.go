@@ -280,7 +280,7 @@ func TestUnseenDisks(t *testing.T) {
 	}{
 		{"running", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.PoweredOn }, "it is running, and its disks can't be read while it runs: shut it down, then plan again for the new layout", "do that, and plan again; or leave --layout out"},
 		{"suspended", func(vm *inventory.VM, _ *Facts) { vm.Power = inventory.Suspended }, "it is suspended, and its disks can't be read until it is off: resume it and shut it down, then plan again for the new layout", "do that"},
-		{"snapshots", func(vm *inventory.VM, _ *Facts) { vm.Disks[0].Parents = []string{"[ds] web/web.vmdk"} }, "scsi0:0: the disk is a chain of 2 links (snapshots): [ds] web/web.vmdk: delete the VM's snapshots on ESXi (Delete All keeps the current state, and only that) and plan again", "do that"},
+		{"on a LUN", func(vm *inventory.VM, _ *Facts) { vm.Disks[0].Format = inventory.FormatRDM }, `scsi0:0: the disk's backing is "rdm": [ds] web/web.vmdk: its data are on a LUN, not in a file: clone it into one with vmkfstools -i on ESXi, or present the LUN to the target host`, "do that"},
 		{"unreadable", func(vm *inventory.VM, f *Facts) {
 			f.Unread = map[string]*UnreadError{vm.ID: {"scsi0:1", errors.New("403 Forbidden")}}
 		}, "a disk can't be opened: scsi0:1: 403 Forbidden", "leave --layout out"},
