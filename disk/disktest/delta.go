@@ -3,14 +3,16 @@ package disktest
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Delta says which grains of a disk a snapshot holds, in the order in which the VM
 // wrote them.
 type Delta struct {
-	Content []byte // of the whole disk, as the VM sees it
-	Grains  []int64
-	Zeros   []int64 // those that the snapshot holds as zeros, without room for them
+	Size   int64 // of the disk, in bytes
+	Grains []int64
+	Read   func(grain int64) []byte // its content, which may end with the disk
+	Zeros  []int64                  // those that the snapshot holds as zeros, without room for them
 }
 
 // COWD is the vmfsSparse extent of a snapshot, as ESXi writes it on VMFS 5: a grain table
@@ -19,10 +21,10 @@ func COWD(d Delta, grain int) []byte {
 	const entries = 4096
 	le := binary.LittleEndian
 	per := int64(grain * entries)
-	tables := (int64(len(d.Content)) + per - 1) / per
+	tables := (d.Size + per - 1) / per
 	file := make([]byte, 4*sector)
 	copy(file, "COWD")
-	for at, v := range map[int]int{4: 1, 8: 3, 12: len(d.Content) / sector, 16: grain / sector, 20: 4, 24: int(tables)} {
+	for at, v := range map[int]int{4: 1, 8: 3, 12: int(d.Size / sector), 16: grain / sector, 20: 4, 24: int(tables)} {
 		le.PutUint32(file[at:], uint32(v))
 	}
 	directory := len(file)
@@ -38,7 +40,7 @@ func COWD(d Delta, grain int) []byte {
 	for _, g := range d.Grains {
 		e := entry(g)
 		le.PutUint32(file[e:], uint32(len(file)/sector))
-		file = append(file, d.grain(g, grain)...)
+		file = append(file, pad(slices.Clone(d.Read(g)), grain)...)
 	}
 	for _, g := range d.Zeros {
 		le.PutUint32(file[entry(g):], 1)
@@ -54,15 +56,15 @@ func SeSparse(d Delta) []byte {
 		head           = 4096 * sector // where the directory begins
 	)
 	le := binary.LittleEndian
-	tables := (int64(len(d.Content)) + grain*entries - 1) / (grain * entries)
+	tables := (d.Size + grain*entries - 1) / (grain * entries)
 	directory := int(tables+63) / 64 * sector
 	grains := head + directory + int(tables)*entries*8
 	grains = (grains + grain - 1) / grain * grain
 	file := make([]byte, grains)
 	for at, v := range map[int]int{
-		0: 0xcafebabe, 8: 2<<32 | 1, 16: len(d.Content) / sector, 24: grain / sector, 32: 64,
+		0: 0xcafebabe, 8: 2<<32 | 1, 16: int(d.Size / sector), 24: grain / sector, 32: 64,
 		80: 1, 88: 1, 96: 2, 104: 2, 112: 2048, 120: 2048, 128: head / sector, 136: directory / sector,
-		144: (head + directory) / sector, 152: int(tables) * 64, 192: grains / sector, 200: len(d.Content)/sector + 8,
+		144: (head + directory) / sector, 152: int(tables) * 64, 192: grains / sector, 200: int(d.Size)/sector + 8,
 	} {
 		le.PutUint64(file[at:], uint64(v))
 	}
@@ -80,18 +82,12 @@ func SeSparse(d Delta) []byte {
 	for _, g := range d.Grains {
 		n := uint64(len(file)-grains) / grain
 		le.PutUint64(entry(g), 3<<60|n&0xfff<<48|n>>12)
-		file = append(file, d.grain(g, grain)...)
+		file = append(file, pad(slices.Clone(d.Read(g)), grain)...)
 	}
 	for i, g := range d.Zeros {
 		le.PutUint64(entry(g), uint64(1+i%2)<<60)
 	}
 	return file
-}
-
-// grain is what the disk has at a grain, filled up behind the disk's end.
-func (d *Delta) grain(g int64, size int) []byte {
-	at := g * int64(size)
-	return pad(append([]byte(nil), d.Content[at:min(at+int64(size), int64(len(d.Content)))]...), size)
 }
 
 // Descriptor is that of a disk with one extent, on a parent if hint isn't empty.

@@ -2,14 +2,18 @@ package vmdk_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
+	"esxodus/disk"
 	"esxodus/disk/disktest"
 	"esxodus/disk/vmdk"
 )
@@ -32,13 +36,14 @@ func kinds() map[string]kind {
 // written changes some of a disk in runs at random, and says which grains that were, in
 // no order.
 func written(r *rand.Rand, content []byte, grain int64, zeros bool) disktest.Delta {
-	d := disktest.Delta{Content: bytes.Clone(content)}
+	at := func(g int64) []byte { return content[g*grain : min((g+1)*grain, int64(len(content)))] }
+	d := disktest.Delta{Size: int64(len(content)), Read: at}
 	seen := map[int64]bool{}
 	total := (int64(len(content)) + grain - 1) / grain
 	for range 60 {
 		first, zero := r.Int64N(total), zeros && r.IntN(3) == 0
 		for g := first; g < min(first+1+r.Int64N(80), total); g++ {
-			part := d.Content[g*grain : min((g+1)*grain, int64(len(content)))]
+			part := at(g)
 			switch {
 			case seen[g]:
 			case zero:
@@ -72,11 +77,12 @@ func chain(t *testing.T, dir string, k kind, links int, zeros bool) (newest stri
 	put(newest, []byte(disktest.Descriptor("vmfs", "VMFS", "vm-flat.vmdk", size, 1, 0xffffffff, "")))
 	put("vm-flat.vmdk", content)
 	for i := range links {
+		content = bytes.Clone(content)
 		d := written(r, content, k.grain, zeros)
 		name := fmt.Sprintf("vm-%06d", i+1)
 		put(name+"-"+k.suffix+".vmdk", k.write(d))
 		put(name+".vmdk", []byte(disktest.Descriptor(k.createType, k.extent, name+"-"+k.suffix+".vmdk", size, uint32(i+2), uint32(i+1), newest)))
-		newest, content = name+".vmdk", d.Content
+		newest = name + ".vmdk"
 	}
 	return newest, content
 }
@@ -155,7 +161,7 @@ func TestHostileChains(t *testing.T) {
 		{"a snapshot of none", cowd, swap("vm-000002.vmdk", "parentCID=00000002", "parentCID=ffffffff"), vmdk.ErrFormat, "without a parent"},
 		{"mixed kinds", cowd, func(m memOpener) {
 			m["vm-000001.vmdk"] = bytes.ReplaceAll(bytes.ReplaceAll(m["vm-000001.vmdk"], []byte("vmfsSparse"), []byte("seSparse")), []byte("VMFSSPARSE \"vm-000001-delta"), []byte("SESPARSE \"se"))
-			m["se.vmdk"] = disktest.SeSparse(disktest.Delta{Content: make([]byte, 37<<20+512)})
+			m["se.vmdk"] = disktest.SeSparse(disktest.Delta{Size: 37<<20 + 512})
 		}, vmdk.ErrFormat, "which ESXi never makes"},
 		{"COWD: magic", cowd, lie(delta, u32(0, 7)), vmdk.ErrFormat, "magic"},
 		{"COWD: version", cowd, lie(delta, u32(4, 3)), vmdk.ErrUnsupported, "offset 4"},
@@ -196,4 +202,99 @@ func TestHostileChains(t *testing.T) {
 			wantError(t, m, tt.kind, tt.want)
 		})
 	}
+}
+
+// TestChainReads: a snapshot's grains are in no order, and behind a file may be a
+// network. Most of a block comes in one read of each link.
+func TestChainReads(t *testing.T) {
+	const links = 3
+	for name, k := range kinds() {
+		dir := t.TempDir()
+		newest, want := chain(t, dir, k, links, true)
+		c := &counting{Opener: vmdk.DirOpener(dir)}
+		m, err := vmdk.Open(c, newest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		dst, err := disk.CreateRaw(filepath.Join(t.TempDir(), "raw"), m.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dst.Close()
+		if _, err := disk.Copy(t.Context(), dst, disk.Whole(m), disk.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		reads, read := c.reads.Load(), c.bytes.Load()
+		t.Logf("%s: %d reads, %.2f of the disk", name, reads, float64(read)/float64(len(want)))
+		if blocks := int64(len(want)/disk.BlockSize + 1); reads > 8*blocks*(links+1) || read > 3*int64(len(want)) {
+			t.Errorf("%s: %d reads of %d bytes in all for %d blocks", name, reads, read, blocks)
+		}
+	}
+}
+
+// hugeFile is an extent with nothing but its headers, all zeros behind.
+type hugeFile struct {
+	head []byte
+	size int64
+}
+
+func (f hugeFile) Size() int64 { return f.size }
+
+func (f hugeFile) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	if off < int64(len(f.head)) {
+		copy(p, f.head[off:])
+	}
+	return len(p), nil
+}
+
+// hugeOpener is a chain of the largest disks: 62 TiB, with as many snapshots as ESXi
+// allows.
+type hugeOpener struct{ head []byte }
+
+const hugeSize = 62 << 40
+
+func (o hugeOpener) Parent(hint string) (vmdk.Opener, string, error) { return o, hint, nil }
+
+func (o hugeOpener) Open(name string) (vmdk.File, error) {
+	var n uint32
+	if _, err := fmt.Sscanf(name, "vm-%d.vmdk", &n); err == nil {
+		text := disktest.Descriptor("seSparse", "SESPARSE", "sesparse", hugeSize, n+1, n, fmt.Sprintf("vm-%d.vmdk", n-1))
+		if n == 0 {
+			text = disktest.Descriptor("vmfs", "VMFS", "flat", hugeSize, 1, 0xffffffff, "")
+		}
+		return bytes.NewReader([]byte(text)), nil
+	}
+	if name == "flat" {
+		return hugeFile{size: hugeSize}, nil
+	}
+	return hugeFile{o.head, 1 << 40}, nil
+}
+
+func TestHugeChain(t *testing.T) {
+	const links = 32
+	tables := int64(hugeSize / (16 << 20))
+	head := disktest.SeSparse(disktest.Delta{})[:2*512]
+	for _, e := range []edit{u64(16, hugeSize/512), u64(136, uint64(tables/64)), u64(144, 4096+uint64(tables/64)), u64(152, uint64(tables*64)), u64(192, 1<<30), u64(200, hugeSize/512)} {
+		head = e.apply(head)
+	}
+	m, err := vmdk.Open(hugeOpener{head}, fmt.Sprintf("vm-%d.vmdk", links))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	p := make([]byte, 4<<20)
+	for off := int64(0); off < hugeSize; off += hugeSize / 500 {
+		if _, err := m.ReadAt(p, off); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	if mem.HeapAlloc > 64<<20 {
+		t.Errorf("the chain takes %d MiB", mem.HeapAlloc>>20)
+	}
+	runtime.KeepAlive(m)
 }

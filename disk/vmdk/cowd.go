@@ -64,13 +64,9 @@ func (c *cowd) open() (unclean bool, err error) {
 	c.size, c.grain = capacity*sectorSize, grain*sectorSize
 	c.metadata = (directory + sectors(n*4)) * sectorSize
 	c.directory = deltaDirectory{g: &c.grid, at: directory * sectorSize, entries: n, width: 4}
-	all, err := c.directory.load()
-	if err != nil {
+	var gd []uint32
+	if err := c.directory.each(func(_ int64, e uint64) error { gd = append(gd, uint32(e)); return nil }); err != nil {
 		return false, err
-	}
-	gd := make([]uint32, n)
-	for i := range gd {
-		gd[i] = le.Uint32(all[4*i:])
 	}
 	return le.Uint32(b[1648:]) != 0, checkTables(gd, cowdTable, c.file.Size(), []region{
 		{"the grain directory", directory, sectors(n * 4)},

@@ -21,20 +21,35 @@ type deltaDirectory struct {
 	width       int64 // bytes of an entry
 }
 
-// load reads all of it once, to be checked.
-func (d *deltaDirectory) load() ([]byte, error) {
+// each reads all of it once, to be checked.
+func (d *deltaDirectory) each(check func(i int64, entry uint64) error) error {
 	size := d.entries * d.width
 	switch {
 	case size > maxDeltaDirectory:
-		return nil, fmt.Errorf("%w: %d grain tables: too many to check", ErrUnsupported, d.entries)
+		return fmt.Errorf("%w: %d grain tables: too many to check", ErrUnsupported, d.entries)
 	case d.at > d.g.file.Size()-size:
-		return nil, fmt.Errorf("%w: the grain directory of %d bytes at %d: the file has only %d; it may be cut short", ErrFormat, size, d.at, d.g.file.Size())
+		return fmt.Errorf("%w: the grain directory of %d bytes at %d: the file has only %d; it may be cut short", ErrFormat, size, d.at, d.g.file.Size())
 	}
-	b := make([]byte, size)
-	if err := readat.Full(d.g.file, b, d.at); err != nil {
-		return nil, fmt.Errorf("grain directory at %d: %w", d.at, err)
+	b := make([]byte, min(size, 1<<20))
+	for from := int64(0); from < size; from += int64(len(b)) {
+		b = b[:min(int64(len(b)), size-from)]
+		if err := readat.Full(d.g.file, b, d.at+from); err != nil {
+			return fmt.Errorf("grain directory at %d: %w", d.at+from, err)
+		}
+		for i := int64(0); i < int64(len(b)); i += d.width {
+			if err := check((from+i)/d.width, d.decode(b[i:])); err != nil {
+				return err
+			}
+		}
 	}
-	return b, nil
+	return nil
+}
+
+func (d *deltaDirectory) decode(b []byte) uint64 {
+	if d.width == 4 {
+		return uint64(binary.LittleEndian.Uint32(b))
+	}
+	return binary.LittleEndian.Uint64(b)
 }
 
 // entry is an entry of it.
@@ -49,8 +64,5 @@ func (d *deltaDirectory) entry(i int64) (uint64, error) {
 		}
 		d.g.tables.put(key, b)
 	}
-	if b = b[i*d.width-from:]; d.width == 4 {
-		return uint64(binary.LittleEndian.Uint32(b)), nil
-	}
-	return binary.LittleEndian.Uint64(b), nil
+	return d.decode(b[i*d.width-from:]), nil
 }

@@ -9,10 +9,16 @@
 // compressed behind a marker, and the directory stands in a footer at the end
 // (as ESXi writes it) or at the front (as qemu-img does).
 //
+// A snapshot holds the grains that were written since it was made, and its descriptor
+// names the disk that has the rest: its parent, which may be a snapshot as well. The
+// image of such a chain is the disk as the VM sees it. What a parent's file holds alone
+// is stale; that the chain is the right one is shown by the content ids (CID), which
+// change with the first write.
+//
 // All of it is hostile input. Whatever a file says is checked against its size
 // before anything is allocated or read by it, and a file that can't be right
 // gives an error wrapping [ErrFormat] that says where, never other bytes than
-// the disk's. What is understood but not read (snapshots, raw device mappings)
+// the disk's. What is understood but not read (raw device mappings, say)
 // gives one wrapping [ErrUnsupported] that says what to do.
 package vmdk
 

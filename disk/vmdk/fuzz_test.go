@@ -99,7 +99,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add([]byte(strings.Replace(flatDescriptor(`RW 386 SPARSE "e"`), `"vmfs"`, `"twoGbMaxExtentSparse"`, 1)), b)
 	}
 	f.Add([]byte(flatDescriptor(`RW 8 FLAT "e" 1`, "RW 8 ZERO", `RW 8 FLAT "e" 9`)), make([]byte, 17*512))
-	d := disktest.Delta{Content: bytes.Repeat([]byte("x"), fuzzBase), Grains: []int64{2, 1}, Zeros: []int64{3, 4}}
+	d := disktest.Delta{Size: fuzzBase, Grains: []int64{2, 1}, Zeros: []int64{3, 4}, Read: func(int64) []byte { return bytes.Repeat([]byte("x"), 512) }}
 	f.Add([]byte(disktest.Descriptor("vmfsSparse", "VMFSSPARSE", "e", fuzzBase, 2, 1, "p")), disktest.COWD(d, 512))
 	f.Add([]byte(disktest.Descriptor("vmfsSparse", "VMFSSPARSE", "e", fuzzBase, 2, 1, "p")), disktest.COWD(d, 4096))
 	f.Add([]byte(disktest.Descriptor("seSparse", "SESPARSE", "e", fuzzBase, 2, 1, "p")), disktest.SeSparse(d))

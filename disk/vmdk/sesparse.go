@@ -116,30 +116,23 @@ func (s *seSparse) checkJournal(at int64) error {
 
 // checkTables reads the directory once and checks that no two entries share a table.
 func (s *seSparse) checkTables() error {
-	b, err := s.directory.load()
-	if err != nil {
-		return err
-	}
 	room := min(s.tableArea.size, max(s.file.Size()-s.tableArea.from, 0)) / (seTable * sectorSize)
-	seen := make([]uint64, min(room, s.directory.entries*2)/64+1) // no disk has more, but for gaps
-	for i := range s.directory.entries {
-		e := binary.LittleEndian.Uint64(b[8*i:])
-		if e == 0 {
-			continue
-		}
+	seen := make([]uint64, min(room, s.directory.entries*2)/64+1) // of twice as many as the disk can have
+	return s.directory.each(func(i int64, e uint64) error {
 		n := int64(uint32(e))
-		if e>>32 != seHasTable || n >= room {
+		switch {
+		case e == 0:
+			return nil
+		case e>>32 != seHasTable || n >= room:
 			return fmt.Errorf("%w: grain directory entry %d: %#x, and there is room for %d tables; the file may be cut short", ErrFormat, i, e, room)
-		}
-		if n/64 >= int64(len(seen)) {
+		case n/64 >= int64(len(seen)):
 			return fmt.Errorf("%w: grain directory entry %d: table %d of a disk that has %d", ErrFormat, i, n, s.directory.entries)
-		}
-		if seen[n/64]&(1<<(n%64)) != 0 {
+		case seen[n/64]&(1<<(n%64)) != 0:
 			return fmt.Errorf("%w: grain directory entry %d: another has grain table %d", ErrFormat, i, n)
 		}
 		seen[n/64] |= 1 << (n % 64)
-	}
-	return nil
+		return nil
+	})
 }
 
 // where implements index.
