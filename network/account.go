@@ -19,9 +19,15 @@ func (p *planner) account(a Attachment, pg inventory.PortGroup) {
 	}
 	drop := func(name, source, reason string) { add(name, source, "", ledger.Dropped, reason) }
 	target := strings.TrimSpace(string(a.Mode) + " " + a.Device)
-	add("name", pg.Name, target, ledger.Mapped, "")
+	denied := p.denied[pg.Name]
+	if denied != "" {
+		denied = "no virtual function: " + denied
+	}
+	add("name", pg.Name, target, fateOf(denied == ""), denied)
 	add("vSwitch", pg.VSwitch, target, ledger.Mapped, "")
 	switch {
+	case a.Mode == SRIOV:
+		add("vlan", strconv.Itoa(pg.VLAN), functionTag(a), fateOf(a.VLAN == max(pg.VLAN, 0)), reasonUnless(a.VLAN == max(pg.VLAN, 0), "asked for"))
 	case a.VLAN != 0 || a.Uplink != "" && pg.VLAN == 0 || a.Device == dummyDevice(pg):
 		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Mapped, "")
 	case a.Uplink != "":
@@ -31,22 +37,44 @@ func (p *planner) account(a Attachment, pg inventory.PortGroup) {
 	default:
 		add("vlan", strconv.Itoa(pg.VLAN), a.Device, ledger.Changed, "whatever "+a.Device+" carries")
 	}
-	policy, yes := pg.Policy, func(b bool) string { return strconv.FormatBool(b) }
-	if a.TrustGuest {
-		add("policy.macChanges", yes(true), "trustGuestRxFilters", ledger.Mapped, "")
-	} else {
-		add("policy.macChanges", yes(policy.MACChanges), target, fateOf(!policy.MACChanges && a.Mode == Macvtap), reasonUnless(!policy.MACChanges && a.Mode == Macvtap, "a property of "+target))
-	}
-	add("policy.promiscuous", yes(policy.Promiscuous), target, fateOf(!policy.Promiscuous && a.Mode == Macvtap), reasonUnless(!policy.Promiscuous && a.Mode == Macvtap, "macvtap delivers only a guest's own frames, a bridge also those whose addresses it doesn't know"))
-	add("policy.forgedTransmits", yes(policy.ForgedTransmits), target, fateOf(policy.ForgedTransmits), reasonUnless(policy.ForgedTransmits, "neither macvtap nor a bridge checks the sender's MAC"))
+	accountSecurity(a, pg.Policy, target, add)
 	p.accountTeaming(a, pg, drop)
-	if s := policy.Shaping; s != nil {
+	if s := pg.Policy.Shaping; s != nil {
 		add("policy.shaping", fmt.Sprintf("%d bit/s, peak %d bit/s, burst %d bytes", s.AverageBitsPerSecond, s.PeakBitsPerSecond, s.BurstBytes), "outbound bandwidth of each interface", ledger.Mapped, "")
 	}
 	if s, ok := p.host.VSwitch(pg.VSwitch); ok && s.MTU != 0 {
 		target, reason := mtuTarget(a, pg, s.MTU)
 		add("mtu", strconv.Itoa(s.MTU), target, fateOf(reason == ""), reason)
 	}
+}
+
+// accountSecurity writes what becomes of a port group's promises and freedoms.
+func accountSecurity(a Attachment, policy inventory.Policy, target string, add func(name, source, target string, fate ledger.Fate, reason string)) {
+	check := func(name string, value, kept bool, reason string) {
+		add("policy."+name, strconv.FormatBool(value), target, fateOf(kept), reasonUnless(kept, reason))
+	}
+	if a.Mode == SRIOV {
+		check("macChanges", policy.MACChanges, !policy.MACChanges, "the host gives a virtual function its address; the guest can't change it")
+		check("promiscuous", policy.Promiscuous, !policy.Promiscuous, "an adapter gives a virtual function only its own frames")
+		check("forgedTransmits", policy.ForgedTransmits, !policy.ForgedTransmits, "the adapter drops frames from other addresses")
+		return
+	}
+	direct := a.Mode == Macvtap
+	if a.TrustGuest {
+		add("policy.macChanges", strconv.FormatBool(true), "trustGuestRxFilters", ledger.Mapped, "")
+	} else {
+		check("macChanges", policy.MACChanges, !policy.MACChanges && direct, "a property of "+target)
+	}
+	check("promiscuous", policy.Promiscuous, !policy.Promiscuous && direct, "macvtap delivers only a guest's own frames, a bridge also those whose addresses it doesn't know")
+	check("forgedTransmits", policy.ForgedTransmits, policy.ForgedTransmits, "neither macvtap nor a bridge checks the sender's MAC")
+}
+
+// functionTag is what an adapter does with a virtual function's frames.
+func functionTag(a Attachment) string {
+	if a.VLAN == 0 {
+		return "no tag"
+	}
+	return fmt.Sprintf("tag %d, which the adapter adds", a.VLAN)
 }
 
 // mtuTarget returns the MTU that a NIC gets here, and why that may be another
@@ -58,6 +86,8 @@ func mtuTarget(a Attachment, pg inventory.PortGroup, of int) (target, reason str
 		return same, ""
 	case a.MTU != of:
 		return same, "is not an Ethernet MTU"
+	case a.Mode == SRIOV:
+		return "at most that of " + a.Device, "a virtual function can't have more than its adapter, which stays as it is"
 	case a.Mode != Macvtap || a.Device == dummyDevice(pg) || a.VLAN != 0 && of < defaultMTU:
 		return same, ""
 	case a.Uplink != "" && of > defaultMTU:

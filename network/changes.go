@@ -27,7 +27,8 @@ const (
 	StepReload  StepKind = "reload"  // have networkd read its files
 	StepDevice  StepKind = "device"  // make a device by netlink
 	StepUp      StepKind = "up"      // set a link up
-	StepVirtual StepKind = "virtual" // remove one of libvirt's networks
+	StepVFs     StepKind = "vfs"     // make virtual functions
+	StepVirtual StepKind = "virtual" // remove one of libvirt's networks, or make one
 	StepCheck   StepKind = "check"   // see that all that was there still is
 	StepConfirm StepKind = "confirm" // wait for the admin to say that the host can be reached
 	StepRecord  StepKind = "record"  // commit in etckeeper or git
@@ -35,12 +36,13 @@ const (
 
 // Step is a part of what applying a plan does. It has what its kind needs.
 type Step struct {
-	Kind    StepKind       `json:"kind"`
-	Text    string         `json:"text"`
-	File    *FileChange    `json:"file,omitempty"`
-	Device  *Device        `json:"device,omitempty"`
-	Link    string         `json:"link,omitempty"`
-	Virtual *VirtualChange `json:"virtual,omitempty"`
+	Kind    StepKind        `json:"kind"`
+	Text    string          `json:"text"`
+	File    *FileChange     `json:"file,omitempty"`
+	Device  *Device         `json:"device,omitempty"`
+	Link    string          `json:"link,omitempty"`
+	Virtual *VirtualChange  `json:"virtual,omitempty"`
+	VFs     *FunctionChange `json:"vfs,omitempty"`
 }
 
 // FileState is how a file of the plan's compares with the host's.
@@ -62,8 +64,11 @@ type FileChange struct {
 	Boot  bool      `json:"boot,omitempty"` // for the next boot: networkd isn't told of it
 }
 
-// forUdev reports whether it is a new .link file, which networkd doesn't read.
-func (f FileChange) forUdev() bool { return f.State != FileSame && strings.HasSuffix(f.Path, ".link") }
+// forUdev reports whether udev is to be told of a new .link file, which networkd doesn't
+// read.
+func (f FileChange) forUdev() bool {
+	return f.State != FileSame && !f.Boot && strings.HasSuffix(f.Path, ".link")
+}
 
 // Changes is what applying a plan to a host does, or why it can't be done.
 type Changes struct {
@@ -96,7 +101,8 @@ const (
 // order:
 //
 //  1. the files that no link in use is configured by; networkd reads them;
-//  2. the devices, by netlink: networkd finds them configured by then;
+//  2. the devices, by netlink: networkd finds them configured by then; virtual
+//     functions, and libvirt's networks that lend them;
 //  3. a look whether all that was there still is, and a word of the admin's;
 //  4. the drop-ins by which the next boot attaches the devices to their uplinks.
 //     networkd isn't told: it would configure the uplinks anew at once.
@@ -113,6 +119,7 @@ func (h *Host) Changes(p Plan) (Changes, error) {
 	}
 	d.caught()
 	d.named()
+	d.pools()
 	d.reload()
 	d.defaults()
 	d.order()
@@ -121,12 +128,14 @@ func (h *Host) Changes(p Plan) (Changes, error) {
 }
 
 type differ struct {
-	host  *Host
-	plan  *Plan
-	c     Changes
-	made  []Device // new ones
-	up    []string // links that must be up
-	quiet bool     // networkd isn't told of the new files
+	host      *Host
+	plan      *Plan
+	c         Changes
+	made      []Device // new ones
+	up        []string // links that must be up
+	quiet     bool     // networkd isn't told of the new files
+	functions []FunctionChange
+	lent      []VirtualChange
 }
 
 func (d *differ) concern(id string, severity ledger.Severity, subject, evidence, advice string) {
@@ -201,6 +210,14 @@ func (d *differ) order() {
 	}
 	for _, name := range d.up {
 		d.c.Steps = append(d.c.Steps, Step{Kind: StepUp, Text: "set " + name + " up", Link: name})
+	}
+	for i := range d.functions {
+		f := &d.functions[i]
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepVFs, Text: fmt.Sprintf("make %d virtual functions of %s", f.Count, f.Device), VFs: f})
+	}
+	for i := range d.lent {
+		v := &d.lent[i]
+		d.c.Steps = append(d.c.Steps, Step{Kind: StepVirtual, Text: "have libvirt lend virtual functions: its network " + v.New.Name + ", running and autostarted", Virtual: v})
 	}
 	if len(d.c.Steps) > 0 {
 		d.c.Steps = append(d.c.Steps, Step{Kind: StepCheck, Text: "see that all addresses, routes and rules are still there"},

@@ -55,6 +55,9 @@ func applied(h Host, c Changes) Host {
 		if d := s.Device; d != nil {
 			h.Links = append(h.Links, Link{Name: d.Name, Kind: d.Kind, Parent: d.Parent, VLAN: d.VLAN, Up: true})
 		}
+		if v := s.Virtual; v != nil {
+			h.Virtuals = &Virtuals{URI: v.URI, Networks: []Virtual{*v.New}}
+		}
 	}
 	return h
 }
@@ -71,6 +74,10 @@ func shown(c Changes) (steps, concerns []string) {
 			what = " " + s.Device.Name
 		case s.Link != "":
 			what = " " + s.Link
+		case s.VFs != nil:
+			what = fmt.Sprintf(" %s %d", s.VFs.Device, s.VFs.Count)
+		case s.Virtual != nil:
+			what = " " + s.Virtual.Name()
 		}
 		steps = append(steps, string(s.Kind)+what)
 	}

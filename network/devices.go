@@ -24,7 +24,8 @@ func (p *planner) hang(a *Attachment, pg inventory.PortGroup) {
 	if a.MTU > defaultMTU {
 		up.MTU = max(up.MTU, a.MTU)
 	}
-	if pg.VLAN <= 0 || pg.VLAN >= trunkVLAN {
+	p.denied[a.PortGroup] = p.function(a, pg)
+	if a.Mode == SRIOV || pg.VLAN <= 0 || pg.VLAN >= trunkVLAN {
 		a.Device = a.Uplink
 		return
 	}
@@ -157,11 +158,14 @@ func (p *planner) crossConcerns() {
 			advice = "that is normal. If the host must reach them on " + dev + ", it needs a macvlan beside them; the plan has none, as " + own + " already is an interface of this host"
 		}
 		p.concern(ConcernHostGuest, ledger.Note, dev, "over macvtap this host and its own domains can't reach each other; all others can", advice)
-		if p.o.Files[dev] == "" && len(p.uplinks[dev].VLANs) == 0 {
-			p.concern(ConcernUp, ledger.Note, dev, "domains attach to "+dev+" itself, and the plan's units leave it alone: they don't bring it up",
-				"ip link show "+dev+" must show it UP after each boot of this host. If nothing configures it, add a file in /etc/systemd/network with [Match] Name="+dev+" and [Link] ActivationPolicy=up, or auto "+dev+" and iface "+dev+" inet manual for ifupdown")
+		p.upConcern(dev)
+	}
+	for _, dev := range slices.Sorted(maps.Keys(p.pools)) {
+		if !slices.Contains(p.direct(), dev) {
+			p.upConcern(dev)
 		}
 	}
+	p.setConcerns()
 	for _, dev := range slices.Sorted(maps.Keys(p.uplinks)) {
 		up := p.uplinks[dev]
 		p.file(up)
@@ -169,6 +173,15 @@ func (p *planner) crossConcerns() {
 			p.concern(ConcernMTU, ledger.Warning, dev, fmt.Sprintf("a vSwitch has an MTU of %d, and %s one of %d unless this host says otherwise", up.MTU, dev, defaultMTU),
 				fmt.Sprintf("if ip link show %s shows less and the guests need jumbo frames, the optional units raise it; first let the physical switch's ports allow it. Changing the MTU resets the link on many NICs, which drops sessions (BGP, iSCSI, ssh): do it in a quiet hour", dev))
 		}
+	}
+}
+
+// upConcern says where nothing brings an uplink up that domains are attached to
+// itself.
+func (p *planner) upConcern(dev string) {
+	if p.o.Files[dev] == "" && len(p.uplinks[dev].VLANs) == 0 {
+		p.concern(ConcernUp, ledger.Note, dev, "domains attach to "+dev+" itself, and the plan's units leave it alone: they don't bring it up",
+			"ip link show "+dev+" must show it UP after each boot of this host. If nothing configures it, add a file in /etc/systemd/network with [Match] Name="+dev+" and [Link] ActivationPolicy=up, or auto "+dev+" and iface "+dev+" inet manual for ifupdown")
 	}
 }
 

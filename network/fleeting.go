@@ -20,6 +20,11 @@ func (h *Host) Fleeting(p *Plan) []string {
 			out = append(out, d.Name)
 		}
 	}
+	for _, pool := range p.Pools {
+		if !h.lends(pool) {
+			out = append(out, "the virtual functions of "+pool.Device+" and libvirt's network "+pool.Network)
+		}
+	}
 	return out
 }
 

@@ -22,6 +22,9 @@ type Host struct {
 	Rules    []Rule    `json:"rules,omitempty"` // of policy routing that are not the kernel's own
 	Files    []File    `json:"files,omitempty"` // that networkd reads, by path
 	Managers []Manager `json:"managers,omitempty"`
+	IOMMU    bool      `json:"iommu,omitempty"` // one is at work, so that domains can have devices
+	// Virtuals are libvirt's own networks, nil where it wasn't asked.
+	Virtuals *Virtuals `json:"virtuals,omitempty"`
 	// Came is the link that the admin's own session comes in by, "" where that
 	// isn't known or is no link of the host's.
 	Came string `json:"came,omitempty"`
@@ -53,6 +56,11 @@ type Link struct {
 	VLAN      int            `json:"vlan,omitempty"`   // id of a VLAN device
 	VFs       int            `json:"vfs,omitempty"`    // virtual functions that there are
 	MaxVFs    int            `json:"maxVFs,omitempty"` // that there can be
+	UsedVFs   int            `json:"usedVFs,omitempty"`
+	PF        string         `json:"pf,omitempty"`       // of a virtual function that this host drives: whose it is
+	Path      string         `json:"path,omitempty"`     // udev's ID_PATH of a physical one
+	VFPaths   []string       `json:"vfPaths,omitempty"`  // the same of all virtual functions that there can be
+	LinkFile  string         `json:"linkFile,omitempty"` // path of the .link file that udev applied
 	Addresses []Address      `json:"addresses,omitempty"`
 	Routes    []Routes       `json:"routes,omitempty"`
 	Networkd  NetworkdOfLink `json:"networkd"`
@@ -133,8 +141,8 @@ func (h *Host) file(path string) (File, bool) {
 	return h.Files[i], true
 }
 
-// Fill completes what the admin said of the host by what it says itself: which
-// file networkd applies to each link. What was said stays. A link of ours isn't
+// Fill completes what the admin said of the host by what it says itself: what it has
+// for SR-IOV, and which file networkd applies to each link. What was said stays. A link of ours isn't
 // the host's, and neither are links that share one file, in which a VLAN device
 // would belong to all of them.
 func (h *Host) Fill(o Options) Options {
@@ -151,6 +159,8 @@ func (h *Host) Fill(o Options) Options {
 	}
 	maps.Copy(files, o.Files)
 	o.Files = files
+	others := slices.DeleteFunc(slices.Clone(o.Hosts), func(o HostFunctions) bool { return o.Host == h.Name })
+	o.Hosts = append([]HostFunctions{h.Functions()}, others...)
 	return o
 }
 

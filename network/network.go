@@ -23,7 +23,8 @@ type Mode string
 const (
 	Macvtap Mode = "macvtap"
 	Bridge  Mode = "bridge"
-	None    Mode = "none" // connected to nothing: the link stays down
+	SRIOV   Mode = "sriov" // a virtual function of an adapter, where that is allowed and possible
+	None    Mode = "none"  // connected to nothing: the link stays down
 )
 
 // Options is what the admin says about the KVM host.
@@ -33,12 +34,18 @@ type Options struct {
 	// The key "" is for all that no other entry names.
 	Uplinks map[string]string `json:"uplinks,omitempty"`
 	// Map overrides the attachment of a port group: "macvtap:eno1.42",
-	// "bridge:br0" (an existing device either way), or "none".
+	// "bridge:br0" (an existing device either way), "sriov:eno1", or "none".
 	Map map[string]string `json:"map,omitempty"`
 	// Files maps an interface of the host (eno1) to the name of the .network
 	// file that networkd applies to it (10-lan.network), where there is one.
 	// A VLAN device (eno1.42) that has an entry is the host's: no units for it.
 	Files map[string]string `json:"files,omitempty"`
+	// Functions maps interfaces of the host on which SR-IOV is allowed to how many
+	// virtual functions each may have; 0 for those that there are.
+	Functions map[string]int `json:"functions,omitempty"`
+	// Hosts are those that the domains may be on, this one first: a port group gets
+	// virtual functions only if each has some.
+	Hosts []HostFunctions `json:"hosts,omitempty"`
 }
 
 // The flags that fill [Options], for advice that quotes them.
@@ -58,6 +65,10 @@ type Attachment struct {
 	VLAN        int    `json:"vlan,omitempty"`        // tag that Device adds; 0 for none
 	MacvtapMode string `json:"macvtapMode,omitempty"` // libvirt's source mode: bridge
 	TrustGuest  bool   `json:"trustGuest,omitempty"`  // trustGuestRxFilters: the guest may change its MAC
+	// Network is libvirt's network that lends virtual functions of Device, and Driver
+	// what a Linux guest drives one with. VLAN is the tag that the adapter adds.
+	Network string `json:"network,omitempty"`
+	Driver  string `json:"driver,omitempty"`
 	// MTU is the vSwitch's in bytes, 0 for the default of 1500. A macvtap has
 	// its device's, whatever this says.
 	MTU int `json:"mtu,omitempty"`
@@ -94,6 +105,8 @@ type Plan struct {
 	Units []Unit `json:"units,omitempty"`
 	// Devices are what Units make, by name.
 	Devices []Device `json:"devices,omitempty"`
+	// Pools are the virtual functions that the attachments need, by interface.
+	Pools []Pool `json:"pools,omitempty"`
 	// Optional are units that only a person can decide on, by name: the base
 	// of an uplink that nothing else configures, jumbo frames, a macvlan by
 	// which the host reaches its own domains.

@@ -25,13 +25,14 @@ func New(host *inventory.Network, portGroups []string, o Options) (Plan, error) 
 	if err := o.check(); err != nil {
 		return Plan{}, err
 	}
-	p := planner{host: host, o: o, uplinks: map[string]*networkd.Uplink{}, dummies: map[string]*dummy{}, bonds: map[string]networkd.Bond{}}
+	p := planner{host: host, o: o, uplinks: map[string]*networkd.Uplink{}, dummies: map[string]*dummy{}, bonds: map[string]networkd.Bond{}, pools: map[string]Pool{}, denied: map[string]string{}}
 	names := slices.Compact(slices.Sorted(slices.Values(portGroups)))
 	for _, name := range names {
 		p.portGroup(name)
 	}
 	p.unusedConcerns(names)
 	p.crossConcerns()
+	p.planPools()
 	if err := p.units(); err != nil {
 		return Plan{}, fmt.Errorf("networkd units: %w", err)
 	}
@@ -46,6 +47,8 @@ type planner struct {
 	uplinks map[string]*networkd.Uplink // by the KVM host's name
 	dummies map[string]*dummy           // by name
 	bonds   map[string]networkd.Bond    // by name
+	pools   map[string]Pool             // by interface
+	denied  map[string]string           // why a port group has no virtual function
 }
 
 // dummy is a device without anything behind it.
@@ -68,6 +71,10 @@ func (p *planner) portGroup(name string) {
 	}
 	if to, ok := p.o.Map[name]; ok {
 		t, _ := parseTarget(to) // checked
+		if t.mode == SRIOV {
+			p.onFunctions(a, pg, known, t)
+			return
+		}
 		a.Mode, a.Device, a.MacvtapMode = t.mode, t.device, t.macvtap
 		a.TrustGuest = a.Mode == Macvtap && pg.Policy.MACChanges
 		p.add(a, pg, known)
@@ -93,6 +100,18 @@ func (p *planner) portGroup(name string) {
 	}
 	p.teaming(pg, vmnics, vmnic, uplink)
 	a.Uplink = uplink
+	p.hang(&a, pg)
+	p.add(a, pg, known)
+}
+
+// onFunctions attaches a port group to virtual functions of an interface that was
+// named for it, with the VLAN that was named, if one was.
+func (p *planner) onFunctions(a Attachment, pg inventory.PortGroup, known bool, t target) {
+	pg.Name = a.PortGroup
+	if t.vlan != 0 {
+		pg.VLAN = t.vlan
+	}
+	a.Mode, a.Uplink, a.MacvtapMode, a.TrustGuest = SRIOV, t.device, macvtapModes()[0], pg.Policy.MACChanges
 	p.hang(&a, pg)
 	p.add(a, pg, known)
 }
@@ -140,6 +159,8 @@ func (p *planner) add(a Attachment, pg inventory.PortGroup, known bool) {
 	}
 	p.macvtapMode(a)
 	switch {
+	case a.Mode == SRIOV:
+		p.functionConcerns(a, pg)
 	case a.Mode == Bridge:
 		p.bridge(a, pg)
 	case pg.VLAN == trunkVLAN && a.Mode == Macvtap && p.dummies[a.Device] != nil:

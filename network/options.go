@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"esxodus/network/networkd"
@@ -40,7 +41,7 @@ func ParseMap(values []string) (map[string]string, error) {
 	for _, v := range values {
 		i := strings.LastIndexByte(v, '=')
 		if i < 1 {
-			return nil, fmt.Errorf("%s %q: want PORTGROUP=macvtap:DEVICE, PORTGROUP=bridge:BRIDGE or PORTGROUP=none", MapFlag, v)
+			return nil, fmt.Errorf("%s %q: want PORTGROUP=macvtap:DEVICE, PORTGROUP=sriov:DEVICE, PORTGROUP=bridge:BRIDGE or PORTGROUP=none", MapFlag, v)
 		}
 		if _, err := parseTarget(v[i+1:]); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", MapFlag, v, err)
@@ -113,6 +114,7 @@ type target struct {
 	mode    Mode
 	device  string
 	macvtap string // libvirt's mode of a macvtap
+	vlan    int    // of virtual functions; 0 for the port group's
 }
 
 // macvtapModes are those of a macvtap, the first where none is asked for: in bridge
@@ -120,7 +122,8 @@ type target struct {
 // sends frames back, in private never; passthrough gives the device to one domain.
 func macvtapModes() []string { return []string{"bridge", "vepa", "private", "passthrough"} }
 
-// parseTarget reads "macvtap:eno1.42", "macvtap:eno1,private", "bridge:br0" or "none".
+// parseTarget reads "macvtap:eno1.42", "macvtap:eno1,private", "sriov:eno1",
+// "sriov:eno1,42", "bridge:br0" or "none".
 func parseTarget(s string) (target, error) {
 	mode, dev, _ := strings.Cut(s, ":")
 	dev, how, asked := strings.Cut(dev, ",")
@@ -131,12 +134,19 @@ func parseTarget(s string) (target, error) {
 			return out, fmt.Errorf("target %q: none takes no device", s)
 		}
 		return out, nil
-	case Macvtap, Bridge:
+	case Macvtap, Bridge, SRIOV:
 		if dev == "" {
 			break
 		}
 		if err := networkd.CheckName(dev); err != nil {
 			return out, fmt.Errorf("target %q: %w", s, err)
+		}
+		if out.mode == SRIOV {
+			var err error
+			if out.vlan, err = functionVLAN(how, asked); err != nil {
+				return out, fmt.Errorf("target %q: %w", s, err)
+			}
+			return out, nil
 		}
 		if asked && (out.mode != Macvtap || !slices.Contains(macvtapModes(), how)) {
 			return out, fmt.Errorf("target %q: want macvtap:DEVICE,MODE with one of the modes %s", s, strings.Join(macvtapModes(), ", "))
@@ -146,7 +156,19 @@ func parseTarget(s string) (target, error) {
 		}
 		return out, nil
 	}
-	return out, fmt.Errorf("target %q: want macvtap:DEVICE, macvtap:DEVICE,MODE, bridge:BRIDGE or none", s)
+	return out, fmt.Errorf("target %q: want macvtap:DEVICE, macvtap:DEVICE,MODE, sriov:DEVICE, sriov:DEVICE,VLAN, bridge:BRIDGE or none", s)
+}
+
+// functionVLAN reads the VLAN that virtual functions are to carry.
+func functionVLAN(text string, given bool) (int, error) {
+	if !given {
+		return 0, nil
+	}
+	id, err := strconv.Atoi(text)
+	if err != nil || id < 1 || id >= trunkVLAN {
+		return 0, fmt.Errorf("want sriov:DEVICE,VLAN with a VLAN from 1 to %d", trunkVLAN-1)
+	}
+	return id, nil
 }
 
 // check finds what would be wrong in every plan.
@@ -159,6 +181,14 @@ func (o Options) check() error {
 	for _, name := range slices.Sorted(maps.Keys(o.Map)) {
 		if _, err := parseTarget(o.Map[name]); err != nil {
 			return fmt.Errorf("port group %q: %w", name, err)
+		}
+	}
+	for _, dev := range slices.Sorted(maps.Keys(o.Functions)) {
+		if err := networkd.CheckName(dev); err != nil {
+			return fmt.Errorf("virtual functions: %w", err)
+		}
+		if o.Functions[dev] < 0 {
+			return fmt.Errorf("virtual functions of %s: %d", dev, o.Functions[dev])
 		}
 	}
 	return checkFiles(o.Files)

@@ -34,7 +34,7 @@ func (d *differ) reload() {
 		return
 	}
 	d.quiet = true
-	for _, dev := range d.made {
+	for _, dev := range slices.Concat(d.made, d.functionLinks()) {
 		if f := d.host.catching(dev); f != "" {
 			d.concern(ConcernReload, ledger.Blocker, dev.Name, fmt.Sprintf("%s matches %s too, so networkd would configure that by it as soon as it is there; the plan's own file comes first, but networkd must not read it now: %s", f, dev.Name, why),
 				"add Kind=!* to the [Match] of "+f+", so that it takes physical links only, restart this host in a quiet hour, and plan again")
@@ -82,7 +82,7 @@ func (f File) network() bool {
 // onlyOurs reports whether a file is for nothing but devices that esxodus made.
 func (f File) onlyOurs() bool {
 	name := path.Base(f.Path)
-	return path.Dir(f.Path) == Dir && (name == "10-esxodus-macvtap.network" || strings.HasPrefix(name, "20-esxodus-"))
+	return path.Dir(f.Path) == Dir && (strings.HasPrefix(name, "10-esxodus-") || strings.HasPrefix(name, "20-esxodus-"))
 }
 
 // defaults reports bridges that came with libvirt or LXD and serve addresses.

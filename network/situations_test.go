@@ -52,6 +52,33 @@ func TestSituations(t *testing.T) {
 	gone := func(w *world) { w.n.PortGroups = nil }
 	policy := func(change func(*inventory.Policy)) func(*world) { return func(w *world) { change(&pg(w).Policy) } }
 	lan := files("eno1=lan.network")
+	sriov := func(pairs ...string) func(*world) {
+		return func(w *world) {
+			var err error
+			if w.o.Functions, err = ParseFunctions(pairs); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	adapter := Adapter{Name: "eno1", Driver: "igb", Max: 7}
+	// on has hosts that are like one with eight virtual functions at most, but for
+	// their changes.
+	on := func(changes ...func(*HostFunctions)) func(*world) {
+		return func(w *world) {
+			for i, change := range changes {
+				h := HostFunctions{Host: fmt.Sprintf("kvm%d", i+1), IOMMU: true, Adapters: []Adapter{adapter}}
+				change(&h)
+				w.o.Hosts = append(w.o.Hosts, h)
+			}
+		}
+	}
+	able := func(*HostFunctions) {}
+	vfs := func(change func(*Adapter)) func(*HostFunctions) {
+		return func(h *HostFunctions) { change(&h.Adapters[0]) }
+	}
+	made := func(n, used int) func(*HostFunctions) {
+		return vfs(func(a *Adapter) { a.Made, a.Used = n, used })
+	}
 	for _, tt := range []struct {
 		name    string
 		changes []func(*world)
@@ -59,6 +86,36 @@ func TestSituations(t *testing.T) {
 	}{
 		{"plain", nil, "macvtap eno1 bridge; host-guest up; 10-esxodus-macvtap; 30-host-eno1"},
 		{"plain, the host's file known", []func(*world){lan}, "macvtap eno1 bridge; host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV", []func(*world){lan, sriov("eno1=4"), on(able)}, "sriov eno1 igbvf; vf-migration! vf-hosts vf-mac vf-proof; ; "},
+		{"SR-IOV on two hosts", []func(*world){lan, sriov("eno1=4"), on(able, able)}, "sriov eno1 igbvf; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV, nobody brings it up", []func(*world){sriov("eno1=4"), on(able, able)}, "sriov eno1 igbvf; vf-migration! up vf-mac vf-proof; ; "},
+		{"SR-IOV, VLAN 42", []func(*world){lan, vlan(42), sriov("eno1=4"), on(able, able)}, "sriov eno1 igbvf 42; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV of mlx5", []func(*world){lan, sriov("eno1=4"), on(vfs(func(a *Adapter) { a.Driver = "mlx5_core" }), able)}, "sriov eno1 mlx5_core; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV, not allowed", []func(*world){lan, on(able, able)}, "macvtap eno1 bridge; host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, allowed on another", []func(*world){lan, sriov("eno2=4"), on(able, able)}, "macvtap eno1 bridge; host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, no host is known", []func(*world){lan, sriov("eno1=4")}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, one host has no IOMMU", []func(*world){lan, sriov("eno1=4"), on(able, func(h *HostFunctions) { h.IOMMU = false })}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, one host has no such adapter", []func(*world){lan, vlan(42), sriov("eno1=4"), on(able, func(h *HostFunctions) { h.Adapters = nil })}, "macvtap eno1.42 bridge; no-vf!; 10-esxodus-macvtap 20-eno1.42 lan.network.d/eno1.42; "},
+		{"SR-IOV, one adapter can't", []func(*world){lan, sriov("eno1=4"), on(able, vfs(func(a *Adapter) { a.Max = 0 }))}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, more than it can", []func(*world){lan, sriov("eno1=8"), on(able)}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, a leg of a bond", []func(*world){lan, sriov("eno1=4"), on(vfs(func(a *Adapter) { a.Master = "bond0" }))}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, made already", []func(*world){lan, sriov("eno1"), on(made(4, 3), made(7, 0))}, "sriov eno1 igbvf; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV, none made and no number", []func(*world){lan, sriov("eno1"), on(made(4, 0), able)}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, fewer made", []func(*world){lan, sriov("eno1=4"), on(made(2, 0))}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, all in use on one host", []func(*world){lan, sriov("eno1=4"), on(able, made(4, 4))}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV for a trunk", []func(*world){lan, vlan(4095), sriov("eno1=4"), on(able, able)}, "macvtap eno1 bridge; no-vf! trunk! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, promiscuous", []func(*world){lan, sriov("eno1=4"), on(able, able), policy(func(p *inventory.Policy) { p.Promiscuous = true })}, "macvtap eno1 bridge; no-vf! promiscuous! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, shaping", []func(*world){lan, sriov("eno1=4"), on(able, able), policy(func(p *inventory.Policy) { p.Shaping = &inventory.Shaping{AverageBitsPerSecond: 1e8} })}, "macvtap eno1 bridge shaped; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV, MAC changes allowed", []func(*world){lan, sriov("eno1=4"), on(able, able), policy(func(p *inventory.Policy) { p.MACChanges = true })}, "sriov eno1 igbvf; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV, all MACs kept", []func(*world){lan, sriov("eno1=4"), on(able, able), policy(func(p *inventory.Policy) { p.ForgedTransmits = false })}, "sriov eno1 igbvf; vf-migration! vf-proof; ; "},
+		{"SR-IOV with jumbo frames", []func(*world){lan, sriov("eno1=4"), on(able, able), mtu(9000)}, "sriov eno1 igbvf 9000; mtu! vf-migration! vf-mac vf-proof; ; lan.network.d/mtu-09000"},
+		{"SR-IOV by choice", []func(*world){to("sriov:eno9"), vlan(42), on(func(h *HostFunctions) { h.Adapters[0].Name, h.Adapters[0].Made = "eno9", 4 })}, "sriov eno9 igbvf 42; vf-migration! up vf-hosts vf-mac vf-proof; ; "},
+		{"SR-IOV by choice, on a VLAN", []func(*world){to("sriov:eno1,7"), sriov("eno1=4"), lan, on(able, able)}, "sriov eno1 igbvf 7; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV by choice, impossible", []func(*world){to("sriov:eno1,7"), sriov("eno1=4"), lan}, "macvtap eno1.7 bridge; no-vf!; 10-esxodus-macvtap 20-eno1.7 lan.network.d/eno1.7; "},
+		{"SR-IOV by choice, a port group that isn't there", []func(*world){gone, lan, to("sriov:eno1,7"), sriov("eno1=4"), on(able, able)}, "sriov eno1 igbvf 7; vf-migration! vf-proof; ; "},
+		{"macvtap by choice where SR-IOV is allowed", []func(*world){to("macvtap:eno1"), sriov("eno1=4"), on(able, able)}, "macvtap eno1 bridge; ; 10-esxodus-macvtap; "},
+		{"a bond where SR-IOV is allowed", []func(*world){uplinks("vSwitch0=bond0"), files("bond0=b.network"), sriov("bond0=4"), on(able)}, "macvtap bond0 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-bond0"},
+		{"a vSwitch without uplinks where SR-IOV is allowed", []func(*world){isolated, sriov("eno1=4"), on(able, able)}, "macvtap esx-vSwitch0 bridge; isolated; 10-esxodus-macvtap 20-esx-vSwitch0; "},
 		{"VLAN 1", []func(*world){vlan(1), lan}, "macvtap eno1.1 bridge; ; 10-esxodus-macvtap 20-eno1.1 lan.network.d/eno1.1; "},
 		{"VLAN 42", []func(*world){vlan(42), lan}, "macvtap eno1.42 bridge; ; 10-esxodus-macvtap 20-eno1.42 lan.network.d/eno1.42; "},
 		{"VLAN 4094", []func(*world){vlan(4094), lan}, "macvtap eno1.4094 bridge; ; 10-esxodus-macvtap 20-eno1.4094 lan.network.d/eno1.4094; "},
@@ -169,7 +226,10 @@ func TestSituations(t *testing.T) {
 func situation(p Plan) string {
 	out := ""
 	for _, a := range p.Attachments {
-		out = strings.TrimRight(fmt.Sprintf("%s %s %s", a.Mode, a.Device, a.MacvtapMode), " ")
+		out = strings.TrimRight(fmt.Sprintf("%s %s %s", a.Mode, a.Device, a.MacvtapMode+a.Driver), " ")
+		if a.Mode == SRIOV && a.VLAN > 0 {
+			out += fmt.Sprintf(" %d", a.VLAN)
+		}
 		if a.TrustGuest {
 			out += " trust"
 		}

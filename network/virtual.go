@@ -19,11 +19,27 @@ type Virtual struct {
 	XML        string `json:"xml"` // inactive where it is persistent
 }
 
-// VirtualChange is a network that a step removes.
+// Virtuals are those of a libvirt.
+type Virtuals struct {
+	URI      string    `json:"uri"`
+	Networks []Virtual `json:"networks"`
+	Unknown  string    `json:"unknown,omitempty"` // why it can't be known which there are
+}
+
+// VirtualChange is a network that a step removes, or makes.
 type VirtualChange struct {
-	URI  string  `json:"uri"`  // of its libvirt
-	Old  Virtual `json:"old"`  // as it was when this was planned
-	Gone string  `json:"gone"` // the bridge that goes with it, "" for none
+	URI  string   `json:"uri"`           // of its libvirt
+	Old  Virtual  `json:"old"`           // as it was when this was planned; none if it has no name
+	New  *Virtual `json:"new,omitempty"` // as it is to be; nil to remove it
+	Gone string   `json:"gone"`          // the bridge that goes with it, "" for none
+}
+
+// Name is the network's.
+func (c *VirtualChange) Name() string {
+	if c.New != nil {
+		return c.New.Name
+	}
+	return c.Old.Name
 }
 
 // ConcernInUse means that something needs a network that is to go.

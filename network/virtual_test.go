@@ -48,7 +48,7 @@ func TestWithout(t *testing.T) {
 			t.Errorf("%s: on the wire: %q", tt.name, wire)
 		}
 		steps, _ := shown(c)
-		if diff := cmp.Diff([]string{"virtual", "check", "confirm"}, steps); diff != "" {
+		if diff := cmp.Diff([]string{"virtual " + tt.v.Name, "check", "confirm"}, steps); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 	}

@@ -32,7 +32,7 @@ func carried() []string {
 // planning are the flags that planning again, or what a plan leads to, needs.
 func planning() []string {
 	return []string{
-		"storage", "uplink", "network", "network-file", "layout", "virt-type", "shutdown", "proof", "proof-port", "no-proof", "no-edits", "libvirt", "packages",
+		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "proof", "proof-port", "no-proof", "no-edits", "libvirt", "packages",
 	}
 }
 
@@ -41,7 +41,7 @@ func (a *advice) note(c *cli.Context) error {
 	a.app, a.given = c.App, make(map[string]string)
 	names := append(carried(), "esxi", "thumbprint")
 	if c.Command.Name == "convert" {
-		names = append(names, "uplink", "network", "network-file")
+		names = append(names, "uplink", "network", "network-file", "sriov", "peer")
 		a.run = []string{"esxi", "thumbprint"}
 	}
 	if c.Command.Name == "plan" || c.Command.Name == "network plan" {

@@ -39,7 +39,9 @@ func sshFlags() []cli.Flag {
 func networkFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "uplink", Usage: "use a host interface for an ESXi uplink or vSwitch: `MAP` is vmnic0=eno1, or eno1 alone for all (repeatable)"},
-		&cli.StringSliceFlag{Name: "network", Usage: "attach a port group's NICs to something else: `MAP` is 'VM Network=macvtap:eno1', or ends in =bridge:br0 or =none; after a macvtap's device may come ,private ,vepa or ,passthrough (repeatable)"},
+		&cli.StringSliceFlag{Name: "network", Usage: "attach a port group's NICs to something else: `MAP` is 'VM Network=macvtap:eno1', or ends in =sriov:eno1, =bridge:br0 or =none; after a macvtap's device may come ,private ,vepa or ,passthrough (repeatable)"},
+		&cli.StringSliceFlag{Name: "sriov", Usage: "allow virtual functions on a host interface, where they can be had: `MAP` is eno1=8 for at most eight, or eno1 for those that there are (repeatable)"},
+		&cli.StringSliceFlag{Name: "peer", Usage: "attach NICs so that another host can run them, too: `FILE` is what 'esxodus network host' prints there (repeatable)"},
 		&cli.StringSliceFlag{Name: "network-file", Usage: "name the networkd file that configures a host interface, as networkctl status shows it: `MAP` is eno1=lan.network (repeatable)"},
 	}
 }

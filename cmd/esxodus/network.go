@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/netrun"
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
+	"esxodus/convert/target"
 	"esxodus/network"
 	"esxodus/network/hostnet"
 
@@ -21,7 +22,7 @@ func networkCmd(terminal) *cli.Command {
 	return &cli.Command{
 		Name:      "network",
 		Usage:     "prepare this host's networking for the domains",
-		ArgsUsage: "plan|apply|confirm|rollback|status|remove-default",
+		ArgsUsage: "plan|apply|confirm|rollback|status|host|remove-default",
 		Description: `Makes the devices that domains attach to, on a host whose sessions go on: BGP
 routes, addresses and rules that systemd-networkd didn't make, TCP sessions.
 networkd isn't restarted, and no link that is in use is configured anew.
@@ -31,7 +32,7 @@ networkd isn't restarted, and no link that is in use is configured anew.
   esxodus network rollback`,
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
-				return usagef("network takes plan, apply, confirm, rollback, status or remove-default")
+				return usagef("network takes plan, apply, confirm, rollback, status, host or remove-default")
 			}
 			return unknownCommand(c.App, "network "+c.Args().First())
 		},
@@ -50,7 +51,7 @@ the wire. It plans for the networks of all VMs, or of those that you name;
 
   esxodus network plan --esxi https://root@esx1 --uplink vmnic0=eno1
   esxodus network plan --plan plan.yaml -o ./host-network`,
-		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "write the files to `DIR` too, to keep them in git"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -98,6 +99,7 @@ func planNetwork(ctx context.Context, c *cli.Context, t terminal) (report.Networ
 	if err != nil {
 		return report.Network{}, here, err
 	}
+	here.Virtuals = lent(ctx, &target.Libvirt{URI: c.String("libvirt"), Log: logger(c, t)}, &p)
 	changes, err := here.Changes(p)
 	// Whether a file of the uplink's is known is seen from the host itself.
 	p.Concerns = slices.DeleteFunc(p.Concerns, func(c ledger.Concern) bool { return c.ID == network.ConcernFile })

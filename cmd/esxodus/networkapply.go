@@ -36,7 +36,7 @@ rule is still there, and puts all back if one isn't.
 Then it asks whether you can still reach this host. Log in once more to see. If
 you don't say yes within --confirm-within, there or by "esxodus network confirm"
 from another session, all is put back, also if this session has died.`,
-		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), stateFlags(), confirmFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), libvirtFlags(), stateFlags(), confirmFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "begin without asking; the confirmation is asked for all the same"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {

@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
 	"esxodus/convert/target"
+	"esxodus/convert/virt"
 	"esxodus/inventory/fit"
 	"esxodus/network"
 	"esxodus/network/hostnet"
@@ -44,11 +45,12 @@ func within(c *cli.Context) (time.Duration, error) {
 
 // lackOf returns the devices of a plan that won't be there after the next boot, and
 // what makes them. It returns none where this host doesn't say what it makes.
-func lackOf(ctx context.Context, p *plan.Plan) ([]string, report.Network, network.Host, error) {
+func lackOf(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan) ([]string, report.Network, network.Host, error) {
 	here, err := hostnet.Machine{}.Read(ctx)
 	if err != nil {
 		return nil, report.Network{}, here, nil //nolint:nilerr // as said
 	}
+	here.Virtuals = lent(ctx, &target.Libvirt{URI: p.Target.Libvirt, Log: logger(c, t)}, &p.Network)
 	gone := here.Fleeting(&p.Network)
 	if len(gone) == 0 {
 		return nil, report.Network{}, here, nil
@@ -62,7 +64,7 @@ func showNetworkFirst(ctx context.Context, c *cli.Context, t terminal, w io.Writ
 	if !c.Bool("apply-network") {
 		return nil
 	}
-	gone, n, _, err := lackOf(ctx, p)
+	gone, n, _, err := lackOf(ctx, c, t, p)
 	if err != nil || len(gone) == 0 {
 		return err
 	}
@@ -81,7 +83,7 @@ func printNetworkFirst(t terminal, w io.Writer, n report.Network) error {
 // plan with devices that won't be there after the next boot: its domains wouldn't
 // start then. saved is the plan's file, "" for none.
 func networkFirst(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, saved string) (*netrun.Job, error) {
-	gone, n, here, err := lackOf(ctx, p)
+	gone, n, here, err := lackOf(ctx, c, t, p)
 	if err != nil || len(gone) == 0 {
 		return nil, err
 	}
@@ -138,16 +140,21 @@ func applyFirst(ctx context.Context, c *cli.Context, t terminal, job *netrun.Job
 
 // unused refuses to take devices away that domains have, also those that don't run:
 // they wouldn't start again.
-func unused(ctx context.Context, virt *target.Libvirt, job *netrun.Job, t terminal) error {
-	users, err := virt.Users(ctx)
+func unused(ctx context.Context, lv *target.Libvirt, job *netrun.Job, t terminal) error {
+	users, err := lv.Users(ctx)
 	if err != nil {
 		t.say("note: ", fmt.Sprintf("whether a domain that is shut off needs the devices isn't known: %v", err))
 		return nil
 	}
 	var all []string
 	for _, s := range job.Changes.Steps {
-		if s.Device != nil && len(users[s.Device.Name]) > 0 {
+		switch {
+		case s.Device != nil && len(users[s.Device.Name]) > 0:
 			all = append(all, s.Device.Name+" is used by "+strings.Join(users[s.Device.Name], ", "))
+		case s.Virtual != nil && s.Virtual.New != nil:
+			if by := users[virt.NetworkKey(s.Virtual.New.Name)]; len(by) > 0 {
+				all = append(all, "libvirt's network "+s.Virtual.New.Name+" is used by "+strings.Join(by, ", "))
+			}
 		}
 	}
 	if len(all) == 0 {

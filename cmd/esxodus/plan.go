@@ -173,6 +173,12 @@ func networkOptions(c *cli.Context) (o network.Options, err error) {
 	if o.Map, err = network.ParseMap(c.StringSlice("network")); err != nil {
 		return o, usageErr(err)
 	}
+	if o.Functions, err = network.ParseFunctions(c.StringSlice("sriov")); err != nil {
+		return o, usageErr(err)
+	}
+	if o.Hosts, err = peers(c.StringSlice("peer")); err != nil {
+		return o, err
+	}
 	if o.Files, err = network.ParseFiles(c.StringSlice("network-file")); err != nil {
 		return o, usageErr(err)
 	}

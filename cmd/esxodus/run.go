@@ -97,7 +97,7 @@ func newApp(t terminal) *cli.App {
 		Commands: []*cli.Command{
 			inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
 			statusCmd(t), resumeCmd(t), rollbackCmd(t), commitCmd(t),
-			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkGuardCmd(t),
+			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkHostCmd(t), networkGuardCmd(t),
 			completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {

@@ -54,6 +54,7 @@ const (
 	ConcernPortGroup  = "nic.portGroup"  // nothing planned for it
 	ConcernNICName    = "nic.name"       // the guest's name of it changes
 	ConcernSRIOV      = "nic.sriov"      // was a part of a physical adapter
+	ConcernVFDriver   = "nic.vfDriver"   // the guest may have none for the virtual function that it gets
 
 	// Other devices.
 	ConcernISO         = "device.iso"

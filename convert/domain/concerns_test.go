@@ -8,6 +8,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/network"
 )
 
 func has(r Result, id string, severity ledger.Severity) bool {
@@ -43,6 +44,14 @@ func TestConcerns(t *testing.T) {
 			o.Guest = guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi", "EFI/Boot/bootx64.efi"}}
 		}},
 		{ConcernSRIOV, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.NICs[0].Model = "sriov" }},
+		{ConcernVFDriver, ledger.Warning, onFunction("igbvf", "2.6.26-2-amd64")},
+		{ConcernVFDriver, ledger.Warning, onFunction("igbvf")},
+		{ConcernVFDriver, ledger.Warning, onFunction("funeth", "6.1.0-18-amd64")},
+		{ConcernVFDriver, ledger.Warning, func(vm *inventory.VM, o *Options) {
+			vm.GuestID = "windows2019srv_64Guest"
+			onFunction("igbvf")(vm, o)
+			o.Guest = guest.Guest{}
+		}},
 		{ConcernNUMA, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"numa.nodeaffinity": "0"} }},
 		{ConcernNUMA, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"sched.mem.affinity": "1"} }},
 		{ConcernNUMA, ledger.Warning, func(vm *inventory.VM, _ *Options) { vm.Extra = map[string]string{"sched.vcpu0.affinity": "1"} }},
@@ -200,6 +209,28 @@ func TestHyperV(t *testing.T) {
 		h := r.Domain.Features.HyperV
 		if h.Reset == nil || h.Frequencies == nil || (h.TLBFlush != nil) != want || (h.IPI != nil) != want {
 			t.Errorf("%d CPUs: %+v; want tlbflush and ipi: %v", cpus, h, want)
+		}
+	}
+}
+
+// onFunction gives the NIC a virtual function, and the guest kernels.
+func onFunction(driver string, kernels ...string) func(*inventory.VM, *Options) {
+	return func(vm *inventory.VM, o *Options) {
+		o.Guest.OS, o.Guest.Kernels = "linux", kernels
+		o.Network.Attachments = []network.Attachment{{PortGroup: vm.NICs[0].PortGroup, Mode: network.SRIOV, Device: "eno1", Network: "esxodus-vf-eno1", Driver: driver}}
+	}
+}
+
+// TestFunctionFits: a guest that has the driver gets a virtual function without a
+// word, in place of one on ESXi too.
+func TestFunctionFits(t *testing.T) {
+	r := must(t, func(vm *inventory.VM, o *Options) {
+		vm.NICs[0].Model = "sriov"
+		onFunction("igbvf", "6.1.0-18-amd64")(vm, o)
+	})
+	for _, c := range r.Concerns {
+		if c.ID == ConcernVFDriver || c.ID == ConcernSRIOV {
+			t.Errorf("%+v", c)
 		}
 	}
 }

@@ -97,6 +97,21 @@ func goldenCases() []goldenCase {
 		{name: "old-linux", vm: oldLinux, opts: func(o *Options) {
 			o.Guest = guest.Guest{OS: "linux", Distro: "debian", PrettyName: "Debian GNU/Linux 5", Kernels: []string{"2.6.26-2-amd64"}, Consoles: []string{"ttyS0"}, Agent: true}
 		}},
+		{name: "functions", vm: func() *inventory.VM {
+			vm := web()
+			more := vm.NICs[0]
+			more.Index, more.Key, more.Label, more.MAC, more.PCISlot, more.Model, more.PortGroup = 1, 4001, "Network adapter 2", "00:0c:29:51:ce:d1", 224, "e1000", "DMZ"
+			off := more
+			off.Index, off.Key, off.Label, off.MAC, off.PCISlot, off.StartConnected, off.Connected = 2, 4002, "Network adapter 3", "00:0c:29:51:ce:d2", 256, false, false
+			vm.NICs = append(vm.NICs, more, off)
+			return vm
+		}, opts: func(o *Options) {
+			o.Guest.Kernels = []string{"6.1.0-18-amd64"}
+			o.Network.Attachments = []network.Attachment{
+				{PortGroup: "VM Network", Mode: network.SRIOV, Device: "eno1", Uplink: "eno1", Network: "esxodus-vf-eno1", Driver: "igbvf"},
+				{PortGroup: "DMZ", Mode: network.SRIOV, Device: "eno1", Uplink: "eno1", Network: "esxodus-vf-eno1", Driver: "igbvf", VLAN: 42},
+			}
+		}},
 		{name: "everything", vm: everything, host: &inventory.Host{Name: "esx1", UUID: "x", AutoStart: inventory.AutoStartDefaults{Enabled: true, StartDelay: 120}}, opts: func(o *Options) {
 			o.HostMHz = 2400
 			o.Network.Attachments = []network.Attachment{

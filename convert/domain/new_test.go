@@ -54,6 +54,9 @@ func must(t *testing.T, set func(*inventory.VM, *Options)) Result {
 	if !reflect.ValueOf(extra.Guest).IsZero() {
 		o.Guest = extra.Guest
 	}
+	if extra.Network.Attachments != nil {
+		o.Network = extra.Network
+	}
 	o.HostMHz, o.NICs, o.NoEdits = extra.HostMHz, extra.NICs, extra.NoEdits
 	o.BIOS, o.BootDisk, o.OnlyDisks = extra.BIOS, extra.BootDisk, extra.OnlyDisks
 	r, err := New(vm, nil, o)

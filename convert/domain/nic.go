@@ -33,12 +33,16 @@ func (b *builder) nics() {
 			Model:   &libvirtxml.DomainInterfaceModel{Type: model},
 			Address: at[i],
 		}
-		if n.Model == model {
+		lent := b.lent(n)
+		switch {
+		case lent:
+			of.changed("model", n.Model, "a virtual function of this host's adapter", "as the plan of the networks has it; the proof's copy has "+model)
+		case n.Model == model:
 			of.mapped("model", n.Model, model)
-		} else {
+		default:
 			of.changed("model", n.Model, model, reason)
 		}
-		if strings.EqualFold(n.Model, sriov) {
+		if strings.EqualFold(n.Model, sriov) && !lent {
 			b.concern(ConcernSRIOV, ledger.Warning, ethernet(n), "SR-IOV: the guest drives a virtual function of the ESXi host's adapter itself", fmt.Sprintf("the domain has a %s NIC with the same MAC address: "+
 				"make sure that the guest's configuration isn't tied to the adapter's driver, or give it a virtual function of this host's with <interface type='hostdev'>", model))
 		}
@@ -53,6 +57,13 @@ func (b *builder) nics() {
 		of.dropped("networkName", n.NetworkName, "the network's name; its id identifies it")
 		of.dropped("wakeOnLAN", n.WakeOnLAN, "QEMU's NICs can't wake a domain; use virsh start")
 	}
+}
+
+// lent reports whether a NIC becomes a virtual function that libvirt lends. It can't
+// unplug one, so a NIC that isn't connected at the start never does.
+func (b *builder) lent(n inventory.NIC) bool {
+	a, _ := b.o.Network.Attachment(n.Network())
+	return a.Mode == network.SRIOV && n.StartConnected
 }
 
 // nicAddresses gives the NICs PCI addresses in the order in which the guest
@@ -75,9 +86,12 @@ func (b *builder) nicAddresses() []*libvirtxml.DomainAddress {
 
 // nicModel picks what the guest has a driver for.
 func (b *builder) nicModel(n inventory.NIC) (model, reason string) {
-	if strings.EqualFold(n.Model, sriov) {
+	if lent := b.lent(n); n.Model != "" && (lent || strings.EqualFold(n.Model, sriov)) {
 		n.Model = "" // chosen as for any other
 		model, reason = b.nicModel(n)
+		if lent {
+			return model, "" // of the proof's copy
+		}
 		return model, "a virtual function of the ESXi host's adapter stays there; " + reason
 	}
 	switch {
@@ -124,6 +138,11 @@ func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 	of := b.of("nics[%s].", ethernet(n))
 	key := n.Network()
 	a, ok := b.o.Network.Attachment(key)
+	if a.Mode == network.SRIOV && !b.lent(n) {
+		b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "it isn't connected when the VM starts, and libvirt can't unplug a virtual function",
+			"its link is down here, and it is attached to nothing; attach it to "+a.Network+" with virsh edit if it is needed")
+		a = network.Attachment{Mode: network.None}
+	}
 	switch {
 	case key == "":
 		b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "ESXi shows no network that it is connected to", "its link is down here; attach it with virsh edit if it is needed")
@@ -144,6 +163,8 @@ func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 		if a.TrustGuest && iface.Model.Type == b.sys.virtioModel() {
 			iface.TrustGuestRXFilters = "yes"
 		}
+	case a.Mode == network.SRIOV:
+		b.function(n, a, iface)
 	case a.Mode == network.Bridge:
 		iface.Source = &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: a.Device}}
 		if a.MTU > 0 {
@@ -162,8 +183,40 @@ func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 		return
 	}
 	target := string(a.Mode) + " on " + a.Device
+	if a.Mode == network.SRIOV {
+		target = "a virtual function of " + a.Device
+	}
 	of.mapped("portGroup", n.PortGroup, target)
 	of.mapped("distributed", n.Distributed, target)
+}
+
+// function has libvirt's network lend the interface a virtual function. The model is
+// only for the proof's copy: libvirt has no use for it.
+func (b *builder) function(n inventory.NIC, a network.Attachment, iface *libvirtxml.DomainInterface) {
+	iface.Source = &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: a.Network}}
+	if a.VLAN > 0 {
+		iface.VLan = &libvirtxml.DomainInterfaceVLan{Tags: []libvirtxml.DomainInterfaceVLanTag{{ID: uint(a.VLAN)}}}
+	}
+	driver := cmp.Or(a.Driver, "its own")
+	macvtap := fmt.Sprintf("leave it at macvtap with `%s %s`", network.MapFlag, fit.Paste(a.AsMacvtap()))
+	have, known := newestKernel(b.o.Guest.Kernels)
+	switch first := firstKernel(a.Driver); {
+	case b.sys.family != linux:
+		b.concern(ConcernVFDriver, ledger.Warning, ethernet(n), "the guest gets a virtual function of "+a.Device+", for which its system may have no driver: "+b.sys.from,
+			"install the adapter maker's driver in the guest before the migration, or "+macvtap)
+	case known && first != nil && have.before(first...):
+		b.concern(ConcernVFDriver, ledger.Warning, ethernet(n), fmt.Sprintf("the guest's kernel %s is older than the driver (%s) of the virtual function that it gets", have.text, driver),
+			"unless its distribution has added that, "+macvtap)
+	case !known || first == nil:
+		b.concern(ConcernVFDriver, ledger.Warning, ethernet(n), fmt.Sprintf("the guest gets a virtual function of %s, and it isn't known whether its kernel has the driver (%s)", a.Device, driver),
+			"look for it in the guest with modinfo, or "+macvtap)
+	}
+}
+
+// firstKernel is the first Linux with a driver of virtual functions, nil where that
+// isn't known.
+func firstKernel(driver string) []int {
+	return map[string][]int{"igbvf": {2, 6, 30}, "ixgbevf": {2, 6, 34}, "iavf": {3, 14}, "mlx5_core": {4, 5}, "bnxt_en": {4, 4}}[driver]
 }
 
 // bandwidth makes libvirt's limits of a port group's shaping, which is of the

@@ -21,6 +21,8 @@ type Machine interface {
 	Remove(d network.Device) error
 	Up(link string) error
 	Down(link string) error
+	MakeFunctions(f network.FunctionChange) error
+	RemoveFunctions(f network.FunctionChange) error
 }
 
 // Virtuals are libvirt's own networks.
@@ -114,12 +116,14 @@ func (x *executor) do(ctx context.Context, i int, s network.Step, state journal.
 // place is what a step finds, for its undoing: what its first attempt found.
 func (x *executor) place(ctx context.Context, s network.Step, state journal.StepState) (any, error) {
 	switch {
-	case s.Kind != network.StepFile && s.Kind != network.StepVirtual:
+	case s.Kind != network.StepFile && s.Kind != network.StepVirtual && s.Kind != network.StepVFs:
 		return nil, nil
 	case state.Place != nil:
 		return json.RawMessage(state.Place.Data), nil
 	case s.Kind == network.StepVirtual:
 		return x.virtual(ctx, s.Virtual)
+	case s.Kind == network.StepVFs:
+		return x.none(ctx, s.VFs)
 	}
 	return x.look(s.File)
 }
@@ -137,8 +141,10 @@ func (x *executor) act(ctx context.Context, s network.Step) error {
 		return x.Machine.Make(*s.Device)
 	case network.StepUp:
 		return x.Machine.Up(s.Link)
+	case network.StepVFs:
+		return x.Machine.MakeFunctions(*s.VFs)
 	case network.StepVirtual:
-		return x.Libvirt(s.Virtual.URI).RemoveVirtual(ctx, s.Virtual.Old)
+		return x.setVirtual(ctx, s.Virtual)
 	case network.StepCheck:
 		return x.check(ctx)
 	case network.StepConfirm:
@@ -204,7 +210,9 @@ func (x *executor) undo(ctx context.Context, s network.Step, state journal.StepS
 		if err := placeOf(&state, &w); err != nil {
 			return err
 		}
-		return x.Libvirt(s.Virtual.URI).RestoreVirtual(ctx, w)
+		return x.unsetVirtual(ctx, s.Virtual, w)
+	case network.StepVFs:
+		return x.Machine.RemoveFunctions(*s.VFs)
 	case network.StepUdev, network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 	}
 	return nil

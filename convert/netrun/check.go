@@ -67,6 +67,11 @@ func (x *executor) check(ctx context.Context) error {
 // missing says what of the new devices isn't ready yet, or what is gone.
 func (x *executor) missing(h *network.Host) string {
 	for _, s := range x.job.Changes.Steps {
+		if s.VFs != nil {
+			if lack := functions(h, s.VFs); lack != "" {
+				return lack
+			}
+		}
 		if s.Device == nil {
 			continue
 		}
@@ -83,13 +88,25 @@ func (x *executor) missing(h *network.Host) string {
 	return strings.Join(x.job.Before.Lost(h), ", ")
 }
 
-// virtual is what one of libvirt's networks is, which must be what was planned with.
-func (x *executor) virtual(ctx context.Context, c *network.VirtualChange) (network.Virtual, error) {
-	is, found, err := x.Libvirt(c.URI).Virtual(ctx, c.Old.Name)
-	if err == nil && (!found || is != c.Old) {
-		err = fmt.Errorf("libvirt's network %s isn't what it was when this was planned: plan again", c.Old.Name)
+// none wants that there are no virtual functions yet: others' don't go with ours.
+func (x *executor) none(ctx context.Context, f *network.FunctionChange) (count int, err error) {
+	h, err := x.Machine.Read(ctx)
+	if err != nil {
+		return 0, err
 	}
-	return is, err
+	l, there := h.Link(f.Device)
+	if !there || l.VFs != 0 {
+		return 0, fmt.Errorf("%s isn't what it was when this was planned (it has %d virtual functions): plan again", f.Device, l.VFs)
+	}
+	return l.VFs, nil
+}
+
+// functions says which virtual functions aren't there yet.
+func functions(h *network.Host, f *network.FunctionChange) string {
+	if l, _ := h.Link(f.Device); l.VFs != f.Count {
+		return fmt.Sprintf("%s has %d virtual functions, not %d", f.Device, l.VFs, f.Count)
+	}
+	return ""
 }
 
 // Lost lists what a host no longer has.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func TestGuarded(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	j := d.begin()
-	confirm := 4
+	confirm := slices.IndexFunc(j.Job().Changes.Steps, func(s network.Step) bool { return s.Kind == network.StepConfirm })
 	crash(t, j, d.effects(), confirm, cutBegun)
 	phase := func() journal.Phase {
 		s, _, err := d.dir.Last()

@@ -65,20 +65,31 @@ func checkStep(s network.Step) error {
 		return networkd.CheckName(s.Device.Name)
 	case network.StepUp:
 		return networkd.CheckName(s.Link)
-	case network.StepVirtual:
-		if s.Virtual == nil || s.Virtual.Old.Name == "" || s.Virtual.Old.UUID == "" {
-			return errors.New("it has no network")
+	case network.StepVFs:
+		if s.VFs == nil || s.VFs.Count < 1 {
+			return errors.New("it has no virtual functions")
 		}
-		return nil
+		return networkd.CheckName(s.VFs.Device)
+	case network.StepVirtual:
+		return checkVirtual(s.Virtual)
 	case network.StepUdev, network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 		return nil
 	}
 	return fmt.Errorf("%q is no kind of step", s.Kind)
 }
 
-// checkPath wants one of networkd's files, that esxodus made.
+func checkVirtual(c *network.VirtualChange) error {
+	named := func(v network.Virtual) bool { return v.Name != "" && v.UUID != "" }
+	if c == nil || c.New == nil && !named(c.Old) || c.New != nil && !named(*c.New) {
+		return errors.New("it has no network")
+	}
+	return nil
+}
+
+// checkPath wants one of networkd's or udev's files, that esxodus made.
 func checkPath(p string) error {
-	if path.Clean(p) != p || !strings.HasPrefix(p, "/etc/systemd/network") || !strings.Contains(path.Base(p), "esxodus-") {
+	ours := strings.HasPrefix(p, "/etc/systemd/network") || path.Dir(p) == "/etc/udev/rules.d"
+	if path.Clean(p) != p || !ours || !strings.Contains(path.Base(p), "esxodus-") {
 		return fmt.Errorf("%q is not a file that esxodus writes", p)
 	}
 	return nil
@@ -122,6 +133,10 @@ func (j *Job) Leavings() string {
 			all = append(all, s.File.Path)
 		case s.Device != nil:
 			all = append(all, s.Device.Name)
+		case s.VFs != nil:
+			all = append(all, "virtual functions of "+s.VFs.Device)
+		case s.Virtual != nil && s.Virtual.New != nil:
+			all = append(all, "libvirt's network "+s.Virtual.New.Name)
 		case s.Virtual != nil:
 			all = append(all, "the removal of libvirt's network "+s.Virtual.Old.Name)
 		}

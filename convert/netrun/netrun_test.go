@@ -27,6 +27,20 @@ type paper struct {
 	links map[string]bool
 	fails network.StepKind // the step that goes wrong
 	nets  map[string]network.Virtual
+	vfs   map[string]int
+}
+
+func (p *paper) MakeFunctions(f network.FunctionChange) error {
+	p.vfs[f.Device] = f.Count
+	if p.fails == network.StepVFs {
+		return errors.New("no room for them")
+	}
+	return nil
+}
+
+func (p *paper) RemoveFunctions(f network.FunctionChange) error {
+	delete(p.vfs, f.Device)
+	return nil
 }
 
 func (p *paper) Virtual(_ context.Context, name string) (network.Virtual, bool, error) {
@@ -47,6 +61,11 @@ func (p *paper) RestoreVirtual(_ context.Context, was network.Virtual) error {
 	return nil
 }
 
+// pool is one that is made.
+func pool() network.Virtual {
+	return network.Virtual{Name: "esxodus-vf-eno1", UUID: "2", Active: true, Persistent: true, AutoStart: true, XML: "<network/>"}
+}
+
 // lan is a network of libvirt's.
 func lan() network.Virtual {
 	return network.Virtual{Name: "lan", UUID: "1", Bridge: "virbr7", Active: true, Persistent: true, AutoStart: true, XML: "<network/>"}
@@ -55,7 +74,7 @@ func lan() network.Virtual {
 func (p *paper) Read(context.Context) (network.Host, error) {
 	h := network.Host{Name: "kvm1"}
 	for name := range p.links {
-		h.Links = append(h.Links, network.Link{Name: name, Up: true})
+		h.Links = append(h.Links, network.Link{Name: name, Up: true, VFs: p.vfs[name]})
 	}
 	return h, nil
 }
@@ -90,7 +109,7 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{t: t, root: t.TempDir(), dir: Dir(t.TempDir()), m: &paper{links: map[string]bool{"eno1": true}, nets: map[string]network.Virtual{"lan": lan()}}}
+	d := &desk{t: t, root: t.TempDir(), dir: Dir(t.TempDir()), m: &paper{links: map[string]bool{"eno1": true}, nets: map[string]network.Virtual{"lan": lan()}, vfs: map[string]int{}}}
 	path := filepath.Join(d.root, network.Dir, "20-esxodus-eno1.42.network")
 	d.check(os.MkdirAll(filepath.Dir(path), 0o755))
 	d.check(os.WriteFile(path, []byte("old\n"), 0o640))
@@ -120,10 +139,12 @@ func (d *desk) job() *Job {
 		file("20-esxodus-eno1.42.network", "old\n", "new\n", network.FileChanged),
 		{Kind: network.StepReload, Text: "reload"},
 		{Kind: network.StepDevice, Text: "make eno1.42", Device: &network.Device{Name: "eno1.42", Kind: network.KindVLAN, Parent: "eno1", VLAN: 42}},
+		{Kind: network.StepVFs, Text: "make 4", VFs: &network.FunctionChange{Device: "eno1", Count: 4}},
 		{Kind: network.StepCheck, Text: "check"},
 		{Kind: network.StepConfirm, Text: "confirm"},
 		file("lan.network.d/esxodus-eno1.42.conf", "", "[Network]\nVLAN=eno1.42\n", network.FileNew),
 		{Kind: network.StepVirtual, Text: "remove lan", Virtual: &network.VirtualChange{Old: lan()}},
+		{Kind: network.StepVirtual, Text: "lend", Virtual: &network.VirtualChange{New: new(pool())}},
 		{Kind: network.StepRecord, Text: "record"},
 	}}
 	return &Job{Host: "kvm1", Within: time.Hour, Before: See(&h, &c), Changes: c}
@@ -161,7 +182,7 @@ func (d *desk) sight() string {
 	for name := range d.m.links {
 		fmt.Fprintln(&b, "link", name)
 	}
-	fmt.Fprintln(&b, d.m.nets)
+	fmt.Fprintln(&b, d.m.nets, d.m.vfs)
 	lines := strings.Split(b.String(), "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -218,10 +239,16 @@ func (d *desk) undoneAfter(k int, lines [][]byte) {
 	known := string(bytes.Join(lines[:k+1], nil))
 	begun := func(text string) bool { return strings.Contains(known, `"event":"begin","step":`+text) }
 	dropIn := filepath.Join(d.root, network.Dir, "lan.network.d")
-	if !begun("6") {
+	if !begun("8") {
+		delete(d.m.nets, pool().Name)
+	}
+	if !begun("3") {
+		delete(d.m.vfs, "eno1")
+	}
+	if !begun("7") {
 		d.m.nets["lan"] = lan()
 	}
-	if !begun("5") {
+	if !begun("6") {
 		d.check(os.RemoveAll(dropIn))
 	}
 	if !begun("2") {
@@ -236,7 +263,7 @@ func (d *desk) undoneAfter(k int, lines [][]byte) {
 // TestFailures: a step that goes wrong undoes all, and the run says why.
 func TestFailures(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []network.StepKind{network.StepReload, network.StepDevice, network.StepVirtual} {
+	for _, kind := range []network.StepKind{network.StepReload, network.StepDevice, network.StepVirtual, network.StepVFs} {
 		d := newDesk(t)
 		before := d.sight()
 		d.m.fails = kind
@@ -267,6 +294,24 @@ func TestChangedSince(t *testing.T) {
 		d.m.nets["lan"] = theirs
 		before := d.sight()
 		if err := Apply(t.Context(), d.begin(), d.effects()); err == nil || !strings.Contains(err.Error(), "libvirt's network lan isn't what it was") || d.sight() != before {
+			t.Errorf("Apply = %v; there is %s", err, d.sight())
+		}
+	})
+	t.Run("functions", func(t *testing.T) {
+		t.Parallel()
+		d := newDesk(t)
+		d.m.vfs["eno1"] = 4 // somebody has made them, who keeps them
+		before := d.sight()
+		if err := Apply(t.Context(), d.begin(), d.effects()); err == nil || !strings.Contains(err.Error(), "it has 4 virtual functions") || d.sight() != before {
+			t.Errorf("Apply = %v; there is %s", err, d.sight())
+		}
+	})
+	t.Run("pool", func(t *testing.T) {
+		t.Parallel()
+		d := newDesk(t)
+		d.m.nets[pool().Name] = network.Virtual{Name: pool().Name, UUID: "3"}
+		before := d.sight()
+		if err := Apply(t.Context(), d.begin(), d.effects()); err == nil || !strings.Contains(err.Error(), "esxodus-vf-eno1 isn't what it was") || d.sight() != before {
 			t.Errorf("Apply = %v; there is %s", err, d.sight())
 		}
 	})

@@ -96,7 +96,22 @@ func Networking(h *inventory.Host, vms []*inventory.VM, o network.Options, here 
 	if here != nil {
 		o = here.Fill(o)
 	}
-	return network.New(&h.Network, portGroups(vms), byKey(h, o, vms))
+	p, err := network.New(&h.Network, portGroups(vms), byKey(h, o, vms))
+	if err == nil {
+		p.Demand(o.Hosts, nicsOf(vms))
+	}
+	return p, err
+}
+
+// nicsOf counts the NICs of VMs on each port group.
+func nicsOf(vms []*inventory.VM) map[string]int {
+	count := map[string]int{}
+	for _, vm := range vms {
+		for _, n := range vm.NICs {
+			count[n.Network()]++
+		}
+	}
+	return count
 }
 
 // settle drafts a VM's part, and steps back while something rules it out.

@@ -60,6 +60,9 @@ func deviceText(a network.Attachment) string {
 	if a.Mode == network.None {
 		return "none"
 	}
+	if a.Mode == network.SRIOV {
+		return "virtual function of " + a.Device
+	}
 	return string(a.Mode) + " on " + a.Device
 }
 

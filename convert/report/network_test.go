@@ -33,6 +33,14 @@ func kvm() network.Host {
 	}
 }
 
+// functions is one whose uplink can have virtual functions.
+func functions(h *network.Host) {
+	l := &h.Links[0]
+	l.Driver, l.MaxVFs, l.Path, l.VFPaths, l.LinkFile = "igb", 7, "pci-0000:01:00.0", []string{"pci-0000:01:10.0", "pci-0000:01:10.2"}, "/usr/lib/systemd/network/99-default.link"
+	h.IOMMU, h.Virtuals = true, &network.Virtuals{URI: "qemu:///system"}
+	h.Files = append(h.Files, network.File{Path: l.LinkFile, Text: "[Match]\nOriginalName=*\n[Link]\nNamePolicy=keep kernel\n"})
+}
+
 // plannedFor compares the networks of an ESXi host with a host.
 func plannedFor(t *testing.T, h network.Host) Network {
 	t.Helper()
@@ -42,7 +50,11 @@ func plannedFor(t *testing.T, h network.Host) Network {
 			{Name: "VM Network", VSwitch: "vSwitch0"}, {Name: "DMZ", VSwitch: "vSwitch0", VLAN: 42}, {Name: "lab", VSwitch: "inside"},
 		},
 	}
-	p, err := network.New(esx, []string{"VM Network", "DMZ", "lab"}, h.Fill(network.Options{Uplinks: map[string]string{"": "eno1"}}))
+	o := network.Options{Uplinks: map[string]string{"": "eno1"}}
+	if h.IOMMU {
+		o.Functions = map[string]int{"eno1": 4}
+	}
+	p, err := network.New(esx, []string{"VM Network", "DMZ", "lab"}, h.Fill(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +85,11 @@ func TestChanges(t *testing.T) {
 		{file: "network-ifupdown.txt", change: func(h *network.Host) {
 			h.Links[0].Networkd = network.NetworkdOfLink{State: "unmanaged"}
 			h.Managers = []network.Manager{{Name: network.Ifupdown, Links: []string{"eno1"}, Evidence: "/etc/network/interfaces"}}
+		}},
+		{file: "network-sriov.txt", change: functions},
+		{file: "network-sriov-steady.txt", change: func(h *network.Host) {
+			functions(h)
+			h.Links[0].Driver = "mlx5_core"
 		}},
 		{file: "network-nothing.txt", change: func(h *network.Host) {
 			done := plannedFor(t, *h)

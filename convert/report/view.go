@@ -213,6 +213,10 @@ func attachment(a network.Attachment) string {
 	switch {
 	case a.Mode == "" || a.Mode == network.None:
 		return "nothing: the link stays down"
+	case a.Mode == network.SRIOV && a.VLAN > 0:
+		return fmt.Sprintf("virtual function of %s (VLAN %d), lent by libvirt's network %s", a.Device, a.VLAN, a.Network)
+	case a.Mode == network.SRIOV:
+		return fmt.Sprintf("virtual function of %s, lent by libvirt's network %s", a.Device, a.Network)
 	case a.VLAN > 0:
 		return fmt.Sprintf("%s on %s (VLAN %d of %s)", a.Mode, a.Device, a.VLAN, a.Uplink)
 	}

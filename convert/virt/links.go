@@ -11,7 +11,8 @@ import (
 )
 
 // Users lists the domains that are attached to each of the host's links: itself,
-// by a bridge, or by a network of libvirt's that stands on it. A domain that is
+// by a bridge, or by a network of libvirt's that stands on it; and those that are
+// attached to each of these networks. A domain that is
 // shut off counts, and of one that runs also what it was given while it ran.
 func (c *Conn) Users(ctx context.Context) (map[string][]string, error) {
 	standing, err := c.standing(ctx)
@@ -38,6 +39,10 @@ func (c *Conn) Users(ctx context.Context) (map[string][]string, error) {
 	}
 	return users, err
 }
+
+// NetworkKey is what [Conn.Users] calls a network of libvirt's: no link has such a
+// name.
+func NetworkKey(name string) string { return "network/" + name }
 
 // standing lists the links that each of libvirt's networks stands on.
 func (c *Conn) standing(ctx context.Context) (map[string][]string, error) {
@@ -112,7 +117,7 @@ func linksOf(ds []*libvirtxml.Domain, standing map[string][]string) []string {
 			case s.Bridge != nil:
 				out = append(out, s.Bridge.Bridge)
 			case s.Network != nil:
-				out = append(out, s.Network.Bridge)
+				out = append(out, s.Network.Bridge, NetworkKey(s.Network.Network))
 				out = append(out, standing[s.Network.Network]...)
 			}
 		}

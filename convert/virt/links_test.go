@@ -48,6 +48,10 @@ func TestUsers(t *testing.T) {
 		"eno1.42": {"u-direct", "u-network"},
 		"br0":     {"u-bridge"},
 		"virbr7":  {"u-nat"},
+
+		NetworkKey("default"): {"test"},
+		NetworkKey("lab"):     {"u-nat"},
+		NetworkKey("DMZ"):     {"u-network"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("Users: %v (-want +got):\n%s", err, diff)

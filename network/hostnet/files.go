@@ -51,7 +51,26 @@ func (m Machine) files() ([]network.File, error) {
 			}
 		}
 	}
+	rules, err := m.rulesOfOurs()
+	out = append(out, rules...)
 	slices.SortFunc(out, func(a, b network.File) int { return cmp.Compare(a.Path, b.Path) })
+	return out, err
+}
+
+// rulesOfOurs are udev's rules that esxodus wrote.
+func (m Machine) rulesOfOurs() ([]network.File, error) {
+	paths, err := filepath.Glob(m.path("etc/udev/rules.d/*-esxodus-*.rules"))
+	if err != nil {
+		return nil, err
+	}
+	var out []network.File
+	for _, p := range paths {
+		f, err := m.file(p)
+		if err != nil {
+			return nil, fmt.Errorf("udev's rules: %w", err)
+		}
+		out = append(out, f)
+	}
 	return out, nil
 }
 

@@ -77,6 +77,104 @@ iface eno4 inet manual
 	}
 }
 
+// adapter is a machine with an adapter that has two of its seven virtual functions.
+func adapter(t *testing.T) (Machine, network.Link) {
+	t.Helper()
+	m := rooted(t, `-- sys/devices/pci0/0000:01:00.0/sriov_totalvfs --
+7
+-- sys/devices/pci0/0000:01:00.0/sriov_numvfs --
+2
+-- sys/devices/pci0/0000:01:00.0/sriov_offset --
+128
+-- sys/devices/pci0/0000:01:00.0/sriov_stride --
+2
+-- sys/devices/pci0/0000:01:00.0/net/eno2/ifindex --
+3
+-- sys/devices/pci0/0000:01:10.0/net/eno2v0/flags --
+0x1002
+-- sys/devices/pci0/0000:01:10.2/net/eno2v1/flags --
+0x1002
+-- sys/class/net/README --
+-- sys/drivers/igbvf/x --
+-- sys/drivers/vfio-pci/x --
+-- run/udev/data/n3 --
+E:ID_PATH=pci-0000:01:00.0
+E:ID_NET_LINK_FILE=/usr/lib/systemd/network/99-default.link
+`)
+	for link, to := range map[string]string{
+		"sys/class/net/eno2": "../../devices/pci0/0000:01:00.0/net/eno2", "sys/class/net/eno2v0": "../../devices/pci0/0000:01:10.0/net/eno2v0",
+		"sys/devices/pci0/0000:01:00.0/net/eno2/device": "../..", "sys/devices/pci0/0000:01:10.0/net/eno2v0/device": "../..",
+		"sys/devices/pci0/0000:01:10.0/physfn": "../0000:01:00.0", "sys/devices/pci0/0000:01:00.0/virtfn0": "../0000:01:10.0",
+		"sys/devices/pci0/0000:01:00.0/virtfn1": "../0000:01:10.2", "sys/devices/pci0/0000:01:10.0/driver": "../../../drivers/igbvf",
+		"sys/devices/pci0/0000:01:10.2/driver": "../../../drivers/igbvf",
+	} {
+		if err := os.Symlink(to, m.path(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m, network.Link{Name: "eno2", Index: 3}
+}
+
+// TestFunctions: what an adapter can have, what it has, and who uses which.
+func TestFunctions(t *testing.T) {
+	m, l := adapter(t)
+	vf1 := m.path("sys/devices/pci0/0000:01:10.2")
+	want := network.Link{
+		Name: "eno2", Index: 3, VFs: 2, MaxVFs: 7, Path: "pci-0000:01:00.0", LinkFile: "/usr/lib/systemd/network/99-default.link",
+		VFPaths: []string{"pci-0000:01:10.0", "pci-0000:01:10.2", "pci-0000:01:10.4", "pci-0000:01:10.6", "pci-0000:01:11.0", "pci-0000:01:11.2", "pci-0000:01:11.4"},
+	}
+	see := func(used int) {
+		t.Helper()
+		got := l
+		m.functions(&got)
+		want.UsedVFs = used
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("eno2 (-want +got):\n%s", diff)
+		}
+	}
+	see(0)
+	vf := network.Link{Name: "eno2v0", Index: 4}
+	if m.functions(&vf); vf.PF != "eno2" || vf.MaxVFs != 0 {
+		t.Errorf("a virtual function: %+v", vf)
+	}
+	change := network.FunctionChange{Device: "eno2", Count: 2}
+	fails := func(want string) {
+		t.Helper()
+		if err := m.RemoveFunctions(change); err == nil || !strings.Contains(err.Error(), want) || number(m.numbers("eno2")) != 2 {
+			t.Errorf("RemoveFunctions = %v, want %q", err, want)
+		}
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(os.WriteFile(filepath.Join(vf1, "net/eno2v1/flags"), []byte("0x1003\n"), 0o644))
+	see(1)
+	fails("are in use: 1 (eno2v1)")
+	check(os.RemoveAll(filepath.Join(vf1, "net")))
+	check(os.Remove(filepath.Join(vf1, "driver")))
+	check(os.Symlink("../../../drivers/vfio-pci", filepath.Join(vf1, "driver")))
+	see(1)
+	fails("are in use: 1 (vfio-pci)")
+	check(os.Remove(filepath.Join(vf1, "driver")))
+	see(0)
+	if err := m.MakeFunctions(network.FunctionChange{Device: "eno2", Count: 4}); err == nil || !strings.Contains(err.Error(), "has 2 virtual functions by now") {
+		t.Errorf("MakeFunctions = %v", err)
+	}
+	check(m.RemoveFunctions(network.FunctionChange{Device: "eno2", Count: 4})) // not ours
+	check(m.MakeFunctions(change))                                             // again
+	check(m.RemoveFunctions(change))
+	if n := number(m.numbers("eno2")); n != 0 {
+		t.Errorf("left: %d", n)
+	}
+	check(m.MakeFunctions(network.FunctionChange{Device: "eno2", Count: 4}))
+	if n := number(m.numbers("eno2")); n != 4 {
+		t.Errorf("made: %d", n)
+	}
+}
+
 func TestNetplan(t *testing.T) {
 	links := []network.Link{
 		{Name: "eno1", Networkd: network.NetworkdOfLink{File: "/run/systemd/network/10-netplan-eno1.network"}},

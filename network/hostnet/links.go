@@ -72,7 +72,9 @@ func (m Machine) link(l netlink.Link, names map[int]string) network.Link {
 	}
 	dir := m.path("sys/class/net", a.Name)
 	link.SpeedMbps = max(number(filepath.Join(dir, "speed")), 0)
-	link.MaxVFs, link.VFs = number(filepath.Join(dir, "device/sriov_totalvfs")), number(filepath.Join(dir, "device/sriov_numvfs"))
+	if link.Kind == "" {
+		m.functions(&link)
+	}
 	if driver, err := os.Readlink(filepath.Join(dir, "device/driver")); err == nil {
 		link.Driver = filepath.Base(driver)
 	}
