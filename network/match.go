@@ -74,23 +74,15 @@ func (h *Host) naming(dev Device) []string {
 	parent, _ := h.Link(dev.Parent)
 	var out []string
 	for _, f := range h.Files {
-		if strings.HasSuffix(f.Path, ".link") && !ours(f.Path) && matches(f.Text, dev, parent.MAC) && renames(f.Text+h.dropIns(f.Path)) {
+		if !strings.HasSuffix(f.Path, ".link") || ours(f.Path) || !matches(f.Text, dev, parent.MAC) {
+			continue
+		}
+		if text, also := h.linkText(f.Path); renames(text + "\n" + also) {
 			out = append(out, f.Path)
 		}
 	}
 	slices.SortFunc(out, func(a, b string) int { return cmp.Compare(path.Base(a), path.Base(b)) })
 	return out
-}
-
-// dropIns is the text of a file's drop-ins.
-func (h *Host) dropIns(file string) string {
-	var b strings.Builder
-	for _, f := range h.Files {
-		if path.Base(path.Dir(f.Path)) == path.Base(file)+".d" {
-			b.WriteString("\n" + f.Text)
-		}
-	}
-	return b.String()
 }
 
 // renames reports whether a .link file gives a link a name or an address of its own.
