@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -46,11 +47,26 @@ func (c *Client) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	tooMuch := func() { cancel(fmt.Errorf("%w: more than %d bytes of output", esxi.ErrProtocol, maxOutput)) }
+	var out bytes.Buffer
+	errs, err := c.pipe(ctx, argv, line, &limited{w: &out, left: maxOutput, full: tooMuch})
+	if exit, ok := errors.AsType[*ExitError](err); ok {
+		exit.Output = errs + out.String()
+	}
+	return out.Bytes(), err
+}
+
+// pipe runs a line of the shell, which argv names in errors, with its output going
+// to a writer, and returns what it printed to standard error. Its errors are those of
+// Run.
+func (c *Client) pipe(ctx context.Context, argv []string, line string, to io.Writer) (stderr string, err error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -59,43 +75,40 @@ func (c *Client) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	defer cancel(nil)
 	watch.Go(func() { c.watch(ctx, cancel) })
 	c.log.DebugContext(ctx, "run", "argv", argv)
-	out, err := c.run(ctx, cancel, line)
+	stderr, err = c.run(ctx, line, to)
 	if err == nil {
-		return out.stdout.Bytes(), nil
+		return stderr, nil
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		return out.stdout.Bytes(), fmt.Errorf("%s: %s: %w", c.cfg.Addr, argv[0], cause)
+		return stderr, fmt.Errorf("%s: %s: %w", c.cfg.Addr, argv[0], cause)
 	}
 	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
 		code := exit.ExitStatus()
 		if exit.Signal() != "" {
 			code = -1
 		}
-		return out.stdout.Bytes(), &ExitError{Argv: argv, Code: code, Output: out.stderr.String() + out.stdout.String()}
+		return stderr, &ExitError{Argv: argv, Code: code, Output: stderr}
 	}
-	return out.stdout.Bytes(), fmt.Errorf("%s: %s: %w", c.cfg.Addr, argv[0], err)
+	return stderr, fmt.Errorf("%s: %s: %w", c.cfg.Addr, argv[0], err)
 }
 
-type output struct{ stdout, stderr bytes.Buffer }
-
-func (c *Client) run(ctx context.Context, cancel context.CancelCauseFunc, line string) (*output, error) {
-	out := new(output)
+func (c *Client) run(ctx context.Context, line string, to io.Writer) (string, error) {
 	session, err := c.session(ctx)
 	if err != nil {
-		return out, err
+		return "", err
 	}
 	defer session.Close() //nolint:errcheck // io.EOF after a command that ended, and nothing to be done otherwise
-	tooMuch := func() { cancel(fmt.Errorf("%w: more than %d bytes of output", esxi.ErrProtocol, maxOutput)) }
-	session.Stdout = &limited{w: &out.stdout, left: maxOutput, full: tooMuch}
-	session.Stderr = &limited{w: &out.stderr, left: maxStderr}
+	var stderr bytes.Buffer
+	session.Stdout = to
+	session.Stderr = &limited{w: &stderr, left: maxStderr}
 	if err := session.Start(line); err != nil {
-		return out, err
+		return "", err
 	}
 	done := make(chan error, 1)
 	go func() { done <- session.Wait() }()
 	select {
 	case err := <-done:
-		return out, err
+		return stderr.String(), err
 	case <-ctx.Done():
 		_ = session.Signal(ssh.SIGTERM) // sshd before 7.9 ignores it; the hang-up that follows does not
 		_ = session.Close()
@@ -103,7 +116,7 @@ func (c *Client) run(ctx context.Context, cancel context.CancelCauseFunc, line s
 		hangUp := time.AfterFunc(c.cfg.Stall, func() { _ = c.ssh.Close() })
 		defer hangUp.Stop()
 		<-done //nolint:errcheck // ctx tells why
-		return out, context.Cause(ctx)
+		return stderr.String(), context.Cause(ctx)
 	}
 }
 
