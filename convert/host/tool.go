@@ -120,6 +120,12 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 // end is the last 8 KiB of s.
 func end(s string) string { return s[max(0, len(s)-maxStderr):] }
 
+// Has reports whether a program is installed.
+func Has(name string) bool {
+	_, err := lookPath(name)
+	return err == nil
+}
+
 // lookPath finds a program, also in the system directories that an ordinary
 // user's PATH, kept by sudo or su, lacks.
 func lookPath(name string) (string, error) {

@@ -142,3 +142,28 @@ func absolute(name string, stores []store) (dsPath, error) {
 	}
 	return dsPath{}, fmt.Errorf("%w: %q is not on a datastore that this host mounts", ErrOutside, name)
 }
+
+// ShellPath is where a datastore path's file is on the host's own file system.
+func (c *Client) ShellPath(ctx context.Context, path string) (string, error) {
+	p, err := c.parse(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	stores, err := c.datastores(ctx)
+	if err != nil {
+		return "", err
+	}
+	return p.shell(stores), nil
+}
+
+// shell is the path below /vmfs/volumes: by the datastore's own directory where that is
+// known, as its name may be any.
+func (p dsPath) shell(stores []store) string {
+	dir := "/vmfs/volumes/" + p.store
+	for _, s := range stores {
+		if s.name == p.store && strings.HasPrefix(s.dir, "/vmfs/volumes/") {
+			dir = s.dir
+		}
+	}
+	return strings.TrimSuffix(dir, "/") + "/" + p.file
+}

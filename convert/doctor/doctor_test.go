@@ -1,0 +1,168 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"esxodus/convert/plan"
+	"esxodus/convert/source"
+	"esxodus/disk"
+	"esxodus/fixtures"
+	fixture "esxodus/fixtures/esxi"
+	"esxodus/inventory/esxi"
+	"esxodus/inventory/esxi/shell"
+	"esxodus/network"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// found is what findings are compared by.
+func found(list []Finding) []string {
+	var out []string
+	for _, f := range list {
+		out = append(out, strings.TrimSpace(f.ID+" "+string(f.Severity)))
+	}
+	return out
+}
+
+// look examines a host of the simulator's.
+func look(t *testing.T, o fixture.Options, change func(*fixture.Host, *Source)) []Finding {
+	t.Helper()
+	h, err := fixture.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	u, err := url.Parse(h.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(h.User())
+	c, err := esxi.Dial(t.Context(), esxi.Config{URL: u, Password: esxi.Secret(h.Password()), Thumbprint: h.Thumbprint()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) })
+	s := Source{
+		Client: c,
+		Shell:  shell.Config{Addr: h.SSHAddr(), User: h.User(), Password: esxi.Secret(h.Password()), HostKeyFingerprint: ssh.FingerprintSHA256(h.SSHHostKey())},
+		Open: func(ctx context.Context, path string) (disk.Image, func() error, error) {
+			return source.OpenVMDK(ctx, c, path)
+		},
+	}
+	if change != nil {
+		change(h, &s)
+	}
+	list, err := OfSource(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats := h.Stats(); len(stats.Changes)+stats.WriteAttempts > 0 {
+		t.Errorf("the host was to be changed: %v", stats.Changes)
+	}
+	return list
+}
+
+func TestOfSource(t *testing.T) {
+	small := filepath.Join(t.TempDir(), "guests")
+	if err := fixtures.SmallGuest(filepath.Join(small, "small"), "small"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		o      fixture.Options
+		change func(*fixture.Host, *Source)
+		want   []string
+	}{
+		{"free", fixture.Options{Dir: small}, nil, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
+		{"licensed, measured", fixture.Options{Dir: small, Licensed: true}, func(_ *fixture.Host, s *Source) { s.Measure = true }, []string{"version", "licence", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note", "speed"}},
+		{"expired certificate", fixture.Options{Dir: small, ExpiredCert: true}, nil, []string{"version", "licence note", "tls note", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
+		{"another key", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.HostKeyFingerprint = "SHA256:x" }, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh note", "running note"}},
+		{"no SSH, which a free licence needs", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.Addr = "127.0.0.1:1" }, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh warning", "running note"}},
+		{"all VMs run", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) { h.SetPower("small", true) }, []string{"version", "licence note", "tls", "clock", "rights", "folder note", "ssh", "ssh-read", "running note"}},
+		{"disks aren't served", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) {
+			h.Faults().Add(fixture.Fault{Kind: fixture.Status, Path: "[datastore1] small", Code: 403, HEAD: true})
+		}, []string{"version", "licence note", "tls", "clock", "rights", "folder warning", "ssh", "ssh-read", "running note"}},
+		{"a VM with a snapshot runs", fixture.Options{Builtin: true}, func(h *fixture.Host, _ *Source) { h.SetPower("snapped", true) }, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			list := look(t, tt.o, tt.change)
+			if got := found(list); !slices.Equal(got, tt.want) {
+				t.Errorf("found %q; want %q\n%+v", got, tt.want, list)
+			}
+		})
+	}
+}
+
+// answers are what programs print, by their names.
+type answers map[string]string
+
+func (a answers) Run(_ context.Context, argv ...string) ([]byte, error) {
+	if out, ok := a[argv[0]]; ok {
+		return []byte(out), nil
+	}
+	return nil, errors.New(argv[0] + " fails")
+}
+
+func TestOfHost(t *testing.T) {
+	fixtures.Tool(t, "vgs")
+	fixtures.Tool(t, "qemu-img")
+	fixtures.Tool(t, "guestfish")
+	const vg = `{"report":[{"vg":[{"vg_name":"vg0","vg_free":"%d","vg_lock_type":"%s","vg_systemid":"%s","pv_name":"/dev/sdb"}]}]}`
+	all := plan.TargetFacts{VirtTypes: []string{"kvm"}, EFI: true, SecureBoot: true, TPM: true}
+	running := &network.Host{Networkd: network.Networkd{Running: true, Version: 252}}
+	for _, tt := range []struct {
+		name  string
+		facts plan.TargetFacts
+		err   error
+		net   *network.Host
+		vgs   string
+		tran  string
+		flags string // of the processor; "": KVM is there
+		says  string
+		want  []string
+	}{
+		{"fit", all, nil, running, fmt.Sprintf(vg, 1<<40, "", ""), "", "", "1024.0 GiB free", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
+		{"no libvirt", plan.TargetFacts{}, errors.New("no socket"), running, fmt.Sprintf(vg, 1, "", ""), "", "", "apt-get install libvirt-daemon-system", []string{"root", "kvm", "libvirt blocker", "programs", "group", "network"}},
+		{"no firmware", plan.TargetFacts{VirtTypes: []string{"kvm"}}, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "", "apt-get install ovmf", []string{"root", "kvm", "libvirt", "efi note", "efi note", "tpm note", "programs", "group", "network"}},
+		{"KVM isn't loaded", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu svm", "modprobe kvm_amd", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
+		{"no virtualization", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu", "in the firmware's settings", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
+		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, without locks", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
+		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
+		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "by its system id", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
+		{"lvm fails", all, nil, running, "{", "", "", "report", []string{"root", "kvm", "libvirt", "programs", "lvm warning", "network"}},
+		{"others configure the network", all, nil, &network.Host{Managers: []network.Manager{{Name: "NetworkManager", Links: []string{"eno1"}}}}, fmt.Sprintf(vg, 1, "", ""), "", "", "NetworkManager configures eno1", []string{"root", "kvm", "libvirt", "programs", "group", "network warning", "network warning"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			name, text := "dev/kvm", ""
+			if tt.flags != "" {
+				name, text = "proc/cpuinfo", "processor\t: 0\nflags\t\t: "+tt.flags+"\n"
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755), os.WriteFile(filepath.Join(root, name), []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			list := OfHost(t.Context(), Host{
+				Tool: answers{"vgs": tt.vgs, "lsblk": tt.tran}, Root: root,
+				Facts:   func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
+				Network: func(context.Context) *network.Host { return tt.net },
+			})
+			if os.Geteuid() != 0 {
+				tt.want[0] = "root blocker"
+			}
+			if got := found(list); !slices.Equal(got, tt.want) {
+				t.Errorf("found %q; want %q", got, tt.want)
+			}
+			if all := fmt.Sprintf("%+v", list); !strings.Contains(all, tt.says) {
+				t.Errorf("want %q in %s", tt.says, all)
+			}
+		})
+	}
+}

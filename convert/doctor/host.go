@@ -1,0 +1,225 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"esxodus/convert/host"
+	"esxodus/convert/ledger"
+	"esxodus/convert/plan"
+	"esxodus/convert/volume"
+	"esxodus/network"
+)
+
+// Host is this host, as a target.
+type Host struct {
+	Tool host.Runner
+	// Facts are what libvirt says of itself.
+	Facts func(ctx context.Context) (plan.TargetFacts, error)
+	// Network is this host's network, nil where it can't be read.
+	Network func(ctx context.Context) *network.Host
+	Storage volume.Storage // nil: none was named
+	Root    string         // of its files; "" for /
+}
+
+// OfHost looks at this host.
+func OfHost(ctx context.Context, h Host) []Finding {
+	v := &stay{Host: h}
+	for _, look := range []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.networking} {
+		look(ctx)
+	}
+	return v.notes
+}
+
+// stay is a look at this host.
+type stay struct {
+	Host
+	notes
+}
+
+func (v *stay) user(context.Context) {
+	if os.Geteuid() != 0 {
+		v.add("root", ledger.Blocker, "esxodus doesn't run as root here", "volumes, devices and domains need it: use sudo")
+		return
+	}
+	v.ok("root", "esxodus runs as root")
+}
+
+// kvm looks whether guests can be run by the processor itself.
+func (v *stay) kvm(context.Context) {
+	f, err := os.OpenFile(v.Root+"/dev/kvm", os.O_RDWR, 0)
+	if err == nil {
+		_ = f.Close()
+		v.ok("kvm", "KVM is there (/dev/kvm)")
+		return
+	}
+	advice := "load it: `modprobe kvm_intel` or `modprobe kvm_amd`"
+	if !v.virtualizes() {
+		advice = "switch VT-x or AMD-V on in the firmware's settings; in a VM, nested virtualization"
+	}
+	v.add("kvm", ledger.Warning, fmt.Sprintf("no KVM: %v: domains would be emulated, at a tenth of the speed", err), advice)
+}
+
+// virtualizes reports whether the processor says that it can.
+func (v *stay) virtualizes() bool {
+	f, err := os.Open(v.Root + "/proc/cpuinfo")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if words := strings.Fields(s.Text()); len(words) > 0 && words[0] == "flags" {
+			return slices.Contains(words, "vmx") || slices.Contains(words, "svm")
+		}
+	}
+	return false
+}
+
+func (v *stay) libvirt(ctx context.Context) {
+	facts, err := v.Facts(ctx)
+	if err != nil {
+		v.add("libvirt", ledger.Blocker, err.Error(), v.install("libvirt"))
+		return
+	}
+	v.ok("libvirt", fmt.Sprintf("libvirt answers: domains of type %s, %d there already", strings.Join(facts.VirtTypes, " and "), len(facts.Domains)))
+	for _, f := range []struct {
+		has  bool
+		what string
+		id   string
+	}{{facts.EFI, "UEFI firmware", "efi"}, {facts.SecureBoot, "UEFI firmware with Secure Boot", "efi"}, {facts.TPM, "an emulated TPM", "tpm"}} {
+		if !f.has {
+			v.add(f.id, ledger.Note, "there is no "+strings.TrimPrefix(f.what, "an ")+": VMs that have it are refused", v.install(f.id))
+		}
+	}
+}
+
+// programs looks for what esxodus runs.
+func (v *stay) programs(context.Context) {
+	var lacks, packages []string
+	for _, p := range [][2]string{{"qemu-img", "qemu-img"}, {"lvs", "lvm"}, {"guestfish", "guestfs"}} {
+		if !host.Has(p[0]) {
+			lacks, packages = append(lacks, p[0]), append(packages, p[1])
+		}
+	}
+	if len(lacks) > 0 {
+		v.add("programs", ledger.Warning, strings.Join(lacks, ", ")+": not installed", v.install(packages...))
+		return
+	}
+	v.ok("programs", "the programs that esxodus runs are installed")
+}
+
+// storage looks at the storage that was named.
+func (v *stay) storage(ctx context.Context) {
+	if v.Storage == nil {
+		return
+	}
+	facts, err := v.Storage.Check(ctx, nil)
+	switch {
+	case err != nil:
+		v.add("storage", ledger.Blocker, fmt.Sprintf("%s: %v", v.Storage, err), "")
+	case facts.Unpassable != "":
+		v.add("storage", ledger.Warning, fmt.Sprintf("%s: other users, and so QEMU, can't pass %s", v.Storage, facts.Unpassable), "`chmod o+x "+facts.Unpassable+"`")
+	default:
+		v.ok("storage", fmt.Sprintf("%s: %s free", v.Storage, gib(facts.Free)))
+	}
+}
+
+// groups tells of volume groups on storage that other hosts may see as well.
+func (v *stay) groups(ctx context.Context) {
+	if !host.Has("vgs") {
+		return
+	}
+	out, err := v.Tool.Run(ctx, "vgs", "--reportformat", "json", "--units", "b", "--nosuffix", "--options", "vg_name,vg_free,vg_lock_type,vg_systemid,pv_name")
+	if err != nil {
+		v.add("lvm", ledger.Warning, err.Error(), "")
+		return
+	}
+	rows, err := volume.ParseReport("vgs", "vg", out)
+	if err != nil {
+		v.add("lvm", ledger.Warning, err.Error(), "")
+		return
+	}
+	seen := map[string]bool{}
+	for _, r := range rows {
+		name := r["vg_name"]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		v.group(ctx, name, r)
+	}
+}
+
+func (v *stay) group(ctx context.Context, name string, r map[string]string) {
+	free := r["vg_free"]
+	if n, err := volume.Numbers(r, "vg_free"); err == nil {
+		free = gib(n[0])
+	}
+	what := fmt.Sprintf("volume group %s: %s free", name, free)
+	over := v.transport(ctx, r["pv_name"])
+	switch {
+	case r["vg_lock_type"] != "" && r["vg_lock_type"] != "none":
+		v.ok("group", what+", shared, with locks by "+r["vg_lock_type"])
+	case over == "":
+		v.ok("group", what)
+	case r["vg_systemid"] != "":
+		v.add("group", ledger.Note, fmt.Sprintf("%s, on %s, and this host's alone by its system id", what, over), "no domain on it can move to another host while it runs; a group with locks (lvmlockd) lets them")
+	default:
+		v.add("group", ledger.Warning, fmt.Sprintf("%s, on %s, without locks or an owner", what, over),
+			"where another host sees the LUN, two hosts that change the group at the same time destroy it: use lvmlockd (`man lvmlockd`), or give the group an owner (`man lvmsystemid`)")
+	}
+}
+
+// transport is by what a device is reached over a network, "" if it isn't.
+func (v *stay) transport(ctx context.Context, device string) string {
+	out, err := v.Tool.Run(ctx, "lsblk", "--inverse", "--noheadings", "--output", "TRAN", device)
+	if err != nil {
+		return "" // it isn't a block device's: not known, and not worth a word
+	}
+	for _, t := range strings.Fields(string(out)) {
+		if slices.Contains([]string{"iscsi", "fc", "fcoe", "nvme-tcp", "nvme-fc", "rdma", "tcp"}, t) {
+			return t
+		}
+	}
+	return ""
+}
+
+// networking looks at who configures this host's network.
+func (v *stay) networking(ctx context.Context) {
+	n := v.Network(ctx)
+	switch {
+	case n == nil:
+		v.add("network", ledger.Note, "this host's network can't be read", "")
+	case !n.Networkd.Running:
+		v.add("network", ledger.Warning, "systemd-networkd doesn't run", "VLAN devices for domains are its files: `esxodus help network` says how a host is prepared")
+	default:
+		v.ok("network", fmt.Sprintf("systemd-networkd %d configures this host", n.Networkd.Version))
+	}
+	if n == nil {
+		return
+	}
+	for _, m := range n.Managers {
+		v.add("network", ledger.Warning, fmt.Sprintf("%s configures %s", m.Name, strings.Join(m.Links, ", ")), "`esxodus network plan` says how to hand the link over, if domains are to use it")
+	}
+}
+
+// install is the command that installs what is missing.
+func (v *stay) install(what ...string) string {
+	debian := map[string]string{"libvirt": "libvirt-daemon-system", "efi": "ovmf", "tpm": "swtpm swtpm-tools", "qemu-img": "qemu-utils", "lvm": "lvm2", "guestfs": "libguestfs-tools"}
+	fedora := map[string]string{"libvirt": "libvirt-daemon-kvm", "efi": "edk2-ovmf", "tpm": "swtpm swtpm-tools", "qemu-img": "qemu-img", "lvm": "lvm2", "guestfs": "guestfs-tools"}
+	command, names := "apt-get install", debian
+	if _, err := os.Stat(v.Root + "/etc/redhat-release"); err == nil {
+		command, names = "dnf install", fedora
+	}
+	for _, w := range what {
+		command += " " + names[w]
+	}
+	return "`" + command + "`"
+}
+
+// gib is a size for people.
+func gib(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }

@@ -1,0 +1,291 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"esxodus/convert/ledger"
+	"esxodus/disk"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
+	"esxodus/inventory/esxi/shell"
+)
+
+const (
+	// speedTime is how long each number of connections is measured, speedBlock what one
+	// asks for at a time.
+	speedTime  = 2 * time.Second
+	speedBlock = 4 << 20
+	// skewed is from when on two clocks differ.
+	skewed = time.Minute
+	// soon is how long before its end a certificate is worth a note.
+	soon = 30 * 24 * time.Hour
+)
+
+// Source is an ESXi host to look at. Nothing on it is changed.
+type Source struct {
+	Client *esxi.Client
+	Shell  shell.Config
+	// Open opens a disk by its descriptor's datastore path.
+	Open func(ctx context.Context, path string) (disk.Image, func() error, error)
+	// Measure lets the speed be measured, which takes some seconds.
+	Measure bool
+}
+
+// OfSource looks at an ESXi host.
+func OfSource(ctx context.Context, s Source) ([]Finding, error) {
+	h, err := s.Client.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &visit{Source: s, h: h}
+	for _, look := range []func(context.Context){v.version, v.license, v.wire, v.clock, v.rights, v.datastores, v.folder, v.ssh, v.beneath, v.speed} {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		look(ctx)
+	}
+	return v.notes, nil
+}
+
+// visit is a look at a host.
+type visit struct {
+	Source
+	notes
+
+	h    *inventory.Host
+	disk *inventory.Disk // that can be read, if there is one
+}
+
+func (v *visit) version(context.Context) {
+	v.ok("version", fmt.Sprintf("%s, ESXi %s, %d VMs", v.h.Name, v.h.Version, len(v.h.VMs)))
+}
+
+func (v *visit) license(context.Context) {
+	l := v.h.License
+	name := l.Edition
+	if l.Name != "" {
+		name = l.Name + " (" + l.Edition + ")"
+	}
+	if l.ReadOnly {
+		v.add("licence", ledger.Note, name+": the API refuses every change", "let esxodus shut VMs down over SSH: `--shutdown ssh`; disks are read without the API's leave")
+		return
+	}
+	v.ok("licence", name+": the API takes changes")
+}
+
+func (v *visit) wire(ctx context.Context) {
+	w, err := v.Client.Wire(ctx)
+	switch {
+	case err != nil:
+		v.add("tls", ledger.Warning, "its TLS: "+err.Error(), "")
+	case time.Now().After(w.Expires):
+		v.add("tls", ledger.Note, fmt.Sprintf("%s; its certificate expired on %s", w.Version, w.Expires.Format(time.DateOnly)), "it is taken if its fingerprint is given: `--thumbprint "+v.Client.Thumbprint()+"`")
+	case w.Expires.Sub(time.Now()) < soon:
+		v.add("tls", ledger.Note, fmt.Sprintf("%s; its certificate expires on %s", w.Version, w.Expires.Format(time.DateOnly)), "pin it by its fingerprint, and it is taken all the same: `--thumbprint "+v.Client.Thumbprint()+"`")
+	default:
+		v.ok("tls", fmt.Sprintf("%s; certificate %s, until %s", w.Version, v.Client.Thumbprint(), w.Expires.Format(time.DateOnly)))
+	}
+}
+
+func (v *visit) clock(ctx context.Context) {
+	begin := time.Now()
+	now, err := v.Client.Now(ctx)
+	if err != nil {
+		v.add("clock", ledger.Note, err.Error(), "")
+		return
+	}
+	here := begin.Add(time.Since(begin) / 2)
+	if off := now.Sub(here).Round(time.Second); off.Abs() > skewed {
+		v.add("clock", ledger.Warning, fmt.Sprintf("its clock differs from this host's by %s", off), "set both by NTP: a guest takes its first time from its host, and certificates and logs go by it")
+		return
+	}
+	v.ok("clock", "its clock agrees with this host's")
+}
+
+// rights asks for what a migration needs of the API.
+func (v *visit) rights(ctx context.Context) {
+	lacks, err := v.Client.Lacks(ctx, "System.Read", "Datastore.Browse", "Datastore.FileManagement", "VirtualMachine.Interact.PowerOff", "VirtualMachine.Interact.PowerOn")
+	switch {
+	case errors.Is(err, esxi.ErrUnknown):
+		v.add("rights", ledger.Note, "which rights the user has, the host doesn't tell", "")
+	case len(lacks) > 0:
+		v.add("rights", ledger.Warning, "the user lacks "+strings.Join(lacks, ", "), "use root, or give the user's role those rights; the first two are needed to read, the others to shut VMs down through the API")
+	default:
+		v.ok("rights", "the user may read datastores, and switch VMs")
+	}
+}
+
+// datastores tells of those whose files HTTPS doesn't serve.
+func (v *visit) datastores(context.Context) {
+	for _, d := range v.h.Datastores {
+		switch kind := strings.ToLower(d.Type); {
+		case kind == "vsan" || kind == "vvol":
+			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "clone its VMs' disks to a VMFS or NFS datastore with vmkfstools -i on ESXi")
+		case !d.Accessible:
+			v.add("datastore", ledger.Warning, d.Name+" is not accessible", "see to its storage before you plan")
+		}
+	}
+}
+
+// folder reads the beginning of a disk by HTTPS.
+func (v *visit) folder(ctx context.Context) {
+	var last error
+	for i := range v.h.VMs {
+		vm := &v.h.VMs[i]
+		if vm.Power != inventory.PoweredOff {
+			continue
+		}
+		for j := range vm.Disks {
+			d := &vm.Disks[j]
+			if d.Format != inventory.FormatFlat || d.Capacity == 0 {
+				continue
+			}
+			if last = v.readable(ctx, d.Path); last == nil {
+				v.disk = d
+				v.ok("folder", "disks can be read by HTTPS, in ranges: "+d.Path)
+				return
+			}
+		}
+	}
+	if last != nil {
+		v.add("folder", ledger.Warning, "no disk can be read by HTTPS: "+last.Error(), "is it served by SSH? See below")
+		return
+	}
+	v.add("folder", ledger.Note, "no VM that is off has a flat disk, so reading one wasn't tried", "shut a small VM down and look again")
+}
+
+func (v *visit) readable(ctx context.Context, descriptor string) error {
+	img, done, err := v.Open(ctx, descriptor)
+	if err != nil {
+		return err
+	}
+	_, err = img.ReadAt(make([]byte, disk.SectorSize), img.Size()/2/disk.SectorSize*disk.SectorSize)
+	return errors.Join(err, done())
+}
+
+// ssh logs in and reads.
+func (v *visit) ssh(ctx context.Context) {
+	c, err := shell.Dial(ctx, v.Shell)
+	switch {
+	case errors.Is(err, shell.ErrHostKey):
+		v.add("ssh", ledger.Note, err.Error(), "compare it with what the host's own screen shows (press F2, then View Support Information), and give it: `--ssh-fingerprint SHA256:…`")
+		return
+	case err != nil:
+		severity := ledger.Note
+		if v.h.License.ReadOnly {
+			severity = ledger.Warning
+		}
+		v.add("ssh", severity, err.Error(), "SSH is needed where the API refuses changes (to shut VMs down) and where HTTPS doesn't serve a disk")
+		return
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Run(ctx, "vim-cmd", "vmsvc/getallvms"); err != nil {
+		v.add("ssh", ledger.Warning, "it can be logged in by SSH, but "+err.Error(), "log in as root: vim-cmd wants it")
+		return
+	}
+	v.ok("ssh", "VMs can be seen and switched over SSH")
+	v.overSSH(ctx)
+}
+
+// overSSH reads the beginning of a VM's configuration, as disks are read.
+func (v *visit) overSSH(ctx context.Context) {
+	for i := range v.h.VMs {
+		if v.h.VMs[i].Path == "" {
+			continue
+		}
+		r := shell.NewReader(v.Shell)
+		defer func() { _ = r.Close() }()
+		file, err := v.Client.ShellPath(ctx, v.h.VMs[i].Path)
+		var f *shell.File
+		if err == nil {
+			f, err = r.Open(ctx, file)
+		}
+		if err == nil {
+			_, err = f.ReadAt(make([]byte, 1), 0)
+		}
+		if err != nil {
+			v.add("ssh-read", ledger.Warning, "files can't be read over SSH: "+err.Error(), "")
+			return
+		}
+		v.ok("ssh-read", "files can be read over SSH, in ranges")
+		return
+	}
+}
+
+// beneath tries the disk under a running VM's snapshot, which some releases lock.
+func (v *visit) beneath(ctx context.Context) {
+	for i := range v.h.VMs {
+		vm := &v.h.VMs[i]
+		if vm.Power != inventory.PoweredOn {
+			continue
+		}
+		for j := range vm.Disks {
+			if d := &vm.Disks[j]; len(d.Parents) > 0 {
+				v.base(ctx, vm, d.Parents[0])
+				return
+			}
+		}
+	}
+	v.add("running", ledger.Note, "no VM that runs has a snapshot, so it wasn't tried whether the disk under one can be read meanwhile", "some releases lock it: plan to shut VMs down for their copy")
+}
+
+func (v *visit) base(ctx context.Context, vm *inventory.VM, descriptor string) {
+	if err := v.readable(ctx, descriptor); err != nil {
+		v.add("running", ledger.Note, fmt.Sprintf("the disk under the snapshot of %s, which runs, can't be read by HTTPS: %v", vm.Name, err), "VMs must be off for their copy")
+		return
+	}
+	v.ok("running", fmt.Sprintf("the disk under the snapshot of %s can be read by HTTPS while that runs", vm.Name))
+}
+
+// speed measures several numbers of connections.
+func (v *visit) speed(ctx context.Context) {
+	if v.disk == nil || !v.Measure {
+		return
+	}
+	img, done, err := v.Open(ctx, v.disk.Path)
+	if err != nil {
+		v.add("speed", ledger.Note, err.Error(), "")
+		return
+	}
+	defer func() { _ = done() }()
+	var rates []string
+	for _, n := range []int{1, 2, 4, 8} {
+		rate, err := measure(ctx, img, n)
+		if err != nil {
+			v.add("speed", ledger.Note, fmt.Sprintf("reading over %d connections: %v", n, err), "")
+			return
+		}
+		rates = append(rates, fmt.Sprintf("%.0f MiB/s over %d", rate/(1<<20), n))
+	}
+	v.ok("speed", fmt.Sprintf("%s: %s connections; the fastest is for --connections", path.Base(v.disk.Path), strings.Join(rates, ", ")))
+}
+
+// measure reads a disk over n connections for some time, from the start again where it
+// ends, and returns bytes a second.
+func measure(ctx context.Context, img disk.Image, n int) (float64, error) {
+	begin, size := time.Now(), max(img.Size()/speedBlock, 1)
+	ctx, cancel := context.WithTimeout(ctx, speedTime)
+	defer cancel()
+	var next, got atomic.Int64
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			p := make([]byte, min(speedBlock, img.Size()))
+			for ctx.Err() == nil && errs[i] == nil {
+				k, err := img.ReadAt(p, (next.Add(1)-1)%size*speedBlock)
+				got.Add(int64(k))
+				errs[i] = err
+			}
+		})
+	}
+	wg.Wait()
+	return float64(got.Load()) / time.Since(begin).Seconds(), errors.Join(errs...)
+}
