@@ -125,6 +125,9 @@ func (h *HostFunctions) lack(dev string, count int) (why, advice string) {
 		return h.Host + " has no IOMMU at work, without which no domain can drive a part of an adapter", "turn VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on on Intel's"
 	case a.Master != "":
 		return fmt.Sprintf("%s is a port of %s, and a virtual function doesn't move to another cable with that", of, a.Master), "name an adapter that stands by itself, or leave the bond to macvtap"
+	case a.Made == 0 && a.Driver == late:
+		return fmt.Sprintf("%s has no virtual functions yet, and its driver (%s) makes them only while the interface is up, which it isn't yet when udev would", of, late),
+			"make them with a unit of your own that runs once it is up, and give " + FunctionsFlag + " " + dev
 	case a.Made == 0 && count == 0:
 		return of + " has no virtual functions yet, and it isn't said how many it may have", "give " + FunctionsFlag + " " + dev + "=8"
 	case a.Made == 0 && count > a.Max:
@@ -195,7 +198,7 @@ func functionDriver(driver string) string {
 	if vf, other := drivers[driver]; other {
 		return vf
 	}
-	return driver // mlx5_core, bnxt_en and their like drive both
+	return driver // mlx5_core, bnxt_en and others drive both
 }
 
 // functionConcerns says what virtual functions mean for the domains that have them.

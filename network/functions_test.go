@@ -84,6 +84,7 @@ func TestPools(t *testing.T) {
 			nic(h).Driver, nic(h).Addresses = "mlx5_core", []Address{{CIDR: "192.0.2.9/24"}}
 		}, steps: whole},
 		{name: "made already, by hand", host: func(h *Host) { nic(h).VFs = 4 }, steps: later},
+		{name: "made by a unit, of bnxt", host: func(h *Host) { nic(h).Driver, nic(h).VFs = late, 4 }, steps: []string{networkd, "reload", network, "check", "confirm", "record"}},
 		{name: "made already, more", host: func(h *Host) { nic(h).VFs, nic(h).UsedVFs = 5, 5 }, steps: later},
 		{name: "made already, fewer", host: func(h *Host) { nic(h).VFs = 2 }, concerns: []string{"blocker network.vfs eno2"}},
 		{name: "the adapter is another one by now", host: func(h *Host) { nic(h).MaxVFs = 0 }, concerns: []string{"blocker network.vfs eno2"}},

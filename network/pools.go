@@ -39,7 +39,7 @@ func (d *differ) pools() {
 			d.concern(ConcernFunctions, ledger.Blocker, l.Name, why, advice+"; or plan again without virtual functions")
 			continue
 		}
-		if !d.atBoot(&l, want) {
+		if l.Driver != late && !d.atBoot(&l, want) {
 			continue
 		}
 		d.strangers(&l)
@@ -52,8 +52,7 @@ func (d *differ) pools() {
 
 // make has virtual functions made now, unless that resets a link that is in use.
 func (d *differ) make(l *Link, count int) {
-	standing := slices.ContainsFunc(d.host.Links, func(o Link) bool { return o.Parent == l.Name })
-	if (len(l.uses()) > 0 || standing) && !slices.Contains(steady(), l.Driver) {
+	if d.host.Resets(l.Name) {
 		d.concern(ConcernFlap, ledger.Warning, l.Name, fmt.Sprintf("%s is in use, and its driver (%s) may reset its link for some seconds when it makes virtual functions", l.Name, l.Driver),
 			fmt.Sprintf("they are made at the next boot. Until then no domain with one starts; to have them sooner, in a quiet hour: echo %d >/sys/class/net/%s/device/sriov_numvfs", count, l.Name))
 		return
@@ -62,9 +61,21 @@ func (d *differ) make(l *Link, count int) {
 	d.c.Wire = append(d.c.Wire, fmt.Sprintf("%s: gets %d virtual functions", l.Name, count))
 }
 
-// steady are the drivers that leave an adapter's link alone when they make virtual
-// functions. igb, ixgbe and i40e reset it.
-func steady() []string { return []string{"bnxt_en", "mlx5_core"} }
+// steady is the driver that leaves an adapter's link alone when it makes or removes
+// virtual functions, as far as is known. igb, ixgbe and i40e reset it.
+const steady = "mlx5_core"
+
+// late is the driver that makes virtual functions only while the interface is up, which
+// it isn't yet when udev meets it.
+const late = "bnxt_en"
+
+// Resets reports whether a link is in use, and to make or remove virtual functions of
+// it may cut it off for some seconds.
+func (h *Host) Resets(link string) bool {
+	l, there := h.Link(link)
+	standing := slices.ContainsFunc(h.Links, func(o Link) bool { return o.Parent == link })
+	return there && l.Driver != steady && (len(l.uses()) > 0 || standing)
+}
 
 // atBoot has udev make virtual functions at each boot; false if something else
 // makes another number.
@@ -243,7 +254,7 @@ func (h *Host) lends(p Pool) bool {
 	}
 	text, also := h.linkText(l.LinkFile)
 	own, made := h.file(FunctionFile(&l, h.Networkd.Version))
-	made = made && strings.Contains(own.Text, l.Path) || functionCount(text+"\n"+also) > 0
+	made = made && strings.Contains(own.Text, l.Path) || functionCount(text+"\n"+also) > 0 || l.Driver == late && l.VFs > 0
 	if h.Virtuals == nil || h.Virtuals.Unknown != "" {
 		return made
 	}

@@ -91,6 +91,8 @@ func TestSituations(t *testing.T) {
 		{"SR-IOV, nobody brings it up", []func(*world){sriov("eno1=4"), on(able, able)}, "sriov eno1 igbvf; vf-migration! up vf-mac vf-proof; ; "},
 		{"SR-IOV, VLAN 42", []func(*world){lan, vlan(42), sriov("eno1=4"), on(able, able)}, "sriov eno1 igbvf 42; vf-migration! vf-mac vf-proof; ; "},
 		{"SR-IOV of mlx5", []func(*world){lan, sriov("eno1=4"), on(vfs(func(a *Adapter) { a.Driver = "mlx5_core" }), able)}, "sriov eno1 mlx5_core; vf-migration! vf-mac vf-proof; ; "},
+		{"SR-IOV of bnxt, which makes none at boot", []func(*world){lan, sriov("eno1=4"), on(vfs(func(a *Adapter) { a.Driver = "bnxt_en" }))}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},
+		{"SR-IOV of bnxt, made by a unit", []func(*world){lan, sriov("eno1"), on(vfs(func(a *Adapter) { a.Driver, a.Made = "bnxt_en", 4 }))}, "sriov eno1 bnxt_en; vf-migration! vf-hosts vf-mac vf-proof; ; "},
 		{"SR-IOV, not allowed", []func(*world){lan, on(able, able)}, "macvtap eno1 bridge; host-guest; 10-esxodus-macvtap; 30-host-eno1"},
 		{"SR-IOV, allowed on another", []func(*world){lan, sriov("eno2=4"), on(able, able)}, "macvtap eno1 bridge; host-guest; 10-esxodus-macvtap; 30-host-eno1"},
 		{"SR-IOV, no host is known", []func(*world){lan, sriov("eno1=4")}, "macvtap eno1 bridge; no-vf! host-guest; 10-esxodus-macvtap; 30-host-eno1"},

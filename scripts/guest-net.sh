@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/initrd.sh"
 
-modules='virtio_pci virtio_net e1000 e1000e vmxnet3 8021q bonding button evdev'
+modules='virtio_pci virtio_net e1000 e1000e vmxnet3 igbvf 8021q bonding button evdev'
 
 make_guest() {
 	mkdir -p root/dev root/proc root/sys root/run root/tmp root/etc/acpi/PWRF root/root

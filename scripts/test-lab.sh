@@ -9,6 +9,7 @@
 #   powercut  the same, with the power cut at each of its writes
 #   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
 #             a host that boots, and one that loses its power
+#   sriov     virtual functions of an adapter for a guest, on a newer QEMU
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
 # what it needs.
@@ -69,13 +70,17 @@ one() {
 			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@" &&
 			lab ./cmd/esxodus --memory 2048 --reboots --cable "$(($$ % 10000 + 20000)):9" -run 'TestReboots$' "$@"
 		;;
+	sriov)
+		o_guest=$("$here/guest-net.sh")
+		lab ./cmd/esxodus --memory 2560 --igb 1 --file "$o_guest" --env "ESXODUS_GUEST=/lab/files/${o_guest##*/}" -run TestSRIOV "$@"
+		;;
 	esac
 }
 
 labs=
 while [ $# -gt 0 ]; do
 	case $1 in
-	lvm | lilo | powercut | network) labs="$labs $1" ;;
+	lvm | lilo | powercut | network | sriov) labs="$labs $1" ;;
 	-h | --help)
 		usage
 		exit 0
@@ -92,7 +97,7 @@ done
 say 'about 2 to 7 minutes a lab; one more on a new machine'
 failed=
 # One after the other: the fewer machines are emulated at a time, the fewer go wrong.
-for one in ${labs:-lvm lilo powercut network}; do
+for one in ${labs:-lvm lilo powercut network sriov}; do
 	one "$one" "$@" || failed="$failed $one"
 done
 [ -z "$failed" ] || die "failed:$failed; see above"

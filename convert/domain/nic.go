@@ -137,12 +137,7 @@ func (b *builder) mac(n inventory.NIC) string {
 func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 	of := b.of("nics[%s].", ethernet(n))
 	key := n.Network()
-	a, ok := b.o.Network.Attachment(key)
-	if a.Mode == network.SRIOV && !b.lent(n) {
-		b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "it isn't connected when the VM starts, and libvirt can't unplug a virtual function",
-			"its link is down here, and it is attached to nothing; attach it to "+a.Network+" with virsh edit if it is needed")
-		a = network.Attachment{Mode: network.None}
-	}
+	a, ok := b.attachment(n)
 	switch {
 	case key == "":
 		b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "ESXi shows no network that it is connected to", "its link is down here; attach it with virsh edit if it is needed")
@@ -188,6 +183,17 @@ func (b *builder) attach(n inventory.NIC, iface *libvirtxml.DomainInterface) {
 	}
 	of.mapped("portGroup", n.PortGroup, target)
 	of.mapped("distributed", n.Distributed, target)
+}
+
+// attachment is what a NIC is to be connected to.
+func (b *builder) attachment(n inventory.NIC) (network.Attachment, bool) {
+	a, ok := b.o.Network.Attachment(n.Network())
+	if a.Mode != network.SRIOV || b.lent(n) {
+		return a, ok
+	}
+	b.concern(ConcernPortGroup, ledger.Warning, ethernet(n), "it isn't connected when the VM starts, and libvirt can't unplug a virtual function",
+		"its link is down here, and it is attached to nothing; attach it to "+a.Network+" with virsh edit if it is needed")
+	return network.Attachment{Mode: network.None}, true
 }
 
 // function has libvirt's network lend the interface a virtual function. The model is

@@ -212,7 +212,7 @@ func (x *executor) undo(ctx context.Context, s network.Step, state journal.StepS
 		}
 		return x.unsetVirtual(ctx, s.Virtual, w)
 	case network.StepVFs:
-		return x.Machine.RemoveFunctions(*s.VFs)
+		return x.unmake(ctx, *s.VFs)
 	case network.StepUdev, network.StepReload, network.StepCheck, network.StepConfirm, network.StepRecord:
 	}
 	return nil

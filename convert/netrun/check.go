@@ -101,6 +101,22 @@ func (x *executor) none(ctx context.Context, f *network.FunctionChange) (count i
 	return l.VFs, nil
 }
 
+// unmake takes virtual functions away, unless that would cut off a link that is in use
+// by now: the next boot makes none.
+func (x *executor) unmake(ctx context.Context, f network.FunctionChange) error {
+	h, err := x.Machine.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if l, _ := h.Link(f.Device); l.VFs == f.Count && h.Resets(f.Device) {
+		if x.Note != nil {
+			x.Note(fmt.Sprintf("the virtual functions of %s stay until the next boot: to remove them now would reset its link, which is in use", f.Device))
+		}
+		return nil
+	}
+	return x.Machine.RemoveFunctions(f)
+}
+
 // functions says which virtual functions aren't there yet.
 func functions(h *network.Host, f *network.FunctionChange) string {
 	if l, _ := h.Link(f.Device); l.VFs != f.Count {

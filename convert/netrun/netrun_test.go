@@ -28,6 +28,7 @@ type paper struct {
 	fails network.StepKind // the step that goes wrong
 	nets  map[string]network.Virtual
 	vfs   map[string]int
+	used  string // an address of each link's
 }
 
 func (p *paper) MakeFunctions(f network.FunctionChange) error {
@@ -74,7 +75,11 @@ func lan() network.Virtual {
 func (p *paper) Read(context.Context) (network.Host, error) {
 	h := network.Host{Name: "kvm1"}
 	for name := range p.links {
-		h.Links = append(h.Links, network.Link{Name: name, Up: true, VFs: p.vfs[name]})
+		l := network.Link{Name: name, Up: true, VFs: p.vfs[name]}
+		if p.used != "" {
+			l.Addresses = []network.Address{{CIDR: p.used}}
+		}
+		h.Links = append(h.Links, l)
 	}
 	return h, nil
 }
@@ -304,6 +309,17 @@ func TestChangedSince(t *testing.T) {
 		before := d.sight()
 		if err := Apply(t.Context(), d.begin(), d.effects()); err == nil || !strings.Contains(err.Error(), "it has 4 virtual functions") || d.sight() != before {
 			t.Errorf("Apply = %v; there is %s", err, d.sight())
+		}
+	})
+	t.Run("a link in use", func(t *testing.T) {
+		t.Parallel()
+		d := newDesk(t)
+		j := d.begin()
+		d.check(Apply(t.Context(), j, d.effects()))
+		d.m.used = "192.0.2.7/24"
+		d.check(Rollback(t.Context(), j, d.effects()))
+		if d.m.vfs["eno1"] != 4 || len(d.said) != 1 || !strings.Contains(d.said[0], "stay until the next boot") {
+			t.Errorf("there are %d virtual functions; said %q", d.m.vfs["eno1"], d.said)
 		}
 	})
 	t.Run("pool", func(t *testing.T) {

@@ -103,12 +103,15 @@ func Networking(h *inventory.Host, vms []*inventory.VM, o network.Options, here 
 	return p, err
 }
 
-// nicsOf counts the NICs of VMs on each port group.
+// nicsOf counts the NICs of VMs on each port group, but those that aren't connected at
+// the start: they need nothing.
 func nicsOf(vms []*inventory.VM) map[string]int {
 	count := map[string]int{}
 	for _, vm := range vms {
 		for _, n := range vm.NICs {
-			count[n.Network()]++
+			if n.StartConnected {
+				count[n.Network()]++
+			}
 		}
 	}
 	return count

@@ -84,3 +84,41 @@ func TestUnmapped(t *testing.T) {
 		t.Errorf("blockers %q; want %s once", ids, network.ConcernUnmapped)
 	}
 }
+
+// TestFunctions: of the hosts that domains may be on each has a virtual function for
+// each NIC that needs one; what isn't connected needs none.
+func TestFunctions(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		count   int
+		off     bool // the last NIC isn't connected
+		blocked bool
+	}{
+		{"enough", 2, false, false},
+		{"too few", 1, false, true},
+		{"enough for what is connected", 1, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := plantest.Host()
+			vm := &h.VMs[0]
+			second := vm.NICs[0]
+			second.Index, second.MAC, second.StartConnected = second.Index+1, "00:0c:29:00:00:77", !tt.off
+			vm.NICs = append(vm.NICs, second)
+			o := testOptions(t)
+			o.VMs = []string{vm.Name}
+			o.Network.Map = map[string]string{vm.NICs[0].PortGroup: "sriov:eno1"}
+			o.Network.Functions = map[string]int{"eno1": tt.count}
+			for _, name := range []string{"kvm1", "kvm2"} {
+				o.Network.Hosts = append(o.Network.Hosts, network.HostFunctions{Host: name, IOMMU: true, Adapters: []network.Adapter{{Name: "eno1", Driver: "igb", Max: 7}}})
+			}
+			p := planned(t, Facts{Host: &h, Target: TargetFacts{VirtTypes: []string{"qemu"}}}, o)
+			if !strings.Contains(p.VMs[0].Domain.XML, `<source network="esxodus-vf-eno1">`) {
+				t.Errorf("no virtual function: %s", p.VMs[0].Domain.XML)
+			}
+			short := slices.ContainsFunc(p.Blockers(0), func(c ledger.Concern) bool { return c.ID == network.ConcernShort })
+			if short != tt.blocked {
+				t.Errorf("blockers %+v; want one of too few: %v", p.Blockers(0), tt.blocked)
+			}
+		})
+	}
+}
