@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # backports prints the machine's sources with those of the backports.
 backports() {
 	debian_sources >release.list
-	[ -s release.list ] || echo "deb http://deb.debian.org/debian $release main" >release.list
+	[ -s release.list ] || die "this machine's apt has no sources of Debian's $release, whose backports have that QEMU"
 	cat release.list
 	sed -n "s/^\(deb [^ ]*\) $release \(.*\)/\1 $release-backports \2/p" release.list
 }
