@@ -54,11 +54,14 @@ func withHint(err error, hint string) error {
 func exitCode(err error) int {
 	var e *exitError
 	var d *journal.DamagedError
+	var p *passwordError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, journal.ErrBusy):
 		return exitBusy
+	case errors.As(err, &p) && exitCode(p.err) == exitUsage:
+		return exitUsage
 	case errors.Is(err, run.ErrStopped), errors.As(err, &d):
 		return exitStopped
 	case errors.As(err, &e):

@@ -43,8 +43,12 @@ func TestLibvirtElsewhere(t *testing.T) {
 	p.until("the copy", func() bool { return slices.Contains(l.events(), "begin copy") })
 	p.kill()
 	l.host.Faults().Clear()
+	r := l.run(exitUsage, "resume", l.vm)
+	if !strings.Contains(unwrapped(r.err), "hint: give --password-file FILE") || !strings.Contains(r.err, "esxodus rollback "+l.vm) {
+		t.Errorf("resume without a password: stderr\n%s\nwant what to give, and the ways on", tail(r.err))
+	}
 	l.edit(l.journal(), `"libvirt":"qemu:///system"`, `"libvirt":"`+uri+`"`)
-	r := l.run(exitStopped, l.again("resume")...)
+	r = l.run(exitStopped, l.again("resume")...)
 	if !strings.Contains(unwrapped(r.err), "is the libvirt of another machine, other.invalid") || !strings.Contains(r.err, "esxodus rollback "+l.vm) {
 		t.Errorf("resume: stderr\n%s\nwant it refused, with the way back", tail(r.err))
 	}

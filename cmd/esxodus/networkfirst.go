@@ -37,8 +37,8 @@ func confirmFlags() []cli.Flag {
 // within is what confirmFlags say.
 func within(c *cli.Context) (time.Duration, error) {
 	d := c.Duration("confirm-within")
-	if d < 0 {
-		return 0, usagef("--confirm-within %v: want a time such as 60s, or 0", d)
+	if d < 0 || d > netrun.LongestWithin {
+		return 0, usagef("--confirm-within %v: want a time such as 60s, at most 24h, or 0", d)
 	}
 	return d, nil
 }

@@ -68,6 +68,20 @@ func usageErr(err error) error { return &exitError{code: exitUsage, err: err} }
 // askPassword fills in the password: from the file, the environment (done
 // already), or a person at the terminal.
 func askPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
+	if err := findPassword(c, t, cfg); err != nil {
+		return &passwordError{err}
+	}
+	return nil
+}
+
+// passwordError says that there is no password. That the command line lacks it counts
+// more than that a migration stops for it.
+type passwordError struct{ err error }
+
+func (e *passwordError) Error() string { return e.err.Error() }
+func (e *passwordError) Unwrap() error { return e.err }
+
+func findPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
 	if file := c.String("password-file"); file != "" {
 		secret, err := await(c.Context, func() (esxi.Secret, error) { return readPassword(file) }) // perhaps a pipe
 		cfg.Password = secret

@@ -33,6 +33,11 @@ type Job interface {
 	// people with a damaged journal.
 	About() string
 	Leavings() string
+	// Rollback is the command that undoes the run of that name, and Yourself what
+	// is left to look after where no journal tells what was made. Both are asked of a
+	// job that couldn't be read, too.
+	Rollback(name string) string
+	Yourself() string
 }
 
 // Step is a part of a job.
@@ -175,6 +180,8 @@ type DamagedError struct {
 	Err   error
 	until string // how far the run had got before the line
 	left  string // what it may have made
+	undo  string // the command that undoes it
+	own   string // what is left to look after without the journal
 }
 
 // Error names the line, and how far the run had got before it.
@@ -188,14 +195,15 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 // Advice says what can be done about the journal.
 func (e *DamagedError) Advice() string {
 	if e.left == "" {
-		return fmt.Sprintf("restore %s from a backup; without it esxodus removes nothing that this run made: then look after its domain, its volumes and the source's power state yourself", e.Path)
+		return fmt.Sprintf("restore %s from a backup; without it esxodus undoes nothing of this run: then look after %s yourself", e.Path, e.own)
 	}
-	return fmt.Sprintf("restore it from a backup; or keep a copy and cut it off before that line (head -n %d), then `esxodus rollback %s`. "+
-		"That leaves alone what the run made after that line: check %s yourself", e.Line-1, filepath.Base(filepath.Dir(e.Path)), e.left)
+	return fmt.Sprintf("restore it from a backup; or keep a copy and cut it off before that line (head -n %d), then `%s`. "+
+		"That leaves alone what the run made after that line: check %s yourself", e.Line-1, e.undo, e.left)
 }
 
 func damaged[J Job](path string, h *History[J], err error) *DamagedError {
-	e := &DamagedError{Path: path, Line: len(h.records) + 1, Err: err}
+	var kind J
+	e := &DamagedError{Path: path, Line: len(h.records) + 1, Err: err, undo: kind.Rollback(filepath.Base(filepath.Dir(path))), own: kind.Yourself()}
 	if len(h.records) > 0 {
 		p := h.Progress()
 		e.until = fmt.Sprintf(". Up to that line: %s, run %s, %d of %d steps done", h.job.About(), p.Run, p.Done, p.Steps)

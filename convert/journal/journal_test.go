@@ -40,6 +40,9 @@ func (u *units) CheckStep(i int, s *StepState, r *Record) error {
 func (u *units) About() string    { return "units of eth0" }
 func (u *units) Leavings() string { return strings.Join(u.Files, " and ") }
 
+func (*units) Rollback(name string) string { return "units undo " + name }
+func (*units) Yourself() string            { return "the units" }
+
 // TestAnyJob: a journal keeps any job, says how far it got, and takes only records
 // that fit it.
 func TestAnyJob(t *testing.T) {
@@ -81,7 +84,7 @@ func TestAnyJob(t *testing.T) {
 		var bad *DamagedError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s as %s: Open = %v; want %q", tt.change, tt.to, err, tt.err)
-		} else if late := bad.Line > 1; late != strings.Contains(bad.Advice(), "`esxodus rollback eth0`. That leaves alone what the run made after that line: check a.netdev and b.network yourself") {
+		} else if late := bad.Line > 1; late != strings.Contains(bad.Advice(), "`units undo eth0`. That leaves alone what the run made after that line: check a.netdev and b.network yourself") {
 			t.Errorf("%s as %s: advice %q", tt.change, tt.to, bad.Advice())
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"esxodus/disk"
@@ -18,7 +19,7 @@ import (
 // was is what a step found where it writes a file.
 type was struct {
 	File *wasFile `json:"file,omitempty"` // nil if there was none
-	Dirs []string `json:"dirs,omitempty"` // that the step makes, the outermost first
+	Dirs []string `json:"dirs,omitempty"` // that the step makes, the outermost first, as the file's path has them
 }
 
 type wasFile struct {
@@ -28,6 +29,23 @@ type wasFile struct {
 	Modified time.Time `json:"modified"`
 }
 
+// check wants what can have been where a file is: what its change was planned with,
+// and directories that it is in.
+func (w *was) check(f *network.FileChange) error {
+	switch {
+	case (w.File == nil) != (f.State == network.FileNew):
+		return fmt.Errorf("what was there before doesn't fit %s, which is %s", f.Path, f.State)
+	case w.File != nil && (w.File.Text != f.Old || w.File.Mode&^0o7777 != 0):
+		return fmt.Errorf("what was there before isn't %s as it was planned with", f.Path)
+	}
+	for _, dir := range w.Dirs {
+		if filepath.Clean(dir) != dir || dir == "/" || !strings.HasPrefix(f.Path, dir+"/") {
+			return fmt.Errorf("%q is no directory of %s", dir, f.Path)
+		}
+	}
+	return nil
+}
+
 func (x *executor) path(p string) string { return filepath.Join("/", x.Root, p) }
 
 // look finds out what is where a file is to be. It must be what the changes were
@@ -35,8 +53,8 @@ func (x *executor) path(p string) string { return filepath.Join("/", x.Root, p) 
 func (x *executor) look(f *network.FileChange) (was, error) {
 	var w was
 	path := x.path(f.Path)
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+	for dir := filepath.Dir(f.Path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(x.path(dir)); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		w.Dirs = append(w.Dirs, dir)
@@ -130,19 +148,19 @@ func (x *executor) restore(f *network.FileChange, w was) error {
 	if err != nil {
 		return err
 	}
-	return removeDirs(w.Dirs)
+	return x.removeDirs(w.Dirs)
 }
 
 // removeDirs removes the directories that a step made, but those that somebody
 // else has put something into.
-func removeDirs(dirs []string) error {
+func (x *executor) removeDirs(dirs []string) error {
 	for _, dir := range slices.Backward(dirs) {
-		err := os.Remove(dir)
+		err := unix.Rmdir(x.path(dir))
 		if errors.Is(err, unix.ENOTEMPTY) {
 			return nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return &fs.PathError{Op: "rmdir", Path: dir, Err: err}
 		}
 	}
 	return nil

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"path"
 	"strings"
 	"time"
+	"unicode"
 
 	"esxodus/convert/journal"
 	"esxodus/inventory/fit"
@@ -28,6 +30,9 @@ type Job struct {
 	Within time.Duration `json:"within"`
 }
 
+// LongestWithin is how long a run may wait for the admin's word.
+const LongestWithin = 24 * time.Hour
+
 // Steps are the changes'.
 func (j *Job) Steps() []journal.Step {
 	out := make([]journal.Step, len(j.Changes.Steps))
@@ -43,6 +48,9 @@ func (j *Job) CheckRecorded(run, name string) error {
 	if run == "" || run != name {
 		return fmt.Errorf("the run %q in the directory of %q", run, name)
 	}
+	if j.Within < 0 || j.Within > LongestWithin {
+		return fmt.Errorf("it waits for a confirmation for %v: want at most %v", j.Within, LongestWithin)
+	}
 	for _, s := range j.Changes.Steps {
 		if err := checkStep(s); err != nil {
 			return fmt.Errorf("step %q: %w", s.Text, err)
@@ -54,15 +62,12 @@ func (j *Job) CheckRecorded(run, name string) error {
 func checkStep(s network.Step) error {
 	switch s.Kind {
 	case network.StepFile:
-		if s.File == nil {
-			return errors.New("it has no file")
+		if s.File == nil || s.File.State != network.FileNew && s.File.State != network.FileChanged {
+			return errors.New("it has no file to write")
 		}
 		return checkPath(s.File.Path)
 	case network.StepDevice:
-		if s.Device == nil {
-			return errors.New("it has no device")
-		}
-		return networkd.CheckName(s.Device.Name)
+		return checkDevice(s.Device)
 	case network.StepUp:
 		return networkd.CheckName(s.Link)
 	case network.StepVFs:
@@ -83,29 +88,69 @@ func checkVirtual(c *network.VirtualChange) error {
 	if c == nil || c.New == nil && !named(c.Old) || c.New != nil && !named(*c.New) {
 		return errors.New("it has no network")
 	}
+	return checkURI(c.URI)
+}
+
+func checkDevice(d *network.Device) error {
+	if d == nil || d.Kind == "" {
+		return errors.New("it has no device")
+	}
+	if d.VLAN < 0 || d.VLAN > 4094 || d.MTU < 0 || d.MTU > 65535 {
+		return fmt.Errorf("%s has the VLAN %d and an MTU of %d", d.Name, d.VLAN, d.MTU)
+	}
+	if d.Parent != "" {
+		if err := networkd.CheckName(d.Parent); err != nil {
+			return err
+		}
+	}
+	return networkd.CheckName(d.Name)
+}
+
+// checkURI wants a libvirt of this machine, reached by no program that the address
+// names.
+func checkURI(uri string) error {
+	u, err := url.Parse(uri)
+	if err != nil || u.Host != "" || strings.Contains(u.Scheme, "+") && !strings.HasSuffix(u.Scheme, "+unix") || u.Query().Has("command") {
+		return fmt.Errorf("%q is no libvirt of this machine", uri)
+	}
 	return nil
 }
 
+// confDir is where networkd's own settings are.
+const confDir = "/etc/systemd/networkd.conf.d"
+
 // checkPath wants one of networkd's or udev's files, that esxodus made.
 func checkPath(p string) error {
-	ours := strings.HasPrefix(p, "/etc/systemd/network") || path.Dir(p) == "/etc/udev/rules.d"
-	if path.Clean(p) != p || !ours || !strings.Contains(path.Base(p), "esxodus-") {
+	within := strings.HasPrefix(p, network.Dir+"/") || strings.HasPrefix(p, confDir+"/") || path.Dir(p) == "/etc/udev/rules.d"
+	if path.Clean(p) != p || !within || !strings.Contains(path.Base(p), "esxodus-") || strings.ContainsFunc(p, unicode.IsControl) {
 		return fmt.Errorf("%q is not a file that esxodus writes", p)
 	}
 	return nil
 }
 
 // CheckStep wants that a step says what was there before it, if it is one that
-// changes that.
+// changes that, and that this is what the changes were planned with: it is what a
+// rollback puts back.
 func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
-	switch kind := j.Changes.Steps[i].Kind; {
+	step := j.Changes.Steps[i]
+	switch {
 	case r.Event == journal.EventFailed:
 		return errors.New("a step of a change of this host's networking doesn't say what it saw when it failed")
 	case r.Event != journal.EventBegin:
-	case kind == network.StepFile:
-		return placeOf(s, &was{})
-	case kind == network.StepVirtual:
-		return placeOf(s, &network.Virtual{})
+	case step.Kind == network.StepFile:
+		var w was
+		if err := placeOf(s, &w); err != nil {
+			return err
+		}
+		return w.check(step.File)
+	case step.Kind == network.StepVirtual:
+		var w network.Virtual
+		if err := placeOf(s, &w); err != nil {
+			return err
+		}
+		if w != step.Virtual.Old {
+			return fmt.Errorf("what was there before isn't libvirt's network %s as it was planned with", step.Virtual.Name())
+		}
 	}
 	return nil
 }
@@ -145,4 +190,12 @@ func (j *Job) Leavings() string {
 		return fit.Count(0, "file")
 	}
 	return strings.Join(all, ", ")
+}
+
+// Rollback undoes the last run.
+func (*Job) Rollback(string) string { return "esxodus network rollback" }
+
+// Yourself is what changes of the networking leave.
+func (*Job) Yourself() string {
+	return "the files with esxodus- in their names in /etc/systemd/network and networkd.conf.d, and the devices that they make,"
 }

@@ -257,6 +257,11 @@ func (j *VMJob) Check() error {
 		return err
 	}
 	v := j.VM
+	if v.Sums != (Sums{}) {
+		if err := v.checkExpect(j.Target.VirtType); err != nil {
+			return err
+		}
+	}
 	v.NoProof = !slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Kind == StepProve })
 	return v.check(storage)
 }

@@ -33,15 +33,9 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		if s.Proof != "" {
 			p.wrapped("  proof: ", brief(s.Proof))
 		}
-		for _, n := range s.Notes {
-			p.wrapped("  note: ", brief(n))
-		}
-		for _, text := range s.Unsound() {
-			p.wrapped("  file system: ", brief(text))
-		}
-		for _, v := range s.Volumes {
-			p.wrapped("  volumes: ", v)
-		}
+		p.some("  note: ", s.Notes)
+		p.some("  file system: ", s.Unsound())
+		p.some("  volumes: ", s.Volumes)
 		if s.Step != "" && !s.Running {
 			p.wrapped("  left at: ", s.Step)
 		}
@@ -51,6 +45,17 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		p.next(s)
 	}
 	return p.err
+}
+
+// some prints as many lines of a kind as a terminal is good for.
+func (p *page) some(label string, texts []string) {
+	const most = 20
+	for _, text := range texts[:min(len(texts), most)] {
+		p.wrapped(label, brief(text))
+	}
+	if n := len(texts) - most; n > 0 {
+		p.wrapped(label, fmt.Sprintf("and %d more (--output json)", n))
+	}
 }
 
 // brief is as much of what a step left in the journal as a terminal is good for;

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"esxodus/convert/domain"
@@ -73,8 +74,9 @@ func (d StateDir) State(name string) (State, error) {
 	return s, nil
 }
 
-// Find returns the name of the run whose domain or source VM is called key. A
-// domain's journal is found by its directory, whatever is in it.
+// Find returns the name of the run whose domain is called key, or whose source VM has
+// that name or id. A domain's journal is found by its directory, whatever is in it.
+// Where several runs may be meant, none is.
 func (d StateDir) Find(key string) (string, error) {
 	if domain.Name(key) == key {
 		if _, err := d.State(key); !errors.Is(err, ErrNoRun) {
@@ -82,10 +84,18 @@ func (d StateDir) Find(key string) (string, error) {
 		}
 	}
 	states, err := d.List()
-	if i := slices.IndexFunc(states, func(s State) bool { return s.VM == key }); i >= 0 {
-		return states[i].Name, nil
+	var found, from []string
+	for _, s := range states {
+		if s.VM == key || s.Job.VM.Source.ID == key {
+			found, from = append(found, s.Name), append(from, fmt.Sprintf("%s (%q, id %s, from %s)", s.Name, s.VM, s.Job.VM.Source.ID, s.Host))
+		}
 	}
-	if err != nil { // it may be one of those
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return "", fmt.Errorf("%s may be any of several migrations: name the domain of the one you mean: %s", key, strings.Join(from, ", "))
+	case err != nil: // it may be one of those
 		return "", fmt.Errorf("%s: no migration with that name among those in %s that can be read: %w", key, d, err)
 	}
 	return "", fmt.Errorf("%s: %w in %s; `esxodus status` lists them", key, ErrNoRun, d)

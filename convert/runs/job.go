@@ -76,6 +76,12 @@ func (j *Job) Leavings() string {
 	return fmt.Sprintf("the domain %s and at %s", j.VM.Name, strings.Join(volumes, ", "))
 }
 
+// Rollback undoes one VM's migration.
+func (*Job) Rollback(name string) string { return "esxodus rollback " + name }
+
+// Yourself is what a migration makes and changes.
+func (*Job) Yourself() string { return "its domain, its volumes and the source's power state" }
+
 // Seen is the part of a VM that changes whenever it runs or is reconfigured. A recheck
 // leaves it in the journal for those that follow.
 type Seen struct {

@@ -94,10 +94,23 @@ func TestFind(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{name, "web/ server ü"} {
+	for _, key := range []string{name, "web/ server ü", "7"} {
 		if got, err := w.State().Find(key); err != nil || got != name {
 			t.Errorf("Find(%q) = %q, %v; want %q", key, got, err, name)
 		}
+	}
+	w.Host.VMs[0].Name = "7" // the other's id
+	p := w.Plan()
+	p.VMs[0].Name = "seven"
+	j, err := w.State().Create(p.Job(0), journal.NewRun())
+	if err := errors.Join(err, j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.State().Find("7"); err == nil || !strings.Contains(err.Error(), name+` ("web/ server ü", id 7, from esx1), `) && !strings.Contains(err.Error(), `seven ("7", id 7, from esx1)`) {
+		t.Errorf("Find(7) = %q, %v; want it refused, with both domains", got, err)
+	}
+	if got, err := w.State().Find("seven"); err != nil || got != "seven" {
+		t.Errorf("Find of the domain = %q, %v", got, err)
 	}
 	if _, err := w.State().Find("../../etc"); !errors.Is(err, runs.ErrNoRun) {
 		t.Errorf("Find of another = %v, want %v", err, runs.ErrNoRun)
