@@ -54,11 +54,11 @@ func TestLies(t *testing.T) {
 		{"another file before", `"data":{"file":{"text":"old\n"`, `"data":{"file":{"text":"root::0:0\n"`, 2, "isn't /etc/systemd/network/20-esxodus-eno1.42.network as it was planned with"},
 		{"a mode of no file", `"mode":416`, `"mode":2147484141`, 2, "as it was planned with"},
 		{"another type before", `"data":{"file":{"text":"old\n"`, `"data":{"file":{"text":7`, 2, "cannot unmarshal number"},
-		{"a directory elsewhere", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":["VICTIM"]`, 12, "is no directory of"},
-		{"a directory above", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":["/etc/systemd/network/lan.network.d/.."]`, 12, "is no directory of"},
-		{"the root", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":["/"]`, 12, "is no directory of"},
-		{"directories of another type", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":{"x":1}`, 12, "cannot unmarshal object"},
-		{"another network before", `"data":{"name":"lan"`, `"data":{"name":"other"`, 14, "isn't libvirt's network lan as it was planned with"},
+		{"a directory elsewhere", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":["VICTIM"]`, 14, "is no directory of"},
+		{"a directory above", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":["/etc/systemd/network/lan.network.d/.."]`, 14, "is no directory of"},
+		{"the root", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":["/"]`, 14, "is no directory of"},
+		{"directories of another type", `"dirs":["/etc/systemd/network/lan.network.d"]`, `"dirs":{"x":1}`, 14, "cannot unmarshal object"},
+		{"another network before", `"data":{"name":"lan"`, `"data":{"name":"other"`, 16, "isn't libvirt's network lan as it was planned with"},
 		{"what it saw", `"event":"done","step":0`, `"event":"failed","step":0`, 3, "doesn't say what it saw when it failed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
