@@ -180,14 +180,22 @@ func cutOff(l netLab) {
 	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "its process is gone: `esxodus network rollback") {
 		l.t.Errorf("status says\n%s", r.out)
 	}
-	if r := l.run(exitStopped, l.network("apply", "--yes")...); !strings.Contains(r.err, "was cut off after 3 of 5 steps") || !strings.Contains(r.err, "`esxodus network rollback") {
-		l.t.Errorf("apply says\n%s", r.err)
+	l.run(exitUsage, l.network("apply")...) // nobody can be asked, and nothing is undone
+	l.written(true)
+	l.wait(netrun.PhaseCutOff)
+	r := l.run(exitDone, l.network("apply", "--yes", "--confirm-within", "0")...)
+	for _, want := range []string{"was cut off after 3 of 5 steps", "is put back first", "undone: ", "done: 5 steps"} {
+		if !strings.Contains(r.err, want) {
+			l.t.Errorf("apply lacks %q:\n%s", want, r.err)
+		}
 	}
 	l.written(true)
+	l.wait(netrun.PhaseApplied)
 	l.run(exitDone, "network", "rollback")
 	l.written(false)
-	l.run(exitDone, l.network("apply", "--yes", "--confirm-within", "0")...)
-	l.written(true)
+	if r := l.run(exitDone, "network", "rollback"); !strings.Contains(r.err, "has changed nothing") {
+		l.t.Errorf("there was more to roll back:\n%s", r.err)
+	}
 }
 
 // guards are the processes that watch over this lab's run; there is one.

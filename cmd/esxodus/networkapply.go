@@ -35,8 +35,11 @@ rule is still there, and puts all back if one isn't.
 
 Then it asks whether you can still reach this host. Log in once more to see. If
 you don't say yes within --confirm-within, there or by "esxodus network confirm"
-from another session, all is put back, also if this session has died.`,
-		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), libvirtFlags(), stateFlags(), confirmFlags(), []cli.Flag{
+from another session, all is put back, also if this session has died.
+
+Where an earlier apply was cut off, by a power cut say, what it did is put back
+first, and all is planned anew: this command goes on from wherever that one was.`,
+		Flags: slices.Concat(sourceFlags(), networkFlags(), savedFlags(), stateFlags(), libvirtFlags(), confirmFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "begin without asking; the confirmation is asked for all the same"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -59,7 +62,7 @@ func applyNetwork(ctx context.Context, c *cli.Context, t terminal, wantJSON bool
 		return err
 	}
 	dir := netrun.Dir(state)
-	if err := unfinished(dir); err != nil {
+	if err := putBackFirst(ctx, c, t, dir); err != nil {
 		return err
 	}
 	n, here, err := planNetwork(ctx, c, t)
@@ -84,6 +87,30 @@ func applyNetwork(ctx context.Context, c *cli.Context, t terminal, wantJSON bool
 	if wantJSON {
 		return printJSON(t.out, networkJSON(n))
 	}
+	return nil
+}
+
+// putBackFirst undoes what is left of a run that was cut off, or whose rollback was:
+// what that run was planned with may have changed since, and a boot leaves none of
+// the devices that it made. So it isn't gone on with: this one begins from what was
+// there before it.
+func putBackFirst(ctx context.Context, c *cli.Context, t terminal, dir netrun.Dir) (err error) {
+	s, ok, err := dir.Last()
+	if err != nil || !ok || s.Running || s.Phase != netrun.PhaseCutOff && s.Phase != journal.PhaseUndoing {
+		return errors.Join(err, unfinished(dir))
+	}
+	t.say("note: ", fmt.Sprintf("an earlier change of this host's networking was cut off after %d of %s (it is %s): what it did is put back first, then all is planned anew: %s", s.Done, fit.Count(s.Steps, "step"), s.Phase, s.Leavings))
+	if err := confirm(c, t, "Put that back now?"); err != nil {
+		return err
+	}
+	j, err := dir.Open(s.Run)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(takeBack(ctx, c, t, j), j.Close()); err != nil {
+		return err
+	}
+	t.say("", "undone: "+s.Leavings)
 	return nil
 }
 

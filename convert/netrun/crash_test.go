@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,33 @@ func TestCrashAtEachStep(t *testing.T) {
 					t.Errorf("after the rollback there is (-was +is):\n%s", diff)
 				}
 			})
+		}
+	}
+}
+
+// TestCrashThenApply: wherever a run was cut off, its rollback and a new run come to
+// what a run comes to that nothing cut off.
+func TestCrashThenApply(t *testing.T) {
+	whole := newDesk(t)
+	last := len(whole.job().Changes.Steps) - 1
+	crash(t, whole.begin(), whole.effects(), last, cutDone)
+	times := regexp.MustCompile(`(?m) [0-9]{19} `) // of files, which are new ones
+	want := times.ReplaceAllString(whole.sight(), " ")
+	if !strings.Contains(want, "VLAN=eno1.42") {
+		t.Fatalf("a run makes nothing:\n%s", want)
+	}
+	for step := range last + 1 {
+		for _, at := range []cut{cutBegun, cutHalf, cutActed, cutDone} {
+			d := newDesk(t)
+			crash(t, d.begin(), d.effects(), step, at)
+			rolledBack(t, d.dir, d.effects())
+			crash(t, d.begin(), d.effects(), last, cutDone)
+			if diff := cmp.Diff(want, times.ReplaceAllString(d.sight(), " ")); diff != "" {
+				t.Errorf("%d %s: after a new run there is (-whole +is):\n%s", step, at, diff)
+			}
+			if s, ok, err := d.dir.Last(); err != nil || !ok || s.Phase != PhaseApplied {
+				t.Errorf("%d %s: the last run is %+v, %v", step, at, s, err)
+			}
 		}
 	}
 }

@@ -104,7 +104,7 @@ func nextOf(s netrun.State) string {
 	case s.Phase == netrun.PhaseApplied:
 		return "`esxodus network rollback` undoes it"
 	case s.Phase == netrun.PhaseCutOff:
-		return "its process is gone: `esxodus network rollback` puts back what it did; then it can be applied again"
+		return "its process is gone: `esxodus network rollback` puts back what it did; `esxodus network apply` does that and applies anew"
 	case !s.Phase.Ended():
 		return "`esxodus network rollback` puts back the rest"
 	}
