@@ -99,32 +99,31 @@ func renames(text string) bool {
 func matches(text string, dev Device, mac string) bool {
 	wants := sectionOf(text, "[Match]")
 	for key, words := range wants {
-		switch key {
-		case "Name", "OriginalName":
-			if !globbed(words, dev.Name) {
-				return false
-			}
-		case "Kind":
-			if !globbed(words, dev.Kind) {
-				return false
-			}
-		case "Type":
-			if !globbed(words, "ether") && !globbed(words, "vlan") {
-				return false
-			}
-		case "MACAddress":
-			if dev.Kind != KindVLAN || !slices.ContainsFunc(words, func(w string) bool { return sameMAC(w, mac) }) {
-				return false
-			}
-		case "Driver":
-			if dev.Kind != KindVLAN || !globbed(words, "802.1Q VLAN Support") {
-				return false
-			}
-		case "Path", "PermanentMACAddress":
+		if !dev.takes(key, words, mac) {
 			return false
 		}
 	}
 	return len(wants) > 0
+}
+
+// takes reports whether a device fits one line of a [Match].
+func (dev Device) takes(key string, words []string, mac string) bool {
+	vlan := dev.Kind == KindVLAN
+	switch key {
+	case "Name", "OriginalName":
+		return globbed(words, dev.Name)
+	case "Kind":
+		return globbed(words, dev.Kind)
+	case "Type":
+		return globbed(words, "ether") || globbed(words, "vlan")
+	case "MACAddress":
+		return vlan && slices.ContainsFunc(words, func(w string) bool { return sameMAC(w, mac) })
+	case "Driver":
+		return vlan && globbed(words, "802.1Q VLAN Support")
+	case "Path", "PermanentMACAddress":
+		return false
+	}
+	return true
 }
 
 // sameMAC compares addresses that may be written in two ways.

@@ -180,7 +180,7 @@ func (v *stay) transport(ctx context.Context, device string) string {
 	if err != nil {
 		return "" // it isn't a block device's: not known, and not worth a word
 	}
-	for _, t := range strings.Fields(string(out)) {
+	for t := range strings.FieldsSeq(string(out)) {
 		if slices.Contains([]string{"iscsi", "fc", "fcoe", "nvme-tcp", "nvme-fc", "rdma", "tcp"}, t) {
 			return t
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"strings"
 	"sync"
@@ -87,7 +88,7 @@ func (v *visit) wire(ctx context.Context) {
 		v.add("tls", ledger.Warning, "its TLS: "+err.Error(), "")
 	case time.Now().After(w.Expires):
 		v.add("tls", ledger.Note, fmt.Sprintf("%s; its certificate expired on %s", w.Version, w.Expires.Format(time.DateOnly)), "it is taken if its fingerprint is given: `--thumbprint "+v.Client.Thumbprint()+"`")
-	case w.Expires.Sub(time.Now()) < soon:
+	case time.Until(w.Expires) < soon:
 		v.add("tls", ledger.Note, fmt.Sprintf("%s; its certificate expires on %s", w.Version, w.Expires.Format(time.DateOnly)), "pin it by its fingerprint, and it is taken all the same: `--thumbprint "+v.Client.Thumbprint()+"`")
 	default:
 		v.ok("tls", fmt.Sprintf("%s; certificate %s, until %s", w.Version, v.Client.Thumbprint(), w.Expires.Format(time.DateOnly)))
@@ -208,7 +209,7 @@ func (v *visit) overSSH(ctx context.Context) {
 			f, err = r.Open(ctx, file)
 		}
 		if err == nil {
-			_, err = f.ReadAt(make([]byte, 1), 0)
+			_, err = io.ReadFull(io.NewSectionReader(f, 0, 1), make([]byte, 1))
 		}
 		if err != nil {
 			v.add("ssh-read", ledger.Warning, "files can't be read over SSH: "+err.Error(), "")

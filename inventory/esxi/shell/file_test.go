@@ -54,7 +54,7 @@ func TestReader(t *testing.T) {
 				off := rand.Int64N(int64(len(want)))
 				p := make([]byte, rand.IntN(300<<10)+1)
 				n, err := f.ReadAt(p, off)
-				if wantN := min(len(p), len(want)-int(off)); n != wantN || n < len(p) && err != io.EOF || n == len(p) && err != nil || !bytes.Equal(p[:n], want[off:off+int64(n)]) {
+				if wantN := min(len(p), len(want)-int(off)); n != wantN || errors.Is(err, io.EOF) != (n < len(p)) || n == len(p) && err != nil || !bytes.Equal(p[:n], want[off:off+int64(n)]) {
 					t.Errorf("ReadAt(%d bytes, %d) = %d, %v", len(p), off, n, err)
 				}
 			}
