@@ -126,6 +126,9 @@ func TestPools(t *testing.T) {
 			if diff := cmp.Diff(tt.steps, steps); diff != "" {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
+			if got := h.Unmade(&p); (len(got) == 0) != (nic(&h).VFs > 0) {
+				t.Errorf("without virtual functions: %q", got)
+			}
 			if got := h.Fleeting(&p); len(got) != 1 {
 				t.Errorf("before: %q", got)
 			}

@@ -245,6 +245,18 @@ func (p Pool) virtual() Virtual {
 	}
 }
 
+// Unmade lists the interfaces of a plan's pools that have no virtual functions yet: no
+// domain with one starts.
+func (h *Host) Unmade(p *Plan) []string {
+	var out []string
+	for _, pool := range p.Pools {
+		if l, there := h.Link(pool.Device); there && l.VFs == 0 {
+			out = append(out, pool.Device)
+		}
+	}
+	return out
+}
+
 // lends reports whether virtual functions of a pool will be there after the next
 // boot, and a network that lends them.
 func (h *Host) lends(p Pool) bool {
