@@ -90,6 +90,10 @@ func TestPools(t *testing.T) {
 		{name: "the adapter is another one by now", host: func(h *Host) { nic(h).MaxVFs = 0 }, concerns: []string{"blocker network.vfs eno2"}},
 		{name: "the IOMMU is off by now", host: func(h *Host) { h.IOMMU = false }, concerns: []string{"blocker network.vfs eno2"}},
 		{name: "a .link file of its own", host: linkFile(Dir+"/50-lan.link", "[Match]\nMACAddress=52:54:00:00:00:02\n[Link]\nName=eno2\n"), steps: whole},
+		{name: "one whose directory has two names", host: func(h *Host) {
+			linkFile("/usr/lib/systemd/network/50-lan.link", "[Link]\nSR-IOVVirtualFunctions=2\n")(h)
+			nic(h).LinkFile = "/lib/systemd/network/50-lan.link"
+		}, concerns: []string{"blocker network.vfs eno2"}},
 		{name: "one that sorts early", host: linkFile(Dir+"/05-lan.link", "[Link]\nName=eno2\n"), steps: []string{networkd, "reload", "vfs eno2 4", network, "check", "confirm", "file network/00-esxodus-vf-eno2.link", "record"}},
 		{name: "one that nothing sorts before", host: linkFile(Dir+"/!.link", "[Link]\nName=eno2\n"), concerns: []string{"blocker network.vfs eno2"}},
 		{name: "one that makes as many", host: linkFile(Dir+"/50-lan.link", "[Link]\nSR-IOVVirtualFunctions=4\n"), steps: []string{networkd, "reload", "vfs eno2 4", network, "check", "confirm", "record"}},
@@ -125,6 +129,9 @@ func TestPools(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.steps, steps); diff != "" {
 				t.Errorf("steps (-want +got):\n%s", diff)
+			}
+			if got := h.Unmade(&p); (len(got) == 0) != (nic(&h).VFs > 0) {
+				t.Errorf("without virtual functions: %q", got)
 			}
 			if got := h.Fleeting(&p); len(got) != 1 {
 				t.Errorf("before: %q", got)

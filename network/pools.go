@@ -124,10 +124,12 @@ func FunctionFile(l *Link, systemd int) string {
 }
 
 // counting is the .link file that counts for a link: the one that udev applied, if it
-// is still there, else systemd's own for all.
+// is still there, else systemd's own for all. /lib may be /usr/lib.
 func (h *Host) counting(l *Link) string {
-	if _, there := h.file(l.LinkFile); there {
-		return l.LinkFile
+	for _, name := range []string{l.LinkFile, "/usr" + l.LinkFile} {
+		if _, there := h.file(name); there {
+			return name
+		}
 	}
 	i := slices.IndexFunc(h.Files, func(f File) bool { return path.Base(f.Path) == "99-default.link" })
 	if i < 0 {
@@ -245,6 +247,18 @@ func (p Pool) virtual() Virtual {
 	}
 }
 
+// Unmade lists the interfaces of a plan's pools that have no virtual functions yet: no
+// domain with one starts.
+func (h *Host) Unmade(p *Plan) []string {
+	var out []string
+	for _, pool := range p.Pools {
+		if l, there := h.Link(pool.Device); there && l.VFs == 0 {
+			out = append(out, pool.Device)
+		}
+	}
+	return out
+}
+
 // lends reports whether virtual functions of a pool will be there after the next
 // boot, and a network that lends them.
 func (h *Host) lends(p Pool) bool {
@@ -252,7 +266,7 @@ func (h *Host) lends(p Pool) bool {
 	if !there {
 		return false
 	}
-	text, also := h.linkText(l.LinkFile)
+	text, also := h.linkText(h.counting(&l))
 	own, made := h.file(FunctionFile(&l, h.Networkd.Version))
 	made = made && strings.Contains(own.Text, l.Path) || functionCount(text+"\n"+also) > 0 || l.Driver == late && l.VFs > 0
 	if h.Virtuals == nil || h.Virtuals.Unknown != "" {

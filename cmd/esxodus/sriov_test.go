@@ -205,12 +205,17 @@ func (l *functionLab) boots(guest string) {
 	for end := time.Now().Add(15 * time.Minute); ; time.Sleep(time.Second) {
 		err := refusedByGuest()
 		if err == nil {
-			return
+			break
 		}
 		if time.Now().After(end) {
 			said, _ := os.ReadFile(console) // as much as there is
 			l.t.Fatalf("the guest doesn't answer: %v\n%s\n%s", err, fixtures.Run(l.t, "ip", "-s", "link", "show", l.pf), said)
 		}
+	}
+	fixtures.Run(l.t, "ip", "link", "delete", "far42")
+	fixtures.Run(l.t, "ip", "address", "add", "10.42.0.1/24", "dev", l.peer)
+	if refusedByGuest() == nil {
+		l.t.Error("the guest answers without the tag, too")
 	}
 }
 

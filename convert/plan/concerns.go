@@ -335,12 +335,18 @@ func linkConcerns(p *Plan, links []string) []ledger.Concern {
 }
 
 // fleetingConcerns names the devices that must be made before a domain may have
-// them. That is seen again when a VM is converted: a plan may be saved before.
+// them, and those without which it doesn't start. That is seen again when a VM is converted: a plan may be saved before.
 func fleetingConcerns(p *Plan, here *network.Host) []ledger.Concern {
 	if here == nil {
 		return nil
 	}
 	var out []ledger.Concern
+	for _, dev := range here.Unmade(&p.Network) {
+		out = append(out, ledger.Concern{
+			ID: network.ConcernFlap, Severity: ledger.Warning, Subject: dev, Evidence: dev + " has no virtual functions yet",
+			Advice: "a domain with one starts once there are some: `esxodus network apply` makes them, or where it leaves that to the next boot, that",
+		})
+	}
 	for _, dev := range here.Fleeting(&p.Network) {
 		out = append(out, ledger.Concern{
 			ID: ConcernFleeting, Severity: ledger.Warning, Subject: dev,

@@ -140,3 +140,18 @@ func TestNetworkRuns(t *testing.T) {
 	}
 	golden(t, "network-runs.txt", got.String())
 }
+
+// TestAttachment: what a NIC is attached to, in few words.
+func TestAttachment(t *testing.T) {
+	for want, a := range map[string]network.Attachment{
+		"nothing: the link stays down":         {Mode: network.None},
+		"macvtap on eno1":                      {Mode: network.Macvtap, Device: "eno1"},
+		"macvtap on eno1.42 (VLAN 42 of eno1)": {Mode: network.Macvtap, Device: "eno1.42", VLAN: 42, Uplink: "eno1"},
+		"virtual function of eno1, lent by libvirt's network esxodus-vf-eno1":           {Mode: network.SRIOV, Device: "eno1", Network: "esxodus-vf-eno1"},
+		"virtual function of eno1 (VLAN 42), lent by libvirt's network esxodus-vf-eno1": {Mode: network.SRIOV, Device: "eno1", Network: "esxodus-vf-eno1", VLAN: 42},
+	} {
+		if got := attachment(a); got != want {
+			t.Errorf("attachment(%+v) = %q; want %q", a, got, want)
+		}
+	}
+}

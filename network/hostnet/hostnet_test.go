@@ -208,6 +208,9 @@ Name=eno1
 VLAN=eno1.42
 -- etc/systemd/network/.esxodus-half.network --
 -- etc/systemd/network/README --
+-- etc/udev/rules.d/82-esxodus-vf-eno2.rules --
+ours
+-- etc/udev/rules.d/70-theirs.rules --
 -- run/systemd/network/wg.netdev --
 [WireGuard]
 PrivateKey = geheim
@@ -232,12 +235,13 @@ PresharedKey=auch
 		}
 	}
 	want := map[string]string{
-		"/etc/systemd/network/lan.network":          "[Match]\nName=eno1\n",
-		"/etc/systemd/network/lan.network.d/x.conf": "[Network]\nVLAN=eno1.42\n",
-		"/etc/systemd/network/masked.network":       "",
-		"/run/systemd/network/wg.netdev":            "[WireGuard]\nPrivateKey =***\n[WireGuardPeer]\nPresharedKey=***\n",
-		"/usr/lib/systemd/network/99-default.link":  "",
-		"/etc/systemd/networkd.conf.d/a.conf":       "",
+		"/etc/systemd/network/lan.network":           "[Match]\nName=eno1\n",
+		"/etc/systemd/network/lan.network.d/x.conf":  "[Network]\nVLAN=eno1.42\n",
+		"/etc/systemd/network/masked.network":        "",
+		"/etc/udev/rules.d/82-esxodus-vf-eno2.rules": "ours\n",
+		"/run/systemd/network/wg.netdev":             "[WireGuard]\nPrivateKey =***\n[WireGuardPeer]\nPresharedKey=***\n",
+		"/usr/lib/systemd/network/99-default.link":   "",
+		"/etc/systemd/networkd.conf.d/a.conf":        "",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
