@@ -16,6 +16,7 @@ const (
 	ConcernPower        = "power.on"            // the VM runs
 	ConcernSuspended    = "power.suspended"     // its memory is on disk
 	ConcernFormat       = "disk.format"         // a disk that this esxodus can't read
+	ConcernTwice        = "disk.twice"          // another VM has the disk as well
 	ConcernUnread       = "disk.unreadable"     // a disk that can't be opened
 	ConcernNoDisk       = "disk.none"           // nothing to copy
 	ConcernVolume       = "target.volume"       // a volume of that name exists
@@ -51,6 +52,7 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		})
 	}
 	out = append(out, FormatConcerns(vm)...)
+	out = append(out, sharedConcerns(vm, f.Host)...)
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
@@ -134,6 +136,30 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 			ID: ConcernFormat, Severity: ledger.Blocker, Subject: d.Address(), Evidence: fmt.Sprintf("the disk's backing is %q: %s", d.Format, d.Path),
 			Advice: "its data are on a LUN, not in a file: clone it into one with vmkfstools -i on ESXi, or present the LUN to the target host",
 		})
+	}
+	return out
+}
+
+// sharedConcerns refuses a disk that another VM of the host has as well, in this plan
+// or not: of two copies each would go its own way. A disk beneath two VMs' snapshots
+// isn't one: nobody writes to it.
+func sharedConcerns(vm *inventory.VM, h *inventory.Host) []ledger.Concern {
+	var out []ledger.Concern
+	for _, d := range vm.Disks {
+		var others []string
+		for i := range h.VMs {
+			o := &h.VMs[i]
+			if o.ID != vm.ID && slices.ContainsFunc(o.Disks, func(x inventory.Disk) bool { return x.Path == d.Path }) {
+				others = append(others, fmt.Sprintf("%q", o.Name))
+			}
+		}
+		if d.Path != "" && len(others) > 0 {
+			out = append(out, ledger.Concern{
+				ID: ConcernTwice, Severity: ledger.Blocker, Subject: d.Address(),
+				Evidence: fmt.Sprintf("%s is a disk of %s, too", d.Path, strings.Join(others, " and ")),
+				Advice:   "detach it from all VMs, convert those, copy the disk by itself with `esxodus copy`, and attach that to their domains (<shareable/>, cache='none')",
+			})
+		}
 	}
 	return out
 }

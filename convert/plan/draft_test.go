@@ -30,6 +30,10 @@ func TestConcerns(t *testing.T) {
 		vm.ID, vm.Name, vm.BIOSUUID = "8", "db", "564d0000-0000-0000-0000-000000000008"
 		vm.NICs = slices.Clone(vm.NICs)
 		vm.NICs[0].MAC = "00:50:56:01:02:99"
+		vm.Disks = slices.Clone(vm.Disks)
+		for i := range vm.Disks {
+			vm.Disks[i].Path = strings.ReplaceAll(vm.Disks[i].Path, "web", "db")
+		}
 		change(&vm)
 		f.Host.VMs = append(f.Host.VMs, vm)
 	}
@@ -45,6 +49,9 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernPower, ledger.Blocker, func(f *plan.Facts, o *plan.Options) { f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "api" }},
 		{plan.ConcernSuspended, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Power = inventory.Suspended }},
 		{plan.ConcernFormat, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks[0].Format = "rdm" }},
+		{plan.ConcernTwice, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			second(f, func(vm *inventory.VM) { vm.Disks[0].Path = f.Host.VMs[0].Disks[0].Path })
+		}},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
 		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
