@@ -217,8 +217,8 @@ exit code is then 3. A second run does only what is left: it skips what is
 finished, resumes what was stopped, and retries what failed.
 
 Where addresses were edited in the plan, the VM's disks are read again, its part is
-planned anew with those, and shown in full before it asks.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
+planned anew with those (--packages as for plan), and shown in full before it asks.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, fullFlags(), outputFlags()),

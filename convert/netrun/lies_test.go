@@ -76,7 +76,10 @@ func TestLies(t *testing.T) {
 			before := d.sight()
 			_, listed := d.dir.List()
 			_, _, last := d.dir.Last()
-			_, opened := d.dir.Open(run)
+			j, opened := d.dir.Open(run)
+			if opened == nil {
+				d.check(j.Close())
+			}
 			guarded := d.dir.Guard(t.Context(), run, nil, d.effects())
 			for what, err := range map[string]error{"List": listed, "Last": last, "Open": opened, "Guard": guarded} {
 				bad, ok := errors.AsType[*journal.DamagedError](err)

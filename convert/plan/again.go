@@ -159,6 +159,9 @@ func (p *Plan) Replace(i int, again *Plan) error {
 	if is.Source.ChangeVersion != was.Source.ChangeVersion || is.Source.Power != was.Source.Power {
 		return fmt.Errorf("%q has changed since the plan, so that its new addresses can't be planned with it: plan again", was.Source.Name)
 	}
+	if sum(is.Layout) != sum(was.Layout) {
+		return fmt.Errorf("with its new addresses the layout of %q would not be the planned one, but %s (%s): plan again", was.Source.Name, is.Layout.Kind, strings.Join(is.Layout.Reasons, "; "))
+	}
 	is.Source = was.Source // the check before the copy compares with that
 	ofPlan := func(c ledger.Concern) bool {
 		return strings.HasPrefix(c.ID, "network.") || strings.HasPrefix(c.ID, "batch.")

@@ -152,6 +152,18 @@ func TestReaddressedKeeps(t *testing.T) {
 	if p.VMs[0].Conversion != nil || !ledger.Blocked(p.VMs[0].Concerns) {
 		t.Errorf("--no-edits: %+v; want a blocker and no edit", p.VMs[0].Concerns)
 	}
+	o.NoEdits, o.Layout = false, ""
+	made, f = readdressable(t, o)
+	p = asRead(t, made)
+	p.VMs[0].Addresses = v.Addresses
+	d, err := NewDraft(f, p.Again(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Answer(func(Need) GuestFacts { return GuestFacts{Missing: "no packages"} })
+	if err := p.Replace(0, d.Finish()); err == nil || !strings.Contains(err.Error(), `the layout of "web" would not be the planned one, but keep (`) || !strings.Contains(err.Error(), "no packages") {
+		t.Errorf("of another layout: %v; want it refused", err)
+	}
 	f.Host.VMs[0].ChangeVersion = "v9"
 	if err := p.Replace(0, finished(t, f, p.Again(0))); err == nil || !strings.Contains(err.Error(), "has changed since the plan") {
 		t.Errorf("of a VM that changed: %v; want it refused", err)
