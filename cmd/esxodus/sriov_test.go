@@ -38,12 +38,14 @@ func TestSRIOV(t *testing.T) {
 	l.find()
 	startBus(t)
 	startLibvirtd(t)
+	l.startNetworkd()
 	fixtures.Run(t, "modprobe", "vfio-pci") // systemd makes /dev/vfio/vfio at each boot
 	before := l.files()
 	fixtures.Run(t, "ip", "link", "set", l.pf, "up")
 	l.refused()
 	l.run(exitDone, l.plan("apply", "--yes", "--confirm-within", "0")...)
 	l.made(4)
+	l.left("unmanaged")
 	if r := l.run(exitDone, l.plan("apply")...); !strings.Contains(r.err, "nothing is to be done") {
 		t.Errorf("a second apply says\n%s", r.err)
 	}
@@ -80,10 +82,12 @@ func (l *functionLab) byRule() {
 		l.t.Fatal(err)
 	}
 	l.write("/etc/udev/rules.d/82-esxodus-vf.rules", networkd.FunctionRule("pci-"+filepath.Base(device), 3))
+	fixtures.Run(l.t, "networkctl", "reload") // a boot has it forget what was rolled back
 	l.plugAgain()
 	if n := l.number(); n != "3" {
 		l.t.Errorf("the rule makes %s virtual functions", n)
 	}
+	l.left("configured") // so that the file that kept networkd off them means something
 }
 
 // find looks for the two NICs.
@@ -114,6 +118,50 @@ func startBus(t *testing.T) {
 		t.Fatal(err)
 	}
 	fixtures.Run(t, "dbus-daemon", "--config-file="+conf, "--fork")
+}
+
+// startNetworkd starts networkd with a file for all links.
+func (l *functionLab) startNetworkd() {
+	l.t.Helper()
+	const dirs = "/run/systemd/netif"
+	for _, dir := range []string{"links", "leases", "lldp"} {
+		l.check(os.MkdirAll(filepath.Join(dirs, dir), 0o755))
+	}
+	fixtures.Run(l.t, "chown", "-R", "systemd-network:systemd-network", dirs)
+	l.write(filepath.Join(network.Dir, "90-all.network"), "[Match]\nName=en*\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\n")
+	time.Sleep(time.Second) // the file is older than networkd, which may be told to read its files then
+	cmd := exec.Command("/usr/lib/systemd/systemd-networkd")
+	l.check(cmd.Start())
+	l.t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	l.says(l.pf, "configured")
+}
+
+// left waits until networkd has one state for all virtual functions that this host
+// drives.
+func (l *functionLab) left(state string) {
+	l.t.Helper()
+	links, err := filepath.Glob("/sys/class/net/" + l.pf + "/device/virtfn*/net/*")
+	if err != nil || len(links) < 3 {
+		l.t.Fatalf("links of virtual functions: %q, %v", links, err)
+	}
+	for _, link := range links {
+		l.says(filepath.Base(link), state)
+	}
+}
+
+// says waits until networkd says that of a link.
+func (l *functionLab) says(link, want string) {
+	l.t.Helper()
+	var is []byte
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		index, err := os.ReadFile("/sys/class/net/" + link + "/ifindex")
+		l.check(err)
+		is, _ = os.ReadFile("/run/systemd/netif/links/" + strings.TrimSpace(string(index))) // later, if not yet
+		if strings.Contains(string(is), "ADMIN_STATE="+want+"\n") {
+			return
+		}
+	}
+	l.t.Fatalf("networkd doesn't say that %s is %s: %s", link, want, is)
 }
 
 // source are the arguments that name the ESXi host, and allow virtual functions.
