@@ -27,6 +27,20 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
+// fromFlags say that the VMs are in files of this machine.
+func fromFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "from", Usage: "read the VMs in the directory `DIR` instead of a host: a datastore that is mounted or was copied, or one VM's directory"},
+	}
+}
+
+// offFlags are for those who plan.
+func offFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "off", Usage: "with --from: take `VM` for powered off though ESXi's swap or lock files are beside its .vmx (repeatable)"},
+	}
+}
+
 func sshFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ssh", Usage: "reach ESXi's SSH at `HOST[:PORT]` (default: the ESXi host, port 22)"},

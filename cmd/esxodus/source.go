@@ -10,8 +10,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"esxodus/convert/plan"
+	"esxodus/convert/source"
+	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +65,74 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 		return cfg, usagef("--stall %v: want a time such as 30s", cfg.Stall)
 	}
 	return cfg, askPassword(c, t, &cfg)
+}
+
+// chosenSource is where the command line says that the VMs are, for a plan and to be
+// read from.
+func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
+	if !c.IsSet("from") {
+		cfg, err := sourceConfig(c, t, "")
+		if err != nil {
+			return plan.Source{}, nil, err
+		}
+		src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
+		if len(c.StringSlice("off")) > 0 {
+			return src, nil, usagef("--off: a host says itself which VMs are off: it goes with --from")
+		}
+		return src, esxiOrigin(c, func() (esxi.Config, error) { return cfg, nil }), nil
+	}
+	if err := oneOf(c, "esxi", "from"); err != nil {
+		return plan.Source{}, nil, err
+	}
+	if c.String("shutdown") != "" {
+		return plan.Source{}, nil, usagef("--shutdown and --from: files have no host that could shut a VM down")
+	}
+	path, err := filepath.Abs(c.String("from"))
+	if err != nil || c.String("from") == "" {
+		return plan.Source{}, nil, usagef("--from: want a directory")
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: not a directory", path)
+	}
+	if err != nil {
+		return plan.Source{}, nil, fmt.Errorf("--from: %w", err)
+	}
+	return plan.Source{From: path}, &source.Dir{Path: path}, nil
+}
+
+// oneOf refuses more than one of flags that say the same thing differently.
+func oneOf(c *cli.Context, flags ...string) error {
+	var given []string
+	for _, f := range flags {
+		if c.IsSet(f) {
+			given = append(given, "--"+f)
+		}
+	}
+	if len(given) > 1 {
+		return usagef("%s: the VMs are on a host or in files: give one of them", strings.Join(given, " and "))
+	}
+	return nil
+}
+
+// outsideOf refuses a place for disks in the directory that VMs are read from, in
+// which nothing is written.
+func outsideOf(from, storage string) error {
+	dir, ok := strings.CutPrefix(storage, volume.KindDir+":")
+	if !ok || from == "" {
+		return nil
+	}
+	root, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return err
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	if inside, err := filepath.Rel(root, dir); err == nil && filepath.IsLocal(inside) {
+		return usagef("--storage %s: it is in %s, where nothing is written: choose a directory outside of it", storage, from)
+	}
+	return nil
 }
 
 func usageErr(err error) error { return &exitError{code: exitUsage, err: err} }

@@ -142,6 +142,9 @@ func (p *Plan) Again(i int) Options {
 		Addresses: map[string][]guest.NewAddress{v.Source.ID: v.Addresses},
 		Again:     &Kept{network: p.Network, disks: v.Disks, as: v.Domain},
 	}
+	if v.Off {
+		o.Off = o.VMs
+	}
 	for _, s := range v.Steps {
 		switch {
 		case s.Kind == StepShutdown:

@@ -37,6 +37,8 @@ const (
 	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
 	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
 	ConcernInaccessible = "source.inaccessible" // the host can't read the VM itself
+	ConcernFiles        = "source.files"        // VMs are read from files alone
+	ConcernSourceUnread = "source.unread"       // a part of the source
 	ConcernConfig       = "source.config"       // none, or one that no domain can have
 	ConcernUnplanned    = "vm.unplanned"        // no plan could be made of it
 )
@@ -90,6 +92,9 @@ func stateConcerns(vm *inventory.VM) []ledger.Concern {
 }
 
 func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
+	if cs := fileConcerns(vm, f.Source, o); len(cs) > 0 {
+		return cs
+	}
 	switch {
 	case vm.Power == inventory.Suspended:
 		return []ledger.Concern{{

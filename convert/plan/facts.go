@@ -28,6 +28,7 @@ type Options struct {
 	VirtType string       // kvm or qemu; "" for the best that the target has
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
+	Off      []string     // VMs that are off, whatever lies beside their .vmx; names or ids
 	NoProof  bool         // leave out the boot proof
 	BootOnly bool         // leave out the network proof
 	Ports    []uint16     // TCP ports that a network proof tries

@@ -38,6 +38,9 @@ func Inventory(w io.Writer, f Form, h *inventory.Host) error {
 	for i := range h.VMs {
 		odd(p, &h.VMs[i])
 	}
+	for _, text := range h.Problems {
+		p.wrapped("PROBLEM ", text)
+	}
 	networks(p, h)
 	return p.err
 }

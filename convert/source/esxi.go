@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"esxodus/convert/plan"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
@@ -55,6 +56,12 @@ func (s *ESXi) dial(ctx context.Context) (*esxi.Client, error) {
 	return client, nil
 }
 
+// Ready makes sure that all is known that it takes to reach the host.
+func (s *ESXi) Ready() error {
+	_, err := s.Config()
+	return err
+}
+
 // Close ends the connection, if there is one.
 func (s *ESXi) Close(ctx context.Context) error {
 	s.mu.Lock()
@@ -78,12 +85,12 @@ func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
 
 // OpenDisk opens the disk behind a descriptor for random reads. The image and
 // its close function are bound to ctx.
-func (s *ESXi) OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error) {
+func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error) {
 	client, err := s.dial(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	return OpenVMDK(ctx, client, path)
+	return OpenVMDK(ctx, client, from.Path)
 }
 
 // OpenVMDK opens the VMDK behind a datastore path, with a function that closes it.

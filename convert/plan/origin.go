@@ -1,0 +1,128 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"esxodus/convert/ledger"
+	"esxodus/inventory"
+)
+
+// Way is how the bytes of a disk come to this machine.
+type Way string
+
+// The ways.
+const (
+	WayHTTPS Way = "https" // from the host's datastore browser, /folder
+	WayFile  Way = "file"  // from files that this machine has
+)
+
+// Origin is where the bytes of a disk come from.
+type Origin struct {
+	Path string // of the descriptor: on its datastore, or in the directory that the VMs are read from
+	Way  Way
+	File string // the descriptor's path on this machine, of [WayFile]
+}
+
+// Origin is where a disk's bytes come from.
+func (d *Disk) Origin() Origin {
+	o := Origin{Path: d.Path, Way: d.Via, File: d.File}
+	if o.Way == "" {
+		o.Way = WayHTTPS // of an older esxodus
+	}
+	return o
+}
+
+// String says it in a step: "over HTTPS".
+func (o Origin) String() string {
+	if o.Way == WayFile {
+		return "from the file " + o.File
+	}
+	return "over " + strings.ToUpper(string(o.Way))
+}
+
+// Origin chooses the way of the disk behind a descriptor: it is the one place where
+// that is done.
+func (s *Source) Origin(path string) Origin {
+	if s.From != "" {
+		return Origin{path, WayFile, filepath.Join(s.From, filepath.FromSlash(path))}
+	}
+	return Origin{Path: path, Way: WayHTTPS}
+}
+
+// checkOrigins compares the disks' ways with those that the source allows.
+func (v *VMPlan) checkOrigins(s *Source) error {
+	for i, d := range v.Disks {
+		if want := s.Origin(d.Path); d.Origin() != want {
+			return fmt.Errorf("disks[%d] (%s): it comes %s, but of this source it would come %s", i, d.Address, d.Origin(), want)
+		}
+	}
+	return nil
+}
+
+// MayRun says why a VM's disks can't be read: it is on, or may be, as far as one can
+// see. It is "" for one that is off. Files alone don't tell; off means that the
+// admin does.
+func (s *Source) MayRun(vm *inventory.VM, off bool) string {
+	switch {
+	case vm.Power == inventory.PoweredOff:
+		return ""
+	case s.From == "" || vm.Power != inventory.PowerUnknown:
+		return fmt.Sprintf("the VM is %s and its disks are locked", vm.Power)
+	case len(vm.Locks) > 0 && !off:
+		return fmt.Sprintf("the VM may be running: %s is beside its .vmx", strings.Join(vm.Locks, ", "))
+	}
+	return ""
+}
+
+// SaysOff reports whether the admin says that a VM is off.
+func (o *Options) SaysOff(vm *inventory.VM) bool {
+	return slices.Contains(o.Off, vm.ID) || slices.Contains(o.Off, vm.Name)
+}
+
+// checkOff refuses to be told of VMs that the plan doesn't have.
+func (o *Options) checkOff(vms []*inventory.VM) error {
+	for _, key := range o.Off {
+		if !slices.ContainsFunc(vms, func(vm *inventory.VM) bool { return vm.ID == key || vm.Name == key }) {
+			return fmt.Errorf("--off %s: no VM of this plan has that name or id", key)
+		}
+	}
+	if o.Again == nil && len(o.Off) > 0 && o.Shutdown != ShutdownNever {
+		return errors.New("--off and --shutdown: what is off isn't shut down")
+	}
+	return nil
+}
+
+// fileConcerns is what files don't say of a VM.
+func fileConcerns(vm *inventory.VM, s Source, o Options) []ledger.Concern {
+	why := s.MayRun(vm, o.SaysOff(vm))
+	if s.From == "" || why == "" || vm.Power != inventory.PowerUnknown {
+		return nil
+	}
+	return []ledger.Concern{{
+		ID: ConcernPower, Severity: ledger.Blocker, Evidence: why,
+		Advice: "shut it down on ESXi; or if it is off, and that is left over from a copy or a crash, say so: --off '" + vm.ID + "'",
+	}}
+}
+
+// sourceConcerns is what the source didn't tell about all of the VMs.
+func sourceConcerns(f *Facts) []ledger.Concern {
+	var out []ledger.Concern
+	if f.Source.From != "" {
+		out = append(out, ledger.Concern{
+			ID: ConcernFiles, Severity: ledger.Note, Subject: f.Source.From,
+			Evidence: "the VMs are read from files, which don't say whether a VM is off, what its snapshots are called, whether a host starts it by itself, and which VLANs its port groups have",
+			Advice:   "see to it that each VM is off, stays off, and is in no host's autostart; nothing is shut down or switched on, and nothing is written there",
+		})
+	}
+	for _, p := range f.Host.Problems {
+		out = append(out, ledger.Concern{
+			ID: ConcernSourceUnread, Severity: ledger.Warning, Evidence: p,
+			Advice: "VMs in it are missing here: make it readable (as root, and without root_squash on NFS), and plan again",
+		})
+	}
+	return out
+}

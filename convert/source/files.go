@@ -1,0 +1,113 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"time"
+
+	"esxodus/convert/plan"
+	"esxodus/disk"
+	"esxodus/disk/vmdk"
+	"esxodus/inventory"
+	"esxodus/inventory/vmx"
+)
+
+// Dir is a directory of this host that holds VMs' files: a datastore that is mounted
+// or was copied. Nothing is written to it, and nothing outside of it is read.
+type Dir struct {
+	Path string // absolute
+}
+
+// Inventory reads it again.
+func (s *Dir) Inventory(ctx context.Context) (*inventory.Host, error) {
+	h, err := s.tree().Host(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Path, err)
+	}
+	h.Name = s.Path
+	if len(h.VMs) == 0 {
+		return nil, fmt.Errorf("%s: no .vmx file in it (what symbolic links lead to isn't looked through)", s.Path)
+	}
+	return h, nil
+}
+
+func (s *Dir) tree() vmx.Tree {
+	return vmx.Tree{FS: disk.Below(s.Path), Name: filepath.Base(s.Path)}
+}
+
+// OpenDisk opens the disk behind a descriptor.
+func (s *Dir) OpenDisk(_ context.Context, o plan.Origin) (disk.Image, func() error, error) {
+	return openFile(s.tree(), s.Path, o.Path)
+}
+
+// openFile opens the disk whose descriptor is this file of a tree, which is at root.
+func openFile(t vmx.Tree, root, file string) (disk.Image, func() error, error) {
+	img, err := vmdk.Open(localFiles{t, root, path.Dir(file)}, path.Base(file))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(root, file), err)
+	}
+	return img, img.Close, nil
+}
+
+// errNoHost is what can't be asked of files.
+var errNoHost = errors.New("files have no power switch: there is no host to ask")
+
+// Shutdown refuses: there is nothing that runs.
+func (*Dir) Shutdown(context.Context, inventory.Via, string) error { return &refusedError{errNoHost} }
+
+// PowerOn refuses.
+func (*Dir) PowerOn(context.Context, inventory.Via, string) error { return errNoHost }
+
+// Ready reports that nothing is missing to read it.
+func (*Dir) Ready() error { return nil }
+
+// Close has nothing to close.
+func (*Dir) Close(context.Context) error { return nil }
+
+// localFiles opens the files of disks in a tree.
+type localFiles struct {
+	tree      vmx.Tree
+	root, dir string // where the tree is, and a directory of it
+}
+
+// Open implements vmdk.Opener.
+func (l localFiles) Open(name string) (vmdk.File, error) {
+	at := path.Join(l.dir, name)
+	f, err := disk.OpenBelow(l.root, at)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	raw, err := disk.NewRaw(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return localFile{raw, at, fmt.Sprintf("%d bytes, changed %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))}, nil
+}
+
+// Parent implements vmdk.Opener.
+func (l localFiles) Parent(hint string) (vmdk.Opener, string, error) {
+	at, err := l.tree.Locate(l.dir, hint)
+	if err != nil {
+		return nil, "", fmt.Errorf("parent: %w", err)
+	}
+	return localFiles{l.tree, l.root, path.Dir(at)}, path.Base(at), nil
+}
+
+// localFile is a file that tells which state of it is read.
+type localFile struct {
+	*disk.Raw
+	name, version string
+}
+
+// Name is where it is in the tree.
+func (f localFile) Name() string { return f.name }
+
+// Version differs once it was written to.
+func (f localFile) Version() string { return f.version }
