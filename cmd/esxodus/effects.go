@@ -11,6 +11,7 @@ import (
 
 	"esxodus/convert/guest/apply"
 	"esxodus/convert/host"
+	"esxodus/convert/plan"
 	"esxodus/convert/run"
 	"esxodus/convert/source"
 	"esxodus/convert/survey"
@@ -42,10 +43,11 @@ type origin interface {
 }
 
 // esxiOrigin is a host, whose address and password are asked for when they are needed.
-func esxiOrigin(c *cli.Context, config func() (esxi.Config, error)) origin {
+func esxiOrigin(c *cli.Context, src plan.Source, config func() (esxi.Config, error)) origin {
 	return &source.ESXi{
-		Config: config,
-		Shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
+		Config:     config,
+		Shell:      func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
+		Datastores: src.Datastores,
 	}
 }
 

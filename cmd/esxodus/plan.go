@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ all of it, and the domain's XML.
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
 addresses (as --ip gives them), the network's units, and which VMs are in it.`,
-		Flags: slices.Concat(sourceFlags(), fromFlags(), offFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
 			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},
 		}, fullFlags(), outputFlags()),
@@ -95,8 +96,10 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := outsideOf(src.From, o.Storage); err != nil {
-		return nil, nil, err
+	for _, dir := range slices.Concat([]string{src.From}, slices.Collect(maps.Values(src.Datastores))) {
+		if err := outsideOf(dir, o.Storage); err != nil {
+			return nil, nil, err
+		}
 	}
 	e, err := newEffects(c, t, from, o.Storage, o.Libvirt)
 	if err != nil {
@@ -158,6 +161,9 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 		return o, err
 	}
 	if err := refuseOther(c.Context, o.Libvirt); err != nil {
+		return o, err
+	}
+	if o.Via, err = ways(c); err != nil {
 		return o, err
 	}
 	if o.Addresses, err = plan.ParseAddresses(c.StringSlice("ip")); err != nil {

@@ -75,11 +75,15 @@ func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 		if err != nil {
 			return plan.Source{}, nil, err
 		}
-		src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
+		stores, err := datastores(c)
+		if err != nil {
+			return plan.Source{}, nil, err
+		}
+		src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint, Datastores: stores}
 		if len(c.StringSlice("off")) > 0 {
 			return src, nil, usagef("--off: a host says itself which VMs are off: it goes with --from")
 		}
-		return src, esxiOrigin(c, func() (esxi.Config, error) { return cfg, nil }), nil
+		return src, esxiOrigin(c, src, func() (esxi.Config, error) { return cfg, nil }), nil
 	}
 	if err := oneOf(c, "esxi", "from"); err != nil {
 		return plan.Source{}, nil, err
@@ -87,18 +91,72 @@ func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 	if c.String("shutdown") != "" {
 		return plan.Source{}, nil, usagef("--shutdown and --from: files have no host that could shut a VM down")
 	}
-	path, err := filepath.Abs(c.String("from"))
-	if err != nil || c.String("from") == "" {
-		return plan.Source{}, nil, usagef("--from: want a directory")
+	if len(c.StringSlice("datastore"))+len(c.StringSlice("via")) > 0 {
+		return plan.Source{}, nil, usagef("--datastore, --via and --from: of files alone there is one way: give the first two with --esxi")
+	}
+	path, err := directory("from", c.String("from"))
+	if err != nil {
+		return plan.Source{}, nil, err
+	}
+	return plan.Source{From: path}, &source.Dir{Path: path}, nil
+}
+
+// directory is the absolute path of one that is there.
+func directory(flag, name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if err != nil || name == "" {
+		return "", usagef("--%s: want a directory", flag)
 	}
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s: not a directory", path)
 	}
 	if err != nil {
-		return plan.Source{}, nil, fmt.Errorf("--from: %w", err)
+		return "", fmt.Errorf("--%s: %w", flag, err)
 	}
-	return plan.Source{From: path}, &source.Dir{Path: path}, nil
+	return path, nil
+}
+
+// datastores reads --datastore. A datastore's name may hold an equals sign, and so
+// may a path.
+func datastores(c *cli.Context) (map[string]string, error) {
+	var out map[string]string
+	for _, text := range c.StringSlice("datastore") {
+		name, dir, ok := strings.Cut(text, "=/")
+		if dir = "/" + dir; !ok {
+			at := strings.LastIndex(text, "=")
+			name, dir = text[:max(at, 0)], text[at+1:]
+		}
+		if name == "" {
+			return nil, usagef("--datastore %s: want a datastore and where it is mounted: 'datastore1=/mnt/nfs'", text)
+		}
+		path, err := directory("datastore", dir)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := out[name]; twice {
+			return nil, usagef("--datastore %s: it is given twice", name)
+		}
+		if out == nil {
+			out = make(map[string]string)
+		}
+		out[name] = path
+	}
+	return out, nil
+}
+
+// ways reads --via: a way for all, or VM=WAY.
+func ways(c *cli.Context) (map[string]plan.Way, error) {
+	out := make(map[string]plan.Way)
+	for _, text := range c.StringSlice("via") {
+		at := strings.LastIndex(text, "=")
+		vm, way := text[:max(at, 0)], plan.Way(text[at+1:])
+		if _, twice := out[vm]; twice || way != plan.WayHTTPS && way != plan.WayFile {
+			return nil, usagef("--via %s: want https or file once, or for one VM: 'VM=https'", text)
+		}
+		out[vm] = way
+	}
+	return out, nil
 }
 
 // oneOf refuses more than one of flags that say the same thing differently.

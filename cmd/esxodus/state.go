@@ -192,7 +192,7 @@ func recordedOrigin(c *cli.Context, t terminal, src plan.Source) origin {
 	if src.From != "" {
 		return &source.Dir{Path: src.From}
 	}
-	return esxiOrigin(c, sync.OnceValues(func() (esxi.Config, error) { return recordedSource(c, t, src) }))
+	return esxiOrigin(c, src, sync.OnceValues(func() (esxi.Config, error) { return recordedSource(c, t, src) }))
 }
 
 // recordedSource is how to reach the host of a plan or journal. The certificate

@@ -145,6 +145,9 @@ func (p *Plan) Again(i int) Options {
 	if v.Off {
 		o.Off = o.VMs
 	}
+	if v.Via != "" {
+		o.Via = map[string]Way{v.Source.ID: v.Via}
+	}
 	for _, s := range v.Steps {
 		switch {
 		case s.Kind == StepShutdown:

@@ -18,6 +18,7 @@ const (
 	ConcernFormat       = "disk.format"         // a disk that this esxodus can't read
 	ConcernTwice        = "disk.twice"          // another VM has the disk as well
 	ConcernUnread       = "disk.unreadable"     // a disk that can't be opened
+	ConcernWay          = "disk.way"            // it can't come as was asked for
 	ConcernNoDisk       = "disk.none"           // nothing to copy
 	ConcernVolume       = "target.volume"       // a volume of that name exists
 	ConcernDomain       = "target.domain"       // a domain of that name or UUID exists
@@ -58,9 +59,10 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
-			Advice: "fix on ESXi what is named here (its log is in the VM's directory), and plan again",
+			Advice: unreadAdvice(v, u),
 		})
 	}
+	out = append(out, v.wayConcerns()...)
 	for _, d := range v.Disks {
 		facts := f.volume(d.Volume)
 		if facts.Unfit != "" {
@@ -78,6 +80,14 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	}
 	out = append(out, firmwareConcerns(vm, v, f.Target)...)
 	return append(out, targetConcerns(vm, v, f)...)
+}
+
+// unreadAdvice says what to do about a disk that can't be opened.
+func unreadAdvice(v *VMPlan, u *UnreadError) string {
+	if d, ok := v.Disk(u.Address); ok && d.Origin().Way == WayFile {
+		return "see that all files of the disk are there, readable and whole, and plan again; from a host, --via 'VM=https' takes them over HTTPS"
+	}
+	return "fix on ESXi what is named here (its log is in the VM's directory), and plan again"
 }
 
 // stateConcerns is what the host says of a VM that it can't read.

@@ -75,7 +75,7 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	} else if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(o.checkAddresses(vms), o.checkOff(vms)); err != nil {
+	if err := errors.Join(o.checkAddresses(vms), o.checkOff(vms), o.checkWays(&f, vms)); err != nil {
 		return nil, err
 	}
 	if d.storage, err = volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
@@ -133,7 +133,7 @@ func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 	out := draftVM{way: w, v: VMPlan{
 		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w),
-		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, Off: d.options.SaysOff(vm), Addresses: d.options.addresses(vm),
+		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, Off: d.options.SaysOff(vm), Via: d.options.Way(vm), Addresses: d.options.addresses(vm),
 	}}
 	if err := d.outline(&out); err != nil {
 		out.failed = failed(err)
@@ -187,7 +187,7 @@ func (d *Draft) outline(w *draftVM) error {
 	o.NoEdits = d.options.NoEdits && !v.Relaid()
 	o.VirtType, o.Network = d.target.VirtType, d.network
 	for i, have := range v.Source.Disks {
-		from := d.Facts.Source.Origin(have.Path)
+		from := d.Facts.Source.Origin(&have, v.Via)
 		v.Disks = append(v.Disks, Disk{Address: have.Address(), Path: have.Path, Via: from.Way, File: from.File, Size: have.Capacity, Volume: vols[i]})
 		o.Disks = append(o.Disks, domain.Disk{
 			Address: have.Address(), Path: vols[i].Path, Block: vols[i].Kind == volume.KindLVM, Size: vols[i].Size,

@@ -29,10 +29,12 @@ type Options struct {
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
 	Off      []string     // VMs that are off, whatever lies beside their .vmx; names or ids
-	NoProof  bool         // leave out the boot proof
-	BootOnly bool         // leave out the network proof
-	Ports    []uint16     // TCP ports that a network proof tries
-	NoEdits  bool         // change nothing in guests that keep their layout
+	// Via are the ways that disks are to take, by the VM's name or id; "" is all VMs'.
+	Via      map[string]Way
+	NoProof  bool     // leave out the boot proof
+	BootOnly bool     // leave out the network proof
+	Ports    []uint16 // TCP ports that a network proof tries
+	NoEdits  bool     // change nothing in guests that keep their layout
 	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
 	Addresses map[string][]guest.NewAddress
 	Layout    layout.Kind // auto, lvm, keep or plain; "" is auto

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -44,19 +45,92 @@ func (o Origin) String() string {
 	return "over " + strings.ToUpper(string(o.Way))
 }
 
-// Origin chooses the way of the disk behind a descriptor: it is the one place where
-// that is done.
-func (s *Source) Origin(path string) Origin {
+// Origin chooses the way that a disk's bytes take, where none is asked for: it is the
+// one place where that is done.
+func (s *Source) Origin(d *inventory.Disk, asked Way) Origin {
 	if s.From != "" {
-		return Origin{path, WayFile, filepath.Join(s.From, filepath.FromSlash(path))}
+		return Origin{d.Path, WayFile, filepath.Join(s.From, filepath.FromSlash(d.Path))}
 	}
-	return Origin{Path: path, Way: WayHTTPS}
+	if file, ok := s.mounted(d); ok && asked != WayHTTPS {
+		return Origin{d.Path, WayFile, file}
+	}
+	return Origin{Path: d.Path, Way: WayHTTPS}
+}
+
+// mounted returns where on this machine the descriptor of a disk is, if all of its
+// chain is on datastores that are mounted here.
+func (s *Source) mounted(d *inventory.Disk) (file string, ok bool) {
+	for _, p := range slices.Concat(d.Parents, []string{d.Path}) {
+		if file, ok = s.onMount(p); !ok {
+			return "", false
+		}
+	}
+	return file, ok
+}
+
+// onMount turns "[datastore] dir/file" into a path on this machine. A name may be the
+// beginning of another one.
+func (s *Source) onMount(p string) (file string, ok bool) {
+	best := ""
+	for name, dir := range s.Datastores {
+		rest, on := strings.CutPrefix(p, "["+name+"] ")
+		if on && filepath.IsLocal(rest) && len(name) >= len(best) {
+			best, file, ok = name, filepath.Join(dir, filepath.FromSlash(rest)), true
+		}
+	}
+	return file, ok
+}
+
+// Way is the one that the admin asks for of a VM's disks, "" for none.
+func (o *Options) Way(vm *inventory.VM) Way {
+	return cmp.Or(o.Via[vm.ID], o.Via[vm.Name], o.Via[""])
+}
+
+// checkWays refuses datastores that the host doesn't have, ways that there aren't, and
+// those of VMs that the plan doesn't have.
+func (o *Options) checkWays(f *Facts, vms []*inventory.VM) error {
+	for name := range f.Source.Datastores {
+		if _, ok := f.Host.DatastoreByName(name); !ok {
+			var names []string
+			for _, d := range f.Host.Datastores {
+				names = append(names, d.Name)
+			}
+			return fmt.Errorf("--datastore %s: the host has no datastore of that name; it has %s", name, strings.Join(names, ", "))
+		}
+	}
+	for key, way := range o.Via {
+		if way != WayHTTPS && way != WayFile {
+			return fmt.Errorf("--via %s=%s: want https or file", key, way)
+		}
+		if key != "" && !slices.ContainsFunc(vms, func(vm *inventory.VM) bool { return vm.ID == key || vm.Name == key }) {
+			return fmt.Errorf("--via %s: no VM of this plan has that name or id", key)
+		}
+	}
+	return nil
+}
+
+// wayConcerns refuses disks that can't come by the way that was asked for.
+func (v *VMPlan) wayConcerns() []ledger.Concern {
+	var out []ledger.Concern
+	for i, d := range v.Disks {
+		if is := d.Origin(); v.Via != "" && is.Way != v.Via {
+			out = append(out, ledger.Concern{
+				ID: ConcernWay, Severity: ledger.Blocker, Subject: d.Address,
+				Evidence: fmt.Sprintf("it was asked for by --via %s, but can come only %s: %s", v.Via, is, strings.Join(append(slices.Clone(v.Source.Disks[i].Parents), d.Path), ", ")),
+				Advice:   "name where each of its datastores is mounted here, with --datastore 'NAME=DIR', or leave --via out",
+			})
+		}
+	}
+	return out
 }
 
 // checkOrigins compares the disks' ways with those that the source allows.
 func (v *VMPlan) checkOrigins(s *Source) error {
+	if len(v.Disks) != len(v.Source.Disks) {
+		return nil // which another check tells
+	}
 	for i, d := range v.Disks {
-		if want := s.Origin(d.Path); d.Origin() != want {
+		if want := s.Origin(&v.Source.Disks[i], v.Via); d.Origin() != want {
 			return fmt.Errorf("disks[%d] (%s): it comes %s, but of this source it would come %s", i, d.Address, d.Origin(), want)
 		}
 	}

@@ -41,6 +41,8 @@ type Source struct {
 	Host       string `json:"host"`
 	Version    string `json:"version"`
 	Thumbprint string `json:"thumbprint,omitempty"` // pin that was given, SHA-256
+	// Datastores are those of the host's that are mounted on this machine, by name.
+	Datastores map[string]string `json:"datastores,omitempty"`
 }
 
 // Target is where the domains will be.
@@ -68,6 +70,7 @@ type VMPlan struct {
 	Sums      Sums               `json:"sums,omitzero"` // zero in plans from before there were any
 	Sizes     Sizes              `json:"sizes"`
 	Steps     []Step             `json:"steps"`
+	Via       Way                `json:"via,omitempty"`      // that was asked for of its disks
 	Off       bool               `json:"off,omitempty"`      // the admin said that it is off, whatever lies beside its .vmx
 	NoProof   bool               `json:"noProof,omitempty"`  // the boot proof was declined
 	BootOnly  bool               `json:"bootOnly,omitempty"` // the network proof was declined

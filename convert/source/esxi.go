@@ -24,6 +24,8 @@ type ESXi struct {
 	// before something is to be done.
 	Config func() (esxi.Config, error)
 	Shell  func(esxi.Config) shell.Config
+	// Datastores are directories of this machine where some are mounted, by name.
+	Datastores map[string]string
 
 	mu     sync.Mutex
 	client *esxi.Client
@@ -89,6 +91,9 @@ func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func
 	client, err := s.dial(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	if from.Way == plan.WayFile {
+		return s.openMounted(ctx, client, from)
 	}
 	return OpenVMDK(ctx, client, from.Path)
 }

@@ -76,7 +76,12 @@ type localFiles struct {
 // Open implements vmdk.Opener.
 func (l localFiles) Open(name string) (vmdk.File, error) {
 	at := path.Join(l.dir, name)
-	f, err := disk.OpenBelow(l.root, at)
+	return openLocal(l.root, at, at)
+}
+
+// openLocal opens a file below a directory of this machine, that is called name.
+func openLocal(root, at, name string) (*localFile, error) {
+	f, err := disk.OpenBelow(root, at)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +93,7 @@ func (l localFiles) Open(name string) (vmdk.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return localFile{raw, at, fmt.Sprintf("%d bytes, changed %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))}, nil
+	return &localFile{raw, name, fmt.Sprintf("%d bytes, changed %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))}, nil
 }
 
 // Parent implements vmdk.Opener.
@@ -106,8 +111,8 @@ type localFile struct {
 	name, version string
 }
 
-// Name is where it is in the tree.
-func (f localFile) Name() string { return f.name }
+// Name is where it is, in the tree or on its datastore.
+func (f *localFile) Name() string { return f.name }
 
 // Version differs once it was written to.
-func (f localFile) Version() string { return f.version }
+func (f *localFile) Version() string { return f.version }

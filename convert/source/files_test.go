@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"esxodus/convert/plan"
+	"esxodus/convert/survey"
 	"esxodus/disk"
 	fixture "esxodus/fixtures/esxi"
 	"esxodus/inventory"
@@ -66,6 +67,10 @@ func TestCopyAgrees(t *testing.T) {
 	for _, d := range h.Datastores {
 		stores[d.Name] = strings.TrimSuffix(strings.TrimPrefix(d.URL, "ds:///vmfs/volumes/"), "/")
 	}
+	s.Datastores = map[string]string{} // mounted, too
+	for name, uuid := range stores {
+		s.Datastores[name] = filepath.Join(dir, uuid)
+	}
 	seen, chains := 0, 0
 	for i := range h.VMs {
 		api := &h.VMs[i]
@@ -90,6 +95,7 @@ func TestCopyAgrees(t *testing.T) {
 					chains++
 				}
 				sameDisk(t, s, files, api.Disks[k].Path, d.Path)
+				sameDisk(t, s, s, api.Disks[k].Path, api.Disks[k].Path)
 			}
 		})
 	}
@@ -114,7 +120,7 @@ func fromAPI(t *testing.T, api *inventory.VM, stores map[string]string) (vm inve
 	vm.ID, vm.ChangeVersion, vm.Power, vm.ConnectionState = vm.Path, "", "", ""
 	vm.GuestFullName, vm.Template, vm.Tools, vm.AutoStart, vm.Snapshots, vm.ConsolidationNeeded = "", false, inventory.Tools{}, nil, nil, false
 	vm.USBDevices, vm.BootOrder = nil, nil // the fixture's .vmx leaves them out
-	for i := range vm.Passthrough { // the API adds the device's name
+	for i := range vm.Passthrough {        // the API adds the device's name
 		vm.Passthrough[i], _, _ = strings.Cut(vm.Passthrough[i], " ")
 	}
 	vm.CDROMs = nil
@@ -133,19 +139,19 @@ func fromFiles(vm inventory.VM) inventory.VM {
 	return vm
 }
 
-// sameDisk compares a disk's bytes.
-func sameDisk(t *testing.T, a *ESXi, b *Dir, onHost, inDir string) {
+// sameDisk compares a disk's bytes, as they come over HTTPS and from files.
+func sameDisk(t *testing.T, a *ESXi, b survey.Host, onHost, inDir string) {
 	t.Helper()
-	x, closeX, err := a.OpenDisk(t.Context(), plan.Origin{Path: onHost})
+	x, closeX, err := a.OpenDisk(t.Context(), plan.Origin{Path: onHost, Way: plan.WayHTTPS})
 	if err != nil {
-		_, _, other := b.OpenDisk(t.Context(), plan.Origin{Path: inDir})
+		_, _, other := b.OpenDisk(t.Context(), plan.Origin{Path: inDir, Way: plan.WayFile})
 		if other == nil {
 			t.Errorf("%s can't be read on the host (%v), but in the copy", onHost, err)
 		}
 		return
 	}
 	defer func() { _ = closeX() }()
-	y, closeY, err := b.OpenDisk(t.Context(), plan.Origin{Path: inDir})
+	y, closeY, err := b.OpenDisk(t.Context(), plan.Origin{Path: inDir, Way: plan.WayFile})
 	if err != nil {
 		t.Errorf("%s: %v", inDir, err)
 		return

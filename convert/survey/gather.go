@@ -100,7 +100,7 @@ func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms
 	g.SetLimit(lookers)
 	for _, vm := range vms {
 		g.Go(func() error {
-			found, err := look(ctx, h, src, o.SaysOff(vm), vm)
+			found, err := look(ctx, h, src, o, vm)
 			if err != nil && ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -121,8 +121,8 @@ func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms
 
 // look opens a VM's disks and looks inside. A VM whose disks can't be read
 // (it runs, or they are not flat files) is said in a note.
-func look(ctx context.Context, h Host, src *plan.Source, off bool, vm *inventory.VM) (_ guest.Guest, err error) {
-	if why := src.MayRun(vm, off); why != "" {
+func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *inventory.VM) (_ guest.Guest, err error) {
+	if why := src.MayRun(vm, o.SaysOff(vm)); why != "" {
 		return guest.Guest{}, errors.New(why)
 	}
 	if cs := plan.FormatConcerns(vm); len(cs) > 0 {
@@ -130,7 +130,7 @@ func look(ctx context.Context, h Host, src *plan.Source, off bool, vm *inventory
 	}
 	var sources []inspect.Source
 	for _, d := range vm.Disks {
-		img, closeImage, err := h.OpenDisk(ctx, src.Origin(d.Path))
+		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
 		if err != nil {
 			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: err}
 		}
