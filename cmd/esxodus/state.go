@@ -141,6 +141,7 @@ func runArguments(c *cli.Context, least int, what string) (args []string, wantJS
 // runCmd completes a command that acts on the run of one VM.
 func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *runs.Journal, *effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
+	cmd.Description += "\n\nVM is the VM's name or id, or the domain's name."
 	cmd.Action = func(c *cli.Context) error {
 		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
 		if err != nil {
