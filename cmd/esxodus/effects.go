@@ -123,7 +123,7 @@ func logout(ctx context.Context, log *slog.Logger, client *esxi.Client) {
 func shellConfig(c *cli.Context, cfg esxi.Config) shell.Config {
 	sc := shell.Config{
 		Addr: c.String("ssh"), User: cfg.URL.User.Username(), Password: cfg.Password,
-		KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint"), Log: slogOr(cfg.Log),
+		KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint"), Log: slogOr(cfg.Log), Stall: cfg.Stall,
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		sc.KnownHosts = []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}

@@ -47,7 +47,7 @@ all of it, and the domain's XML.
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
 addresses (as --ip gives them), the network's units, and which VMs are in it.`,
-		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
 			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},
 		}, fullFlags(), outputFlags()),

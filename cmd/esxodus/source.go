@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"path/filepath"
 	"strings"
 
@@ -151,8 +152,8 @@ func ways(c *cli.Context) (map[string]plan.Way, error) {
 	for _, text := range c.StringSlice("via") {
 		at := strings.LastIndex(text, "=")
 		vm, way := text[:max(at, 0)], plan.Way(text[at+1:])
-		if _, twice := out[vm]; twice || way != plan.WayHTTPS && way != plan.WayFile {
-			return nil, usagef("--via %s: want https or file once, or for one VM: 'VM=https'", text)
+		if _, twice := out[vm]; twice || !slices.Contains(plan.Ways(), way) {
+			return nil, usagef("--via %s: want https, ssh or file once, or for one VM: 'VM=ssh'", text)
 		}
 		out[vm] = way
 	}

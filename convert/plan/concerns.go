@@ -87,7 +87,11 @@ func unreadAdvice(v *VMPlan, u *UnreadError) string {
 	if d, ok := v.Disk(u.Address); ok && d.Origin().Way == WayFile {
 		return "see that all files of the disk are there, readable and whole, and plan again; from a host, --via 'VM=https' takes them over HTTPS"
 	}
-	return "fix on ESXi what is named here (its log is in the VM's directory), and plan again"
+	fix := "fix on ESXi what is named here (its log is in the VM's directory), and plan again"
+	if v.Via == "" {
+		fix += "; if this host serves no disks by HTTPS, have them come by SSH: --via ssh"
+	}
+	return fix
 }
 
 // stateConcerns is what the host says of a VM that it can't read.

@@ -18,8 +18,12 @@ type Way string
 // The ways.
 const (
 	WayHTTPS Way = "https" // from the host's datastore browser, /folder
+	WaySSH   Way = "ssh"   // by dd on the host's shell
 	WayFile  Way = "file"  // from files that this machine has
 )
+
+// Ways lists them all.
+func Ways() []Way { return []Way{WayHTTPS, WaySSH, WayFile} }
 
 // Origin is where the bytes of a disk come from.
 type Origin struct {
@@ -51,8 +55,11 @@ func (s *Source) Origin(d *inventory.Disk, asked Way) Origin {
 	if s.From != "" {
 		return Origin{d.Path, WayFile, filepath.Join(s.From, filepath.FromSlash(d.Path))}
 	}
-	if file, ok := s.mounted(d); ok && asked != WayHTTPS {
+	if file, ok := s.mounted(d); ok && (asked == "" || asked == WayFile) {
 		return Origin{d.Path, WayFile, file}
+	}
+	if asked == WaySSH {
+		return Origin{Path: d.Path, Way: WaySSH}
 	}
 	return Origin{Path: d.Path, Way: WayHTTPS}
 }
@@ -99,8 +106,8 @@ func (o *Options) checkWays(f *Facts, vms []*inventory.VM) error {
 		}
 	}
 	for key, way := range o.Via {
-		if way != WayHTTPS && way != WayFile {
-			return fmt.Errorf("--via %s=%s: want https or file", key, way)
+		if !slices.Contains(Ways(), way) {
+			return fmt.Errorf("--via %s=%s: want https, ssh or file", key, way)
 		}
 		if key != "" && !slices.ContainsFunc(vms, func(vm *inventory.VM) bool { return vm.ID == key || vm.Name == key }) {
 			return fmt.Errorf("--via %s: no VM of this plan has that name or id", key)

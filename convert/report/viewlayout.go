@@ -31,8 +31,11 @@ func diskViews(v *plan.VMPlan) []DiskView {
 
 // via is the way that a disk's bytes take, where it is another than usual.
 func via(d *plan.Disk) string {
-	if o := d.Origin(); o.Way == plan.WayFile {
+	switch o := d.Origin(); o.Way {
+	case plan.WayFile:
 		return ", via file: " + o.File
+	case plan.WaySSH:
+		return ", via SSH"
 	}
 	return ""
 }

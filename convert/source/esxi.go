@@ -29,6 +29,7 @@ type ESXi struct {
 
 	mu     sync.Mutex
 	client *esxi.Client
+	reader *shell.Reader
 	// refused is a login that failed: tried again for each VM of a batch it
 	// would lock the account.
 	refused error
@@ -68,12 +69,16 @@ func (s *ESXi) Ready() error {
 func (s *ESXi) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
+	var errs []error
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+		s.reader = nil
 	}
-	err := s.client.Close(ctx)
-	s.client = nil
-	return err
+	if s.client != nil {
+		errs = append(errs, s.client.Close(ctx))
+		s.client = nil
+	}
+	return errors.Join(errs...)
 }
 
 // Inventory reads the host again.
@@ -92,8 +97,11 @@ func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func
 	if err != nil {
 		return nil, nil, err
 	}
-	if from.Way == plan.WayFile {
+	switch from.Way {
+	case plan.WayFile:
 		return s.openMounted(ctx, client, from)
+	case plan.WaySSH:
+		return s.openBySSH(ctx, client, from)
 	}
 	return OpenVMDK(ctx, client, from.Path)
 }

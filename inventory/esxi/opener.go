@@ -71,6 +71,15 @@ func (o *Opener) Locate(name string) (store, file string, err error) {
 	return p.store, p.file, err
 }
 
+// ShellPath returns where that file is on the host's own file system.
+func (o *Opener) ShellPath(name string) (string, error) {
+	p, err := o.resolve(name)
+	if err != nil {
+		return "", fmt.Errorf("%s names %q: %w", o.dir, name, err)
+	}
+	return p.shell(o.stores), nil
+}
+
 func (o *Opener) resolve(name string) (dsPath, error) {
 	switch {
 	case name == "" || name == "." || name == "..":
