@@ -15,8 +15,11 @@ func TestOverSSH(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, esxi.Options{})
 	l.host.Faults().Add(esxi.Fault{Kind: esxi.Status, Path: "[datastore1]", Code: 403, HEAD: true})
-	if r := l.run(exitPreflight, l.convert("--no-proof")...); !strings.Contains(unwrapped(r.err), "--via ssh") {
-		t.Errorf("convert from a host that serves no disk says\n%s", r.err)
+	if r := l.run(exitPreflight, l.convert("--no-proof")...); !strings.Contains(unwrapped(r.err), "`esxodus doctor ") {
+		t.Errorf("convert from a host that serves no disk, and whose SSH isn't known, says\n%s", r.err)
+	}
+	if r := l.run(exitDone, l.plan(append(l.ssh(), l.vm)...)...); !strings.Contains(unwrapped(r.out), "its disks come by SSH, as HTTPS doesn't serve them: ") || !strings.Contains(unwrapped(r.out), "via SSH") {
+		t.Errorf("the plan doesn't choose SSH by itself:\n%s", r.out)
 	}
 	ssh := append(l.ssh(), "--via", "ssh", "--no-proof")
 	if r := l.run(exitDone, l.plan(append(slices.Clone(ssh), l.vm)...)...); !strings.Contains(unwrapped(r.out), "via SSH") {

@@ -63,6 +63,12 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		})
 	}
 	out = append(out, v.wayConcerns()...)
+	if way := f.Detours[vm.ID]; way.Way != "" {
+		out = append(out, ledger.Concern{
+			ID: ConcernWay, Severity: ledger.Note, Evidence: "its disks come by " + strings.ToUpper(string(way.Way)) + ", as HTTPS doesn't serve them: " + way.Why,
+			Advice: "nothing: they can be read that way, if more slowly",
+		})
+	}
 	for _, d := range v.Disks {
 		facts := f.volume(d.Volume)
 		if facts.Unfit != "" {
@@ -89,7 +95,7 @@ func unreadAdvice(v *VMPlan, u *UnreadError) string {
 	}
 	fix := "fix on ESXi what is named here (its log is in the VM's directory), and plan again"
 	if v.Via == "" {
-		fix += "; if this host serves no disks by HTTPS, have them come by SSH: --via ssh"
+		fix += "; where a host serves no disks by HTTPS they come by SSH, if that lets us in: `esxodus doctor` says whether it does"
 	}
 	return fix
 }

@@ -49,6 +49,9 @@ type Facts struct {
 	Host    *inventory.Host
 	Guests  map[string]guest.Guest  // by VM id
 	Unread  map[string]*UnreadError // by VM id: the disk that can't be opened
+	// Detours are VMs, by id, whose disks don't come by the way that they would, but by
+	// another.
+	Detours map[string]Detour
 	Storage volume.Facts
 	Target  TargetFacts
 	Network *network.Host // the target's networking; nil where that can't be known
@@ -77,6 +80,12 @@ type KnownDomain struct {
 type GuestFacts struct {
 	Missing  string       // why it can't be converted here; "" if it can
 	Packages packages.Set // that the guest lacks
+}
+
+// Detour is another way than the usual one.
+type Detour struct {
+	Way Way
+	Why string // the usual one can't be gone
 }
 
 // UnreadError is a disk that can't be opened, though what the host says of its

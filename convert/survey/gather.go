@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -80,6 +81,9 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &o, plan.Plannable(vms)); err != nil {
 		return nil, err
 	}
+	if err := detour(ctx, s.Host, &f, &o, vms); err != nil {
+		return nil, err
+	}
 	d, err := plan.NewDraft(f, o)
 	if err != nil {
 		return nil, err
@@ -117,6 +121,41 @@ func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms
 		})
 	}
 	return guests, unread, g.Wait()
+}
+
+// maxDetours is how many VMs in a row are tried by SSH in vain before the others aren't.
+const maxDetours = 2
+
+// detour tries those VMs by SSH whose disks HTTPS doesn't serve, where nothing else was
+// asked for.
+func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*inventory.VM) error {
+	failed := 0
+	for _, vm := range vms {
+		u := f.Unread[vm.ID]
+		d := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return u != nil && d.Address() == u.Address })
+		if d < 0 || o.Way(vm) != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS || failed == maxDetours {
+			continue
+		}
+		other := *o
+		other.Via = map[string]plan.Way{vm.ID: plan.WaySSH}
+		found, err := look(ctx, h, &f.Source, &other, vm)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, still := errors.AsType[*plan.UnreadError](err); still {
+			failed++
+			continue
+		}
+		if err != nil {
+			found.Notes = append(found.Notes, "no look inside: "+err.Error())
+		}
+		if f.Detours == nil {
+			f.Detours = map[string]plan.Detour{}
+		}
+		failed, f.Guests[vm.ID], f.Detours[vm.ID] = 0, found, plan.Detour{Way: plan.WaySSH, Why: u.Err.Error()}
+		delete(f.Unread, vm.ID)
+	}
+	return nil
 }
 
 // look opens a VM's disks and looks inside. A VM whose disks can't be read
