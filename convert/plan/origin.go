@@ -49,7 +49,11 @@ func (o Origin) String() string {
 // one place where that is done.
 func (s *Source) Origin(d *inventory.Disk, asked Way) Origin {
 	if s.From != "" {
-		return Origin{d.Path, WayFile, filepath.Join(s.From, filepath.FromSlash(d.Path))}
+		root := s.From
+		if strings.EqualFold(filepath.Ext(root), ".ovf") { // its files are beside it
+			root = filepath.Dir(root)
+		}
+		return Origin{d.Path, WayFile, filepath.Join(root, filepath.FromSlash(d.Path))}
 	}
 	if file, ok := s.mounted(d); ok && asked != WayHTTPS {
 		return Origin{d.Path, WayFile, file}
