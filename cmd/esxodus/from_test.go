@@ -178,6 +178,13 @@ func TestFilesOff(t *testing.T) {
 		t.Errorf("a broken .vmx among others:\n%s", r.out)
 	}
 	l.run(exitFailed, l.onFiles("plan", from, "--off", "nobody")...)
+	r = l.run(exitDone, replaced(l.onFiles("plan", from), "--network", "")...)
+	if !strings.Contains(unwrapped(r.out), `files don't say on which uplinks and VLAN the port group "VM Network" is`) || !strings.Contains(r.out, "macvtap:DEVICE") {
+		t.Errorf("a port group of which nothing is known:\n%s", r.out)
+	}
+	if r = l.run(exitFailed, l.onFiles("plan", filepath.Join(from, l.vm, "small.vmdk"))...); !strings.Contains(unwrapped(r.err), "esxodus copy") {
+		t.Errorf("a VMDK alone: %s", r.err)
+	}
 	l.run(exitUsage, l.onFiles("plan", from, "--shutdown", "ssh")...)
 	l.run(exitUsage, l.onFiles("plan", from, "--esxi", "https://root@esx1")...)
 	inside := l.onFiles("plan", from)
