@@ -30,7 +30,7 @@ func sourceFlags() []cli.Flag {
 // fromFlags say that the VMs are in files of this machine.
 func fromFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "from", Usage: "read the VMs in the directory `DIR` instead of a host: a datastore that is mounted or was copied, or one VM's directory"},
+		&cli.StringFlag{Name: "from", Usage: "read the VMs in `FILE` instead of on a host: the directory of a datastore that is mounted or was copied, or an .ova or .ovf"},
 	}
 }
 

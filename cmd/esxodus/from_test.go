@@ -1,7 +1,11 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha1"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +15,7 @@ import (
 	"testing"
 
 	"esxodus/convert/batch"
+	"esxodus/disk/disktest"
 	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
@@ -173,6 +178,13 @@ func TestFilesOff(t *testing.T) {
 		t.Errorf("a broken .vmx among others:\n%s", r.out)
 	}
 	l.run(exitFailed, l.onFiles("plan", from, "--off", "nobody")...)
+	r = l.run(exitDone, replaced(l.onFiles("plan", from), "--network", "")...)
+	if !strings.Contains(unwrapped(r.out), `files don't say on which uplinks and VLAN the port group "VM Network" is`) || !strings.Contains(r.out, "macvtap:DEVICE") {
+		t.Errorf("a port group of which nothing is known:\n%s", r.out)
+	}
+	if r = l.run(exitFailed, l.onFiles("plan", filepath.Join(from, l.vm, "small.vmdk"))...); !strings.Contains(unwrapped(r.err), "esxodus copy") {
+		t.Errorf("a VMDK alone: %s", r.err)
+	}
 	l.run(exitUsage, l.onFiles("plan", from, "--shutdown", "ssh")...)
 	l.run(exitUsage, l.onFiles("plan", from, "--esxi", "https://root@esx1")...)
 	inside := l.onFiles("plan", from)
@@ -188,4 +200,92 @@ func TestFilesOff(t *testing.T) {
 	}
 	l.check(os.Remove(filepath.Join(from, l.vm, l.vm+".vmx.lck")))
 	l.run(exitDone, "batch", "plan.yaml", "--yes")
+}
+
+// TestFromOVA migrates a real guest from an OVA, and sees it come up. A batch from one
+// that was changed since the plan stops.
+func TestFromOVA(t *testing.T) {
+	t.Parallel()
+	vm := uniqueName("tiny")
+	l := newLab(t, esxi.Options{})
+	l.vm = vm
+	t.Cleanup(func() { l.forget(vm) })
+	ova := filepath.Join(l.dir, vm+".ova")
+	raw := writeOVA(t, ova, vm)
+	before := prints(t, ova)
+
+	r := l.run(exitDone, "inventory", "--from", ova)
+	if !strings.Contains(r.out, vm) {
+		t.Errorf("inventory:\n%s", r.out)
+	}
+	r = l.run(exitDone, l.onFiles("plan", ova, "--layout", "keep", "--no-edits", "-o", "plan.yaml", vm)...)
+	for _, want := range []string{"from the files in " + ova, "via file: " + ova + "/tiny.vmdk", "see its login prompt"} {
+		if !strings.Contains(unwrapped(r.out), want) {
+			t.Errorf("the plan does not say %q:\n%s", want, r.out)
+		}
+	}
+	l.run(exitDone, "batch", "plan.yaml", "--yes")
+	s := l.statusCommand()
+	if !strings.HasPrefix(s.Proof, "login prompt on the serial console") {
+		t.Errorf("proof = %q, want the login prompt", s.Proof)
+	}
+	got, err := os.ReadFile(l.disk())
+	l.check(err)
+	if sha256.Sum256(got) != raw {
+		t.Error("the volume isn't the disk that was exported")
+	}
+	if after := prints(t, ova); after != before {
+		t.Errorf("the OVA has changed: was %s, is %s", before, after)
+	}
+	l.run(exitDone, "rollback", vm)
+
+	f, err := os.OpenFile(ova, os.O_RDWR, 0)
+	l.check(err)
+	info, err := f.Stat()
+	l.check(err)
+	_, err = f.WriteAt([]byte("changed"), info.Size()/2)
+	l.check(errors.Join(err, f.Close()))
+	if res := results(t, l.run(exitSome, "batch", "plan.yaml", "--yes", "--output", "json"))[vm]; !strings.Contains(res.Error, "isn't what the manifest says") {
+		t.Errorf("a changed OVA: %+v", res)
+	}
+	l.noDisks()
+}
+
+// writeOVA exports the tiny guest as an OVA, as ESXi does, and returns the digest of its
+// disk.
+func writeOVA(t *testing.T, ova, vm string) [sha256.Size]byte {
+	t.Helper()
+	built := fixtures.Guest(t, "tiny")
+	raw, err := os.ReadFile(filepath.Join(built, "tiny-flat.vmdk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vmdk bytes.Buffer
+	if err := disktest.StreamOptimized(&vmdk, bytes.NewReader(raw), int64(len(raw)), "tiny.vmdk", 1); err != nil {
+		t.Fatal(err)
+	}
+	item := func(id, kind int, rest string) string {
+		return fmt.Sprintf("<Item><InstanceID>%d</InstanceID><ResourceType>%d</ResourceType>%s</Item>\n", id, kind, rest)
+	}
+	descriptor := fmt.Sprintf(`<Envelope><References><File id="f" href="tiny.vmdk"/></References>
+<DiskSection><Disk diskId="d" fileRef="f" capacity="%d"/></DiskSection>
+<VirtualSystem id="%s"><Name>%[2]s</Name><OperatingSystemSection id="96" osType="debian12_64Guest"/><VirtualHardwareSection>`, len(raw), vm) +
+		item(1, 3, "<VirtualQuantity>1</VirtualQuantity>") + item(2, 4, "<AllocationUnits>byte * 2^20</AllocationUnits><VirtualQuantity>256</VirtualQuantity>") +
+		item(3, 6, "<ResourceSubType>VirtualSCSI</ResourceSubType>") + item(4, 17, "<Parent>3</Parent><AddressOnParent>0</AddressOnParent><HostResource>ovf:/disk/d</HostResource>") +
+		"</VirtualHardwareSection></VirtualSystem></Envelope>"
+	manifest := fmt.Sprintf("SHA1(%s.ovf)= %x\nSHA1(tiny.vmdk)= %x\n", vm, sha1.Sum([]byte(descriptor)), sha1.Sum(vmdk.Bytes()))
+	f, err := os.Create(ova)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(f)
+	for _, m := range []struct{ name, content string }{{vm + ".ovf", descriptor}, {vm + ".mf", manifest}, {"tiny.vmdk", vmdk.String()}} {
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Name: m.name, Size: int64(len(m.content)), Mode: 0o644}))
+		_, wrong := w.Write([]byte(m.content))
+		err = errors.Join(err, wrong)
+	}
+	if err := errors.Join(err, w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(raw)
 }

@@ -95,11 +95,15 @@ func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 	if len(c.StringSlice("datastore"))+len(c.StringSlice("via")) > 0 {
 		return plan.Source{}, nil, usagef("--datastore, --via and --from: of files alone there is one way: give the first two with --esxi")
 	}
-	path, err := directory("from", c.String("from"))
-	if err != nil {
-		return plan.Source{}, nil, err
+	path, err := filepath.Abs(c.String("from"))
+	if err != nil || c.String("from") == "" {
+		return plan.Source{}, nil, usagef("--from: want a directory, or an .ova or .ovf file")
 	}
-	return plan.Source{From: path}, &source.Dir{Path: path}, nil
+	path, files, err := source.At(c.Context, path)
+	if err != nil {
+		return plan.Source{}, nil, fmt.Errorf("--from: %w", err)
+	}
+	return plan.Source{From: path}, files, nil
 }
 
 // directory is the absolute path of one that is there.
@@ -184,6 +188,9 @@ func outsideOf(from, storage string) error {
 	root, err := filepath.EvalSymlinks(from)
 	if err != nil {
 		return err
+	}
+	if info, err := os.Stat(root); err == nil && !info.IsDir() {
+		return nil // beside an OVA there is room for others
 	}
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real

@@ -191,7 +191,7 @@ func runEffects(c *cli.Context, t terminal, job *plan.VMJob) (*effects, error) {
 // recordedOrigin is where the VMs of a plan or journal are.
 func recordedOrigin(c *cli.Context, t terminal, src plan.Source) origin {
 	if src.From != "" {
-		return &source.Dir{Path: src.From}
+		return source.Of(src.From)
 	}
 	return esxiOrigin(c, src, sync.OnceValues(func() (esxi.Config, error) { return recordedSource(c, t, src) }))
 }

@@ -76,6 +76,9 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	} else if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
 		return nil, err
 	}
+	if f.Source.From != "" {
+		unknownPortGroups(&d.network)
+	}
 	if err := errors.Join(o.checkAddresses(vms), o.checkOff(vms), o.checkWays(&f, vms)); err != nil {
 		return nil, err
 	}

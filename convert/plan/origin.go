@@ -10,6 +10,8 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
+	"esxodus/network"
 )
 
 // Way is how the bytes of a disk come to this machine.
@@ -53,7 +55,11 @@ func (o Origin) String() string {
 // one place where that is done.
 func (s *Source) Origin(d *inventory.Disk, asked Way) Origin {
 	if s.From != "" {
-		return Origin{d.Path, WayFile, filepath.Join(s.From, filepath.FromSlash(d.Path))}
+		root := s.From
+		if strings.EqualFold(filepath.Ext(root), ".ovf") { // its files are beside it
+			root = filepath.Dir(root)
+		}
+		return Origin{d.Path, WayFile, filepath.Join(root, filepath.FromSlash(d.Path))}
 	}
 	if file, ok := s.mounted(d); ok && (asked == "" || asked == WayFile) {
 		return Origin{d.Path, WayFile, file}
@@ -185,8 +191,17 @@ func fileConcerns(vm *inventory.VM, s Source, o Options) []ledger.Concern {
 	}
 	return []ledger.Concern{{
 		ID: ConcernPower, Severity: ledger.Blocker, Evidence: why,
-		Advice: "shut it down on ESXi; or if it is off, and that is left over from a copy or a crash, say so: --off '" + vm.ID + "'",
+		Advice: "shut it down on ESXi; or if it is off, and that is left over from a copy or a crash, say so: --off " + fit.Paste(vm.ID),
 	}}
+}
+
+// unknownPortGroups says why nothing is known of port groups that VMs in files name.
+func unknownPortGroups(p *network.Plan) {
+	for i, c := range p.Concerns {
+		if c.ID == network.ConcernPortGroup {
+			p.Concerns[i].Evidence = fmt.Sprintf("files don't say on which uplinks and VLAN the port group %q is", c.Subject)
+		}
+	}
 }
 
 // sourceConcerns is what the source didn't tell about all of the VMs.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"esxodus/convert/plan"
@@ -18,6 +20,8 @@ import (
 // Dir is a directory of this host that holds VMs' files: a datastore that is mounted
 // or was copied. Nothing is written to it, and nothing outside of it is read.
 type Dir struct {
+	noHost
+
 	Path string // absolute
 }
 
@@ -55,17 +59,72 @@ func openFile(t vmx.Tree, root, file string) (disk.Image, func() error, error) {
 // errNoHost is what can't be asked of files.
 var errNoHost = errors.New("files have no power switch: there is no host to ask")
 
+// noHost is what files have in place of a host.
+type noHost struct{}
+
 // Shutdown refuses: there is nothing that runs.
-func (*Dir) Shutdown(context.Context, inventory.Via, string) error { return &refusedError{errNoHost} }
+func (noHost) Shutdown(context.Context, inventory.Via, string) error { return &refusedError{errNoHost} }
 
 // PowerOn refuses.
-func (*Dir) PowerOn(context.Context, inventory.Via, string) error { return errNoHost }
+func (noHost) PowerOn(context.Context, inventory.Via, string) error { return errNoHost }
 
-// Ready reports that nothing is missing to read it.
-func (*Dir) Ready() error { return nil }
+// Ready reports that nothing is missing to read them.
+func (noHost) Ready() error { return nil }
 
 // Close has nothing to close.
-func (*Dir) Close(context.Context) error { return nil }
+func (noHost) Close(context.Context) error { return nil }
+
+// Files are VMs in files of this machine: a [Dir] or a [Package].
+type Files interface {
+	Inventory(ctx context.Context) (*inventory.Host, error)
+	OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
+	Shutdown(ctx context.Context, via inventory.Via, id string) error
+	PowerOn(ctx context.Context, via inventory.Via, id string) error
+	Ready() error
+	Close(ctx context.Context) error
+}
+
+// At finds out what is at an absolute path, and returns the path that it goes by from
+// now on: that of the .ovf for a directory that holds one and no VM of ESXi's.
+func At(ctx context.Context, name string) (string, Files, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", nil, err
+	}
+	switch kind := strings.ToLower(filepath.Ext(name)); {
+	case info.Mode().IsRegular() && (kind == ".ova" || kind == ".ovf"):
+		return name, &Package{Path: name}, nil
+	case !info.IsDir():
+		return "", nil, fmt.Errorf("%s: want a directory with VMs' files, an .ova or an .ovf (a VMDK alone says nothing of its VM: `esxodus copy` takes its bytes)", name)
+	}
+	s := &Dir{Path: name}
+	found, err := filepath.Glob(filepath.Join(escapeGlob(name), "*.[oO][vV][fF]"))
+	if err != nil || len(found) == 0 {
+		return name, s, err
+	}
+	if h, err := s.tree().Host(ctx); err != nil || len(h.VMs) > 0 {
+		return name, s, err
+	}
+	if len(found) > 1 {
+		return "", nil, fmt.Errorf("%s: %d .ovf files: give one of them, such as %s", name, len(found), found[0])
+	}
+	return found[0], &Package{Path: found[0]}, nil
+}
+
+// Of are the files at a path that [At] returned once.
+func Of(name string) Files {
+	if kind := strings.ToLower(filepath.Ext(name)); kind == ".ova" || kind == ".ovf" {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+			return &Package{Path: name}
+		}
+	}
+	return &Dir{Path: name}
+}
+
+// escapeGlob is a path as a pattern of itself.
+func escapeGlob(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
+}
 
 // localFiles opens the files of disks in a tree.
 type localFiles struct {
