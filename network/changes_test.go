@@ -350,6 +350,16 @@ func TestAsItIs(t *testing.T) {
 	}
 }
 
+// TestUnknownNetworkd: that networkd can't be asked doesn't mean that it is off.
+func TestUnknownNetworkd(t *testing.T) {
+	h := kvm()
+	h.Networkd = Networkd{Version: 252, Unknown: "D-Bus doesn't answer"}
+	c, err := h.Changes(plannedFor(t, &h, "eno1", "DMZ"))
+	if err != nil || len(c.Concerns) != 1 || !strings.Contains(c.Concerns[0].Evidence, h.Networkd.Unknown) {
+		t.Errorf("%+v, %v; want %q said", c.Concerns, err, h.Networkd.Unknown)
+	}
+}
+
 // TestUnfit: domains are attached only to links that can have them.
 func TestUnfit(t *testing.T) {
 	const mac = "52:54:00:00:00:03"

@@ -122,11 +122,11 @@ func (d *differ) owned(l *Link, vlans []string) bool {
 		return false
 	}
 	switch file := path.Base(l.Networkd.File); {
+	case d.host.Networkd.Unknown != "":
+		d.concern(ConcernNetworkd, ledger.Blocker, l.Name, "it can't be known which file networkd applies to "+l.Name+": "+d.host.Networkd.Unknown, "run this as root, on a host where D-Bus answers")
 	case !d.host.Networkd.Running:
 		d.concern(ConcernNetworkd, ledger.Blocker, l.Name, "systemd-networkd doesn't run here, so nothing makes "+strings.Join(vlans, ", ")+" at the next boot",
 			"have networkd configure "+l.Name+" (a file in "+Dir+" for it, systemctl enable --now systemd-networkd), or make the VLAN devices with what configures this host and give "+FileFlag+" or "+MapFlag)
-	case d.host.Networkd.Unknown != "":
-		d.concern(ConcernNetworkd, ledger.Blocker, l.Name, "it can't be known which file networkd applies to "+l.Name+": "+d.host.Networkd.Unknown, "run this as root, on a host where D-Bus answers")
 	case l.Networkd.File == "":
 		return d.unowned(l, vlans)
 	case !d.hasDropIn(file):
