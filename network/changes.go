@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/inventory/fit"
 	"esxodus/network/networkd"
 )
 
@@ -85,6 +86,8 @@ func (c *Changes) Empty() bool { return len(c.Steps) == 0 }
 const (
 	ConcernNoLink   = "network.no-link"  // the host has no such interface
 	ConcernClash    = "network.clash"    // another device has the name
+	ConcernOwn      = "network.own"      // the host uses the device itself
+	ConcernUnfit    = "network.unfit"    // domains can't be attached to such an interface
 	ConcernManager  = "network.manager"  // something else than networkd configures the uplink
 	ConcernUnowned  = "network.unowned"  // nothing configures the uplink, but it is in use
 	ConcernShared   = "network.shared"   // one file configures several links
@@ -159,12 +162,63 @@ func (d *differ) devices() {
 		l, there := d.host.Link(dev.Name)
 		switch {
 		case !there:
+			d.taken(dev)
 			d.made = append(d.made, dev)
 		case l.Kind != dev.Kind || l.Parent != dev.Parent || l.VLAN != dev.VLAN:
 			d.concern(ConcernClash, ledger.Blocker, dev.Name, fmt.Sprintf("this host has another interface of that name: %s; the plan wants %s", deviceText(l.device()), deviceText(dev)),
 				"rename or remove that one, or attach the port group to something else with "+MapFlag)
+		default:
+			d.standing(&l)
 		}
 	}
+}
+
+// standing looks at a device of the plan's that is there. Where esxodus didn't make it
+// and something uses it, it is the host's: networkd would configure it by the plan's file
+// and take away what is on it.
+func (d *differ) standing(l *Link) {
+	d.port(l)
+	if _, made := d.host.file(path.Join(Dir, "20-esxodus-"+l.Name+".network")); made || l.Master != "" {
+		return
+	}
+	has := l.uses()
+	if l.Networkd.File != "" {
+		has = append(has, "the file "+l.Networkd.File)
+	}
+	for _, m := range d.host.managers(l.Name) {
+		has = append(has, "the configuration of "+m.Name)
+	}
+	if len(has) == 0 {
+		return
+	}
+	d.concern(ConcernOwn, ledger.Blocker, l.Name, fmt.Sprintf("this host has a device %s of its own, with %s: a file of esxodus's for it would take that away", l.Name, strings.Join(has, ", ")), d.asItIs(l.Name, l))
+}
+
+// taken says that the host has a VLAN device by another name: the kernel makes only
+// one for an id.
+func (d *differ) taken(dev Device) {
+	i := slices.IndexFunc(d.host.Links, func(l Link) bool { return l.Kind == KindVLAN && l.Parent == dev.Parent && l.VLAN == dev.VLAN })
+	if dev.Kind != KindVLAN || i < 0 {
+		return
+	}
+	own := &d.host.Links[i]
+	d.concern(ConcernOwn, ledger.Blocker, dev.Name, fmt.Sprintf("this host has VLAN %d of %s as %s, and the kernel makes no second device for it", dev.VLAN, dev.Parent, own.Name), d.asItIs(dev.Name, own))
+}
+
+// asItIs has the port groups of a device attach to one of the host's instead, or to the
+// bridge that has it.
+func (d *differ) asItIs(device string, own *Link) string {
+	to := string(Macvtap) + ":" + own.Name
+	if l, _ := d.host.Link(own.Master); l.Kind == string(Bridge) {
+		to = string(Bridge) + ":" + l.Name
+	}
+	var flags []string
+	for _, a := range d.plan.Attachments {
+		if a.Device == device {
+			flags = append(flags, MapFlag+" "+fit.Paste(a.PortGroup+"="+to))
+		}
+	}
+	return "have domains attach to that: `" + strings.Join(flags, " ") + "`"
 }
 
 // device is the link as one could have been made.

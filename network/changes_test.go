@@ -119,6 +119,32 @@ func TestChanges(t *testing.T) {
 		{name: "the device is there", host: func(h *Host) {
 			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", Parent: "eno1", VLAN: 42})
 		}, steps: []string{macvtap, netdev, own, "reload", "check", "confirm", dropIn, "record"}},
+		{name: "the device is there, with an address of a person's", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", Parent: "eno1", VLAN: 42, Addresses: []Address{{CIDR: "198.51.100.2/24"}}})
+		}, concerns: []string{"blocker network.own eno1.42"}},
+		{name: "the device is there, from ifupdown", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", Parent: "eno1", VLAN: 42})
+			h.Managers = []Manager{{Name: Ifupdown, Links: []string{"eno1.42"}}}
+		}, concerns: []string{"blocker network.own eno1.42"}},
+		{name: "the device is there, by a file that others have too", host: func(h *Host) {
+			all := NetworkdOfLink{State: "configured", File: Dir + "/30-vlans.network"}
+			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", Parent: "eno1", VLAN: 42, Networkd: all}, Link{Name: "eno1.43", Kind: "vlan", Parent: "eno1", VLAN: 43, Networkd: all})
+		}, concerns: []string{"blocker network.own eno1.42"}},
+		{name: "the device is there, a bridge's port", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", Parent: "eno1", VLAN: 42, Master: "br42"})
+		}, concerns: []string{"blocker network.port eno1.42"}},
+		{name: "the device is there by its own file, a bridge's port", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", MAC: "52:54:00:00:00:01", Parent: "eno1", VLAN: 42, Master: "br42", Networkd: NetworkdOfLink{File: Dir + "/42.network"}})
+		}, concerns: []string{"blocker network.port eno1.42"}},
+		{name: "the device is there by its own file", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", MAC: "52:54:00:00:00:01", Parent: "eno1", VLAN: 42, Networkd: NetworkdOfLink{File: Dir + "/42.network"}})
+		}, steps: []string{macvtap, "reload", "check", "confirm", "record"}},
+		{name: "the device is there by another name", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "vlan42", Kind: "vlan", Parent: "eno1", VLAN: 42})
+		}, concerns: []string{"blocker network.own eno1.42"}},
+		{name: "another uplink has that VLAN", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "vlan42", Kind: "vlan", Parent: "eno2", VLAN: 42})
+		}, steps: whole},
 		{name: "the device has another id", host: func(h *Host) {
 			h.Links = append(h.Links, Link{Name: "eno1.42", Kind: "vlan", Parent: "eno1", VLAN: 43})
 		}, concerns: []string{"blocker network.clash eno1.42"}},
@@ -292,6 +318,80 @@ func TestChanges(t *testing.T) {
 			again, err := after.Changes(plannedFor(t, &after, uplink, group))
 			if err != nil || !again.Empty() {
 				t.Errorf("done, there is still to do: %+v, %v", again.Steps, err)
+			}
+		})
+	}
+}
+
+// TestAsItIs: the advice about a device that the host has is a flag that works.
+func TestAsItIs(t *testing.T) {
+	for _, tt := range []struct {
+		name, master, want string
+	}{
+		{"vlan42", "", "--network DMZ=macvtap:vlan42"},
+		{"vlan42", "br42", "--network DMZ=bridge:br42"},
+		{"eno1.42", "", "--network DMZ=macvtap:eno1.42"},
+	} {
+		h := kvm()
+		h.Links = append(h.Links, Link{Name: "br42", Kind: "bridge", MAC: h.Links[0].MAC},
+			Link{Name: tt.name, Kind: "vlan", MAC: h.Links[0].MAC, Parent: "eno1", VLAN: 42, Master: tt.master, Addresses: []Address{{CIDR: "198.51.100.2/24"}}})
+		c, err := h.Changes(plannedFor(t, &h, "eno1", "DMZ"))
+		if err != nil || len(c.Concerns) != 1 || !strings.Contains(c.Concerns[0].Advice, "`"+tt.want+"`") {
+			t.Fatalf("%s: want %q in %+v, %v", tt.name, tt.want, c.Concerns, err)
+		}
+		_, target, _ := strings.Cut(tt.want, "=")
+		p, err := New(esx(), []string{"DMZ"}, h.Fill(Options{Map: map[string]string{"DMZ": target}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = h.Changes(p); err != nil || ledger.Blocked(c.Concerns) {
+			t.Errorf("%s, as advised: %+v, %v", tt.name, c.Concerns, err)
+		}
+	}
+}
+
+// TestUnknownNetworkd: that networkd can't be asked doesn't mean that it is off.
+func TestUnknownNetworkd(t *testing.T) {
+	h := kvm()
+	h.Networkd = Networkd{Version: 252, Unknown: "D-Bus doesn't answer"}
+	c, err := h.Changes(plannedFor(t, &h, "eno1", "DMZ"))
+	if err != nil || len(c.Concerns) != 1 || !strings.Contains(c.Concerns[0].Evidence, h.Networkd.Unknown) {
+		t.Errorf("%+v, %v; want %q said", c.Concerns, err, h.Networkd.Unknown)
+	}
+}
+
+// TestUnfit: domains are attached only to links that can have them.
+func TestUnfit(t *testing.T) {
+	const mac = "52:54:00:00:00:03"
+	for _, tt := range []struct {
+		to   string
+		link Link
+		want []string
+	}{
+		{"bridge:br0", Link{Name: "br0", Kind: "bridge", MAC: mac}, nil},
+		{"bridge:eno3", Link{Name: "eno3", MAC: mac}, []string{"blocker network.unfit eno3"}},
+		{"bridge:bond0", Link{Name: "bond0", Kind: "bond", MAC: mac}, []string{"blocker network.unfit bond0"}},
+		{"bridge:ovs0", Link{Name: "ovs0", Kind: "openvswitch", MAC: mac}, []string{"blocker network.unfit ovs0"}},
+		{"macvtap:br0", Link{Name: "br0", Kind: "bridge", MAC: mac}, nil},
+		{"macvtap:lo", Link{Name: "lo", MAC: "00:00:00:00:00:00"}, []string{"blocker network.unfit lo"}},
+		{"macvtap:wg0", Link{Name: "wg0", Kind: "wireguard"}, []string{"blocker network.unfit wg0"}},
+		{"macvtap:ib0", Link{Name: "ib0", MAC: "80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:00:00:01"}, []string{"blocker network.unfit ib0"}},
+		{"macvtap:eno3", Link{Name: "eno3", MAC: mac}, nil},
+		{"none", Link{Name: "lo", MAC: "00:00:00:00:00:00"}, nil},
+	} {
+		t.Run(tt.to, func(t *testing.T) {
+			h := kvm()
+			h.Links = append(h.Links, tt.link)
+			p, err := New(esx(), []string{"DMZ"}, h.Fill(Options{Map: map[string]string{"DMZ": tt.to}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := h.Changes(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, got := shown(c); !slices.Equal(got, tt.want) {
+				t.Errorf("concerns %q; want %q", got, tt.want)
 			}
 		})
 	}

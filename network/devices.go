@@ -130,7 +130,8 @@ func dummyDevice(pg inventory.PortGroup) string {
 }
 
 // unusedConcerns names what a flag says and the ESXi host doesn't have: a slip of
-// the pen would leave a NIC where nobody wants it. Port groups that are asked for
+// the pen would leave a NIC where nobody wants it. So it is with an interface of this
+// host's for SR-IOV to which nothing goes. Port groups that are asked for
 // are known, whether the host has them or not.
 func (p *planner) unusedConcerns(portGroups []string) {
 	for _, name := range slices.Sorted(maps.Keys(p.o.Map)) {
@@ -146,6 +147,13 @@ func (p *planner) unusedConcerns(portGroups []string) {
 		if name != "" && !vmnic && !vSwitch && !slices.ContainsFunc(p.host.PortGroups, named) {
 			p.concern(ConcernUnused, ledger.Warning, name, fmt.Sprintf("%s names %q, which is neither an uplink nor a vSwitch of the ESXi host", UplinkFlag, name),
 				"it has no effect: correct the name (`esxodus inventory` lists uplinks and vSwitches), or leave it out")
+		}
+	}
+	for _, dev := range slices.Sorted(maps.Keys(p.o.Functions)) {
+		mapped := slices.ContainsFunc(slices.Collect(maps.Values(p.o.Map)), func(to string) bool { return strings.HasPrefix(to+",", string(SRIOV)+":"+dev+",") })
+		if !mapped && len(p.onUplink(dev)) == 0 {
+			p.concern(ConcernUnused, ledger.Warning, dev, fmt.Sprintf("%s names %q, and no port group goes to that interface", FunctionsFlag, dev),
+				"it has no effect: correct the name, have port groups go there with "+UplinkFlag+", or leave it out")
 		}
 	}
 }

@@ -145,7 +145,7 @@ const (
 	ConcernIsolated    = "network.isolated"    // a vSwitch without uplinks
 	ConcernHostGuest   = "network.host-guest"  // host and domains don't reach each other
 	ConcernMTU         = "network.mtu"         // jumbo frames
-	ConcernUnused      = "network.unused"      // a flag names what isn't on the ESXi host
+	ConcernUnused      = "network.unused"      // a flag names what isn't on the ESXi host, or what nothing goes to
 	ConcernFile        = "network.file"        // a VLAN device hangs on an uplink whose .network file isn't known
 	ConcernMode        = "network.mode"        // a macvtap of a mode that was asked for
 	ConcernUp          = "network.up"          // nothing of the plan brings an uplink up

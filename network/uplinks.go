@@ -1,8 +1,10 @@
 package network
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -45,10 +47,12 @@ func (d *differ) attached() map[string][]string {
 	out := map[string][]string{}
 	for _, a := range d.plan.Attachments {
 		switch {
-		case a.Uplink != "":
-			out[a.Uplink] = nil
-		case a.Mode != None && !slices.ContainsFunc(d.plan.Devices, func(v Device) bool { return v.Name == a.Device }):
+		case a.Mode == None || slices.ContainsFunc(d.plan.Devices, func(v Device) bool { return v.Name == a.Device }):
+		case a.Uplink == "" || d.has(a.Device):
 			out[a.Device] = nil
+		}
+		if a.Uplink != "" {
+			out[a.Uplink] = nil
 		}
 	}
 	for _, v := range d.plan.Devices {
@@ -57,6 +61,12 @@ func (d *differ) attached() map[string][]string {
 		}
 	}
 	return out
+}
+
+// has reports whether the host has a link.
+func (d *differ) has(name string) bool {
+	_, there := d.host.Link(name)
+	return there
 }
 
 // physical are the host's links that an uplink could be.
@@ -72,13 +82,32 @@ func (d *differ) physical() []string {
 
 // state says what is wrong with an uplink by itself.
 func (d *differ) state(l *Link) {
-	if l.Master != "" && !d.bridged(l.Name) {
-		d.concern(ConcernPort, ledger.Blocker, l.Name, fmt.Sprintf("%s is a port of %s, which takes all its frames", l.Name, l.Master),
-			fmt.Sprintf("use %[1]s itself: %[2]s vmnicN=%[1]s for a bond, %[3]s 'PORTGROUP=bridge:%[1]s' for a bridge", l.Master, UplinkFlag, MapFlag))
+	d.port(l)
+	switch {
+	case d.bridged(l.Name) && l.Kind != "bridge":
+		d.concern(ConcernUnfit, ledger.Blocker, l.Name, fmt.Sprintf("%s is no bridge (%s): no domain on it would start", l.Name, l.device().Kind),
+			fmt.Sprintf("name a bridge, or attach by macvtap: %s 'PORTGROUP=macvtap:%s'", MapFlag, l.Name))
+	case !l.ethernet():
+		d.concern(ConcernUnfit, ledger.Blocker, l.Name, l.Name+" isn't an Ethernet interface: neither macvtap nor a VLAN device works on it", "name another with "+UplinkFlag+" or "+MapFlag)
 	}
 	if l.Up && !l.Carrier {
 		d.concern(ConcernCarrier, ledger.Warning, l.Name, l.Name+" has no carrier: no cable, or nothing at its other end", "the domains on it are cut off until it has")
 	}
+}
+
+// port says that a link is a port of another, which takes all its frames.
+func (d *differ) port(l *Link) {
+	if l.Master != "" && !d.bridged(l.Name) {
+		d.concern(ConcernPort, ledger.Blocker, l.Name, fmt.Sprintf("%s is a port of %s, which takes all its frames", l.Name, l.Master),
+			fmt.Sprintf("use %[1]s itself: %[2]s vmnicN=%[1]s for a bond, %[3]s 'PORTGROUP=bridge:%[1]s' for a bridge", l.Master, UplinkFlag, MapFlag))
+	}
+}
+
+// ethernet reports whether a link has an Ethernet address. lo, tunnels and InfiniBand
+// haven't.
+func (l *Link) ethernet() bool {
+	mac, err := net.ParseMAC(l.MAC)
+	return err == nil && len(mac) == 6 && !bytes.Equal(mac, make([]byte, 6))
 }
 
 // bridged reports whether the plan attaches domains to a bridge of that name.
@@ -93,11 +122,11 @@ func (d *differ) owned(l *Link, vlans []string) bool {
 		return false
 	}
 	switch file := path.Base(l.Networkd.File); {
+	case d.host.Networkd.Unknown != "":
+		d.concern(ConcernNetworkd, ledger.Blocker, l.Name, "it can't be known which file networkd applies to "+l.Name+": "+d.host.Networkd.Unknown, "run this as root, on a host where D-Bus answers")
 	case !d.host.Networkd.Running:
 		d.concern(ConcernNetworkd, ledger.Blocker, l.Name, "systemd-networkd doesn't run here, so nothing makes "+strings.Join(vlans, ", ")+" at the next boot",
 			"have networkd configure "+l.Name+" (a file in "+Dir+" for it, systemctl enable --now systemd-networkd), or make the VLAN devices with what configures this host and give "+FileFlag+" or "+MapFlag)
-	case d.host.Networkd.Unknown != "":
-		d.concern(ConcernNetworkd, ledger.Blocker, l.Name, "it can't be known which file networkd applies to "+l.Name+": "+d.host.Networkd.Unknown, "run this as root, on a host where D-Bus answers")
 	case l.Networkd.File == "":
 		return d.unowned(l, vlans)
 	case !d.hasDropIn(file):

@@ -14,7 +14,7 @@ import (
 	"esxodus/convert/target"
 	"esxodus/convert/volume"
 	"esxodus/disk"
-	"esxodus/network"
+	"esxodus/network/hostnet"
 
 	"github.com/urfave/cli/v2"
 )
@@ -83,7 +83,7 @@ func diagnose(c *cli.Context, t terminal) (doctor.Report, error) {
 	virt := &target.Libvirt{URI: c.String("libvirt"), Log: tool.Log}
 	defer func() { _ = virt.Close() }()
 	here.Facts = func(ctx context.Context) (plan.TargetFacts, error) { return virt.Facts(ctx) }
-	here.Network = func(ctx context.Context) *network.Host { return virt.Network(ctx) }
+	here.Network = hostnet.Machine{}.Read
 	var err error
 	if r.Host, err = os.Hostname(); err != nil {
 		return r, err

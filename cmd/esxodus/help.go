@@ -45,7 +45,12 @@ func printHelp(w io.Writer, template string, data any) {
 			return report.Wrap("  ", strings.Join(topicNames(), ", "), n)
 		},
 		"command": func(c *cli.Command) string {
-			return report.Wrap(fmt.Sprintf("  %-16s ", c.Name), c.Usage, n)
+			const wide = 16 // of names; a longer one has a line of its own
+			head, name := "", c.Name
+			if len(name) > wide {
+				head, name = "  "+name+"\n", ""
+			}
+			return head + report.Wrap(fmt.Sprintf("  %-*s ", wide, name), c.Usage, n)
 		},
 	})
 }

@@ -87,6 +87,21 @@ func TestExitCodesTold(t *testing.T) {
 	}
 }
 
+// TestCommandColumn: what a command does begins in one column, however long its name.
+func TestCommandColumn(t *testing.T) {
+	_, list, _ := strings.Cut(output(t, "--help"), "Commands:\n")
+	list, _, _ = strings.Cut(list, "\nTopics")
+	const long = "  network remove-default"
+	if !strings.Contains(list, "\n"+long+"\n") {
+		t.Errorf("the long name has no line of its own:\n%s", list)
+	}
+	for line := range strings.SplitSeq(list, "\n") {
+		if line != "" && line != long && (line[18] != ' ' || line[19] == ' ') {
+			t.Errorf("%q: its text begins elsewhere", line)
+		}
+	}
+}
+
 // TestTopics: each file is a topic, and help has it for any width.
 func TestTopics(t *testing.T) {
 	t.Parallel()

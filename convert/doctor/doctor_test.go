@@ -117,12 +117,19 @@ func TestOfHost(t *testing.T) {
 	fixtures.Tool(t, "guestfish")
 	const vg = `{"report":[{"vg":[{"vg_name":"vg0","vg_free":"%d","vg_lock_type":"%s","vg_systemid":"%s","pv_name":"/dev/sdb"}]}]}`
 	all := plan.TargetFacts{VirtTypes: []string{"kvm"}, EFI: true, SecureBoot: true, TPM: true}
-	running := &network.Host{Networkd: network.Networkd{Running: true, Version: 252}}
+	own := []network.Link{{Name: "eno1", Networkd: network.NetworkdOfLink{File: "/etc/systemd/network/lan.network"}}}
+	running := network.Host{Networkd: network.Networkd{Running: true, Version: 252}, Links: own}
+	idle := network.Host{Networkd: network.Networkd{Running: true}}
+	managed := func(h network.Host, by string, links ...string) network.Host {
+		h.Managers = []network.Manager{{Name: by, Links: links}}
+		return h
+	}
+	lvs := fmt.Sprintf(vg, 1, "", "")
 	for _, tt := range []struct {
 		name  string
 		facts plan.TargetFacts
 		err   error
-		net   *network.Host
+		net   network.Host
 		vgs   string
 		tran  string
 		flags string // of the processor; "": KVM is there
@@ -138,7 +145,12 @@ func TestOfHost(t *testing.T) {
 		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
 		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "by its system id", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
 		{"lvm fails", all, nil, running, "{", "", "", "report", []string{"root", "kvm", "libvirt", "programs", "lvm warning", "network"}},
-		{"others configure the network", all, nil, &network.Host{Managers: []network.Manager{{Name: "NetworkManager", Links: []string{"eno1"}}}}, fmt.Sprintf(vg, 1, "", ""), "", "", "NetworkManager configures eno1", []string{"root", "kvm", "libvirt", "programs", "group", "network warning", "network warning"}},
+		{"others configure the network", all, nil, managed(network.Host{}, network.NetworkManager, "eno1"), lvs, "", "", "NetworkManager configures eno1", []string{"root", "kvm", "libvirt", "programs", "group", "network warning", "network warning"}},
+		{"NetworkManager has no interface", all, nil, managed(running, network.NetworkManager), lvs, "", "", "systemd-networkd 252 configures this host", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
+		{"Netplan writes networkd's files", all, nil, managed(running, network.Netplan, "eno1"), lvs, "", "", "esxodus adds to those", []string{"root", "kvm", "libvirt", "programs", "group", "network", "network note"}},
+		{"networkd has no interface", all, nil, idle, lvs, "", "", "systemd-networkd runs, and configures no interface", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
+		{"the kernel doesn't answer", all, nil, network.Host{Name: "deaf"}, lvs, "", "", "no netlink", []string{"root", "kvm", "libvirt", "programs", "group", "network warning"}},
+		{"D-Bus doesn't answer", all, nil, network.Host{Networkd: network.Networkd{Unknown: "no D-Bus"}}, lvs, "", "", "no D-Bus", []string{"root", "kvm", "libvirt", "programs", "group", "network warning"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
@@ -152,7 +164,12 @@ func TestOfHost(t *testing.T) {
 			list := OfHost(t.Context(), Host{
 				Tool: answers{"vgs": tt.vgs, "lsblk": tt.tran}, Root: root,
 				Facts:   func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
-				Network: func(context.Context) *network.Host { return tt.net },
+				Network: func(context.Context) (network.Host, error) {
+					if tt.net.Name == "deaf" {
+						return network.Host{}, errors.New("no netlink")
+					}
+					return tt.net, nil
+				},
 			})
 			if os.Geteuid() != 0 {
 				tt.want[0] = "root blocker"

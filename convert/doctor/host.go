@@ -19,9 +19,8 @@ import (
 type Host struct {
 	Tool host.Runner
 	// Facts are what libvirt says of itself.
-	Facts func(ctx context.Context) (plan.TargetFacts, error)
-	// Network is this host's network, nil where it can't be read.
-	Network func(ctx context.Context) *network.Host
+	Facts   func(ctx context.Context) (plan.TargetFacts, error)
+	Network func(ctx context.Context) (network.Host, error)
 	Storage volume.Storage // nil: none was named
 	Root    string         // of its files; "" for /
 }
@@ -190,20 +189,31 @@ func (v *stay) transport(ctx context.Context, device string) string {
 
 // networking looks at who configures this host's network.
 func (v *stay) networking(ctx context.Context) {
-	n := v.Network(ctx)
-	switch {
-	case n == nil:
-		v.add("network", ledger.Note, "this host's network can't be read", "")
-	case !n.Networkd.Running:
-		v.add("network", ledger.Warning, "systemd-networkd doesn't run", "VLAN devices for domains are its files: `esxodus help network` says how a host is prepared")
-	default:
-		v.ok("network", fmt.Sprintf("systemd-networkd %d configures this host", n.Networkd.Version))
-	}
-	if n == nil {
+	n, err := v.Network(ctx)
+	if err != nil {
+		v.add("network", ledger.Warning, "this host's network can't be read: "+err.Error(), "without it no device is made for domains: `esxodus network plan` must work first")
 		return
 	}
+	configured := slices.ContainsFunc(n.Links, func(l network.Link) bool { return l.Networkd.File != "" })
+	switch version := strings.TrimSuffix(fmt.Sprintf("systemd-networkd %d", n.Networkd.Version), " 0"); {
+	case n.Networkd.Unknown != "":
+		v.add("network", ledger.Warning, "it can't be known what systemd-networkd does here: "+n.Networkd.Unknown, "run this as root, on a host where D-Bus answers")
+	case !n.Networkd.Running:
+		v.add("network", ledger.Warning, "systemd-networkd doesn't run", "VLAN devices for domains are its files: `esxodus help network` says how a host is prepared")
+	case !configured:
+		v.ok("network", version+" runs, and configures no interface of this host")
+	default:
+		v.ok("network", version+" configures this host")
+	}
 	for _, m := range n.Managers {
-		v.add("network", ledger.Warning, fmt.Sprintf("%s configures %s", m.Name, strings.Join(m.Links, ", ")), "`esxodus network plan` says how to hand the link over, if domains are to use it")
+		links := strings.Join(m.Links, ", ")
+		switch {
+		case links == "":
+		case m.Name == network.Netplan:
+			v.add("network", ledger.Note, "Netplan writes networkd's files for "+links, "esxodus adds to those. netplan apply configures these interfaces anew: don't run it while sessions hang on them")
+		default:
+			v.add("network", ledger.Warning, fmt.Sprintf("%s configures %s", m.Name, links), "`esxodus network plan` says how to hand the link over, if domains are to use it")
+		}
 	}
 }
 

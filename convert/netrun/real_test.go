@@ -36,6 +36,7 @@ func scenes() map[string]func(t *testing.T) {
 		"a link set up":      linkSetUp,
 		"a rule":             foreignRule,
 		"a rule, control":    foreignRuleControl,
+		"the host's device":  hostsDevice,
 	}
 }
 
@@ -265,6 +266,42 @@ func control(t *testing.T) {
 	reload(t)
 	if gone := foreignGone(t); !slices.Contains(gone, "inet 198.51.100.5/24") {
 		t.Errorf("a drop-in and a reload took only %q away", gone)
+	}
+}
+
+// hostsDevice: a device of the host's that has the plan's name stays the host's; the
+// plan's file, which is what the control writes, takes its address away.
+func hostsDevice(t *testing.T) {
+	t.Helper()
+	d := wanted(t).Devices[0]
+	add := []string{"link", "add", "link", d.Parent, "name", d.Name, "type", d.Kind}
+	if d.VLAN != 0 {
+		add = append(add, "id", fmt.Sprint(d.VLAN))
+	}
+	ip(t, add...)
+	ip(t, "address", "add", "198.51.101.6/24", "dev", d.Name)
+	ip(t, "link", "set", d.Name, "up")
+	h := read(t)
+	c, err := h.Changes(wanted(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(c.Concerns, func(k ledger.Concern) bool {
+		return k.ID == network.ConcernOwn && k.Severity == ledger.Blocker
+	}) {
+		t.Errorf("nothing is said of the address of %s: %+v", d.Name, c.Concerns)
+	}
+	for _, u := range wanted(t).Units {
+		if !strings.Contains(u.Name, "/") {
+			put(t, u.Name, u.Text)
+		}
+	}
+	if err := (hostnet.Machine{}).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	configured(t, d.Name)
+	if has := ip(t, "address", "show", d.Name); strings.Contains(has, "198.51.101.6") {
+		t.Errorf("the plan's file left\n%s", has)
 	}
 }
 
