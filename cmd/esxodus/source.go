@@ -10,8 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"esxodus/convert/plan"

@@ -45,10 +45,10 @@ type Options struct {
 // Facts is everything a plan is made from: what was read of the source, of the
 // guests' disks and of the target.
 type Facts struct {
-	Source  Source
-	Host    *inventory.Host
-	Guests  map[string]guest.Guest  // by VM id
-	Unread  map[string]*UnreadError // by VM id: the disk that can't be opened
+	Source Source
+	Host   *inventory.Host
+	Guests map[string]guest.Guest  // by VM id
+	Unread map[string]*UnreadError // by VM id: the disk that can't be opened
 	// Detours are VMs, by id, whose disks don't come by the way that they would, but by
 	// another.
 	Detours map[string]Detour
