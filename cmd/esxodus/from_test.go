@@ -272,6 +272,7 @@ func writeOVA(t *testing.T, ova, vm string) [sha256.Size]byte {
 <VirtualSystem id="%s"><Name>%[2]s</Name><OperatingSystemSection id="96" osType="debian12_64Guest"/><VirtualHardwareSection>`, len(raw), vm) +
 		item(1, 3, "<VirtualQuantity>1</VirtualQuantity>") + item(2, 4, "<AllocationUnits>byte * 2^20</AllocationUnits><VirtualQuantity>256</VirtualQuantity>") +
 		item(3, 6, "<ResourceSubType>VirtualSCSI</ResourceSubType>") + item(4, 17, "<Parent>3</Parent><AddressOnParent>0</AddressOnParent><HostResource>ovf:/disk/d</HostResource>") +
+		item(5, 10, "<ResourceSubType>VmxNet3</ResourceSubType><Connection>VM Network</Connection>") +
 		"</VirtualHardwareSection></VirtualSystem></Envelope>"
 	manifest := fmt.Sprintf("SHA1(%s.ovf)= %x\nSHA1(tiny.vmdk)= %x\n", vm, sha1.Sum([]byte(descriptor)), sha1.Sum(vmdk.Bytes()))
 	f, err := os.Create(ova)

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -172,10 +173,10 @@ func same(t *testing.T, x, y disk.Image) {
 	p, q := make([]byte, step), make([]byte, step)
 	for off := int64(0); off < x.Size(); off += step {
 		n := min(step, x.Size()-off)
-		if _, err := x.ReadAt(p[:n], off); err != nil && err != io.EOF {
+		if _, err := x.ReadAt(p[:n], off); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
-		if _, err := y.ReadAt(q[:n], off); err != nil && err != io.EOF {
+		if _, err := y.ReadAt(q[:n], off); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		if string(p[:n]) != string(q[:n]) {

@@ -11,11 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func sample(t testing.TB) string {
-	t.Helper()
+func sample(tb testing.TB) string {
+	tb.Helper()
 	b, err := os.ReadFile("testdata/esxi.ovf")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }
@@ -63,8 +63,10 @@ func TestProblems(t *testing.T) {
 		{"units", `byte * 2^30`, `byte * 2^99`, "its capacity is"},
 		{"too large", `ovf:capacity="8"`, `ovf:capacity="9223372036854775807"`, "its capacity is"},
 		{"no controller", `<rasd:Parent>3</rasd:Parent>`, `<rasd:Parent>33</rasd:Parent>`, "no controller"},
-		{"one place", `<rasd:AddressOnParent>1</rasd:AddressOnParent><rasd:ElementName>Hard disk 2</rasd:ElementName><rasd:HostResource>/disk/vmdisk2</rasd:HostResource><rasd:InstanceID>8</rasd:InstanceID><rasd:Parent>5`,
-			`<rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:ElementName>Hard disk 2</rasd:ElementName><rasd:HostResource>/disk/vmdisk2</rasd:HostResource><rasd:InstanceID>8</rasd:InstanceID><rasd:Parent>3`, "two disks are at scsi0:0"},
+		{
+			"one place", `<rasd:AddressOnParent>1</rasd:AddressOnParent><rasd:ElementName>Hard disk 2</rasd:ElementName><rasd:HostResource>/disk/vmdisk2</rasd:HostResource><rasd:InstanceID>8</rasd:InstanceID><rasd:Parent>5`,
+			`<rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:ElementName>Hard disk 2</rasd:ElementName><rasd:HostResource>/disk/vmdisk2</rasd:HostResource><rasd:InstanceID>8</rasd:InstanceID><rasd:Parent>3`, "two disks are at scsi0:0",
+		},
 		{"CPUs", `<rasd:VirtualQuantity>4<`, `<rasd:VirtualQuantity>4000000000<`, "number of processors"},
 	}
 	for _, tt := range tests {
