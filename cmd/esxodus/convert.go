@@ -25,7 +25,7 @@ func convertCmd(t terminal) *cli.Command {
 		Usage:     "migrate one VM to a persistent libvirt domain",
 		ArgsUsage: "VM",
 		Description: `Plans, shows the whole plan, asks, and carries it out. It makes the volumes,
-copies the disks over HTTPS into their new layout (--layout) and reads them
+copies the disks into their new layout (--layout) and reads them
 back. Where the layout changes it converts the guest in an isolated appliance.
 It defines the domain, and boots a copy of it that changes nothing, to see it
 come up. It doesn't start the domain: do that yourself, with the source off.

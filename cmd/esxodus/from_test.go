@@ -170,7 +170,7 @@ func TestFilesOff(t *testing.T) {
 	l.check(os.WriteFile(filepath.Join(from, "broken", "broken.vmx"), []byte("\x00"), 0o644))
 
 	r := l.run(exitPreflight, l.onFiles("convert", from, "--no-proof", "--yes", l.vm)...)
-	if !strings.Contains(unwrapped(r.err), "the VM may be running: "+l.vm+"-1a2b3c4d.vswp is beside its .vmx") || !strings.Contains(r.err, "--off") {
+	if !strings.Contains(unwrapped(r.err), "the VM may be running: "+l.vm+"-1a2b3c4d.vswp is beside its .vmx or its disks") || !strings.Contains(r.err, "--off") {
 		t.Errorf("stderr:\n%s", r.err)
 	}
 	r = l.run(exitDone, l.onFiles("plan", from)...)
@@ -179,7 +179,7 @@ func TestFilesOff(t *testing.T) {
 	}
 	l.run(exitFailed, l.onFiles("plan", from, "--off", "nobody")...)
 	r = l.run(exitDone, replaced(l.onFiles("plan", from), "--network", "")...)
-	if !strings.Contains(unwrapped(r.out), `files don't say on which uplinks and VLAN the port group "VM Network" is`) || !strings.Contains(r.out, "macvtap:DEVICE") {
+	if !strings.Contains(unwrapped(r.out), `files don't say on which uplinks and VLAN the port group VM Network is`) || !strings.Contains(r.out, "macvtap:DEVICE") {
 		t.Errorf("a port group of which nothing is known:\n%s", r.out)
 	}
 	if r = l.run(exitFailed, l.onFiles("plan", filepath.Join(from, l.vm, "small.vmdk"))...); !strings.Contains(unwrapped(r.err), "esxodus copy") {
@@ -272,6 +272,7 @@ func writeOVA(t *testing.T, ova, vm string) [sha256.Size]byte {
 <VirtualSystem id="%s"><Name>%[2]s</Name><OperatingSystemSection id="96" osType="debian12_64Guest"/><VirtualHardwareSection>`, len(raw), vm) +
 		item(1, 3, "<VirtualQuantity>1</VirtualQuantity>") + item(2, 4, "<AllocationUnits>byte * 2^20</AllocationUnits><VirtualQuantity>256</VirtualQuantity>") +
 		item(3, 6, "<ResourceSubType>VirtualSCSI</ResourceSubType>") + item(4, 17, "<Parent>3</Parent><AddressOnParent>0</AddressOnParent><HostResource>ovf:/disk/d</HostResource>") +
+		item(5, 10, "<ResourceSubType>VmxNet3</ResourceSubType><Connection>VM Network</Connection>") +
 		"</VirtualHardwareSection></VirtualSystem></Envelope>"
 	manifest := fmt.Sprintf("SHA1(%s.ovf)= %x\nSHA1(tiny.vmdk)= %x\n", vm, sha1.Sum([]byte(descriptor)), sha1.Sum(vmdk.Bytes()))
 	f, err := os.Create(ova)

@@ -32,7 +32,7 @@ func planCmd(t terminal) *cli.Command {
 		Name:      "plan",
 		Usage:     "show what a migration would do, and change nothing",
 		ArgsUsage: "[VM…]",
-		Description: `The dry run. It reads the host, looks inside the VMs' disks in place, and asks
+		Description: `The dry run. It reads the host, or files ("esxodus help sources"), looks inside the VMs' disks in place, and asks
 the target's storage and libvirt what is there. Without names it prints a line
 for each VM but templates (ready, needs attention or blocked), what stands in
 the way, and what to do next. For a VM that you give by name or id it prints
@@ -44,6 +44,7 @@ all of it, and the domain's XML.
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
   esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
+  esxodus plan --from /mnt/datastore1 --storage lvm:vg0 --network 'VM Network=macvtap:eno1'
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
 addresses (as --ip gives them), the network's units, and which VMs are in it.`,

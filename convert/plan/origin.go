@@ -160,7 +160,7 @@ func (s *Source) MayRun(vm *inventory.VM, off bool) string {
 	case s.From == "" || vm.Power != inventory.PowerUnknown:
 		return fmt.Sprintf("the VM is %s and its disks are locked", vm.Power)
 	case len(vm.Locks) > 0 && !off:
-		return fmt.Sprintf("the VM may be running: %s is beside its .vmx", strings.Join(vm.Locks, ", "))
+		return fmt.Sprintf("the VM may be running: %s is beside its .vmx or its disks", strings.Join(vm.Locks, ", "))
 	}
 	return ""
 }
@@ -199,7 +199,7 @@ func fileConcerns(vm *inventory.VM, s Source, o Options) []ledger.Concern {
 func unknownPortGroups(p *network.Plan) {
 	for i, c := range p.Concerns {
 		if c.ID == network.ConcernPortGroup {
-			p.Concerns[i].Evidence = fmt.Sprintf("files don't say on which uplinks and VLAN the port group %q is", c.Subject)
+			p.Concerns[i].Evidence = fmt.Sprintf("files don't say on which uplinks and VLAN the port group %s is", c.Subject)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func Inventory(w io.Writer, f Form, h *inventory.Host) error {
 	}
 	p.table([]column{
 		{head: "VM", cut: true},
-		{head: "ID", cut: true}, // of a VM in files it is a path
+		{head: "ID"},
 		{head: "POWER"},
 		{head: "FW"},
 		{head: "CPU"},

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -172,10 +173,10 @@ func same(t *testing.T, x, y disk.Image) {
 	p, q := make([]byte, step), make([]byte, step)
 	for off := int64(0); off < x.Size(); off += step {
 		n := min(step, x.Size()-off)
-		if _, err := x.ReadAt(p[:n], off); err != nil && err != io.EOF {
+		if _, err := x.ReadAt(p[:n], off); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
-		if _, err := y.ReadAt(q[:n], off); err != nil && err != io.EOF {
+		if _, err := y.ReadAt(q[:n], off); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		if string(p[:n]) != string(q[:n]) {
@@ -257,13 +258,14 @@ func TestMayRun(t *testing.T) {
 	dir := written(t, map[string]string{
 		"off/a.vmx": withDisk(""), "off/a.nvram": "", "off/b.vmx.lck": "", "swap/a.vmx": withDisk(""), "swap/a-4c3b2a10.vswp": "", "nfs/a.vmx": withDisk(""), "nfs/.lck-3f00000000000000": "",
 		"lck/a.vmx": withDisk(""), "lck/A.vmx.lck": "", "suspended/a.vmx": withDisk("") + "checkpoint.vmState = \"a.vmss\"\n", "resumed/a.vmx": withDisk("") + "checkpoint.vmState = \"\"\n",
+		"elsewhere/a.vmx": withDisk("../disks/d.vmdk"), "disks/.lck-4f00000000000000": "", "disks/d.vmdk": "# Disk DescriptorFile\nCID=1\nparentCID=ffffffff\ncreateType=\"vmfs\"\nRW 2048 VMFS \"d-flat.vmdk\"\n", "disks/other-1.vswp": "",
 	})
 	h, err := (&Dir{Path: dir}).Inventory(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	src := plan.Source{From: dir}
-	want := map[string]string{"off/a.vmx": "", "swap/a.vmx": "a-4c3b2a10.vswp", "nfs/a.vmx": ".lck-3f", "lck/a.vmx": "A.vmx.lck", "suspended/a.vmx": "suspended", "resumed/a.vmx": ""}
+	want := map[string]string{"off/a.vmx": "", "swap/a.vmx": "a-4c3b2a10.vswp", "nfs/a.vmx": ".lck-3f", "lck/a.vmx": "A.vmx.lck", "suspended/a.vmx": "suspended", "resumed/a.vmx": "", "elsewhere/a.vmx": "disks/.lck-4f"}
 	for i := range h.VMs {
 		vm := &h.VMs[i]
 		is := src.MayRun(vm, false)

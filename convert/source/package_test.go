@@ -34,12 +34,12 @@ const webOVF = `<Envelope xmlns:ovf="o" xmlns:rasd="r"><References><File ovf:id=
 
 // exported are the files of a package as ESXi's export makes them, and the disk's
 // content.
-func exported(t testing.TB) (files map[string][]byte, want []byte) {
-	t.Helper()
+func exported(tb testing.TB) (files map[string][]byte, want []byte) {
+	tb.Helper()
 	want = disktest.Content(ovaDisk, 7)
 	var vmdk bytes.Buffer
 	if err := disktest.StreamOptimized(&vmdk, bytes.NewReader(want), ovaDisk, "web-disk1.vmdk", 1); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	files = map[string][]byte{"web.ovf": []byte(webOVF), "web-disk1.vmdk": vmdk.Bytes()}
 	files["web.mf"] = fmt.Appendf(nil, "SHA256(web.ovf)= %x\nSHA256(web-disk1.vmdk)= %x\n", sha256.Sum256(files["web.ovf"]), sha256.Sum256(files["web-disk1.vmdk"]))
@@ -47,8 +47,8 @@ func exported(t testing.TB) (files map[string][]byte, want []byte) {
 }
 
 // tarred packs files as an OVA has them.
-func tarred(t testing.TB, format tar.Format, files map[string][]byte) []byte {
-	t.Helper()
+func tarred(tb testing.TB, format tar.Format, files map[string][]byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, name := range []string{"web.ovf", "web.mf", "web-disk1.vmdk"} {
@@ -60,14 +60,14 @@ func tarred(t testing.TB, format tar.Format, files map[string][]byte) []byte {
 			h.PAXRecords = map[string]string{"esxodus.comment": strings.Repeat("x", 4000)}
 		}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write(files[name]); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }

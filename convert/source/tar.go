@@ -23,55 +23,55 @@ type member struct {
 // members lists the files in a tar by their names. It reads the headers alone. What
 // can't be used in place, or could be read in two ways, is an error.
 func members(r io.ReaderAt, size int64) (map[string]member, error) {
-	head := make([]byte, min(4, size))
+	head := make([]byte, min(2, size))
 	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if strings.HasPrefix(string(head), "\x1f\x8b") {
+	if string(head) == "\x1f\x8b" {
 		return nil, fmt.Errorf("%w: it is compressed as a whole, and can't be read in place: gunzip it", errTar)
 	}
 	section := io.NewSectionReader(r, 0, size)
 	t, out := tar.NewReader(section), make(map[string]member)
-	for n := 0; ; n++ {
+	for n := 1; n <= maxMembers; n++ {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) && n > 0 {
+		if errors.Is(err, io.EOF) && n > 1 {
 			return out, nil
 		}
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: member %d: %w", errTar, n+1, err)
+			return nil, fmt.Errorf("%w: member %d: %w", errTar, n, err)
 		}
-		at, err := section.Seek(0, io.SeekCurrent) // the headers end there
+		at, err := section.Seek(0, io.SeekCurrent) // its headers end there
 		if err != nil {
 			return nil, err
 		}
-		if n >= maxMembers {
-			return nil, fmt.Errorf("%w: more than %d members", errTar, maxMembers)
+		if err := add(out, h, member{at, h.Size}, size); err != nil {
+			return nil, err
 		}
-		if h.Typeflag != tar.TypeReg {
-			if h.Typeflag == tar.TypeGNUSparse {
-				return nil, sparseMember(h.Name)
-			}
-			continue // a directory, a link: nothing that is read
-		}
-		for key := range h.PAXRecords {
-			if strings.HasPrefix(key, "GNU.sparse.") {
-				return nil, sparseMember(h.Name)
-			}
-		}
-		name := path.Clean(h.Name)
-		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("%w: two members are called %.200q", errTar, name)
-		}
-		if h.Size < 0 || h.Size > size-at {
-			return nil, fmt.Errorf("%w: %.200q has %d bytes, and the file ends before: it is cut short", errTar, name, h.Size)
-		}
-		out[name] = member{at, h.Size}
 	}
+	return nil, fmt.Errorf("%w: more than %d members", errTar, maxMembers)
 }
 
-func sparseMember(name string) error {
-	return fmt.Errorf("%w: %.200q is a sparse member, whose bytes don't stand in one piece: make the OVA anew without --sparse", errTar, name)
+// add adds a member of a tar of so many bytes, if it is a file.
+func add(all map[string]member, h *tar.Header, m member, size int64) error {
+	name := path.Clean(h.Name)
+	sparse := h.Typeflag == tar.TypeGNUSparse
+	for key := range h.PAXRecords {
+		sparse = sparse || strings.HasPrefix(key, "GNU.sparse.")
+	}
+	_, twice := all[name]
+	switch {
+	case sparse:
+		return fmt.Errorf("%w: %.200q is a sparse member, whose bytes don't stand in one piece: make the OVA anew without --sparse", errTar, name)
+	case h.Typeflag != tar.TypeReg:
+		return nil // a directory, a link: nothing that is read
+	case twice:
+		return fmt.Errorf("%w: two members are called %.200q", errTar, name)
+	case m.size < 0 || m.size > size-m.offset:
+		return fmt.Errorf("%w: %.200q has %d bytes, and the file ends before: it is cut short", errTar, name, m.size)
+	}
+	all[name] = m
+	return nil
 }

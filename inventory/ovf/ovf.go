@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 
 	"github.com/vmware/govmomi/ovf"
 )
@@ -85,6 +86,13 @@ func newVM(e *ovf.Envelope, s *ovf.VirtualSystem, name string) inventory.VM {
 	}
 	if s.Annotation != nil {
 		vm.Annotation = strings.TrimSpace(s.Annotation.Annotation)
+	}
+	properties := 0
+	for _, p := range s.Product {
+		properties += len(p.Property)
+	}
+	if properties > 0 {
+		vm.Notes = append(vm.Notes, fmt.Sprintf("the descriptor gives the guest %s, as vApps and cloud-init read them: they stay behind", fit.Count(properties, "value")))
 	}
 	if os := s.OperatingSystem; os != nil {
 		vm.GuestID, vm.GuestFullName = text(os.OSType), strings.TrimSpace(text(os.Description))

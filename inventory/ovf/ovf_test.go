@@ -2,6 +2,7 @@ package ovf
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,11 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func sample(t testing.TB) string {
-	t.Helper()
+func sample(tb testing.TB) string {
+	tb.Helper()
 	b, err := os.ReadFile("testdata/esxi.ovf")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }
@@ -99,6 +100,11 @@ func TestRefused(t *testing.T) {
 		if vms, err := Parse([]byte(text), "x.ovf"); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %d VMs, %v; want an error", name, len(vms), err)
 		}
+	}
+	product := `<ProductSection><Property ovf:key="password" ovf:value="swordfish"/></ProductSection><VirtualHardwareSection>`
+	vms, err := Parse([]byte(strings.Replace(one, "<VirtualHardwareSection>", product, 1)), "x.ovf")
+	if err != nil || !strings.Contains(strings.Join(vms[0].Notes, "\n"), "gives the guest 1 value") || strings.Contains(fmt.Sprint(vms), "swordfish") {
+		t.Errorf("properties: %+v, %v; want them counted, and no value", vms, err)
 	}
 	two, err := Parse([]byte(strings.Replace(one, system, "<VirtualSystemCollection>"+system+system+"</VirtualSystemCollection>", 1)), "x.ovf")
 	if err != nil || len(two) != 2 || two[0].ID == two[1].ID {

@@ -33,7 +33,7 @@ type Tree struct {
 // VM with a problem. Symbolic links aren't followed, and what begins with a dot isn't
 // looked into: on filers the snapshots of all else are there.
 func (t Tree) Host(ctx context.Context) (*inventory.Host, error) {
-	w := walk{ctx: ctx, fs: t.FS, left: maxEntries}
+	w := walk{ctx: ctx, fs: t.FS, left: maxEntries, locked: make(map[string][]string)}
 	if err := w.dir("."); err != nil {
 		return nil, err
 	}
@@ -42,7 +42,9 @@ func (t Tree) Host(ctx context.Context) (*inventory.Host, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		h.VMs = append(h.VMs, t.vm(found))
+		vm := t.vm(found)
+		vm.Locks = append(vm.Locks, w.locksOfDisks(&vm)...)
+		h.VMs = append(h.VMs, vm)
 	}
 	slices.SortStableFunc(h.VMs, func(a, b inventory.VM) int {
 		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
@@ -132,6 +134,7 @@ type walk struct {
 	fs       fs.FS
 	left     int // entries that may still be seen
 	found    []found
+	locked   map[string][]string // names of locks on files, by directory
 	problems []string
 }
 
@@ -155,6 +158,9 @@ func (w *walk) dir(name string) error {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
 		at, kind := path.Join(name, e.Name()), strings.ToLower(path.Ext(e.Name()))
+		if fileLock.MatchString(e.Name()) {
+			w.locked[name] = append(w.locked[name], at)
+		}
 		switch {
 		case e.IsDir() && !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found":
 			if err := w.dir(at); err != nil {
@@ -188,15 +194,36 @@ func (w *walk) entries(name string) (_ []fs.DirEntry, err error) {
 // locks on NFS, and those of the hosted products. All of them may be left over.
 var swapOrLock = regexp.MustCompile(`(?i)(^\.lck-|\.vswp$|\.lck$)`)
 
+// fileLock matches a lock on some file beside it, a disk perhaps.
+var fileLock = regexp.MustCompile(`(?i)(^\.lck-|\.vmdk\.lck$)`)
+
+// locksOfDisks are locks on files in the other directories that a VM's disks are in.
+func (w *walk) locksOfDisks(vm *inventory.VM) []string {
+	var out []string
+	seen := map[string]bool{path.Dir(vm.Path): true}
+	for _, d := range vm.Disks {
+		for _, file := range append([]string{d.Path}, d.Parents...) {
+			dir := path.Dir(file)
+			if n := min(len(w.locked[dir]), mostLocks-len(out)); !seen[dir] && n > 0 {
+				out = append(out, w.locked[dir][:n]...)
+			}
+			seen[dir] = true
+		}
+	}
+	return out
+}
+
+// mostLocks is how many files are named for which a VM may be running.
+const mostLocks = 5
+
 // locks are the files among a directory's entries for which the VM of a .vmx there
 // may be running. Another .vmx's own lock isn't one.
 func locks(entries []fs.DirEntry, vmx string) []string {
-	const most = 5
 	var out []string
 	for _, e := range entries {
 		name := strings.ToLower(e.Name())
 		others := strings.HasSuffix(name, ".vmx.lck") && name != strings.ToLower(vmx)+".lck"
-		if swapOrLock.MatchString(name) && !others && len(out) < most {
+		if swapOrLock.MatchString(name) && !others && len(out) < mostLocks {
 			out = append(out, e.Name())
 		}
 	}
