@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -44,6 +45,49 @@ func (d Files) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	return OpenRegular(filepath.Join(string(d), filepath.FromSlash(name)))
+}
+
+// OpenBelow opens a regular file below a directory for reading: what a name or a
+// symbolic link leads to outside of it is an error, and so is what is no regular file.
+func OpenBelow(dir, name string) (*os.File, error) {
+	f, err := openBelow(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errIrregular}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func openBelow(dir, name string) (_ *os.File, err error) {
+	if fi, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !fi.IsDir() { // OpenRoot would wait for a pipe
+		return nil, fmt.Errorf("%s: not a directory", dir)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	// O_NONBLOCK: a pipe must not keep us waiting.
+	return root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+}
+
+// Below are the files and directories below a directory, as [OpenBelow] opens them.
+type Below string
+
+// Open implements [fs.FS].
+func (d Below) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	return openBelow(string(d), name)
 }
 
 // ReadRegular is os.ReadFile for files of a directory that others may have made:

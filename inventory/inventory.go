@@ -25,6 +25,9 @@ type Host struct {
 	Network       Network           `json:"network"`
 	AutoStart     AutoStartDefaults `json:"autoStart"`
 	VMs           []VM              `json:"vms"` // by name, then ID
+
+	// Problems are what couldn't be read, so that VMs may be missing.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // License is the host's licence and what it lets a client do.

@@ -60,6 +60,7 @@ type VM struct {
 	GuestFullName   string     `json:"guestFullName,omitempty"`
 	HardwareVersion int        `json:"hardwareVersion,omitempty"` // 13 for vmx-13
 	Power           PowerState `json:"power"`
+	Locks           []string   `json:"locks,omitempty"`           // files beside a .vmx that are there while its VM runs; an API tells the power state
 	ConnectionState string     `json:"connectionState,omitempty"` // "connected"; "orphaned", "inaccessible", "invalid" cannot be read
 	SMBIOS          SMBIOS     `json:"smbios,omitzero"`
 	Template        bool       `json:"template,omitempty"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,17 +33,17 @@ func carried() []string {
 // planning are the flags that planning again, or what a plan leads to, needs.
 func planning() []string {
 	return []string{
-		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "proof", "proof-port", "no-proof", "no-edits", "libvirt", "packages",
+		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "proof", "proof-port", "no-proof", "no-edits", "datastore", "via", "off", "libvirt", "packages",
 	}
 }
 
 // note keeps the flags that a command was given.
 func (a *advice) note(c *cli.Context) error {
 	a.app, a.given = c.App, make(map[string]string)
-	names := append(carried(), "esxi", "thumbprint")
+	names := append(carried(), "esxi", "from", "thumbprint")
 	if c.Command.Name == "convert" {
 		names = append(names, "uplink", "network", "network-file", "sriov", "peer")
-		a.run = []string{"esxi", "thumbprint"}
+		a.run = []string{"esxi", "from", "thumbprint"}
 	}
 	if c.Command.Name == "plan" || c.Command.Name == "network plan" {
 		names = append(names, planning()...)
@@ -56,6 +57,7 @@ func (a *advice) note(c *cli.Context) error {
 	for name, absolute := range map[string]func(*cli.Context) (string, error){
 		"state":   func(c *cli.Context) (string, error) { dir, err := stateDir(c); return string(dir), err },
 		"storage": storage,
+		"from":    func(c *cli.Context) (string, error) { return filepath.Abs(c.String("from")) },
 	} {
 		if _, ok := a.given[name]; !ok {
 			continue

@@ -11,6 +11,7 @@ import (
 
 	"esxodus/convert/guest/apply"
 	"esxodus/convert/host"
+	"esxodus/convert/plan"
 	"esxodus/convert/run"
 	"esxodus/convert/source"
 	"esxodus/convert/survey"
@@ -33,11 +34,28 @@ func sourceURL(cfg esxi.Config) string {
 	return u.String()
 }
 
+// origin is where the VMs come from: a host, or files.
+type origin interface {
+	run.Host
+	// Ready asks for what it takes to read it, before anything is done.
+	Ready() error
+	Close(ctx context.Context) error
+}
+
+// esxiOrigin is a host, whose address and password are asked for when they are needed.
+func esxiOrigin(c *cli.Context, src plan.Source, config func() (esxi.Config, error)) origin {
+	return &source.ESXi{
+		Config:     config,
+		Shell:      func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
+		Datastores: src.Datastores,
+	}
+}
+
 // effects is what a command acts through, and what must be closed after.
 type effects struct {
 	run.Effects
 	log    *slog.Logger
-	source *source.ESXi
+	source origin
 	virt   *target.Libvirt
 	guests *apply.Converter
 }
@@ -49,7 +67,7 @@ func (e *effects) sources() survey.Sources {
 
 // newEffects wires the packages together. Nothing is connected yet: a rollback
 // that needs no source asks for no source.
-func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI string) (*effects, error) {
+func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI string) (*effects, error) {
 	log := logger(c, t)
 	tool := host.Tool{Log: log}
 	store, err := volume.ParseStorage(storage, tool)
@@ -69,10 +87,6 @@ func newEffects(c *cli.Context, t terminal, cfg esxi.Config, storage, libvirtURI
 	}
 	if err := (shell.Config{KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint")}).Check(); err != nil {
 		return nil, usageErr(err)
-	}
-	src := &source.ESXi{
-		Config: func() (esxi.Config, error) { return cfg, nil },
-		Shell:  func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
 	}
 	virt := &target.Libvirt{URI: libvirtURI, Log: log}
 	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
@@ -109,7 +123,7 @@ func logout(ctx context.Context, log *slog.Logger, client *esxi.Client) {
 func shellConfig(c *cli.Context, cfg esxi.Config) shell.Config {
 	sc := shell.Config{
 		Addr: c.String("ssh"), User: cfg.URL.User.Username(), Password: cfg.Password,
-		KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint"), Log: slogOr(cfg.Log),
+		KeyFile: c.String("ssh-key"), HostKeyFingerprint: c.String("ssh-fingerprint"), Log: slogOr(cfg.Log), Stall: cfg.Stall,
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		sc.KnownHosts = []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}

@@ -27,6 +27,22 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
+// fromFlags say that the VMs are in files of this machine.
+func fromFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "from", Usage: "read the VMs in `FILE` instead of on a host: the directory of a datastore that is mounted or was copied, or an .ova or .ovf"},
+	}
+}
+
+// wayFlags say how the disks' bytes come; a plan keeps it.
+func wayFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "datastore", Usage: "with --esxi: read the disks on a datastore from where it is mounted here, `MAP` is 'datastore1=/mnt/nfs' (repeatable)"},
+		&cli.StringSliceFlag{Name: "via", Usage: "have the disks' bytes come by `WAY` https, ssh or file, or those of one VM: 'VM=ssh' (default: from files where --datastore has them, else over HTTPS; repeatable)"},
+		&cli.StringSliceFlag{Name: "off", Usage: "with --from: take `VM` for powered off though ESXi's swap or lock files are beside its .vmx (repeatable)"},
+	}
+}
+
 func sshFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "ssh", Usage: "reach ESXi's SSH at `HOST[:PORT]` (default: the ESXi host, port 22)"},

@@ -26,13 +26,14 @@ func inventoryCmd(t terminal) *cli.Command {
 		Description: `Reads the host in one pass and changes nothing. --output json prints everything
 that the later steps use, in a stable form: "esxodus help json".
 
---vmx reads .vmx files of a mounted or copied datastore instead, for hosts that
-no longer run. Such a file doesn't say everything.
+--from reads the VMs' files in a directory instead, --vmx one VM's .vmx file: for
+hosts that no longer run. Files don't say everything: "esxodus help sources".
 
   esxodus inventory --esxi https://root@esx1
   esxodus inventory --esxi https://root@esx1 --output json > esx1.json
+  esxodus inventory --from /mnt/datastore1
   esxodus inventory --vmx '/mnt/datastore1/web 1/web 1.vmx'`,
-		Flags: slices.Concat(sourceFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), fromFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "vmx", Usage: "read the VM in `FILE` instead of a host (repeatable)"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -56,11 +57,19 @@ no longer run. Such a file doesn't say everything.
 }
 
 func readInventory(c *cli.Context, t terminal) (*inventory.Host, error) {
-	if files := c.StringSlice("vmx"); len(files) > 0 {
-		if c.IsSet("esxi") {
-			return nil, usagef("--esxi and --vmx: an inventory is of a host or of files: give one of them")
-		}
+	files := c.StringSlice("vmx")
+	if err := oneOf(c, "esxi", "from", "vmx"); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(files) > 0:
 		return readVMX(files)
+	case c.IsSet("from"):
+		_, from, err := chosenSource(c, t)
+		if err != nil {
+			return nil, err
+		}
+		return from.Inventory(c.Context)
 	}
 	return readHost(c.Context, c, t)
 }

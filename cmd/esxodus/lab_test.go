@@ -449,7 +449,9 @@ func (l *lab) noOverlays() {
 // untouched wants that nobody asked the host to change anything.
 func (l *lab) untouched() {
 	l.t.Helper()
-	if s := l.host.Stats(); len(s.Refused)+len(s.Changes)+s.WriteAttempts+len(s.SSHCommands) > 0 {
+	s := l.host.Stats()
+	s.SSHCommands = slices.DeleteFunc(s.SSHCommands, func(c string) bool { return strings.HasPrefix(c, "dd 'if=") || strings.HasPrefix(c, "stat -c ") })
+	if len(s.Refused)+len(s.Changes)+s.WriteAttempts+len(s.SSHCommands) > 0 {
 		l.t.Errorf("the source was to be changed: %v %v, %d writes, %q", s.Refused, s.Changes, s.WriteAttempts, s.SSHCommands)
 	}
 }

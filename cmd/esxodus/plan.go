@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ all of it, and the domain's XML.
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
 addresses (as --ip gives them), the network's units, and which VMs are in it.`,
-		Flags: slices.Concat(sourceFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
 			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},
 		}, fullFlags(), outputFlags()),
@@ -91,11 +92,16 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg, err := sourceConfig(c, t, "")
+	src, from, err := chosenSource(c, t)
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := newEffects(c, t, cfg, o.Storage, o.Libvirt)
+	for _, dir := range slices.Concat([]string{src.From}, slices.Collect(maps.Values(src.Datastores))) {
+		if err := outsideOf(dir, o.Storage); err != nil {
+			return nil, nil, err
+		}
+	}
+	e, err := newEffects(c, t, from, o.Storage, o.Libvirt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,7 +109,6 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 		e.Close(ctx)
 		return nil, nil, err
 	}
-	src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
 	draft, err := survey.Gather(ctx, e.sources(), src, o)
 	if err != nil {
 		e.Close(ctx)
@@ -133,7 +138,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	o := plan.Options{
 		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoEdits: c.Bool("no-edits"), Layout: layout.Kind(c.String("layout")),
+		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoEdits: c.Bool("no-edits"), Off: c.StringSlice("off"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
 		return o, usagef("--libvirt %s: a password doesn't belong in the address: put it into libvirt's auth.conf, or use SSH keys", redact.Text(o.Libvirt))
@@ -156,6 +161,9 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 		return o, err
 	}
 	if err := refuseOther(c.Context, o.Libvirt); err != nil {
+		return o, err
+	}
+	if o.Via, err = ways(c); err != nil {
 		return o, err
 	}
 	if o.Addresses, err = plan.ParseAddresses(c.StringSlice("ip")); err != nil {

@@ -10,8 +10,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	"esxodus/convert/plan"
+	"esxodus/convert/source"
+	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +66,139 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 		return cfg, usagef("--stall %v: want a time such as 30s", cfg.Stall)
 	}
 	return cfg, askPassword(c, t, &cfg)
+}
+
+// chosenSource is where the command line says that the VMs are, for a plan and to be
+// read from.
+func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
+	if !c.IsSet("from") {
+		cfg, err := sourceConfig(c, t, "")
+		if err != nil {
+			return plan.Source{}, nil, err
+		}
+		stores, err := datastores(c)
+		if err != nil {
+			return plan.Source{}, nil, err
+		}
+		src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint, Datastores: stores}
+		if len(c.StringSlice("off")) > 0 {
+			return src, nil, usagef("--off: a host says itself which VMs are off: it goes with --from")
+		}
+		return src, esxiOrigin(c, src, func() (esxi.Config, error) { return cfg, nil }), nil
+	}
+	if err := oneOf(c, "esxi", "from"); err != nil {
+		return plan.Source{}, nil, err
+	}
+	if c.String("shutdown") != "" {
+		return plan.Source{}, nil, usagef("--shutdown and --from: files have no host that could shut a VM down")
+	}
+	if len(c.StringSlice("datastore"))+len(c.StringSlice("via")) > 0 {
+		return plan.Source{}, nil, usagef("--datastore, --via and --from: of files alone there is one way: give the first two with --esxi")
+	}
+	path, err := filepath.Abs(c.String("from"))
+	if err != nil || c.String("from") == "" {
+		return plan.Source{}, nil, usagef("--from: want a directory, or an .ova or .ovf file")
+	}
+	path, files, err := source.At(c.Context, path)
+	if err != nil {
+		return plan.Source{}, nil, fmt.Errorf("--from: %w", err)
+	}
+	return plan.Source{From: path}, files, nil
+}
+
+// directory is the absolute path of one that is there.
+func directory(flag, name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if err != nil || name == "" {
+		return "", usagef("--%s: want a directory", flag)
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: not a directory", path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--%s: %w", flag, err)
+	}
+	return path, nil
+}
+
+// datastores reads --datastore. A datastore's name may hold an equals sign, and so
+// may a path.
+func datastores(c *cli.Context) (map[string]string, error) {
+	var out map[string]string
+	for _, text := range c.StringSlice("datastore") {
+		name, dir, ok := strings.Cut(text, "=/")
+		if dir = "/" + dir; !ok {
+			at := strings.LastIndex(text, "=")
+			name, dir = text[:max(at, 0)], text[at+1:]
+		}
+		if name == "" {
+			return nil, usagef("--datastore %s: want a datastore and where it is mounted: 'datastore1=/mnt/nfs'", text)
+		}
+		path, err := directory("datastore", dir)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := out[name]; twice {
+			return nil, usagef("--datastore %s: it is given twice", name)
+		}
+		if out == nil {
+			out = make(map[string]string)
+		}
+		out[name] = path
+	}
+	return out, nil
+}
+
+// ways reads --via: a way for all, or VM=WAY.
+func ways(c *cli.Context) (map[string]plan.Way, error) {
+	out := make(map[string]plan.Way)
+	for _, text := range c.StringSlice("via") {
+		at := strings.LastIndex(text, "=")
+		vm, way := text[:max(at, 0)], plan.Way(text[at+1:])
+		if _, twice := out[vm]; twice || !slices.Contains(plan.Ways(), way) {
+			return nil, usagef("--via %s: want https, ssh or file once, or for one VM: 'VM=ssh'", text)
+		}
+		out[vm] = way
+	}
+	return out, nil
+}
+
+// oneOf refuses more than one of flags that say the same thing differently.
+func oneOf(c *cli.Context, flags ...string) error {
+	var given []string
+	for _, f := range flags {
+		if c.IsSet(f) {
+			given = append(given, "--"+f)
+		}
+	}
+	if len(given) > 1 {
+		return usagef("%s: the VMs are on a host or in files: give one of them", strings.Join(given, " and "))
+	}
+	return nil
+}
+
+// outsideOf refuses a place for disks in the directory that VMs are read from, in
+// which nothing is written.
+func outsideOf(from, storage string) error {
+	dir, ok := strings.CutPrefix(storage, volume.KindDir+":")
+	if !ok || from == "" {
+		return nil
+	}
+	root, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(root); err == nil && !info.IsDir() {
+		return nil // beside an OVA there is room for others
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	if inside, err := filepath.Rel(root, dir); err == nil && filepath.IsLocal(inside) {
+		return usagef("--storage %s: it is in %s, where nothing is written: choose a directory outside of it", storage, from)
+	}
+	return nil
 }
 
 func usageErr(err error) error { return &exitError{code: exitUsage, err: err} }

@@ -14,6 +14,7 @@ import (
 	"esxodus/convert/report"
 	"esxodus/convert/run"
 	"esxodus/convert/runs"
+	"esxodus/convert/source"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/fit"
@@ -140,6 +141,7 @@ func runArguments(c *cli.Context, least int, what string) (args []string, wantJS
 // runCmd completes a command that acts on the run of one VM.
 func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *runs.Journal, *effects) error) *cli.Command {
 	cmd.ArgsUsage = "VM"
+	cmd.Description += "\n\nVM is the VM's name or id, or the domain's name."
 	cmd.Action = func(c *cli.Context) error {
 		args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
 		if err != nil {
@@ -183,14 +185,15 @@ func onRun(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, n
 // runEffects wires the effects of a run that is on record. The source, and
 // with it the password, is asked for only when a step needs it.
 func runEffects(c *cli.Context, t terminal, job *plan.VMJob) (*effects, error) {
-	e, err := newEffects(c, t, esxi.Config{}, job.Target.Storage, job.Target.Libvirt)
-	if err != nil {
-		return nil, err
+	return newEffects(c, t, recordedOrigin(c, t, job.Source), job.Target.Storage, job.Target.Libvirt)
+}
+
+// recordedOrigin is where the VMs of a plan or journal are.
+func recordedOrigin(c *cli.Context, t terminal, src plan.Source) origin {
+	if src.From != "" {
+		return source.Of(src.From)
 	}
-	e.source.Config = sync.OnceValues(func() (esxi.Config, error) {
-		return recordedSource(c, t, job.Source)
-	})
-	return e, nil
+	return esxiOrigin(c, src, sync.OnceValues(func() (esxi.Config, error) { return recordedSource(c, t, src) }))
 }
 
 // recordedSource is how to reach the host of a plan or journal. The certificate
@@ -269,7 +272,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
 		return err
 	}
-	if _, err := e.source.Config(); err != nil { // the password is asked for before anything is done
+	if err := e.source.Ready(); err != nil { // the password is asked for before anything is done
 		return err
 	}
 	if err := errors.Join(e.onThisMachine(ctx), e.answers(ctx)); err != nil {

@@ -121,11 +121,11 @@ func (w *World) Inventory(context.Context) (*inventory.Host, error) {
 }
 
 // OpenDisk implements Host.
-func (w *World) OpenDisk(_ context.Context, path string) (disk.Image, func() error, error) {
+func (w *World) OpenDisk(_ context.Context, from plan.Origin) (disk.Image, func() error, error) {
 	if err := w.Tick("open"); err != nil {
 		return nil, nil, err
 	}
-	b := w.content[path]
+	b := w.content[from.Path]
 	r := tickingReader{bytes.NewReader(b), w}
 	return disk.FromReaderAt(r, int64(len(b))), func() error { return nil }, nil
 }

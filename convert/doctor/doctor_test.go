@@ -163,7 +163,7 @@ func TestOfHost(t *testing.T) {
 			}
 			list := OfHost(t.Context(), Host{
 				Tool: answers{"vgs": tt.vgs, "lsblk": tt.tran}, Root: root,
-				Facts:   func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
+				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {
 					if tt.net.Name == "deaf" {
 						return network.Host{}, errors.New("no netlink")

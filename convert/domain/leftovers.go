@@ -24,6 +24,7 @@ func (b *builder) leftovers() {
 	all.changed("guestID", vm.GuestID, b.sys.describe(), "libvirt has no such field; it decides on devices, together with what is on the disk")
 	all.dropped("guestFullName", vm.GuestFullName, "the guest id in words")
 	all.dropped("power", vm.Power, "the state of the moment")
+	all.dropped("locks", vm.Locks, "the state of the moment")
 	all.dropped("connectionState", vm.ConnectionState, "the state of the moment")
 	all.dropped("diskEnableUUID", b.vm.DiskEnableUUID && !b.serials(), "no disk has a UUID to make a serial number from")
 	if disks := b.dom.Devices.Disks; b.serials() && disks[0].Target.Bus == busSCSI {

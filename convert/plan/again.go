@@ -142,6 +142,12 @@ func (p *Plan) Again(i int) Options {
 		Addresses: map[string][]guest.NewAddress{v.Source.ID: v.Addresses},
 		Again:     &Kept{network: p.Network, disks: v.Disks, as: v.Domain},
 	}
+	if v.Off {
+		o.Off = o.VMs
+	}
+	if v.Via != "" {
+		o.Via = map[string]Way{v.Source.ID: v.Via}
+	}
 	for _, s := range v.Steps {
 		switch {
 		case s.Kind == StepShutdown:

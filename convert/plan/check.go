@@ -44,7 +44,7 @@ func (p *Plan) Check() error {
 			return fmt.Errorf("vms[%d].name %q: used twice", i, v.Name)
 		}
 		seen[v.Name] = true
-		if err := errors.Join(v.checkFile(storage), v.checkExpect(p.Target.VirtType)); err != nil {
+		if err := errors.Join(v.checkOrigins(&p.Source), v.checkFile(storage), v.checkExpect(p.Target.VirtType)); err != nil {
 			return fmt.Errorf("vms[%d] (%s): %w", i, v.Name, err)
 		}
 		for k, d := range v.Disks {
@@ -261,6 +261,9 @@ func (j *VMJob) Check() error {
 		if err := v.checkExpect(j.Target.VirtType); err != nil {
 			return err
 		}
+	}
+	if err := v.checkOrigins(&j.Source); err != nil {
+		return err
 	}
 	v.NoProof = !slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Kind == StepProve })
 	return v.check(storage)

@@ -18,6 +18,7 @@ const (
 	ConcernFormat       = "disk.format"         // a disk that this esxodus can't read
 	ConcernTwice        = "disk.twice"          // another VM has the disk as well
 	ConcernUnread       = "disk.unreadable"     // a disk that can't be opened
+	ConcernWay          = "disk.way"            // it can't come as was asked for
 	ConcernNoDisk       = "disk.none"           // nothing to copy
 	ConcernVolume       = "target.volume"       // a volume of that name exists
 	ConcernDomain       = "target.domain"       // a domain of that name or UUID exists
@@ -37,6 +38,8 @@ const (
 	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
 	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
 	ConcernInaccessible = "source.inaccessible" // the host can't read the VM itself
+	ConcernFiles        = "source.files"        // VMs are read from files alone
+	ConcernSourceUnread = "source.unread"       // a part of the source
 	ConcernConfig       = "source.config"       // none, or one that no domain can have
 	ConcernUnplanned    = "vm.unplanned"        // no plan could be made of it
 )
@@ -56,7 +59,14 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
-			Advice: "fix on ESXi what is named here (its log is in the VM's directory), and plan again",
+			Advice: unreadAdvice(v, u),
+		})
+	}
+	out = append(out, v.wayConcerns()...)
+	if way := f.Detours[vm.ID]; way.Way != "" {
+		out = append(out, ledger.Concern{
+			ID: ConcernWay, Severity: ledger.Note, Evidence: "its disks come by " + strings.ToUpper(string(way.Way)) + ", as HTTPS doesn't serve them: " + way.Why,
+			Advice: "nothing: they can be read that way, if more slowly",
 		})
 	}
 	for _, d := range v.Disks {
@@ -78,6 +88,18 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	return append(out, targetConcerns(vm, v, f)...)
 }
 
+// unreadAdvice says what to do about a disk that can't be opened.
+func unreadAdvice(v *VMPlan, u *UnreadError) string {
+	if d, ok := v.Disk(u.Address); ok && d.Origin().Way == WayFile {
+		return "see that all files of the disk are there, readable and whole, and plan again; from a host, --via 'VM=https' takes them over HTTPS"
+	}
+	fix := "fix on ESXi what is named here (its log is in the VM's directory), and plan again"
+	if v.Via == "" {
+		fix += "; where a host serves no disks by HTTPS they come by SSH, if that lets us in: `esxodus doctor` says whether it does"
+	}
+	return fix
+}
+
 // stateConcerns is what the host says of a VM that it can't read.
 func stateConcerns(vm *inventory.VM) []ledger.Concern {
 	if s := vm.ConnectionState; s != "" && s != "connected" {
@@ -90,6 +112,9 @@ func stateConcerns(vm *inventory.VM) []ledger.Concern {
 }
 
 func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
+	if cs := fileConcerns(vm, f.Source, o); len(cs) > 0 {
+		return cs
+	}
 	switch {
 	case vm.Power == inventory.Suspended:
 		return []ledger.Concern{{

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,14 +76,17 @@ func NewDraft(f Facts, o Options) (*Draft, error) {
 	} else if d.network, err = Networking(f.Host, vms, o.Network, f.Network); err != nil {
 		return nil, err
 	}
-	if err := o.checkAddresses(vms); err != nil {
+	if f.Source.From != "" {
+		unknownPortGroups(&d.network)
+	}
+	if err := errors.Join(o.checkAddresses(vms), o.checkOff(vms), o.checkWays(&f, vms)); err != nil {
 		return nil, err
 	}
 	if d.storage, err = volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return nil, err
 	}
 	for _, vm := range vms {
-		if why := sick(vm); len(why) > 0 {
+		if why := sick(vm, f.Source); len(why) > 0 {
 			d.vms = append(d.vms, draftVM{v: VMPlan{Source: *vm}, failed: why})
 			continue
 		}
@@ -132,7 +137,7 @@ func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 	out := draftVM{way: w, v: VMPlan{
 		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w),
-		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, Addresses: d.options.addresses(vm),
+		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, Off: d.options.SaysOff(vm), Via: cmp.Or(d.options.Way(vm), d.Facts.Detours[vm.ID].Way), Addresses: d.options.addresses(vm),
 	}}
 	if err := d.outline(&out); err != nil {
 		out.failed = failed(err)
@@ -151,7 +156,7 @@ func (d *Draft) lay(vm *inventory.VM, w way) layout.Layout {
 
 func (d *Draft) layDisks(vm *inventory.VM, w way) layout.Layout {
 	l := layout.New(layout.Request{
-		Kind: w.kind, Name: vm.Name, Seed: vm.InstanceUUID, Guest: d.Facts.Guests[vm.ID], Unseen: d.Facts.unseen(vm),
+		Kind: w.kind, Name: vm.Name, Seed: vm.InstanceUUID, Guest: d.Facts.Guests[vm.ID], Unseen: d.Facts.unseen(vm, d.options),
 		UEFI: vm.Firmware == inventory.EFI, SecureBoot: vm.SecureBoot, TPM: vm.TPM, Fixed: shared(vm),
 	})
 	if w.kept.Why != "" {
@@ -186,7 +191,8 @@ func (d *Draft) outline(w *draftVM) error {
 	o.NoEdits = d.options.NoEdits && !v.Relaid()
 	o.VirtType, o.Network = d.target.VirtType, d.network
 	for i, have := range v.Source.Disks {
-		v.Disks = append(v.Disks, Disk{Address: have.Address(), Path: have.Path, Size: have.Capacity, Volume: vols[i]})
+		from := d.Facts.Source.Origin(&have, v.Via)
+		v.Disks = append(v.Disks, Disk{Address: have.Address(), Path: have.Path, Via: from.Way, File: from.File, Size: have.Capacity, Volume: vols[i]})
 		o.Disks = append(o.Disks, domain.Disk{
 			Address: have.Address(), Path: vols[i].Path, Block: vols[i].Kind == volume.KindLVM, Size: vols[i].Size,
 		})

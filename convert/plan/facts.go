@@ -28,10 +28,13 @@ type Options struct {
 	VirtType string       // kvm or qemu; "" for the best that the target has
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
-	NoProof  bool         // leave out the boot proof
-	BootOnly bool         // leave out the network proof
-	Ports    []uint16     // TCP ports that a network proof tries
-	NoEdits  bool         // change nothing in guests that keep their layout
+	Off      []string     // VMs that are off, whatever lies beside their .vmx; names or ids
+	// Via are the ways that disks are to take, by the VM's name or id; "" is all VMs'.
+	Via      map[string]Way
+	NoProof  bool     // leave out the boot proof
+	BootOnly bool     // leave out the network proof
+	Ports    []uint16 // TCP ports that a network proof tries
+	NoEdits  bool     // change nothing in guests that keep their layout
 	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
 	Addresses map[string][]guest.NewAddress
 	Layout    layout.Kind // auto, lvm, keep or plain; "" is auto
@@ -42,10 +45,13 @@ type Options struct {
 // Facts is everything a plan is made from: what was read of the source, of the
 // guests' disks and of the target.
 type Facts struct {
-	Source  Source
-	Host    *inventory.Host
-	Guests  map[string]guest.Guest  // by VM id
-	Unread  map[string]*UnreadError // by VM id: the disk that can't be opened
+	Source Source
+	Host   *inventory.Host
+	Guests map[string]guest.Guest  // by VM id
+	Unread map[string]*UnreadError // by VM id: the disk that can't be opened
+	// Detours are VMs, by id, whose disks don't come by the way that they would, but by
+	// another.
+	Detours map[string]Detour
 	Storage volume.Facts
 	Target  TargetFacts
 	Network *network.Host // the target's networking; nil where that can't be known
@@ -74,6 +80,12 @@ type KnownDomain struct {
 type GuestFacts struct {
 	Missing  string       // why it can't be converted here; "" if it can
 	Packages packages.Set // that the guest lacks
+}
+
+// Detour is another way than the usual one.
+type Detour struct {
+	Way Way
+	Why string // the usual one can't be gone
 }
 
 // UnreadError is a disk that can't be opened, though what the host says of its

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"esxodus/convert/ledger"
 	"esxodus/convert/volume"
 )
@@ -14,7 +16,7 @@ func (d *Draft) Finish() *Plan {
 	}
 	addNetwork(p)
 	addClashes(p)
-	p.Concerns = append(p.Concerns, placeConcerns(p, d.Facts)...)
+	p.Concerns = slices.Concat(p.Concerns, sourceConcerns(&d.Facts), placeConcerns(p, d.Facts))
 	ledger.SortConcerns(p.Concerns)
 	for i := range p.VMs {
 		ledger.SortConcerns(p.VMs[i].Concerns)

@@ -19,12 +19,14 @@ import (
 func asked(kind layout.Kind) bool { return kind == layout.LVM || kind == layout.Plain }
 
 // unseen says why nothing is known of a VM's disks.
-func (f *Facts) unseen(vm *inventory.VM) layout.Reason {
+func (f *Facts) unseen(vm *inventory.VM, o Options) layout.Reason {
 	switch u, cs := f.Unread[vm.ID], FormatConcerns(vm); {
 	case vm.Power == inventory.PoweredOn:
 		return layout.Reason{Why: "it is running, and its disks can't be read while it runs", Cure: "shut it down, then plan again for the new layout"}
 	case vm.Power == inventory.Suspended:
 		return layout.Reason{Why: "it is suspended, and its disks can't be read until it is off", Cure: "resume it and shut it down, then plan again for the new layout"}
+	case len(fileConcerns(vm, f.Source, o)) > 0:
+		return layout.Reason{Why: "it may be running", Cure: "shut it down, or say with --off that it is off, then plan again for the new layout"}
 	case len(cs) > 0:
 		return layout.Reason{Why: cs[0].Subject + ": " + cs[0].Evidence, Cure: cs[0].Advice}
 	case u != nil:

@@ -34,12 +34,15 @@ type Plan struct {
 	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
 }
 
-// Source is where the VMs are.
+// Source is where the VMs are: on a host, or in a directory of this machine.
 type Source struct {
-	URL        string `json:"url"` // with the user, never the password
+	From       string `json:"from,omitempty"` // the directory, absolute; there is no URL then
+	URL        string `json:"url"`            // with the user, never the password
 	Host       string `json:"host"`
 	Version    string `json:"version"`
 	Thumbprint string `json:"thumbprint,omitempty"` // pin that was given, SHA-256
+	// Datastores are those of the host's that are mounted on this machine, by name.
+	Datastores map[string]string `json:"datastores,omitempty"`
 }
 
 // Target is where the domains will be.
@@ -67,6 +70,8 @@ type VMPlan struct {
 	Sums      Sums               `json:"sums,omitzero"` // zero in plans from before there were any
 	Sizes     Sizes              `json:"sizes"`
 	Steps     []Step             `json:"steps"`
+	Via       Way                `json:"via,omitempty"`      // that was asked for of its disks
+	Off       bool               `json:"off,omitempty"`      // the admin said that it is off, whatever lies beside its .vmx
 	NoProof   bool               `json:"noProof,omitempty"`  // the boot proof was declined
 	BootOnly  bool               `json:"bootOnly,omitempty"` // the network proof was declined
 	NoEdits   bool               `json:"noEdits,omitempty"`  // changes in a guest that keeps its layout were declined
@@ -84,9 +89,11 @@ type Domain struct {
 // Disk is one disk's way from the datastore to its volume. Where its bytes
 // land is in the layout.
 type Disk struct {
-	Address string        `json:"address"` // "scsi0:0"
-	Path    string        `json:"path"`    // datastore path of the descriptor
-	Size    int64         `json:"size"`    // bytes on the source
+	Address string        `json:"address"`        // "scsi0:0"
+	Path    string        `json:"path"`           // datastore path of the descriptor
+	Via     Way           `json:"via,omitempty"`  // "" is https
+	File    string        `json:"file,omitempty"` // the descriptor on this machine, where the way is file
+	Size    int64         `json:"size"`           // bytes on the source
 	Volume  volume.Volume `json:"volume"`
 }
 

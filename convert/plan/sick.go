@@ -15,12 +15,14 @@ const maxDisk = 64 << 40
 
 // sick says why no domain can be planned for a VM: it is listed with these
 // blockers and nothing else, and the others are planned all the same.
-func sick(vm *inventory.VM) []ledger.Concern {
+func sick(vm *inventory.VM, s Source) []ledger.Concern {
 	var out []ledger.Concern
 	add := func(id, subject, evidence, advice string) {
 		out = append(out, ledger.Concern{ID: id, Severity: ledger.Blocker, Subject: subject, Evidence: evidence, Advice: advice})
 	}
-	if vm.CPU.Count == 0 && vm.Memory.SizeMiB == 0 {
+	if vm.CPU.Count == 0 && vm.Memory.SizeMiB == 0 && s.From != "" {
+		add(ConcernConfig, "", "its .vmx can't be read", "mend "+vm.Path+", or leave the VM out: give the names of the others")
+	} else if vm.CPU.Count == 0 && vm.Memory.SizeMiB == 0 {
 		add(ConcernConfig, "", "ESXi shows no configuration of the VM", configAdvice(vm))
 	} else {
 		if n := vm.CPU.Count; n < 1 {
@@ -31,6 +33,10 @@ func sick(vm *inventory.VM) []ledger.Concern {
 		}
 	}
 	for _, d := range vm.Disks {
+		if d.Capacity == 0 && s.From != "" {
+			add(ConcernUnread, d.Address(), "its descriptor can't be read: "+d.Path, "copy or mount all that the VM is made of into "+s.From+", as it was on the datastores")
+			continue
+		}
 		if d.Capacity <= 0 || d.Capacity%512 != 0 || d.Capacity > maxDisk {
 			add(domain.ConcernCapacity, d.Address(), fmt.Sprintf("capacity of %d bytes: no disk has that size", d.Capacity),
 				fmt.Sprintf("check %s on the host (vmkfstools -q, and its descriptor): fix it, or remove the disk from the VM", d.Path))
@@ -81,7 +87,7 @@ func failed(err error) []ledger.Concern {
 func Plannable(vms []*inventory.VM) []*inventory.VM {
 	var out []*inventory.VM
 	for _, vm := range vms {
-		if len(sick(vm)) == 0 {
+		if len(sick(vm, Source{})) == 0 {
 			out = append(out, vm)
 		}
 	}

@@ -26,7 +26,9 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	}
 	add(StepCreate, "make %[2]s of %[4]d bytes for %[1]s")
 	out = append(out, v.templateStep()...)
-	add(StepCopy, "copy %[1]s over HTTPS to %[2]s, %[3]d bytes")
+	for _, d := range v.Disks {
+		out = append(out, Step{Kind: StepCopy, Disk: d.Address, Text: fmt.Sprintf("copy %s %s to %s, %d bytes", d.Address, d.Origin(), d.Volume, d.Size)})
+	}
 	out = append(out, recheck)
 	add(StepVerify, "read %[2]s back and compare it with the digests of %[1]s")
 	out = append(out, v.guestSteps()...)

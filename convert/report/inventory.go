@@ -25,7 +25,7 @@ func Inventory(w io.Writer, f Form, h *inventory.Host) error {
 	}
 	p.table([]column{
 		{head: "VM", cut: true},
-		{head: "ID"},
+		{head: "ID", cut: true}, // of a VM in files it is a path
 		{head: "POWER"},
 		{head: "FW"},
 		{head: "CPU"},
@@ -37,6 +37,9 @@ func Inventory(w io.Writer, f Form, h *inventory.Host) error {
 	}, rows)
 	for i := range h.VMs {
 		odd(p, &h.VMs[i])
+	}
+	for _, text := range h.Problems {
+		p.wrapped("PROBLEM ", text)
 	}
 	networks(p, h)
 	return p.err

@@ -99,7 +99,7 @@ type Command struct {
 // ViewOf makes the view of a plan.
 func ViewOf(p *plan.Plan, ask Ask) View {
 	v := View{
-		From:    fmt.Sprintf("%s from %s (ESXi %s, %s)", fit.Count(len(p.VMs), "VM"), p.Source.Host, p.Source.Version, p.Source.URL),
+		From:    fmt.Sprintf("%s from %s", fit.Count(len(p.VMs), "VM"), origin(&p.Source)),
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
 		Units: p.Network.Units, Optional: p.Network.Optional, Concerns: p.Concerns,
@@ -120,6 +120,14 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 		v.Next = v.next(ask)
 	}
 	return v
+}
+
+// origin says where a plan's VMs are.
+func origin(s *plan.Source) string {
+	if s.From != "" {
+		return "the files in " + s.From
+	}
+	return fmt.Sprintf("%s (ESXi %s, %s)", s.Host, s.Version, s.URL)
 }
 
 func rank(s ledger.Severity) int {
@@ -326,7 +334,7 @@ var bookkeeping = regexp.MustCompile(`^(?:` + strings.Join([]string{
 	`tools\..*`,
 	`autoStart\..*`,
 	`(?:serialPorts|parallelPorts)\[.*\]\.(?:target|direction)`,
-	`video\.ramKiB|hardwareVersion|guestID|guestFullName|changeVersion|instanceUUID|connectionState|power`,
+	`video\.ramKiB|hardwareVersion|guestID|guestFullName|changeVersion|instanceUUID|connectionState|power|locks`,
 	`portGroups\[.*\]\.policy\..*`,
 }, "|") + `)$`)
 

@@ -21,12 +21,23 @@ func diskViews(v *plan.VMPlan) []DiskView {
 	views := make([]DiskView, len(v.Disks))
 	for i, d := range v.Disks {
 		views[i] = DiskView{
-			From:   fmt.Sprintf("%s %s %s", d.Address, Bytes(d.Size), d.Path),
+			From:   fmt.Sprintf("%s %s %s%s", d.Address, Bytes(d.Size), d.Path, via(&d)),
 			To:     fmt.Sprintf("%s%s", d.Volume, grown(&v.Layout, i)),
 			Layout: fmt.Sprintf("%s -> %s", oldLayout(v, d.Address), newLayout(v, i)),
 		}
 	}
 	return views
+}
+
+// via is the way that a disk's bytes take, where it is another than usual.
+func via(d *plan.Disk) string {
+	switch o := d.Origin(); o.Way {
+	case plan.WayFile:
+		return ", via file: " + o.File
+	case plan.WaySSH:
+		return ", via SSH"
+	}
+	return ""
 }
 
 // moves are the ways of a guest's file systems, if it gets a new layout.

@@ -29,7 +29,7 @@ type Host interface {
 	Inventory(ctx context.Context) (*inventory.Host, error)
 	// OpenDisk opens the disk behind a descriptor for random reads. The
 	// image and its close function are bound to ctx.
-	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
+	OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
 	// Shutdown asks the guest to shut down through the API or SSH, and returns
 	// once the VM is off. Its error has a method Refused that returns true
 	// where the guest was not asked. PowerOn undoes it.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
+	"esxodus/convert/plan"
 	"esxodus/disk"
 )
 
@@ -18,14 +19,14 @@ type cachedHost struct {
 }
 
 // OpenDisk implements Host.
-func (h *cachedHost) OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error) {
+func (h *cachedHost) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error) {
 	h.opened++
 	day := "Tuesday"
 	if h.opened == 3 || h.opened == 4 {
 		day = "Monday"
 	}
-	img, closeImage, err := h.World.OpenDisk(ctx, path)
-	return versionedImage{img, path + ": last modified on " + day}, closeImage, err
+	img, closeImage, err := h.World.OpenDisk(ctx, from)
+	return versionedImage{img, from.Path + ": last modified on " + day}, closeImage, err
 }
 
 // TestOtherCopy has a cache answer with Monday's copy of a disk for as long as it

@@ -44,11 +44,29 @@ func (x *executor) look(ctx context.Context) (now runs.Seen, err error) {
 	for _, d := range h.VMs[i].Disks {
 		now.ContentIDs = append(now.ContentIDs, d.ContentID)
 	}
-	if err := unchanged(planned, &h.VMs[i]); err != nil {
+	vm := &h.VMs[i]
+	if err := x.off(vm); err != nil {
+		return now, err
+	}
+	if err := unchanged(planned, vm); err != nil {
 		return now, err
 	}
 	now.Files, err = x.files(ctx)
 	return now, err
+}
+
+// off makes sure that the VM is off. What the admin said of one holds for the files
+// that were beside its .vmx then.
+func (x *executor) off(vm *inventory.VM) error {
+	v, src := &x.job.VM, &x.job.Source
+	why := src.MayRun(vm, v.Off && slices.Equal(v.Source.Locks, vm.Locks))
+	switch {
+	case why == "":
+		return nil
+	case src.From != "":
+		return fmt.Errorf("%q: %s: its disks would change under the copy; shut it down", vm.Name, why)
+	}
+	return fmt.Errorf("%q is %s: its disks change under the copy; shut it down (or plan with --shutdown)", vm.Name, vm.Power)
 }
 
 // versioned is what an image may be that tells which state of its files it
@@ -60,7 +78,7 @@ type versioned interface{ Versions() []string }
 // is in between answers with an older copy.
 func (x *executor) files(ctx context.Context) (all []string, err error) {
 	for _, d := range x.job.VM.Disks {
-		img, closeImage, err := x.Host.OpenDisk(ctx, d.Path)
+		img, closeImage, err := x.Host.OpenDisk(ctx, d.Origin())
 		if err != nil {
 			return nil, keep(err)
 		}
@@ -103,7 +121,7 @@ func (x *executor) firstSeen() (first runs.Seen, ok bool, err error) {
 
 // openSource opens a disk to take what is on it to the target.
 func (x *executor) openSource(ctx context.Context, d *plan.Disk) (disk.Image, func() error, error) {
-	img, closeImage, err := x.Host.OpenDisk(ctx, d.Path)
+	img, closeImage, err := x.Host.OpenDisk(ctx, d.Origin())
 	if err != nil {
 		return nil, nil, keep(err)
 	}
@@ -176,17 +194,14 @@ func (x *executor) begun(kind plan.Kind) bool {
 // down has a newer change version and content ID; its hardware must still be
 // the same.
 func unchanged(planned, now *inventory.VM) error {
-	if now.Power != inventory.PoweredOff {
-		return fmt.Errorf("%q is %s: its disks change under the copy; shut it down (or plan with --shutdown)", now.Name, now.Power)
-	}
-	if planned.Power == inventory.PoweredOff && now.ChangeVersion != planned.ChangeVersion {
+	if planned.Power != inventory.PoweredOn && now.ChangeVersion != planned.ChangeVersion {
 		return differs(now, "change version", planned.ChangeVersion, now.ChangeVersion)
 	}
 	if err := sameHardware(planned, now); err != nil {
 		return err
 	}
 	for i, d := range planned.Disks {
-		if n := now.Disks[i]; planned.Power == inventory.PoweredOff && n.ContentID != d.ContentID {
+		if n := now.Disks[i]; planned.Power != inventory.PoweredOn && n.ContentID != d.ContentID {
 			return differs(now, "the content ID of "+d.Address(), d.ContentID, n.ContentID)
 		}
 	}

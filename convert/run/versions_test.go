@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"esxodus/convert/converttest"
+	"esxodus/convert/plan"
 	"esxodus/disk"
 )
 
@@ -27,13 +28,13 @@ type versionedImage struct {
 func (v versionedImage) Versions() []string { return []string{v.state} }
 
 // OpenDisk implements Host.
-func (h *versionedHost) OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error) {
-	img, closeImage, err := h.World.OpenDisk(ctx, path)
+func (h *versionedHost) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error) {
+	img, closeImage, err := h.World.OpenDisk(ctx, from)
 	day := "Monday"
 	if h.tuesday.Load() {
 		day = "Tuesday"
 	}
-	return versionedImage{img, path + ": last modified on " + day}, closeImage, err
+	return versionedImage{img, from.Path + ": last modified on " + day}, closeImage, err
 }
 
 // TestOtherFiles has the files of a disk change, or what is in between answer

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"esxodus/convert/plan"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
@@ -23,9 +24,12 @@ type ESXi struct {
 	// before something is to be done.
 	Config func() (esxi.Config, error)
 	Shell  func(esxi.Config) shell.Config
+	// Datastores are directories of this machine where some are mounted, by name.
+	Datastores map[string]string
 
 	mu     sync.Mutex
 	client *esxi.Client
+	reader *shell.Reader
 	// refused is a login that failed: tried again for each VM of a batch it
 	// would lock the account.
 	refused error
@@ -55,16 +59,26 @@ func (s *ESXi) dial(ctx context.Context) (*esxi.Client, error) {
 	return client, nil
 }
 
+// Ready makes sure that all is known that it takes to reach the host.
+func (s *ESXi) Ready() error {
+	_, err := s.Config()
+	return err
+}
+
 // Close ends the connection, if there is one.
 func (s *ESXi) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
+	var errs []error
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+		s.reader = nil
 	}
-	err := s.client.Close(ctx)
-	s.client = nil
-	return err
+	if s.client != nil {
+		errs = append(errs, s.client.Close(ctx))
+		s.client = nil
+	}
+	return errors.Join(errs...)
 }
 
 // Inventory reads the host again.
@@ -78,12 +92,18 @@ func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
 
 // OpenDisk opens the disk behind a descriptor for random reads. The image and
 // its close function are bound to ctx.
-func (s *ESXi) OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error) {
+func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error) {
 	client, err := s.dial(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	return OpenVMDK(ctx, client, path)
+	switch from.Way {
+	case plan.WayFile:
+		return s.openMounted(ctx, client, from)
+	case plan.WaySSH:
+		return s.openBySSH(ctx, client, from)
+	}
+	return OpenVMDK(ctx, client, from.Path)
 }
 
 // OpenVMDK opens the VMDK behind a datastore path, with a function that closes it.

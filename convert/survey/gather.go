@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,7 +31,7 @@ type Host interface {
 	Inventory(ctx context.Context) (*inventory.Host, error)
 	// OpenDisk opens the disk behind a descriptor for random reads. The
 	// image and its close function are bound to ctx.
-	OpenDisk(ctx context.Context, path string) (disk.Image, func() error, error)
+	OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
 }
 
 // Hypervisor says what libvirt on the target has and can.
@@ -77,7 +78,10 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 		}
 		f.Target = plan.TargetFacts{Missing: err.Error()}
 	}
-	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, plan.Plannable(vms)); err != nil {
+	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &o, plan.Plannable(vms)); err != nil {
+		return nil, err
+	}
+	if err := detour(ctx, s.Host, &f, &o, vms); err != nil {
 		return nil, err
 	}
 	d, err := plan.NewDraft(f, o)
@@ -93,14 +97,14 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 
 // lookAll looks into the disks of every VM that can be looked into. Both maps
 // are by VM id.
-func lookAll(ctx context.Context, h Host, vms []*inventory.VM) (map[string]guest.Guest, map[string]*plan.UnreadError, error) {
+func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms []*inventory.VM) (map[string]guest.Guest, map[string]*plan.UnreadError, error) {
 	guests, unread := make(map[string]guest.Guest), make(map[string]*plan.UnreadError)
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookers)
 	for _, vm := range vms {
 		g.Go(func() error {
-			found, err := look(ctx, h, vm)
+			found, err := look(ctx, h, src, o, vm)
 			if err != nil && ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -119,18 +123,53 @@ func lookAll(ctx context.Context, h Host, vms []*inventory.VM) (map[string]guest
 	return guests, unread, g.Wait()
 }
 
+// maxDetours is how many VMs in a row are tried by SSH in vain before the others aren't.
+const maxDetours = 2
+
+// detour tries those VMs by SSH whose disks HTTPS doesn't serve, where nothing else was
+// asked for.
+func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*inventory.VM) error {
+	failed := 0
+	for _, vm := range vms {
+		u := f.Unread[vm.ID]
+		d := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return u != nil && d.Address() == u.Address })
+		if d < 0 || o.Way(vm) != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS || failed == maxDetours {
+			continue
+		}
+		other := *o
+		other.Via = map[string]plan.Way{vm.ID: plan.WaySSH}
+		found, err := look(ctx, h, &f.Source, &other, vm)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, still := errors.AsType[*plan.UnreadError](err); still {
+			failed++
+			continue
+		}
+		if err != nil {
+			found.Notes = append(found.Notes, "no look inside: "+err.Error())
+		}
+		if f.Detours == nil {
+			f.Detours = map[string]plan.Detour{}
+		}
+		failed, f.Guests[vm.ID], f.Detours[vm.ID] = 0, found, plan.Detour{Way: plan.WaySSH, Why: u.Err.Error()}
+		delete(f.Unread, vm.ID)
+	}
+	return nil
+}
+
 // look opens a VM's disks and looks inside. A VM whose disks can't be read
 // (it runs, or they are not flat files) is said in a note.
-func look(ctx context.Context, h Host, vm *inventory.VM) (_ guest.Guest, err error) {
-	if vm.Power != inventory.PoweredOff {
-		return guest.Guest{}, fmt.Errorf("the VM is %s and its disks are locked", vm.Power)
+func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *inventory.VM) (_ guest.Guest, err error) {
+	if why := src.MayRun(vm, o.SaysOff(vm)); why != "" {
+		return guest.Guest{}, errors.New(why)
 	}
 	if cs := plan.FormatConcerns(vm); len(cs) > 0 {
 		return guest.Guest{}, errors.New(cs[0].Evidence)
 	}
 	var sources []inspect.Source
 	for _, d := range vm.Disks {
-		img, closeImage, err := h.OpenDisk(ctx, d.Path)
+		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
 		if err != nil {
 			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: err}
 		}

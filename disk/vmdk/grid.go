@@ -79,23 +79,25 @@ func (g *grid) within(grain, at, need, metadata int64) error {
 func (g *grid) length(grain int64) int64 { return min(g.grain, g.size-grain*g.grain) }
 
 // read implements content.
-func (g *grid) read(p []byte, off int64) ([]piece, error) {
+func (g *grid) read(pieces []piece) (gaps []piece, err error) {
 	c := cursor{g: g}
-	var gaps, parts []piece
-	for done := int64(0); done < int64(len(p)); {
-		first, n, err := g.run(&c, off+done, int64(len(p))-done)
-		if err != nil {
-			return nil, err
+	var parts []piece
+	for _, p := range pieces {
+		for len(p.to) > 0 {
+			first, n, err := g.run(&c, p.at, int64(len(p.to)))
+			if err != nil {
+				return nil, err
+			}
+			switch to := p.to[:n]; first.is {
+			case data:
+				parts = append(parts, piece{to, first.at})
+			case zero:
+				clear(to)
+			default:
+				gaps = append(gaps, piece{to, p.at})
+			}
+			p = piece{p.to[n:], p.at + n}
 		}
-		switch to := p[done : done+n]; first.is {
-		case data:
-			parts = append(parts, piece{to, first.at})
-		case zero:
-			clear(to)
-		default:
-			gaps = append(gaps, piece{to, off + done})
-		}
-		done += n
 	}
 	if err := gather(g.file, parts); err != nil {
 		return nil, fmt.Errorf("%s: %w", g.name, err)

@@ -8,7 +8,6 @@ import (
 	"sort"
 
 	"esxodus/disk"
-	"esxodus/disk/internal/readat"
 )
 
 // Image is an open disk. It is a [disk.Image]; several goroutines may read it.
@@ -36,8 +35,9 @@ type part struct {
 
 // content is what an extent holds.
 type content interface {
-	// read fills p from off, but for what is absent, which it lists.
-	read(p []byte, off int64) (gaps []piece, err error)
+	// read fills pieces, which ascend, but for what is absent, which it lists
+	// likewise. Their places are counted from the extent's start.
+	read(pieces []piece) (gaps []piece, err error)
 	// runs yields what is where from off on: runs that ascend and touch, up to
 	// the extent's end. Neighbours may be alike.
 	runs(off int64) iter.Seq2[run, error]
@@ -133,38 +133,55 @@ func (m *Image) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("reading at negative offset %d", off)
 	}
 	want := p[:max(0, min(int64(len(p)), m.size-off))]
-	n := 0
-	for i := m.find(off); n < len(want); i++ {
-		e := &m.parts[i]
-		at := off + int64(n) - e.start
-		k := min(int64(len(want)-n), e.size-at)
-		gaps, err := e.data.read(want[n:n+int(k)], at)
-		if err == nil {
-			err = m.fill(gaps, e.start)
+	if len(want) > 0 {
+		if err := m.read([]piece{{want, off}}); err != nil {
+			return 0, err
 		}
-		if err != nil {
-			return n, err
-		}
-		n += int(k)
 	}
-	if n < len(p) {
-		return n, io.EOF
+	if len(want) < len(p) {
+		return len(want), io.EOF
 	}
-	return n, nil
+	return len(p), nil
 }
 
-// fill reads what a part doesn't hold, whose places are counted from its start.
-func (m *Image) fill(gaps []piece, start int64) error {
-	if m.parent == nil {
-		for _, g := range gaps {
-			clear(g.to)
+// read fills pieces, which ascend, from the whole chain: link by link, so that only
+// one of them at a time needs memory for it.
+func (m *Image) read(pieces []piece) error {
+	var all []piece
+	for len(pieces) > 0 {
+		var mine []piece
+		e := &m.parts[m.find(pieces[0].at)]
+		mine, pieces = e.share(pieces)
+		gaps, err := e.data.read(mine)
+		if err != nil {
+			return err
 		}
-		return nil
+		for _, g := range gaps {
+			all = append(all, piece{g.to, g.at + e.start})
+		}
 	}
-	for i := range gaps {
-		gaps[i].at += start
+	if m.parent != nil {
+		return m.parent.read(all)
 	}
-	return gather(m.parent, gaps)
+	for _, g := range all {
+		clear(g.to)
+	}
+	return nil
+}
+
+// share takes what is the part's off pieces, the first of which begins in it.
+func (e *part) share(pieces []piece) (mine, rest []piece) {
+	for len(pieces) > 0 && pieces[0].at < e.start+e.size {
+		p := &pieces[0]
+		n := min(int64(len(p.to)), e.start+e.size-p.at)
+		mine = append(mine, piece{p.to[:n], p.at - e.start})
+		if n < int64(len(p.to)) {
+			p.to, p.at = p.to[n:], p.at+n
+			break
+		}
+		pieces = pieces[1:]
+	}
+	return mine, pieces
 }
 
 // find is the index of the part that holds off.
@@ -247,8 +264,10 @@ func (m *Image) yieldRun(e disk.Extent, is presence, yield func(disk.Extent, err
 // zeros is the content of a ZERO extent.
 type zeros struct{ size int64 }
 
-func (zeros) read(p []byte, _ int64) ([]piece, error) {
-	clear(p)
+func (zeros) read(pieces []piece) ([]piece, error) {
+	for _, p := range pieces {
+		clear(p.to)
+	}
 	return nil, nil
 }
 
@@ -262,8 +281,11 @@ type flat struct {
 	from, size int64 // bytes
 }
 
-func (f *flat) read(p []byte, off int64) ([]piece, error) {
-	return nil, readat.Full(f.file, p, f.from+off)
+func (f *flat) read(pieces []piece) ([]piece, error) {
+	for i := range pieces {
+		pieces[i].at += f.from
+	}
+	return nil, gather(f.file, pieces)
 }
 
 func (f *flat) runs(off int64) iter.Seq2[run, error] {

@@ -36,7 +36,7 @@ func (s *sparse) inflater() *inflater {
 	return &inflater{window: make([]byte, 0, max(windowSize, grainMarker+s.maxCompressed())), index: -1}
 }
 
-// readCompressed is read of an extent with compressed grains.
+// readCompressed fills p from off of an extent with compressed grains, as read does.
 func (s *sparse) readCompressed(p []byte, off int64) (gaps []piece, err error) {
 	f := s.inflater()
 	defer s.scratch.Put(f)

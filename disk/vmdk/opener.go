@@ -1,14 +1,11 @@
 package vmdk
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"esxodus/disk"
 )
@@ -54,26 +51,10 @@ func (d dirOpener) Parent(hint string) (Opener, string, error) {
 }
 
 // Open implements [Opener].
-func (d dirOpener) Open(name string) (_ File, err error) {
-	if fi, err := os.Stat(d.root); err == nil && !fi.IsDir() { // OpenRoot would wait for a pipe
-		return nil, fmt.Errorf("%s: not a directory", d.root)
-	}
-	root, err := os.OpenRoot(d.root)
+func (d dirOpener) Open(name string) (File, error) {
+	f, err := disk.OpenBelow(d.root, path.Join(d.dir, name))
 	if err != nil {
 		return nil, err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	// O_NONBLOCK: a pipe must not keep us waiting.
-	f, err := root.OpenFile(path.Join(d.dir, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}
 	return disk.NewRaw(f)
 }

@@ -160,6 +160,28 @@ func (c *counting) Open(name string) (vmdk.File, error) {
 	return countingFile{f, c}, err
 }
 
+func (c *counting) Parent(hint string) (vmdk.Opener, string, error) {
+	o, name, err := c.Opener.Parent(hint)
+	return countingParent{c, o}, name, err
+}
+
+// countingParent opens the files of a parent, which count as the others.
+type countingParent struct {
+	*counting
+
+	o vmdk.Opener
+}
+
+func (c countingParent) Open(name string) (vmdk.File, error) {
+	f, err := c.o.Open(name)
+	return countingFile{f, c.counting}, err
+}
+
+func (c countingParent) Parent(hint string) (vmdk.Opener, string, error) {
+	o, name, err := c.o.Parent(hint)
+	return countingParent{c.counting, o}, name, err
+}
+
 func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 	f.c.reads.Add(1)
 	f.c.bytes.Add(int64(len(p)))

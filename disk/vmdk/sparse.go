@@ -72,9 +72,16 @@ func (s *sparse) place(t []byte, grain int64) (place, error) {
 }
 
 // read implements content.
-func (s *sparse) read(p []byte, off int64) ([]piece, error) {
-	if s.h.Compressed() {
-		return s.readCompressed(p, off)
+func (s *sparse) read(pieces []piece) (gaps []piece, err error) {
+	if !s.h.Compressed() {
+		return s.grid.read(pieces)
 	}
-	return s.grid.read(p, off)
+	for _, p := range pieces {
+		some, err := s.readCompressed(p.to, p.at)
+		if err != nil {
+			return nil, err
+		}
+		gaps = append(gaps, some...)
+	}
+	return gaps, nil
 }

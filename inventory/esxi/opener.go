@@ -64,6 +64,22 @@ func (o *Opener) Open(name string) (*File, error) {
 	return o.c.Open(o.ctx, p.String())
 }
 
+// Locate returns the datastore that the file is on which a descriptor calls name, and
+// where it is there.
+func (o *Opener) Locate(name string) (store, file string, err error) {
+	p, err := o.resolve(name)
+	return p.store, p.file, err
+}
+
+// ShellPath returns where that file is on the host's own file system.
+func (o *Opener) ShellPath(name string) (string, error) {
+	p, err := o.resolve(name)
+	if err != nil {
+		return "", fmt.Errorf("%s names %q: %w", o.dir, name, err)
+	}
+	return p.shell(o.stores), nil
+}
+
 func (o *Opener) resolve(name string) (dsPath, error) {
 	switch {
 	case name == "" || name == "." || name == "..":

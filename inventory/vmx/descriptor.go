@@ -27,6 +27,7 @@ type descriptor struct {
 	capacity int64 // bytes
 	kind     string
 	cid      string
+	longCID  string // 128 bits, of which cid is the end
 	parent   string // file name, "" for a base disk
 	uuid     string
 	thin     bool
@@ -89,6 +90,10 @@ func parseDescriptor(b []byte) (descriptor, error) {
 	if d.capacity = total; header >= 0 {
 		d.capacity = header
 	}
+	const onlyLong = "fffffffe"
+	if strings.HasSuffix(d.longCID, d.cid) || d.longCID != "" && d.cid == onlyLong {
+		d.cid = d.longCID // as the API has it; a program that knows only the short one changes that alone
+	}
 	if d.capacity == 0 {
 		return d, errors.New("descriptor has no extent")
 	}
@@ -118,6 +123,8 @@ func (d *descriptor) set(key, value string) {
 		d.cid = strings.ToLower(value)
 	case "parentfilenamehint":
 		d.parent = value
+	case "ddb.longcontentid":
+		d.longCID = strings.ToLower(value)
 	case "ddb.uuid":
 		d.uuid = inventory.UUID(value)
 	case "ddb.thinprovisioned":

@@ -30,19 +30,25 @@ func Read(fsys fs.FS, name string) (inventory.VM, error) {
 		return vm, fmt.Errorf("%s: %w", name, err)
 	}
 	for i := range vm.Disks {
-		if err := describe(fsys, &vm.Disks[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := Tree{FS: fsys}.describe(&vm.Disks[i])
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrOutside) {
 			vm.Problem("disk %s: %v", vm.Disks[i].Address(), err)
 		}
 	}
 	return vm, nil
 }
 
-// describe fills in what the descriptors of the disk's chain say.
-func describe(fsys fs.FS, d *inventory.Disk) error {
-	if d.Path == "" || !fs.ValidPath(path.Clean(d.Path)) {
-		return fs.ErrNotExist // on another datastore
+// describe fills in what the descriptors of the disk's chain say, and where they are.
+func (t Tree) describe(d *inventory.Disk) error {
+	if d.Path == "" {
+		return nil // which is a problem already
 	}
-	top, err := readDescriptor(fsys, path.Clean(d.Path))
+	at, err := t.Locate(".", d.Path)
+	if err != nil {
+		return err
+	}
+	d.Path = at
+	top, err := readDescriptor(t.FS, at)
 	if err != nil {
 		return err
 	}
@@ -50,28 +56,33 @@ func describe(fsys fs.FS, d *inventory.Disk) error {
 	if d.Format == inventory.FormatFlat { // else the .vmx says that it is a LUN
 		d.Format = top.format()
 	}
-	seen := map[string]bool{path.Clean(d.Path): true}
-	at, link := path.Clean(d.Path), top
-	for link.parent != "" {
-		next := link.parent
-		if !strings.HasPrefix(next, "/") {
-			next = path.Join(path.Dir(at), next)
+	seen := map[string]bool{at: true}
+	for link := top; link.parent != ""; {
+		next, err := t.Locate(path.Dir(at), link.parent)
+		if err != nil {
+			d.Parents = append(d.Parents, outside(path.Dir(at), link.parent))
+			return fmt.Errorf("parent: %w", err)
 		}
 		if seen[next] || len(seen) > maxLinks {
 			return fmt.Errorf("%s: its chain of parents is too long, or a circle", at)
 		}
 		seen[next] = true
 		d.Parents = append(d.Parents, next)
-		if !fs.ValidPath(next) {
-			return nil // the rest is on another datastore
-		}
 		at = next
-		if link, err = readDescriptor(fsys, at); err != nil {
+		if link, err = readDescriptor(t.FS, at); err != nil {
 			return fmt.Errorf("parent %w", err)
 		}
 		d.Thin, d.UUID = d.Thin || link.thin, cmp.Or(d.UUID, link.uuid)
 	}
 	return nil
+}
+
+// outside is a name that leads out of the tree, as it is shown.
+func outside(dir, name string) string {
+	if strings.HasPrefix(name, "/") {
+		return name
+	}
+	return path.Join(dir, name)
 }
 
 // readFile reads a regular file of at most limit bytes.

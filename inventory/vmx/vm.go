@@ -37,6 +37,9 @@ func (f File) vm(p string) (inventory.VM, error) {
 	r.nics()
 	r.ports()
 	r.extras()
+	if r.take("checkpoint.vmstate") != "" {
+		vm.Power = inventory.Suspended
+	}
 	vm.SetOptions(r.left)
 	vm.Sort()
 	slices.Sort(vm.Problems)

@@ -216,7 +216,8 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 // dd fills p from off on and returns how many bytes came. The same command looks whether
 // the file is still what it was: afterwards, so that nothing of a changed one counts.
 func (f *File) dd(c *Client, p []byte, off int64) (int, error) {
-	argv, skip := ddRange(f.path, off, int64(len(p)))
+	argv, skip, length := ddRange(f.path, off, int64(len(p)))
+	length = min(length, f.size-(off-skip))
 	line, err := quote(argv)
 	if err != nil {
 		return 0, err
@@ -225,6 +226,11 @@ func (f *File) dd(c *Client, p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	release, err := c.slot(f.ctx) // a wait for others isn't the host's silence
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	ctx, cancel := context.WithCancelCause(f.ctx)
 	defer cancel(nil)
 	to := &filling{p: p, skip: skip, stall: c.cfg.Stall}
@@ -238,15 +244,16 @@ func (f *File) dd(c *Client, p []byte, off int64) (int, error) {
 	switch now := strings.TrimSpace(lines[len(lines)-1]); {
 	case now != f.version:
 		return 0, fmt.Errorf("%w: it was %q (size and time), and is %.100q", esxi.ErrChanged, f.version, now)
-	case to.n < len(p):
-		return to.n, fmt.Errorf("%w: dd gave %d of %d bytes", esxi.ErrProtocol, to.n, len(p))
+	case to.all != length: // more: the host prints a greeting before each command's output
+		return 0, fmt.Errorf("%w: dd gave %d of %d bytes", esxi.ErrProtocol, to.all, length)
 	}
 	return to.n, nil
 }
 
 // ddRange is the dd of a range, in the largest blocks that both its ends allow, and how
-// many bytes of its output come before the range. busybox's dd counts in blocks only.
-func ddRange(path string, off, length int64) (argv []string, skip int64) {
+// many bytes of its output come before the range, of how many. busybox's dd counts in
+// blocks only.
+func ddRange(path string, off, length int64) (argv []string, skip, all int64) {
 	from := off / ddSector * ddSector
 	to := (off + length + ddSector - 1) / ddSector * ddSector
 	block := int64(ddBlock)
@@ -254,7 +261,7 @@ func ddRange(path string, off, length int64) (argv []string, skip int64) {
 		block /= 2
 	}
 	number := func(key string, n int64) string { return key + "=" + strconv.FormatInt(n, 10) }
-	return []string{"dd", "if=" + path, number("bs", block), number("skip", from/block), number("count", (to-from)/block)}, off - from
+	return []string{"dd", "if=" + path, number("bs", block), number("skip", from/block), number("count", (to-from)/block)}, off - from, to - from
 }
 
 // filling is a writer that fills p, without the first bytes and what goes beyond.
@@ -262,6 +269,7 @@ type filling struct {
 	p     []byte
 	n     int
 	skip  int64
+	all   int64 // bytes that came, wanted or not
 	stall time.Duration
 	idle  *time.Timer
 }
@@ -269,6 +277,7 @@ type filling struct {
 // Write implements io.Writer.
 func (f *filling) Write(b []byte) (int, error) {
 	f.idle.Reset(f.stall)
+	f.all += int64(len(b))
 	k := min(f.skip, int64(len(b)))
 	f.skip -= k
 	f.n += copy(f.p[f.n:], b[k:])

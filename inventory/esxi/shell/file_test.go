@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ import (
 
 	"esxodus/fixtures"
 	fixture "esxodus/fixtures/esxi"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // flat is a disk of the built-in host, with a name that a shell would take apart.
@@ -132,6 +135,102 @@ func TestReaderErrors(t *testing.T) {
 	}
 }
 
+// talking is a host whose shell answers each command with what say returns.
+func talking(t *testing.T, stall time.Duration, say func(command string) (stdout, stderr string, ok bool)) *Reader {
+	t.Helper()
+	addr, fingerprint := server(t, &ssh.ServerConfig{NoClientAuth: true}, func(ch ssh.Channel, reqs <-chan *ssh.Request) {
+		for r := range reqs {
+			if r.Type != "exec" {
+				continue
+			}
+			out, errs, ok := say(string(r.Payload[4:]))
+			if !ok {
+				continue
+			}
+			_ = r.Reply(true, nil)
+			_, _ = ch.Write([]byte(out))
+			_, _ = ch.Stderr().Write([]byte(errs))
+			_, _ = ch.SendRequest("exit-status", false, []byte{0, 0, 0, 0})
+			_ = ch.Close()
+		}
+	})
+	r := NewReader(Config{Addr: addr, Password: "x", HostKeyFingerprint: fingerprint, Stall: stall})
+	r.pause = time.Millisecond
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// TestReaderGreeted: a host that greets before each command's output would shift a
+// disk's bytes.
+func TestReaderGreeted(t *testing.T) {
+	for name, extra := range map[string]string{"before": "Welcome\n", "": ""} {
+		r := talking(t, patience, func(command string) (string, string, bool) {
+			if strings.HasPrefix(command, "stat") {
+				return "4096 7\n", "", true
+			}
+			return extra + strings.Repeat("x", 4096), "4096 7\n", true
+		})
+		f, err := r.Open(t.Context(), "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, 4096)
+		if n, err := f.ReadAt(p, 0); name == "" && err != nil || name != "" && !errors.Is(err, esxi.ErrProtocol) {
+			t.Errorf("greeted %s: ReadAt = %d, %v", name, n, err)
+		}
+	}
+}
+
+// TestReaderWaits: who waits for the reads of others takes that for no stall, and
+// breaks no connection that those have.
+func TestReaderWaits(t *testing.T) {
+	r := talking(t, 2*time.Second, func(string) (string, string, bool) { return "1 7\n", "1 7\n", true })
+	f, err := r.Open(t.Context(), "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.client
+	for range maxChannels { // others read
+		c.slots <- struct{}{}
+	}
+	done := make(chan error)
+	go func() {
+		_, err := f.ReadAt(make([]byte, 1), 0)
+		done <- err
+	}()
+	time.Sleep(3 * time.Second)
+	for range maxChannels {
+		<-c.slots
+	}
+	if err := <-done; !errors.Is(err, esxi.ErrProtocol) { // "1 7" is no byte of the file
+		t.Errorf("ReadAt = %v", err)
+	}
+	if r.client != c {
+		t.Error("the connection of the others was closed")
+	}
+}
+
+// TestReaderUnanswered: a host that opens a session and never starts the command in it
+// holds nobody up.
+func TestReaderUnanswered(t *testing.T) {
+	r := talking(t, 300*time.Millisecond, func(string) (string, string, bool) { return "", "", false })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Open(ctx, "/x")
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("it was opened")
+		}
+	case <-time.After(time.Minute):
+		t.Error("it is still waited for")
+	}
+}
+
 func TestDDRange(t *testing.T) {
 	for _, tt := range []struct {
 		off, length int64
@@ -144,7 +243,7 @@ func TestDDRange(t *testing.T) {
 		{65536, 196608, "bs=65536 skip=1 count=3", 0},
 		{62 << 40, 4 << 20, "bs=1048576 skip=65011712 count=4", 0},
 	} {
-		argv, skip := ddRange("x", tt.off, tt.length)
+		argv, skip, _ := ddRange("x", tt.off, tt.length)
 		if got := strings.Join(argv[2:], " "); got != tt.want || skip != tt.skip {
 			t.Errorf("ddRange(%d, %d) = %s, %d; want %s, %d", tt.off, tt.length, got, skip, tt.want, tt.skip)
 		}

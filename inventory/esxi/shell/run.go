@@ -50,6 +50,11 @@ func (c *Client) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	tooMuch := func() { cancel(fmt.Errorf("%w: more than %d bytes of output", esxi.ErrProtocol, maxOutput)) }
+	release, err := c.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var out bytes.Buffer
 	errs, err := c.pipe(ctx, argv, line, &limited{w: &out, left: maxOutput, full: tooMuch})
 	if exit, ok := errors.AsType[*ExitError](err); ok {
@@ -58,16 +63,20 @@ func (c *Client) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// pipe runs a line of the shell, which argv names in errors, with its output going
-// to a writer, and returns what it printed to standard error. Its errors are those of
-// Run.
-func (c *Client) pipe(ctx context.Context, argv []string, line string, to io.Writer) (stderr string, err error) {
+// slot waits until one more command may run, and returns what ends its turn.
+func (c *Client) slot(ctx context.Context) (release func(), err error) {
 	select {
 	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
+		return func() { <-c.slots }, nil
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
+}
+
+// pipe runs a line of the shell, which argv names in errors, with its output going
+// to a writer, and returns what it printed to standard error. It needs a slot. Its
+// errors are those of Run.
+func (c *Client) pipe(ctx context.Context, argv []string, line string, to io.Writer) (stderr string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var watch sync.WaitGroup
@@ -101,20 +110,23 @@ func (c *Client) run(ctx context.Context, line string, to io.Writer) (string, er
 	var stderr bytes.Buffer
 	session.Stdout = to
 	session.Stderr = &limited{w: &stderr, left: maxStderr}
-	if err := session.Start(line); err != nil {
-		return "", err
-	}
 	done := make(chan error, 1)
-	go func() { done <- session.Wait() }()
+	go func() { // also for Start, which waits for the host's answer
+		err := session.Start(line)
+		if err == nil {
+			err = session.Wait()
+		}
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		return stderr.String(), err
 	case <-ctx.Done():
-		_ = session.Signal(ssh.SIGTERM) // sshd before 7.9 ignores it; the hang-up that follows does not
-		_ = session.Close()
 		// The buffers are not ours before Wait has returned.
 		hangUp := time.AfterFunc(c.cfg.Stall, func() { _ = c.ssh.Close() })
 		defer hangUp.Stop()
+		_ = session.Signal(ssh.SIGTERM) // sshd before 7.9 ignores it; the hang-up that follows does not
+		_ = session.Close()
 		<-done //nolint:errcheck // ctx tells why
 		return stderr.String(), context.Cause(ctx)
 	}

@@ -1,0 +1,204 @@
+package vmx
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"esxodus/inventory"
+)
+
+// maxEntries is how many names a tree may have: a datastore has some thousands, and
+// who gives / by mistake shall not wait for all of it.
+const maxEntries = 200_000
+
+// ErrOutside is wrapped by errors about files that lie elsewhere.
+var ErrOutside = errors.New("not in this directory")
+
+// Tree is a directory that holds VMs' directories: a datastore that is mounted or
+// was copied, several datastores, or what is left of one VM.
+type Tree struct {
+	FS   fs.FS  // none of its symbolic links leads out of it
+	Name string // what it is called: a datastore's directory has the datastore's name or UUID
+}
+
+// Host makes an inventory of all .vmx files in the tree. One that can't be read is a
+// VM with a problem. Symbolic links aren't followed, and what begins with a dot isn't
+// looked into: on filers the snapshots of all else are there.
+func (t Tree) Host(ctx context.Context) (*inventory.Host, error) {
+	w := walk{ctx: ctx, fs: t.FS, left: maxEntries}
+	if err := w.dir("."); err != nil {
+		return nil, err
+	}
+	h := &inventory.Host{SchemaVersion: inventory.SchemaVersion, Datastores: []inventory.Datastore{}, VMs: []inventory.VM{}, Problems: w.problems}
+	for _, found := range w.found {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		h.VMs = append(h.VMs, t.vm(found))
+	}
+	slices.SortStableFunc(h.VMs, func(a, b inventory.VM) int {
+		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
+	})
+	return h, nil
+}
+
+// vm reads a .vmx, whatever is in it.
+func (t Tree) vm(at found) inventory.VM {
+	vm, err := t.read(at.file)
+	if err != nil {
+		vm = inventory.VM{
+			Path: at.file, Name: strings.TrimSuffix(path.Base(at.file), path.Ext(at.file)), Power: inventory.PowerUnknown,
+			Controllers: []inventory.Controller{}, Disks: []inventory.Disk{}, NICs: []inventory.NIC{},
+		}
+		vm.Problem("its file can't be read: %v", err)
+	}
+	vm.ID, vm.Locks = at.file, at.locks
+	return vm
+}
+
+// read reads a .vmx and what its disks' descriptors say. Of a disk whose descriptor
+// isn't in the tree the VM has a problem.
+func (t Tree) read(name string) (inventory.VM, error) {
+	b, err := readFile(t.FS, name, maxSize)
+	if err != nil {
+		return inventory.VM{}, err
+	}
+	f, err := Parse(b)
+	if err != nil {
+		return inventory.VM{}, err
+	}
+	vm, err := f.vm(name)
+	if err != nil {
+		return vm, err
+	}
+	sum := sha256.Sum256(b)
+	vm.ChangeVersion = fmt.Sprintf("%x", sum[:8])
+	for i := range vm.Disks {
+		if err := t.describe(&vm.Disks[i]); err != nil {
+			vm.Problem("disk %s: %v", vm.Disks[i].Address(), err)
+		}
+	}
+	return vm, nil
+}
+
+// Locate returns where in the tree the file is that one in a directory of it calls
+// name. What lies outside wraps [ErrOutside].
+func (t Tree) Locate(dir, name string) (string, error) {
+	file := path.Join(dir, name)
+	if rest, ok := strings.CutPrefix(path.Clean(name), "/vmfs/volumes/"); ok {
+		store, inside, _ := strings.Cut(rest, "/")
+		root, ok := t.store(store)
+		if !ok {
+			return "", fmt.Errorf("%w: %.200q: its datastore is elsewhere; copy or mount that one too, both in one directory, under the name %s", ErrOutside, name, store)
+		}
+		file = path.Join(root, inside)
+	} else if strings.HasPrefix(name, "/") {
+		return "", fmt.Errorf("%w: %.200q", ErrOutside, name)
+	}
+	if name == "" || file == "." || !fs.ValidPath(file) {
+		return "", fmt.Errorf("%w: %.200q", ErrOutside, name)
+	}
+	return file, nil
+}
+
+// store is the directory that a datastore of this name or UUID is.
+func (t Tree) store(name string) (string, bool) {
+	if name == "" || !fs.ValidPath(name) {
+		return "", false
+	}
+	if info, err := fs.Stat(t.FS, name); err == nil && info.IsDir() {
+		return name, true
+	}
+	return ".", name == t.Name
+}
+
+// found is a .vmx, and files beside it that are there while its VM runs.
+type found struct {
+	file  string
+	locks []string
+}
+
+// walk looks for .vmx files.
+type walk struct {
+	ctx      context.Context
+	fs       fs.FS
+	left     int // entries that may still be seen
+	found    []found
+	problems []string
+}
+
+// dir looks through a directory. One that can't be read is a problem; of the tree
+// itself it is an error.
+func (w *walk) dir(name string) error {
+	if err := w.ctx.Err(); err != nil {
+		return context.Cause(w.ctx)
+	}
+	entries, err := w.entries(name)
+	if err != nil && name != "." {
+		w.problems = append(w.problems, fmt.Sprintf("%s can't be looked into: %v", name, err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if w.left -= len(entries); w.left < 0 {
+		return fmt.Errorf("more than %d files: give a directory that holds VMs, and little else", maxEntries)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, e := range entries {
+		at, kind := path.Join(name, e.Name()), strings.ToLower(path.Ext(e.Name()))
+		switch {
+		case e.IsDir() && !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found":
+			if err := w.dir(at); err != nil {
+				return err
+			}
+		case e.Type().IsRegular() && (kind == ".vmx" || kind == ".vmtx") && !strings.HasPrefix(e.Name(), "."):
+			w.found = append(w.found, found{at, locks(entries, e.Name())})
+		}
+	}
+	return nil
+}
+
+func (w *walk) entries(name string) (_ []fs.DirEntry, err error) {
+	f, err := w.fs.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return nil, fmt.Errorf("%s: not a directory", name)
+	}
+	entries, err := d.ReadDir(w.left + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return entries, err
+}
+
+// swapOrLock matches what is beside a .vmx while its VM runs: ESXi's swap files, its
+// locks on NFS, and those of the hosted products. All of them may be left over.
+var swapOrLock = regexp.MustCompile(`(?i)(^\.lck-|\.vswp$|\.lck$)`)
+
+// locks are the files among a directory's entries for which the VM of a .vmx there
+// may be running. Another .vmx's own lock isn't one.
+func locks(entries []fs.DirEntry, vmx string) []string {
+	const most = 5
+	var out []string
+	for _, e := range entries {
+		name := strings.ToLower(e.Name())
+		others := strings.HasSuffix(name, ".vmx.lck") && name != strings.ToLower(vmx)+".lck"
+		if swapOrLock.MatchString(name) && !others && len(out) < most {
+			out = append(out, e.Name())
+		}
+	}
+	return out
+}
