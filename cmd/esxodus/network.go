@@ -81,12 +81,14 @@ func savedFlags() []cli.Flag {
 
 // networkJSON is what --output json prints.
 func networkJSON(n report.Network) any {
+	c := n.Changes
+	c.Files, c.Steps, c.Wire = append([]network.FileChange{}, c.Files...), append([]network.Step{}, c.Steps...), append([]string{}, c.Wire...)
 	return struct {
 		Host        string               `json:"host"`
 		Attachments []network.Attachment `json:"attachments"`
 		network.Changes
 		PlanConcerns []ledger.Concern `json:"planConcerns,omitempty"`
-	}{n.Host, n.Attachments, n.Changes, n.Concerns}
+	}{n.Host, append([]network.Attachment{}, n.Attachments...), c, n.Concerns}
 }
 
 // planNetwork compares what the VMs need with what this host has.
@@ -154,6 +156,15 @@ func blockedNetwork(n report.Network) error {
 	return nil
 }
 
+// printRuns prints the runs as JSON, the array of none too.
+func printRuns(t terminal, dir netrun.Dir) error {
+	states, err := dir.List()
+	if err != nil {
+		return err
+	}
+	return printJSON(t.out, append([]netrun.State{}, states...))
+}
+
 func networkStatusCmd(t terminal) *cli.Command {
 	return &cli.Command{
 		Name:      "network status",
@@ -167,12 +178,12 @@ for your confirmation, and what may follow.`,
 			if err != nil {
 				return err
 			}
+			if wantJSON {
+				return printRuns(t, dir)
+			}
 			states, err := dir.List()
 			if err != nil {
 				return err
-			}
-			if wantJSON {
-				return printJSON(t.out, slices.Concat([]netrun.State{}, states))
 			}
 			return report.NetworkRuns(t.out, t.form(t.out), states)
 		},

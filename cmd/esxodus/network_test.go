@@ -104,7 +104,9 @@ func confirmedNetwork(l netLab) {
 	l.written(true)
 	l.run(exitBusy, l.network("apply", "--yes")...)
 	l.run(exitBusy, "network", "rollback")
-	l.run(exitDone, "network", "confirm")
+	if r := l.run(exitDone, "network", "confirm", "--output", "json"); !strings.HasPrefix(r.out, "[") {
+		l.t.Errorf("confirm prints %q; want the runs", r.out)
+	}
 	if r := p.want(exitDone); !strings.Contains(r.err, "`esxodus network rollback --state ") {
 		l.t.Errorf("apply says\n%s", r.err)
 	}
@@ -378,6 +380,15 @@ func nothingToUndo(l netLab) {
 	}
 	if r := l.run(exitDone, "network", "status"); !strings.Contains(r.out, "has changed nothing") {
 		l.t.Errorf("status says %q", r.out)
+	}
+	for _, command := range []string{"status", "rollback"} {
+		if r := l.run(exitDone, "network", command, "--output", "json"); r.out != "[]\n" {
+			l.t.Errorf("%s prints %q; want an empty array", command, r.out)
+		}
+	}
+	r := l.run(exitDone, append(l.network("plan", "--output", "json"), "--network", "VM Network=none")...)
+	if strings.Contains(r.out, "null") {
+		l.t.Errorf("a plan without anything to do prints null for a list:\n%s", r.out)
 	}
 	l.run(exitUsage, "network")
 	l.run(exitUsage, "network", "frob")

@@ -94,7 +94,7 @@ func applyNetwork(ctx context.Context, c *cli.Context, t terminal, wantJSON bool
 // what that run was planned with may have changed since, and a boot leaves none of
 // the devices that it made. So it isn't gone on with: this one begins from what was
 // there before it.
-func putBackFirst(ctx context.Context, c *cli.Context, t terminal, dir netrun.Dir) (err error) {
+func putBackFirst(ctx context.Context, c *cli.Context, t terminal, dir netrun.Dir) error {
 	s, ok, err := dir.Last()
 	if err != nil || !ok || s.Running || s.Phase != netrun.PhaseCutOff && s.Phase != journal.PhaseUndoing {
 		return errors.Join(err, unfinished(dir))
@@ -103,6 +103,11 @@ func putBackFirst(ctx context.Context, c *cli.Context, t terminal, dir netrun.Di
 	if err := confirm(c, t, "Put that back now?"); err != nil {
 		return err
 	}
+	return takeBackRun(ctx, c, t, dir, s)
+}
+
+// takeBackRun undoes a run, and says so.
+func takeBackRun(ctx context.Context, c *cli.Context, t terminal, dir netrun.Dir, s netrun.State) error {
 	j, err := dir.Open(s.Run)
 	if err != nil {
 		return err
@@ -202,7 +207,7 @@ func networkConfirmCmd(t terminal) *cli.Command {
 it from a session that began after the change.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
-			_, _, dir, err := networkArguments(c)
+			_, wantJSON, dir, err := networkArguments(c)
 			if err != nil {
 				return err
 			}
@@ -213,7 +218,10 @@ it from a session that began after the change.`,
 			if err != nil {
 				return err
 			}
-			return dir.Confirm(s.Run)
+			if err := dir.Confirm(s.Run); err != nil || !wantJSON {
+				return err
+			}
+			return printRuns(t, dir)
 		},
 	}
 }
@@ -239,22 +247,13 @@ systemd-networkd isn't told: it forgets the devices at the next boot.`,
 			if err == nil && !ok {
 				t.say("", "esxodus has changed nothing of this host's networking, or undone it")
 			}
-			if err != nil || !ok {
+			if err == nil && ok {
+				err = takeBackRun(c.Context, c, t, dir, s)
+			}
+			if err != nil || !wantJSON {
 				return err
 			}
-			j, err := dir.Open(s.Run)
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(takeBack(c.Context, c, t, j), j.Close()); err != nil {
-				return err
-			}
-			t.say("", "undone: "+s.Leavings)
-			if wantJSON {
-				states, err := dir.List()
-				return errors.Join(err, printJSON(t.out, states))
-			}
-			return nil
+			return printRuns(t, dir)
 		},
 	}
 }

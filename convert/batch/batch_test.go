@@ -34,6 +34,8 @@ func TestBatch(t *testing.T) {
 	on.ID, on.Name, on.Power = "9", "on", inventory.PoweredOn
 	on.BIOSUUID = strings.Replace(on.BIOSUUID, "0001", "0003", 1)
 	on.NICs[0].MAC = "00:50:56:01:02:05"
+	w.Own(&second)
+	w.Own(&on)
 	w.Host.VMs = append(w.Host.VMs, second, on)
 	p := w.PlanAny()
 	broken := true

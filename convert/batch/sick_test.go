@@ -57,6 +57,7 @@ func TestSickVM(t *testing.T) {
 			w := converttest.New(t)
 			sick := plantest.VM()
 			sick.ID, sick.Name, sick.BIOSUUID, sick.InstanceUUID = "8", "sick", "564d0000-0000-0000-0000-000000000008", "520d0000-0000-0000-0000-000000000008"
+			w.Own(&sick)
 			sick.NICs = slices.Clone(sick.NICs)
 			sick.NICs[0].MAC = "00:50:56:01:02:99"
 			tt.change(&sick)
@@ -96,6 +97,7 @@ func TestOddVMBlocksNoOther(t *testing.T) {
 			odd := plantest.VM()
 			odd.ID, odd.Name, odd.BIOSUUID = "8", "odd", "564d0000-0000-0000-0000-000000000008"
 			odd.NICs[0].MAC = "00:50:56:01:02:99"
+			w.Own(&odd)
 			change(&odd)
 			w.Host.VMs = []inventory.VM{odd, w.Host.VMs[0]}
 			p := converttest.Planned(t, plan.Facts{Host: &w.Host, Storage: volume.Facts{Free: 1 << 40}, Target: plan.TargetFacts{VirtTypes: []string{"qemu"}}}, w.Options())

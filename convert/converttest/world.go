@@ -73,6 +73,17 @@ func New(t *testing.T) *World {
 	return w
 }
 
+// Own gives a copy of a VM disks of its own, with the same content: no disk may be two
+// VMs'.
+func (w *World) Own(vm *inventory.VM) {
+	vm.Disks = slices.Clone(vm.Disks)
+	for i := range vm.Disks {
+		old := vm.Disks[i].Path
+		vm.Disks[i].Path = strings.Replace(old, "web/", vm.Name+"/", 1)
+		w.content[vm.Disks[i].Path] = w.content[old]
+	}
+}
+
 // Storage is the directory of the volumes.
 func (w *World) Storage() string {
 	dir := filepath.Join(w.Dir, "disks")

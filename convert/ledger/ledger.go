@@ -96,7 +96,9 @@ func merged(all []Concern) Concern {
 		if c.Subject != "" && !slices.Contains(subjects, c.Subject) {
 			subjects = append(subjects, c.Subject)
 		}
-		evidence = append(evidence, c.Evidence)
+		if !slices.Contains(evidence, c.Evidence) {
+			evidence = append(evidence, c.Evidence)
+		}
 	}
 	one := all[0]
 	one.Subject, one.Evidence = cut(subjects, ", ", 10), cut(evidence, "; ", 3)

@@ -40,7 +40,7 @@ func parseAddress(v string) (vm string, a guest.NewAddress, err error) {
 	}
 	a.Index, _ = strconv.Atoi(m[2]) // at most 3 digits
 	if a.Prefix, err = netip.ParsePrefix(m[3]); err != nil {
-		return "", a, err
+		return "", a, fmt.Errorf("%q is no address with its length, as 192.0.2.20/24 is", m[3])
 	}
 	for _, part := range strings.Split(m[4], ",")[1:] {
 		key, value, _ := strings.Cut(part, "=")
@@ -49,7 +49,7 @@ func parseAddress(v string) (vm string, a guest.NewAddress, err error) {
 		case key != "gw" && key != "dns":
 			return "", a, fmt.Errorf("%q: want gw=ADDRESS or dns=ADDRESS", part)
 		case err != nil:
-			return "", a, err
+			return "", a, fmt.Errorf("%s: %q is no IP address", key, value)
 		case key == "dns":
 			a.DNS = append(a.DNS, x)
 		case a.Gateway.IsValid():
@@ -64,6 +64,8 @@ func parseAddress(v string) (vm string, a guest.NewAddress, err error) {
 // checkAddress refuses what no machine can have, of a flag or of a plan's file.
 func checkAddress(a guest.NewAddress) error {
 	switch x, gw := a.Prefix.Addr(), a.Gateway; {
+	case !a.Prefix.IsValid():
+		return fmt.Errorf("it has no prefix, such as 192.0.2.20/24")
 	case !isHost(a.Prefix, x):
 		return fmt.Errorf("%s is no address of a machine", a.Prefix)
 	case !gw.IsValid():

@@ -22,7 +22,7 @@ func TestParseAddresses(t *testing.T) {
 		{"v/ethernet0=2001:db8::20/64,gw=fe80::1", "v: 0 2001:db8::20/64 fe80::1 []"},
 		{"web=192.0.2.20/24", "want VM/ethernet0="},
 		{"web/ethernet0=192.0.2.20", "want VM/ethernet0="},
-		{"web/ethernet0=192.0.2.20/33", "prefix length out of range"},
+		{"web/ethernet0=192.0.2.20/33", `"192.0.2.20/33" is no address with its length`},
 		{"web/ethernet0=192.0.2.0/24", "no address of a machine"},
 		{"web/ethernet0=127.0.0.1/8", "no address of a machine"},
 		{"web/ethernet0=192.0.2.20/24,gw=198.51.100.1", "isn't in the network"},
@@ -30,7 +30,7 @@ func TestParseAddresses(t *testing.T) {
 		{"web/ethernet0=192.0.2.20/24,gw=192.0.2.20", "the address itself"},
 		{"web/ethernet0=192.0.2.20/24,gw=192.0.2.1,gw=192.0.2.2", "two gateways"},
 		{"web/ethernet0=192.0.2.20/24,mtu=9000", "want gw=ADDRESS"},
-		{"web/ethernet0=192.0.2.20/24,dns=x", "unable to parse"},
+		{"web/ethernet0=192.0.2.20/24,dns=x", `dns: "x" is no IP address`},
 		{"v/ethernet0=192.0.2.20/31,gw=192.0.2.21", "v: 0 192.0.2.20/31 192.0.2.21 []"},
 		{"web/ethernet0=192.0.2.255/24", "no address of a machine"},
 		{"web/ethernet0=255.255.255.255/32", "no address of a machine"},
@@ -56,6 +56,9 @@ func TestParseAddresses(t *testing.T) {
 	}
 	if _, err := ParseAddresses([]string{"v/ethernet0=192.0.2.20/24", "v/ethernet0=192.0.2.21/24"}); err == nil {
 		t.Error("two addresses of one family are taken")
+	}
+	if err := checkAddress(guest.NewAddress{}); err == nil || !strings.Contains(err.Error(), "it has no prefix") {
+		t.Errorf("an address of a plan without a prefix: %v", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -159,8 +160,14 @@ func plainly(err error) error {
 	for _, stage := range []string{"error converting YAML to JSON: ", "error unmarshaling JSON: ", "while decoding JSON: ", "json: "} {
 		text = strings.TrimPrefix(text, stage)
 	}
+	if m := badAddress.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("%s is no %s", m[2], map[string]string{"ParseAddr": "IP address", "netip.ParsePrefix": "address with its length, as 192.0.2.20/24 is"}[m[1]])
+	}
 	return errors.New(text)
 }
+
+// badAddress is what Go's own package says of an address, which it quotes.
+var badAddress = regexp.MustCompile(`^(ParseAddr|netip\.ParsePrefix)\((".*")\): `)
 
 // parse reads JSON as JSON: a reader of YAML, which is said to take all of it,
 // takes neither every character nor every key.

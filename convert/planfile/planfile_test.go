@@ -217,3 +217,17 @@ func TestPieces(t *testing.T) {
 		}
 	}
 }
+
+// TestBadAddress: an address that a person mistyped is said in words, not in Go's.
+func TestBadAddress(t *testing.T) {
+	for _, tt := range []struct{ field, want string }{
+		{"prefix: 192.0.2.20", `"192.0.2.20" is no address with its length, as 192.0.2.20/24 is`},
+		{"gateway: gw1", `"gw1" is no IP address`},
+		{"dns: [ns1]", `"ns1" is no IP address`},
+	} {
+		_, err := Read([]byte("schema: 1\nvms:\n- addresses:\n  - index: 0\n    " + tt.field + "\n"))
+		if err == nil || err.Error() != tt.want {
+			t.Errorf("%s: %v; want %s", tt.field, err, tt.want)
+		}
+	}
+}

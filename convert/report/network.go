@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,11 +43,22 @@ func Changes(w io.Writer, f Form, n Network) error {
 		p.wrapped("  - ", s.Text)
 	}
 	p.each("wire  ", n.Changes.Wire)
-	concerns(p, "", append(n.Changes.Concerns, n.Concerns...))
+	concerns(p, "", n.inOrder())
 	if n.Changes.Empty() && !ledger.Blocked(n.Changes.Concerns) {
 		p.line("%s is as the plan wants it: nothing is to be done.", fit.TerminalLine(n.Host))
 	}
 	return p.err
+}
+
+// inOrder are all concerns, the worst first, and many alike as one.
+func (n *Network) inOrder() []ledger.Concern {
+	all := slices.Concat(n.Changes.Concerns, n.Concerns)
+	ledger.SortConcerns(all)
+	var ids []string
+	for _, c := range all {
+		ids = append(ids, c.ID)
+	}
+	return ledger.Merge(all, ids...)
 }
 
 func vlanText(id int) string {

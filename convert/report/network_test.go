@@ -1,11 +1,13 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"esxodus/convert/journal"
+	"esxodus/convert/ledger"
 	"esxodus/convert/netrun"
 	"esxodus/inventory"
 	"esxodus/network"
@@ -153,5 +155,23 @@ func TestAttachment(t *testing.T) {
 		if got := attachment(a); got != want {
 			t.Errorf("attachment(%+v) = %q; want %q", a, got, want)
 		}
+	}
+}
+
+// TestManyConcerns: blockers come first, whoever raised them, and what is said of each
+// of many port groups is said once.
+func TestManyConcerns(t *testing.T) {
+	const many = 200
+	n := Network{Host: "kvm1", Changes: network.Changes{Concerns: []ledger.Concern{{ID: "network.default", Severity: ledger.Note, Subject: "virbr0", Evidence: "a bridge", Advice: "nothing"}}}}
+	for i := range many {
+		n.Concerns = append(n.Concerns, ledger.Concern{ID: "network.unmapped", Severity: ledger.Blocker, Subject: fmt.Sprintf("VLAN %d", i), Evidence: "nothing says which interface", Advice: "name it"})
+	}
+	var b strings.Builder
+	if err := Changes(&b, Form{}, n); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(b.String()), " ")
+	if want := fmt.Sprintf("VLAN 0, VLAN 1, VLAN 10, VLAN 100, VLAN 101, VLAN 102, VLAN 103, VLAN 104, VLAN 105, VLAN 106, and %d more): nothing says which interface do: name it NOTE network.default", many-10); !strings.Contains(text, want) {
+		t.Errorf("want %q in\n%s", want, b.String())
 	}
 }

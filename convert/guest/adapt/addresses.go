@@ -20,15 +20,19 @@ func (b *builder) addresses() {
 		files, from, err := b.readdress(a)
 		subject := fmt.Sprintf("ethernet%d", a.Index)
 		if err != nil {
-			b.concern(ConcernAddress, ledger.Blocker, subject, fmt.Sprintf("%s asks for the address %s, and the guest can't be given that: %v", AddressFlag, a.Prefix, err),
-				"change the address in the guest once it runs here, and leave "+AddressFlag+" out")
+			b.concern(ConcernAddress, ledger.Blocker, subject, fmt.Sprintf("the address %s is asked for, and the guest can't be given that: %v", a.Prefix, err), leaveOut())
 			continue
 		}
 		for _, f := range files {
-			b.change(f.Path, string(f.Text), "the address that "+AddressFlag+" asks for")
+			b.change(f.Path, string(f.Text), "the address that is asked for")
 		}
-		b.entry("guest.address["+subject+"]", from, a.Prefix.String(), AddressFlag)
+		b.entry("guest.address["+subject+"]", from, a.Prefix.String(), "asked for")
 	}
+}
+
+// leaveOut is what to do where a guest can't be given an address.
+func leaveOut() string {
+	return "leave " + AddressFlag + " out, or addresses in a saved plan, and change the address in the guest once it runs here"
 }
 
 // NoAddresses tells that a guest that is left as it is gets no addresses.
@@ -37,8 +41,8 @@ func NoAddresses(in Input) []ledger.Concern {
 	for _, a := range in.Addresses {
 		out = append(out, ledger.Concern{
 			ID: ConcernAddress, Severity: ledger.Blocker, Subject: fmt.Sprintf("ethernet%d", a.Index),
-			Evidence: fmt.Sprintf("%s asks for the address %s, and the guest is left as it is", AddressFlag, a.Prefix),
-			Advice:   "leave " + AddressFlag + " out, and change the address once the guest runs here",
+			Evidence: fmt.Sprintf("the address %s is asked for, and the guest is left as it is", a.Prefix),
+			Advice:   leaveOut(),
 		})
 	}
 	return out
