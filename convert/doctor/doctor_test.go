@@ -16,6 +16,7 @@ import (
 	"esxodus/disk"
 	"esxodus/fixtures"
 	fixture "esxodus/fixtures/esxi"
+	"esxodus/inventory"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
 	"esxodus/network"
@@ -98,6 +99,30 @@ func TestOfSource(t *testing.T) {
 				t.Errorf("found %q; want %q\n%+v", got, tt.want, list)
 			}
 		})
+	}
+}
+
+// TestRefusingHost: a host that serves no disk isn't asked for each that it has, and a VM
+// whose files it has lost says nothing of SSH.
+func TestRefusingHost(t *testing.T) {
+	tried := 0
+	list := look(t, fixture.Options{Builtin: true}, func(_ *fixture.Host, s *Source) {
+		s.Open = func(context.Context, string) (disk.Image, func() error, error) {
+			tried++
+			return nil, nil, errors.New("refused")
+		}
+		v := &visit{Source: *s, h: &inventory.Host{VMs: []inventory.VM{
+			{Path: "[datastore1] gone/gone.vmx", ConnectionState: "inaccessible"}, {Path: "[datastore1] web/web.vmx", ConnectionState: "connected"},
+		}}}
+		if v.overSSH(t.Context()); !slices.Equal(found(v.notes), []string{"ssh-read"}) {
+			t.Errorf("found %+v", v.notes)
+		}
+	})
+	if tried != maxTries {
+		t.Errorf("%d disks were tried; want %d", tried, maxTries)
+	}
+	if !slices.Contains(found(list), "folder warning") {
+		t.Errorf("found %+v", list)
 	}
 }
 

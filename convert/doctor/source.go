@@ -23,6 +23,8 @@ const (
 	// asks for at a time.
 	speedTime  = 2 * time.Second
 	speedBlock = 4 << 20
+	// maxTries is of how many disks a host that refuses them is asked.
+	maxTries = 4
 	// skewed is from when on two clocks differ.
 	skewed = time.Minute
 	// soon is how long before its end a certificate is worth a note.
@@ -138,6 +140,7 @@ func (v *visit) datastores(context.Context) {
 // folder reads the beginning of a disk by HTTPS.
 func (v *visit) folder(ctx context.Context) {
 	var last error
+	tries := 0
 	for i := range v.h.VMs {
 		vm := &v.h.VMs[i]
 		if vm.Power != inventory.PoweredOff {
@@ -145,9 +148,10 @@ func (v *visit) folder(ctx context.Context) {
 		}
 		for j := range vm.Disks {
 			d := &vm.Disks[j]
-			if d.Format != inventory.FormatFlat || d.Capacity == 0 {
+			if d.Format != inventory.FormatFlat || d.Capacity == 0 || tries == maxTries {
 				continue
 			}
+			tries++
 			if last = v.readable(ctx, d.Path); last == nil {
 				v.disk = d
 				v.ok("folder", "disks can be read by HTTPS, in ranges: "+d.Path)
@@ -156,7 +160,7 @@ func (v *visit) folder(ctx context.Context) {
 		}
 	}
 	if last != nil {
-		v.add("folder", ledger.Warning, "no disk can be read by HTTPS: "+last.Error(), "is it served by SSH? See below")
+		v.add("folder", ledger.Warning, fmt.Sprintf("no disk of %d that were tried can be read by HTTPS: %v", tries, last), "is it served by SSH? See below")
 		return
 	}
 	v.add("folder", ledger.Note, "no VM that is off has a flat disk, so reading one wasn't tried", "shut a small VM down and look again")
@@ -198,7 +202,7 @@ func (v *visit) ssh(ctx context.Context) {
 // overSSH reads the beginning of a VM's configuration, as disks are read.
 func (v *visit) overSSH(ctx context.Context) {
 	for i := range v.h.VMs {
-		if v.h.VMs[i].Path == "" {
+		if vm := &v.h.VMs[i]; vm.Path == "" || vm.ConnectionState != "connected" {
 			continue
 		}
 		r := shell.NewReader(v.Shell)

@@ -55,7 +55,6 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		})
 	}
 	out = append(out, FormatConcerns(vm)...)
-	out = append(out, sharedConcerns(vm, f.Host)...)
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
@@ -165,30 +164,6 @@ func FormatConcerns(vm *inventory.VM) []ledger.Concern {
 	return out
 }
 
-// sharedConcerns refuses a disk that another VM of the host has as well, in this plan
-// or not: of two copies each would go its own way. A disk beneath two VMs' snapshots
-// isn't one: nobody writes to it.
-func sharedConcerns(vm *inventory.VM, h *inventory.Host) []ledger.Concern {
-	var out []ledger.Concern
-	for _, d := range vm.Disks {
-		var others []string
-		for i := range h.VMs {
-			o := &h.VMs[i]
-			if o.ID != vm.ID && slices.ContainsFunc(o.Disks, func(x inventory.Disk) bool { return x.Path == d.Path }) {
-				others = append(others, fmt.Sprintf("%q", o.Name))
-			}
-		}
-		if d.Path != "" && len(others) > 0 {
-			out = append(out, ledger.Concern{
-				ID: ConcernTwice, Severity: ledger.Blocker, Subject: d.Address(),
-				Evidence: fmt.Sprintf("%s is a disk of %s, too", d.Path, strings.Join(others, " and ")),
-				Advice:   "detach it from all VMs, convert those, copy the disk by itself with `esxodus copy`, and attach that to their domains (<shareable/>, cache='none')",
-			})
-		}
-	}
-	return out
-}
-
 // firmwareConcerns compares what the VM needs of the target's packages with
 // what is installed there.
 func firmwareConcerns(vm *inventory.VM, v *VMPlan, t TargetFacts) []ledger.Concern {
@@ -261,6 +236,42 @@ func addClashes(p *Plan) {
 		}
 		return macs
 	})
+}
+
+// addShared refuses a disk that another VM of the host has as well, in this plan or
+// not: of two copies each would go its own way. A disk beneath two VMs' snapshots
+// isn't one: nobody writes to it.
+func addShared(p *Plan, h *inventory.Host) {
+	owners := make(map[string][]*inventory.VM)
+	for i := range h.VMs {
+		for _, d := range h.VMs[i].Disks {
+			if d.Path != "" {
+				owners[d.Path] = append(owners[d.Path], &h.VMs[i])
+			}
+		}
+	}
+	for i := range p.VMs {
+		v := &p.VMs[i]
+		for _, d := range v.Source.Disks {
+			var others []string
+			for _, o := range owners[d.Path] {
+				if o.ID != v.Source.ID {
+					others = append(others, fmt.Sprintf("%q", o.Name))
+				}
+			}
+			switch n := len(owners[d.Path]); {
+			case n < 2:
+				continue
+			case len(others) == 0:
+				others = []string{"the same VM at another address"}
+			}
+			v.Concerns = append(v.Concerns, ledger.Concern{
+				ID: ConcernTwice, Severity: ledger.Blocker, Subject: d.Address(),
+				Evidence: fmt.Sprintf("%s is a disk of %s, too", d.Path, strings.Join(others, " and ")),
+				Advice:   "detach it from all VMs, convert those, copy the disk by itself with `esxodus copy`, and attach that to their domains (<shareable/>, cache='none')",
+			})
+		}
+	}
 }
 
 // addDuplicates adds the concern c to all VMs that share a value, which

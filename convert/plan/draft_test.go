@@ -52,6 +52,10 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernTwice, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
 			second(f, func(vm *inventory.VM) { vm.Disks[0].Path = f.Host.VMs[0].Disks[0].Path })
 		}},
+		{plan.ConcernTwice, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			vm := &f.Host.VMs[0]
+			vm.Disks[1].Path = vm.Disks[0].Path
+		}},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
 		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {

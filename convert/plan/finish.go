@@ -14,6 +14,7 @@ func (d *Draft) Finish() *Plan {
 	for i := range d.vms {
 		p.VMs = append(p.VMs, d.finish(d.vms[i]))
 	}
+	addShared(p, d.Facts.Host)
 	addNetwork(p)
 	addClashes(p)
 	p.Concerns = slices.Concat(p.Concerns, sourceConcerns(&d.Facts), placeConcerns(p, d.Facts))

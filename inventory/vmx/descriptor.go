@@ -75,7 +75,7 @@ func parseDescriptor(b []byte) (descriptor, error) {
 		return d, errors.New("not a VMDK descriptor")
 	}
 	total := int64(0)
-	for line := range strings.Lines(string(bytes.TrimRight(text, "\x00"))) {
+	for line := range strings.Lines(decoded(bytes.TrimRight(text, "\x00"))) {
 		line = strings.TrimSpace(line)
 		if m := extentLine.FindStringSubmatch(line); m != nil {
 			n, err := strconv.ParseInt(m[2], 10, 64)
@@ -98,6 +98,20 @@ func parseDescriptor(b []byte) (descriptor, error) {
 		return d, errors.New("descriptor has no extent")
 	}
 	return d, nil
+}
+
+// decoded is the text of a descriptor in the encoding that it names.
+func decoded(text []byte) string {
+	for line := range bytes.Lines(text) {
+		m := settingRE.FindSubmatch(bytes.TrimSpace(line))
+		if m == nil || !bytes.EqualFold(m[1], []byte("encoding")) {
+			continue
+		}
+		if e := byName(string(m[2])); e != nil {
+			return charset{Encoding: e}.decode(text)
+		}
+	}
+	return string(text)
 }
 
 // embedded returns the descriptor text and the capacity of a sparse extent.

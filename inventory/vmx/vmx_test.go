@@ -173,6 +173,7 @@ func TestReadDescriptors(t *testing.T) {
 	}{
 		{name: "no descriptor", files: fstest.MapFS{}, format: "flat"},
 		{name: "chain", files: fstest.MapFS{"d/web-000001.vmdk": file(delta), "d/web.vmdk": file(base)}, capacity: 1 << 20, format: "sparse", parents: "d/web.vmdk"},
+		{name: "chain in another encoding", files: fstest.MapFS{"d/web-000001.vmdk": file(strings.ReplaceAll(strings.ReplaceAll(delta, "\nCID=abcd0002", "\nencoding=\"windows-1252\"\nCID=abcd0002"), "web.vmdk", "B\xfcro.vmdk")), "d/Büro.vmdk": file(base)}, capacity: 1 << 20, format: "sparse", parents: "d/Büro.vmdk"},
 		{name: "sparse", files: fstest.MapFS{"d/web-000001.vmdk": file(sparse)}, capacity: 1 << 20, format: "sparse"},
 		{name: "chain that loops", files: fstest.MapFS{"d/web-000001.vmdk": file(strings.ReplaceAll(delta, "web.vmdk", "web-000001.vmdk"))}, capacity: 1 << 20, format: "sparse", problem: "or a circle"},
 		{name: "parent elsewhere", files: fstest.MapFS{"d/web-000001.vmdk": file(strings.ReplaceAll(delta, "web.vmdk", "/vmfs/volumes/x/web.vmdk"))}, capacity: 1 << 20, format: "sparse", parents: "/vmfs/volumes/x/web.vmdk"},
