@@ -111,6 +111,9 @@ func planNetwork(ctx context.Context, c *cli.Context, t terminal) (report.Networ
 // neededNetwork is the networking of a saved plan, or one for the ESXi host's VMs.
 func neededNetwork(ctx context.Context, c *cli.Context, t terminal, here *network.Host) (network.Plan, error) {
 	if file := c.String("plan"); file != "" {
+		if err := onlySaved(c); err != nil {
+			return network.Plan{}, err
+		}
 		p, err := loadPlan(ctx, file)
 		if err != nil {
 			return network.Plan{}, err
@@ -130,6 +133,19 @@ func neededNetwork(ctx context.Context, c *cli.Context, t terminal, here *networ
 		return network.Plan{}, err
 	}
 	return plan.Networking(h, vms, o, here)
+}
+
+// onlySaved refuses what a saved plan has decided already, and would be left unheard.
+func onlySaved(c *cli.Context) error {
+	for _, f := range networkFlags() {
+		if name := f.Names()[0]; c.IsSet(name) {
+			return usagef("--%s with --plan: the saved plan has its networks; leave one of the two out", name)
+		}
+	}
+	if c.NArg() > 0 {
+		return usagef("VMs with --plan: the saved plan has its networks; leave one of the two out")
+	}
+	return nil
 }
 
 // saveFiles writes the plan's files to a directory, as they are under /etc/systemd.
