@@ -135,6 +135,8 @@ func Networkd(files []File) guest.Net {
 	var n guest.Net
 	seen := map[string]bool{}
 	kinds := map[string]guest.NetLink{}
+	foreign := map[string]bool{} // VLAN devices with another kind of tag
+	filters := map[string]bool{} // files that say which VLANs a bridge or a port of one has
 	slices.SortStableFunc(files, func(a, b File) int { return strings.Compare(path.Base(a.Path), path.Base(b.Path)) })
 	for _, f := range files {
 		if seen[path.Base(f.Path)] || len(n.Links) == maxLinks {
@@ -146,15 +148,20 @@ func Networkd(files []File) guest.Net {
 		case path.Ext(f.Path) == ".netdev":
 			d := ParseNetdev(f.Path, f.Text)
 			kinds[d.Name] = d
+			foreign[d.Name] = slices.ContainsFunc(conf.Sections(f.Text)["VLAN"]["Protocol"], func(p string) bool { return strings.EqualFold(p, "802.1ad") })
 		default:
 			l := ParseNetwork(f.Path, f.Text)
 			l.Also = f.Also
+			filters[l.File] = len(conf.Sections(f.Text)["BridgeVLAN"]) > 0
 			n.Links = append(n.Links, l)
 		}
 	}
 	for i := range n.Links {
 		if d, made := kinds[n.Links[i].Name]; made && d.Name != "" {
 			n.Links[i].Kind, n.Links[i].Tag = d.Kind, d.Tag
+		}
+		if l := &n.Links[i]; l.Kind == guest.LinkVLAN && foreign[l.Name] || l.Kind == guest.LinkBridge && filters[l.File] {
+			l.Addresses, l.Gateways, l.DHCP4, l.DHCP6, l.RA = nil, nil, false, false, false // with which tag they answer isn't known
 		}
 	}
 	return n
