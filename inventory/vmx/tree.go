@@ -156,6 +156,7 @@ func (w *walk) dir(name string) error {
 		return fmt.Errorf("more than %d files: give a directory that holds VMs, and little else", maxEntries)
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	running := swapsAndLocks(entries)
 	for _, e := range entries {
 		at, kind := path.Join(name, e.Name()), strings.ToLower(path.Ext(e.Name()))
 		if fileLock.MatchString(e.Name()) {
@@ -167,7 +168,7 @@ func (w *walk) dir(name string) error {
 				return err
 			}
 		case e.Type().IsRegular() && (kind == ".vmx" || kind == ".vmtx") && !strings.HasPrefix(e.Name(), "."):
-			w.found = append(w.found, found{at, locks(entries, e.Name())})
+			w.found = append(w.found, found{at, running.of(e.Name())})
 		}
 	}
 	return nil
@@ -216,16 +217,28 @@ func (w *walk) locksOfDisks(vm *inventory.VM) []string {
 // mostLocks is how many files are named for which a VM may be running.
 const mostLocks = 5
 
-// locks are the files among a directory's entries for which the VM of a .vmx there
-// may be running. Another .vmx's own lock isn't one.
-func locks(entries []fs.DirEntry, vmx string) []string {
-	var out []string
+// lockFiles are the files of a directory for which its VMs may be running.
+type lockFiles struct {
+	common []string            // of whichever VM
+	own    map[string][]string // of one .vmx, whose name in lower case is the key
+}
+
+func swapsAndLocks(entries []fs.DirEntry) lockFiles {
+	l := lockFiles{own: map[string][]string{}}
 	for _, e := range entries {
-		name := strings.ToLower(e.Name())
-		others := strings.HasSuffix(name, ".vmx.lck") && name != strings.ToLower(vmx)+".lck"
-		if swapOrLock.MatchString(name) && !others && len(out) < mostLocks {
-			out = append(out, e.Name())
+		switch vmx, ok := strings.CutSuffix(strings.ToLower(e.Name()), ".lck"); {
+		case ok && strings.HasSuffix(vmx, ".vmx"):
+			l.own[vmx] = append(l.own[vmx], e.Name())
+		case swapOrLock.MatchString(e.Name()):
+			l.common = append(l.common, e.Name())
 		}
 	}
-	return out
+	return l
+}
+
+// of are some of those that tell of a .vmx.
+func (l lockFiles) of(vmx string) []string {
+	all := slices.Concat(l.own[strings.ToLower(vmx)], l.common[:min(len(l.common), mostLocks)])
+	slices.Sort(all)
+	return all[:min(len(all), mostLocks)]
 }
