@@ -3,6 +3,7 @@ package vmdk
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"esxodus/disk/internal/readat"
 )
@@ -195,7 +196,7 @@ func (g *grid) table(i int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: grain table %d in sector %d: %w", g.name, i, at/sectorSize, err)
 	}
 	for k := range n {
-		g.tables.put(page{g, i + k}, b[k*size:(k+1)*size:(k+1)*size])
+		g.tables.put(page{g, i + k}, slices.Clone(b[k*size:(k+1)*size])) // or one would keep all of b
 	}
 	return b[:size:size], nil
 }

@@ -139,7 +139,7 @@ type File struct {
 	r       *Reader
 	path    string
 	size    int64
-	version string // size and time of the last change, as stat prints them
+	version string // size, times of the last changes of data and of inode, and inode, as stat prints them
 }
 
 // Open opens a file of the host by its absolute path for reading. ctx bounds the file's
@@ -165,8 +165,8 @@ func (r *Reader) Open(ctx context.Context, path string) (*File, error) {
 	return f, nil
 }
 
-// stat is the command that prints a file's size, and when it was changed last.
-func stat(path string) []string { return []string{"stat", "-c", "%s %Y", path} }
+// stat is the command that prints what tells one state of a file from another.
+func stat(path string) []string { return []string{"stat", "-c", "%s %Y %Z %i", path} }
 
 // Size is the file's size in bytes when it was opened.
 func (f *File) Size() int64 { return f.size }
@@ -243,7 +243,7 @@ func (f *File) dd(c *Client, p []byte, off int64) (int, error) {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	switch now := strings.TrimSpace(lines[len(lines)-1]); {
 	case now != f.version:
-		return 0, fmt.Errorf("%w: it was %q (size and time), and is %.100q", esxi.ErrChanged, f.version, now)
+		return 0, fmt.Errorf("%w: it was %q (size, times, inode), and is %.100q", esxi.ErrChanged, f.version, now)
 	case to.all != length: // more: the host prints a greeting before each command's output
 		return 0, fmt.Errorf("%w: dd gave %d of %d bytes", esxi.ErrProtocol, to.all, length)
 	}
