@@ -126,10 +126,14 @@ func TestFilesResumed(t *testing.T) {
 	}
 	l.run(exitDone, l.onFiles("plan", from, "--no-proof", "-o", "plan.yaml")...)
 	p := l.start("batch", "plan.yaml", "--yes", "--parallel", "1", "--rate", "8M")
-	p.until("a copy", func() bool { return len(l.states()) == 1 && l.states()[0].Done >= 2 })
+	p.until("a checkpoint", func() bool {
+		if s := l.states(); len(s) == 1 {
+			l.vm = s[0].Name
+		}
+		return l.checkpointed() > 0
+	})
 	p.kill()
 	p.wait()
-	l.vm = l.states()[0].Name
 	flat := filepath.Join(from, l.vm, "small-flat.vmdk")
 	was, err := os.Stat(flat)
 	l.check(err)
