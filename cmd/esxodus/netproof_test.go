@@ -87,6 +87,7 @@ func TestNetworkProof(t *testing.T) {
 // a guest takes to boot here isn't known: where it doesn't within the plan's time, all is
 // done again with twice as much.
 func TestNetworkProofFails(t *testing.T) {
+	fixtures.Rung(t, "boot") // it waits for as long as a proof may take, twice
 	t.Parallel()
 	l := networkLab(t, "192.0.2.99/24")
 	const most = 1200
