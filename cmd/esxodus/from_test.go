@@ -82,6 +82,7 @@ func prints(t *testing.T, dir string) string {
 // TestFromDirectory migrates a real guest from a copy of its datastore, and sees it
 // come up: no host is asked, and nothing is written to the copy.
 func TestFromDirectory(t *testing.T) {
+	fixtures.Rung(t, "boot") // make test has small guests from files, which needn't boot
 	t.Parallel()
 	built, dir, vm := fixtures.Guest(t, "tiny"), fixtures.OpenDir(t), uniqueName("tiny")
 	renamed(t, built, filepath.Join(dir, vm), vm)
