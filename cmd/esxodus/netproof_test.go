@@ -142,6 +142,7 @@ func (l *lab) failedProof() bool {
 // TestEditedAddress: a guest gets the address that was edited into its plan, and
 // answers on it.
 func TestEditedAddress(t *testing.T) {
+	fixtures.Rung(t, "boot") // make test has the same edit in convert/plan, down to each byte of the plan
 	t.Parallel()
 	const lilo = "/bin/true" // which a guest in its own layout doesn't get
 	built, dir, vm := fixtures.Guest(t, "tiny"), fixtures.OpenDir(t), uniqueName("tiny")
