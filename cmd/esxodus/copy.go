@@ -15,7 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"esxodus/convert/report"
+	"esxodus/inventory/fit"
+
 	"esxodus/convert/source"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
@@ -105,7 +106,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	if wantJSON {
 		return printJSON(t.out, r)
 	}
-	_, err = fmt.Fprintf(t.out, "%s: %s, %s of it data, in %.1f s\n", dst, report.Bytes(r.Bytes), report.Bytes(r.Written), r.Seconds)
+	_, err = fmt.Fprintf(t.out, "%s: %s, %s of it data, in %.1f s\n", dst, fit.Bytes(r.Bytes), fit.Bytes(r.Written), r.Seconds)
 	return err
 }
 

@@ -10,10 +10,9 @@ import (
 	"esxodus/convert/host"
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
-	"esxodus/convert/source"
 	"esxodus/convert/target"
 	"esxodus/convert/volume"
-	"esxodus/disk"
+	"esxodus/inventory/esxi"
 	"esxodus/network/hostnet"
 
 	"github.com/urfave/cli/v2"
@@ -93,17 +92,17 @@ func diagnose(c *cli.Context, t terminal) (doctor.Report, error) {
 }
 
 func diagnoseSource(c *cli.Context, t terminal, r *doctor.Report) error {
-	client, cfg, err := dial(c.Context, c, t)
+	cfg, err := sourceConfig(c, t, "")
 	if err != nil {
 		return err
 	}
-	defer logout(c.Context, cfg.Log, client)
+	src := esxiOrigin(c, plan.Source{}, func() (esxi.Config, error) { return cfg, nil })
+	defer func() { _ = src.Close(context.WithoutCancel(c.Context)) }() // a session that stays expires
+	client, err := src.Client(c.Context)
+	if err != nil {
+		return err
+	}
 	r.Source = client.Host()
-	r.OfSource, err = doctor.OfSource(c.Context, doctor.Source{
-		Client: client, Shell: shellConfig(c, cfg), Measure: !c.Bool("no-speed"),
-		Open: func(ctx context.Context, path string) (disk.Image, func() error, error) {
-			return source.OpenVMDK(ctx, client, path)
-		},
-	})
+	r.OfSource, err = doctor.OfSource(c.Context, doctor.Source{Client: client, Shell: shellConfig(c, cfg), Measure: !c.Bool("no-speed"), Open: src.OpenDisk})
 	return err
 }

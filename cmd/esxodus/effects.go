@@ -43,7 +43,7 @@ type origin interface {
 }
 
 // esxiOrigin is a host, whose address and password are asked for when they are needed.
-func esxiOrigin(c *cli.Context, src plan.Source, config func() (esxi.Config, error)) origin {
+func esxiOrigin(c *cli.Context, src plan.Source, config func() (esxi.Config, error)) *source.ESXi {
 	return &source.ESXi{
 		Config:     config,
 		Shell:      func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"esxodus/inventory/fit"
+
 	"esxodus/convert/report"
 	"esxodus/convert/run"
 
@@ -204,7 +206,7 @@ func (p *pulse) end() {
 
 // measure says how far work is: "1.5 GiB of 3.0 GiB (50%), 210 MiB/s, 8s left".
 func measure(done, total int64, took time.Duration) string {
-	s := fmt.Sprintf("%s of %s", report.Bytes(done), report.Bytes(total))
+	s := fmt.Sprintf("%s of %s", fit.Bytes(done), fit.Bytes(total))
 	if total > 0 {
 		s += fmt.Sprintf(" (%d%%)", done*100/total)
 	}
@@ -212,7 +214,7 @@ func measure(done, total int64, took time.Duration) string {
 		return s
 	}
 	rate := float64(done) / took.Seconds()
-	s += fmt.Sprintf(", %s/s", report.Bytes(int64(rate)))
+	s += fmt.Sprintf(", %s/s", fit.Bytes(int64(rate)))
 	if left := time.Duration(float64(total-done) / rate * float64(time.Second)); done < total {
 		s += fmt.Sprintf(", %s left", left.Round(time.Second))
 	}

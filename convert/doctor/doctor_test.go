@@ -46,18 +46,19 @@ func look(t *testing.T, o fixture.Options, change func(*fixture.Host, *Source)) 
 		t.Fatal(err)
 	}
 	u.User = url.User(h.User())
-	c, err := esxi.Dial(t.Context(), esxi.Config{URL: u, Password: esxi.Secret(h.Password()), Thumbprint: h.Thumbprint()})
+	sh := shell.Config{Addr: h.SSHAddr(), User: h.User(), Password: esxi.Secret(h.Password()), HostKeyFingerprint: ssh.FingerprintSHA256(h.SSHHostKey())}
+	src := &source.ESXi{
+		Config: func() (esxi.Config, error) {
+			return esxi.Config{URL: u, Password: esxi.Secret(h.Password()), Thumbprint: h.Thumbprint()}, nil
+		},
+		Shell: func(esxi.Config) shell.Config { return sh },
+	}
+	t.Cleanup(func() { _ = src.Close(context.WithoutCancel(t.Context())) })
+	c, err := src.Client(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) })
-	s := Source{
-		Client: c,
-		Shell:  shell.Config{Addr: h.SSHAddr(), User: h.User(), Password: esxi.Secret(h.Password()), HostKeyFingerprint: ssh.FingerprintSHA256(h.SSHHostKey())},
-		Open: func(ctx context.Context, path string) (disk.Image, func() error, error) {
-			return source.OpenVMDK(ctx, c, path)
-		},
-	}
+	s := Source{Client: c, Shell: sh, Open: src.OpenDisk}
 	if change != nil {
 		change(h, &s)
 	}
@@ -102,12 +103,34 @@ func TestOfSource(t *testing.T) {
 	}
 }
 
+// TestBeneath: how the disk under a running VM's snapshot can be read.
+func TestBeneath(t *testing.T) {
+	for _, tt := range []struct {
+		name, path string // of the files that HTTPS doesn't serve
+		want       string
+	}{
+		{"by both", "nothing", "can be read while that runs, by HTTPS and SSH"},
+		{"by SSH alone", "[datastore1] snapped", "can be read while that runs, by SSH"},
+		{"by neither", "snapped", "can't be read while that runs: by HTTPS: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			list := look(t, fixture.Options{Builtin: true}, func(h *fixture.Host, _ *Source) {
+				h.SetPower("snapped", true)
+				h.Faults().Add(fixture.Fault{Kind: fixture.Status, Path: tt.path, Code: 500, HEAD: true})
+			})
+			if !slices.ContainsFunc(list, func(f Finding) bool { return f.ID == "running" && strings.Contains(f.What, tt.want) }) {
+				t.Errorf("want %q in %+v", tt.want, list)
+			}
+		})
+	}
+}
+
 // TestRefusingHost: a host that serves no disk isn't asked for each that it has, and a VM
 // whose files it has lost says nothing of SSH.
 func TestRefusingHost(t *testing.T) {
 	tried := 0
 	list := look(t, fixture.Options{Builtin: true}, func(_ *fixture.Host, s *Source) {
-		s.Open = func(context.Context, string) (disk.Image, func() error, error) {
+		s.Open = func(context.Context, plan.Origin) (disk.Image, func() error, error) {
 			tried++
 			return nil, nil, errors.New("refused")
 		}
@@ -126,10 +149,13 @@ func TestRefusingHost(t *testing.T) {
 	}
 }
 
-// answers are what programs print, by their names.
+// answers are what programs print, by their names, or by those and the last argument.
 type answers map[string]string
 
 func (a answers) Run(_ context.Context, argv ...string) ([]byte, error) {
+	if out, ok := a[argv[0]+" "+argv[len(argv)-1]]; ok {
+		return []byte(out), nil
+	}
 	if out, ok := a[argv[0]]; ok {
 		return []byte(out), nil
 	}
@@ -161,12 +187,13 @@ func TestOfHost(t *testing.T) {
 		says  string
 		want  []string
 	}{
-		{"fit", all, nil, running, fmt.Sprintf(vg, 1<<40, "", ""), "", "", "1024.0 GiB free", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
+		{"fit", all, nil, running, fmt.Sprintf(vg, 1<<40, "", ""), "", "", "1 TiB free", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
 		{"no libvirt", plan.TargetFacts{}, errors.New("no socket"), running, fmt.Sprintf(vg, 1, "", ""), "", "", "apt-get install libvirt-daemon-system", []string{"root", "kvm", "libvirt blocker", "programs", "group", "network"}},
 		{"no firmware", plan.TargetFacts{VirtTypes: []string{"kvm"}}, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "", "apt-get install ovmf", []string{"root", "kvm", "libvirt", "efi note", "efi note", "tpm note", "programs", "group", "network"}},
 		{"KVM isn't loaded", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu svm", "modprobe kvm_amd", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
 		{"no virtualization", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu", "in the firmware's settings", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
 		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, without locks", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
+		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_free":"1","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, without locks", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
 		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
 		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "by its system id", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
 		{"lvm fails", all, nil, running, "{", "", "", "report", []string{"root", "kvm", "libvirt", "programs", "lvm warning", "network"}},
@@ -187,7 +214,7 @@ func TestOfHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := OfHost(t.Context(), Host{
-				Tool: answers{"vgs": tt.vgs, "lsblk": tt.tran}, Root: root,
+				Tool: answers{"vgs": tt.vgs, "lsblk /dev/sda": "sata\n", "lsblk": tt.tran}, Root: root,
 				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {
 					if tt.net.Name == "deaf" {

@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
+	"esxodus/inventory/fit"
 	"esxodus/network"
 )
 
@@ -89,9 +90,9 @@ func (v *stay) libvirt(ctx context.Context) {
 		has  bool
 		what string
 		id   string
-	}{{facts.EFI, "UEFI firmware", "efi"}, {facts.SecureBoot, "UEFI firmware with Secure Boot", "efi"}, {facts.TPM, "an emulated TPM", "tpm"}} {
+	}{{facts.EFI, "UEFI firmware", "efi"}, {facts.SecureBoot, "UEFI firmware with Secure Boot", "efi"}, {facts.TPM, "emulated TPM", "tpm"}} {
 		if !f.has {
-			v.add(f.id, ledger.Note, "there is no "+strings.TrimPrefix(f.what, "an ")+": VMs that have it are refused", v.install(f.id))
+			v.add(f.id, ledger.Note, "there is no "+f.what+": VMs that have it are refused", v.install(f.id))
 		}
 	}
 }
@@ -123,7 +124,7 @@ func (v *stay) storage(ctx context.Context) {
 	case facts.Unpassable != "":
 		v.add("storage", ledger.Warning, fmt.Sprintf("%s: other users, and so QEMU, can't pass %s", v.Storage, facts.Unpassable), "`chmod o+x "+facts.Unpassable+"`")
 	default:
-		v.ok("storage", fmt.Sprintf("%s: %s free", v.Storage, gib(facts.Free)))
+		v.ok("storage", fmt.Sprintf("%s: %s free", v.Storage, fit.Bytes(facts.Free)))
 	}
 }
 
@@ -142,24 +143,29 @@ func (v *stay) groups(ctx context.Context) {
 		v.add("lvm", ledger.Warning, err.Error(), "")
 		return
 	}
-	seen := map[string]bool{}
-	for _, r := range rows {
+	var names []string
+	over := map[string]string{} // how a group's disks are reached, where that is a network
+	of := map[string]map[string]string{}
+	for _, r := range rows { // one for each physical volume
 		name := r["vg_name"]
-		if seen[name] {
-			continue
+		if of[name] == nil {
+			names, of[name] = append(names, name), r
 		}
-		seen[name] = true
-		v.group(ctx, name, r)
+		if over[name] == "" {
+			over[name] = v.transport(ctx, r["pv_name"])
+		}
+	}
+	for _, name := range names {
+		v.group(name, over[name], of[name])
 	}
 }
 
-func (v *stay) group(ctx context.Context, name string, r map[string]string) {
+func (v *stay) group(name, over string, r map[string]string) {
 	free := r["vg_free"]
 	if n, err := volume.Numbers(r, "vg_free"); err == nil {
-		free = gib(n[0])
+		free = fit.Bytes(n[0])
 	}
 	what := fmt.Sprintf("volume group %s: %s free", name, free)
-	over := v.transport(ctx, r["pv_name"])
 	switch {
 	case r["vg_lock_type"] != "" && r["vg_lock_type"] != "none":
 		v.ok("group", what+", shared, with locks by "+r["vg_lock_type"])
@@ -230,6 +236,3 @@ func (v *stay) install(what ...string) string {
 	}
 	return "`" + command + "`"
 }
-
-// gib is a size for people.
-func gib(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"esxodus/convert/ledger"
+	"esxodus/convert/plan"
 	"esxodus/disk"
 	"esxodus/inventory"
 	"esxodus/inventory/esxi"
@@ -35,8 +36,8 @@ const (
 type Source struct {
 	Client *esxi.Client
 	Shell  shell.Config
-	// Open opens a disk by its descriptor's datastore path.
-	Open func(ctx context.Context, path string) (disk.Image, func() error, error)
+	// Open opens a disk by one of the host's ways.
+	Open func(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
 	// Measure lets the speed be measured, which takes some seconds.
 	Measure bool
 }
@@ -152,7 +153,7 @@ func (v *visit) folder(ctx context.Context) {
 				continue
 			}
 			tries++
-			if last = v.readable(ctx, d.Path); last == nil {
+			if last = v.readable(ctx, d.Path, plan.WayHTTPS); last == nil {
 				v.disk = d
 				v.ok("folder", "disks can be read by HTTPS, in ranges: "+d.Path)
 				return
@@ -166,8 +167,9 @@ func (v *visit) folder(ctx context.Context) {
 	v.add("folder", ledger.Note, "no VM that is off has a flat disk, so reading one wasn't tried", "shut a small VM down and look again")
 }
 
-func (v *visit) readable(ctx context.Context, descriptor string) error {
-	img, done, err := v.Open(ctx, descriptor)
+// readable reads a sector in the middle of a disk.
+func (v *visit) readable(ctx context.Context, descriptor string, way plan.Way) error {
+	img, done, err := v.Open(ctx, plan.Origin{Path: descriptor, Way: way})
 	if err != nil {
 		return err
 	}
@@ -242,11 +244,20 @@ func (v *visit) beneath(ctx context.Context) {
 }
 
 func (v *visit) base(ctx context.Context, vm *inventory.VM, descriptor string) {
-	if err := v.readable(ctx, descriptor); err != nil {
-		v.add("running", ledger.Note, fmt.Sprintf("the disk under the snapshot of %s, which runs, can't be read by HTTPS: %v", vm.Name, err), "VMs must be off for their copy")
+	var by, errs []string
+	for _, way := range []plan.Way{plan.WayHTTPS, plan.WaySSH} {
+		name := strings.ToUpper(string(way))
+		if err := v.readable(ctx, descriptor, way); err != nil {
+			errs = append(errs, fmt.Sprintf("by %s: %v", name, err))
+			continue
+		}
+		by = append(by, name)
+	}
+	if len(by) > 0 {
+		v.ok("running", fmt.Sprintf("the disk under the snapshot of %s can be read while that runs, by %s", vm.Name, strings.Join(by, " and ")))
 		return
 	}
-	v.ok("running", fmt.Sprintf("the disk under the snapshot of %s can be read by HTTPS while that runs", vm.Name))
+	v.add("running", ledger.Note, fmt.Sprintf("the disk under the snapshot of %s can't be read while that runs: %s", vm.Name, strings.Join(errs, "; ")), "VMs must be off for their copy")
 }
 
 // speed measures several numbers of connections.
@@ -254,7 +265,7 @@ func (v *visit) speed(ctx context.Context) {
 	if v.disk == nil || !v.Measure {
 		return
 	}
-	img, done, err := v.Open(ctx, v.disk.Path)
+	img, done, err := v.Open(ctx, plan.Origin{Path: v.disk.Path, Way: plan.WayHTTPS})
 	if err != nil {
 		v.add("speed", ledger.Note, err.Error(), "")
 		return

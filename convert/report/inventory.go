@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"esxodus/inventory/fit"
+
 	"esxodus/inventory"
 )
 
@@ -69,8 +71,8 @@ func vmRow(vm *inventory.VM) []string {
 	}
 	guest := strings.TrimSuffix(vm.GuestID, "Guest")
 	return []string{
-		vm.Name, vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), Bytes(vm.Memory.SizeMiB << 20),
-		strconv.Itoa(len(vm.Disks)), Bytes(size), strconv.Itoa(len(vm.NICs)), guest,
+		vm.Name, vm.ID, power(vm), string(vm.Firmware), strconv.Itoa(vm.CPU.Count), fit.Bytes(vm.Memory.SizeMiB << 20),
+		strconv.Itoa(len(vm.Disks)), fit.Bytes(size), strconv.Itoa(len(vm.NICs)), guest,
 	}
 }
 
@@ -89,7 +91,7 @@ func networks(p *page, h *inventory.Host) {
 		p.line("")
 		var rows [][]string
 		for _, d := range h.Datastores {
-			rows = append(rows, []string{d.Name, d.Type, Bytes(d.Capacity), Bytes(d.Free)})
+			rows = append(rows, []string{d.Name, d.Type, fit.Bytes(d.Capacity), fit.Bytes(d.Free)})
 		}
 		p.table([]column{{head: "DATASTORE", cut: true}, {head: "TYPE"}, {head: "SIZE"}, {head: "FREE"}}, rows)
 	}

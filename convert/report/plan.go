@@ -50,14 +50,14 @@ func (v *View) tally() string {
 		}
 	}
 	return fmt.Sprintf("%s; %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
-		strings.Join(states, ", "), Bytes(v.Sizes.Provisioned), Bytes(v.Sizes.Allocated), Bytes(v.Sizes.Target), v.Duration, Bytes(assumedRate))
+		strings.Join(states, ", "), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, fit.Bytes(assumedRate))
 }
 
 // list prints each VM on a line.
 func list(p *page, vms []VMView) {
 	var rows [][]string
 	for _, vm := range vms {
-		rows = append(rows, []string{vm.Name, string(vm.State), Bytes(vm.Size), vm.Layout, vm.Network})
+		rows = append(rows, []string{vm.Name, string(vm.State), fit.Bytes(vm.Size), vm.Layout, vm.Network})
 	}
 	p.line("")
 	p.table([]column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}, rows)

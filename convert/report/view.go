@@ -253,7 +253,7 @@ func parts(g *guest.Guest) []string {
 	var texts []string
 	for _, d := range g.Disks {
 		for _, part := range d.Partitions {
-			text := fmt.Sprintf("%s:%d %s at %d, %s", d.Address, part.Number, orUnknown(part.Content), part.Offset, Bytes(part.Length))
+			text := fmt.Sprintf("%s:%d %s at %d, %s", d.Address, part.Number, orUnknown(part.Content), part.Offset, fit.Bytes(part.Length))
 			switch {
 			case strings.HasPrefix(part.Mount, "/"):
 				text += ", mounted at " + part.Mount

@@ -21,7 +21,7 @@ func diskViews(v *plan.VMPlan) []DiskView {
 	views := make([]DiskView, len(v.Disks))
 	for i, d := range v.Disks {
 		views[i] = DiskView{
-			From:   fmt.Sprintf("%s %s %s%s", d.Address, Bytes(d.Size), d.Path, via(&d)),
+			From:   fmt.Sprintf("%s %s %s%s", d.Address, fit.Bytes(d.Size), d.Path, via(&d)),
 			To:     fmt.Sprintf("%s%s", d.Volume, grown(&v.Layout, i)),
 			Layout: fmt.Sprintf("%s -> %s", oldLayout(v, d.Address), newLayout(v, i)),
 		}
@@ -56,7 +56,7 @@ func grown(l *layout.Layout, i int) string {
 	if i >= len(l.Disks) || l.Disks[i].Grown == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", larger by %s", Bytes(l.Disks[i].Grown))
+	return fmt.Sprintf(", larger by %s", fit.Bytes(l.Disks[i].Grown))
 }
 
 // oldLayout says how the source's disk is divided.
@@ -87,7 +87,7 @@ func newLayout(v *plan.VMPlan, i int) string {
 		for _, g := range v.Layout.Groups {
 			for _, pv := range g.PVs {
 				if pv.Disk == d.Address {
-					return fmt.Sprintf("lvm: the whole disk is a physical volume of %s, extents of %s from %s on", g.Name, Bytes(g.ExtentSize), Bytes(pv.Start))
+					return fmt.Sprintf("lvm: the whole disk is a physical volume of %s, extents of %s from %s on", g.Name, fit.Bytes(g.ExtentSize), fit.Bytes(pv.Start))
 				}
 			}
 		}
@@ -105,7 +105,7 @@ func move(m layout.Move) string {
 	if m.Mount != "" {
 		text += " " + m.Mount
 	}
-	text += fmt.Sprintf(", %s: %s at %d -> ", Bytes(m.Length), m.From, m.FromOffset)
+	text += fmt.Sprintf(", %s: %s at %d -> ", fit.Bytes(m.Length), m.From, m.FromOffset)
 	if m.To == "" {
 		return text + "left out: " + m.Reason
 	}
@@ -154,7 +154,7 @@ func conversion(v *plan.VMPlan, full bool) *ConversionView {
 		if k.Old != "" {
 			version += " in place of " + k.Old
 		}
-		view.Install = append(view.Install, fmt.Sprintf("%s %s, %s (%s)", k.Name, version, Bytes(k.Size), k.From))
+		view.Install = append(view.Install, fmt.Sprintf("%s %s, %s (%s)", k.Name, version, fit.Bytes(k.Size), k.From))
 	}
 	for _, e := range c.Edits {
 		head, rest, _ := strings.Cut(e.Diff(), "\n")

@@ -35,7 +35,8 @@ type ESXi struct {
 	refused error
 }
 
-func (s *ESXi) dial(ctx context.Context) (*esxi.Client, error) {
+// Client is its API, connected. It belongs to s.
+func (s *ESXi) Client(ctx context.Context) (*esxi.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client != nil {
@@ -83,7 +84,7 @@ func (s *ESXi) Close(ctx context.Context) error {
 
 // Inventory reads the host again.
 func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
-	client, err := s.dial(ctx)
+	client, err := s.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
 // OpenDisk opens the disk behind a descriptor for random reads. The image and
 // its close function are bound to ctx.
 func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error) {
-	client, err := s.dial(ctx)
+	client, err := s.Client(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,7 +141,7 @@ func (s *ESXi) Shutdown(ctx context.Context, via inventory.Via, id string) error
 	if via == inventory.ViaSSH {
 		return refused(s.onShell(ctx, func(sh *shell.Client) error { return sh.Shutdown(ctx, id) }))
 	}
-	client, err := s.dial(ctx)
+	client, err := s.Client(ctx)
 	if err != nil {
 		return &refusedError{err}
 	}
@@ -170,7 +171,7 @@ func (s *ESXi) PowerOn(ctx context.Context, via inventory.Via, id string) error 
 	if via == inventory.ViaSSH {
 		return s.onShell(ctx, func(sh *shell.Client) error { return sh.PowerOn(ctx, id) })
 	}
-	client, err := s.dial(ctx)
+	client, err := s.Client(ctx)
 	if err != nil {
 		return err
 	}
