@@ -26,6 +26,11 @@ func OpenRegular(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return regular(f, name)
+}
+
+// regular is a file that was opened, if it is a regular one.
+func regular(f *os.File, name string) (*os.File, error) {
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
 		err = &fs.PathError{Op: "open", Path: name, Err: errIrregular}
@@ -54,14 +59,7 @@ func OpenBelow(dir, name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: name, Err: errIrregular}
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return regular(f, name)
 }
 
 func openBelow(dir, name string) (_ *os.File, err error) {

@@ -3,6 +3,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,20 +92,30 @@ func (s *ESXi) Inventory(ctx context.Context) (*inventory.Host, error) {
 	return client.Inventory(ctx)
 }
 
-// OpenDisk opens the disk behind a descriptor for random reads. The image and
-// its close function are bound to ctx.
+// OpenDisk opens the disk behind a descriptor for random reads, by the way that its
+// origin says. The image and its close function are bound to ctx.
 func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error) {
 	client, err := s.Client(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	opener, err := client.VMDKOpener(ctx, from.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files vmdk.Opener = remoteFiles{opener}
 	switch from.Way {
 	case plan.WayFile:
-		return s.openMounted(ctx, client, from)
+		files = mountedFiles{opener, s.Datastores}
 	case plan.WaySSH:
-		return s.openBySSH(ctx, client, from)
+		reader, err := s.shellReader()
+		if err != nil {
+			return nil, nil, err
+		}
+		files = shellFiles{ctx, opener, reader}
+	case plan.WayHTTPS:
 	}
-	return OpenVMDK(ctx, client, from.Path)
+	return openImage(files, fileOf(from.Path), cmp.Or(from.File, from.Path))
 }
 
 // OpenVMDK opens the VMDK behind a datastore path, with a function that closes it.
@@ -113,10 +124,20 @@ func OpenVMDK(ctx context.Context, client *esxi.Client, descriptor string) (disk
 	if err != nil {
 		return nil, nil, err
 	}
-	_, file, _ := strings.Cut(descriptor, "] ")
-	img, err := vmdk.Open(remoteFiles{opener}, path.Base(file))
+	return openImage(remoteFiles{opener}, fileOf(descriptor), descriptor)
+}
+
+// fileOf is the name of a file in its directory, by its datastore path.
+func fileOf(datastorePath string) string {
+	_, file, _ := strings.Cut(datastorePath, "] ")
+	return path.Base(file)
+}
+
+// openImage opens a disk by the name of its descriptor, which errors call as said.
+func openImage(files vmdk.Opener, name, called string) (disk.Image, func() error, error) {
+	img, err := vmdk.Open(files, name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", descriptor, err)
+		return nil, nil, fmt.Errorf("%s: %w", called, err)
 	}
 	return img, img.Close, nil
 }

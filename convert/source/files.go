@@ -49,11 +49,7 @@ func (s *Dir) OpenDisk(_ context.Context, o plan.Origin) (disk.Image, func() err
 
 // openFile opens the disk whose descriptor is this file of a tree, which is at root.
 func openFile(t vmx.Tree, root, file string) (disk.Image, func() error, error) {
-	img, err := vmdk.Open(localFiles{t, root, path.Dir(file)}, path.Base(file))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(root, file), err)
-	}
-	return img, img.Close, nil
+	return openImage(localFiles{t, root, path.Dir(file)}, path.Base(file), filepath.Join(root, file))
 }
 
 // errNoHost is what can't be asked of files.

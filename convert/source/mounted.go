@@ -2,36 +2,17 @@ package source
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"path/filepath"
-	"strings"
 
-	"esxodus/convert/plan"
-	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory/esxi"
 )
 
-// openMounted opens a disk of the host's from where its datastores are mounted on this
-// machine. Each file is compared with what the host has under its name.
-func (s *ESXi) openMounted(ctx context.Context, client *esxi.Client, from plan.Origin) (disk.Image, func() error, error) {
-	opener, err := client.VMDKOpener(ctx, from.Path)
-	if err != nil {
-		return nil, nil, err
-	}
-	_, file, _ := strings.Cut(from.Path, "] ")
-	img, err := vmdk.Open(mountedFiles{opener, s.Datastores}, path.Base(file))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", from.File, err)
-	}
-	return img, img.Close, nil
-}
-
-// mountedFiles opens files where the host's datastores are mounted.
+// mountedFiles opens files where the host's datastores are mounted on this machine. Each
+// is compared with what the host has under its name.
 type mountedFiles struct {
 	opener *esxi.Opener
 	mounts map[string]string // by datastore

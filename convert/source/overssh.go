@@ -2,34 +2,11 @@ package source
 
 import (
 	"context"
-	"fmt"
-	"path"
-	"strings"
 
-	"esxodus/convert/plan"
-	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
 )
-
-// openBySSH opens a disk by the host's shell. Where its datastores are, the API says.
-func (s *ESXi) openBySSH(ctx context.Context, client *esxi.Client, from plan.Origin) (disk.Image, func() error, error) {
-	opener, err := client.VMDKOpener(ctx, from.Path)
-	if err != nil {
-		return nil, nil, err
-	}
-	reader, err := s.shellReader()
-	if err != nil {
-		return nil, nil, err
-	}
-	_, file, _ := strings.Cut(from.Path, "] ")
-	img, err := vmdk.Open(shellFiles{ctx, opener, reader}, path.Base(file))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", from.Path, err)
-	}
-	return img, img.Close, nil
-}
 
 // shellReader is the one that all disks share: ESXi allows a few sessions only.
 func (s *ESXi) shellReader() (*shell.Reader, error) {
@@ -45,7 +22,7 @@ func (s *ESXi) shellReader() (*shell.Reader, error) {
 	return s.reader, nil
 }
 
-// shellFiles opens files on the host's shell.
+// shellFiles opens files on the host's shell. Where its datastores are, the API says.
 type shellFiles struct {
 	ctx    context.Context // bounds the files' life
 	opener *esxi.Opener

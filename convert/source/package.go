@@ -79,7 +79,7 @@ func (s *Package) read(ctx context.Context) (*inventory.Host, error) {
 		vm := &vms[i]
 		vm.ChangeVersion = hex.EncodeToString(version[:8])
 		for _, d := range vm.Disks {
-			if _, listed := sums[d.Path]; !listed && d.Path != "" {
+			if _, listed := digestOf(sums, d.Path); !listed && d.Path != "" {
 				vm.Notes = append(vm.Notes, fmt.Sprintf("disk %s: no manifest says what its file must be: whether it is whole can't be seen", d.Address()))
 			}
 		}
@@ -87,27 +87,29 @@ func (s *Package) read(ctx context.Context) (*inventory.Host, error) {
 	return &inventory.Host{SchemaVersion: inventory.SchemaVersion, Name: s.Path, Datastores: []inventory.Datastore{}, VMs: vms}, nil
 }
 
-// OpenDisk opens a disk, once all of its file is seen to be what the manifest says.
+// OpenDisk opens a disk, once each of its files is seen to be what the manifest says.
 func (s *Package) OpenDisk(ctx context.Context, o plan.Origin) (disk.Image, func() error, error) {
 	sums, err := s.manifest()
-	if err == nil {
-		err = s.check(ctx, o.Path, sums)
-	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", s.Path, err)
 	}
-	img, err := vmdk.Open(packageFiles{s}, o.Path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", s.Path, err)
-	}
-	return img, img.Close, nil
+	return openImage(packageFiles{ctx, s, sums}, o.Path, s.Path)
 }
 
-// packageFiles opens the files of a package.
-type packageFiles struct{ s *Package }
+// packageFiles opens the files of a package, those too that a disk's own descriptor names.
+type packageFiles struct {
+	ctx  context.Context // of the check, when a file is opened
+	s    *Package
+	sums map[string]digest
+}
 
 // Open implements vmdk.Opener.
-func (p packageFiles) Open(name string) (vmdk.File, error) { return p.s.open(name) }
+func (p packageFiles) Open(name string) (vmdk.File, error) {
+	if err := p.s.check(p.ctx, name, p.sums); err != nil {
+		return nil, err
+	}
+	return p.s.open(name)
+}
 
 // Parent implements vmdk.Opener.
 func (packageFiles) Parent(hint string) (vmdk.Opener, string, error) {
@@ -273,9 +275,20 @@ func (s *Package) manifest() (map[string]digest, error) {
 	return sums, nil
 }
 
+// digestOf is what a manifest says of a file, whose name in the .ovf is part of an
+// address: a blank may be %20 there.
+func digestOf(sums map[string]digest, name string) (digest, bool) {
+	if d, ok := sums[name]; ok {
+		return d, true
+	}
+	plain, err := url.PathUnescape(name)
+	d, ok := sums[plain]
+	return d, ok && err == nil
+}
+
 // check compares a file with its digest, if there is one.
 func (s *Package) check(ctx context.Context, name string, sums map[string]digest) (err error) {
-	want, ok := sums[name]
+	want, ok := digestOf(sums, name)
 	if !ok {
 		return nil
 	}

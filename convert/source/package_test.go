@@ -254,6 +254,43 @@ func TestHostileOVF(t *testing.T) {
 	}
 }
 
+// TestManifestOfAll: each file of a disk is compared with its digest, under the name that
+// it has beside the descriptor.
+func TestManifestOfAll(t *testing.T) {
+	t.Parallel()
+	want := disktest.Content(ovaDisk, 7)
+	for _, changed := range []string{"", "web disk.vmdk", "web disk-flat.vmdk"} {
+		files := map[string][]byte{
+			"web.ovf":            []byte(strings.Replace(webOVF, "web-disk1.vmdk", "web%20disk.vmdk", 1)),
+			"web disk.vmdk":      []byte(disktest.Descriptor("monolithicFlat", "FLAT", "web disk-flat.vmdk", ovaDisk, 1, 0xffffffff, "")),
+			"web disk-flat.vmdk": bytes.Clone(want),
+		}
+		var manifest []byte
+		for name, b := range files {
+			manifest = fmt.Appendf(manifest, "SHA256(%s)= %x\n", name, sha256.Sum256(b))
+		}
+		if changed != "" {
+			files[changed][len(files[changed])-1] ^= 1
+		}
+		files["web.mf"] = manifest
+		dir := t.TempDir()
+		for name, b := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		img, err := opened(t, &Package{Path: filepath.Join(dir, "web.ovf")})
+		if changed == "" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			disktest.TestImage(t, img, want)
+		} else if err == nil || !strings.Contains(err.Error(), changed+" isn't what the manifest says") && !strings.Contains(err.Error(), "web%20disk.vmdk isn't what the manifest says") {
+			t.Errorf("%s was changed: %v", changed, err)
+		}
+	}
+}
+
 // TestManifestOnce: all of a disk's file is read for its digest once, and again when it
 // was written to. An interrupt ends that.
 func TestManifestOnce(t *testing.T) {
