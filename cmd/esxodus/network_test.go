@@ -271,9 +271,7 @@ func networkFirstOf(l netLab) {
 	convert := func(args ...string) []string {
 		return append(append([]string{"convert", "--yes", "--no-proof"}, source...), args...)
 	}
-	if os.Getenv("ESXODUS_LAB") == "" {
-		l.t.Skip("needs VLANs in the kernel and a libvirtd on the stage: scripts/test-lab.sh network")
-	}
+	fixtures.Lab(l.t, true, "VLANs in the kernel and a libvirtd on the stage")
 	startLibvirtd(l.t)
 	r := l.run(exitDone, append([]string{"plan", "--apply-network"}, source...)...)
 	if !strings.Contains(r.out, "Before anything else, this host's networking") || !strings.Contains(r.out, "make eno1.42, vlan 42 on eno1") || !strings.Contains(r.out, "+Kind=vlan") {

@@ -30,9 +30,8 @@ func booted() []func(netLab) {
 // there after the next boot, with the domain on it, and what wasn't, or was cut off,
 // is undone to the byte.
 func TestReboots(t *testing.T) {
-	if _, err := os.Stat("/lab/reboots"); err != nil {
-		t.Skip("needs a machine that may boot: scripts/test-lab.sh network")
-	}
+	_, err := os.Stat("/lab/reboots")
+	fixtures.Lab(t, err == nil, "boots, with systemd as process 1 (--reboots)")
 	at := filepath.Join(rebootDir, "boots")
 	text, _ := os.ReadFile(at) // there is none at first
 	n, _ := strconv.Atoi(string(text))

@@ -31,9 +31,7 @@ type functionLab struct {
 // was converted, and takes all back.
 func TestSRIOV(t *testing.T) {
 	guest := os.Getenv("ESXODUS_GUEST")
-	if guest == "" {
-		t.Skip("needs an adapter with virtual functions: scripts/test-lab.sh sriov")
-	}
+	fixtures.Lab(t, guest != "", "virtual functions of an adapter (--igb), and a guest for one (ESXODUS_GUEST)")
 	l := functionLab{netLab: tagged(netLab{newLabWithout(t, esxi.Options{Builtin: true})})}
 	l.find()
 	startBus(t)

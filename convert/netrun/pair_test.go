@@ -189,9 +189,7 @@ func applied(t *testing.T, h network.Host, p network.Plan) {
 func TestPair(t *testing.T) {
 	const on = "ESXODUS_ON_STAGE"
 	host := os.Getenv("ESXODUS_HOST")
-	if host == "" {
-		t.Skip("needs another host: scripts/test-lab.sh network")
-	}
+	fixtures.Lab(t, host != "", "two hosts on a cable (ESXODUS_HOST)")
 	if os.Getenv(on) != "" {
 		pair(t, host)
 		return
@@ -292,9 +290,7 @@ func meet(p place, own, other string) func() {
 // on.
 func bond(t *testing.T) {
 	t.Helper()
-	if os.Getenv("ESXODUS_LAB") == "" {
-		t.Skip("needs bonds and VLANs in the kernel: scripts/test-lab.sh network")
-	}
+	fixtures.Lab(t, true, "bonds and VLANs in the kernel")
 	sw := newPlace(t)
 	sw.ip("link", "add", "sw", "type", "bridge")
 	sw.ip("link", "set", "sw", "up")

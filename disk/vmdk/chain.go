@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// maxChain is the longest chain of disks taken: ESXi allows 32 snapshots, so 33, and
-// a loop ends here.
+// maxChain is where a chain that leads back to itself ends. ESXi allows 32 snapshots.
 const maxChain = 64
 
 // openParent opens the disk that this one holds the changes to, if it is one that does,

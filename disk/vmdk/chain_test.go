@@ -213,19 +213,7 @@ func TestChainReads(t *testing.T) {
 		dir := t.TempDir()
 		newest, want := chain(t, dir, k, links, true)
 		c := &counting{Opener: vmdk.DirOpener(dir)}
-		m, err := vmdk.Open(c, newest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		dst, err := disk.CreateRaw(filepath.Join(t.TempDir(), "raw"), m.Size())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dst.Close()
-		if _, err := disk.Copy(t.Context(), dst, disk.Whole(m), disk.Options{}); err != nil {
-			t.Fatal(err)
-		}
+		copied(t, c, newest)
 		reads, read := c.reads.Load(), c.bytes.Load()
 		t.Logf("%s: %d reads, %.2f of the disk", name, reads, float64(read)/float64(len(want)))
 		if blocks := int64(len(want)/disk.BlockSize + 1); reads > 20*blocks*(links+1) || read > 3*int64(len(want)) {

@@ -188,6 +188,25 @@ func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
+// copied copies a disk to where nobody looks, and returns it.
+func copied(t *testing.T, o vmdk.Opener, name string) *vmdk.Image {
+	t.Helper()
+	m, err := vmdk.Open(o, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	dst, err := disk.CreateRaw(filepath.Join(t.TempDir(), "raw"), m.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if _, err := disk.Copy(t.Context(), dst, disk.Whole(m), disk.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // Behind a file may be a network, where each read is a request.
 func TestReadsAreFewAndLarge(t *testing.T) {
 	want := disktest.Content(realSize, 3)
@@ -198,19 +217,7 @@ func TestReadsAreFewAndLarge(t *testing.T) {
 	run(t, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", rawFile(t, want), sparse)
 	for _, path := range []string{streamFile(t, want, 1), sparse} {
 		c := &counting{Opener: vmdk.DirOpener(filepath.Dir(path))}
-		m, err := vmdk.Open(c, "disk.vmdk")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		dst, err := disk.CreateRaw(filepath.Join(t.TempDir(), "raw"), m.Size())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dst.Close()
-		if _, err := disk.Copy(t.Context(), dst, disk.Whole(m), disk.Options{}); err != nil {
-			t.Fatal(err)
-		}
+		m := copied(t, c, "disk.vmdk")
 		fi, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)

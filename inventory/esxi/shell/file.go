@@ -176,8 +176,12 @@ func (f *File) Name() string { return f.path }
 
 // Version says in words which state of the file is read.
 func (f *File) Version() string {
-	size, changed, _ := strings.Cut(f.version, " ")
-	return size + " bytes, changed at " + changed
+	var size, written, changed, inode int64
+	if _, err := fmt.Sscan(f.version, &size, &written, &changed, &inode); err != nil {
+		return f.version
+	}
+	at := func(s int64) string { return time.Unix(s, 0).UTC().Format(time.RFC3339) }
+	return fmt.Sprintf("%d bytes, written %s, changed %s, inode %d", size, at(written), at(changed), inode)
 }
 
 // Close does nothing: the connection is the reader's.
