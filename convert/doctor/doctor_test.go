@@ -81,23 +81,27 @@ func TestOfSource(t *testing.T) {
 		name   string
 		o      fixture.Options
 		change func(*fixture.Host, *Source)
+		says   string
 		want   []string
 	}{
-		{"free", fixture.Options{Dir: small}, nil, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
-		{"licensed, measured", fixture.Options{Dir: small, Licensed: true}, func(_ *fixture.Host, s *Source) { s.Measure = true }, []string{"version", "licence", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note", "speed"}},
-		{"expired certificate", fixture.Options{Dir: small, ExpiredCert: true}, nil, []string{"version", "licence note", "tls note", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
-		{"another key", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.HostKeyFingerprint = "SHA256:x" }, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh note", "running note"}},
-		{"no SSH, which a free licence needs", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.Addr = "127.0.0.1:1" }, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh warning", "running note"}},
-		{"all VMs run", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) { h.SetPower("small", true) }, []string{"version", "licence note", "tls", "clock", "rights", "folder note", "ssh", "ssh-read", "running note"}},
+		{"free", fixture.Options{Dir: small}, nil, "--shutdown ssh", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
+		{"licensed, measured", fixture.Options{Dir: small, Licensed: true}, func(_ *fixture.Host, s *Source) { s.Measure = true }, "MiB/s over 8 connections", []string{"version", "licence", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note", "speed"}},
+		{"expired certificate", fixture.Options{Dir: small, ExpiredCert: true}, nil, "its certificate expired on ", []string{"version", "licence note", "tls note", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
+		{"another key", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.HostKeyFingerprint = "SHA256:x" }, "--ssh-fingerprint SHA256", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh note", "running note"}},
+		{"no SSH, which a free licence needs", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.Addr = "127.0.0.1:1" }, "connection refused", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh warning", "running note"}},
+		{"all VMs run", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) { h.SetPower("small", true) }, "no VM that is off has a flat disk", []string{"version", "licence note", "tls", "clock", "rights", "folder note", "ssh", "ssh-read", "running note"}},
 		{"disks aren't served", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) {
 			h.Faults().Add(fixture.Fault{Kind: fixture.Status, Path: "[datastore1] small", Code: 403, HEAD: true})
-		}, []string{"version", "licence note", "tls", "clock", "rights", "folder warning", "ssh", "ssh-read", "running note"}},
-		{"a VM with a snapshot runs", fixture.Options{Builtin: true}, func(h *fixture.Host, _ *Source) { h.SetPower("snapped", true) }, []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running"}},
+		}, "no disk of 1 that were tried can be read by HTTPS", []string{"version", "licence note", "tls", "clock", "rights", "folder warning", "ssh", "ssh-read", "running note"}},
+		{"a VM with a snapshot runs", fixture.Options{Builtin: true}, func(h *fixture.Host, _ *Source) { h.SetPower("snapped", true) }, "the disk under the snapshot of snapped can be read", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			list := look(t, tt.o, tt.change)
 			if got := found(list); !slices.Equal(got, tt.want) {
 				t.Errorf("found %q; want %q\n%+v", got, tt.want, list)
+			}
+			if all := fmt.Sprintf("%+v", list); !strings.Contains(all, tt.says) {
+				t.Errorf("want %q in %s", tt.says, all)
 			}
 		})
 	}

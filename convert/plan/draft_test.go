@@ -56,6 +56,10 @@ func TestConcerns(t *testing.T) {
 			vm := &f.Host.VMs[0]
 			vm.Disks[1].Path = vm.Disks[0].Path
 		}},
+		{plan.ConcernWay, ledger.Blocker, func(_ *plan.Facts, o *plan.Options) { o.Via = map[string]plan.Way{"": plan.WayFile} }},
+		{plan.ConcernWay, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
+			f.Detours = map[string]plan.Detour{"7": {Way: plan.WaySSH, Why: "403 Forbidden"}}
+		}},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
 		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
