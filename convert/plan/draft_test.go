@@ -60,6 +60,8 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernWay, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
 			f.Detours = map[string]plan.Detour{"7": {Way: plan.WaySSH, Why: "403 Forbidden"}}
 		}},
+		{plan.ConcernFiles, ledger.Note, func(f *plan.Facts, _ *plan.Options) { f.Source.From = "/mnt/datastore1" }},
+		{plan.ConcernSourceUnread, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.Problems = []string{"web can't be looked into"} }},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
 		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
