@@ -32,11 +32,11 @@ func planCmd(t terminal) *cli.Command {
 		Name:      "plan",
 		Usage:     "show what a migration would do, and change nothing",
 		ArgsUsage: "[VM…]",
-		Description: `The dry run. It reads the host, or files ("esxodus help sources"), looks inside the VMs' disks in place, and asks
-the target's storage and libvirt what is there. Without names it prints a line
-for each VM but templates (ready, needs attention or blocked), what stands in
-the way, and what to do next. For a VM that you give by name or id it prints
-all: where each disk goes, every step, every change inside the guest, how the
+		Description: `The dry run. It reads the host, or files ("esxodus help sources"), looks inside
+the VMs' disks in place, and asks the target's storage and libvirt what is
+there. Without names it prints a line for each VM but templates (ready, needs
+attention or blocked), what stands in the way, and what to do next. For a VM
+that you give by name or id it prints all: where each disk goes, every step, every change inside the guest, how the
 domain differs from the VM, and what to know before cutover. --full adds what
 stays the same and what is only ESXi's bookkeeping; --output json and -o have
 all of it, and the domain's XML.

@@ -78,7 +78,7 @@ func (v *visit) license(context.Context) {
 		name = l.Name + " (" + l.Edition + ")"
 	}
 	if l.ReadOnly {
-		v.add("licence", ledger.Note, name+": the API refuses every change", "let esxodus shut VMs down over SSH: `--shutdown ssh`; disks are read without the API's leave")
+		v.add("licence", ledger.Note, name+": the API refuses every change", "have VMs shut down over SSH: `--shutdown ssh`. Disks are read by HTTPS or SSH, which any licence allows")
 		return
 	}
 	v.ok("licence", name+": the API takes changes")
@@ -161,7 +161,7 @@ func (v *visit) folder(ctx context.Context) {
 		}
 	}
 	if last != nil {
-		v.add("folder", ledger.Warning, fmt.Sprintf("no disk of %d that were tried can be read by HTTPS: %v", tries, last), "is it served by SSH? See below")
+		v.add("folder", ledger.Warning, fmt.Sprintf("no disk of %d that were tried can be read by HTTPS: %v", tries, last), "see below whether SSH serves them: a plan then takes that way by itself")
 		return
 	}
 	v.add("folder", ledger.Note, "no VM that is off has a flat disk, so reading one wasn't tried", "shut a small VM down and look again")
@@ -194,7 +194,7 @@ func (v *visit) ssh(ctx context.Context) {
 	}
 	defer func() { _ = c.Close() }()
 	if _, err := c.Run(ctx, "vim-cmd", "vmsvc/getallvms"); err != nil {
-		v.add("ssh", ledger.Warning, "it can be logged in by SSH, but "+err.Error(), "log in as root: vim-cmd wants it")
+		v.add("ssh", ledger.Warning, "the login by SSH works, but VMs can't be listed: "+err.Error(), "log in as root: vim-cmd wants it")
 		return
 	}
 	v.ok("ssh", "VMs can be seen and switched over SSH")
@@ -280,7 +280,7 @@ func (v *visit) speed(ctx context.Context) {
 		}
 		rates = append(rates, fmt.Sprintf("%.0f MiB/s over %d", rate/(1<<20), n))
 	}
-	v.ok("speed", fmt.Sprintf("%s: %s connections; the fastest is for --connections", path.Base(v.disk.Path), strings.Join(rates, ", ")))
+	v.ok("speed", fmt.Sprintf("%s: %s connections; give the fastest number as --connections", path.Base(v.disk.Path), strings.Join(rates, ", ")))
 }
 
 // measure reads a disk over n connections for some time, from the start again where it
