@@ -113,8 +113,8 @@ func (e *effects) Close(ctx context.Context) {
 }
 
 // logout ends a session. One that the host doesn't hear of expires by itself.
-func logout(ctx context.Context, log *slog.Logger, client *esxi.Client) {
-	if err := client.Close(context.WithoutCancel(ctx)); err != nil {
+func logout(ctx context.Context, log *slog.Logger, session interface{ Close(context.Context) error }) {
+	if err := session.Close(context.WithoutCancel(ctx)); err != nil {
 		log.WarnContext(ctx, "the session on the host stays until it expires", "error", err)
 	}
 }
