@@ -126,7 +126,7 @@ func TestFilesResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.run(exitDone, l.onFiles("plan", from, "--no-proof", "-o", "plan.yaml")...)
-	p := l.start("batch", "plan.yaml", "--yes", "--parallel", "1", "--rate", "8M")
+	p := l.start("batch", "plan.yaml", "--yes", "--parallel", "1", "--rate", "2M") // a checkpoint comes while it is copied, not at its end
 	p.until("a checkpoint", func() bool {
 		if s := l.states(); len(s) == 1 {
 			l.vm = s[0].Name
