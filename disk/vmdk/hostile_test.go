@@ -84,11 +84,17 @@ func smallStream(tb testing.TB) (file, want []byte) {
 	random.Read(want[:200<<10])
 	copy(want[5<<20:], bytes.Repeat([]byte("text "), 30<<10))
 	copy(want[32<<20+4096:], "in the second table")
+	return streamOf(tb, want), want
+}
+
+// streamOf is what an ESXi would send of a disk.
+func streamOf(tb testing.TB, disk []byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
-	if err := disktest.StreamOptimized(&b, bytes.NewReader(want), int64(len(want)), "x.vmdk", 6); err != nil {
+	if err := disktest.StreamOptimized(&b, bytes.NewReader(disk), int64(len(disk)), "x.vmdk", 6); err != nil {
 		tb.Fatal(err)
 	}
-	return b.Bytes(), want
+	return b.Bytes()
 }
 
 // smallSparse is a monolithicSparse disk by qemu-img, and where its first
