@@ -118,6 +118,38 @@ func TestCompareSource(t *testing.T) {
 	}
 }
 
+// TestCompareFirst: the first block that differs is the one that lies first, not the
+// one that was read first.
+func TestCompareFirst(t *testing.T) {
+	t.Parallel()
+	s := newSides(t)
+	s.content[512] ^= 1
+	s.content[512+4*disk.BlockSize] ^= 1
+	late := &lateFirst{Image: s.img, last: make(chan struct{})}
+	s.maps[1].Source = late
+	got, err := disk.CompareSource(t.Context(), late, s.dst.Size(), s.maps, disk.Options{Digests: s.digests, Workers: 2})
+	if want := (disk.Range{Offset: 512, Length: disk.BlockSize}); err != nil || got.Differ != 2 || got.First != want {
+		t.Errorf("CompareSource = %+v, %v; want two blocks, the first %+v", got, err, want)
+	}
+}
+
+// lateFirst is an image whose first block comes only when the last one is asked for.
+type lateFirst struct {
+	disk.Image
+
+	last chan struct{}
+}
+
+func (l *lateFirst) ReadAt(p []byte, off int64) (int, error) {
+	switch off {
+	case 512:
+		<-l.last
+	case 512 + 5*disk.BlockSize:
+		close(l.last)
+	}
+	return l.Image.ReadAt(p, off)
+}
+
 // TestRecord: what was changed on purpose is the same as it was left, all else as it
 // was copied; blocks that no range touches have no digest of their own.
 func TestRecord(t *testing.T) {
