@@ -34,6 +34,9 @@ const (
 // another target size or another source than it is opened for.
 var ErrOtherPlan = errors.New("the digest file belongs to another copy")
 
+// ErrDamaged is returned where a digest file can't be one that was made whole.
+var ErrDamaged = errors.New("damaged")
+
 // Digests is the file of a copy's block hashes. Its header says for which
 // mappings it is; then follows one SHA-256 per block in the target's order,
 // which is all zero until the block is on the target's stable storage.
@@ -138,7 +141,8 @@ func (d *Digests) init() error {
 
 // OpenDigests opens the file that [CreateDigests] made from the same source,
 // size and mappings; an error wrapping [ErrOtherPlan] says that it was made
-// from others. While it is open no other process can open it.
+// from others, one wrapping [ErrDamaged] that it isn't whole. While it is open no
+// other process can open it.
 func OpenDigests(path, source string, size int64, maps []Mapping) (*Digests, error) {
 	ps, blocks, err := pieces(size, maps)
 	if err != nil {
@@ -165,17 +169,17 @@ func (d *Digests) check() error {
 		return err
 	}
 	if !bytes.HasPrefix(got, []byte(digestMagic)) {
-		return errors.New("damaged: it doesn't begin with the magic number; remove it to copy from the start")
+		return fmt.Errorf("%w: it doesn't begin with the magic number", ErrDamaged)
 	}
 	if !bytes.Equal(got, d.header()) {
-		return fmt.Errorf("%w (other mappings, size, source or unused ranges); remove it to copy from the start", ErrOtherPlan)
+		return fmt.Errorf("%w (other mappings, size, source or unused ranges)", ErrOtherPlan)
 	}
 	fi, err := d.f.Stat()
 	if err != nil {
 		return err
 	}
 	if fi.Size() != d.length() {
-		return fmt.Errorf("damaged: %d bytes where %d blocks need %d; remove it to copy from the start", fi.Size(), d.blocks, d.length())
+		return fmt.Errorf("%w: %d bytes where %d blocks need %d", ErrDamaged, fi.Size(), d.blocks, d.length())
 	}
 	return nil
 }

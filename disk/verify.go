@@ -28,27 +28,37 @@ var ErrNotCopied = errors.New("not copied yet")
 // the file system's word; all else is read from the device, not from memory,
 // where the target knows how ([Raw] does).
 func Verify(ctx context.Context, dst Target, maps []Mapping, o Options) (Stats, error) {
-	ps, blocks, err := pieces(dst.Size(), maps)
+	ps, err := readBack(dst, maps, o)
 	if err != nil {
 		return Stats{}, err
 	}
+	e := &engine{Options: o, sink: &verifier{digests: o.Digests, zero: fullZero()}}
+	return e.run(ctx, scheduled(ps, nothing))
+}
+
+// readBack returns the pieces of a finished copy so that what is read of them is
+// what is on dst, and no longer in memory.
+func readBack(dst Target, maps []Mapping, o Options) ([]piece, error) {
+	ps, blocks, err := pieces(dst.Size(), maps)
+	if err != nil {
+		return nil, err
+	}
 	if o.Digests == nil {
-		return Stats{}, errors.New("verifying needs the digests of the copy")
+		return nil, errors.New("verifying needs the digests of the copy")
 	}
 	if err := o.Digests.matches(dst.Size(), blocks); err != nil {
-		return Stats{}, err
+		return nil, err
 	}
 	if u, ok := dst.(interface{ Uncache() error }); ok {
 		if err := u.Uncache(); err != nil {
-			return Stats{}, fmt.Errorf("target: %w", err)
+			return nil, fmt.Errorf("target: %w", err)
 		}
 	}
 	img := asImage(dst)
 	for i := range ps {
 		ps[i].Source, ps[i].SourceOffset = img, ps[i].TargetOffset
 	}
-	e := &engine{Options: o, sink: &verifier{digests: o.Digests, zero: fullZero()}}
-	return e.run(ctx, scheduled(ps, nothing))
+	return ps, nil
 }
 
 // asImage lets t be read like an image: with its holes, if it knows them.
@@ -59,10 +69,12 @@ func asImage(t Target) Image {
 	return FromReaderAt(t, t.Size())
 }
 
-// verifier is the sink of Verify.
+// verifier is the sink of Verify, and with a tally of a comparison.
 type verifier struct {
 	digests *Digests
+	later   *Digests // nil: what was copied is all that counts
 	zero    digest
+	tally   *tally // nil: the first block that differs ends it
 }
 
 func (v *verifier) hashed() bool { return true }
@@ -100,15 +112,31 @@ func blocksOf(j job) iter.Seq[job] {
 }
 
 func (v *verifier) compare(j job, got digest) error {
-	var want digest
-	if err := v.digests.get(j.block, want[:]); err != nil {
+	want, later, err := v.want(j.block)
+	if err != nil {
 		return err
 	}
 	if !want.there() {
 		return fmt.Errorf("target offset %d: %w", j.target(), ErrNotCopied)
 	}
+	if v.tally != nil {
+		v.tally.add(j, later, got == want)
+		return nil
+	}
 	if got != want {
 		return &MismatchError{Offset: j.target(), Length: j.n}
 	}
 	return nil
+}
+
+// want is the digest that a block is to have, all zero if none is known, and
+// whether it is one of those that were recorded after the copy.
+func (v *verifier) want(block int64) (sum digest, later bool, err error) {
+	if v.later != nil {
+		if err := v.later.get(block, sum[:]); err != nil || sum.there() {
+			return sum, true, err
+		}
+	}
+	err = v.digests.get(block, sum[:])
+	return sum, false, err
 }

@@ -106,7 +106,7 @@ func (a *advice) complete(text string) string {
 			return found
 		}
 		words := []string{strings.TrimSuffix(found, "`")}
-		ofRun := cmd.Name == "resume" || cmd.Name == "rollback"
+		ofRun := slices.Contains([]string{"resume", "rollback", "verify"}, cmd.Name)
 		for _, f := range cmd.Flags {
 			name := f.Names()[0]
 			if flag, ok := a.given[name]; ok && (!ofRun || !slices.Contains(a.run, name)) {

@@ -27,6 +27,7 @@ const (
 	exitSome        = 3   // some of several VMs failed
 	exitPreflight   = 4   // a VM can't be converted as it is
 	exitStopped     = 5   // stopped half-way, nothing lost: resume or rollback
+	exitDiffers     = 6   // verify found a difference; nothing was changed
 	exitUsage       = 64  // the command line is wrong
 	exitBusy        = 75  // another esxodus is at work on the VM; nothing was changed (sysexits' EX_TEMPFAIL)
 	exitInterrupted = 130 // interrupted; changes undone

@@ -158,6 +158,7 @@ func TestFilesResumed(t *testing.T) {
 			t.Errorf("%s differs from its source (%v)", vm, err)
 		}
 	}
+	l.verifiedSource(fixtures.SmallDisk)
 	for _, s := range l.states() {
 		l.run(exitDone, "rollback", s.Name)
 	}
@@ -264,6 +265,7 @@ func TestFromOVA(t *testing.T) {
 	if sha256.Sum256(got) != raw {
 		t.Error("the volume isn't the disk that was exported")
 	}
+	l.verifiedSource(int64(len(got)))
 	if after := prints(t, ova); after != before {
 		t.Errorf("the OVA has changed: was %s, is %s", before, after)
 	}

@@ -79,7 +79,7 @@ func TestExitCodesTold(t *testing.T) {
 		}
 	}
 	want := []string{}
-	for _, code := range []int{exitDone, exitFailed, exitSome, exitPreflight, exitStopped, exitUsage, exitBusy, exitInterrupted} {
+	for _, code := range []int{exitDone, exitFailed, exitSome, exitPreflight, exitStopped, exitDiffers, exitUsage, exitBusy, exitInterrupted} {
 		want = append(want, fmt.Sprint(code))
 	}
 	if !slices.Equal(got, want) {

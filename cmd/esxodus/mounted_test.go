@@ -35,6 +35,7 @@ func TestMounted(t *testing.T) {
 	}
 	l.run(exitDone, l.convert(store...)...)
 	l.sameDisk(l.flat(), l.disk())
+	l.verifiedSource(fixtures.SmallDisk)
 	if n := l.served(); n > fixtures.SmallDisk/8 {
 		t.Errorf("%d bytes of the disk came from the host: want no more than it takes to compare", n)
 	}

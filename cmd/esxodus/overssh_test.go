@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"esxodus/convert/runs"
+	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
 
@@ -31,6 +32,7 @@ func TestOverSSH(t *testing.T) {
 	if s := l.status(); s.Phase != runs.PhaseUnseen {
 		t.Errorf("status = %+v", s)
 	}
+	l.verifiedSource(fixtures.SmallDisk, l.ssh()...)
 	if n := l.served(); n > 0 {
 		t.Errorf("%d bytes of the disk came by HTTPS", n)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -51,7 +52,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit, "lock": cmdLock,
+			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit, "lock": cmdLock, "flip": cmdFlip,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "libvirt" {
@@ -195,4 +196,29 @@ func cmdLock(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = f.Close() })
 	ts.Check(unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
+}
+
+// cmdFlip: flip FILE OFFSET: one bit of the byte there changes.
+func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	off, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(flipBit(ts.MkAbs(args[0]), off))
+}
+
+// flipBit changes one bit of a file's byte at off.
+func flipBit(path string, off int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, off)
+	b[0] ^= 8
+	if err == nil {
+		_, err = f.WriteAt(b, off)
+	}
+	return errors.Join(err, f.Close())
 }

@@ -84,6 +84,9 @@ func (w *World) Own(vm *inventory.VM) {
 	}
 }
 
+// Flip flips a bit of a disk on the source.
+func (w *World) Flip(path string, off int64) { w.content[path][off] ^= 16 }
+
 // Storage is the directory of the volumes.
 func (w *World) Storage() string {
 	dir := filepath.Join(w.Dir, "disks")
@@ -302,7 +305,7 @@ func (w *World) CheckTidy() {
 	w.noneLeft("guest", "scratch")
 }
 
-// noneLeft verifies that there are no such directories in the state of a VM.
+// noneLeft verifies that the state of a VM has nothing of these names, or patterns.
 func (w *World) noneLeft(names ...string) {
 	w.t.Helper()
 	for _, what := range names {
@@ -323,7 +326,7 @@ func (w *World) CheckGone() {
 		w.t.Errorf("left: files %v, domains %v; want none", entries, w.Defined)
 	}
 	w.CheckTidy()
-	w.noneLeft("packages")
+	w.noneLeft("packages", "*.digests")
 }
 
 // CreateRunning begins the run of a VM that is on, and that the run shuts down.
@@ -521,7 +524,7 @@ func Must(b []byte, err error) []byte {
 // what was written to it, which goes to the base's end.
 type Tool struct{ W *World }
 
-// Run makes an overlay, or merges it.
+// Run makes an overlay, merges it, or says what it holds.
 func (f Tool) Run(_ context.Context, argv ...string) ([]byte, error) {
 	path := argv[len(argv)-1]
 	if argv[1] == "create" {
@@ -532,11 +535,15 @@ func (f Tool) Run(_ context.Context, argv ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	at, n := info.Size()-int64(len(written)), len(written)
+	if argv[1] == "map" {
+		return fmt.Appendf(nil, `[{"start": 0, "length": %d, "depth": 1}, {"start": %d, "length": %d, "depth": 0}]`, at, at, n), f.W.Tick("mapped")
+	}
 	out, err := os.OpenFile(base, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := out.WriteAt([]byte(written), info.Size()-int64(len(written))); err != nil {
+	if _, err := out.WriteAt([]byte(written), at); err != nil {
 		return nil, err
 	}
 	return nil, errors.Join(out.Close(), f.W.Tick("merged"))

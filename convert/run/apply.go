@@ -269,6 +269,20 @@ func undoAll(ctx context.Context, j *runs.Journal, e Effects) error {
 // unused makes sure, before anything is undone, that no domain but this run's,
 // switched off, uses its volumes.
 func (x *executor) unused(ctx context.Context) error {
+	return x.eachUser(ctx, func(k plan.KnownDomain, d *plan.Disk) error {
+		if k.Active {
+			return fmt.Errorf("the domain %s is running from %s: shut it down first", k.Name, d.Volume)
+		}
+		if k.Name != x.job.VM.Name {
+			return fmt.Errorf("the domain %s uses %s: undefine it, or commit this run", k.Name, d.Volume)
+		}
+		return nil
+	})
+}
+
+// eachUser calls do with each domain that uses a volume of this run's, and the
+// disk, but for a boot proof of this run that is running, which only reads it.
+func (x *executor) eachUser(ctx context.Context, do func(plan.KnownDomain, *plan.Disk) error) error {
 	facts, err := x.Virt.Facts(ctx)
 	if err != nil && !x.begun(plan.StepDefine) {
 		return nil // there is no domain of this run's yet
@@ -277,15 +291,13 @@ func (x *executor) unused(ctx context.Context) error {
 		return err
 	}
 	for _, k := range facts.Domains {
-		for _, d := range x.job.VM.Disks {
-			if !slices.Contains(k.Disks, d.Volume.Path) || !x.begun(plan.StepCreate) {
+		for i, d := range x.job.VM.Disks {
+			proof := k.Active && strings.HasPrefix(k.Name, x.proofName())
+			if !slices.Contains(k.Disks, d.Volume.Path) || !x.begun(plan.StepCreate) || proof {
 				continue
 			}
-			if k.Active && !strings.HasPrefix(k.Name, x.proofName()) {
-				return fmt.Errorf("the domain %s is running from %s: shut it down first", k.Name, d.Volume)
-			}
-			if !k.Active && k.Name != x.job.VM.Name {
-				return fmt.Errorf("the domain %s uses %s: undefine it, or commit this run", k.Name, d.Volume)
+			if err := do(k, &x.job.VM.Disks[i]); err != nil {
+				return err
 			}
 		}
 	}

@@ -31,39 +31,51 @@ func (x *executor) recheck(ctx context.Context, _ *task) (any, error) {
 }
 
 func (x *executor) look(ctx context.Context) (now runs.Seen, err error) {
-	h, err := x.Host.Inventory(ctx)
+	vm, err := x.sourceNow(ctx)
 	if err != nil {
-		return now, keep(err)
+		return now, err
 	}
-	planned := &x.job.VM.Source
-	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool { return vm.ID == planned.ID })
-	if i < 0 {
-		return now, fmt.Errorf("%q (id %s) is no longer on %s; plan again", planned.Name, planned.ID, h.Name)
-	}
-	now.ChangeVersion = h.VMs[i].ChangeVersion
-	for _, d := range h.VMs[i].Disks {
+	now.ChangeVersion = vm.ChangeVersion
+	for _, d := range vm.Disks {
 		now.ContentIDs = append(now.ContentIDs, d.ContentID)
 	}
-	vm := &h.VMs[i]
 	if err := x.off(vm); err != nil {
 		return now, err
 	}
-	if err := unchanged(planned, vm); err != nil {
+	if err := unchanged(&x.job.VM.Source, vm); err != nil {
 		return now, err
 	}
 	now.Files, err = x.files(ctx)
 	return now, err
 }
 
-// off makes sure that the VM is off. What the admin said of one holds for the files
-// that were beside its .vmx then.
+// sourceNow is the VM as the source has it now.
+func (x *executor) sourceNow(ctx context.Context) (*inventory.VM, error) {
+	h, err := x.Host.Inventory(ctx)
+	if err != nil {
+		return nil, keep(err)
+	}
+	planned := &x.job.VM.Source
+	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool { return vm.ID == planned.ID })
+	if i < 0 {
+		return nil, fmt.Errorf("%q (id %s) is no longer on %s; plan again", planned.Name, planned.ID, h.Name)
+	}
+	return &h.VMs[i], nil
+}
+
+// mayRun says why a VM may be running, "" if it is off. What the admin said of one
+// holds for the files that were beside its .vmx then.
+func (x *executor) mayRun(vm *inventory.VM) string {
+	v := &x.job.VM
+	return x.job.Source.MayRun(vm, v.Off && slices.Equal(v.Source.Locks, vm.Locks))
+}
+
+// off makes sure that the VM is off.
 func (x *executor) off(vm *inventory.VM) error {
-	v, src := &x.job.VM, &x.job.Source
-	why := src.MayRun(vm, v.Off && slices.Equal(v.Source.Locks, vm.Locks))
-	switch {
+	switch why := x.mayRun(vm); {
 	case why == "":
 		return nil
-	case src.From != "":
+	case x.job.Source.From != "":
 		return fmt.Errorf("%q: %s: its disks would change under the copy; shut it down", vm.Name, why)
 	}
 	return fmt.Errorf("%q is %s: its disks change under the copy; shut it down (or plan with --shutdown)", vm.Name, vm.Power)
@@ -135,26 +147,39 @@ func (x *executor) openSource(ctx context.Context, d *plan.Disk) (disk.Image, fu
 // saw. The checks before and after the copy may both have been answered by the
 // host, and what is copied by a cache.
 func (x *executor) asChecked(img disk.Image) error {
+	changed, err := x.changedFiles(img)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	return otherFile(changed[0].was, changed[0].is)
+}
+
+// changedFile is a file of the source whose state isn't what it was.
+type changedFile struct{ was, is string }
+
+// changedFiles are those of an image that the first check saw otherwise, as far as
+// the source and the journal tell.
+func (x *executor) changedFiles(img disk.Image) (changed []changedFile, err error) {
 	v, ok := img.(versioned)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	first, ok, err := x.firstSeen()
 	if err != nil || !ok || len(first.Files) == 0 {
-		return err
+		return nil, err
 	}
 	for _, is := range v.Versions() {
 		if slices.Contains(first.Files, is) {
 			continue
 		}
+		was := "nothing"
 		name, _, _ := strings.Cut(is, ": ")
-		i := slices.IndexFunc(first.Files, func(was string) bool { return strings.HasPrefix(was, name+": ") })
-		if i < 0 {
-			return otherFile("nothing", is)
+		if i := slices.IndexFunc(first.Files, func(f string) bool { return strings.HasPrefix(f, name+": ") }); i >= 0 {
+			was = first.Files[i]
 		}
-		return otherFile(first.Files[i], is)
+		changed = append(changed, changedFile{was, is})
 	}
-	return nil
+	return changed, nil
 }
 
 // sameFiles compares the state of files with what the first check saw. A journal

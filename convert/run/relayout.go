@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -154,7 +155,7 @@ func (x *executor) volumePaths(ctx context.Context) ([]string, error) {
 }
 
 // merge writes the overlays into the volumes, which may be done any number of
-// times, and compares what boots with the files, without running the guest.
+// times, keeps digests of what they changed there for a later verification, and compares what boots with the files, without running the guest.
 // Overlays are removed last: where there are none, all is merged.
 func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 	paths, err := x.volumePaths(ctx)
@@ -164,8 +165,11 @@ func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 	if err := volume.MergeOverlays(ctx, x.Tool, x.guestDir()); err != nil {
 		return nil, keep(err)
 	}
-	for _, p := range paths {
+	for i, p := range paths {
 		if err := syncVolume(p); err != nil {
+			return nil, keep(err)
+		}
+		if err := x.recordMerged(ctx, &x.job.VM.Disks[i], i); err != nil {
 			return nil, keep(err)
 		}
 	}
@@ -174,6 +178,39 @@ func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 		return nil, err
 	}
 	return report, volume.RemoveOverlays(x.guestDir())
+}
+
+// recordMerged keeps the digests of the blocks that overlay i has changed on its
+// disk's volume. Where there is no overlay any more, a run that was killed has kept
+// them.
+func (x *executor) recordMerged(ctx context.Context, d *plan.Disk, i int) (err error) {
+	ranges, err := volume.Overlaid(ctx, x.Tool, x.guestDir(), i)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dst, err := disk.OpenRaw(d.Volume.Path, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	maps, closeHead, err := x.mappings(d, disk.FromReaderAt(nil, d.Size)) // which isn't read
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeHead()) }()
+	path := x.laterPath(d.Address)
+	if err := disk.RemoveDigests(path); err != nil {
+		return err
+	}
+	later, err := disk.CreateDigests(path, x.laterSource(d), dst.Size(), maps)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, later.Close()) }()
+	return disk.Record(ctx, dst, maps, ranges, disk.Options{Workers: x.Workers, Digests: later})
 }
 
 func syncVolume(path string) (err error) {

@@ -144,11 +144,16 @@ func (x *executor) remove(ctx context.Context, t *task) error {
 }
 
 func (x *executor) forgetDigests(_ context.Context, t *task) error {
-	return disk.RemoveDigests(x.digestPath(t.Disk))
+	return errors.Join(disk.RemoveDigests(x.digestPath(t.Disk)), disk.RemoveDigests(x.laterPath(t.Disk)))
 }
 
 func (x *executor) digestPath(address string) string {
 	return x.journal.Path(address + ".digests")
+}
+
+// laterPath is where the digests are of what a guest's conversion wrote to a disk.
+func (x *executor) laterPath(address string) string {
+	return x.journal.Path(address + ".converted.digests")
 }
 
 // copyDisk fills the volume, going on from what the digests say is there.
@@ -232,14 +237,24 @@ func (x *executor) ours(ctx context.Context, d *plan.Disk) error {
 
 // digests opens the disk's digest file, or makes it for a copy that begins.
 func (x *executor) digests(d *plan.Disk, what string, size int64, maps []disk.Mapping) (*disk.Digests, error) {
-	source := fmt.Sprintf("%s %s %s", x.job.Source.Host, x.job.VM.Source.InstanceUUID, d.Path)
 	path := x.digestPath(d.Address)
-	digests, err := disk.OpenDigests(path, source, size, maps)
-	if what == doCopy && errors.Is(err, fs.ErrNotExist) {
-		return disk.CreateDigests(path, source, size, maps)
+	digests, err := disk.OpenDigests(path, x.digestSource(d), size, maps)
+	switch {
+	case what == doCopy && errors.Is(err, fs.ErrNotExist):
+		return disk.CreateDigests(path, x.digestSource(d), size, maps)
+	case errors.Is(err, disk.ErrDamaged), errors.Is(err, disk.ErrOtherPlan):
+		return nil, fmt.Errorf("%w; remove it to copy from the start", err)
 	}
 	return digests, err
 }
+
+// digestSource names what a disk's digests are of.
+func (x *executor) digestSource(d *plan.Disk) string {
+	return fmt.Sprintf("%s %s %s", x.job.Source.Host, x.job.VM.Source.InstanceUUID, d.Path)
+}
+
+// laterSource names what the digests at [executor.laterPath] are of.
+func (x *executor) laterSource(d *plan.Disk) string { return x.digestSource(d) + " converted" }
 
 // forgetLost takes back that disks were copied whose digests are gone before
 // they were verified: they are copied again. An admin removes digests that are
@@ -260,7 +275,7 @@ func (x *executor) forgetLost(states []journal.StepState) {
 // sweep removes what killed runs left of digest files in the making.
 func (x *executor) sweep() error {
 	for _, d := range x.job.VM.Disks {
-		if err := disk.SweepDigests(x.digestPath(d.Address)); err != nil {
+		if err := errors.Join(disk.SweepDigests(x.digestPath(d.Address)), disk.SweepDigests(x.laterPath(d.Address))); err != nil {
 			return keep(err)
 		}
 	}

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"esxodus/convert/host"
+	"esxodus/disk"
 )
 
 // maxBacking is how long the name of an overlay's base may be, in bytes
@@ -37,7 +39,7 @@ func Overlays(ctx context.Context, tool host.Runner, dir string, bases []string)
 		if !filepath.IsAbs(base) || len(base) > maxBacking {
 			return nil, fmt.Errorf("overlay over %q: want an absolute path of at most %d bytes", base, maxBacking)
 		}
-		path := filepath.Join(dir, overlayPrefix+strconv.Itoa(i)+overlaySuffix)
+		path := overlayPath(dir, i)
 		if _, err := tool.Run(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, path); err != nil {
 			return nil, fmt.Errorf("overlay over %s: %w", base, err)
 		}
@@ -52,6 +54,11 @@ const (
 	overlayNVRAM  = "nvram.fd"
 	overlaySocket = "console"
 )
+
+// overlayPath is where the overlay over base i is.
+func overlayPath(dir string, i int) string {
+	return filepath.Join(dir, overlayPrefix+strconv.Itoa(i)+overlaySuffix)
+}
 
 // maxSocket is how long the path of a Unix socket may be, bytes (unix(7)).
 const maxSocket = 107
@@ -120,4 +127,29 @@ func MergeOverlays(ctx context.Context, tool host.Runner, dir string) error {
 		}
 	}
 	return nil
+}
+
+// Overlaid returns the ranges, ascending, that the overlay over base i in dir holds:
+// what [MergeOverlays] writes into the base. The error wraps [fs.ErrNotExist] if there
+// is no such overlay.
+func Overlaid(ctx context.Context, tool host.Runner, dir string, i int) ([]disk.Range, error) {
+	path := overlayPath(dir, i)
+	if _, err := os.Lstat(path); err != nil {
+		return nil, err
+	}
+	out, err := tool.Run(ctx, "qemu-img", "map", "-f", "qcow2", "--output=json", path)
+	if err != nil {
+		return nil, fmt.Errorf("what %s holds: %w", path, err)
+	}
+	var runs []struct{ Start, Length, Depth int64 } // depth is 0 in the overlay, 1 in its base
+	if err := json.Unmarshal(out, &runs); err != nil {
+		return nil, fmt.Errorf("what %s holds, by qemu-img map: %w", path, err)
+	}
+	var ranges []disk.Range
+	for _, r := range runs {
+		if r.Depth == 0 {
+			ranges = append(ranges, disk.Range{Offset: r.Start, Length: r.Length})
+		}
+	}
+	return ranges, nil
 }

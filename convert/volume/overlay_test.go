@@ -1,14 +1,17 @@
 package volume
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"esxodus/convert/host"
+	"esxodus/disk"
 	"esxodus/fixtures"
 )
 
@@ -38,6 +41,51 @@ func TestOverlays(t *testing.T) {
 	testOverlay(t, base, 1<<20)
 	if b, err := os.ReadFile(base); err != nil || len(b) != 1<<20 || !strings.HasPrefix(string(b), "content\x00") {
 		t.Errorf("the base is now %.10q (%d bytes), %v", b, len(b), err)
+	}
+}
+
+// TestOverlaid: what an overlay holds is what merging it changes in its base: data, and
+// zeros over data.
+func TestOverlaid(t *testing.T) {
+	fixtures.Tool(t, "qemu-img")
+	const size, cluster = 4 << 20, 64 << 10
+	work := passable(t)
+	base, dir := filepath.Join(work, `Büro's "disk" 100%, a=b.raw`), filepath.Join(work, "guest")
+	was := bytes.Repeat([]byte("x"), size)
+	if err := os.WriteFile(base, was, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := Overlays(t.Context(), host.Tool{}, dir, []string{base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Overlaid(t.Context(), host.Tool{}, dir, 0); err != nil || len(got) > 0 {
+		t.Errorf("Overlaid of an empty overlay = %v, %v; want nothing", got, err)
+	}
+	if _, err := (host.Tool{}).Run(t.Context(), "qemu-io", "-f", "qcow2", "-c", "write -P 1 1M 512", "-c", "write -z 2M 64k", "-c", "write -P 2 3M 1M", paths[0]); err != nil {
+		t.Fatal(err)
+	}
+	want := []disk.Range{{Offset: 1 << 20, Length: cluster}, {Offset: 2 << 20, Length: cluster}, {Offset: 3 << 20, Length: 1 << 20}}
+	for _, when := range []string{"before the merge", "after it"} {
+		if got, err := Overlaid(t.Context(), host.Tool{}, dir, 0); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s Overlaid = %v, %v; want %v", when, got, err, want)
+		}
+		if err := MergeOverlays(t.Context(), host.Tool{}, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now, err := os.ReadFile(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range want {
+		copy(was[r.Offset:r.Offset+r.Length], now[r.Offset:])
+	}
+	if !bytes.Equal(now, was) {
+		t.Error("the merge changed more than that")
+	}
+	if _, err := Overlaid(t.Context(), host.Tool{}, dir, 1); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Overlaid of no overlay = %v; want %v", err, os.ErrNotExist)
 	}
 }
 
