@@ -40,6 +40,8 @@ var (
 	ErrStalled = errors.New("connection stalled")
 	// ErrChanged is a file that changed while it was read.
 	ErrChanged = errors.New("file changed while it was read")
+	// ErrLease is an export that the host ended, or that couldn't be kept alive.
+	ErrLease = errors.New("the lease on the VM is lost")
 	// ErrProtocol is an answer that makes no sense.
 	ErrProtocol = errors.New("unexpected answer")
 	// ErrOutside is a file name that leads out of the VM's directory to where
