@@ -31,7 +31,7 @@ var (
 	// ErrStillOn is a VM that did not power off in time.
 	ErrStillOn = errors.New("still powered on")
 	// ErrLocked is a file that the host holds locked, as it does a running
-	// VM's disks.
+	// VM's disks, or a VM that can't be exported for such a reason.
 	ErrLocked = errors.New("file is locked")
 	// ErrNotFound is a file or VM that the host does not have.
 	ErrNotFound = errors.New("not found")

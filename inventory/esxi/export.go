@@ -67,6 +67,9 @@ func (c *Client) Export(ctx context.Context, vmID string) (*Export, error) {
 }
 
 func (c *Client) lease(ctx context.Context, vmID string) (_ *Export, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
 	// A lease that is granted must be known to be given back.
 	asking, cancel := outlive(ctx, giveBack)
 	defer cancel()

@@ -530,6 +530,21 @@ func TestExportEnds(t *testing.T) {
 			t.Errorf("%d sessions; want none", n)
 		}
 	})
+	t.Run("while it is asked for", func(t *testing.T) {
+		h := startHost(t, fixture.Options{Builtin: true, Licensed: true})
+		c := dialHost(t, h)
+		h.Faults().SOAPStall("ExportVm", time.Second, 0, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		x, err := c.Export(ctx, h.ID("web"))
+		if err == nil { // only where this machine was busy for a second
+			_ = x.Close(t.Context())
+		}
+		held(t, h)
+		if _, err := c.Export(ctx, h.ID("web")); !errors.Is(err, context.DeadlineExceeded) || h.Stats().SOAP["ExportVm"] != 1 {
+			t.Errorf("Export when all is over = %v, asked %d times; want %v, once", err, h.Stats().SOAP["ExportVm"], context.DeadlineExceeded)
+		}
+	})
 	t.Run("before it is ready", func(t *testing.T) {
 		h := startHost(t, fixture.Options{Builtin: true, Licensed: true})
 		c := dialHost(t, h)
