@@ -17,6 +17,7 @@ import (
 	"esxodus/inventory"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 	"go.uber.org/goleak"
 
@@ -364,6 +365,10 @@ func TestLeaseLost(t *testing.T) {
 	}{
 		{"the host ends it", time.Hour, func(h *fixture.Host) { h.Faults().ExpireLease("web") }, `the host ended it: "The operation timed out." (Timedout)`, "expired:1"},
 		{"it can't be renewed", 4 * time.Second, func(h *fixture.Host) { h.Faults().SOAPStatus("HttpNfcLeaseProgress", 503, 0, 0) }, "the lease on the VM is lost", ""},
+		{"the host forgets it", time.Hour, func(h *fixture.Host) {
+			h.Faults().ExpireSessions()
+			h.Faults().ExpireLease("web")
+		}, "the host has it no more", "expired:1"},
 		{"its session ends", 4 * time.Second, func(h *fixture.Host) { h.Faults().ExpireSessions() }, "the host has it no more", "expired:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -385,6 +390,35 @@ func TestLeaseLost(t *testing.T) {
 				ends(t, h, tt.ends)
 			}
 		})
+	}
+}
+
+// TestHopeless: which errors of a renewal end the lease at once.
+func TestHopeless(t *testing.T) {
+	fault := func(f types.AnyType) error {
+		s := &soap.Fault{}
+		s.Detail.Fault = f
+		return soap.WrapSoapFault(s)
+	}
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{fault(types.Timedout{}), true},
+		{fault(types.InvalidState{}), true},
+		{fault(types.ManagedObjectNotFound{}), true},
+		{fault(types.SystemError{}), false},
+		{fault(types.HostCommunication{}), false},
+		{io.ErrUnexpectedEOF, false},
+		{ErrStalled, false},
+		{ErrLogin, true},
+		{ErrThumbprint, true},
+		{wrapFault(fault(types.ManagedObjectNotFound{})), true},
+		{leaseState{state: types.HttpNfcLeaseStateDone}.lost(), true},
+	} {
+		if got := hopeless(t.Context(), tt.err); got != tt.want {
+			t.Errorf("hopeless(%v) = %t; want %t", tt.err, got, tt.want)
+		}
 	}
 }
 

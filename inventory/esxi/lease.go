@@ -37,7 +37,7 @@ func (x *Export) keep(ctx context.Context) {
 			continue
 		case ctx.Err() != nil:
 			continue
-		case !errors.Is(err, ErrLease) && !permanent(ctx, err) && time.Since(heard) < x.timeout:
+		case !hopeless(ctx, err) && time.Since(heard) < x.timeout:
 			wait = every / 4
 			x.c.log.DebugContext(ctx, "can't renew the lease, trying again", "vm", x.vm, "error", err)
 			continue
@@ -46,6 +46,21 @@ func (x *Export) keep(ctx context.Context) {
 		return
 	}
 }
+
+// hopeless reports whether an error says that there is no lease to renew. Other
+// faults may pass.
+func hopeless(ctx context.Context, err error) bool {
+	switch faultOf(err).(type) {
+	case nil:
+		return errors.Is(err, ErrLease) || permanent(ctx, err)
+	case types.Timedout, types.ManagedObjectNotFound, types.InvalidState:
+		return true
+	}
+	return false
+}
+
+// noMore is why a lease may be unknown to its host.
+const noMore = "the host has it no more, as after a restart of its services or at the end of the session"
 
 // renew reports progress, and asks whether the lease is still one.
 func (x *Export) renew(ctx context.Context, limit time.Duration) error {
@@ -69,14 +84,16 @@ func (x *Export) renew(ctx context.Context, limit time.Duration) error {
 // lose ends all streams of a lease that can't be kept. Where the host still has
 // it, it gets it back.
 func (x *Export) lose(ctx context.Context, err error) {
-	switch faultOf(err).(type) {
-	case types.Timedout:
+	_, late := faultOf(err).(types.Timedout)
+	err = wrapFault(err)
+	switch {
+	case errors.Is(err, ErrLease):
+	case late:
 		err = fmt.Errorf("%w: the host heard nothing of it in time: %w", ErrLease, err)
-	case types.ManagedObjectNotFound:
-		err = fmt.Errorf("%w: the host has it no more, as after a restart of its services or at the end of the session: %w", ErrLease, err)
-	}
-	if !errors.Is(err, ErrLease) {
-		err = fmt.Errorf("%w: it couldn't be renewed: %w", ErrLease, wrapFault(err))
+	case errors.Is(err, ErrNotFound):
+		err = fmt.Errorf("%w: %s: %w", ErrLease, noMore, err)
+	default:
+		err = fmt.Errorf("%w: it couldn't be renewed: %w", ErrLease, err)
 	}
 	x.c.log.WarnContext(ctx, "the lease is lost", "vm", x.vm, "error", err)
 	x.cancel(err)
@@ -94,8 +111,8 @@ func (x *Export) why(ctx context.Context, err error) error {
 	limited, cancel := context.WithTimeout(ctx, x.timeout/4)
 	defer cancel()
 	s, askErr := x.look(limited)
-	if _, gone := faultOf(askErr).(types.ManagedObjectNotFound); gone {
-		return fmt.Errorf("%w: the host has it no more: %w", ErrLease, err)
+	if errors.Is(askErr, ErrNotFound) {
+		return fmt.Errorf("%w: %s: %w", ErrLease, noMore, err)
 	}
 	if askErr == nil && s.state != types.HttpNfcLeaseStateReady {
 		return fmt.Errorf("%w: %w", s.lost(), err)
