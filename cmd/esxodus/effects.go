@@ -89,13 +89,17 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 		return nil, usageErr(err)
 	}
 	virt := &target.Libvirt{URI: libvirtURI, Log: log}
+	progress := newProgress(t)
+	if host, ok := src.(*source.ESXi); ok {
+		host.Progress, host.Rate = progress, rate
+	}
 	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
 	return &effects{
 		Effects: run.Effects{
 			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: workers, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			BootOnly: c.String("proof") == proofBoot,
-			Progress: newProgress(t),
+			Progress: progress,
 		},
 		log: log, source: src, virt: virt, guests: inside,
 	}, nil

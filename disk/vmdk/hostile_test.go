@@ -349,6 +349,8 @@ func TestHostileDescriptor(t *testing.T) {
 		{"open quote", flatDescriptor(`RW 8 VMFS "x`), vmdk.ErrFormat, "not a quoted file name"},
 		{"absolute name", flatDescriptor(`RW 8 FLAT "/etc/passwd" 0`), vmdk.ErrUnsupported, "outside the descriptor's directory"},
 		{"parent directory", flatDescriptor(`RW 8 FLAT "../x-flat.vmdk" 0`), vmdk.ErrUnsupported, "outside the descriptor's directory"},
+		{"an object on vSAN", flatDescriptor(`RW 8 VMFS "vsan://d1a1a552-0000-0000-0000-000000000001"`), vmdk.ErrObject, "only a lease of the host serves it"},
+		{"a virtual volume", flatDescriptor(`RW 8 VMFS "vvol://rfc4122.5e6f7a8b/rfc4122.1"`), vmdk.ErrObject, "a virtual volume"},
 		{"dots", flatDescriptor(`RW 8 FLAT ".." 0`), vmdk.ErrUnsupported, "outside the descriptor's directory"},
 		{"missing file", flatDescriptor(`RW 8 FLAT "y-flat.vmdk" 0`), fs.ErrNotExist, "extent 1: open y-flat.vmdk"},
 		{"same data twice", flatDescriptor(`RW 8 FLAT "x-flat.vmdk" 0`, `RW 1 FLAT "x-flat.vmdk" 7`), vmdk.ErrFormat, "extent 2: malformed VMDK: \"x-flat.vmdk\" holds another extent's data"},
