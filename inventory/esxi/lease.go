@@ -108,14 +108,14 @@ func (x *Export) why(ctx context.Context, err error) error {
 	if cause := cmp.Or(x.over(), context.Cause(ctx)); cause != nil {
 		return cause
 	}
-	limited, cancel := context.WithTimeout(ctx, x.timeout/4)
+	limited, cancel := context.WithTimeout(ctx, x.timeout) // after it there is none
 	defer cancel()
 	s, askErr := x.look(limited)
-	if errors.Is(askErr, ErrNotFound) {
+	switch {
+	case errors.Is(askErr, ErrNotFound):
 		return fmt.Errorf("%w: %s: %w", ErrLease, noMore, err)
-	}
-	if askErr == nil && s.state != types.HttpNfcLeaseStateReady {
+	case askErr == nil && s.state != types.HttpNfcLeaseStateReady:
 		return fmt.Errorf("%w: %w", s.lost(), err)
 	}
-	return err
+	return cmp.Or(x.over(), err) // it may have been lost meanwhile
 }

@@ -92,33 +92,22 @@ func (x *Export) devices(ctx context.Context) (map[string]inventory.Disk, error)
 	return out, nil
 }
 
-// streamURL checks the URL of a stream. The host writes * for itself; any other
-// one would be sent the session's cookie.
+// streamURL is where a stream is, by the URL that the lease gives. The host writes * for
+// itself, or a name that it may have in its own network alone: whatever it writes, only
+// the host that we are connected to is asked, and sent the session's cookie.
 func (c *Client) streamURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return "", fmt.Errorf("%w: the lease gives a URL that is none: %.80q", ErrProtocol, s)
 	}
-	if h := u.Hostname(); h == "*" && (u.Port() == "" || u.Port() == portOf(c.cfg.URL)) {
-		u.Host = c.cfg.URL.Host
-	}
 	switch {
 	case u.Scheme != "https" || u.User != nil:
 		return "", fmt.Errorf("%w: the lease gives the URL %.80q: want one of https without a user", ErrProtocol, u.Redacted())
-	case !strings.EqualFold(u.Hostname(), c.cfg.URL.Hostname()) || portOf(u) != portOf(c.cfg.URL):
-		return "", fmt.Errorf("%w: the lease gives a URL on %.80q, where esxodus doesn't go: want one on the host itself", ErrProtocol, u.Host)
 	case !strings.HasPrefix(u.Path, "/nfc/") || path.Clean(u.Path) != u.Path:
 		return "", fmt.Errorf("%w: the lease gives the path %.80q: want one below /nfc", ErrProtocol, u.Path)
 	}
-	u.Fragment, u.RawFragment = "", ""
+	u.Host, u.Fragment, u.RawFragment = c.cfg.URL.Host, "", ""
 	return u.String(), nil
-}
-
-func portOf(u *url.URL) string {
-	if p := u.Port(); p != "" {
-		return p
-	}
-	return defaultPort
 }
 
 // item finds a disk of the VM in the list.
