@@ -247,7 +247,8 @@ type attempt struct {
 	URL, User, Password, Thumbprint, SSH, SSHKey string
 	Mount                                        string // where the datastore is on this machine
 	Origin                                       plan.Origin
-	Target                                       string
+	Local                                        string // a file of this machine instead of all that
+	Target, Digests                              string
 
 	total atomic.Int64 // bytes that were asked for
 }
@@ -256,7 +257,7 @@ func (c *cutter) attempt(path string) *attempt {
 	h := c.host
 	return &attempt{
 		URL: strings.TrimPrefix(h.URL(), "https://"), User: h.User(), Password: h.Password(), Thumbprint: h.Thumbprint(),
-		SSH: h.SSHAddr(), SSHKey: fixtures.Fingerprint(h.SSHHostKey()), Mount: c.dir, Origin: c.origin, Target: path,
+		SSH: h.SSHAddr(), SSHKey: fixtures.Fingerprint(h.SSHHostKey()), Mount: c.dir, Origin: c.origin, Target: path, Digests: path + ".digests",
 	}
 }
 
@@ -280,12 +281,7 @@ func (a *attempt) source() (*source.ESXi, error) {
 // copy copies what isn't on record yet. asked is called with the bytes that were asked
 // for by then, before each read.
 func (a *attempt) copy(ctx context.Context, asked func(total int64) error) (err error) {
-	s, err := a.source()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }()
-	img, closeImage, err := s.OpenDisk(ctx, a.Origin)
+	img, closeImage, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -297,8 +293,8 @@ func (a *attempt) copy(ctx context.Context, asked func(total int64) error) (err 
 	defer dst.Close()
 	g := &gated{Image: img, asked: asked, total: &a.total}
 	maps := g.maps()
-	if g.digests, err = disk.OpenDigests(a.Target+".digests", "", cutSize, maps); errors.Is(err, fs.ErrNotExist) {
-		g.digests, err = disk.CreateDigests(a.Target+".digests", "", cutSize, maps)
+	if g.digests, err = disk.OpenDigests(a.Digests, "", cutSize, maps); errors.Is(err, fs.ErrNotExist) {
+		g.digests, err = disk.CreateDigests(a.Digests, "", cutSize, maps)
 	}
 	if err != nil {
 		return err
