@@ -51,11 +51,12 @@ export ESXODUS_TESTS ESXODUS_GUESTS
 set -- -count=1 -vet=off -timeout 90m -tags libvirt_dlopen -parallel "$(($(nproc) + 1))" -v "$@"
 if [ -n "$run" ]; then
 	names_package "$@" || set -- "$@" ./convert/proofs ./cmd/esxodus ./convert/appliance/... ./convert/packages \
-		./convert/domain ./convert/virt ./fixtures/machine
+		./convert/domain ./convert/virt ./disk ./fixtures/machine
 	"$here/go.sh" test -p 1 "$@"
 else
 	"$here/go.sh" test -p 1 "$@" ./convert/appliance/... ./convert/packages ./fixtures/machine
 	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees|TestProveTinyGuest|TestNetworkProofFails|TestEditedAddress|TestFromDirectory' \
 		./cmd/esxodus ./convert/domain ./convert/virt
+	"$here/go.sh" test "$@" -run TestPeakMemory ./disk
 	"$here/go.sh" test "$@" ./convert/proofs
 fi

@@ -21,7 +21,9 @@ const (
 // ESXi's NFC export does: the header says that the grain directory is at the
 // end, each grain table follows its grains behind a marker, then come the
 // directory, the footer and the end-of-stream marker. name is the one that the
-// embedded descriptor gives to the file. Grains of zeros are left out.
+// embedded descriptor gives to the file. Grains of zeros are left out; an r with a
+// method NextData(off) says where the first data at or after off is, so that a disk far
+// larger than its data is soon written.
 func StreamOptimized(w io.Writer, r io.ReaderAt, size int64, name string, level int) error {
 	if size <= 0 || size%sector != 0 {
 		return fmt.Errorf("a disk of %d bytes", size)
@@ -102,7 +104,13 @@ func (s *stream) grains(r io.ReaderAt, size int64) error {
 	table := make([]byte, tableGrains*4)
 	zero := make([]byte, grain)
 	used := false
+	sparse, _ := r.(interface{ NextData(off int64) int64 })
 	for i := int64(0); i*grain < size && s.err == nil; i++ {
+		if next := i + tableGrains; sparse != nil && i%tableGrains == 0 && next*grain < size && sparse.NextData(i*grain) >= next*grain {
+			s.directory = append(s.directory, 0)
+			i = next - 1
+			continue
+		}
 		clear(buf)
 		if n, err := r.ReadAt(buf[:min(grain, size-i*grain)], i*grain); err != nil && err != io.EOF {
 			return fmt.Errorf("grain %d after %d bytes: %w", i, n, err)
