@@ -64,7 +64,7 @@ func CompareSource(ctx context.Context, img Image, size int64, maps []Mapping, o
 func compare(ctx context.Context, ps []piece, v *verifier, o Options) (Comparison, error) {
 	v.zero, v.tally = fullZero(), &tally{}
 	e := &engine{Options: o, sink: v}
-	st, err := e.run(ctx, ps, all)
+	st, err := e.run(ctx, scheduled(ps, nothing))
 	found := v.tally.found
 	found.Stats = st
 	return found, err
@@ -135,7 +135,7 @@ func Record(ctx context.Context, dst Target, maps []Mapping, ranges []Range, o O
 		return len(ranges) == 0 || ranges[0].Offset >= j.target()+j.n, nil
 	}
 	e := &engine{Options: o, sink: &recorder{o.Digests}}
-	if _, err := e.run(ctx, ps, untouched); err != nil {
+	if _, err := e.run(ctx, scheduled(ps, untouched)); err != nil {
 		return err
 	}
 	return o.Digests.sync()

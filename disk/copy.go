@@ -34,6 +34,13 @@ type Options struct {
 	Rate *Rate
 }
 
+func (o *Options) workers() int {
+	if o.Workers <= 0 {
+		return defaultWorkers
+	}
+	return min(o.Workers, maxWorkers)
+}
+
 func (o *Options) progress(n int64) {
 	if o.Progress != nil {
 		o.Progress(n)
@@ -69,33 +76,41 @@ func Copy(ctx context.Context, dst Target, maps []Mapping, o Options) (Stats, er
 		return Stats{}, err
 	}
 	if o.Digests == nil {
-		e := &engine{Options: o, sink: &writer{dst: dst}}
-		st, err := e.run(ctx, ps, func(job) (bool, error) { return false, nil })
-		if err == nil {
-			err = syncTarget(dst)
-		}
-		return st, err
+		return unrecorded(ctx, dst, o, scheduled(ps, nothing))
 	}
 	if err := o.Digests.matches(dst.Size(), blocks); err != nil {
 		return Stats{}, err
 	}
-	return copyRecorded(ctx, dst, ps, o)
-}
-
-// copyRecorded copies the blocks that have no digest yet.
-func copyRecorded(ctx context.Context, dst Target, ps []piece, o Options) (Stats, error) {
-	c := newCheckpoint(dst, o.Digests)
 	var skipped int64
 	known := o.Digests.scan()
 	skip := func(j job) (bool, error) {
 		sum, err := known.at(j.block)
-		if err != nil || sum == (digest{}) {
+		if err != nil || !sum.there() {
 			return false, err
 		}
 		skipped += j.n
 		o.progress(j.n)
 		return true, nil
 	}
+	st, err := recorded(ctx, dst, o, scheduled(ps, skip), func(w *writer) sink { return w })
+	st.Skipped, st.Bytes = skipped, st.Bytes+skipped
+	return st, err
+}
+
+// unrecorded copies what feed has to be copied, without digests.
+func unrecorded(ctx context.Context, dst Target, o Options, feed feed) (Stats, error) {
+	e := &engine{Options: o, sink: &writer{dst: dst}}
+	st, err := e.run(ctx, feed)
+	if err == nil {
+		err = syncTarget(dst)
+	}
+	return st, err
+}
+
+// recorded copies what feed has to be copied and records the blocks' digests. into makes
+// the sink out of the one that writes and records.
+func recorded(ctx context.Context, dst Target, o Options, feed feed, into func(*writer) sink) (Stats, error) {
+	c := newCheckpoint(dst, o.Digests)
 	// A failed checkpoint must end the copy at once: nothing that follows
 	// could be recorded.
 	work, cancel := context.WithCancelCause(ctx)
@@ -108,13 +123,12 @@ func copyRecorded(ctx context.Context, dst Target, ps []piece, o Options) (Stats
 		}
 		kept <- err
 	}()
-	e := &engine{Options: o, sink: &writer{dst: dst, record: c}}
-	st, err := e.run(work, ps, skip)
+	e := &engine{Options: o, sink: into(&writer{dst: dst, record: c})}
+	st, err := e.run(work, feed)
 	close(c.in)
 	if kerr := <-kept; err == nil {
 		err = kerr
 	}
-	st.Skipped, st.Bytes = skipped, st.Bytes+skipped
 	return st, err
 }
 
@@ -136,25 +150,34 @@ type sink interface {
 	hashed() bool
 }
 
-// engine runs jobs through a sink: one goroutine schedules, some work.
+// feed sends the jobs of a whole target, in its order. It ends early with ctx.
+type feed func(ctx context.Context, out chan<- job) error
+
+// scheduled is the feed of those blocks of ps for which skip says no.
+func scheduled(ps []piece, skip func(job) (bool, error)) feed {
+	return func(ctx context.Context, out chan<- job) error {
+		s := &scheduler{out: out, done: skip}
+		return s.run(ctx, ps)
+	}
+}
+
+// nothing is what is skipped where all is to be handled.
+func nothing(job) (bool, error) { return false, nil }
+
+// engine runs jobs through a sink: one goroutine feeds, some work.
 type engine struct {
 	Options
 	sink sink
 }
 
-// run handles all blocks of ps for which skip says no.
-func (e *engine) run(ctx context.Context, ps []piece, skip func(job) (bool, error)) (Stats, error) {
-	n := e.Workers
-	if n <= 0 {
-		n = defaultWorkers
-	}
-	n = min(n, maxWorkers)
+// run handles what feed sends.
+func (e *engine) run(ctx context.Context, feed feed) (Stats, error) {
+	n := e.workers()
 	jobs := make(chan job, n)
 	g, work := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(jobs)
-		s := &scheduler{out: jobs, done: skip}
-		return s.run(work, ps)
+		return feed(work, jobs)
 	})
 	stats := make([]Stats, n)
 	for i := range n {
@@ -206,6 +229,18 @@ func (w *worker) handle(ctx context.Context, j job) (Stats, error) {
 		w.buf = make([]byte, BlockSize)
 	}
 	buf := w.buf[:j.n]
+	if err := w.fill(ctx, j, buf); err != nil {
+		return Stats{}, err
+	}
+	j.data = notZero(j.data, buf)
+	return w.sink.block(ctx, j, buf)
+}
+
+// fill puts the job's bytes into buf, where they may be data.
+func (w *worker) fill(ctx context.Context, j job, buf []byte) error {
+	if j.packed != nil {
+		return j.packed.unpack(buf)
+	}
 	for r := range runs(j.data, j.n) {
 		if !r.data {
 			if w.sink.hashed() {
@@ -214,11 +249,10 @@ func (w *worker) handle(ctx context.Context, j job) (Stats, error) {
 			continue
 		}
 		if err := w.read(ctx, j, buf, r.from, r.to); err != nil {
-			return Stats{}, err
+			return err
 		}
 	}
-	j.data = notZero(j.data, buf)
-	return w.sink.block(ctx, j, buf)
+	return nil
 }
 
 // read fills buf[from:to] with the job's bytes of the image.

@@ -21,6 +21,8 @@ import (
 // digest is the SHA-256 of a block; all zero where none is known.
 type digest [sha256.Size]byte
 
+func (d digest) there() bool { return d != digest{} }
+
 const (
 	digestMagic   = "ESXODUS\x01"
 	digestHeader  = 4096 // bytes before the first record
@@ -238,7 +240,7 @@ func (d *Digests) Blocks() (known, total int64, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		if sum != (digest{}) {
+		if sum.there() {
 			known++
 		}
 	}
@@ -255,7 +257,7 @@ func (d *Digests) Sum() ([sha256.Size]byte, error) {
 		if err != nil {
 			return digest{}, err
 		}
-		if sum == (digest{}) {
+		if !sum.there() {
 			return digest{}, &DigestsError{d.path, fmt.Errorf("block %d of %d has no digest yet: the copy isn't finished", i, d.blocks)}
 		}
 		h.Write(sum[:]) // never an error

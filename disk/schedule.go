@@ -23,6 +23,8 @@ type job struct {
 	off   int64  // where it starts in the mapping
 	n     int64  // bytes; more than BlockSize only where data is 0
 	data  uint64 // bit i is set where bytes [i*subSize, (i+1)*subSize) may be data
+	// packed has the bytes of a stream; nil: they are read of the piece's image.
+	packed *batch
 }
 
 func (j *job) source() int64 { return j.piece.SourceOffset + j.off }

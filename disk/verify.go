@@ -33,11 +33,8 @@ func Verify(ctx context.Context, dst Target, maps []Mapping, o Options) (Stats, 
 		return Stats{}, err
 	}
 	e := &engine{Options: o, sink: &verifier{digests: o.Digests, zero: fullZero()}}
-	return e.run(ctx, ps, all)
+	return e.run(ctx, scheduled(ps, nothing))
 }
-
-// all leaves no job out.
-func all(job) (bool, error) { return false, nil }
 
 // readBack returns the pieces of a finished copy so that what is read of them is
 // what is on dst, and no longer in memory.
@@ -119,7 +116,7 @@ func (v *verifier) compare(j job, got digest) error {
 	if err != nil {
 		return err
 	}
-	if want == (digest{}) {
+	if !want.there() {
 		return fmt.Errorf("target offset %d: %w", j.target(), ErrNotCopied)
 	}
 	if v.tally != nil {
@@ -136,7 +133,7 @@ func (v *verifier) compare(j job, got digest) error {
 // whether it is one of those that were recorded after the copy.
 func (v *verifier) want(block int64) (sum digest, later bool, err error) {
 	if v.later != nil {
-		if err := v.later.get(block, sum[:]); err != nil || sum != (digest{}) {
+		if err := v.later.get(block, sum[:]); err != nil || sum.there() {
 			return sum, true, err
 		}
 	}

@@ -360,6 +360,19 @@ func TestUnknownNetworkd(t *testing.T) {
 	}
 }
 
+// TestAbsent: a file for an interface that there isn't draws a word.
+func TestAbsent(t *testing.T) {
+	h := kvm()
+	p, err := New(esx(), []string{"DMZ"}, h.Fill(Options{Uplinks: map[string]string{"": "eno1"}, Files: map[string]string{"eno9": "wan.network", "eno1": "lan.network"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(p.Concerns, func(c ledger.Concern) bool { return c.ID == ConcernUnused })
+	if i < 0 || !strings.Contains(p.Concerns[i].Evidence, `--network-file names "eno9"`) || slices.ContainsFunc(p.Concerns, func(c ledger.Concern) bool { return c.ID == ConcernUnused && c.Subject == "eno1" }) {
+		t.Errorf("concerns: %+v", p.Concerns)
+	}
+}
+
 // TestUnfit: domains are attached only to links that can have them.
 func TestUnfit(t *testing.T) {
 	const mac = "52:54:00:00:00:03"
@@ -377,6 +390,7 @@ func TestUnfit(t *testing.T) {
 		{"macvtap:wg0", Link{Name: "wg0", Kind: "wireguard"}, []string{"blocker network.unfit wg0"}},
 		{"macvtap:ib0", Link{Name: "ib0", MAC: "80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:00:00:01"}, []string{"blocker network.unfit ib0"}},
 		{"macvtap:eno3", Link{Name: "eno3", MAC: mac}, nil},
+		{"macvtap:wlan0", Link{Name: "wlan0", MAC: mac, Wireless: true}, []string{"blocker network.unfit wlan0"}},
 		{"none", Link{Name: "lo", MAC: "00:00:00:00:00:00"}, nil},
 	} {
 		t.Run(tt.to, func(t *testing.T) {

@@ -149,6 +149,10 @@ func (p *planner) unusedConcerns(portGroups []string) {
 				"it has no effect: correct the name (`esxodus inventory` lists uplinks and vSwitches), or leave it out")
 		}
 	}
+	for _, dev := range p.o.Absent {
+		p.concern(ConcernUnused, ledger.Warning, dev, fmt.Sprintf("%s names %q, and this host has no such interface", FileFlag, dev),
+			"it has no effect here: correct the name, or leave it out")
+	}
 	for _, dev := range slices.Sorted(maps.Keys(p.o.Functions)) {
 		mapped := slices.ContainsFunc(slices.Collect(maps.Values(p.o.Map)), func(to string) bool { return strings.HasPrefix(to+",", string(SRIOV)+":"+dev+",") })
 		if !mapped && len(p.onUplink(dev)) == 0 {

@@ -65,6 +65,7 @@ type Link struct {
 	Routes    []Routes       `json:"routes,omitempty"`
 	Networkd  NetworkdOfLink `json:"networkd"`
 	Dnsmasq   bool           `json:"dnsmasq,omitempty"` // a dnsmasq serves it
+	Wireless  bool           `json:"wireless,omitempty"`
 }
 
 // NetworkdOfLink is what networkd says of a link.
@@ -157,6 +158,10 @@ func (h *Host) Fill(o Options) Options {
 			files[l.Name] = name
 		}
 	}
+	o.Absent = slices.DeleteFunc(slices.Sorted(maps.Keys(o.Files)), func(name string) bool {
+		_, there := h.Link(name)
+		return there
+	})
 	maps.Copy(files, o.Files)
 	o.Files = files
 	others := slices.DeleteFunc(slices.Clone(o.Hosts), func(o HostFunctions) bool { return o.Host == h.Name })

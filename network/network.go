@@ -40,6 +40,8 @@ type Options struct {
 	// file that networkd applies to it (10-lan.network), where there is one.
 	// A VLAN device (eno1.42) that has an entry is the host's: no units for it.
 	Files map[string]string `json:"files,omitempty"`
+	// Absent are those of Files that the host has no interface of.
+	Absent []string `json:"absent,omitempty"`
 	// Functions maps interfaces of the host on which SR-IOV is allowed to how many
 	// virtual functions each may have; 0 for those that there are.
 	Functions map[string]int `json:"functions,omitempty"`

@@ -87,6 +87,8 @@ func (d *differ) state(l *Link) {
 	case d.bridged(l.Name) && l.Kind != "bridge":
 		d.concern(ConcernUnfit, ledger.Blocker, l.Name, fmt.Sprintf("%s is no bridge (%s): no domain on it would start", l.Name, l.device().Kind),
 			fmt.Sprintf("name a bridge, or attach by macvtap: %s 'PORTGROUP=macvtap:%s'", MapFlag, l.Name))
+	case l.Wireless:
+		d.concern(ConcernUnfit, ledger.Blocker, l.Name, l.Name+" is a Wi-Fi adapter: an access point takes no frames from the domains' MAC addresses, by macvtap, VLAN or bridge", "name a wired one with "+UplinkFlag+" or "+MapFlag)
 	case !l.ethernet():
 		d.concern(ConcernUnfit, ledger.Blocker, l.Name, l.Name+" isn't an Ethernet interface: neither macvtap nor a VLAN device works on it", "name another with "+UplinkFlag+" or "+MapFlag)
 	}

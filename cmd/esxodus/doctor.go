@@ -97,7 +97,7 @@ func diagnoseSource(c *cli.Context, t terminal, r *doctor.Report) error {
 		return err
 	}
 	src := esxiOrigin(c, plan.Source{}, func() (esxi.Config, error) { return cfg, nil })
-	defer func() { _ = src.Close(context.WithoutCancel(c.Context)) }() // a session that stays expires
+	defer logout(c.Context, cfg.Log, src)
 	client, err := src.Client(c.Context)
 	if err != nil {
 		return err

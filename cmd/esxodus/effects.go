@@ -89,13 +89,17 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 		return nil, usageErr(err)
 	}
 	virt := &target.Libvirt{URI: libvirtURI, Log: log}
+	progress := newProgress(t)
+	if host, ok := src.(*source.ESXi); ok {
+		host.Progress, host.Rate = progress, rate
+	}
 	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
 	return &effects{
 		Effects: run.Effects{
 			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: workers, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			BootOnly: c.String("proof") == proofBoot,
-			Progress: newProgress(t),
+			Progress: progress,
 		},
 		log: log, source: src, virt: virt, guests: inside,
 	}, nil
@@ -113,8 +117,8 @@ func (e *effects) Close(ctx context.Context) {
 }
 
 // logout ends a session. One that the host doesn't hear of expires by itself.
-func logout(ctx context.Context, log *slog.Logger, client *esxi.Client) {
-	if err := client.Close(context.WithoutCancel(ctx)); err != nil {
+func logout(ctx context.Context, log *slog.Logger, session interface{ Close(context.Context) error }) {
+	if err := session.Close(context.WithoutCancel(ctx)); err != nil {
 		log.WarnContext(ctx, "the session on the host stays until it expires", "error", err)
 	}
 }

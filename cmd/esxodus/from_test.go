@@ -126,7 +126,7 @@ func TestFilesResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.run(exitDone, l.onFiles("plan", from, "--no-proof", "-o", "plan.yaml")...)
-	p := l.start("batch", "plan.yaml", "--yes", "--parallel", "1", "--rate", "8M")
+	p := l.start("batch", "plan.yaml", "--yes", "--parallel", "1", "--rate", "2M") // a checkpoint comes while it is copied, not at its end
 	p.until("a checkpoint", func() bool {
 		if s := l.states(); len(s) == 1 {
 			l.vm = s[0].Name
@@ -191,6 +191,7 @@ func TestFilesOff(t *testing.T) {
 	if r = l.run(exitFailed, l.onFiles("plan", filepath.Join(from, l.vm, "small.vmdk"))...); !strings.Contains(unwrapped(r.err), "esxodus copy") {
 		t.Errorf("a VMDK alone: %s", r.err)
 	}
+	l.withExample(from)
 	l.run(exitUsage, l.onFiles("plan", from, "--shutdown", "ssh")...)
 	l.run(exitUsage, l.onFiles("plan", from, "--esxi", "https://root@esx1")...)
 	inside := l.onFiles("plan", from)
@@ -206,6 +207,30 @@ func TestFilesOff(t *testing.T) {
 	}
 	l.check(os.Remove(filepath.Join(from, l.vm, l.vm+".vmx.lck")))
 	l.run(exitDone, "batch", "plan.yaml", "--yes")
+}
+
+// withExample sees that the .vmx of the manual's makes a VM of a bare VMDK.
+func (l *lab) withExample(from string) {
+	l.t.Helper()
+	text, err := topicFiles.ReadFile("topics/sources.md")
+	l.check(err)
+	var vmx strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if example, ok := strings.CutPrefix(line, "    "); ok {
+			vmx.WriteString(example)
+		}
+	}
+	dir := l.t.TempDir()
+	for _, name := range []string{"small.vmdk", "small-flat.vmdk"} {
+		l.check(os.Link(filepath.Join(from, l.vm, name), filepath.Join(dir, name)))
+	}
+	l.check(os.WriteFile(filepath.Join(dir, "web.vmx"), []byte(strings.ReplaceAll(vmx.String(), "web.vmdk", "small.vmdk")), 0o600))
+	r := l.run(exitDone, l.onFiles("plan", dir)...)
+	for _, want := range []string{"small.vmdk", "define the persistent domain web", "attached to nothing"} {
+		if !strings.Contains(unwrapped(r.out), want) {
+			l.t.Errorf("a plan of a VMDK with the manual's .vmx does not say %q:\n%s", want, r.out)
+		}
+	}
 }
 
 // TestFromOVA migrates a real guest from an OVA, and sees it come up. A batch from one

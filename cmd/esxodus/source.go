@@ -72,19 +72,7 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 // read from.
 func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 	if !c.IsSet("from") {
-		cfg, err := sourceConfig(c, t, "")
-		if err != nil {
-			return plan.Source{}, nil, err
-		}
-		stores, err := datastores(c)
-		if err != nil {
-			return plan.Source{}, nil, err
-		}
-		src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint, Datastores: stores}
-		if len(c.StringSlice("off")) > 0 {
-			return src, nil, usagef("--off: a host says itself which VMs are off: it goes with --from")
-		}
-		return src, esxiOrigin(c, src, func() (esxi.Config, error) { return cfg, nil }), nil
+		return hostSource(c, t)
 	}
 	if err := oneOf(c, "esxi", "from"); err != nil {
 		return plan.Source{}, nil, err
@@ -92,8 +80,8 @@ func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 	if c.String("shutdown") != "" {
 		return plan.Source{}, nil, usagef("--shutdown and --from: files have no host that could shut a VM down")
 	}
-	if len(c.StringSlice("datastore"))+len(c.StringSlice("via")) > 0 {
-		return plan.Source{}, nil, usagef("--datastore, --via and --from: of files alone there is one way: give the first two with --esxi")
+	if len(c.StringSlice("datastore"))+len(c.StringSlice("via")) > 0 || c.IsSet("scratch") {
+		return plan.Source{}, nil, usagef("--datastore, --via, --scratch and --from: of files alone there is one way: give the others with --esxi")
 	}
 	path, err := filepath.Abs(c.String("from"))
 	if err != nil || c.String("from") == "" {
@@ -104,6 +92,27 @@ func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 		return plan.Source{}, nil, fmt.Errorf("--from: %w", err)
 	}
 	return plan.Source{From: path}, files, nil
+}
+
+// hostSource is the host that the command line names.
+func hostSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
+	cfg, err := sourceConfig(c, t, "")
+	if err != nil {
+		return plan.Source{}, nil, err
+	}
+	src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
+	if src.Datastores, err = datastores(c); err != nil {
+		return src, nil, err
+	}
+	if c.IsSet("scratch") {
+		if src.Scratch, err = directory("scratch", c.String("scratch")); err != nil {
+			return src, nil, err
+		}
+	}
+	if len(c.StringSlice("off")) > 0 {
+		return src, nil, usagef("--off: a host says itself which VMs are off: it goes with --from")
+	}
+	return src, esxiOrigin(c, src, func() (esxi.Config, error) { return cfg, nil }), nil
 }
 
 // directory is the absolute path of one that is there.
@@ -157,7 +166,7 @@ func ways(c *cli.Context) (map[string]plan.Way, error) {
 		at := strings.LastIndex(text, "=")
 		vm, way := text[:max(at, 0)], plan.Way(text[at+1:])
 		if _, twice := out[vm]; twice || !slices.Contains(plan.Ways(), way) {
-			return nil, usagef("--via %s: want https, ssh or file once, or for one VM: 'VM=ssh'", text)
+			return nil, usagef("--via %s: want https, ssh, nfc or file once, or for one VM: 'VM=ssh'", text)
 		}
 		out[vm] = way
 	}

@@ -84,16 +84,18 @@ func TestOfSource(t *testing.T) {
 		says   string
 		want   []string
 	}{
-		{"free", fixture.Options{Dir: small}, nil, "--shutdown ssh", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
-		{"licensed, measured", fixture.Options{Dir: small, Licensed: true}, func(_ *fixture.Host, s *Source) { s.Measure = true }, "MiB/s over 8 connections", []string{"version", "licence", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running note", "speed"}},
-		{"expired certificate", fixture.Options{Dir: small, ExpiredCert: true}, nil, "its certificate expired on ", []string{"version", "licence note", "tls note", "clock", "rights", "folder", "ssh", "ssh-read", "running note"}},
-		{"another key", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.HostKeyFingerprint = "SHA256:x" }, "--ssh-fingerprint SHA256", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh note", "running note"}},
-		{"no SSH, which a free licence needs", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.Addr = "127.0.0.1:1" }, "connection refused", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh warning", "running note"}},
-		{"all VMs run", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) { h.SetPower("small", true) }, "no VM that is off has a flat disk", []string{"version", "licence note", "tls", "clock", "rights", "folder note", "ssh", "ssh-read", "running note"}},
+		{"free", fixture.Options{Dir: small}, nil, "--shutdown ssh", []string{"version", "licence note", "tls", "clock", "rights", "folder", "lease note", "ssh", "ssh-read", "running note"}},
+		{"licensed, measured", fixture.Options{Dir: small, Licensed: true}, func(_ *fixture.Host, s *Source) { s.Measure = true }, "MiB/s over 8 connections", []string{"version", "licence", "tls", "clock", "rights", "folder", "lease", "ssh", "ssh-read", "running note", "speed"}},
+		{"licensed, no VM is off", fixture.Options{Dir: small, Licensed: true}, func(h *fixture.Host, _ *Source) { h.SetPower("small", true) }, "no VM is off for the host to say more", []string{"version", "licence", "tls", "clock", "rights", "folder note", "lease note", "ssh", "ssh-read", "running note"}},
+		{"licensed, and no export", fixture.Options{Dir: small, Licensed: true}, func(h *fixture.Host, _ *Source) { h.Faults().Disable("small", "PowerOffVM_Task", "ExportVm") }, "has that disabled for small, which is off", []string{"version", "licence", "tls", "clock", "rights", "folder", "lease note", "ssh", "ssh-read", "running note"}},
+		{"expired certificate", fixture.Options{Dir: small, ExpiredCert: true}, nil, "its certificate expired on ", []string{"version", "licence note", "tls note", "clock", "rights", "folder", "lease note", "ssh", "ssh-read", "running note"}},
+		{"another key", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.HostKeyFingerprint = "SHA256:x" }, "--ssh-fingerprint SHA256", []string{"version", "licence note", "tls", "clock", "rights", "folder", "lease note", "ssh note", "running note"}},
+		{"no SSH, which a free licence needs", fixture.Options{Dir: small}, func(_ *fixture.Host, s *Source) { s.Shell.Addr = "127.0.0.1:1" }, "connection refused", []string{"version", "licence note", "tls", "clock", "rights", "folder", "lease note", "ssh warning", "running note"}},
+		{"all VMs run", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) { h.SetPower("small", true) }, "no VM that is off has a flat disk", []string{"version", "licence note", "tls", "clock", "rights", "folder note", "lease note", "ssh", "ssh-read", "running note"}},
 		{"disks aren't served", fixture.Options{Dir: small}, func(h *fixture.Host, _ *Source) {
 			h.Faults().Add(fixture.Fault{Kind: fixture.Status, Path: "[datastore1] small", Code: 403, HEAD: true})
-		}, "no disk of 1 that were tried can be read by HTTPS", []string{"version", "licence note", "tls", "clock", "rights", "folder warning", "ssh", "ssh-read", "running note"}},
-		{"a VM with a snapshot runs", fixture.Options{Builtin: true}, func(h *fixture.Host, _ *Source) { h.SetPower("snapped", true) }, "the disk under the snapshot of snapped can be read", []string{"version", "licence note", "tls", "clock", "rights", "folder", "ssh", "ssh-read", "running"}},
+		}, "no disk of 1 that were tried can be read by HTTPS", []string{"version", "licence note", "tls", "clock", "rights", "folder warning", "lease note", "ssh", "ssh-read", "running note"}},
+		{"a VM with a snapshot runs", fixture.Options{Builtin: true}, func(h *fixture.Host, _ *Source) { h.SetPower("snapped", true) }, "the disk under the snapshot of snapped can be read", []string{"version", "licence note", "tls", "clock", "rights", "folder", "lease note", "ssh", "ssh-read", "running"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			list := look(t, tt.o, tt.change)

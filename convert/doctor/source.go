@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ func OfSource(ctx context.Context, s Source) ([]Finding, error) {
 		return nil, err
 	}
 	v := &visit{Source: s, h: h}
-	for _, look := range []func(context.Context){v.version, v.license, v.wire, v.clock, v.rights, v.datastores, v.folder, v.ssh, v.beneath, v.speed} {
+	for _, look := range []func(context.Context){v.version, v.license, v.wire, v.clock, v.rights, v.datastores, v.folder, v.lease, v.ssh, v.beneath, v.speed} {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -131,7 +132,7 @@ func (v *visit) datastores(context.Context) {
 	for _, d := range v.h.Datastores {
 		switch kind := strings.ToLower(d.Type); {
 		case kind == "vsan" || kind == "vvol":
-			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "clone its VMs' disks to a VMFS or NFS datastore with vmkfstools -i on ESXi")
+			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "give a plan --scratch DIR: a lease brings them, with a paid licence; else clone them to a VMFS or NFS datastore with vmkfstools -i on ESXi")
 		case !d.Accessible:
 			v.add("datastore", ledger.Warning, d.Name+" is not accessible", "see to its storage before you plan")
 		}
@@ -165,6 +166,40 @@ func (v *visit) folder(ctx context.Context) {
 		return
 	}
 	v.add("folder", ledger.Note, "no VM that is off has a flat disk, so reading one wasn't tried", "shut a small VM down and look again")
+}
+
+// lease asks what can be asked of leases without having one, which would keep a VM off.
+func (v *visit) lease(ctx context.Context) {
+	if v.h.License.ReadOnly {
+		v.add("lease", ledger.Note, "no lease: the licence exports no VM through the API", "only disks that aren't files need one, on vSAN and vVols: give the host another licence for them, be it for evaluation")
+		return
+	}
+	lacks, err := v.Client.Lacks(ctx, esxi.PrivilegeExport)
+	switch {
+	case errors.Is(err, esxi.ErrUnknown):
+		v.add("lease", ledger.Note, "whether the user may export VMs by a lease, the host doesn't tell", "")
+		return
+	case len(lacks) > 0:
+		v.add("lease", ledger.Note, "no lease: the user lacks "+strings.Join(lacks, ", "), "use root, or give the user's role that right, if there are disks on vSAN or vVols: only a lease streams them")
+		return
+	}
+	i := slices.IndexFunc(v.h.VMs, func(vm inventory.VM) bool {
+		return vm.Power == inventory.PoweredOff && vm.ConnectionState == "connected" && len(vm.Disks) > 0
+	})
+	if i < 0 {
+		v.add("lease", ledger.Note, "the user may export VMs by a lease; no VM is off for the host to say more", "shut a small VM down and look again")
+		return
+	}
+	vm := &v.h.VMs[i]
+	if can, err := v.Client.Exportable(ctx, vm.ID); err != nil || !can {
+		what := fmt.Sprintf("the user may export VMs by a lease, but the host has that disabled for %s, which is off", vm.Name)
+		if err != nil {
+			what = "whether the host exports VMs by a lease isn't known: " + err.Error()
+		}
+		v.add("lease", ledger.Note, what, "a backup, a task or another export may have it: look again later")
+		return
+	}
+	v.ok("lease", fmt.Sprintf("VMs that are off can be exported by a lease, as far as the host says without giving one: %s", vm.Name))
 }
 
 // readable reads a sector in the middle of a disk.

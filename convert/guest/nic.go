@@ -3,6 +3,8 @@ package guest
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"path"
@@ -52,6 +54,27 @@ type NewAddress struct {
 	Prefix  netip.Prefix `json:"prefix"` // with the host's bits
 	Gateway netip.Addr   `json:"gateway,omitzero"`
 	DNS     []netip.Addr `json:"dns,omitempty"` // none leaves the guest's
+}
+
+// UnmarshalJSON refuses an address that doesn't say whose it is: 0 is one of the indexes.
+func (a *NewAddress) UnmarshalJSON(b []byte) error {
+	type plain NewAddress
+	var in struct {
+		plain
+
+		Index *int `json:"index"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil {
+		return err
+	}
+	if in.Index == nil {
+		return fmt.Errorf("the address %s has no index, the N of the VM's ethernetN", in.Prefix)
+	}
+	*a = NewAddress(in.plain)
+	a.Index = *in.Index
+	return nil
 }
 
 // WithoutIPv6 drops what is IPv6's, where the guest has it off.

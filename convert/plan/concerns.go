@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
 )
@@ -61,12 +63,9 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 			Advice: unreadAdvice(v, u),
 		})
 	}
-	out = append(out, v.wayConcerns()...)
+	out = append(out, v.wayConcerns(f.Host.License)...)
 	if way := f.Detours[vm.ID]; way.Way != "" {
-		out = append(out, ledger.Concern{
-			ID: ConcernWay, Severity: ledger.Note, Evidence: "its disks come by " + strings.ToUpper(string(way.Way)) + ", as HTTPS doesn't serve them: " + way.Why,
-			Advice: "nothing: they can be read that way, if more slowly",
-		})
+		out = append(out, way.concern())
 	}
 	for _, d := range v.Disks {
 		facts := f.volume(d.Volume)
@@ -89,6 +88,10 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 
 // unreadAdvice says what to do about a disk that can't be opened.
 func unreadAdvice(v *VMPlan, u *UnreadError) string {
+	if errors.Is(u.Err, vmdk.ErrObject) {
+		return "a lease streams it, where the licence is a paid one and the VM is off: give --scratch DIR, a directory of this machine with room for what is in use of the disk; " +
+			"else clone it to a VMFS or NFS datastore with `vmkfstools -i` on ESXi"
+	}
 	if d, ok := v.Disk(u.Address); ok && d.Origin().Way == WayFile {
 		return "see that all files of the disk are there, readable and whole, and plan again; from a host, --via 'VM=https' takes them over HTTPS"
 	}

@@ -60,6 +60,12 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernWay, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
 			f.Detours = map[string]plan.Detour{"7": {Way: plan.WaySSH, Why: "403 Forbidden"}}
 		}},
+		{plan.ConcernWay, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
+			f.Source.Scratch, f.Detours = "/scratch", map[string]plan.Detour{"7": {Way: plan.WayNFC, Why: "an object"}}
+		}},
+		{plan.ConcernWay, ledger.Blocker, func(f *plan.Facts, o *plan.Options) {
+			f.Source.Scratch, f.Host.License.ReadOnly, o.Via = "/scratch", true, map[string]plan.Way{"": plan.WayNFC}
+		}},
 		{plan.ConcernFiles, ledger.Note, func(f *plan.Facts, _ *plan.Options) { f.Source.From = "/mnt/datastore1" }},
 		{plan.ConcernSourceUnread, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.Problems = []string{"web can't be looked into"} }},
 		{plan.ConcernNoDisk, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Disks = nil }},

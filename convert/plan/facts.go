@@ -3,6 +3,7 @@ package plan
 import (
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
 	"esxodus/convert/packages"
 	"esxodus/convert/volume"
 	"esxodus/inventory"
@@ -86,6 +87,19 @@ type GuestFacts struct {
 type Detour struct {
 	Way Way
 	Why string // the usual one can't be gone
+}
+
+// concern tells of it.
+func (d Detour) concern() ledger.Concern {
+	c := ledger.Concern{
+		ID: ConcernWay, Severity: ledger.Note, Evidence: "its disks come by SSH, as HTTPS doesn't serve them: " + d.Why,
+		Advice: "nothing: they can be read that way, if more slowly",
+	}
+	if d.Way == WayNFC {
+		c.Evidence = "its disks come by a lease, as no file serves them: " + d.Why
+		c.Advice = "nothing; what the lease brought is kept under --scratch until the run is committed, and the VM can't be started on ESXi while it brings it"
+	}
+	return c
 }
 
 // UnreadError is a disk that can't be opened, though what the host says of its

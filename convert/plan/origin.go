@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/convert/stage"
 	"esxodus/inventory"
 	"esxodus/inventory/fit"
 	"esxodus/network"
@@ -21,17 +22,20 @@ type Way string
 const (
 	WayHTTPS Way = "https" // from the host's datastore browser, /folder
 	WaySSH   Way = "ssh"   // by dd on the host's shell
+	WayNFC   Way = "nfc"   // by a lease of the host, through a file of this machine
 	WayFile  Way = "file"  // from files that this machine has
 )
 
 // Ways lists them all.
-func Ways() []Way { return []Way{WayHTTPS, WaySSH, WayFile} }
+func Ways() []Way { return []Way{WayHTTPS, WaySSH, WayNFC, WayFile} }
 
 // Origin is where the bytes of a disk come from.
 type Origin struct {
 	Path string // of the descriptor: on its datastore, or in the directory that the VMs are read from
 	Way  Way
-	File string // the descriptor's path on this machine, of [WayFile]
+	// File is a path on this machine: the descriptor's, of [WayFile]; where the bytes are
+	// kept that a lease brings, of [WayNFC].
+	File string
 }
 
 // Origin is where a disk's bytes come from.
@@ -45,8 +49,12 @@ func (d *Disk) Origin() Origin {
 
 // String says it in a step: "over HTTPS".
 func (o Origin) String() string {
-	if o.Way == WayFile {
+	switch o.Way {
+	case WayFile:
 		return "from the file " + o.File
+	case WayNFC:
+		return "by a lease, through the file " + o.File
+	case WayHTTPS, WaySSH:
 	}
 	return "over " + strings.ToUpper(string(o.Way))
 }
@@ -64,8 +72,12 @@ func (s *Source) Origin(d *inventory.Disk, asked Way) Origin {
 	if file, ok := s.mounted(d); ok && (asked == "" || asked == WayFile) {
 		return Origin{d.Path, WayFile, file}
 	}
-	if asked == WaySSH {
+	switch asked {
+	case WaySSH:
 		return Origin{Path: d.Path, Way: WaySSH}
+	case WayNFC:
+		return Origin{d.Path, WayNFC, stage.File(s.Scratch, d.Path)}
+	case WayHTTPS, WayFile:
 	}
 	return Origin{Path: d.Path, Way: WayHTTPS}
 }
@@ -113,7 +125,10 @@ func (o *Options) checkWays(f *Facts, vms []*inventory.VM) error {
 	}
 	for key, way := range o.Via {
 		if !slices.Contains(Ways(), way) {
-			return fmt.Errorf("--via %s=%s: want https, ssh or file", key, way)
+			return fmt.Errorf("--via %s=%s: want https, ssh, nfc or file", key, way)
+		}
+		if way == WayNFC && f.Source.Scratch == "" {
+			return errors.New("--via nfc: a disk that a lease streams is kept on this machine until it is copied: give --scratch DIR, with room for what is in use of the disks")
 		}
 		if key != "" && !slices.ContainsFunc(vms, func(vm *inventory.VM) bool { return vm.ID == key || vm.Name == key }) {
 			return fmt.Errorf("--via %s: no VM of this plan has that name or id", key)
@@ -123,8 +138,14 @@ func (o *Options) checkWays(f *Facts, vms []*inventory.VM) error {
 }
 
 // wayConcerns refuses disks that can't come by the way that was asked for.
-func (v *VMPlan) wayConcerns() []ledger.Concern {
+func (v *VMPlan) wayConcerns(l inventory.License) []ledger.Concern {
 	var out []ledger.Concern
+	if v.Via == WayNFC && l.ReadOnly {
+		out = append(out, ledger.Concern{
+			ID: ConcernWay, Severity: ledger.Blocker, Evidence: "it was asked for by --via nfc, but this host's licence allows no lease",
+			Advice: "leave --via out: its disks come over HTTPS, or by SSH where the host serves none so",
+		})
+	}
 	for i, d := range v.Disks {
 		if is := d.Origin(); v.Via != "" && is.Way != v.Via {
 			out = append(out, ledger.Concern{
@@ -141,6 +162,12 @@ func (v *VMPlan) wayConcerns() []ledger.Concern {
 func (v *VMPlan) checkOrigins(s *Source) error {
 	if len(v.Disks) != len(v.Source.Disks) {
 		return nil // which another check tells
+	}
+	if s.Scratch != "" && !filepath.IsAbs(s.Scratch) {
+		return fmt.Errorf("source.scratch: %q is no absolute path", s.Scratch)
+	}
+	if v.Via == WayNFC && s.Scratch == "" {
+		return errors.New("via: nfc, but source.scratch names no directory for what a lease brings")
 	}
 	for i, d := range v.Disks {
 		if want := s.Origin(&v.Source.Disks[i], v.Via); d.Origin() != want {

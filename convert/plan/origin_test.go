@@ -85,7 +85,7 @@ func TestEditedOrigin(t *testing.T) {
 		t.Errorf("a plan of an older esxodus: %v", err)
 	}
 	for name, o := range map[string]Options{
-		"--datastore nowhere": {}, "--via nobody": {Via: map[string]Way{"nobody": WayFile}}, "want https, ssh or file": {Via: map[string]Way{"": "pigeon"}}, "--off nobody": {Off: []string{"nobody"}},
+		"--datastore nowhere": {}, "--via nobody": {Via: map[string]Way{"nobody": WayFile}}, "want https, ssh, nfc or file": {Via: map[string]Way{"": "pigeon"}}, "give --scratch DIR": {Via: map[string]Way{"": WayNFC}}, "--off nobody": {Off: []string{"nobody"}},
 	} {
 		g := f
 		if name == "--datastore nowhere" {

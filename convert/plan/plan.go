@@ -43,6 +43,9 @@ type Source struct {
 	Thumbprint string `json:"thumbprint,omitempty"` // pin that was given, SHA-256
 	// Datastores are those of the host's that are mounted on this machine, by name.
 	Datastores map[string]string `json:"datastores,omitempty"`
+	// Scratch is the directory of this machine, absolute, in which disks are kept that a
+	// lease brings.
+	Scratch string `json:"scratch,omitempty"`
 }
 
 // Target is where the domains will be.

@@ -230,4 +230,9 @@ func TestBadAddress(t *testing.T) {
 			t.Errorf("%s: %v; want %s", tt.field, err, tt.want)
 		}
 	}
+	for field, want := range map[string]string{"prefix: 192.0.2.20/24": "192.0.2.20/24 has no index", "index: 0\n    colour: red": "colour"} {
+		if _, err := Read([]byte("schema: 1\nvms:\n- addresses:\n  - " + field + "\n")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", field, err, want)
+		}
+	}
 }

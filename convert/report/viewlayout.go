@@ -36,6 +36,9 @@ func via(d *plan.Disk) string {
 		return ", via file: " + o.File
 	case plan.WaySSH:
 		return ", via SSH"
+	case plan.WayNFC:
+		return ", via a lease: " + o.File
+	case plan.WayHTTPS:
 	}
 	return ""
 }

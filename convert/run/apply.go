@@ -17,6 +17,7 @@ import (
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
+	"esxodus/convert/stage"
 	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/inventory"
@@ -356,5 +357,20 @@ func release(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := (&executor{job: j.Job(), journal: j}).sweep(); err != nil {
 		return err
 	}
-	return j.EachVolume(func(v volume.Volume, id volume.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) })
+	if err := j.EachVolume(func(v volume.Volume, id volume.Identity) error { return e.Storage.Release(ctx, v, j.Run(), id) }); err != nil {
+		return err
+	}
+	return unstage(j.Job())
+}
+
+// unstage removes what a lease has brought, which nothing needs any more.
+func unstage(job *plan.VMJob) error {
+	for _, d := range job.VM.Disks {
+		if from := d.Origin(); from.Way == plan.WayNFC {
+			if err := stage.Remove(from.File); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

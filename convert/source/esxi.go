@@ -27,13 +27,27 @@ type ESXi struct {
 	Shell  func(esxi.Config) shell.Config
 	// Datastores are directories of this machine where some are mounted, by name.
 	Datastores map[string]string
+	// Progress and Rate are of what leases bring: who is told of it, and how fast it may
+	// come. Both may be nil.
+	Progress Progress
+	Rate     *disk.Rate
 
-	mu     sync.Mutex
-	client *esxi.Client
-	reader *shell.Reader
+	leasing sync.Mutex // held while a lease is
+	mu      sync.Mutex
+	client  *esxi.Client
+	reader  *shell.Reader
 	// refused is a login that failed: tried again for each VM of a batch it
 	// would lock the account.
 	refused error
+}
+
+// Progress is told of long work.
+type Progress interface {
+	// Begin is called when work on a VM begins that has so many bytes, add whenever some
+	// are done, and end when it is over.
+	Begin(vm, what string, total int64) (add func(n int64), end func())
+	// Step announces a step that has no measure.
+	Step(vm, what string)
 }
 
 // Client is its API, connected. It belongs to s.
@@ -99,6 +113,9 @@ func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func
 	if err != nil {
 		return nil, nil, err
 	}
+	if from.Way == plan.WayNFC {
+		return s.leased(ctx, client, from)
+	}
 	opener, err := client.VMDKOpener(ctx, from.Path)
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +130,7 @@ func (s *ESXi) OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func
 			return nil, nil, err
 		}
 		files = shellFiles{ctx, opener, reader}
-	case plan.WayHTTPS:
+	case plan.WayHTTPS, plan.WayNFC:
 	}
 	return openImage(files, fileOf(from.Path), cmp.Or(from.File, from.Path))
 }

@@ -91,7 +91,7 @@ func At(ctx context.Context, name string) (string, Files, error) {
 	case info.Mode().IsRegular() && (kind == ".ova" || kind == ".ovf"):
 		return name, &Package{Path: name}, nil
 	case !info.IsDir():
-		return "", nil, fmt.Errorf("%s: want a directory with VMs' files, an .ova or an .ovf (a VMDK alone says nothing of its VM: `esxodus copy` takes its bytes)", name)
+		return "", nil, fmt.Errorf("%s: want a directory with VMs' files, an .ova or an .ovf (a VMDK alone says nothing of its VM: put a .vmx beside it and give the directory, `esxodus help sources` has one to begin with; `esxodus copy` takes the bytes only)", name)
 	}
 	s := &Dir{Path: name}
 	found, err := filepath.Glob(filepath.Join(escapeGlob(name), "*.[oO][vV][fF]"))

@@ -16,6 +16,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
 	"esxodus/disk"
+	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
 
@@ -123,39 +124,66 @@ func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms
 	return guests, unread, g.Wait()
 }
 
-// maxDetours is how many VMs in a row are tried by SSH in vain before the others aren't.
+// maxDetours is how many VMs in a row are tried another way in vain before the others
+// aren't.
 const maxDetours = 2
 
-// detour tries those VMs by SSH whose disks HTTPS doesn't serve, where nothing else was
-// asked for.
+// detour tries those VMs another way whose disks HTTPS doesn't serve, where nothing else
+// was asked for: by SSH, and by a lease where there is room for what it brings and the
+// licence allows one.
 func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*inventory.VM) error {
-	failed := 0
+	ways := []plan.Way{plan.WaySSH}
+	if f.Source.Scratch != "" && !f.Host.License.ReadOnly {
+		ways = append(ways, plan.WayNFC)
+	}
+	failed := make(map[plan.Way]int)
 	for _, vm := range vms {
 		u := f.Unread[vm.ID]
 		d := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return u != nil && d.Address() == u.Address })
-		if d < 0 || o.Way(vm) != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS || failed == maxDetours {
+		if d < 0 || o.Way(vm) != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS {
 			continue
 		}
-		other := *o
-		other.Via = map[string]plan.Way{vm.ID: plan.WaySSH}
-		found, err := look(ctx, h, &f.Source, &other, vm)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		for _, way := range ways {
+			if failed[way] == maxDetours || way == plan.WaySSH && errors.Is(u.Err, vmdk.ErrObject) {
+				continue
+			}
+			ok, err := tryWay(ctx, h, f, o, vm, way)
+			if err != nil {
+				return err
+			}
+			if ok {
+				failed[way] = 0
+				break
+			}
+			failed[way]++
 		}
-		if _, still := errors.AsType[*plan.UnreadError](err); still {
-			failed++
-			continue
-		}
-		if err != nil {
-			found.Notes = append(found.Notes, "no look inside: "+err.Error())
-		}
-		if f.Detours == nil {
-			f.Detours = map[string]plan.Detour{}
-		}
-		failed, f.Guests[vm.ID], f.Detours[vm.ID] = 0, found, plan.Detour{Way: plan.WaySSH, Why: u.Err.Error()}
-		delete(f.Unread, vm.ID)
 	}
 	return nil
+}
+
+// tryWay looks into a VM whose disks come another way than usual. False: they don't.
+func tryWay(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vm *inventory.VM, way plan.Way) (bool, error) {
+	other := *o
+	other.Via = map[string]plan.Way{vm.ID: way}
+	found, err := look(ctx, h, &f.Source, &other, vm)
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if u, still := errors.AsType[*plan.UnreadError](err); still {
+		if way == plan.WayNFC { // what is wrong with HTTPS is known; why the last way failed counts
+			f.Unread[vm.ID] = u
+		}
+		return false, nil
+	}
+	if err != nil {
+		found.Notes = append(found.Notes, "no look inside: "+err.Error())
+	}
+	if f.Detours == nil {
+		f.Detours = map[string]plan.Detour{}
+	}
+	f.Guests[vm.ID], f.Detours[vm.ID] = found, plan.Detour{Way: way, Why: f.Unread[vm.ID].Err.Error()}
+	delete(f.Unread, vm.ID)
+	return true, nil
 }
 
 // look opens a VM's disks and looks inside. A VM whose disks can't be read

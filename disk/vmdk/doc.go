@@ -30,6 +30,9 @@ var (
 	// ErrUnsupported is wrapped by errors about disks that this package
 	// doesn't read.
 	ErrUnsupported = errors.New("unsupported VMDK")
+	// ErrObject is wrapped, beside ErrUnsupported, by errors about disks whose data no
+	// file has: objects on vSAN and on virtual volumes.
+	ErrObject = errors.New("its data are an object")
 )
 
 const (

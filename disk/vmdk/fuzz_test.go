@@ -64,13 +64,8 @@ func FuzzParseHeader(f *testing.F) {
 // tinyFiles are valid disks of some KiB, as seeds.
 func tinyFiles(f *testing.F) [][]byte {
 	f.Helper()
-	disk := make([]byte, 192<<10+1024)
-	copy(disk[64<<10:], bytes.Repeat([]byte("data "), 2000))
-	var stream bytes.Buffer
-	if err := disktest.StreamOptimized(&stream, bytes.NewReader(disk), int64(len(disk)), "x", 6); err != nil {
-		f.Fatal(err)
-	}
-	files := [][]byte{stream.Bytes()}
+	disk := tinyDisk()
+	files := [][]byte{streamOf(f, disk)}
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		return files
 	}

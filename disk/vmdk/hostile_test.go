@@ -84,11 +84,17 @@ func smallStream(tb testing.TB) (file, want []byte) {
 	random.Read(want[:200<<10])
 	copy(want[5<<20:], bytes.Repeat([]byte("text "), 30<<10))
 	copy(want[32<<20+4096:], "in the second table")
+	return streamOf(tb, want), want
+}
+
+// streamOf is what an ESXi would send of a disk.
+func streamOf(tb testing.TB, disk []byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
-	if err := disktest.StreamOptimized(&b, bytes.NewReader(want), int64(len(want)), "x.vmdk", 6); err != nil {
+	if err := disktest.StreamOptimized(&b, bytes.NewReader(disk), int64(len(disk)), "x.vmdk", 6); err != nil {
 		tb.Fatal(err)
 	}
-	return b.Bytes(), want
+	return b.Bytes()
 }
 
 // smallSparse is a monolithicSparse disk by qemu-img, and where its first
@@ -343,6 +349,8 @@ func TestHostileDescriptor(t *testing.T) {
 		{"open quote", flatDescriptor(`RW 8 VMFS "x`), vmdk.ErrFormat, "not a quoted file name"},
 		{"absolute name", flatDescriptor(`RW 8 FLAT "/etc/passwd" 0`), vmdk.ErrUnsupported, "outside the descriptor's directory"},
 		{"parent directory", flatDescriptor(`RW 8 FLAT "../x-flat.vmdk" 0`), vmdk.ErrUnsupported, "outside the descriptor's directory"},
+		{"an object on vSAN", flatDescriptor(`RW 8 VMFS "vsan://d1a1a552-0000-0000-0000-000000000001"`), vmdk.ErrObject, "only a lease of the host serves it"},
+		{"a virtual volume", flatDescriptor(`RW 8 VMFS "vvol://rfc4122.5e6f7a8b/rfc4122.1"`), vmdk.ErrObject, "a virtual volume"},
 		{"dots", flatDescriptor(`RW 8 FLAT ".." 0`), vmdk.ErrUnsupported, "outside the descriptor's directory"},
 		{"missing file", flatDescriptor(`RW 8 FLAT "y-flat.vmdk" 0`), fs.ErrNotExist, "extent 1: open y-flat.vmdk"},
 		{"same data twice", flatDescriptor(`RW 8 FLAT "x-flat.vmdk" 0`, `RW 1 FLAT "x-flat.vmdk" 7`), vmdk.ErrFormat, "extent 2: malformed VMDK: \"x-flat.vmdk\" holds another extent's data"},

@@ -14,9 +14,11 @@ import (
 // window is how much of a compressed extent is read at once, in bytes.
 const windowSize = 1 << 20
 
-// maxCompressed bounds the compressed size of a grain. zlib at its worst adds
+// compressedLimit bounds the compressed size of a grain. zlib at its worst adds
 // five bytes per 16 KiB and a few more, other compressors may do worse.
-func (s *sparse) maxCompressed() int64 { return s.grain + s.grain/8 + 1024 }
+func compressedLimit(grain int64) int64 { return grain + grain/8 + 1024 }
+
+func (s *sparse) maxCompressed() int64 { return compressedLimit(s.grain) }
 
 // inflater is what one goroutine needs to read compressed grains.
 type inflater struct {

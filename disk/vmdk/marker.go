@@ -58,13 +58,19 @@ func (s *sparse) readFooter() error {
 	if err != nil {
 		return fmt.Errorf("footer at %d: %w", at+sectorSize, err)
 	}
-	want := s.h
-	want.Directory, want.Version, want.Unclean = f.Directory, f.Version, f.Unclean
-	if f != want || f.Directory < 0 {
+	if !footerOf(&s.h, f) {
 		return fmt.Errorf("%w: footer at %d differs from the header in more than the grain directory", ErrFormat, at+sectorSize)
 	}
 	s.h, s.marked = f, true
 	return s.checkDirectoryMarker()
+}
+
+// footerOf reports whether f can be the footer of a stream with the header h: what only
+// the end knows may differ.
+func footerOf(h *Header, f Header) bool {
+	want := *h
+	want.Directory, want.Version, want.Unclean = f.Directory, f.Version, f.Unclean
+	return f == want && f.Directory >= 0
 }
 
 func (s *sparse) cutShort() error {

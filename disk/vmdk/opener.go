@@ -62,6 +62,11 @@ func (d dirOpener) Open(name string) (File, error) {
 // checkName reports whether an extent may have this name: that of a file beside
 // the descriptor.
 func checkName(name string) error {
+	for scheme, store := range map[string]string{"vsan://": "vSAN", "vvol://": "a virtual volume"} {
+		if strings.HasPrefix(name, scheme) {
+			return fmt.Errorf("%w: %w on %s (%.200q), which no file has: only a lease of the host serves it", ErrUnsupported, ErrObject, store, name)
+		}
+	}
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return fmt.Errorf("%w: extent %.200q lies outside the descriptor's directory; "+
 			"put the file beside the descriptor, and only its name into the line", ErrUnsupported, name)

@@ -46,11 +46,12 @@ type Client struct {
 	session atomic.Uint64 // counts logins
 	refused error         // a login that the host refused; guarded by login
 
-	mu     sync.Mutex
-	stores []store // datastores by longest name; nil until asked for
-	files  int     // open files
-	stop   context.CancelFunc
-	alive  chan struct{} // closed when the keep-alive has ended
+	mu      sync.Mutex
+	stores  []store              // datastores by longest name; nil until asked for
+	files   int                  // open files
+	exports map[*Export]struct{} // leases that are held
+	stop    context.CancelFunc
+	alive   chan struct{} // closed when the keep-alive has ended
 }
 
 // Dial logs in to the host that cfg names. Errors wrap [ErrLogin],
@@ -195,9 +196,11 @@ func (c *Client) Thumbprint() string {
 	return ""
 }
 
-// Close logs out and closes all connections. Files that are still open fail
-// from then on.
-func (c *Client) Close(ctx context.Context) error {
+// Close gives back the leases of exports, logs out and closes all connections.
+// Files that are still open fail from then on.
+func (c *Client) Close(ctx context.Context) (err error) {
+	leases := c.closeExports(ctx)
+	defer func() { err = errors.Join(leases, err) }()
 	c.mu.Lock()
 	stop, alive := c.stop, c.alive
 	c.stop, c.alive = nil, nil
@@ -209,7 +212,7 @@ func (c *Client) Close(ctx context.Context) error {
 	defer c.http.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 	defer cancel()
-	_, err := methods.Logout(ctx, &caller{c: c, tries: 1}, &types.Logout{This: *c.content.SessionManager})
+	_, err = methods.Logout(ctx, &caller{c: c, tries: 1}, &types.Logout{This: *c.content.SessionManager})
 	if _, gone := faultOf(err).(types.NotAuthenticated); gone {
 		return nil // the session had ended by itself
 	}

@@ -1,6 +1,8 @@
 // Package esxi reads a standalone ESXi host: its inventory through the SOAP
-// API (/sdk) and the files of its datastores over HTTPS (/folder). Nothing but
-// Shutdown and PowerOff changes anything on the host.
+// API (/sdk), the files of its datastores over HTTPS (/folder), and the disks of
+// VMs that are off as streams of a lease (/nfc; see [Export]). Nothing but
+// Shutdown, PowerOff and PowerOn changes anything on the host; a lease keeps its
+// VM off while it is held.
 //
 // Words: a pin is the SHA-256 of the host's TLS certificate; a datastore path
 // is "[datastore] directory/file".

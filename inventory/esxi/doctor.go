@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/methods"
@@ -77,4 +78,18 @@ func (c *Client) Lacks(ctx context.Context, privileges ...string) ([]string, err
 		}
 	}
 	return lacks, nil
+}
+
+// Exportable reports whether the host would give a lease on a VM, as far as it
+// says without giving one: whether it has the method disabled for the VM, as it
+// is now.
+func (c *Client) Exportable(ctx context.Context, vmID string) (bool, error) {
+	disabled := false
+	err := c.retrieve(ctx, of(vmRef(vmID), "disabledMethod"), func(o object) {
+		disabled = slices.Contains(prop[types.ArrayOfString](o, "disabledMethod").String, "ExportVm")
+	})
+	if err != nil {
+		return false, fmt.Errorf("%s: disabled methods of VM %s: %w", c.cfg.URL.Host, vmID, err)
+	}
+	return !disabled, nil
 }

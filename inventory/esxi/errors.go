@@ -31,7 +31,7 @@ var (
 	// ErrStillOn is a VM that did not power off in time.
 	ErrStillOn = errors.New("still powered on")
 	// ErrLocked is a file that the host holds locked, as it does a running
-	// VM's disks.
+	// VM's disks, or a VM that can't be exported for such a reason.
 	ErrLocked = errors.New("file is locked")
 	// ErrNotFound is a file or VM that the host does not have.
 	ErrNotFound = errors.New("not found")
@@ -40,6 +40,8 @@ var (
 	ErrStalled = errors.New("connection stalled")
 	// ErrChanged is a file that changed while it was read.
 	ErrChanged = errors.New("file changed while it was read")
+	// ErrLease is an export that the host ended, or that couldn't be kept alive.
+	ErrLease = errors.New("the lease on the VM is lost")
 	// ErrProtocol is an answer that makes no sense.
 	ErrProtocol = errors.New("unexpected answer")
 	// ErrOutside is a file name that leads out of the VM's directory to where

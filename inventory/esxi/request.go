@@ -15,7 +15,7 @@ import (
 // ever.
 const enough = 64 << 10
 
-// request is one GET or HEAD of a datastore file.
+// request is one GET or HEAD of a datastore file, or a GET of a lease's stream.
 type request struct {
 	url         string
 	method      string
@@ -33,11 +33,17 @@ type exchange interface {
 
 // try makes an exchange until the answer has been taken.
 func (c *Client) try(ctx context.Context, p dsPath, x exchange) error {
+	return c.again(ctx, p.String(), func(err error) error { return c.classify(ctx, p, err) },
+		func() (bool, error) { return c.send(ctx, x.request(), x) })
+}
+
+// again asks for what until it is there. ask reports whether it brought so much
+// that the tries before it no longer count; classify says what a refusal means.
+func (c *Client) again(ctx context.Context, what string, classify func(error) error, ask func() (progress bool, err error)) error {
 	renewed := false
 	for tries := 1; ; tries++ {
 		session := c.session.Load()
-		r := x.request()
-		progress, err := c.send(ctx, r, x)
+		progress, err := ask()
 		if progress {
 			tries, renewed = 1, false
 		}
@@ -55,13 +61,13 @@ func (c *Client) try(ctx context.Context, p dsPath, x exchange) error {
 			tries--
 			continue
 		}
-		if err = c.classify(ctx, p, err); permanent(ctx, err) || final(err) {
+		if err = classify(err); permanent(ctx, err) || final(err) {
 			return err
 		}
 		if tries >= c.retry.tries {
 			return fmt.Errorf("gave up after %d tries: %w", tries, err)
 		}
-		c.log.DebugContext(ctx, "read failed, trying again", "file", p.String(), "offset", r.first, "try", tries, "error", err)
+		c.log.DebugContext(ctx, "read failed, trying again", "file", what, "try", tries, "error", err)
 		if err := c.pause(ctx, tries-1, err); err != nil {
 			return err
 		}
@@ -89,22 +95,9 @@ func (c *Client) send(ctx context.Context, r request, x exchange) (bool, error) 
 		c.meter.begin()
 		defer c.meter.end()
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, r.url, nil)
+	res, err := c.get(ctx, r)
 	if err != nil {
 		return false, err
-	}
-	req.Header.Set("User-Agent", c.soap.UserAgent)
-	plain(req.Header)
-	if r.ranged {
-		req.Header.Set("Range", "bytes="+strconv.FormatInt(r.first, 10)+"-"+strconv.FormatInt(r.last, 10))
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return false, stalledOr(ctx, broken(err))
-	}
-	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent {
-		discard(res.Body)
-		return false, newStatusError(res)
 	}
 	// A body that is not read to its end costs its connection, which is what
 	// a host that sends something else than asked for should cost.
@@ -115,6 +108,28 @@ func (c *Client) send(ctx context.Context, r request, x exchange) (bool, error) 
 		err = stalledOr(ctx, named(res, err))
 	}
 	return progress, err
+}
+
+// get makes one request, and returns the answer if that isn't a refusal.
+func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", c.soap.UserAgent)
+	plain(req.Header)
+	if r.ranged {
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(r.first, 10)+"-"+strconv.FormatInt(r.last, 10))
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, stalledOr(ctx, broken(err))
+	}
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent {
+		discard(res.Body)
+		return nil, newStatusError(res)
+	}
+	return res, nil
 }
 
 // broken explains a request that got no answer, without the URL, of which the

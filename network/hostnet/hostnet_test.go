@@ -15,6 +15,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/vishvananda/netlink"
 )
 
 // rooted is a machine whose files are those of an archive.
@@ -373,5 +374,24 @@ OPER_STATE=off
 	m.networkd(t.Context(), conn, &h)
 	if !strings.Contains(h.Networkd.Unknown, "networkd says nothing of eno4") {
 		t.Errorf("a link without a state file: %+v", h.Networkd)
+	}
+}
+
+// TestWireless: a Wi-Fi adapter is known by its phy.
+func TestWireless(t *testing.T) {
+	m := Machine{Root: t.TempDir()}
+	for link, want := range map[string]bool{"wlan0": true, "eno1": false} {
+		dir := m.path("sys/class/net", link)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if want {
+			if err := os.Symlink("../../ieee80211/phy0", filepath.Join(dir, "phy80211")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := m.link(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: link}}, nil); got.Wireless != want {
+			t.Errorf("%s: wireless %t, want %t", link, got.Wireless, want)
+		}
 	}
 }

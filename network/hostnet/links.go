@@ -75,6 +75,8 @@ func (m Machine) link(l netlink.Link, names map[int]string) network.Link {
 	if link.Kind == "" {
 		m.functions(&link)
 	}
+	_, err := os.Lstat(filepath.Join(dir, "phy80211"))
+	link.Wireless = err == nil
 	if driver, err := os.Readlink(filepath.Join(dir, "device/driver")); err == nil {
 		link.Driver = filepath.Base(driver)
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"esxodus/inventory/esxi"
@@ -36,6 +37,9 @@ type Reader struct {
 	client *Client
 	// refused is a login that failed: tried again it would lock the account.
 	refused error
+	// reached says that there once was a connection: only then is one that is refused
+	// tried again. Before, SSH is off.
+	reached bool
 	closed  bool
 }
 
@@ -68,17 +72,24 @@ func (r *Reader) connected(ctx context.Context) (*Client, error) {
 		return nil, r.refused
 	}
 	c, err := Dial(ctx, r.cfg)
-	if errors.Is(err, esxi.ErrLogin) || errors.Is(err, ErrHostKey) {
+	off := !r.reached && errors.Is(err, syscall.ECONNREFUSED)
+	if off {
+		err = fmt.Errorf("%w: %w", errOff, err)
+	}
+	if errors.Is(err, esxi.ErrLogin) || errors.Is(err, ErrHostKey) || off {
 		r.refused = err
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.client = c
+	r.client, r.reached = c, true
 	return c, nil
 }
 
-var errClosed = errors.New("SSH: the reader is closed")
+var (
+	errClosed = errors.New("SSH: the reader is closed")
+	errOff    = errors.New("SSH seems to be off")
+)
 
 // broken forgets a connection that failed, if it is still the one.
 func (r *Reader) broken(c *Client) {
@@ -92,7 +103,7 @@ func (r *Reader) broken(c *Client) {
 
 // lasting reports whether an error would come again.
 func lasting(err error) bool {
-	for _, e := range []error{errClosed, ErrHostKey, esxi.ErrLogin, esxi.ErrLocked, esxi.ErrNotFound, esxi.ErrPermission, esxi.ErrChanged, esxi.ErrProtocol} {
+	for _, e := range []error{errClosed, errOff, ErrHostKey, esxi.ErrLogin, esxi.ErrLocked, esxi.ErrNotFound, esxi.ErrPermission, esxi.ErrChanged, esxi.ErrProtocol} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -126,6 +127,12 @@ func TestReaderErrors(t *testing.T) {
 	}
 	if _, err := f.r.Open(t.Context(), "/vmfs/volumes/datastore1/small/no.vmdk"); !errors.Is(err, esxi.ErrNotFound) {
 		t.Errorf("a file that isn't there = %v", err)
+	}
+	off := config(h)
+	off.Addr = "127.0.0.1:1"
+	never := NewReader(off) // it would wait for a second, and longer then
+	if _, err := never.Open(t.Context(), "/vmfs/volumes/datastore1/small/small-flat.vmdk"); !errors.Is(err, errOff) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("where SSH is off: %v", err)
 	}
 	wrong := config(h)
 	wrong.Password = "wrong"

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"esxodus/convert/runs"
+	"esxodus/fixtures/esxi"
+)
+
+// leaseLab is a lab on a licensed host whose small guest no file serves, and a directory
+// for what leases bring.
+func leaseLab(t *testing.T, o esxi.Options) (l *lab, scratch []string) {
+	t.Helper()
+	o.Licensed = true
+	l = newLab(t, o)
+	l.unserved()
+	dir := filepath.Join(l.dir, "scratch")
+	l.check(os.Mkdir(dir, 0o755))
+	return l, []string{"--scratch", dir}
+}
+
+// unserved makes the host serve the small guest's data to nobody by HTTPS.
+func (l *lab) unserved() {
+	l.host.Faults().Add(esxi.Fault{Kind: esxi.Status, Path: l.flat(), Code: 403, HEAD: true})
+}
+
+// kept lists what leases have brought.
+func (l *lab) kept() []string {
+	l.t.Helper()
+	files, err := filepath.Glob(filepath.Join(l.dir, "scratch", "*"))
+	l.check(err)
+	return files
+}
+
+// TestByLease migrates a VM that only a lease brings: once, for the plan, and out of
+// what is kept of it for all that follows.
+func TestByLease(t *testing.T) {
+	t.Parallel()
+	l, scratch := leaseLab(t, esxi.Options{})
+	r := l.run(exitDone, l.plan(append(scratch, l.vm)...)...)
+	for _, want := range []string{"its disks come by a lease, as no file serves them: ", "via a lease: ", "by a lease, through the file " + filepath.Join(l.dir, "scratch", "small-")} {
+		if !strings.Contains(unwrapped(r.out), want) {
+			t.Errorf("the plan doesn't say %q:\n%s", want, r.out)
+		}
+	}
+	if !strings.Contains(r.err, "bring scsi0:0 by a lease") {
+		t.Errorf("no progress is shown:\n%s", r.err)
+	}
+	l.run(exitDone, l.convert(append(scratch, "--no-proof")...)...)
+	l.sameDisk(l.flat(), l.disk())
+	l.verifiedSource(24<<20, scratch[:0]...)
+	if s := l.host.Stats(); s.NFCGET != 1 || s.Leases["completed"] != 1 || len(s.Leases) != 1 {
+		t.Errorf("%d streams, leases %v; want one", s.NFCGET, s.Leases)
+	}
+	if s := l.status(); s.Phase != runs.PhaseUnseen {
+		t.Errorf("status = %+v", s)
+	}
+	l.run(exitDone, l.again("rollback")...)
+	if len(l.kept()) != 2 {
+		t.Errorf("after the rollback %q is kept; want the disk and its digests, for the next try", l.kept())
+	}
+	l.run(exitDone, l.convert(append(scratch, "--no-proof", "--via", "nfc")...)...)
+	l.run(exitDone, "commit", l.vm)
+	if len(l.kept()) != 0 {
+		t.Errorf("after the commit %q is kept", l.kept())
+	}
+	if s := l.host.Stats(); s.NFCGET != 1 {
+		t.Errorf("%d streams; want one", s.NFCGET)
+	}
+}
+
+// TestLeaseRefused: what a lease takes and isn't there is said before anything is done.
+func TestLeaseRefused(t *testing.T) {
+	t.Parallel()
+	l := newLabWithout(t, esxi.Options{})
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		code int
+		args []string
+		want string
+	}{
+		{exitUsage, []string{"--scratch", dir, "--via", "lease"}, "want https, ssh, nfc or file"},
+		{exitFailed, []string{"--via", "nfc"}, "give --scratch DIR"},
+		{exitFailed, []string{"--scratch", filepath.Join(dir, "none"), "--via", "nfc"}, "--scratch: "},
+		{exitDone, []string{"--scratch", dir, "--via", "nfc"}, "this host's licence allows no lease"},
+	} {
+		r := l.run(tt.code, l.plan(append(tt.args, l.vm)...)...)
+		if !strings.Contains(unwrapped(r.out+r.err), tt.want) {
+			t.Errorf("%q says %s%s; want %q", tt.args, r.out, r.err, tt.want)
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("%v is in the directory (%v)", files, err)
+	}
+}
+
+// TestLeaseCut: a stream that ends too early is never taken for a whole disk; the next
+// one brings what is missing. A lease that a killed run has left is waited for.
+func TestLeaseCut(t *testing.T) {
+	t.Parallel()
+	l, scratch := leaseLab(t, esxi.Options{LeaseTimeout: 2 * time.Second})
+	args := l.convert(append(scratch, "--no-proof", "--via", "nfc")...)
+	for _, kind := range []esxi.Kind{esxi.Cut, esxi.NoEnd} {
+		l.host.Faults().Add(esxi.Fault{Kind: kind, Path: "/nfc/", After: 300 << 10, Count: 1})
+		if r := l.run(exitPreflight, args...); !strings.Contains(unwrapped(r.err), "scsi0:0") {
+			t.Errorf("%s: %s", kind, r.err)
+		}
+	}
+	l.host.Faults().Add(esxi.Fault{Kind: esxi.Stall, Path: "/nfc/", After: 300 << 10})
+	p := l.start(args...)
+	p.until("a stream", func() bool { return l.host.Stats().NFCGET >= 3 })
+	p.kill()
+	p.wait()
+	l.host.Faults().Clear()
+	l.unserved()
+	l.run(exitDone, args...)
+	l.sameDisk(l.flat(), l.disk())
+	s := l.host.Stats()
+	if s.Leases["completed"]+s.Leases["aborted"] != 3 || s.Leases["expired"] != 1 {
+		t.Errorf("leases ended so: %v", s.Leases)
+	}
+}
+
+// TestLeaseChanged: a VM that was written to since its disks were brought isn't converted
+// out of what is kept.
+func TestLeaseChanged(t *testing.T) {
+	t.Parallel()
+	l, scratch := leaseLab(t, esxi.Options{})
+	l.run(exitDone, l.plan(slices.Concat(scratch, []string{"--no-proof", "-o", "plan.yaml", l.vm})...)...)
+	l.check(l.host.Close())
+	l.edit(filepath.Join(l.opts.Dir, l.vm, "small.vmdk"), "CID=fffffffe", "CID=12345678")
+	l.startHost()
+	l.unserved()
+	if r := l.run(exitSome, l.batch("--thumbprint", l.host.Thumbprint())...); !strings.Contains(unwrapped(r.err+r.out), "has changed since the plan") {
+		t.Errorf("batch says %s%s", r.out, r.err)
+	}
+	l.run(exitDone, append(l.again("rollback"), "--thumbprint", l.host.Thumbprint())...)
+	l.run(exitDone, l.convert(append(scratch, "--no-proof")...)...)
+	l.sameDisk(l.flat(), l.disk())
+	if s := l.host.Stats(); s.NFCGET != 1 {
+		t.Errorf("%d streams since it was changed; want one", s.NFCGET)
+	}
+}

@@ -1,0 +1,93 @@
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"esxodus/convert/plan"
+	"esxodus/convert/plan/plantest"
+	"esxodus/disk"
+	"esxodus/disk/vmdk"
+	"esxodus/inventory"
+)
+
+// wayward serves disks by one way only, the first disk of a VM by its number.
+type wayward struct {
+	host  inventory.Host
+	fails map[plan.Way]error
+	tried []plan.Way
+}
+
+func (w *wayward) Inventory(context.Context) (*inventory.Host, error) { return &w.host, nil }
+
+func (w *wayward) OpenDisk(_ context.Context, from plan.Origin) (disk.Image, func() error, error) {
+	w.tried = append(w.tried, from.Way)
+	if err := w.fails[from.Way]; err != nil {
+		return nil, nil, err
+	}
+	size := w.host.VMs[0].Disks[0].Capacity
+	for _, d := range w.host.VMs[0].Disks {
+		if d.Path == from.Path {
+			size = d.Capacity
+		}
+	}
+	return emptyDisk(size), func() error { return nil }, nil
+}
+
+// emptyDisk is a disk of zeros.
+func emptyDisk(size int64) disk.Image { return disk.FromReaderAt(zeros{}, size) }
+
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestDetour: a VM whose disks HTTPS doesn't serve comes by SSH; by a lease where that
+// doesn't serve them either, there is room for it, and the licence allows one.
+func TestDetour(t *testing.T) {
+	refused := errors.New("403 Forbidden")
+	object := fmt.Errorf("%w: %w", vmdk.ErrUnsupported, vmdk.ErrObject)
+	tests := []struct {
+		name    string
+		fails   map[plan.Way]error
+		scratch string
+		free    bool
+		want    plan.Way // "" for none
+		never   plan.Way
+	}{
+		{"by SSH", map[plan.Way]error{plan.WayHTTPS: refused}, "/scratch", false, plan.WaySSH, plan.WayNFC},
+		{"by a lease", map[plan.Way]error{plan.WayHTTPS: refused, plan.WaySSH: refused}, "/scratch", false, plan.WayNFC, plan.WayFile},
+		{"an object", map[plan.Way]error{plan.WayHTTPS: object}, "/scratch", false, plan.WayNFC, plan.WaySSH},
+		{"no room", map[plan.Way]error{plan.WayHTTPS: object}, "", false, "", plan.WayNFC},
+		{"the free licence", map[plan.Way]error{plan.WayHTTPS: object}, "/scratch", true, "", plan.WayNFC},
+		{"nothing", map[plan.Way]error{plan.WayHTTPS: refused, plan.WaySSH: refused, plan.WayNFC: refused}, "/scratch", false, "", plan.WayFile},
+	}
+	for _, tt := range tests {
+		w := &wayward{host: plantest.Host(), fails: tt.fails}
+		w.host.License.ReadOnly = tt.free
+		vms := []*inventory.VM{&w.host.VMs[0]}
+		f, o := plan.Facts{Host: &w.host, Source: plan.Source{Scratch: tt.scratch}}, plan.Options{}
+		var err error
+		if f.Guests, f.Unread, err = lookAll(t.Context(), w, &f.Source, &o, vms); err != nil {
+			t.Fatal(err)
+		}
+		if err := detour(t.Context(), w, &f, &o, vms); err != nil {
+			t.Fatal(err)
+		}
+		got := f.Detours[vms[0].ID]
+		if got.Way != tt.want || (f.Unread[vms[0].ID] == nil) != (tt.want != "") {
+			t.Errorf("%s: detour %+v, unread %v; want %q", tt.name, got, f.Unread, tt.want)
+		}
+		if tt.want != "" && got.Why == "" {
+			t.Errorf("%s: no reason", tt.name)
+		}
+		if slices.Contains(w.tried, tt.never) {
+			t.Errorf("%s: tried %s", tt.name, w.tried)
+		}
+	}
+}
