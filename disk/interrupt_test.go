@@ -182,7 +182,7 @@ func (c *cutter) life(path string) bool {
 	if err == nil {
 		return false
 	}
-	if !errors.Is(err, errCut) {
+	if !errors.Is(err, errMoment) {
 		c.t.Fatalf("%s after %d bytes: %v", kind, at, err)
 	}
 	c.cuts[kind]++
@@ -207,7 +207,7 @@ func (c *cutter) next() string {
 	return "killed"
 }
 
-var errCut = errors.New("cut by the test")
+var errMoment = errors.New("cut by the test")
 
 // cut is what cuts a life in this process once at bytes were asked for.
 func (c *cutter) cut(kind string, at int64, cancel context.CancelCauseFunc) func(total int64) error {
@@ -217,7 +217,7 @@ func (c *cutter) cut(kind string, at int64, cancel context.CancelCauseFunc) func
 		case total <= at:
 			return nil
 		case kind == "lost link":
-			return errCut
+			return errMoment
 		case kind == "expired" && total <= at+cutEvery: // and is killed later
 			if once.CompareAndSwap(false, true) {
 				c.host.Faults().ExpireSessions()
@@ -226,7 +226,7 @@ func (c *cutter) cut(kind string, at int64, cancel context.CancelCauseFunc) func
 		case kind == "dead host" && once.CompareAndSwap(false, true):
 			_ = c.host.Close()
 		}
-		cancel(errCut)
+		cancel(errMoment)
 		return nil
 	}
 }
@@ -350,7 +350,7 @@ func (g *gated) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // child has another process go on with a copy, and kills it once it has asked for at
-// bytes. Its error is errCut, or nil if the process was done before.
+// bytes. Its error is errMoment, or nil if the process was done before.
 func (c *cutter) child(a *attempt, at int64) error {
 	c.t.Helper()
 	text, err := json.Marshal(a)
@@ -382,7 +382,7 @@ func (c *cutter) child(a *attempt, at int64) error {
 	err = cmd.Wait()
 	switch exit, ok := errors.AsType[*exec.ExitError](err); {
 	case ok && !exit.Exited():
-		return errCut
+		return errMoment
 	case err != nil:
 		return fmt.Errorf("the child: %w\n%s", err, strings.Join(said, "\n"))
 	case !slices.Contains(said, "copied"):

@@ -165,6 +165,11 @@ func TestEditedAddress(t *testing.T) {
 	if s.Phase != runs.PhaseReady || len(s.Network) != 1 || !s.Network[0].Passed || s.Network[0].Addresses[0].Address.String() != "192.0.2.20" {
 		t.Errorf("status = %+v; want the guest to have answered on 192.0.2.20", s)
 	}
+	info, err := os.Stat(l.disk())
+	l.check(err)
+	if n := l.verifiedSource(info.Size()); n == 0 || n > info.Size()/(4<<20)/2 {
+		t.Errorf("the conversion wrote to %d blocks of 4 MiB of %d bytes; want few", n, info.Size())
+	}
 	l.check(l.host.Close()) // of which nothing is asked any more
 	r = l.run(exitDone, l.batch("--lilo", lilo)...)
 	if got := results(t, r)[vm]; got.Did != batch.DidPass || strings.Contains(r.err, "planned anew") {

@@ -16,8 +16,9 @@ import (
 )
 
 // verifiedSource verifies both sides of the migration that is on record, and wants
-// them the same, to the last byte of size.
-func (l *lab) verifiedSource(size int64, flags ...string) {
+// them the same, to the last byte of size. It returns how many blocks the guest's
+// conversion wrote to.
+func (l *lab) verifiedSource(size int64, flags ...string) (converted int64) {
 	l.t.Helper()
 	r := l.run(exitDone, slices.Concat(l.again("verify"), []string{"--source", "--output", "json"}, flags)...)
 	var v run.Verification
@@ -25,11 +26,14 @@ func (l *lab) verifiedSource(size int64, flags ...string) {
 	for _, d := range v.Disks {
 		if d.Error != "" || d.Differs() || d.Volume.Bytes != size || d.Source == nil || d.Source.Bytes != size || len(d.Source.Changed) > 0 {
 			l.t.Errorf("verify --source = %s", r.out)
+			continue
 		}
+		converted += d.Volume.Converted
 	}
 	if len(v.Disks) == 0 {
 		l.t.Errorf("verify --source has no disk: %s", r.out)
 	}
+	return converted
 }
 
 // TestVerifyEnded: a verification that is killed or interrupted leaves nothing, and

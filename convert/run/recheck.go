@@ -31,7 +31,7 @@ func (x *executor) recheck(ctx context.Context, _ *task) (any, error) {
 }
 
 func (x *executor) look(ctx context.Context) (now runs.Seen, err error) {
-	vm, err := x.sourceNow(ctx)
+	vm, err := x.sourceNow(ctx, "plan again")
 	if err != nil {
 		return now, err
 	}
@@ -49,8 +49,8 @@ func (x *executor) look(ctx context.Context) (now runs.Seen, err error) {
 	return now, err
 }
 
-// sourceNow is the VM as the source has it now.
-func (x *executor) sourceNow(ctx context.Context) (*inventory.VM, error) {
+// sourceNow is the VM as the source has it now. advice is for one that it doesn't have.
+func (x *executor) sourceNow(ctx context.Context, advice string) (*inventory.VM, error) {
 	h, err := x.Host.Inventory(ctx)
 	if err != nil {
 		return nil, keep(err)
@@ -58,7 +58,7 @@ func (x *executor) sourceNow(ctx context.Context) (*inventory.VM, error) {
 	planned := &x.job.VM.Source
 	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool { return vm.ID == planned.ID })
 	if i < 0 {
-		return nil, fmt.Errorf("%q (id %s) is no longer on %s; plan again", planned.Name, planned.ID, h.Name)
+		return nil, fmt.Errorf("%q (id %s) is no longer on %s; %s", planned.Name, planned.ID, h.Name, advice)
 	}
 	return &h.VMs[i], nil
 }

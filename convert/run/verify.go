@@ -129,7 +129,7 @@ func (x *executor) atRest(ctx context.Context, source bool) error {
 	if err != nil || !source {
 		return err
 	}
-	vm, err := x.sourceNow(ctx)
+	vm, err := x.sourceNow(ctx, "leave out --source")
 	if err != nil {
 		return err
 	}

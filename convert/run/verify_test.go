@@ -272,7 +272,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"source on": {func(_ *testing.T, w *converttest.World, _ *runs.Journal) {
 			w.Host.VMs[0].Power = inventory.PoweredOn
 		}, "leave out --source"},
-		"source away": {func(_ *testing.T, w *converttest.World, _ *runs.Journal) { w.Host.VMs = nil }, "is no longer on"},
+		"source away": {func(_ *testing.T, w *converttest.World, _ *runs.Journal) { w.Host.VMs = nil }, "is no longer on esx1; leave out --source"},
 		"committed": {func(t *testing.T, w *converttest.World, j *runs.Journal) {
 			t.Helper()
 			if err := Commit(t.Context(), j, effects(w)); err != nil {
