@@ -7,6 +7,8 @@
 // seconds. Zero means absent unless the comment says otherwise.
 package inventory
 
+import "strings"
+
 // SchemaVersion is the version of the JSON that Host marshals to. It grows
 // when a field changes its meaning or goes away, not when one is added.
 const SchemaVersion = 1
@@ -45,6 +47,12 @@ type Datastore struct {
 	Capacity   int64  `json:"capacity"`
 	Free       int64  `json:"free"`
 	Accessible bool   `json:"accessible"`
+}
+
+// Objects reports whether disks there are objects, not files, as on vSAN and on virtual
+// volumes.
+func (d *Datastore) Objects() bool {
+	return strings.EqualFold(d.Type, "vsan") || strings.EqualFold(d.Type, "vvol")
 }
 
 // Network is the host's standard switches and what hangs off them.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"esxodus/convert/runs"
+	"esxodus/fixtures"
 	"esxodus/fixtures/esxi"
 )
 
@@ -144,5 +145,35 @@ func TestLeaseChanged(t *testing.T) {
 	l.sameDisk(l.flat(), l.disk())
 	if s := l.host.Stats(); s.NFCGET != 1 {
 		t.Errorf("%d streams since it was changed; want one", s.NFCGET)
+	}
+}
+
+// TestLeaseObjects: a running VM on vSAN can't be looked into, but that its disks are no
+// files is known before it is shut down.
+func TestLeaseObjects(t *testing.T) {
+	t.Parallel()
+	vm, dir := uniqueName("v"), fixtures.OpenDir(t)
+	if err := fixtures.SmallGuest(filepath.Join(dir, vm), vm); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, esxi.Options{Dir: dir, Licensed: true})
+	l.vm = vm
+	t.Cleanup(func() { l.forget(vm) })
+	l.check(l.host.Close())
+	l.edit(filepath.Join(dir, vm, "vm.json"), `"memoryMiB"`, `"objects":"vsan","memoryMiB"`)
+	l.startHost()
+	l.host.SetPower(vm, true)
+	r := l.run(exitDone, l.plan("--shutdown", "auto", vm)...)
+	if text := unwrapped(r.out); !strings.Contains(text, "on the datastore vsanDatastore (vsan), which no file has") || !strings.Contains(text, "give --scratch DIR") || !strings.Contains(text, "1 blocked") {
+		t.Errorf("without --scratch the plan says\n%s", r.out)
+	}
+	scratch := []string{"--scratch", t.TempDir(), "--shutdown", "auto", "--no-proof"}
+	if r = l.run(exitDone, l.plan(append(scratch, vm)...)...); !strings.Contains(unwrapped(r.out), "by a lease, through the file") || strings.Contains(r.out, "BLOCKER") {
+		t.Errorf("the plan says\n%s", r.out)
+	}
+	l.run(exitDone, l.convert(scratch...)...)
+	l.sameDisk("[vsanDatastore] "+vm+"/small.vmdk", l.disk())
+	if s := l.host.Stats(); s.NFCGET != 1 || l.host.Power(vm) != "poweredOff" {
+		t.Errorf("%d streams, and the VM is %s", s.NFCGET, l.host.Power(vm))
 	}
 }

@@ -130,8 +130,8 @@ func (v *visit) rights(ctx context.Context) {
 // datastores tells of those whose files HTTPS doesn't serve.
 func (v *visit) datastores(context.Context) {
 	for _, d := range v.h.Datastores {
-		switch kind := strings.ToLower(d.Type); {
-		case kind == "vsan" || kind == "vvol":
+		switch {
+		case d.Objects():
 			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "give a plan --scratch DIR: a lease brings them, with a paid licence; else clone them to a VMFS or NFS datastore with vmkfstools -i on ESXi")
 		case !d.Accessible:
 			v.add("datastore", ledger.Warning, d.Name+" is not accessible", "see to its storage before you plan")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -79,7 +80,8 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 		}
 		f.Target = plan.TargetFacts{Missing: err.Error()}
 	}
-	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &o, plan.Plannable(vms)); err != nil {
+	looking := objects(&f, &o, vms)
+	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &looking, plan.Plannable(vms)); err != nil {
 		return nil, err
 	}
 	if err := detour(ctx, s.Host, &f, &o, vms); err != nil {
@@ -94,6 +96,30 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	}
 	d.Facts.Storage, err = s.Storage.Check(ctx, d.Volumes())
 	return d, err
+}
+
+// leased reports whether disks may come by a lease.
+func leased(f *plan.Facts) bool { return f.Source.Scratch != "" && !f.Host.License.ReadOnly }
+
+// objects has the VMs come by a lease whose disks are known to be objects, where nothing
+// else was asked for. It returns the options to look into the VMs by.
+func objects(f *plan.Facts, o *plan.Options, vms []*inventory.VM) plan.Options {
+	looking := *o
+	looking.Via = maps.Clone(o.Via)
+	for _, vm := range vms {
+		u := plan.Object(f.Host, vm)
+		if u == nil || !leased(f) || o.Way(vm) != "" {
+			continue
+		}
+		if looking.Via == nil {
+			looking.Via = make(map[string]plan.Way)
+		}
+		if f.Detours == nil {
+			f.Detours = make(map[string]plan.Detour)
+		}
+		looking.Via[vm.ID], f.Detours[vm.ID] = plan.WayNFC, plan.Detour{Way: plan.WayNFC, Why: u.Error()}
+	}
+	return looking
 }
 
 // lookAll looks into the disks of every VM that can be looked into. Both maps
@@ -133,14 +159,14 @@ const maxDetours = 2
 // licence allows one.
 func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*inventory.VM) error {
 	ways := []plan.Way{plan.WaySSH}
-	if f.Source.Scratch != "" && !f.Host.License.ReadOnly {
+	if leased(f) {
 		ways = append(ways, plan.WayNFC)
 	}
 	failed := make(map[plan.Way]int)
 	for _, vm := range vms {
 		u := f.Unread[vm.ID]
 		d := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return u != nil && d.Address() == u.Address })
-		if d < 0 || o.Way(vm) != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS {
+		if d < 0 || o.Way(vm) != "" || f.Detours[vm.ID].Way != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS {
 			continue
 		}
 		for _, way := range ways {
