@@ -48,6 +48,7 @@ func esxiOrigin(c *cli.Context, src plan.Source, config func() (esxi.Config, err
 		Config:     config,
 		Shell:      func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
 		Datastores: src.Datastores,
+		Stage:      src.Stage(),
 	}
 }
 

@@ -76,10 +76,16 @@ func (s *Source) Origin(d *inventory.Disk, asked Way) Origin {
 	case WaySSH:
 		return Origin{Path: d.Path, Way: WaySSH}
 	case WayNFC:
-		return Origin{d.Path, WayNFC, stage.File(s.Scratch, d.Path)}
+		return Origin{d.Path, WayNFC, s.Stage().File(d.Path)}
 	case WayHTTPS, WayFile:
 	}
 	return Origin{Path: d.Path, Way: WayHTTPS}
+}
+
+// Stage is where what leases bring is kept.
+func (s *Source) Stage() stage.Dir {
+	_, host, _ := strings.Cut(s.URL, "://")
+	return stage.Dir{Path: s.Scratch, Host: host[strings.LastIndex(host, "@")+1:]} // whoever logs in
 }
 
 // mounted returns where on this machine the descriptor of a disk is, if all of its

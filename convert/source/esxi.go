@@ -10,8 +10,10 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"esxodus/convert/plan"
+	"esxodus/convert/stage"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
@@ -27,15 +29,19 @@ type ESXi struct {
 	Shell  func(esxi.Config) shell.Config
 	// Datastores are directories of this machine where some are mounted, by name.
 	Datastores map[string]string
+	// Stage keeps what leases bring.
+	Stage stage.Dir
 	// Progress and Rate are of what leases bring: who is told of it, and how fast it may
 	// come. Both may be nil.
 	Progress Progress
 	Rate     *disk.Rate
 
-	leasing sync.Mutex // held while a lease is
-	mu      sync.Mutex
-	client  *esxi.Client
-	reader  *shell.Reader
+	leasing  sync.Mutex    // held while a lease is
+	askAgain time.Duration // between two tries to get one; 0 is [askAgain]
+
+	mu     sync.Mutex
+	client *esxi.Client
+	reader *shell.Reader
 	// refused is a login that failed: tried again for each VM of a batch it
 	// would lock the account.
 	refused error

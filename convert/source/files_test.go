@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -22,10 +23,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// hostAndCopy is a host with the built-in VMs, its inventory, and a copy of its datastores.
-func hostAndCopy(t *testing.T) (*ESXi, *inventory.Host, string) {
+// sourceOf is a host that runs as long as the test, as a source.
+func sourceOf(t *testing.T, o fixture.Options) (*fixture.Host, *ESXi) {
 	t.Helper()
-	host, err := fixture.Start(t.Context(), fixture.Options{Builtin: true})
+	host, err := fixture.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,14 @@ func hostAndCopy(t *testing.T) (*ESXi, *inventory.Host, string) {
 	s := &ESXi{Config: func() (esxi.Config, error) {
 		return esxi.Config{URL: u, Password: esxi.Secret(host.Password()), Thumbprint: host.Thumbprint()}, nil
 	}}
-	t.Cleanup(func() { _ = s.Close(t.Context()) })
+	t.Cleanup(func() { _ = s.Close(context.WithoutCancel(t.Context())) })
+	return host, s
+}
+
+// hostAndCopy is a host with the built-in VMs, its inventory, and a copy of its datastores.
+func hostAndCopy(t *testing.T) (*ESXi, *inventory.Host, string) {
+	t.Helper()
+	host, s := sourceOf(t, fixture.Options{Builtin: true})
 	h, err := s.Inventory(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,10 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -22,24 +22,17 @@ import (
 func (s *ESXi) leased(ctx context.Context, client *esxi.Client, from plan.Origin) (disk.Image, func() error, error) {
 	s.leasing.Lock()
 	defer s.leasing.Unlock()
-	h, err := client.Inventory(ctx)
+	h, vm, err := owner(ctx, client, from.Path)
 	if err != nil {
 		return nil, nil, err
 	}
-	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool {
-		return slices.ContainsFunc(vm.Disks, func(d inventory.Disk) bool { return d.Path == from.Path })
-	})
-	if i < 0 {
-		return nil, nil, fmt.Errorf("%s: no VM of %s has this disk any more", from.Path, h.Name)
-	}
-	vm := &h.VMs[i]
-	d := &vm.Disks[slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return d.Path == from.Path })]
-	img, err := stage.Open(from.File, staged(h, vm, d))
+	img, err := stage.Open(from.File, staged(h, vm, diskAt(vm, from.Path)))
 	if errors.Is(err, stage.ErrAbsent) {
-		if err := s.bring(ctx, client, h, vm, filepath.Dir(from.File)); err != nil {
+		var of stage.Disk
+		if of, err = s.bring(ctx, client, vm, from.Path); err != nil {
 			return nil, nil, err
 		}
-		img, err = stage.Open(from.File, staged(h, vm, d))
+		img, err = stage.Open(from.File, of)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -47,34 +40,78 @@ func (s *ESXi) leased(ctx context.Context, client *esxi.Client, from plan.Origin
 	return img, img.Close, nil
 }
 
-// staged is a disk in the state that the host has it in.
-func staged(h *inventory.Host, vm *inventory.VM, d *inventory.Disk) stage.Disk {
-	return stage.Disk{Host: h.Name, VM: vm.ID, Path: d.Path, Size: d.Capacity, ChangeVersion: vm.ChangeVersion, ContentID: d.ContentID}
+// owner is the VM that has a disk, as it is now.
+func owner(ctx context.Context, client *esxi.Client, path string) (*inventory.Host, *inventory.VM, error) {
+	h, err := client.Inventory(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	i := slices.IndexFunc(h.VMs, func(vm inventory.VM) bool { return diskAt(&vm, path) != nil })
+	if i < 0 {
+		return nil, nil, fmt.Errorf("%s: no VM of %s has this disk any more", path, h.Name)
+	}
+	return h, &h.VMs[i], nil
 }
 
-// bring has a lease bring all disks of a VM that aren't kept yet.
-func (s *ESXi) bring(ctx context.Context, client *esxi.Client, h *inventory.Host, vm *inventory.VM, dir string) (err error) {
+// diskAt is the disk of a VM with this descriptor, nil if there is none.
+func diskAt(vm *inventory.VM, path string) *inventory.Disk {
+	i := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return d.Path == path })
+	if i < 0 {
+		return nil
+	}
+	return &vm.Disks[i]
+}
+
+// staged is a disk in the state that the host has it in. Neither a name nor an id is
+// any host's or VM's alone.
+func staged(h *inventory.Host, vm *inventory.VM, d *inventory.Disk) stage.Disk {
+	return stage.Disk{
+		Host: h.Name + " " + h.UUID, VM: vm.ID + " " + vm.InstanceUUID, Path: d.Path, Size: d.Capacity,
+		ChangeVersion: vm.ChangeVersion, ContentID: d.ContentID,
+	}
+}
+
+// bring has a lease bring all disks of a VM that aren't kept yet. It returns in which
+// state the one at path came.
+func (s *ESXi) bring(ctx context.Context, client *esxi.Client, vm *inventory.VM, path string) (of stage.Disk, err error) {
 	lease, err := s.export(ctx, client, vm)
 	if err != nil {
-		return err
+		return of, err
 	}
 	defer func() { err = errors.Join(err, lease.Close(ctx)) }()
+	// Only from now on nobody can start the VM, which may have run while that was
+	// waited for.
+	h, vm, err := owner(ctx, client, path)
+	if err != nil {
+		return of, err
+	}
+	for _, d := range vm.Disks { // not after hours of others
+		if err := lease.Has(d); err != nil {
+			return of, err
+		}
+	}
 	for _, d := range vm.Disks {
-		of, file := staged(h, vm, &d), stage.File(dir, d.Path)
-		img, err := stage.Open(file, of)
-		if err == nil {
-			err = img.Close()
-		} else if errors.Is(err, stage.ErrAbsent) {
-			err = s.take(ctx, lease, file, of, vm.Name, d)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", d.Address(), err)
+		if err := s.keep(ctx, lease, h, vm, d); err != nil {
+			return of, fmt.Errorf("%s: %w", d.Address(), err)
 		}
 	}
-	if err := lease.Verify(ctx); !errors.Is(err, esxi.ErrUnknown) {
-		return err
+	if err = lease.Verify(ctx); errors.Is(err, esxi.ErrUnknown) {
+		err = nil // the streams' own sums and ends were seen
 	}
-	return nil // the streams' own sums and ends were seen
+	return staged(h, vm, diskAt(vm, path)), err
+}
+
+// keep takes a disk into its file, if it isn't there yet.
+func (s *ESXi) keep(ctx context.Context, lease *esxi.Export, h *inventory.Host, vm *inventory.VM, d inventory.Disk) error {
+	of, file := staged(h, vm, &d), s.Stage.File(d.Path)
+	img, err := stage.Open(file, of)
+	switch {
+	case err == nil:
+		return img.Close()
+	case errors.Is(err, stage.ErrAbsent):
+		return s.take(ctx, lease, file, of, vm.Name, d)
+	}
+	return err
 }
 
 // A lease that nobody renews is gone after five minutes on ESXi.
@@ -83,12 +120,12 @@ const (
 	askAgain      = 5 * time.Second
 )
 
-// export asks for a lease on a VM that is off. Where another one is held, as by a run
-// that was killed, it waits until that is gone.
+// export asks for a lease on a VM. Where another one is held, as by a run that was
+// killed, it waits until that is gone; not for somebody to switch the VM off.
 func (s *ESXi) export(ctx context.Context, client *esxi.Client, vm *inventory.VM) (*esxi.Export, error) {
 	for start, told := time.Now(), false; ; told = true {
 		lease, err := client.Export(ctx, vm.ID)
-		if !errors.Is(err, esxi.ErrLocked) || vm.Power != inventory.PoweredOff || time.Since(start) > longestLocked {
+		if !errors.Is(err, esxi.ErrLocked) || errors.Is(err, esxi.ErrNotOff) || time.Since(start) > longestLocked {
 			return lease, err
 		}
 		if !told && s.Progress != nil {
@@ -97,7 +134,7 @@ func (s *ESXi) export(ctx context.Context, client *esxi.Client, vm *inventory.VM
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(askAgain):
+		case <-time.After(cmp.Or(s.askAgain, askAgain)):
 		}
 	}
 }

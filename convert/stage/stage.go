@@ -24,7 +24,7 @@ import (
 
 // Disk is a disk in one state.
 type Disk struct {
-	Host, VM      string // the host's name and the VM's id there
+	Host, VM      string // what tells them from others: their names or ids, and UUIDs
 	Path          string // of the descriptor, "[datastore] web/web.vmdk"
 	Size          int64  // bytes
 	ChangeVersion string // of the VM's configuration
@@ -39,9 +39,16 @@ func (d Disk) String() string {
 // ErrAbsent is wrapped where a disk isn't there, or not all of it.
 var ErrAbsent = errors.New("not brought here yet")
 
-// File is where in a directory a disk is kept: a name that tells which it is, and is
-// the same for no other one.
-func File(dir, datastorePath string) string {
+// Dir is a directory of this machine in which a host's disks are kept. Hosts that share
+// one have datastores and VMs of the same names, and often even one name themselves.
+type Dir struct {
+	Path string
+	Host string // its address
+}
+
+// File is where a disk is kept: a name that tells which it is, and is the same for no
+// other one.
+func (d Dir) File(datastorePath string) string {
 	name := strings.TrimSuffix(path.Base(datastorePath), path.Ext(datastorePath))
 	legible := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._", r) {
@@ -49,7 +56,8 @@ func File(dir, datastorePath string) string {
 		}
 		return '-'
 	}, name[:min(len(name), 100)])
-	return filepath.Join(dir, fmt.Sprintf("%s-%.6x.raw", strings.TrimLeft(legible, "."), sha256.Sum256([]byte(datastorePath))))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %s", d.Host, datastorePath))
+	return filepath.Join(d.Path, fmt.Sprintf("%s-%.6x.raw", strings.TrimLeft(legible, "."), sum))
 }
 
 // Image is a disk that is kept. It must be closed.

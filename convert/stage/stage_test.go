@@ -56,7 +56,7 @@ func same(t *testing.T, file string, of stage.Disk, want []byte) {
 func TestTake(t *testing.T) {
 	content := disktest.Content(9*disk.BlockSize, 3)
 	of := webDisk(content)
-	file := stage.File(t.TempDir(), of.Path)
+	file := stage.Dir{Path: t.TempDir()}.File(of.Path)
 	if _, err := stage.Open(file, of); !errors.Is(err, stage.ErrAbsent) {
 		t.Errorf("Open of nothing = %v", err)
 	}
@@ -105,7 +105,7 @@ func TestInterrupted(t *testing.T) {
 	const moments = 100
 	content := disktest.Content(5*disk.BlockSize+512, seed)
 	of := webDisk(content)
-	file := stage.File(t.TempDir(), of.Path)
+	file := stage.Dir{Path: t.TempDir()}.File(of.Path)
 	var b bytes.Buffer
 	if err := disktest.StreamOptimized(&b, bytes.NewReader(content), of.Size, "x.vmdk", 1); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func (e *ending) Read(p []byte) (int, error) {
 func TestTakeChanged(t *testing.T) {
 	content := disktest.Content(14*disk.BlockSize, 3)
 	of := webDisk(content)
-	file := stage.File(t.TempDir(), of.Path)
+	file := stage.Dir{Path: t.TempDir()}.File(of.Path)
 	if err := stage.Take(t.Context(), file, of, stream(t, content, 600), disk.Options{}); err == nil {
 		t.Fatal("a stream without its end was taken")
 	}
@@ -177,7 +177,7 @@ func TestHostileStage(t *testing.T) {
 	of := webDisk(content)
 	taken := func(t *testing.T) string {
 		t.Helper()
-		file := stage.File(t.TempDir(), of.Path)
+		file := stage.Dir{Path: t.TempDir()}.File(of.Path)
 		if err := stage.Take(t.Context(), file, of, stream(t, content, 0), disk.Options{}); err != nil {
 			t.Fatal(err)
 		}
@@ -241,8 +241,11 @@ func TestHostileStage(t *testing.T) {
 
 func TestFile(t *testing.T) {
 	seen := map[string]string{}
+	if d := (stage.Dir{Path: "/scratch", Host: "a"}); d.File("[a] web/web.vmdk") == (stage.Dir{Path: "/scratch", Host: "b"}).File("[a] web/web.vmdk") {
+		t.Errorf("two hosts' disks are both in %s", d.File("[a] web/web.vmdk"))
+	}
 	for _, p := range []string{"[a] web/web.vmdk", "[b] web/web.vmdk", "[a] web/../x/web.vmdk", "[a] ü/täg % \"x\".vmdk", "[a] x/" + strings.Repeat("é", 120) + ".vmdk", "[a] x/..vmdk", "[a] x/.vmdk", ""} {
-		f := stage.File("/scratch", p)
+		f := stage.Dir{Path: "/scratch"}.File(p)
 		if filepath.Dir(f) != "/scratch" || len(filepath.Base(f)) > 150 || strings.HasPrefix(filepath.Base(f), ".") || strings.ContainsAny(f, " %\"") {
 			t.Errorf("File(%q) = %q", p, f)
 		}

@@ -33,6 +33,8 @@ var (
 	// ErrLocked is a file that the host holds locked, as it does a running
 	// VM's disks, or a VM that can't be exported for such a reason.
 	ErrLocked = errors.New("file is locked")
+	// ErrNotOff is a VM that can't be exported as it isn't off.
+	ErrNotOff = fmt.Errorf("%w: the VM isn't off", ErrLocked)
 	// ErrNotFound is a file or VM that the host does not have.
 	ErrNotFound = errors.New("not found")
 	// ErrStalled is a connection that delivered nothing for Config.Stall, or next

@@ -56,7 +56,7 @@ var errClosed = errors.New("the export is closed")
 // off, and waits until it is ready. ctx bounds the lease's life, not only the
 // call; the caller must close what it gets all the same. Errors wrap
 // [ErrRestricted] (the free licence exports nothing), [ErrPermission],
-// [ErrLocked] (the VM isn't off, or something else has it), [ErrNotFound],
+// [ErrLocked] (something else has the VM; [ErrNotOff]: it isn't off), [ErrNotFound],
 // [ErrStalled], [ErrLease] or [ErrProtocol] where they are that.
 func (c *Client) Export(ctx context.Context, vmID string) (*Export, error) {
 	x, err := c.lease(ctx, vmID)
@@ -124,7 +124,7 @@ func (c *Client) refusal(err error) error {
 	case types.NoPermission:
 		return fmt.Errorf("%w: user %s needs the privilege %s: %w", ErrPermission, c.cfg.user(), PrivilegeExport, err)
 	case types.InvalidPowerState:
-		return fmt.Errorf("%w: the VM is %s: shut it down first: %w", ErrLocked, powerWords(f.ExistingState), err)
+		return fmt.Errorf("%w: it is %s: shut it down first: %w", ErrNotOff, powerWords(f.ExistingState), err)
 	case types.TaskInProgress, types.InvalidState, types.FileLocked, types.MethodDisabled:
 		return fmt.Errorf("%w: something else on the host has the VM, such as another export, a backup or a task: wait for its end: %w", ErrLocked, err)
 	}
@@ -204,6 +204,15 @@ func (x *Export) Disks() []inventory.Disk {
 		out = append(out, i.disk)
 	}
 	return out
+}
+
+// Has reports whether the host streams a disk of the VM, which goes by its address. Its
+// errors are those of [Export.Open].
+func (x *Export) Has(d inventory.Disk) error {
+	if _, err := x.item(d); err != nil {
+		return x.about(d, err)
+	}
+	return nil
 }
 
 // Close gives the lease back, and ends what is read of it: as completed if each

@@ -179,8 +179,8 @@ func TestExportRefused(t *testing.T) {
 		says string
 	}{
 		{"free licence", dialHost(t, free), free.ID("web"), ErrRestricted, "read its disks by HTTPS or SSH"},
-		{"running", c, h.ID("db"), ErrLocked, "the VM is powered on: shut it down first"},
-		{"suspended", c, h.ID("sleeper"), ErrLocked, "the VM is suspended: shut it down first"},
+		{"running", c, h.ID("db"), ErrNotOff, "it is powered on: shut it down first"},
+		{"suspended", c, h.ID("sleeper"), ErrNotOff, "it is suspended: shut it down first"},
 		{"exported already", c, h.ID("web"), ErrLocked, "another export"},
 		{"no such VM", c, "4711", ErrNotFound, "VM 4711"},
 		{"no permission", dialSim(t, s), "x", ErrPermission, PrivilegeExport},
