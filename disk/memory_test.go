@@ -61,6 +61,7 @@ func TestPeakMemory(t *testing.T) {
 		name   string
 		origin plan.Origin
 		local  func() string // a file of this machine instead
+		once   bool          // it is a stream, as a lease sends it
 		rest   bool          // of a copy of which all else is on record
 		often  bool          // in make test, too
 	}{
@@ -72,6 +73,7 @@ func TestPeakMemory(t *testing.T) {
 		{name: "chain from a mount", origin: plan.Origin{Path: "[datastore1] flat/x-000001.vmdk", Way: plan.WayFile}},
 		{name: "streamOptimized", local: func() string { return strings.TrimSuffix(ova(), ".ova") + ".vmdk" }},
 		{name: "OVA", local: ova},
+		{name: "stream of a lease", local: func() string { return strings.TrimSuffix(ova(), ".ova") + ".vmdk" }, once: true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			if !way.often {
@@ -81,7 +83,7 @@ func TestPeakMemory(t *testing.T) {
 			a := c.attempt(filepath.Join(dir, "target"))
 			a.Digests = filepath.Join(t.TempDir(), "digests") // of 512 MiB
 			if way.local != nil {
-				a.Local = way.local()
+				a.Local, a.Once = way.local(), way.once
 			}
 			measured(t, a, way.rest, want)
 		})
@@ -301,16 +303,19 @@ func measuredCopy(t *testing.T, text string) {
 
 // whole makes the copy.
 func (a *attempt) whole(ctx context.Context) (st disk.Stats, err error) {
-	img, closeImage, err := a.open(ctx)
-	if err != nil {
-		return st, err
-	}
-	defer func() { err = errors.Join(err, closeImage()) }()
 	dst, err := disk.OpenRaw(a.Target, true)
 	if err != nil {
 		return st, err
 	}
 	defer dst.Close()
+	if a.Once {
+		return a.stream(ctx, dst)
+	}
+	img, closeImage, err := a.open(ctx)
+	if err != nil {
+		return st, err
+	}
+	defer func() { err = errors.Join(err, closeImage()) }()
 	maps := disk.Whole(img)
 	digests, err := disk.OpenDigests(a.Digests, "", largest, maps)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -321,6 +326,25 @@ func (a *attempt) whole(ctx context.Context) (st disk.Stats, err error) {
 	}
 	defer digests.Close()
 	return disk.Copy(ctx, dst, maps, disk.Options{Digests: digests, Workers: 8})
+}
+
+// stream makes it of a stream.
+func (a *attempt) stream(ctx context.Context, dst *disk.Raw) (st disk.Stats, err error) {
+	f, err := os.Open(a.Local)
+	if err != nil {
+		return st, err
+	}
+	defer f.Close()
+	s, err := vmdk.OpenStream(f)
+	if err != nil {
+		return st, err
+	}
+	digests, err := disk.CreateDigests(a.Digests, "", largest, disk.StreamMappings(s))
+	if err != nil {
+		return st, err
+	}
+	defer digests.Close()
+	return disk.CopyStream(ctx, dst, s, disk.Options{Digests: digests, Workers: 8})
 }
 
 // open opens the disk by the way that is asked for.
