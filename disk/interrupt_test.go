@@ -248,7 +248,7 @@ type attempt struct {
 	Mount                                        string // where the datastore is on this machine
 	Origin                                       plan.Origin
 	Local                                        string // a file of this machine instead of all that
-	Once                                         bool   // which is read in one pass, as a stream
+	Once                                         bool   // that is read as a stream
 	Target, Digests                              string
 
 	total atomic.Int64 // bytes that were asked for

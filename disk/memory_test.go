@@ -61,9 +61,9 @@ func TestPeakMemory(t *testing.T) {
 		name   string
 		origin plan.Origin
 		local  func() string // a file of this machine instead
-		once   bool          // it is a stream, as a lease sends it
 		rest   bool          // of a copy of which all else is on record
 		often  bool          // in make test, too
+		once   bool          // the file is read as a stream
 	}{
 		{name: "flat over HTTPS", origin: plan.Origin{Path: "[datastore1] flat/x.vmdk", Way: plan.WayHTTPS}, rest: true, often: true},
 		{name: "chain over HTTPS", origin: plan.Origin{Path: "[datastore1] flat/x-000001.vmdk", Way: plan.WayHTTPS}, rest: true},
@@ -73,7 +73,7 @@ func TestPeakMemory(t *testing.T) {
 		{name: "chain from a mount", origin: plan.Origin{Path: "[datastore1] flat/x-000001.vmdk", Way: plan.WayFile}},
 		{name: "streamOptimized", local: func() string { return strings.TrimSuffix(ova(), ".ova") + ".vmdk" }},
 		{name: "OVA", local: ova},
-		{name: "stream of a lease", local: func() string { return strings.TrimSuffix(ova(), ".ova") + ".vmdk" }, once: true},
+		{name: "a lease's stream", local: func() string { return strings.TrimSuffix(ova(), ".ova") + ".vmdk" }, once: true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			if !way.often {
@@ -303,19 +303,19 @@ func measuredCopy(t *testing.T, text string) {
 
 // whole makes the copy.
 func (a *attempt) whole(ctx context.Context) (st disk.Stats, err error) {
-	dst, err := disk.OpenRaw(a.Target, true)
-	if err != nil {
-		return st, err
-	}
-	defer dst.Close()
 	if a.Once {
-		return a.stream(ctx, dst)
+		return a.streamed(ctx)
 	}
 	img, closeImage, err := a.open(ctx)
 	if err != nil {
 		return st, err
 	}
 	defer func() { err = errors.Join(err, closeImage()) }()
+	dst, err := disk.OpenRaw(a.Target, true)
+	if err != nil {
+		return st, err
+	}
+	defer dst.Close()
 	maps := disk.Whole(img)
 	digests, err := disk.OpenDigests(a.Digests, "", largest, maps)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -328,8 +328,8 @@ func (a *attempt) whole(ctx context.Context) (st disk.Stats, err error) {
 	return disk.Copy(ctx, dst, maps, disk.Options{Digests: digests, Workers: 8})
 }
 
-// stream makes it of a stream.
-func (a *attempt) stream(ctx context.Context, dst *disk.Raw) (st disk.Stats, err error) {
+// streamed is whole of a file that is read as a stream.
+func (a *attempt) streamed(ctx context.Context) (st disk.Stats, err error) {
 	f, err := os.Open(a.Local)
 	if err != nil {
 		return st, err
@@ -339,6 +339,11 @@ func (a *attempt) stream(ctx context.Context, dst *disk.Raw) (st disk.Stats, err
 	if err != nil {
 		return st, err
 	}
+	dst, err := disk.OpenRaw(a.Target, true)
+	if err != nil {
+		return st, err
+	}
+	defer dst.Close()
 	digests, err := disk.CreateDigests(a.Digests, "", largest, disk.StreamMappings(s))
 	if err != nil {
 		return st, err

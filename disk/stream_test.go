@@ -23,7 +23,7 @@ type piped struct {
 	runs   []disk.Run
 }
 
-var errCut = errors.New("cut")
+var errStreamCut = errors.New("cut")
 
 func (p *piped) Size() int64 { return int64(len(p.disk)) }
 
@@ -35,7 +35,7 @@ func (p *piped) Next() (disk.Run, error) {
 	}
 	for ; p.pos < len(p.disk); p.pos += 64 << 10 {
 		if p.cut > 0 && p.pos >= p.cut {
-			return disk.Run{}, errCut
+			return disk.Run{}, errStreamCut
 		}
 		n := min(64<<10, len(p.disk)-p.pos)
 		if bytes.Count(p.disk[p.pos:][:n], []byte{0}) < n {
@@ -53,7 +53,7 @@ func (p *piped) Packed(buf []byte) ([]byte, error) {
 
 func (p *piped) Unpack(b, packed []byte) error {
 	if p.broken > 0 && bytes.Equal(packed, p.disk[p.broken:][:len(packed)]) {
-		return errCut
+		return errStreamCut
 	}
 	copy(b, packed)
 	return nil
@@ -86,7 +86,7 @@ func TestStreamAgain(t *testing.T) {
 	for _, cut := range []int{1, 2*disk.BlockSize + 1, 10 * disk.BlockSize, 13 * disk.BlockSize} {
 		p := &piped{disk: want, cut: cut}
 		dst, o := streamTarget(t, p)
-		if _, err := disk.CopyStream(t.Context(), dst, p, o); !errors.Is(err, errCut) {
+		if _, err := disk.CopyStream(t.Context(), dst, p, o); !errors.Is(err, errStreamCut) {
 			t.Fatalf("cut at %d: error is %v", cut, err)
 		}
 		known, _, err := o.Digests.Blocks()

@@ -2,10 +2,14 @@ package stage_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +94,64 @@ func TestTake(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Dir(file) + "/*"); err != nil || len(left) > 0 {
 		t.Errorf("Remove leaves %q (%v)", left, err)
 	}
+}
+
+// TestInterrupted cuts a lease's stream at a hundred random moments, by its end or by
+// that of the run, and wants the disk to be there at last, to the bit.
+func TestInterrupted(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	const moments = 100
+	content := disktest.Content(5*disk.BlockSize+512, seed)
+	of := webDisk(content)
+	file := stage.File(t.TempDir(), of.Path)
+	var b bytes.Buffer
+	if err := disktest.StreamOptimized(&b, bytes.NewReader(content), of.Size, "x.vmdk", 1); err != nil {
+		t.Fatal(err)
+	}
+	for range moments {
+		ctx, cancel := context.WithCancel(t.Context())
+		at := random.IntN(b.Len())
+		end := &ending{Reader: bytes.NewReader(b.Bytes()[:at])}
+		if random.IntN(2) == 0 {
+			end.do = cancel
+		}
+		s, err := vmdk.OpenStream(end)
+		if err == nil {
+			err = stage.Take(ctx, file, of, s, disk.Options{Workers: 2})
+		}
+		cancel()
+		if err == nil {
+			t.Fatalf("%d of %d bytes were taken for a whole stream", at, b.Len())
+		}
+	}
+	var before, after syscall.Stat_t
+	if err := syscall.Stat(file, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := stage.Take(t.Context(), file, of, stream(t, content, 0), disk.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, file, of, content)
+	if err := syscall.Stat(file, &after); err != nil || after.Ino != before.Ino {
+		t.Errorf("the file was made anew (%v)", err)
+	}
+}
+
+// ending is a stream that is cut: at its end do is called, or it is an error.
+type ending struct {
+	*bytes.Reader
+
+	do func()
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if errors.Is(err, io.EOF) && e.do != nil {
+		e.do()
+	}
+	return n, err
 }
 
 // What is said to be one state and isn't is thrown away.

@@ -24,6 +24,7 @@ type Descriptor struct {
 	ParentCID       uint32            // ffffffff if there is no parent
 	ParentHint      string            // parentFileNameHint
 	CreateType      string            // as written: "vmfs", "monolithicSparse", …
+	Native          bool              // isNativeSnapshot: the array made it
 	ChangeTrackPath string            // changed-block tracking file, if any
 	Extents         []Extent          // in the disk's order
 	DDB             map[string]string // "ddb.adapterType" and the like, keys in lower case
@@ -151,6 +152,8 @@ func (p *parser) pair(key, value string) error {
 		p.d.ParentHint = value
 	case "createtype":
 		p.d.CreateType = value
+	case "isnativesnapshot":
+		p.d.Native = strings.EqualFold(value, "yes")
 	case "changetrackpath":
 		p.d.ChangeTrackPath = value
 	}
@@ -237,6 +240,9 @@ func (d *Descriptor) String() string {
 		d.Version, d.CID, d.ParentCID, d.CreateType)
 	if d.ParentHint != "" {
 		fmt.Fprintf(&b, "parentFileNameHint=\"%s\"\n", d.ParentHint)
+	}
+	if d.Native {
+		b.WriteString("isNativeSnapshot=\"yes\"\n")
 	}
 	b.WriteString("\n# Extent description\n")
 	for _, e := range d.Extents {

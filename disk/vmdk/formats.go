@@ -58,6 +58,8 @@ func supported(d *Descriptor) (extentTypes, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case d.Native && d.HasParent():
+		return nil, fmt.Errorf("%w: a native snapshot (isNativeSnapshot), of which only the storage array knows what it holds; delete the VM's snapshots on ESXi, or clone the disk with vmkfstools -i", ErrUnsupported)
 	case d.HasParent() && parent == hasNone:
 		return nil, fmt.Errorf("%w: a disk of createType %s with a parent (parentCID %08x)", ErrFormat, d.CreateType, d.ParentCID)
 	case !d.HasParent() && parent == mustHave:

@@ -19,6 +19,7 @@ import (
 func FuzzParseDescriptor(f *testing.F) {
 	f.Add([]byte(esxiDescriptor))
 	f.Add([]byte(flatDescriptor(`RW 8 FLAT "a b" 1`, "RDONLY 8 ZERO", `RW 63 FLAT "\\.\PhysicalDrive0" 63 partitionUUID x`)))
+	f.Add([]byte(strings.Replace(flatDescriptor("RW 8 ZERO"), "createType", "isNativeSnapshot=yes\ncreateType", 1)))
 	f.Add([]byte(strings.Replace(flatDescriptor("RW 8 VMFS \"\xe4\""), "CID", "encoding = windows-1252\nparentFileNameHint=\"a\"\nCID", 1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := vmdk.ParseDescriptor(b)

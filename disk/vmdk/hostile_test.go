@@ -327,6 +327,7 @@ func TestHostileDescriptor(t *testing.T) {
 		{"encoding", flatDescriptor(good) + "encoding=\"EBCDIC\"\n#\xe4", vmdk.ErrFormat, `unknown encoding "EBCDIC"`},
 		{"wrong encoding", flatDescriptor(good) + "encoding=\"GBK\"\n#\xff", vmdk.ErrFormat, "aren't GBK"},
 		{"no encoding", flatDescriptor(good) + "#\xe4", vmdk.ErrFormat, "aren't UTF-8"},
+		{"native snapshot", strings.Replace(strings.Replace(flatDescriptor(good), "ffffffff", "12345678", 1), "createType", "isNativeSnapshot=\"yes\"\ncreateType", 1), vmdk.ErrUnsupported, "only the storage array knows"},
 		{"snapshot", strings.Replace(flatDescriptor(good), "ffffffff", "12345678", 1), vmdk.ErrFormat, "createType vmfs with a parent (parentCID 12345678)"},
 		{"COWD", typed("vmfsSparse", `RW 8 VMFSSPARSE "x-000001-delta.vmdk"`), vmdk.ErrFormat, "without a parent"},
 		{"seSparse", typed("seSparse", `RW 8 SESPARSE "x-000001-sesparse.vmdk"`), vmdk.ErrFormat, "without a parent"},

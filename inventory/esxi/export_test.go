@@ -46,21 +46,6 @@ func drain(t *testing.T, x *Export, d inventory.Disk) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// asRaw is the disk that qemu-img reads in a stream.
-func asRaw(t *testing.T, stream []byte) []byte {
-	t.Helper()
-	in := filepath.Join(t.TempDir(), "stream.vmdk")
-	if err := os.WriteFile(in, stream, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	fixtures.Run(t, fixtures.Tool(t, "qemu-img"), "convert", "-f", "vmdk", "-O", "raw", in, in+".raw")
-	b, err := os.ReadFile(in + ".raw")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // sameDisk compares a stream with the disk as its VM sees it.
 func sameDisk(t *testing.T, h *fixture.Host, d inventory.Disk, stream []byte) {
 	t.Helper()
@@ -73,7 +58,7 @@ func sameDisk(t *testing.T, h *fixture.Host, d inventory.Disk, stream []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(asRaw(t, stream), want) {
+	if !bytes.Equal(fixtures.AsRaw(t, stream), want) {
 		t.Errorf("%s: the stream isn't the disk that the VM sees", d.Path)
 	}
 }
