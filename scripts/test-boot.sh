@@ -55,7 +55,7 @@ if [ -n "$run" ]; then
 	"$here/go.sh" test -p 1 "$@"
 else
 	"$here/go.sh" test -p 1 "$@" ./convert/appliance/... ./convert/packages ./fixtures/machine
-	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees|TestProveTinyGuest|TestNetworkProofFails|TestEditedAddress|TestFromDirectory' \
+	"$here/go.sh" test "$@" -run 'TestDebianGuest|TestKillAtEachRecord|TestGuestSees|TestProveTinyGuest|TestNetworkProofFails|TestEditedAddress|TestFromDirectory|TestLargestDisk' \
 		./cmd/esxodus ./convert/domain ./convert/virt
 	"$here/go.sh" test "$@" -run TestPeakMemory ./disk
 	"$here/go.sh" test "$@" ./convert/proofs

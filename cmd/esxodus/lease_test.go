@@ -54,7 +54,11 @@ func TestByLease(t *testing.T) {
 	}
 	l.run(exitDone, l.convert(append(scratch, "--no-proof")...)...)
 	l.sameDisk(l.flat(), l.disk())
-	l.verifiedSource(24<<20, scratch[:0]...)
+	l.verifiedSource(24 << 20)
+	r = l.run(exitDone, append(l.again("verify"), "--source")...)
+	if text := unwrapped(r.out); !strings.Contains(text, "what the lease has brought is what was copied") || !strings.Contains(text, "the source itself was not read again") || strings.Contains(text, "the source is") {
+		t.Errorf("verify --source claims of a source that it doesn't read:\n%s", r.out)
+	}
 	if s := l.host.Stats(); s.NFCGET != 1 || s.Leases["completed"] != 1 || len(s.Leases) != 1 {
 		t.Errorf("%d streams, leases %v; want one", s.NFCGET, s.Leases)
 	}

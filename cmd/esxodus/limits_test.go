@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,6 +21,18 @@ import (
 // data every 64 MiB.
 func bigGuest(t *testing.T, dir, name string, size int64) {
 	t.Helper()
+	f := largeGuest(t, dir, name, size)
+	for at := int64(64 << 20); at < size; at += 64 << 20 {
+		if _, err := f.WriteAt(fmt.Appendf(nil, "data at %d", at), at+at/1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// largeGuest makes a guest with a disk of size bytes, all holes behind the small
+// guest's, and opens its data for writing until the test ends.
+func largeGuest(t *testing.T, dir, name string, size int64) *os.File {
+	t.Helper()
 	if err := fixtures.SmallGuest(dir, name); err != nil {
 		t.Fatal(err)
 	}
@@ -36,17 +49,11 @@ func bigGuest(t *testing.T, dir, name string, size int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = f.Close() })
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	for at := int64(64 << 20); at < size; at += 64 << 20 {
-		if _, err := f.WriteAt(fmt.Appendf(nil, "data at %d", at), at+at/1000); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	return f
 }
 
 // TestMemory migrates a disk that is larger than the memory that the program
@@ -62,18 +69,7 @@ func TestMemory(t *testing.T) {
 	l := newLab(t, esxi.Options{Dir: dir})
 	l.vm = vm
 	t.Cleanup(func() { l.forget(vm) })
-	p := l.start(l.convert("--no-proof", "--connections", "8")...)
-	var peak int64
-	p.until("the end", func() bool {
-		peak = max(peak, p.peakRSS())
-		select {
-		case <-p.done:
-			return true
-		case <-time.After(10 * time.Millisecond):
-			return false
-		}
-	})
-	p.want(exitDone)
+	peak := l.peak(l.convert("--no-proof", "--connections", "8")...)
 	t.Logf("peak memory: %d MiB", peak>>20)
 	if peak == 0 || peak > most {
 		t.Errorf("peak memory = %d bytes, want at most %d", peak, most)
@@ -158,4 +154,52 @@ func TestSecret(t *testing.T) {
 		return err
 	})
 	l.check(err)
+}
+
+// TestLargestDisk migrates a disk of 64 TiB, all holes but for a small guest, from
+// where its datastore is mounted, and verifies it at both ends.
+func TestLargestDisk(t *testing.T) {
+	fixtures.Rung(t, "boot") // make test has the copies of 64 TiB in disk
+	t.Parallel()
+	const size, most = 64 << 40, 256 << 20
+	shm, err := os.MkdirTemp("/dev/shm", "esxodus-largest-") //nolint:usetesting // few file systems have files of that size
+	if err != nil {
+		t.Skipf("no directory in memory: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(shm) })
+	guests, disks, vm := filepath.Join(shm, "guests"), filepath.Join(shm, "disks"), uniqueName("m")
+	largeGuest(t, filepath.Join(guests, vm), vm, size)
+	l := newLab(t, esxi.Options{Dir: guests})
+	l.vm = vm
+	l.check(errors.Join(os.Chmod(shm, 0o755), os.Mkdir(disks, 0o755)))
+	t.Cleanup(func() { l.forget(vm) })
+	args := replaced(l.convert("--no-proof", "--connections", "8", "--datastore", "datastore1="+guests), "--storage", "dir:"+disks)
+	verify := append(l.again("verify"), "--source", "--connections", "8")
+	for _, args := range [][]string{args, verify} {
+		begin := time.Now()
+		peak := l.peak(args...)
+		t.Logf("%s: peak memory %d MiB, in %v", args[0], peak>>20, time.Since(begin).Round(time.Second))
+		if peak == 0 || peak > most {
+			t.Errorf("%s: peak memory = %d bytes, want at most %d", args[0], peak, most)
+		}
+	}
+	l.run(exitDone, l.again("rollback")...)
+}
+
+// peak runs the program to its end, which must be a good one, and returns the most
+// memory that it had, in bytes.
+func (l *lab) peak(args ...string) (peak int64) {
+	l.t.Helper()
+	p := l.start(args...)
+	p.until("the end", func() bool {
+		peak = max(peak, p.peakRSS())
+		select {
+		case <-p.done:
+			return true
+		case <-time.After(10 * time.Millisecond):
+			return false
+		}
+	})
+	p.want(exitDone)
+	return peak
 }

@@ -21,9 +21,10 @@ func verifyCmd(t terminal) *cli.Command {
 		ArgsUsage: "VM",
 		Description: `Compares every block of the volumes with the digest that the copy kept of it, or,
 where the guest's conversion wrote to it, with one of what that left there. With
---source it reads the source's disks again, too, by the way that the plan says. A
-difference is named by disk and offset, and the exit code is 6. It changes nothing,
-and can be interrupted and repeated.
+--source it reads the source's disks again, too, by the way that the plan says. Of a
+disk that came by a lease it reads what that has brought, and the result says so. A
+difference is named by disk and offset, and the exit code is 6. It changes nothing, and
+can be interrupted and repeated.
 
 It works from the end of the copy until the commit, while neither the domain nor,
 with --source, the source VM is running. A domain that ran on the volumes has written

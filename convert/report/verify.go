@@ -30,8 +30,15 @@ func (p *page) verified(name string, d *run.VerifiedDisk) {
 		}
 	}
 	if s := d.Source; s != nil {
-		p.wrapped(label, "the source "+result(s))
+		what := "the source "
+		if s.Kept {
+			what = "what the lease has brought "
+		}
+		p.wrapped(label, what+result(s))
 		p.wrapped("  source: ", s.Where)
+		if s.Kept {
+			p.wrapped("  note: ", "the source itself was not read again: its bytes come by a lease, and were kept on this machine")
+		}
 		p.some("  changed file: ", s.Changed)
 	}
 	if d.Apart != nil {

@@ -43,6 +43,7 @@ type VerifiedDisk struct {
 // Side is one side of a copy, compared with the digests of what was copied.
 type Side struct {
 	Where     string     `json:"where"`           // the volume's path, or that of the source's descriptor
+	Kept      bool       `json:"kept,omitempty"`  // the source wasn't read, but what a lease has brought of it and is kept on this machine
 	Bytes     int64      `json:"bytes"`           // that were compared
 	Left      int64      `json:"left,omitempty"`  // bytes of the source that the layout leaves out, not compared
 	Blocks    int64      `json:"blocks"`          // that were compared
@@ -283,6 +284,7 @@ func (c *comparing) source(ctx context.Context, maps []disk.Mapping, stand disk.
 		return fmt.Errorf("source: %w", notWhole(err))
 	}
 	v.Source = sideOf(c.d.Path+" "+c.d.Origin().String(), found)
+	v.Source.Kept = c.d.Via == plan.WayNFC
 	v.Source.Left = max(0, c.d.Size-total)
 	for _, f := range files {
 		v.Source.Changed = append(v.Source.Changed, fmt.Sprintf("it was %s, and is %s", f.was, f.is))
