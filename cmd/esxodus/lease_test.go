@@ -108,7 +108,7 @@ func TestLeaseRefused(t *testing.T) {
 // one brings what is missing. A lease that a killed run has left is waited for.
 func TestLeaseCut(t *testing.T) {
 	t.Parallel()
-	l, scratch := leaseLab(t, esxi.Options{LeaseTimeout: 6 * time.Second})
+	l, scratch := leaseLab(t, esxi.Options{LeaseTimeout: 15 * time.Second})
 	args := l.convert(append(scratch, "--no-proof", "--via", "nfc")...)
 	for _, kind := range []esxi.Kind{esxi.Cut, esxi.NoEnd} {
 		l.host.Faults().Add(esxi.Fault{Kind: kind, Path: "/nfc/", After: 300 << 10, Count: 1})

@@ -427,7 +427,7 @@ func TestCloseFails(t *testing.T) {
 // while nothing is read and some calls fail.
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, fixture.Options{Builtin: true, Licensed: true, LeaseTimeout: 6 * time.Second})
+	h := startHost(t, fixture.Options{Builtin: true, Licensed: true, LeaseTimeout: 12 * time.Second})
 	c := dialHost(t, h)
 	x := exportOf(t, h, c, "web")
 	d := x.Disks()[0]
@@ -446,8 +446,8 @@ func TestKeepAlive(t *testing.T) {
 	if !h.Leased("web") {
 		t.Fatalf("the lease is gone after %s: %v", time.Since(begin), h.Stats().Leases)
 	}
-	if time.Since(begin) < 7*time.Second {
-		t.Errorf("6 reports in %s; want four in each 6 s", time.Since(begin))
+	if time.Since(begin) < 14*time.Second {
+		t.Errorf("6 reports in %s; want four in each 12 s", time.Since(begin))
 	}
 	rest, err := io.ReadAll(r)
 	if err != nil {
