@@ -106,7 +106,7 @@ func (f *feeder) run(ctx context.Context, out chan<- job) error {
 	s := &scheduler{out: out, done: nothing}
 	b := builder{s: s, cur: job{piece: &f.pieces[0], block: f.pieces[0].first}}
 	pos := int64(0)
-	for {
+	for pos < f.src.Size() {
 		r, err := f.src.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -123,15 +123,32 @@ func (f *feeder) run(ctx context.Context, out chan<- job) error {
 		if err := f.take(ctx, &b.cur, r); err != nil {
 			return err
 		}
+		if pos = r.Offset + r.Length; pos == f.src.Size() {
+			if err := f.ends(); err != nil {
+				return err
+			}
+		}
 		if err := b.add(ctx, r.Length, false); err != nil {
 			return err
 		}
-		pos = r.Offset + r.Length
 	}
 	if err := b.add(ctx, f.src.Size()-pos, true); err != nil {
 		return err
 	}
 	return errors.Join(s.flush(ctx), s.run(ctx, f.pieces[1:])) // the target's rest
+}
+
+// ends makes sure that nothing follows the last run. The disk's last block is sent on
+// only then: a stream that isn't known to be whole leaves digests that aren't.
+func (f *feeder) ends() error {
+	r, err := f.src.Next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return &ReadError{Offset: f.src.Size(), Err: err}
+	}
+	return checkRun(r, f.src.Size(), f.src.Size())
 }
 
 // checkRun reports whether r can follow what ended at pos.

@@ -42,6 +42,9 @@ func (p *piped) Next() (disk.Run, error) {
 			return disk.Run{Offset: int64(p.pos), Length: int64(n), Packed: int64(n)}, nil
 		}
 	}
+	if p.cut > 0 {
+		return disk.Run{}, errStreamCut
+	}
 	return disk.Run{}, io.EOF
 }
 
@@ -83,15 +86,15 @@ func streamTarget(t *testing.T, p *piped) (*disk.Raw, disk.Options) {
 func TestStreamAgain(t *testing.T) {
 	want := disktest.Content(13*disk.BlockSize+512*8, 4)
 	clear(want[5*disk.BlockSize : 9*disk.BlockSize])
-	for _, cut := range []int{1, 2*disk.BlockSize + 1, 10 * disk.BlockSize, 13 * disk.BlockSize} {
+	for _, cut := range []int{1, 2*disk.BlockSize + 1, 10 * disk.BlockSize, 13 * disk.BlockSize, len(want)} {
 		p := &piped{disk: want, cut: cut}
 		dst, o := streamTarget(t, p)
 		if _, err := disk.CopyStream(t.Context(), dst, p, o); !errors.Is(err, errStreamCut) {
 			t.Fatalf("cut at %d: error is %v", cut, err)
 		}
-		known, _, err := o.Digests.Blocks()
-		if err != nil {
-			t.Fatal(err)
+		known, total, err := o.Digests.Blocks()
+		if err != nil || known == total {
+			t.Fatalf("cut at %d, %d of %d blocks are there (%v)", cut, known, total, err)
 		}
 		var progress int64
 		o.Workers, o.Progress = 1, func(n int64) { progress += n }

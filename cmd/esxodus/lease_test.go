@@ -116,9 +116,14 @@ func TestLeaseCut(t *testing.T) {
 			t.Errorf("%s: %s", kind, r.err)
 		}
 	}
+	l.host.Faults().Leases(esxi.LeaseFault{Manifest: strings.Repeat("0", 40)})
+	if r := l.run(exitPreflight, args...); !strings.Contains(unwrapped(r.err), "isn't what the host sent") || len(l.kept()) > 0 {
+		t.Errorf("against the manifest %q is kept: %s", l.kept(), r.err)
+	}
+	l.host.Faults().Leases(esxi.LeaseFault{})
 	l.host.Faults().Add(esxi.Fault{Kind: esxi.Stall, Path: "/nfc/", After: 300 << 10})
 	p := l.start(args...)
-	p.until("a stream", func() bool { return l.host.Stats().NFCGET >= 3 })
+	p.until("a stream", func() bool { return l.host.Stats().NFCGET >= 4 })
 	p.kill()
 	p.wait()
 	l.host.Faults().Clear()
@@ -126,7 +131,7 @@ func TestLeaseCut(t *testing.T) {
 	l.run(exitDone, args...)
 	l.sameDisk(l.flat(), l.disk())
 	s := l.host.Stats()
-	if s.Leases["completed"]+s.Leases["aborted"] != 3 || s.Leases["expired"] != 1 {
+	if s.Leases["completed"]+s.Leases["aborted"] != 4 || s.Leases["expired"] != 1 {
 		t.Errorf("leases ended so: %v", s.Leases)
 	}
 }

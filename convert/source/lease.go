@@ -95,10 +95,20 @@ func (s *ESXi) bring(ctx context.Context, client *esxi.Client, vm *inventory.VM,
 			return of, fmt.Errorf("%s: %w", d.Address(), err)
 		}
 	}
-	if err = lease.Verify(ctx); errors.Is(err, esxi.ErrUnknown) {
-		err = nil // the streams' own sums and ends were seen
+	return staged(h, vm, diskAt(vm, path)), s.asSent(ctx, lease)
+}
+
+// asSent holds what a lease has brought against what the host says that it sent, where it
+// says that: what differs isn't kept. The streams' own sums and ends were seen before.
+func (s *ESXi) asSent(ctx context.Context, lease *esxi.Export) error {
+	err := lease.Verify(ctx)
+	if err == nil || errors.Is(err, esxi.ErrUnknown) {
+		return nil
 	}
-	return staged(h, vm, diskAt(vm, path)), err
+	for _, d := range lease.Disks() {
+		err = errors.Join(err, stage.Remove(s.Stage.File(d.Path)))
+	}
+	return err
 }
 
 // keep takes a disk into its file, if it isn't there yet.
