@@ -7,6 +7,8 @@
 // seconds. Zero means absent unless the comment says otherwise.
 package inventory
 
+import "strings"
+
 // SchemaVersion is the version of the JSON that Host marshals to. It grows
 // when a field changes its meaning or goes away, not when one is added.
 const SchemaVersion = 1
@@ -45,6 +47,12 @@ type Datastore struct {
 	Capacity   int64  `json:"capacity"`
 	Free       int64  `json:"free"`
 	Accessible bool   `json:"accessible"`
+}
+
+// Objects reports whether disks on the datastore are objects, which no file has, as on
+// vSAN and virtual volumes.
+func (d Datastore) Objects() bool {
+	return strings.EqualFold(d.Type, "vsan") || strings.EqualFold(d.Type, "vvol")
 }
 
 // Network is the host's standard switches and what hangs off them.
@@ -122,6 +130,17 @@ type AutoStartDefaults struct {
 	StopDelay        int    `json:"stopDelay"`  // seconds
 	StopAction       string `json:"stopAction,omitempty"`
 	WaitForHeartbeat bool   `json:"waitForHeartbeat,omitempty"`
+}
+
+// DatastoreOf returns the datastore that a path "[datastore] dir/file" is on. One's name
+// may be the beginning of another's.
+func (h *Host) DatastoreOf(path string) (found Datastore, ok bool) {
+	for _, d := range h.Datastores {
+		if strings.HasPrefix(path, "["+d.Name+"] ") && (!ok || len(d.Name) > len(found.Name)) {
+			found, ok = d, true
+		}
+	}
+	return found, ok
 }
 
 // DatastoreByName returns the datastore called name.

@@ -130,9 +130,9 @@ func (v *visit) rights(ctx context.Context) {
 // datastores tells of those whose files HTTPS doesn't serve.
 func (v *visit) datastores(context.Context) {
 	for _, d := range v.h.Datastores {
-		switch kind := strings.ToLower(d.Type); {
-		case kind == "vsan" || kind == "vvol":
-			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "clone its VMs' disks to a VMFS or NFS datastore with vmkfstools -i on ESXi")
+		switch {
+		case d.Objects():
+			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "where a lease can be had, plan with --scratch DIR: it brings them; else clone its VMs' disks to a VMFS or NFS datastore with vmkfstools -i on ESXi")
 		case !d.Accessible:
 			v.add("datastore", ledger.Warning, d.Name+" is not accessible", "see to its storage before you plan")
 		}

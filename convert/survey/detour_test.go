@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/disk"
@@ -88,6 +89,56 @@ func TestDetour(t *testing.T) {
 		}
 		if slices.Contains(w.tried, tt.never) {
 			t.Errorf("%s: tried %s", tt.name, w.tried)
+		}
+	}
+}
+
+// TestDetourRunning: disks of a VM that runs can't be tried, but where they are objects
+// that is known. They come by a lease, or the VM is refused before it is shut down.
+func TestDetourRunning(t *testing.T) {
+	tests := []struct {
+		name, store, scratch string
+		via                  plan.Way
+		parent               bool // only the disk's parent is on the datastore
+		want                 plan.Way
+		refused              bool
+	}{
+		{name: "on vSAN", store: "vsan", scratch: "/scratch", want: plan.WayNFC},
+		{name: "a virtual volume", store: "VVOL", scratch: "/scratch", want: plan.WayNFC},
+		{name: "its parent", store: "vsan", scratch: "/scratch", parent: true, want: plan.WayNFC},
+		{name: "no room", store: "vsan", refused: true},
+		{name: "asked for HTTPS", store: "vsan", scratch: "/scratch", via: plan.WayHTTPS, refused: true},
+		{name: "asked for SSH", store: "vsan", scratch: "/scratch", via: plan.WaySSH, refused: true},
+		{name: "asked for a lease", store: "vsan", scratch: "/scratch", via: plan.WayNFC},
+		{name: "files", store: "VMFS", scratch: "/scratch"},
+	}
+	for _, tt := range tests {
+		w := &wayward{host: plantest.Host()}
+		w.host.License.ReadOnly = false
+		w.host.Datastores = []inventory.Datastore{{Name: "ds", Type: "VMFS"}, {Name: "ds] x", Type: tt.store}}
+		vm := &w.host.VMs[0]
+		vm.Power = inventory.PoweredOn
+		for i := range vm.Disks {
+			if tt.parent {
+				vm.Disks[i].Parents = []string{"[ds] x] web/base.vmdk"}
+			} else {
+				vm.Disks[i].Path = "[ds] x] web/web.vmdk"
+			}
+		}
+		f, o := plan.Facts{Host: &w.host, Source: plan.Source{Scratch: tt.scratch}, Unread: map[string]*plan.UnreadError{}, Guests: map[string]guest.Guest{}}, plan.Options{Via: map[string]plan.Way{}}
+		if tt.via != "" {
+			o.Via[""] = tt.via
+		}
+		objects(&f, &o, []*inventory.VM{vm})
+		if err := detour(t.Context(), w, &f, &o, []*inventory.VM{vm}); err != nil {
+			t.Fatal(err)
+		}
+		u := f.Unread[vm.ID]
+		if got := f.Detours[vm.ID].Way; got != tt.want || (u != nil) != tt.refused || len(w.tried) > 0 {
+			t.Errorf("%s: detour %q, unread %v, tried %s; want %q, %t, none", tt.name, got, u, w.tried, tt.want, tt.refused)
+		}
+		if u != nil && (u.Address != "scsi0:0" || !errors.Is(u, vmdk.ErrObject)) {
+			t.Errorf("%s: unread %v", tt.name, u)
 		}
 	}
 }

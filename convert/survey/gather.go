@@ -82,6 +82,7 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &o, plan.Plannable(vms)); err != nil {
 		return nil, err
 	}
+	objects(&f, &o, plan.Plannable(vms))
 	if err := detour(ctx, s.Host, &f, &o, vms); err != nil {
 		return nil, err
 	}
@@ -122,6 +123,32 @@ func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms
 		})
 	}
 	return guests, unread, g.Wait()
+}
+
+// objects notes the disks of VMs that run, which nobody has tried to open, and whose
+// datastore says that no file will serve them: to shut the VM down would be for nothing.
+func objects(f *plan.Facts, o *plan.Options, vms []*inventory.VM) {
+	for _, vm := range vms {
+		if f.Unread[vm.ID] != nil || f.Source.MayRun(vm, o.SaysOff(vm)) == "" {
+			continue
+		}
+		for _, d := range slices.Backward(vm.Disks) {
+			way := f.Source.Origin(&d, o.Way(vm)).Way
+			if err := object(f.Host, &d); err != nil && (way == plan.WayHTTPS || way == plan.WaySSH) {
+				f.Unread[vm.ID] = &plan.UnreadError{Address: d.Address(), Err: err}
+			}
+		}
+	}
+}
+
+// object says that a disk, or a parent of it, is an object.
+func object(h *inventory.Host, d *inventory.Disk) error {
+	for _, p := range append(slices.Clone(d.Parents), d.Path) {
+		if store, ok := h.DatastoreOf(p); ok && store.Objects() {
+			return fmt.Errorf("%s: %w on %s: only a lease of the host serves it", p, vmdk.ErrObject, store.Type)
+		}
+	}
+	return nil
 }
 
 // maxDetours is how many VMs in a row are tried another way in vain before the others
