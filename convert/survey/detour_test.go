@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"esxodus/convert/guest"
@@ -13,20 +15,26 @@ import (
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 )
 
 // wayward serves disks by one way only, the first disk of a VM by its number.
 type wayward struct {
 	host  inventory.Host
 	fails map[plan.Way]error
+	only  string // of the paths that begin so; "" for all
+
+	mu    sync.Mutex
 	tried []plan.Way
 }
 
 func (w *wayward) Inventory(context.Context) (*inventory.Host, error) { return &w.host, nil }
 
 func (w *wayward) OpenDisk(_ context.Context, from plan.Origin) (disk.Image, func() error, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.tried = append(w.tried, from.Way)
-	if err := w.fails[from.Way]; err != nil {
+	if err := w.fails[from.Way]; err != nil && strings.HasPrefix(from.Path, w.only) {
 		return nil, nil, err
 	}
 	size := w.host.VMs[0].Disks[0].Capacity
@@ -139,6 +147,55 @@ func TestDetourRunning(t *testing.T) {
 		}
 		if u != nil && (u.Address != "scsi0:0" || !errors.Is(u, vmdk.ErrObject)) {
 			t.Errorf("%s: unread %v", tt.name, u)
+		}
+	}
+}
+
+// TestInVain: each VM on a datastore that refuses all takes a minute of tries. After some
+// the others aren't tried, but those on another datastore are, and all come by SSH.
+func TestInVain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		tired bool
+	}{
+		{"tries", fmt.Errorf("%w after 6 tries: 500", esxi.ErrGaveUp), true},
+		{"an answer at once", errors.New("403 Forbidden"), false},
+	} {
+		w := &wayward{host: plantest.Host(), fails: map[plan.Way]error{plan.WayHTTPS: tt.err}, only: "[bad] "}
+		w.host.VMs = nil
+		var vms []*inventory.VM
+		for i := range 40 {
+			vm := plantest.VM()
+			vm.ID = fmt.Sprint(i)
+			vm.Disks = vm.Disks[:1]
+			if i%2 == 0 {
+				vm.Disks[0].Path = "[bad] web/web.vmdk"
+			}
+			if i == 38 {
+				vm.Power = inventory.PoweredOn
+			}
+			w.host.VMs, vms = append(w.host.VMs, vm), append(vms, &vm)
+		}
+		f, o := plan.Facts{Host: &w.host}, plan.Options{}
+		var err error
+		if f.Guests, f.Unread, err = lookAll(t.Context(), w, &f.Source, &o, vms); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.Unread) != 19 || f.Unread["38"] != nil {
+			t.Errorf("%s: %d VMs unread; want the 19 that are off on one datastore", tt.name, len(f.Unread))
+		}
+		notTried := 0
+		for _, u := range f.Unread {
+			if strings.Contains(u.Error(), "not tried, after ") && errors.Is(u, esxi.ErrGaveUp) {
+				notTried++
+			}
+		}
+		if tt.tired && (notTried < 19-maxVain-lookers || len(w.tried)+notTried != 20+19) || !tt.tired && notTried > 0 {
+			t.Errorf("%s: %d of %d VMs weren't tried", tt.name, notTried, len(f.Unread))
+		}
+		if err := detour(t.Context(), w, &f, &o, vms); err != nil || len(f.Detours) != 19 {
+			t.Errorf("%s: %d come by SSH (%v); want 19", tt.name, len(f.Detours), err)
 		}
 	}
 }

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"esxodus/convert/guest"
-	"esxodus/convert/guest/inspect"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
@@ -19,12 +17,7 @@ import (
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
-
-	"golang.org/x/sync/errgroup"
 )
-
-// lookers is how many VMs are looked into at a time.
-const lookers = 4
 
 // Host is the ESXi host, as much of it as a plan is made from.
 type Host interface {
@@ -95,34 +88,6 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	}
 	d.Facts.Storage, err = s.Storage.Check(ctx, d.Volumes())
 	return d, err
-}
-
-// lookAll looks into the disks of every VM that can be looked into. Both maps
-// are by VM id.
-func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms []*inventory.VM) (map[string]guest.Guest, map[string]*plan.UnreadError, error) {
-	guests, unread := make(map[string]guest.Guest), make(map[string]*plan.UnreadError)
-	var mu sync.Mutex
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(lookers)
-	for _, vm := range vms {
-		g.Go(func() error {
-			found, err := look(ctx, h, src, o, vm)
-			if err != nil && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if err != nil {
-				found.Notes = append(found.Notes, "no look inside: "+err.Error())
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			guests[vm.ID] = found
-			if u, ok := errors.AsType[*plan.UnreadError](err); ok {
-				unread[vm.ID] = u
-			}
-			return nil
-		})
-	}
-	return guests, unread, g.Wait()
 }
 
 // objects notes the disks of VMs that run, which nobody has tried to open, and whose
@@ -211,30 +176,6 @@ func tryWay(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vm *inv
 	f.Guests[vm.ID], f.Detours[vm.ID] = found, plan.Detour{Way: way, Why: f.Unread[vm.ID].Err.Error()}
 	delete(f.Unread, vm.ID)
 	return true, nil
-}
-
-// look opens a VM's disks and looks inside. A VM whose disks can't be read
-// (it runs, or they are not flat files) is said in a note.
-func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *inventory.VM) (_ guest.Guest, err error) {
-	if why := src.MayRun(vm, o.SaysOff(vm)); why != "" {
-		return guest.Guest{}, errors.New(why)
-	}
-	if cs := plan.FormatConcerns(vm); len(cs) > 0 {
-		return guest.Guest{}, errors.New(cs[0].Evidence)
-	}
-	var sources []inspect.Source
-	for _, d := range vm.Disks {
-		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
-		if err != nil {
-			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: err}
-		}
-		defer func() { err = errors.Join(err, closeImage()) }()
-		if img.Size() != d.Capacity {
-			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, but the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
-		}
-		sources = append(sources, inspect.Source{Address: d.Address(), Image: img})
-	}
-	return inspect.Look(ctx, sources)
 }
 
 // askGuests finds out whether the guests that are to be changed can be converted
