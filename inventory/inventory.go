@@ -49,9 +49,9 @@ type Datastore struct {
 	Accessible bool   `json:"accessible"`
 }
 
-// Objects reports whether disks there are objects, not files, as on vSAN and on virtual
-// volumes.
-func (d *Datastore) Objects() bool {
+// Objects reports whether disks on the datastore are objects, which no file has, as on
+// vSAN and virtual volumes.
+func (d Datastore) Objects() bool {
 	return strings.EqualFold(d.Type, "vsan") || strings.EqualFold(d.Type, "vvol")
 }
 
@@ -130,6 +130,17 @@ type AutoStartDefaults struct {
 	StopDelay        int    `json:"stopDelay"`  // seconds
 	StopAction       string `json:"stopAction,omitempty"`
 	WaitForHeartbeat bool   `json:"waitForHeartbeat,omitempty"`
+}
+
+// DatastoreOf returns the datastore that a path "[datastore] dir/file" is on. One's name
+// may be the beginning of another's.
+func (h *Host) DatastoreOf(path string) (found Datastore, ok bool) {
+	for _, d := range h.Datastores {
+		if strings.HasPrefix(path, "["+d.Name+"] ") && (!ok || len(d.Name) > len(found.Name)) {
+			found, ok = d, true
+		}
+	}
+	return found, ok
 }
 
 // DatastoreByName returns the datastore called name.

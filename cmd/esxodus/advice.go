@@ -33,7 +33,7 @@ func carried() []string {
 // planning are the flags that planning again, or what a plan leads to, needs.
 func planning() []string {
 	return []string{
-		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "proof", "proof-port", "no-proof", "no-edits", "datastore", "via", "off", "libvirt", "packages",
+		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "proof", "proof-port", "no-proof", "no-edits", "ip", "apply-network", "datastore", "via", "scratch", "off", "libvirt", "packages",
 	}
 }
 
@@ -57,6 +57,7 @@ func (a *advice) note(c *cli.Context) error {
 	for name, absolute := range map[string]func(*cli.Context) (string, error){
 		"state":   func(c *cli.Context) (string, error) { dir, err := stateDir(c); return string(dir), err },
 		"storage": storage,
+		"scratch": func(c *cli.Context) (string, error) { return filepath.Abs(c.String("scratch")) },
 		"from":    func(c *cli.Context) (string, error) { return filepath.Abs(c.String("from")) },
 	} {
 		if _, ok := a.given[name]; !ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,23 @@ func TestAdvice(t *testing.T) {
 		}
 		if got := said.complete(tt.text); !strings.Contains(got, tt.want) || tt.want[0] == '`' && got != tt.want {
 			t.Errorf("%s: %q; want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestAdviceWhole: what a plan was given, what it leads to needs as well, but for what
+// is about the output.
+func TestAdviceWhole(t *testing.T) {
+	t.Parallel()
+	const output = "output verbose log columns full units yes help"
+	app := newApp(terminal{out: new(bytes.Buffer), err: new(bytes.Buffer), getenv: func(string) string { return "" }, advice: &advice{}})
+	kept := strings.Fields(output + " " + strings.Join(slices.Concat(carried(), planning()), " ") + " esxi from thumbprint")
+	convert := app.Command("convert")
+	for _, f := range app.Command("plan").Flags {
+		name := f.Names()[0]
+		takes := func(other cli.Flag) bool { return other.Names()[0] == name }
+		if slices.ContainsFunc(convert.Flags, takes) && !slices.Contains(kept, name) {
+			t.Errorf("plan --%s is left out of the convert that it proposes", name)
 		}
 	}
 }

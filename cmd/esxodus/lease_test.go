@@ -173,7 +173,7 @@ func TestLeaseObjects(t *testing.T) {
 	l.startHost()
 	l.host.SetPower(vm, true)
 	r := l.run(exitDone, l.plan("--shutdown", "auto", vm)...)
-	if text := unwrapped(r.out); !strings.Contains(text, "on the datastore vsanDatastore (vsan), which no file has") || !strings.Contains(text, "give --scratch DIR") || !strings.Contains(text, "1 blocked") {
+	if text := unwrapped(r.out); !strings.Contains(text, "only a lease of the host serves it") || !strings.Contains(text, "give --scratch DIR") || !strings.Contains(text, "1 blocked") {
 		t.Errorf("without --scratch the plan says\n%s", r.out)
 	}
 	scratch := []string{"--scratch", t.TempDir(), "--shutdown", "auto", "--no-proof"}

@@ -132,7 +132,7 @@ func (v *visit) datastores(context.Context) {
 	for _, d := range v.h.Datastores {
 		switch {
 		case d.Objects():
-			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "give a plan --scratch DIR: a lease brings them, with a paid licence; else clone them to a VMFS or NFS datastore with vmkfstools -i on ESXi")
+			v.add("datastore", ledger.Warning, fmt.Sprintf("%s is %s: its disks are objects, not files", d.Name, d.Type), "where a lease can be had, plan with --scratch DIR: it brings them; else clone its VMs' disks to a VMFS or NFS datastore with vmkfstools -i on ESXi")
 		case !d.Accessible:
 			v.add("datastore", ledger.Warning, d.Name+" is not accessible", "see to its storage before you plan")
 		}

@@ -62,8 +62,6 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),
 			Advice: unreadAdvice(v, u),
 		})
-	} else {
-		out = append(out, objectConcerns(vm, v, f.Host)...)
 	}
 	out = append(out, v.wayConcerns(f.Host.License)...)
 	if way := f.Detours[vm.ID]; way.Way != "" {
@@ -86,33 +84,6 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 	}
 	out = append(out, firmwareConcerns(vm, v, f.Target)...)
 	return append(out, targetConcerns(vm, v, f)...)
-}
-
-// Object is a disk of the VM whose data no file has, with the reason; nil for none. It is
-// known while the VM is on, too.
-func Object(h *inventory.Host, vm *inventory.VM) *UnreadError {
-	for _, d := range vm.Disks {
-		for _, ds := range h.Datastores {
-			if ds.Objects() && strings.HasPrefix(d.Path, "["+ds.Name+"] ") {
-				return &UnreadError{Address: d.Address(), Err: fmt.Errorf("%w on the datastore %s (%s), which no file has", vmdk.ErrObject, ds.Name, ds.Type)}
-			}
-		}
-	}
-	return nil
-}
-
-// objectConcerns refuses a disk that would come out of a file and is none.
-func objectConcerns(vm *inventory.VM, v *VMPlan, h *inventory.Host) []ledger.Concern {
-	u := Object(h, vm)
-	if u == nil {
-		return nil
-	}
-	if d, ok := v.Disk(u.Address); !ok || d.Origin().Way == WayNFC {
-		return nil
-	}
-	return []ledger.Concern{{
-		ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be read: " + u.Err.Error(), Advice: unreadAdvice(v, u),
-	}}
 }
 
 // unreadAdvice says what to do about a disk that can't be opened.

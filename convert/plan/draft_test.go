@@ -63,10 +63,6 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernWay, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
 			f.Source.Scratch, f.Detours = "/scratch", map[string]plan.Detour{"7": {Way: plan.WayNFC, Why: "an object"}}
 		}},
-		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, o *plan.Options) {
-			f.Host.VMs[0].Power, o.Shutdown = inventory.PoweredOn, "ssh"
-			f.Host.Datastores = []inventory.Datastore{{Name: "ds", Type: "vsan", Accessible: true}}
-		}},
 		{plan.ConcernWay, ledger.Blocker, func(f *plan.Facts, o *plan.Options) {
 			f.Source.Scratch, f.Host.License.ReadOnly, o.Via = "/scratch", true, map[string]plan.Way{"": plan.WayNFC}
 		}},

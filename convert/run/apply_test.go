@@ -17,6 +17,7 @@ import (
 	"esxodus/convert/runs"
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
+	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 )
 
@@ -426,6 +427,31 @@ func TestShutdownOfChanged(t *testing.T) {
 			}
 			w.CheckGone()
 		})
+	}
+}
+
+// TestShutdownForNothing: a VM whose disks turn out to be of a kind that can't be read,
+// once it is off, is powered on again; where trying again may help it is left off.
+func TestShutdownForNothing(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		undo bool
+	}{
+		{fmt.Errorf("%w: %w", vmdk.ErrUnsupported, vmdk.ErrObject), true},
+		{errors.New("503 Service Unavailable"), false},
+	} {
+		w := converttest.New(t)
+		j := w.CreateRunning()
+		w.Tick = func(what string) error {
+			if what == "open" {
+				return tt.err
+			}
+			return nil
+		}
+		err, _ := apply(t.Context(), w, j)
+		if !errors.Is(err, tt.err) || errors.Is(err, ErrUndone) != tt.undo || w.Power["7"] != tt.undo {
+			t.Errorf("%v: Apply = %v, the VM is on: %t", tt.err, err, w.Power["7"])
+		}
 	}
 }
 

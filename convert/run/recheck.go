@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
 	"esxodus/disk"
+	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 )
 
@@ -91,6 +92,9 @@ type versioned interface{ Versions() []string }
 func (x *executor) files(ctx context.Context) (all []string, err error) {
 	for _, d := range x.job.VM.Disks {
 		img, closeImage, err := x.Host.OpenDisk(ctx, d.Origin())
+		if errors.Is(err, vmdk.ErrUnsupported) {
+			return nil, err // no resume reads it either: a VM that was shut down for it is powered on again
+		}
 		if err != nil {
 			return nil, keep(err)
 		}

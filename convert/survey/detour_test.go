@@ -5,27 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
+	"esxodus/convert/guest"
 	"esxodus/convert/plan"
 	"esxodus/convert/plan/plantest"
 	"esxodus/disk"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
+	"esxodus/inventory/esxi"
 )
 
 // wayward serves disks by one way only, the first disk of a VM by its number.
 type wayward struct {
 	host  inventory.Host
 	fails map[plan.Way]error
+	only  string // of the paths that begin so; "" for all
+
+	mu    sync.Mutex
 	tried []plan.Way
 }
 
 func (w *wayward) Inventory(context.Context) (*inventory.Host, error) { return &w.host, nil }
 
 func (w *wayward) OpenDisk(_ context.Context, from plan.Origin) (disk.Image, func() error, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.tried = append(w.tried, from.Way)
-	if err := w.fails[from.Way]; err != nil {
+	if err := w.fails[from.Way]; err != nil && strings.HasPrefix(from.Path, w.only) {
 		return nil, nil, err
 	}
 	size := w.host.VMs[0].Disks[0].Capacity
@@ -88,6 +97,105 @@ func TestDetour(t *testing.T) {
 		}
 		if slices.Contains(w.tried, tt.never) {
 			t.Errorf("%s: tried %s", tt.name, w.tried)
+		}
+	}
+}
+
+// TestDetourRunning: disks of a VM that runs can't be tried, but where they are objects
+// that is known. They come by a lease, or the VM is refused before it is shut down.
+func TestDetourRunning(t *testing.T) {
+	tests := []struct {
+		name, store, scratch string
+		via                  plan.Way
+		parent               bool // only the disk's parent is on the datastore
+		want                 plan.Way
+		refused              bool
+	}{
+		{name: "on vSAN", store: "vsan", scratch: "/scratch", want: plan.WayNFC},
+		{name: "a virtual volume", store: "VVOL", scratch: "/scratch", want: plan.WayNFC},
+		{name: "its parent", store: "vsan", scratch: "/scratch", parent: true, want: plan.WayNFC},
+		{name: "no room", store: "vsan", refused: true},
+		{name: "asked for HTTPS", store: "vsan", scratch: "/scratch", via: plan.WayHTTPS, refused: true},
+		{name: "asked for SSH", store: "vsan", scratch: "/scratch", via: plan.WaySSH, refused: true},
+		{name: "asked for a lease", store: "vsan", scratch: "/scratch", via: plan.WayNFC},
+		{name: "files", store: "VMFS", scratch: "/scratch"},
+	}
+	for _, tt := range tests {
+		w := &wayward{host: plantest.Host()}
+		w.host.License.ReadOnly = false
+		w.host.Datastores = []inventory.Datastore{{Name: "ds", Type: "VMFS"}, {Name: "ds] x", Type: tt.store}}
+		vm := &w.host.VMs[0]
+		vm.Power = inventory.PoweredOn
+		for i := range vm.Disks {
+			if tt.parent {
+				vm.Disks[i].Parents = []string{"[ds] x] web/base.vmdk"}
+			} else {
+				vm.Disks[i].Path = "[ds] x] web/web.vmdk"
+			}
+		}
+		f, o := plan.Facts{Host: &w.host, Source: plan.Source{Scratch: tt.scratch}, Unread: map[string]*plan.UnreadError{}, Guests: map[string]guest.Guest{}}, plan.Options{Via: map[string]plan.Way{}}
+		if tt.via != "" {
+			o.Via[""] = tt.via
+		}
+		objects(&f, &o, []*inventory.VM{vm})
+		if err := detour(t.Context(), w, &f, &o, []*inventory.VM{vm}); err != nil {
+			t.Fatal(err)
+		}
+		u := f.Unread[vm.ID]
+		if got := f.Detours[vm.ID].Way; got != tt.want || (u != nil) != tt.refused || len(w.tried) > 0 {
+			t.Errorf("%s: detour %q, unread %v, tried %s; want %q, %t, none", tt.name, got, u, w.tried, tt.want, tt.refused)
+		}
+		if u != nil && (u.Address != "scsi0:0" || !errors.Is(u, vmdk.ErrObject)) {
+			t.Errorf("%s: unread %v", tt.name, u)
+		}
+	}
+}
+
+// TestInVain: each VM on a datastore that refuses all takes a minute of tries. After some
+// the others aren't tried, but those on another datastore are, and all come by SSH.
+func TestInVain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		tired bool
+	}{
+		{"tries", fmt.Errorf("%w after 6 tries: 500", esxi.ErrGaveUp), true},
+		{"an answer at once", errors.New("403 Forbidden"), false},
+	} {
+		w := &wayward{host: plantest.Host(), fails: map[plan.Way]error{plan.WayHTTPS: tt.err}, only: "[bad] "}
+		w.host.VMs = nil
+		var vms []*inventory.VM
+		for i := range 40 {
+			vm := plantest.VM()
+			vm.ID = fmt.Sprint(i)
+			vm.Disks = vm.Disks[:1]
+			if i%2 == 0 {
+				vm.Disks[0].Path = "[bad] web/web.vmdk"
+			}
+			if i == 38 {
+				vm.Power = inventory.PoweredOn
+			}
+			w.host.VMs, vms = append(w.host.VMs, vm), append(vms, &vm)
+		}
+		f, o := plan.Facts{Host: &w.host}, plan.Options{}
+		var err error
+		if f.Guests, f.Unread, err = lookAll(t.Context(), w, &f.Source, &o, vms); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.Unread) != 19 || f.Unread["38"] != nil {
+			t.Errorf("%s: %d VMs unread; want the 19 that are off on one datastore", tt.name, len(f.Unread))
+		}
+		notTried := 0
+		for _, u := range f.Unread {
+			if strings.Contains(u.Error(), "not tried, after ") && errors.Is(u, esxi.ErrGaveUp) {
+				notTried++
+			}
+		}
+		if tt.tired && (notTried < 19-maxVain-lookers || len(w.tried)+notTried != 20+19) || !tt.tired && notTried > 0 {
+			t.Errorf("%s: %d of %d VMs weren't tried", tt.name, notTried, len(f.Unread))
+		}
+		if err := detour(t.Context(), w, &f, &o, vms); err != nil || len(f.Detours) != 19 {
+			t.Errorf("%s: %d come by SSH (%v); want 19", tt.name, len(f.Detours), err)
 		}
 	}
 }

@@ -6,13 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"esxodus/convert/guest"
-	"esxodus/convert/guest/inspect"
 	"esxodus/convert/packages"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
@@ -20,12 +17,7 @@ import (
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
-
-	"golang.org/x/sync/errgroup"
 )
-
-// lookers is how many VMs are looked into at a time.
-const lookers = 4
 
 // Host is the ESXi host, as much of it as a plan is made from.
 type Host interface {
@@ -80,10 +72,10 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 		}
 		f.Target = plan.TargetFacts{Missing: err.Error()}
 	}
-	looking := objects(&f, &o, vms)
-	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &looking, plan.Plannable(vms)); err != nil {
+	if f.Guests, f.Unread, err = lookAll(ctx, s.Host, &src, &o, plan.Plannable(vms)); err != nil {
 		return nil, err
 	}
+	objects(&f, &o, plan.Plannable(vms))
 	if err := detour(ctx, s.Host, &f, &o, vms); err != nil {
 		return nil, err
 	}
@@ -98,56 +90,30 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	return d, err
 }
 
-// leased reports whether disks may come by a lease.
-func leased(f *plan.Facts) bool { return f.Source.Scratch != "" && !f.Host.License.ReadOnly }
-
-// objects has the VMs come by a lease whose disks are known to be objects, where nothing
-// else was asked for. It returns the options to look into the VMs by.
-func objects(f *plan.Facts, o *plan.Options, vms []*inventory.VM) plan.Options {
-	looking := *o
-	looking.Via = maps.Clone(o.Via)
+// objects notes the disks of VMs that run, which nobody has tried to open, and whose
+// datastore says that no file will serve them: to shut the VM down would be for nothing.
+func objects(f *plan.Facts, o *plan.Options, vms []*inventory.VM) {
 	for _, vm := range vms {
-		u := plan.Object(f.Host, vm)
-		if u == nil || !leased(f) || o.Way(vm) != "" {
+		if f.Unread[vm.ID] != nil || f.Source.MayRun(vm, o.SaysOff(vm)) == "" {
 			continue
 		}
-		if looking.Via == nil {
-			looking.Via = make(map[string]plan.Way)
+		for _, d := range slices.Backward(vm.Disks) {
+			way := f.Source.Origin(&d, o.Way(vm)).Way
+			if err := object(f.Host, &d); err != nil && (way == plan.WayHTTPS || way == plan.WaySSH) {
+				f.Unread[vm.ID] = &plan.UnreadError{Address: d.Address(), Err: err}
+			}
 		}
-		if f.Detours == nil {
-			f.Detours = make(map[string]plan.Detour)
-		}
-		looking.Via[vm.ID], f.Detours[vm.ID] = plan.WayNFC, plan.Detour{Way: plan.WayNFC, Why: u.Error()}
 	}
-	return looking
 }
 
-// lookAll looks into the disks of every VM that can be looked into. Both maps
-// are by VM id.
-func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms []*inventory.VM) (map[string]guest.Guest, map[string]*plan.UnreadError, error) {
-	guests, unread := make(map[string]guest.Guest), make(map[string]*plan.UnreadError)
-	var mu sync.Mutex
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(lookers)
-	for _, vm := range vms {
-		g.Go(func() error {
-			found, err := look(ctx, h, src, o, vm)
-			if err != nil && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if err != nil {
-				found.Notes = append(found.Notes, "no look inside: "+err.Error())
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			guests[vm.ID] = found
-			if u, ok := errors.AsType[*plan.UnreadError](err); ok {
-				unread[vm.ID] = u
-			}
-			return nil
-		})
+// object says that a disk, or a parent of it, is an object.
+func object(h *inventory.Host, d *inventory.Disk) error {
+	for _, p := range append(slices.Clone(d.Parents), d.Path) {
+		if store, ok := h.DatastoreOf(p); ok && store.Objects() {
+			return fmt.Errorf("%s: %w on %s: only a lease of the host serves it", p, vmdk.ErrObject, store.Type)
+		}
 	}
-	return guests, unread, g.Wait()
+	return nil
 }
 
 // maxDetours is how many VMs in a row are tried another way in vain before the others
@@ -159,14 +125,14 @@ const maxDetours = 2
 // licence allows one.
 func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*inventory.VM) error {
 	ways := []plan.Way{plan.WaySSH}
-	if leased(f) {
+	if f.Source.Scratch != "" && !f.Host.License.ReadOnly {
 		ways = append(ways, plan.WayNFC)
 	}
 	failed := make(map[plan.Way]int)
 	for _, vm := range vms {
 		u := f.Unread[vm.ID]
 		d := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return u != nil && d.Address() == u.Address })
-		if d < 0 || o.Way(vm) != "" || f.Detours[vm.ID].Way != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS {
+		if d < 0 || o.Way(vm) != "" || f.Source.Origin(&vm.Disks[d], "").Way != plan.WayHTTPS {
 			continue
 		}
 		for _, way := range ways {
@@ -210,30 +176,6 @@ func tryWay(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vm *inv
 	f.Guests[vm.ID], f.Detours[vm.ID] = found, plan.Detour{Way: way, Why: f.Unread[vm.ID].Err.Error()}
 	delete(f.Unread, vm.ID)
 	return true, nil
-}
-
-// look opens a VM's disks and looks inside. A VM whose disks can't be read
-// (it runs, or they are not flat files) is said in a note.
-func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *inventory.VM) (_ guest.Guest, err error) {
-	if why := src.MayRun(vm, o.SaysOff(vm)); why != "" {
-		return guest.Guest{}, errors.New(why)
-	}
-	if cs := plan.FormatConcerns(vm); len(cs) > 0 {
-		return guest.Guest{}, errors.New(cs[0].Evidence)
-	}
-	var sources []inspect.Source
-	for _, d := range vm.Disks {
-		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
-		if err != nil {
-			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: err}
-		}
-		defer func() { err = errors.Join(err, closeImage()) }()
-		if img.Size() != d.Capacity {
-			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, but the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
-		}
-		sources = append(sources, inspect.Source{Address: d.Address(), Image: img})
-	}
-	return inspect.Look(ctx, sources)
 }
 
 // askGuests finds out whether the guests that are to be changed can be converted

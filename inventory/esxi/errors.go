@@ -44,6 +44,8 @@ var (
 	ErrChanged = errors.New("file changed while it was read")
 	// ErrLease is an export that the host ended, or that couldn't be kept alive.
 	ErrLease = errors.New("the lease on the VM is lost")
+	// ErrGaveUp is what was tried several times, longer each time, in vain.
+	ErrGaveUp = errors.New("gave up")
 	// ErrProtocol is an answer that makes no sense.
 	ErrProtocol = errors.New("unexpected answer")
 	// ErrOutside is a file name that leads out of the VM's directory to where

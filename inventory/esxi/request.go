@@ -65,7 +65,7 @@ func (c *Client) again(ctx context.Context, what string, classify func(error) er
 			return err
 		}
 		if tries >= c.retry.tries {
-			return fmt.Errorf("gave up after %d tries: %w", tries, err)
+			return fmt.Errorf("%w after %d tries: %w", ErrGaveUp, tries, err)
 		}
 		c.log.DebugContext(ctx, "read failed, trying again", "file", what, "try", tries, "error", err)
 		if err := c.pause(ctx, tries-1, err); err != nil {

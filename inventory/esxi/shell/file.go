@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"esxodus/inventory/esxi"
@@ -37,8 +37,8 @@ type Reader struct {
 	client *Client
 	// refused is a login that failed: tried again it would lock the account.
 	refused error
-	// reached says that there once was a connection: only then is one that is refused
-	// tried again. Before, SSH is off.
+	// reached says that there once was a connection: only then is one that can't be made
+	// tried again. Before, SSH is off, or a firewall drops what is sent to it.
 	reached bool
 	closed  bool
 }
@@ -72,7 +72,8 @@ func (r *Reader) connected(ctx context.Context) (*Client, error) {
 		return nil, r.refused
 	}
 	c, err := Dial(ctx, r.cfg)
-	off := !r.reached && errors.Is(err, syscall.ECONNREFUSED)
+	dial, ok := errors.AsType[*net.OpError](err)
+	off := !r.reached && ok && dial.Op == "dial" && ctx.Err() == nil
 	if off {
 		err = fmt.Errorf("%w: %w", errOff, err)
 	}
@@ -88,7 +89,7 @@ func (r *Reader) connected(ctx context.Context) (*Client, error) {
 
 var (
 	errClosed = errors.New("SSH: the reader is closed")
-	errOff    = errors.New("SSH seems to be off")
+	errOff    = errors.New("SSH seems to be off, or out of reach")
 )
 
 // broken forgets a connection that failed, if it is still the one.
@@ -131,7 +132,7 @@ func (r *Reader) try(ctx context.Context, do func(*Client) (progress bool, err e
 		case lasting(err):
 			return err
 		case tries >= readTries:
-			return fmt.Errorf("gave up after %d tries: %w", tries, err)
+			return fmt.Errorf("%w after %d tries: %w", esxi.ErrGaveUp, tries, err)
 		}
 		r.broken(c)
 		wait := r.pause << (tries - 1)

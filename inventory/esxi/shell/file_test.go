@@ -129,10 +129,12 @@ func TestReaderErrors(t *testing.T) {
 		t.Errorf("a file that isn't there = %v", err)
 	}
 	off := config(h)
-	off.Addr = "127.0.0.1:1"
-	never := NewReader(off) // it would wait for a second, and longer then
-	if _, err := never.Open(t.Context(), "/vmfs/volumes/datastore1/small/small-flat.vmdk"); !errors.Is(err, errOff) || !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("where SSH is off: %v", err)
+	for addr, why := range map[string]error{"127.0.0.1:1": syscall.ECONNREFUSED, "224.0.0.1:22": syscall.ENETUNREACH} {
+		off.Addr = addr
+		never := NewReader(off) // it would wait for a second, and longer then
+		if _, err := never.Open(t.Context(), "/vmfs/volumes/datastore1/small/small-flat.vmdk"); !errors.Is(err, errOff) || !errors.Is(err, why) {
+			t.Errorf("where SSH is off: %v", err)
+		}
 	}
 	wrong := config(h)
 	wrong.Password = "wrong"

@@ -1,0 +1,129 @@
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"esxodus/convert/guest"
+	"esxodus/convert/guest/inspect"
+	"esxodus/convert/plan"
+	"esxodus/inventory"
+	"esxodus/inventory/esxi"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// lookers is how many VMs are looked into at a time.
+	lookers = 4
+	// maxVain is how many VMs in a row a datastore may answer only after many tries, and
+	// then with a refusal, before its others aren't tried: each one takes a minute.
+	maxVain = 4
+)
+
+// lookAll looks into the disks of every VM that can be looked into. Both maps
+// are by VM id.
+func lookAll(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vms []*inventory.VM) (map[string]guest.Guest, map[string]*plan.UnreadError, error) {
+	l := looks{guests: make(map[string]guest.Guest), unread: make(map[string]*plan.UnreadError), vain: make(map[string][]error)}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookers)
+	for _, vm := range vms {
+		g.Go(func() error {
+			var found guest.Guest
+			err := closed(src, o, vm)
+			if err == nil {
+				err = l.tired(vm)
+			}
+			if err == nil {
+				found, err = look(ctx, h, src, o, vm)
+			}
+			if err != nil && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			l.add(vm, found, err)
+			return nil
+		})
+	}
+	return l.guests, l.unread, g.Wait()
+}
+
+// looks is what looks into several VMs at a time have found.
+type looks struct {
+	mu     sync.Mutex
+	guests map[string]guest.Guest
+	unread map[string]*plan.UnreadError
+	vain   map[string][]error // of the VMs in a row, by datastore
+}
+
+// tired says that a VM isn't tried, after so many others on its datastore.
+func (l *looks) tired(vm *inventory.VM) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(vm.Disks) == 0 || len(l.vain[storeOf(vm)]) < maxVain {
+		return nil
+	}
+	why := l.vain[storeOf(vm)]
+	return &plan.UnreadError{Address: vm.Disks[0].Address(), Err: fmt.Errorf("not tried, after %d VMs on %s in vain: %w", len(why), storeOf(vm), why[0])}
+}
+
+// add notes what a look has found, or why there is none.
+func (l *looks) add(vm *inventory.VM, found guest.Guest, err error) {
+	if err != nil {
+		found.Notes = append(found.Notes, "no look inside: "+err.Error())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.guests[vm.ID] = found
+	u, ok := errors.AsType[*plan.UnreadError](err)
+	if ok {
+		l.unread[vm.ID] = u
+	}
+	switch {
+	case len(vm.Disks) == 0 || len(l.vain[storeOf(vm)]) >= maxVain:
+	case err == nil:
+		delete(l.vain, storeOf(vm))
+	case ok && errors.Is(err, esxi.ErrGaveUp):
+		l.vain[storeOf(vm)] = append(l.vain[storeOf(vm)], u.Err)
+	}
+}
+
+// storeOf is the datastore of a VM that has disks, as its first disk's path names it.
+func storeOf(vm *inventory.VM) string {
+	store, _, _ := strings.Cut(vm.Disks[0].Path, "] ")
+	return store + "]"
+}
+
+// look opens a VM's disks and looks inside. A VM whose disks can't be read
+// (it runs, or they are not flat files) is said in a note.
+func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *inventory.VM) (_ guest.Guest, err error) {
+	if err := closed(src, o, vm); err != nil {
+		return guest.Guest{}, err
+	}
+	var sources []inspect.Source
+	for _, d := range vm.Disks {
+		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
+		if err != nil {
+			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: err}
+		}
+		defer func() { err = errors.Join(err, closeImage()) }()
+		if img.Size() != d.Capacity {
+			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, but the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
+		}
+		sources = append(sources, inspect.Source{Address: d.Address(), Image: img})
+	}
+	return inspect.Look(ctx, sources)
+}
+
+// closed says why a VM's disks aren't opened at all.
+func closed(src *plan.Source, o *plan.Options, vm *inventory.VM) error {
+	if why := src.MayRun(vm, o.SaysOff(vm)); why != "" {
+		return errors.New(why)
+	}
+	if cs := plan.FormatConcerns(vm); len(cs) > 0 {
+		return errors.New(cs[0].Evidence)
+	}
+	return nil
+}
