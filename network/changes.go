@@ -29,7 +29,7 @@ const (
 	StepDevice  StepKind = "device"  // make a device by netlink
 	StepUp      StepKind = "up"      // set a link up
 	StepVFs     StepKind = "vfs"     // make virtual functions
-	StepVirtual StepKind = "virtual" // remove one of libvirt's networks, or make one
+	StepVirtual StepKind = "virtual" // remove one of libvirt's or LXD's networks, or make one
 	StepCheck   StepKind = "check"   // see that all that was there still is
 	StepConfirm StepKind = "confirm" // wait for the admin to say that the host can be reached
 	StepRecord  StepKind = "record"  // commit in etckeeper or git

@@ -77,7 +77,7 @@ func shown(c Changes) (steps, concerns []string) {
 		case s.VFs != nil:
 			what = fmt.Sprintf(" %s %d", s.VFs.Device, s.VFs.Count)
 		case s.Virtual != nil:
-			what = " " + s.Virtual.Name()
+			what = " " + s.Virtual.Of().Name
 		}
 		steps = append(steps, string(s.Kind)+what)
 	}
@@ -285,6 +285,9 @@ func TestChanges(t *testing.T) {
 			"file network/zz-esxodus-eno2.network", "file network/zz-esxodus-eno2.network.d/esxodus-eno2.42.conf", "record",
 		}},
 		{name: "two links with one file", host: func(h *Host) { h.Links[1].Networkd = first(h).Networkd }, concerns: []string{"blocker network.shared eno1"}},
+		{name: "LXD's bridge", host: func(h *Host) {
+			h.Links = append(h.Links, Link{Name: "internal0", Kind: "bridge", Dnsmasq: true, LXD: true})
+		}, steps: whole, concerns: []string{"note network.default internal0"}},
 		{name: "libvirt's bridge", host: func(h *Host) { h.Links = append(h.Links, Link{Name: "virbr0", Kind: "bridge", Dnsmasq: true}) }, steps: whole, concerns: []string{"note network.default virbr0"}},
 		{name: "a bridge of the host's", host: func(h *Host) { h.Links = append(h.Links, Link{Name: "br0", Kind: "bridge"}) }, steps: whole},
 	} {

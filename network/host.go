@@ -65,6 +65,7 @@ type Link struct {
 	Routes    []Routes       `json:"routes,omitempty"`
 	Networkd  NetworkdOfLink `json:"networkd"`
 	Dnsmasq   bool           `json:"dnsmasq,omitempty"` // a dnsmasq serves it
+	LXD       bool           `json:"lxd,omitempty"`     // it is one of LXD's
 	Wireless  bool           `json:"wireless,omitempty"`
 }
 

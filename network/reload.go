@@ -90,15 +90,19 @@ func (d *differ) defaults() {
 	for _, l := range d.host.Links {
 		if l.Kind == "bridge" && l.Dnsmasq {
 			d.concern(ConcernDefault, ledger.Note, l.Name, fmt.Sprintf("%s is a bridge with a dnsmasq of its own (%s)", l.Name, strings.Join(cidrs(l.Addresses), ", ")),
-				"no domain of the plan needs it. "+removal(l.Name))
+				"no domain of the plan needs it. "+removal(&l))
 		}
 	}
 }
 
+// LXDPrefix marks the name of a bridge of LXD's where a network of libvirt's may be
+// named.
+const LXDPrefix = "lxd:"
+
 // removal says how to be rid of such a bridge.
-func removal(bridge string) string {
-	if strings.HasPrefix(bridge, "lxd") {
-		return "If no container of yours does: lxc network delete " + bridge
+func removal(l *Link) string {
+	if l.LXD {
+		return "If no instance of LXD's does: `esxodus network remove-default " + LXDPrefix + l.Name + "` takes it away, and `esxodus network rollback` brings it back"
 	}
 	return "If none of yours does: `esxodus network remove-default` takes it away, if libvirt made it, and `esxodus network rollback` brings it back"
 }

@@ -9,6 +9,7 @@ import (
 
 func TestWithout(t *testing.T) {
 	v := Virtual{Name: "default", UUID: "1", Bridge: "virbr0", Active: true, Persistent: true}
+	lxd := Virtual{Name: "virbr0", Bridge: "virbr0", LXD: &LXD{}}
 	for _, tt := range []struct {
 		name  string
 		host  func(h *Host)
@@ -25,6 +26,9 @@ func TestWithout(t *testing.T) {
 			h.Links = append(h.Links, Link{Name: "virbr0-nic", Master: "virbr0"}, Link{Name: "veth7", Master: "br0"})
 		}, wire: "virbr0"},
 		{name: "the admin comes in by it", v: v, host: func(h *Host) { h.Came = "virbr0" }, wire: "virbr0", want: []string{"your own session comes in by virbr0"}},
+		{name: "LXD's, and nobody uses it", v: lxd, wire: "its dnsmasq and LXD's firewall rules for it"},
+		{name: "an instance does", v: lxd, users: map[string][]string{"virbr0": {"the instance c1"}}, wire: "virbr0", want: []string{"the network virbr0 is used by the instance c1"}},
+		{name: "LXD's own dummy", v: lxd, host: func(h *Host) { h.Links = append(h.Links, Link{Name: "virbr0-mtu", Master: "virbr0"}) }, wire: "virbr0"},
 		{name: "it doesn't run", v: Virtual{Name: "default", UUID: "1", Bridge: "virbr9", Persistent: true}},
 		{name: "it has no bridge", v: Virtual{Name: "pool", UUID: "2"}, users: map[string][]string{"": {"x"}}},
 	} {

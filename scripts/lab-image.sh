@@ -16,9 +16,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/initrd.sh"
 
-# What storage needs, and a libvirtd to define domains in.
+# What storage needs, a libvirtd to define domains in, with AppArmor to confine them,
+# and LXD for its bridge.
 packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils
 packages=$packages,libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x86,seabios
+packages=$packages,apparmor,lxd,dnsmasq-base,nftables
 for_networkd=mount,udev,kmod,util-linux,procps,iproute2,systemd,dbus-daemon
 
 make_image() {
@@ -26,6 +28,8 @@ make_image() {
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --format=directory
 	rm -f root/etc/apt/apt.conf.d/99mmdebstrap root/etc/apt/sources.list.d/*
+	# A test that wants one of these starts it; every other machine boots without.
+	rm -f root/etc/systemd/system/*.wants/lx* root/etc/systemd/system/*.wants/apparmor.service
 	mkdir -p root/lab root/lib/modules
 	cp -r "$kernel/lib/modules/." root/lib/modules/
 	echo lab >root/etc/hostname

@@ -8,7 +8,7 @@
 #   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes
 #   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
-#             a host that boots, and one that loses its power
+#             a host that boots, and one that loses its power; the bridge of a real LXD
 #   sriov     virtual functions of an adapter for a guest, on a newer QEMU
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
@@ -68,7 +68,8 @@ one() {
 			lab ./convert/netrun --release trixie -run TestReal -parallel 1 "$@" &&
 			pair ./convert/netrun -run TestPair "$@" &&
 			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@" &&
-			lab ./cmd/esxodus --memory 2048 --reboots --cable "$(($$ % 10000 + 20000)):9" -run 'TestReboots$' "$@"
+			lab ./cmd/esxodus --memory 2048 --reboots --cable "$(($$ % 10000 + 20000)):9" -run 'TestReboots$' "$@" &&
+			lab ./cmd/esxodus --memory 2048 --reboots -run 'TestLXD$' "$@"
 		;;
 	sriov)
 		o_guest=$("$here/guest-net.sh")
@@ -94,7 +95,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [ "$(id -u)" = 0 ] || die 'run it as root: it makes the system of a virtual machine'
-say 'about 2 to 7 minutes a lab; one more on a new machine'
+say 'about 2 to 7 minutes a lab, network twice that; one more on a new machine'
 failed=
 # One after the other: the fewer machines are emulated at a time, the fewer go wrong.
 for one in ${labs:-lvm lilo powercut network sriov}; do

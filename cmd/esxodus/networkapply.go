@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"esxodus/convert/host"
 	"esxodus/convert/journal"
+	"esxodus/convert/lxd"
 	"esxodus/convert/netrun"
 	"esxodus/convert/report"
 	"esxodus/convert/target"
@@ -165,8 +167,17 @@ func startNetwork(ctx context.Context, c *cli.Context, t terminal, dir netrun.Di
 func networkEffects(c *cli.Context, t terminal) netrun.Effects {
 	return netrun.Effects{
 		Machine: hostnet.Machine{}, Libvirt: func(uri string) netrun.Virtuals { return &target.Libvirt{URI: uri, Log: logger(c, t)} }, Tool: host.Tool{Log: logger(c, t)},
+		LXD:  lxdOf(c, t),
 		Step: func(text string) { t.say("", text) }, Note: func(text string) { t.say("note: ", text) },
 	}
+}
+
+func lxdOf(c *cli.Context, t terminal) lxd.Client {
+	there := func(link string) bool {
+		_, err := net.InterfaceByName(link)
+		return err == nil
+	}
+	return lxd.Client{Tool: host.Tool{Log: logger(c, t)}, There: there}
 }
 
 // networkError gives what couldn't be undone its exit code.

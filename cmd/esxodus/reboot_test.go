@@ -29,7 +29,12 @@ func booted() []func(netLab) {
 // TestReboots plays on a machine whose process 1 is systemd: what was applied is
 // there after the next boot, with the domain on it, and what wasn't, or was cut off,
 // is undone to the byte.
-func TestReboots(t *testing.T) {
+func TestReboots(t *testing.T) { eachBoot(t, booted(), netLab.up) }
+
+// eachBoot does one of the steps after each boot; but the first, it begins when the
+// host is up.
+func eachBoot(t *testing.T, steps []func(netLab), up func(netLab)) {
+	t.Helper()
 	_, err := os.Stat("/lab/reboots")
 	fixtures.Lab(t, err == nil, "boots, with systemd as process 1 (--reboots)")
 	at := filepath.Join(rebootDir, "boots")
@@ -39,10 +44,10 @@ func TestReboots(t *testing.T) {
 	l.check(os.WriteFile(at, []byte(strconv.Itoa(n+1)), 0o644))
 	t.Logf("boot %d", n)
 	if n > 0 {
-		l.up()
+		up(l)
 	}
-	booted()[n](l)
-	if n == len(booted())-1 || t.Failed() {
+	steps[n](l)
+	if n == len(steps)-1 || t.Failed() {
 		return
 	}
 	fixtures.Run(t, "systemctl", "reboot")

@@ -25,7 +25,7 @@ type Machine interface {
 	RemoveFunctions(f network.FunctionChange) error
 }
 
-// Virtuals are libvirt's own networks.
+// Virtuals are libvirt's own networks, or LXD's bridges.
 type Virtuals interface {
 	Virtual(ctx context.Context, name string) (network.Virtual, bool, error)
 	RemoveVirtual(ctx context.Context, was network.Virtual) error
@@ -39,6 +39,7 @@ type Effects struct {
 	Tool    host.Runner // for udevadm, etckeeper and git
 	// Libvirt is the libvirt of a URI.
 	Libvirt func(uri string) Virtuals
+	LXD     Virtuals // this machine's
 	// Ask asks the admin whether the host can be reached, until ctx ends; nil
 	// where nobody can answer here, and [Dir.Confirm] does.
 	Ask  func(ctx context.Context) error

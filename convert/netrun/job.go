@@ -84,11 +84,25 @@ func checkStep(s network.Step) error {
 }
 
 func checkVirtual(c *network.VirtualChange) error {
-	named := func(v network.Virtual) bool { return v.Name != "" && v.UUID != "" }
-	if c == nil || c.New == nil && !named(c.Old) || c.New != nil && !named(*c.New) {
+	named := func(v network.Virtual) bool { return v.Name != "" && (v.UUID != "" || v.LXD != nil) }
+	if c == nil || c.New == nil && !named(c.Old) || c.New != nil && (!named(*c.New) || c.New.LXD != nil) {
 		return errors.New("it has no network")
 	}
+	if c.Old.LXD != nil {
+		return checkLXD(&c.Old)
+	}
 	return checkURI(c.URI)
+}
+
+// checkLXD wants that a bridge and the profiles' devices have names: what LXD is asked
+// for is made of them.
+func checkLXD(v *network.Virtual) error {
+	for _, d := range v.LXD.Devices {
+		if d.Profile == "" || d.Project == "" || d.Name == "" {
+			return fmt.Errorf("a device of a profile of LXD's has no name: %s", d)
+		}
+	}
+	return networkd.CheckName(v.Name)
 }
 
 func checkDevice(d *network.Device) error {
@@ -148,8 +162,8 @@ func (j *Job) CheckStep(i int, s *journal.StepState, r *journal.Record) error {
 		if err := placeOf(s, &w); err != nil {
 			return err
 		}
-		if w != step.Virtual.Old {
-			return fmt.Errorf("what was there before isn't libvirt's network %s as it was planned with", step.Virtual.Name())
+		if !w.Same(step.Virtual.Old) {
+			return fmt.Errorf("what was there before isn't %s as it was planned with", step.Virtual.Of())
 		}
 	}
 	return nil
@@ -181,9 +195,9 @@ func (j *Job) Leavings() string {
 		case s.VFs != nil:
 			all = append(all, "virtual functions of "+s.VFs.Device)
 		case s.Virtual != nil && s.Virtual.New != nil:
-			all = append(all, "libvirt's network "+s.Virtual.New.Name)
+			all = append(all, s.Virtual.New.String())
 		case s.Virtual != nil:
-			all = append(all, "the removal of libvirt's network "+s.Virtual.Old.Name)
+			all = append(all, "the removal of "+s.Virtual.Old.String())
 		}
 	}
 	if len(all) == 0 {

@@ -3,6 +3,7 @@ package netrun
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,8 +28,10 @@ type paper struct {
 	links map[string]bool
 	fails network.StepKind // the step that goes wrong
 	nets  map[string]network.Virtual
-	vfs   map[string]int
-	used  string // an address of each link's
+	// bridges are LXD's.
+	bridges map[string]network.Virtual
+	vfs     map[string]int
+	used    string // an address of each link's
 }
 
 func (p *paper) MakeFunctions(f network.FunctionChange) error {
@@ -60,6 +63,32 @@ func (p *paper) RemoveVirtual(_ context.Context, was network.Virtual) error {
 func (p *paper) RestoreVirtual(_ context.Context, was network.Virtual) error {
 	p.nets[was.Name] = was
 	return nil
+}
+
+// ofLXD are the bridges of the machine's LXD.
+type ofLXD struct{ p *paper }
+
+func (o ofLXD) Virtual(_ context.Context, name string) (network.Virtual, bool, error) {
+	v, ok := o.p.bridges[name]
+	return v, ok, nil
+}
+
+func (o ofLXD) RemoveVirtual(_ context.Context, was network.Virtual) error {
+	delete(o.p.bridges, was.Name)
+	return nil
+}
+
+func (o ofLXD) RestoreVirtual(_ context.Context, was network.Virtual) error {
+	o.p.bridges[was.Name] = was
+	return nil
+}
+
+// lxdbr0 is a bridge of LXD's.
+func lxdbr0() network.Virtual {
+	return network.Virtual{Name: "lxdbr0", Bridge: "lxdbr0", Active: true, Persistent: true, AutoStart: true, LXD: &network.LXD{
+		Config:  map[string]string{"ipv4.address": "10.1.2.1/24"},
+		Devices: []network.LXDDevice{{Project: "default", Profile: "web", Name: "eth0", Keys: map[string]string{"type": "nic", "network": "lxdbr0"}}},
+	}}
 }
 
 // pool is one that is made.
@@ -114,7 +143,7 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{t: t, root: t.TempDir(), dir: Dir(t.TempDir()), m: &paper{links: map[string]bool{"eno1": true}, nets: map[string]network.Virtual{"lan": lan()}, vfs: map[string]int{}}}
+	d := &desk{t: t, root: t.TempDir(), dir: Dir(t.TempDir()), m: &paper{links: map[string]bool{"eno1": true}, nets: map[string]network.Virtual{"lan": lan()}, bridges: map[string]network.Virtual{"lxdbr0": lxdbr0()}, vfs: map[string]int{}}}
 	path := filepath.Join(d.root, network.Dir, "20-esxodus-eno1.42.network")
 	d.check(os.MkdirAll(filepath.Dir(path), 0o755))
 	d.check(os.WriteFile(path, []byte("old\n"), 0o640))
@@ -131,7 +160,7 @@ func (d *desk) check(err error) {
 
 func (d *desk) effects() Effects {
 	yes := func(context.Context) error { return nil }
-	return Effects{Machine: d.m, Libvirt: func(string) Virtuals { return d.m }, Root: d.root, Tool: host.Tool{}, Ask: yes, Note: func(text string) { d.said = append(d.said, text) }}
+	return Effects{Machine: d.m, Libvirt: func(string) Virtuals { return d.m }, LXD: ofLXD{d.m}, Root: d.root, Tool: host.Tool{}, Ask: yes, Note: func(text string) { d.said = append(d.said, text) }}
 }
 
 // job changes a file, writes one in a new directory, and makes a device.
@@ -149,6 +178,7 @@ func (d *desk) job() *Job {
 		{Kind: network.StepConfirm, Text: "confirm"},
 		file("lan.network.d/esxodus-eno1.42.conf", "", "[Network]\nVLAN=eno1.42\n", network.FileNew),
 		{Kind: network.StepVirtual, Text: "remove lan", Virtual: &network.VirtualChange{Old: lan()}},
+		{Kind: network.StepVirtual, Text: "remove lxdbr0", Virtual: &network.VirtualChange{Old: lxdbr0()}},
 		{Kind: network.StepVirtual, Text: "lend", Virtual: &network.VirtualChange{New: new(pool())}},
 		{Kind: network.StepRecord, Text: "record"},
 	}}
@@ -187,7 +217,9 @@ func (d *desk) sight() string {
 	for name := range d.m.links {
 		fmt.Fprintln(&b, "link", name)
 	}
-	fmt.Fprintln(&b, d.m.nets, d.m.vfs)
+	nets, err := json.Marshal([]any{d.m.nets, d.m.bridges})
+	d.check(err)
+	fmt.Fprintln(&b, string(nets), d.m.vfs)
 	lines := strings.Split(b.String(), "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -244,8 +276,11 @@ func (d *desk) undoneAfter(k int, lines [][]byte) {
 	known := string(bytes.Join(lines[:k+1], nil))
 	begun := func(text string) bool { return strings.Contains(known, `"event":"begin","step":`+text) }
 	dropIn := filepath.Join(d.root, network.Dir, "lan.network.d")
-	if !begun("8") {
+	if !begun("9") {
 		delete(d.m.nets, pool().Name)
+	}
+	if !begun("8") {
+		d.m.bridges["lxdbr0"] = lxdbr0()
 	}
 	if !begun("3") {
 		delete(d.m.vfs, "eno1")

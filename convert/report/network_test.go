@@ -122,6 +122,18 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "network-default.txt", got.String())
+	bridge := network.Virtual{Name: "lxdbr0", Bridge: "lxdbr0", LXD: &network.LXD{Devices: []network.LXDDevice{
+		{Project: "default", Profile: "default", Name: "eth0"}, {Project: "shop", Profile: "a b%c", Name: "eth0"},
+	}}}
+	h.Links = append(h.Links, network.Link{Name: "lxdbr0", Kind: "bridge", Dnsmasq: true, LXD: true, Addresses: []network.Address{{CIDR: "10.1.2.1/24"}}})
+	got.Reset()
+	if err := Changes(&got, Form{}, Network{Host: h.Name, Changes: h.Without(bridge, "", map[string][]string{"lxdbr0": {"the instance c1"}})}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Changes(&got, Form{}, plannedFor(t, h)); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "network-lxd.txt", got.String())
 }
 
 // TestNetworkRuns has a run in each of its phases, with what may follow.

@@ -51,7 +51,7 @@ func (m Machine) Read(ctx context.Context) (network.Host, error) {
 	}
 	h.Managers = append(h.Managers, m.netplan(h.Links)...)
 	h.Managers = append(h.Managers, m.ifupdown()...)
-	dnsmasqs(h.Links)
+	m.dnsmasqs(h.Links)
 	h.IOMMU = m.iommu()
 	h.Came = came(h.Links)
 	slices.SortFunc(h.Links, func(a, b network.Link) int { return cmp.Compare(a.Name, b.Name) })

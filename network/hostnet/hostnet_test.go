@@ -395,3 +395,37 @@ func TestWireless(t *testing.T) {
 		}
 	}
 }
+
+// TestDnsmasq: which bridges are served, and which of them are LXD's, by what their
+// dnsmasq was started with.
+func TestDnsmasq(t *testing.T) {
+	m := rooted(t, strings.ReplaceAll(`-- proc/7/cmdline --
+/usr/sbin/dnsmasq|--conf-file=/var/lib/libvirt/dnsmasq/default.conf|--leasefile-ro
+-- var/lib/libvirt/dnsmasq/default.conf --
+strict-order
+interface=virbr0
+-- proc/8/cmdline --
+dnsmasq|--keep-in-foreground|--interface=internal0|--dhcp-leasefile=/var/lib/lxd/networks/internal0/dnsmasq.leases|--conf-file=/var/lib/lxd/networks/internal0/dnsmasq.raw
+-- proc/9/cmdline --
+dnsmasq|--interface=lxdbr0|--dhcp-leasefile=/var/snap/lxd/common/lxd/networks/lxdbr0/dnsmasq.leases|
+-- proc/10/cmdline --
+dnsmasq|--interface=lxdbr1|--dhcp-leasefile=/var/lib/misc/dnsmasq.leases|
+-- proc/11/cmdline --
+vim|--interface=br0
+`, "|", "\x00"))
+	var links []network.Link
+	for _, name := range []string{"br0", "internal0", "lxdbr0", "lxdbr1", "virbr0"} {
+		links = append(links, network.Link{Name: name})
+	}
+	m.dnsmasqs(links)
+	want := []network.Link{
+		{Name: "br0"},
+		{Name: "internal0", Dnsmasq: true, LXD: true},
+		{Name: "lxdbr0", Dnsmasq: true, LXD: true},
+		{Name: "lxdbr1", Dnsmasq: true},
+		{Name: "virbr0", Dnsmasq: true},
+	}
+	if diff := cmp.Diff(want, links); diff != "" {
+		t.Errorf("dnsmasqs (-want +got):\n%s", diff)
+	}
+}

@@ -14,9 +14,10 @@ import (
 )
 
 // dnsmasqs marks the links that a dnsmasq serves. libvirt's has its own
-// configuration file, named after the network; LXD's names the link.
-func dnsmasqs(links []network.Link) {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is good
+// configuration file, named after the network; LXD's names the link, and keeps its
+// leases in a directory of LXD's, wherever that is (Debian's package, the snap).
+func (m Machine) dnsmasqs(links []network.Link) {
+	lines, _ := filepath.Glob(m.path("proc/[0-9]*/cmdline")) // the pattern is good
 	for _, file := range lines {
 		b, err := os.ReadFile(file)
 		if err != nil || !bytes.Contains(b, []byte("dnsmasq")) {
@@ -25,13 +26,20 @@ func dnsmasqs(links []network.Link) {
 		words := strings.Split(string(b), "\x00")
 		for _, w := range slices.Clone(words) {
 			if conf, ok := strings.CutPrefix(w, "--conf-file="); ok {
-				text, _ := os.ReadFile(conf) // without it, it's only the command line that counts
-				words = append(words, strings.Split(string(text), "\n")...)
+				f, _ := m.file(m.path(conf)) // without it, it's only the command line that counts
+				words = append(words, strings.Split(f.Text, "\n")...)
 			}
 		}
 		for i := range links {
 			named := func(w string) bool { return strings.TrimPrefix(w, "--") == "interface="+links[i].Name }
-			links[i].Dnsmasq = links[i].Dnsmasq || slices.ContainsFunc(words, named)
+			if !slices.ContainsFunc(words, named) {
+				continue
+			}
+			links[i].Dnsmasq = true
+			leases := "/lxd/networks/" + links[i].Name + "/dnsmasq.leases"
+			links[i].LXD = slices.ContainsFunc(words, func(w string) bool {
+				return strings.HasPrefix(w, "--dhcp-leasefile=") && strings.HasSuffix(w, leases)
+			})
 		}
 	}
 }
