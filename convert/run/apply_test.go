@@ -17,7 +17,6 @@ import (
 	"esxodus/convert/runs"
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
-	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 )
 
@@ -430,27 +429,40 @@ func TestShutdownOfChanged(t *testing.T) {
 	}
 }
 
-// TestShutdownForNothing: a VM whose disks turn out to be of a kind that can't be read,
-// once it is off, is powered on again; where trying again may help it is left off.
+// TestShutdownForNothing: a VM that the run shut down, and whose disks then can't be
+// opened, is powered on again. One that was off before is left for a resume, and so is one
+// of which something was copied.
 func TestShutdownForNothing(t *testing.T) {
+	away := errors.New("/srv/scratch: no such file or directory")
 	for _, tt := range []struct {
-		err  error
+		name string
+		on   bool
+		skip int // disks opened before
 		undo bool
 	}{
-		{fmt.Errorf("%w: %w", vmdk.ErrUnsupported, vmdk.ErrObject), true},
-		{errors.New("503 Service Unavailable"), false},
+		{"it ran", true, 0, true},
+		{"it ran, and the second disk can't", true, 1, true},
+		{"it was off", false, 0, false},
+		{"in the copy", true, 2, false},
 	} {
 		w := converttest.New(t)
-		j := w.CreateRunning()
+		j := w.Create
+		if tt.on {
+			j = w.CreateRunning
+		}
+		run, opened := j(), 0
 		w.Tick = func(what string) error {
 			if what == "open" {
-				return tt.err
+				opened++
+			}
+			if what == "open" && opened > tt.skip {
+				return away
 			}
 			return nil
 		}
-		err, _ := apply(t.Context(), w, j)
-		if !errors.Is(err, tt.err) || errors.Is(err, ErrUndone) != tt.undo || w.Power["7"] != tt.undo {
-			t.Errorf("%v: Apply = %v, the VM is on: %t", tt.err, err, w.Power["7"])
+		err, _ := apply(t.Context(), w, run)
+		if !errors.Is(err, away) || errors.Is(err, ErrUndone) != tt.undo || errors.Is(err, ErrStopped) == tt.undo || w.Power["7"] != tt.undo {
+			t.Errorf("%s: Apply = %v, the VM is on: %t", tt.name, err, w.Power["7"])
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
 	"esxodus/disk"
-	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 )
 
@@ -92,10 +91,10 @@ type versioned interface{ Versions() []string }
 func (x *executor) files(ctx context.Context) (all []string, err error) {
 	for _, d := range x.job.VM.Disks {
 		img, closeImage, err := x.Host.OpenDisk(ctx, d.Origin())
-		if errors.Is(err, vmdk.ErrUnsupported) {
-			return nil, err // no resume reads it either: a VM that was shut down for it is powered on again
-		}
-		if err != nil {
+		switch {
+		case err != nil && x.begun(plan.StepShutdown):
+			return nil, err // as long as nothing is copied the VM isn't left off for what is wrong with the way there
+		case err != nil:
 			return nil, keep(err)
 		}
 		if v, ok := img.(versioned); ok {

@@ -206,7 +206,7 @@ func (s *Package) only(kind string) (string, error) {
 	}
 	var found []string
 	for name := range all {
-		if strings.EqualFold(path.Ext(name), kind) {
+		if strings.EqualFold(path.Ext(name), kind) && !strings.HasPrefix(path.Base(name), ".") { // macOS' tar adds ._box.ovf
 			found = append(found, name)
 		}
 	}
@@ -236,7 +236,9 @@ func (s *Package) small(name string, limit int64) (_ []byte, err error) {
 // digest is what a manifest says of a file.
 type digest struct{ kind, hex string }
 
-var manifestLine = regexp.MustCompile(`^(SHA1|SHA256|SHA512) ?\((.+)\) ?= ?([0-9a-fA-F]+)$`)
+// manifestLine is a line as ovftool and VirtualBox write it, or `openssl dgst`, which says
+// SHA2-256 since its version 3.
+var manifestLine = regexp.MustCompile(`^(?i:SHA(?:2-)?(1|256|512)) ?\((.+)\) ?= ?([0-9a-fA-F]+)$`)
 
 // manifest reads what the files must be, by name. A package need not have one.
 func (s *Package) manifest() (map[string]digest, error) {
@@ -266,7 +268,7 @@ func (s *Package) manifest() (map[string]digest, error) {
 		if m == nil {
 			return nil, fmt.Errorf("%w: %s: want SHA256(file)= digest, got %.100q", errPackage, name, line)
 		}
-		is := digest{m[1], strings.ToLower(m[3])}
+		is := digest{"SHA" + m[1], strings.ToLower(m[3])}
 		if old, twice := sums[m[2]]; twice && old != is {
 			return nil, fmt.Errorf("%w: %s has two digests of %.200q", errPackage, name, m[2])
 		}

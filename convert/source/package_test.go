@@ -51,7 +51,7 @@ func tarred(tb testing.TB, format tar.Format, files map[string][]byte) []byte {
 	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, name := range []string{"web.ovf", "web.mf", "web-disk1.vmdk"} {
+	for _, name := range []string{"._web.ovf", "web.ovf", "._web.mf", "web.mf", "web-disk1.vmdk"} {
 		if _, ok := files[name]; !ok {
 			continue
 		}
@@ -141,6 +141,27 @@ func TestPackage(t *testing.T) {
 				t.Error("it doesn't tell which state of the file it reads")
 			}
 		})
+	}
+}
+
+// TestRepacked: what people pack again by hand has macOS' files beside its own, and a
+// manifest of OpenSSL's, which is heeded like another one.
+func TestRepacked(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"SHA256", "SHA2-256", "sha256"} {
+		files, want := exported(t)
+		files["._web.ovf"], files["._web.mf"] = []byte{0, 5, 22, 7}, []byte{0, 5, 22, 7}
+		files["web.mf"] = bytes.ReplaceAll(files["web.mf"], []byte("SHA256"), []byte(kind))
+		img, err := opened(t, ovaAt(t, tarred(t, tar.FormatUSTAR, files)))
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		disktest.TestImage(t, img, want)
+		files["web.ovf"] = append(files["web.ovf"], ' ')
+		if _, err := opened(t, ovaAt(t, tarred(t, tar.FormatUSTAR, files))); !errors.Is(err, errPackage) || !strings.Contains(err.Error(), "isn't what the manifest says") {
+			t.Errorf("%s: changed, %v", kind, err)
+		}
 	}
 }
 
