@@ -8,7 +8,8 @@
 #   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes
 #   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
-#             a host that boots, and one that loses its power; the bridge of a real LXD
+#             a host that boots, and one that loses its power; the bridge of a real LXD;
+#             the network proof's wire, confined by AppArmor
 #   sriov     virtual functions of an adapter for a guest, on a newer QEMU
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
@@ -69,7 +70,8 @@ one() {
 			pair ./convert/netrun -run TestPair "$@" &&
 			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@" &&
 			lab ./cmd/esxodus --memory 2048 --reboots --cable "$(($$ % 10000 + 20000)):9" -run 'TestReboots$' "$@" &&
-			lab ./cmd/esxodus --memory 2048 --reboots -run 'TestLXD$' "$@"
+			lab ./cmd/esxodus --memory 2048 --reboots -run 'TestLXD$' "$@" &&
+			lab ./convert/virt --memory 2048 --reboots -run 'TestConfined$' "$@"
 		;;
 	sriov)
 		o_guest=$("$here/guest-net.sh")
