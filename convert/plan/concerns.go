@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -94,6 +95,9 @@ func unreadAdvice(v *VMPlan, u *UnreadError) string {
 	}
 	if d, ok := v.Disk(u.Address); ok && d.Origin().Way == WayFile {
 		return "see that all files of the disk are there, readable and whole, and plan again; from a host, --via 'VM=https' takes them over HTTPS"
+	}
+	if _, here := errors.AsType[*fs.PathError](u.Err); here {
+		return "that is on this machine: --scratch DIR must be writable and have room for what is in use of the disk, on a file system that holds a file of its size (ext4: 16 TiB)"
 	}
 	fix := "fix on ESXi what is named here (its log is in the VM's directory), and plan again"
 	if v.Via == "" {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,6 +74,10 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernInaccessible, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].ConnectionState = "inaccessible" }},
 		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
 			f.Unread = map[string]*plan.UnreadError{"7": {Address: "scsi0:0", Err: errors.New("no such file")}}
+		}},
+		{plan.ConcernUnread, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			full := &fs.PathError{Op: "write", Path: "/scratch/web.raw", Err: syscall.ENOSPC}
+			f.Unread = map[string]*plan.UnreadError{"7": {Address: "scsi0:0", Err: fmt.Errorf("by a lease: %w", full)}}
 		}},
 		{plan.ConcernConfig, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].CPU.Count = 0 }},
 		{plan.ConcernConfig, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].Memory.SizeMiB = 0 }},

@@ -37,7 +37,7 @@ type ESXi struct {
 	Rate     *disk.Rate
 
 	leasing  sync.Mutex    // held while a lease is
-	askAgain time.Duration // between two tries to get one; 0 is [askAgain]
+	askAgain time.Duration // between two tries to get one, or a stream of it; 0 is [askAgain]
 
 	mu     sync.Mutex
 	client *esxi.Client

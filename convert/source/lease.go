@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"time"
 
@@ -119,9 +121,45 @@ func (s *ESXi) keep(ctx context.Context, lease *esxi.Export, h *inventory.Host, 
 	case err == nil:
 		return img.Close()
 	case errors.Is(err, stage.ErrAbsent):
-		return s.take(ctx, lease, file, of, vm.Name, d)
+		return s.persist(ctx, lease, file, of, vm.Name, d)
 	}
 	return err
+}
+
+// streamTries is how often a stream is begun.
+const streamTries = 5
+
+// persist takes a disk, and again where its stream breaks: from the beginning, but what
+// has come isn't written again.
+func (s *ESXi) persist(ctx context.Context, lease *esxi.Export, file string, of stage.Disk, vm string, d inventory.Disk) error {
+	for try := 1; ; try++ {
+		err := s.take(ctx, lease, file, of, vm, d)
+		if !broke(err) || ctx.Err() != nil || try == streamTries {
+			return err
+		}
+		if s.Progress != nil {
+			s.Progress.Step(vm, fmt.Sprintf("begin the stream of %s again: %v", d.Address(), err))
+		}
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// broke reports whether a stream ended too early, or went silent.
+func broke(err error) bool {
+	_, network := errors.AsType[*net.OpError](err)
+	return network || errors.Is(err, esxi.ErrStalled) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// wait waits until something is to be asked for again.
+func (s *ESXi) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(cmp.Or(s.askAgain, askAgain)):
+		return nil
+	}
 }
 
 // A lease that nobody renews is gone after five minutes on ESXi.
@@ -141,10 +179,8 @@ func (s *ESXi) export(ctx context.Context, client *esxi.Client, vm *inventory.VM
 		if !told && s.Progress != nil {
 			s.Progress.Step(vm.Name, fmt.Sprintf("wait for another lease to end, for %s at most: %v", longestLocked, err))
 		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(cmp.Or(s.askAgain, askAgain)):
+		if err := s.wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 }

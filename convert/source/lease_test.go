@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,30 @@ func TestLeaseLacks(t *testing.T) {
 	}
 	if st := host.Stats(); st.NFCGET != 0 || st.Leases["aborted"] != 1 {
 		t.Errorf("%d streams, leases %v", st.NFCGET, st.Leases)
+	}
+}
+
+// TestLeaseBroken: a stream that breaks is begun again under the same lease, and what had
+// come isn't written again; one that breaks each time is given up.
+func TestLeaseBroken(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []fixture.Kind{fixture.Cut, fixture.NoEnd} {
+		host, s := licensed(t, t.TempDir())
+		host.Faults().Add(fixture.Fault{Kind: kind, Path: "/nfc/", After: 10 << 10, Count: streamTries - 1})
+		if err := byLease(t, s, "web"); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if st := host.Stats(); st.Leases["completed"] != 1 || len(st.Leases) != 1 || st.NFCGET < streamTries {
+			t.Errorf("%s: %d streams, leases %v", kind, st.NFCGET, st.Leases)
+		}
+	}
+	host, s := licensed(t, t.TempDir())
+	host.Faults().Add(fixture.Fault{Kind: fixture.Cut, Path: "/nfc/", After: 10 << 10})
+	if err := byLease(t, s, "web"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("OpenDisk = %v", err)
+	}
+	if st := host.Stats(); st.NFCGET != streamTries || st.Leases["aborted"] != 1 {
+		t.Errorf("%d streams, leases %v; want %d", st.NFCGET, st.Leases, streamTries)
 	}
 }
 

@@ -204,6 +204,7 @@ func (s *Stream) readDirectory() error {
 	if !s.sum.agree() {
 		return fmt.Errorf("%w: offset %d: the grain tables list other grains than have come", ErrFormat, s.directory*sectorSize)
 	}
+	slices.Sort(s.sum.empty)
 	left := s.h.tables()
 	var b [sectorSize]byte
 	first := int64(0)
@@ -264,23 +265,25 @@ func (s *Stream) full(b []byte, what string) error {
 }
 
 // tally holds what the tables and the directory say against what has come. Grains
-// ascend, and so do the tables, so that it need not remember any grain.
+// ascend, and so do the tables, so that it need not remember any grain. Sectors are 32
+// bits wide in tables and directory: of a stream of over 2 TiB, whose reader doesn't need
+// them, they are what is left of theirs.
 type tally struct {
 	grains, entries hash.Hash // of each grain's number in its table, and its sector
 	owners          []int64   // numbers of the tables that grains have come for
-	used, empty     []int64   // sectors of tables, with entries and without
+	used, empty     []uint32  // sectors of tables, with entries and without
 }
 
 // grain counts the grain of this number, whose marker is in this sector.
 func (t *tally) grain(number, sector int64) {
-	t.grains.Write(pair(number%tableEntries, sector)) // never an error
+	t.grains.Write(pair(number%tableEntries, uint32(sector))) // never an error
 	if owner := number / tableEntries; len(t.owners) == 0 || t.owners[len(t.owners)-1] != owner {
 		t.owners = append(t.owners, owner)
 	}
 }
 
-func pair(number, sector int64) []byte {
-	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(number)), uint64(sector))
+func pair(number int64, sector uint32) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(nil, uint64(number)), sector)
 }
 
 // tables is how many have come.
@@ -295,12 +298,12 @@ func (t *tally) table(b []byte, sector int64, zeroGrains bool) {
 			continue
 		}
 		used = true
-		t.entries.Write(pair(i, int64(at))) // never an error
+		t.entries.Write(pair(i, at)) // never an error
 	}
 	if used {
-		t.used = append(t.used, sector)
+		t.used = append(t.used, uint32(sector))
 	} else {
-		t.empty = append(t.empty, sector)
+		t.empty = append(t.empty, uint32(sector))
 	}
 }
 
@@ -313,7 +316,7 @@ func (t *tally) agree() bool {
 // they list others.
 func (t *tally) directory(b []byte, first int64) bool {
 	for i := range int64(len(b) / 4) {
-		at := int64(binary.LittleEndian.Uint32(b[i*4:]))
+		at := binary.LittleEndian.Uint32(b[i*4:])
 		owns := len(t.owners) > 0 && t.owners[0] == first+i
 		switch {
 		case owns && t.used[0] == at:
