@@ -24,7 +24,7 @@ case ${1-} in
 	;;
 esac
 [ "$(id -u)" = 0 ] || die 'run it as root: it uses libvirt, loop devices and network namespaces'
-say 'about 4 minutes; 7 on a new machine with two cores'
+say 'about 7 minutes; 10 on a new machine with two cores'
 began=$(date +%s)
 
 # Compiling everything takes as long as installing everything, and the two hardly
