@@ -155,7 +155,8 @@ func (x *executor) volumePaths(ctx context.Context) ([]string, error) {
 }
 
 // merge writes the overlays into the volumes, which may be done any number of
-// times, keeps digests of what they changed there for a later verification, and compares what boots with the files, without running the guest.
+// times, keeps digests of what they changed there for a later verification, and
+// compares what boots with the files, without running the guest.
 // Overlays are removed last: where there are none, all is merged.
 func (x *executor) merge(ctx context.Context, _ *task) (any, error) {
 	paths, err := x.volumePaths(ctx)
