@@ -76,6 +76,23 @@ func TestEditedOrigin(t *testing.T) {
 			t.Errorf("%s, on record: %v; want it refused", name, err)
 		}
 	}
+	lease := asRead(t, p)
+	lease.Source.Datastores = nil
+	lease.VMs[0].Via = WayNFC
+	for scratch, want := range map[string]string{"": "names no directory", "var/scratch": "is no absolute path", "/var/scratch": ""} {
+		lease.Source.Scratch = scratch
+		for i := range lease.VMs[0].Disks {
+			o := lease.Source.Origin(&lease.VMs[0].Source.Disks[i], WayNFC)
+			lease.VMs[0].Disks[i].Via, lease.VMs[0].Disks[i].File = o.Way, o.File
+		}
+		if err := lease.Check(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("a lease, with the scratch %q: %v; want %q", scratch, err, want)
+		}
+	}
+	lease.VMs[0].Disks[0].File = "/etc/passwd"
+	if err := lease.Check(); err == nil || !strings.Contains(err.Error(), "it comes by a lease, through the file /etc/passwd") {
+		t.Errorf("a lease through another file: %v", err)
+	}
 	old := asRead(t, p)
 	old.Source.Datastores = nil
 	for i := range old.VMs[0].Disks {
