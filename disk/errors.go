@@ -32,3 +32,10 @@ func (e *DigestsError) Error() string { return fmt.Sprintf("digests %s: %v", e.P
 
 // Unwrap returns the cause.
 func (e *DigestsError) Unwrap() error { return e.Err }
+
+// UntrustedError says why what a file system, a swap space or a volume group
+// records of its free space can't be relied on. All of it counts as used then.
+type UntrustedError struct{ Why string }
+
+// Error is the reason alone.
+func (e *UntrustedError) Error() string { return e.Why }
