@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"esxodus/disk"
+	"esxodus/disk/disktest"
 )
 
 // masked is an image that hides some of its extents.
@@ -95,5 +98,152 @@ func TestDigestsBeforeMasks(t *testing.T) {
 	}
 	if _, err := disk.Verify(context.Background(), dst, maps, disk.Options{Digests: d}); err != nil {
 		t.Error(err)
+	}
+}
+
+// grumpy is an image that mustn't be read where its mask hides it.
+type grumpy struct {
+	disk.Image
+
+	t      *testing.T
+	hidden []disk.Range
+}
+
+func (g grumpy) ReadAt(p []byte, off int64) (int, error) {
+	for _, r := range g.hidden {
+		if off < r.Offset+r.Length && r.Offset < off+int64(len(p)) {
+			g.t.Errorf("%d bytes at %d were read, of which %v is hidden", len(p), off, r)
+		}
+	}
+	return g.Image.ReadAt(p, off)
+}
+
+// What a mask hides reads as zeros, all else as it is; the image is left alone
+// there, at its ends too.
+func TestMasked(t *testing.T) {
+	const size = 1<<20 + 512
+	content := bytes.Repeat([]byte{7}, size)
+	for name, hidden := range map[string][]disk.Range{
+		"the middle":     {{Offset: 4096, Length: 8192}},
+		"both ends":      {{Length: 512}, {Offset: size - 1024, Length: 1024}},
+		"all":            {{Length: size}},
+		"many, unevenly": {{Offset: 1, Length: 1}, {Offset: 3, Length: 70000}, {Offset: 90000, Length: 300001}, {Offset: 400000, Length: 65536}},
+		"nothing":        nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := disk.NewMask(size, hidden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, sum := bytes.Clone(content), int64(0)
+			for _, r := range hidden {
+				clear(want[r.Offset : r.Offset+r.Length])
+				sum += r.Length
+			}
+			if m.Unused() != sum {
+				t.Errorf("Unused() = %d; want %d", m.Unused(), sum)
+			}
+			disktest.TestImage(t, m.Over(grumpy{disk.FromReaderAt(bytes.NewReader(content), size), t, hidden}), want)
+		})
+	}
+}
+
+// The extents of a masked image are those of the image, cut where the mask hides
+// data: what was zero stays zero.
+func TestMaskedExtents(t *testing.T) {
+	const size = 1000 << 10
+	of := lying{disk.FromReaderAt(bytes.NewReader(make([]byte, size)), size), []disk.Extent{
+		{Length: 300 << 10}, {Offset: 300 << 10, Length: 300 << 10, Kind: disk.Zero}, {Offset: 600 << 10, Length: 400 << 10},
+	}, nil}
+	m, err := disk.NewMask(size, []disk.Range{{Offset: 100 << 10, Length: 50 << 10}, {Offset: 250 << 10, Length: 400 << 10}, {Offset: 990 << 10, Length: 10 << 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []disk.Extent{
+		{Length: 100 << 10},
+		{Offset: 100 << 10, Length: 50 << 10, Kind: disk.Unused},
+		{Offset: 150 << 10, Length: 100 << 10},
+		{Offset: 250 << 10, Length: 50 << 10, Kind: disk.Unused},
+		{Offset: 300 << 10, Length: 300 << 10, Kind: disk.Zero},
+		{Offset: 600 << 10, Length: 50 << 10, Kind: disk.Unused},
+		{Offset: 650 << 10, Length: 340 << 10},
+		{Offset: 990 << 10, Length: 10 << 10, Kind: disk.Unused},
+	}
+	i := 0
+	for e, err := range m.Over(of).Extents() {
+		if err != nil || i >= len(want) || e != want[i] {
+			t.Fatalf("extent %d = %+v, %v; want %+v", i, e, err, want[min(i, len(want)-1)])
+		}
+		i++
+	}
+	if i != len(want) {
+		t.Errorf("%d extents; want %d", i, len(want))
+	}
+}
+
+// A mask is the same when it is read back; one that somebody has damaged is refused.
+func TestMaskFile(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var ranges []disk.Range
+	at := int64(0)
+	for range 1000 {
+		at += 1 + r.Int64N(1<<20)
+		ranges = append(ranges, disk.Range{Offset: at, Length: 1 + r.Int64N(1<<30)})
+		at += ranges[len(ranges)-1].Length
+	}
+	m, err := disk.NewMask(at+5, ranges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "scsi0:0.unused")
+	for range 2 { // the second replaces the first
+		if err := m.Save(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := disk.LoadMask(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Size() != m.Size() || again.Unused() != m.Unused() || again.Unused() == 0 {
+		t.Errorf("LoadMask: %d of %d bytes unused; want %d of %d", again.Unused(), again.Size(), m.Unused(), m.Size())
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"empty": {}, "cut": whole[:len(whole)-1], "longer": append(bytes.Clone(whole), 0),
+		"a bit flipped": append(append(bytes.Clone(whole[:500]), whole[500]^4), whole[501:]...),
+	} {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := disk.LoadMask(path); !errors.Is(err, disk.ErrDamaged) {
+			t.Errorf("LoadMask of a file that is %s: %v; want %v", name, err, disk.ErrDamaged)
+		}
+	}
+	if err := disk.RemoveMask(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := disk.LoadMask(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("LoadMask after RemoveMask = %v; want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestMaskRefused(t *testing.T) {
+	for name, ranges := range map[string][]disk.Range{
+		"empty range":      {{Offset: 5}},
+		"negative":         {{Offset: -1, Length: 5}},
+		"beyond the end":   {{Offset: 90, Length: 11}},
+		"overflow":         {{Offset: 90, Length: 1<<63 - 1}},
+		"not ascending":    {{Offset: 50, Length: 1}, {Offset: 20, Length: 1}},
+		"overlapping":      {{Offset: 20, Length: 10}, {Offset: 29, Length: 1}},
+		"touching":         {{Offset: 20, Length: 10}, {Offset: 30, Length: 1}},
+		"more than it may": make([]disk.Range, 1<<20+1),
+	} {
+		if _, err := disk.NewMask(100, ranges); err == nil {
+			t.Errorf("NewMask, %s: no error", name)
+		}
 	}
 }
