@@ -19,8 +19,8 @@ const (
 )
 
 // Cached is img with a cache of recently read blocks, for looks that read here
-// and there a few bytes. It holds at most 16 MiB. Several goroutines may read;
-// one at a time reads from img.
+// and there a few bytes. It holds at most 16 MiB, and what is longer than a block of
+// it isn't kept. Several goroutines may read; one at a time reads from img.
 func Cached(img disk.Image) disk.Image {
 	return &cached{img: img, blocks: map[int64]*list.Element{}}
 }
@@ -42,12 +42,20 @@ func (c *cached) Size() int64 { return c.img.Size() }
 
 func (c *cached) Extents() iter.Seq2[disk.Extent, error] { return c.img.Extents() }
 
+// ExtentsFrom yields the image's extents from the one that holds off.
+func (c *cached) ExtentsFrom(off int64) iter.Seq2[disk.Extent, error] {
+	return disk.ExtentsFrom(c.img, off)
+}
+
 func (c *cached) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("reading at %d: negative offset", off)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(p) > cacheBlock {
+		return c.img.ReadAt(p, off)
+	}
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)

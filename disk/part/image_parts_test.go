@@ -108,6 +108,14 @@ func TestCached(t *testing.T) {
 	if n := len(*m.reads) - before; n > 2 {
 		t.Errorf("1000 small reads side by side cost %d; want at most 2", n)
 	}
+	before = len(*m.reads)
+	long := make([]byte, mib)
+	if n, err := c.ReadAt(long, 7<<20+1); n != mib || err != nil || !bytes.Equal(long, b[7<<20+1:8<<20+1]) {
+		t.Errorf("ReadAt of a MiB = %d, %v; want all of it", n, err)
+	}
+	if n := len(*m.reads) - before; n != 1 {
+		t.Errorf("a long read costs %d; want 1", n)
+	}
 	if _, err := Cached(broken{size: mib}).ReadAt(p, 0); !errors.Is(err, errBroken) {
 		t.Errorf("ReadAt: %v; want the cause", err)
 	}

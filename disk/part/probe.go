@@ -63,26 +63,74 @@ func (p *peek) at(off, n int64) []byte {
 // Probe says what the first size bytes of r hold. A content that it doesn't
 // know has the type "" and is not an error; an error is one of reading.
 func Probe(r io.ReaderAt, size int64) (Content, error) {
-	head, err := readSome(r, 0, headSize, size)
-	if err != nil {
+	cs, err := probe(r, size, 1)
+	if err != nil || len(cs) == 0 {
 		return Content{}, err
 	}
-	p := &peek{r: r, size: size, head: head}
-	// Containers come first: a mirror's member or a re-used disk also shows
-	// the signature of what is inside or was there before.
-	for _, probe := range []func(*peek) (Content, bool){
-		probeLUKS, probeLVM2, probeBitLocker, probeMD1, probeMDEnd, probeSwap, probeXFS, probeExt, probeBtrfs,
+	return cs[0], nil
+}
+
+// Signatures says all that the first size bytes of r may hold, the likeliest, which
+// is [Probe]'s answer, first. There is more than one where what was there before left
+// a signature; which of them counts only the guest knows.
+func Signatures(r io.ReaderAt, size int64) ([]Content, error) { return probe(r, size, len(probers())) }
+
+// probers lists the kinds of content. Containers come first: a mirror's member or a
+// re-used disk also shows the signature of what is inside or was there before.
+func probers() []func(*peek) (Content, bool) {
+	return []func(*peek) (Content, bool){
+		probeLUKS, probeLVM2, probeBitLocker, probeForeign, probeMD1, probeMDEnd, probeSwap, probeXFS, probeExt, probeBtrfs,
 		probeNTFS, probeExFAT, probeReFS, probeFAT, probeZFS, probeSquashFS, probeISO9660, probeUFS,
-	} {
+	}
+}
+
+// probe returns the first signatures that it finds, at most a number.
+func probe(r io.ReaderAt, size int64, most int) (found []Content, err error) {
+	head, err := readSome(r, 0, headSize, size)
+	if err != nil {
+		return nil, err
+	}
+	p := &peek{r: r, size: size, head: head}
+	for _, probe := range probers() {
 		c, ok := probe(p)
 		if p.err != nil {
-			return Content{}, fmt.Errorf("looking for a signature: %w", p.err)
+			return nil, fmt.Errorf("looking for a signature: %w", p.err)
 		}
-		if ok {
-			return c, nil
+		if !ok {
+			continue
+		}
+		if found = append(found, c); len(found) == most {
+			break
 		}
 	}
-	return Content{}, nil
+	return found, nil
+}
+
+// probeForeign knows by their magic numbers what other programs keep on a bare
+// partition, and device-mapper targets with a header: whatever file system was there
+// before, these don't wipe all of it. The places are libblkid's (util-linux 2.41,
+// e2fsprogs 1.47) and, for VMFS, vmfs-tools'.
+func probeForeign(p *peek) (Content, bool) {
+	for _, f := range []struct {
+		name  string
+		at    int64
+		magic string
+	}{
+		{"oracleasm", 32, "ORCLDISK"},
+		{"ceph_bluestore", 0, "bluestore block device"},
+		{"bcache", 4096 + 24, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"},
+		{"vdo", 0, "dmvdo001"},
+		{"DM_integrity", 0, "integrt\x00"},
+		{"DM_verity_hash", 0, "verity\x00\x00"},
+		{"DM_snapshot_cow", 0, "SnAp"},
+		{"stratis", sector + 4, "!Stra0tis\x86\xff\x02^\x41rh"},
+		{"VMFS_volume_member", 1 << 20, "\x0d\xd0\x01\xc0"},
+	} {
+		if string(p.at(f.at, int64(len(f.magic)))) == f.magic {
+			return Content{Type: f.name}, true
+		}
+	}
+	return Content{}, false
 }
 
 // text makes a printable string of bytes that end at a zero or in blanks.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -167,6 +168,12 @@ func TestProbeByHand(t *testing.T) {
 		{"refs", with(64<<10, 3, "ReFS"), Content{Type: "refs"}},
 		{"hibernated swap", with(64<<10, 1024, "\x01\x00\x00\x00\x0f", 4086, "S1SUSPEND"), Content{Type: "swap", Version: "1", BlockSize: 4096, Size: 64 << 10, Suspended: true}},
 		{"ufs2", with(128<<10, 65536+1372, "\x19\x01\x54\x19"), Content{Type: "ufs", Version: "2"}},
+		{"oracleasm over ext4", with(64<<10, 32, "ORCLDISK", 1024+56, "\x53\xef"), Content{Type: "oracleasm"}},
+		{"bluestore", with(64<<10, 0, "bluestore block device\n"), Content{Type: "ceph_bluestore"}},
+		{"bcache", with(64<<10, 4096+24, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"), Content{Type: "bcache"}},
+		{"vdo", with(64<<10, 0, "dmvdo001"), Content{Type: "vdo"}},
+		{"stratis", with(64<<10, 516, "!Stra0tis\x86\xff\x02^\x41rh"), Content{Type: "stratis"}},
+		{"vmfs", with(2<<20, 1<<20, "\x0d\xd0\x01\xc0"), Content{Type: "VMFS_volume_member"}},
 		{"zfs", with(512<<10, 16<<10, "\x01\x01\x00\x00", 16<<10+20, "\x00\x00\x00\x04name\x00\x00\x00\x09\x00\x00\x00\x01\x00\x00\x00\x04tank", 17<<10, "pool_guid", 18<<10, "txg"), Content{Type: "zfs", Label: "tank"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -261,4 +268,39 @@ func FuzzProbe(f *testing.F) {
 			t.Errorf("negative sizes: %+v", c)
 		}
 	})
+}
+
+// What was there before and left a signature is told, too.
+func TestSignatures(t *testing.T) {
+	path := blank(t, 64*mib)
+	run(t, "", "mkfs.ext4", "-q", path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	types := func() (names []string) {
+		cs, err := Signatures(f, 64*mib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cs {
+			names = append(names, c.Type)
+		}
+		return names
+	}
+	if got := types(); !slices.Equal(got, []string{"ext4"}) {
+		t.Errorf("Signatures of an ext4 = %q", got)
+	}
+	for at, magic := range map[int64]string{32: "ORCLDISK", 65536 + 64: "_BHRfS_M"} {
+		if _, err := f.WriteAt([]byte(magic), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := types(); !slices.Equal(got, []string{"oracleasm", "ext4", "btrfs"}) {
+		t.Errorf("Signatures of an ext4 between others = %q", got)
+	}
+	if _, err := Signatures(broken{size: mib}, mib); !errors.Is(err, errBroken) {
+		t.Errorf("Signatures: %v; want the cause", err)
+	}
 }

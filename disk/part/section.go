@@ -43,7 +43,7 @@ func (s section) ReadAt(p []byte, off int64) (int, error) {
 
 func (s section) Extents() iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
-		for e, err := range s.img.Extents() {
+		for e, err := range disk.ExtentsFrom(s.img, s.off) {
 			if err != nil {
 				yield(disk.Extent{}, err)
 				return
