@@ -58,7 +58,7 @@ one() {
 	shift
 	case $o_lab in
 	lvm)
-		lab ./convert/volume -run TestLVM "$@" && lab ./convert/pvhead -run TestLVM "$@" && lab ./cmd/esxodus --memory 2048 -run TestLVM "$@"
+		lab ./disk/lvm -run TestLVM "$@" && lab ./convert/volume -run TestLVM "$@" && lab ./convert/pvhead -run TestLVM "$@" && lab ./cmd/esxodus --memory 2048 -run TestLVM "$@"
 		;;
 	lilo)
 		on_host ./convert/lilo "$@" && lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@"

@@ -117,7 +117,7 @@ func (l *lab) open(i int) image {
 // report is what lvs and pvs say.
 type report struct {
 	Report []struct {
-		PV, LV, Seg, VG []map[string]string
+		PV, LV, Seg, VG, PVSeg []map[string]string
 	}
 }
 

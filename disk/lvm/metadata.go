@@ -43,6 +43,9 @@ type Segment struct {
 	Type         string   // striped (a linear one has one stripe), thin, raid1 …
 	Stripes      []Stripe // of a striped one
 	Origin       string   // of type snapshot: the LV that it is of
+	// Names are all the words in one that isn't striped, the logical volumes that it is
+	// made of among them.
+	Names []string
 }
 
 // Stripe is where a segment's extents lie.
@@ -216,6 +219,7 @@ func readSegment(g *node, members map[string]*Member) (Segment, error) {
 		s.Origin = g.text("origin")
 	}
 	if s.Type != "striped" {
+		s.Names = g.words()
 		return s, nil
 	}
 	for i := 0; i+1 < len(list); i += 2 {
@@ -225,8 +229,9 @@ func readSegment(g *node, members map[string]*Member) (Segment, error) {
 		if !ok1 || !ok2 || m == nil {
 			return Segment{}, fmt.Errorf("%w: stripe on %v at %v", ErrFormat, list[i], list[i+1])
 		}
-		if pe < 0 || pe >= m.PECount || (len(list) == 2 && s.Count > m.PECount-pe) {
-			return Segment{}, fmt.Errorf("%w: %d extents from %d on %s, which has %d", ErrFormat, s.Count, pe, pv, m.PECount)
+		each := s.Count / int64(max(len(list)/2, 1))
+		if pe < 0 || pe >= m.PECount || each > m.PECount-pe || each*int64(len(list)/2) != s.Count {
+			return Segment{}, fmt.Errorf("%w: %d extents from %d on %s, which has %d", ErrFormat, each, pe, pv, m.PECount)
 		}
 		s.Stripes = append(s.Stripes, Stripe{PV: pv, PE: pe})
 	}

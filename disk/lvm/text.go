@@ -65,6 +65,18 @@ func (n *node) texts(key string) []string {
 	return out
 }
 
+// words are the strings among the values and in the lists, in order.
+func (n *node) words() []string {
+	var out []string
+	for _, k := range n.order {
+		if s := n.text(k); s != "" {
+			out = append(out, s)
+		}
+		out = append(out, n.texts(k)...)
+	}
+	return out
+}
+
 // parser reads the text by recursive descent. The first error stays.
 type parser struct {
 	b     []byte

@@ -217,31 +217,18 @@ func (l *look) state(where string, img disk.Image, c part.Content) {
 // groups finds the volume groups on the physical volumes and what their linear
 // logical volumes hold.
 func (l *look) groups() {
-	byUUID := map[string]disk.Image{}
-	newest := map[string]lvm.VG{}
-	var order []string
+	var pvs []lvm.Located
 	for _, p := range l.pvs {
-		if other, ok := byUUID[p.pv.UUID]; ok && other != nil {
-			l.note("%s: the physical volume %s is on another disk, too", p.where, p.pv.UUID)
-			continue
-		}
-		byUUID[p.pv.UUID] = p.img
-		vg := p.pv.VG
-		if vg.Name == "" {
-			continue
-		}
-		known, ok := newest[vg.UUID]
-		if !ok {
-			order = append(order, vg.UUID)
-		}
-		if !ok || vg.Seqno > known.Seqno {
-			newest[vg.UUID] = vg
-		}
+		pvs = append(pvs, lvm.Located{PV: p.pv, Image: p.img})
+	}
+	groups, images, twice := lvm.Groups(pvs)
+	for _, i := range twice {
+		l.note("%s: the physical volume %s is on another disk, too", l.pvs[i].where, l.pvs[i].pv.UUID)
 	}
 	var found []*volume
-	for _, id := range order {
-		found = append(found, l.group(newest[id], byUUID)...)
-		l.guest.Groups = append(l.guest.Groups, l.facts(newest[id]))
+	for _, vg := range groups {
+		found = append(found, l.group(vg, images)...)
+		l.guest.Groups = append(l.guest.Groups, l.facts(vg))
 	}
 	// Only now, for they point into guest.Volumes, which grew until here.
 	for i, v := range found {
