@@ -72,6 +72,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "proof", DefaultText: "network where an address of the guest is known, else boot", Usage: "prove that the guest comes up by `KIND`: boot (links down) or network (it answers on its addresses, too)"},
 		&cli.StringSliceFlag{Name: "proof-port", Usage: "try TCP port `N` at each address in the network proof, too (repeatable)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof: the result is then 'converted, not seen to boot'"},
+		&cli.BoolFlag{Name: "all-blocks", Usage: "copy also what nothing on the disks needs (free space of file systems, swap)"},
 		&cli.BoolFlag{Name: "no-edits", Usage: "change nothing inside guests that keep their layout"},
 		&cli.StringSliceFlag{Name: "ip", Usage: "give a NIC another address, in the guest's own style: `ADDR` is 'VM/ethernet0=192.0.2.20/24,gw=192.0.2.1,dns=192.0.2.53'; gw and dns may be left out (repeatable)"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},

@@ -11,6 +11,8 @@ package guest
 import (
 	"path"
 	"strings"
+
+	"esxodus/disk/unused"
 )
 
 // Guest is what a look inside found. Every field may be empty: a look that
@@ -52,7 +54,9 @@ type Guest struct {
 	OtherBoots []string `json:"otherBoots,omitempty"`
 	// Faults are file systems that a check would complain of as they are.
 	Faults []Fault `json:"faults,omitempty"`
-	Config Config  `json:"-"` // what its conversion is made from
+	// Spaces say what of the disks nothing needs, as they are at the source.
+	Spaces []unused.Space `json:"spaces,omitempty"`
+	Config Config         `json:"-"` // what its conversion is made from
 }
 
 // Fault is what is wrong with a file system at the source.

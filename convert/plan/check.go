@@ -132,6 +132,9 @@ func (v *VMPlan) checkSizes() error {
 	if z := v.Sizes; z.Provisioned != disks || z.Allocated != there || z.Target < least {
 		return fmt.Errorf("sizes: %+v, but the disks have %d bytes, %d of them allocated, and need %d", z, disks, there, least)
 	}
+	if z := v.Sizes; z.Unused < 0 || z.Zero < 0 || z.Zero > disks || z.Unused > disks-z.Zero {
+		return fmt.Errorf("sizes: %d bytes unused and %d zero, but the disks have %d", z.Unused, z.Zero, disks)
+	}
 	return nil
 }
 

@@ -137,7 +137,7 @@ func (d *Draft) settle(vm *inventory.VM, w way) draftVM {
 func (d *Draft) draft(vm *inventory.VM, w way) draftVM {
 	out := draftVM{way: w, v: VMPlan{
 		Name: domain.Name(vm.Name), Source: *vm, Guest: d.Facts.Guests[vm.ID], Layout: d.lay(vm, w),
-		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, Off: d.options.SaysOff(vm), Via: cmp.Or(d.options.Way(vm), d.Facts.Detours[vm.ID].Way), Addresses: d.options.addresses(vm),
+		NoProof: d.options.NoProof, BootOnly: d.options.BootOnly, NoEdits: d.options.NoEdits, AllBlocks: d.options.AllBlocks, Off: d.options.SaysOff(vm), Via: cmp.Or(d.options.Way(vm), d.Facts.Detours[vm.ID].Way), Addresses: d.options.addresses(vm),
 	}}
 	if err := d.outline(&out); err != nil {
 		out.failed = failed(err)

@@ -37,6 +37,10 @@ func (d *Draft) finish(w draftVM) VMPlan {
 		v.Sizes.Allocated += have.Allocated()
 		v.Sizes.Target += d.Facts.volume(v.Disks[i].Volume).Size
 	}
+	for _, s := range v.Guest.Spaces {
+		v.Sizes.Unused += s.Unused
+		v.Sizes.Zero += s.Zero
+	}
 	v.Concerns = append(v.Concerns, concerns(&vm, &v, d.Facts, d.options)...)
 	v.Steps = steps(&vm, &v, d.Facts, d.options)
 	v.Sums = v.Sum()

@@ -73,11 +73,12 @@ type VMPlan struct {
 	Sums      Sums               `json:"sums,omitzero"` // zero in plans from before there were any
 	Sizes     Sizes              `json:"sizes"`
 	Steps     []Step             `json:"steps"`
-	Via       Way                `json:"via,omitempty"`      // that was asked for of its disks
-	Off       bool               `json:"off,omitempty"`      // the admin said that it is off, whatever lies beside its .vmx
-	NoProof   bool               `json:"noProof,omitempty"`  // the boot proof was declined
-	BootOnly  bool               `json:"bootOnly,omitempty"` // the network proof was declined
-	NoEdits   bool               `json:"noEdits,omitempty"`  // changes in a guest that keeps its layout were declined
+	Via       Way                `json:"via,omitempty"`       // that was asked for of its disks
+	Off       bool               `json:"off,omitempty"`       // the admin said that it is off, whatever lies beside its .vmx
+	NoProof   bool               `json:"noProof,omitempty"`   // the boot proof was declined
+	BootOnly  bool               `json:"bootOnly,omitempty"`  // the network proof was declined
+	NoEdits   bool               `json:"noEdits,omitempty"`   // changes in a guest that keeps its layout were declined
+	AllBlocks bool               `json:"allBlocks,omitempty"` // what nothing needs is copied, too
 	Ledger    []ledger.Entry     `json:"ledger"`
 	Concerns  []ledger.Concern   `json:"concerns,omitempty"`
 }
@@ -102,10 +103,15 @@ type Disk struct {
 
 // Sizes sums up what a VM's disks take, in bytes.
 type Sizes struct {
-	Provisioned int64 `json:"provisioned"` // the disks' sizes
-	Allocated   int64 `json:"allocated"`   // what they take on the datastore
-	Target      int64 `json:"target"`      // what the volumes take at most
+	Provisioned int64 `json:"provisioned"`      // the disks' sizes
+	Allocated   int64 `json:"allocated"`        // what they take on the datastore
+	Target      int64 `json:"target"`           // what the volumes take at most
+	Unused      int64 `json:"unused,omitempty"` // what nothing needs of the disks, as far as the look inside could tell
+	Zero        int64 `json:"zero,omitempty"`   // what is known to be zero of the rest
 }
+
+// Read is how many bytes of the disks are read, as far as that is known.
+func (s Sizes) Read() int64 { return s.Provisioned - s.Unused - s.Zero }
 
 // Kind is what a step does.
 type Kind string
@@ -114,6 +120,7 @@ type Kind string
 const (
 	StepPackages Kind = "packages" // get what the guest lacks, before anything is touched
 	StepShutdown Kind = "shutdown" // shut the source VM down
+	StepUnused   Kind = "unused"   // find what nothing needs on the disks, which isn't copied
 	StepCreate   Kind = "create"   // make a volume
 	StepTemplate Kind = "template" // have LVM make the heads of the physical volumes
 	StepCopy     Kind = "copy"     // fill it
@@ -136,6 +143,7 @@ func (k Kind) Traits() (Traits, bool) {
 	t, ok := map[Kind]Traits{
 		StepPackages: {},
 		StepShutdown: {Claims: true},
+		StepUnused:   {},
 		StepCreate:   {PerDisk: true, Claims: true},
 		StepTemplate: {},
 		StepCopy:     {PerDisk: true},

@@ -25,6 +25,9 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 		}
 	}
 	add(StepCreate, "make %[2]s of %[4]d bytes for %[1]s")
+	if !v.AllBlocks {
+		out = append(out, Step{Kind: StepUnused, Text: "find what nothing on its disks needs, which isn't copied" + v.unusedText()})
+	}
 	out = append(out, v.templateStep()...)
 	for _, d := range v.Disks {
 		out = append(out, Step{Kind: StepCopy, Disk: d.Address, Text: fmt.Sprintf("copy %s %s to %s, %d bytes", d.Address, d.Origin(), d.Volume, d.Size)})
@@ -38,6 +41,14 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	}
 	out = append(out, Step{Kind: StepDefine, Text: fmt.Sprintf("define the persistent domain %s, %s", v.Name, auto)})
 	return append(out, v.proofStep(virtType(o.VirtType, f.Target), o)...)
+}
+
+// unusedText says how much isn't copied, as far as the look inside could tell.
+func (v *VMPlan) unusedText() string {
+	if v.Sizes.Unused+v.Sizes.Zero == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": %d bytes unused and %d zero of %d when this was planned", v.Sizes.Unused, v.Sizes.Zero, v.Sizes.Provisioned)
 }
 
 // templateStep is the step that makes LVM's metadata, where there is any.

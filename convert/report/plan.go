@@ -49,18 +49,18 @@ func (v *View) tally() string {
 			states = append(states, fmt.Sprintf("%d %s", n, s))
 		}
 	}
-	return fmt.Sprintf("%s; %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
-		strings.Join(states, ", "), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, fit.Bytes(assumedRate))
+	return fmt.Sprintf("%s; %s of %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
+		strings.Join(states, ", "), fit.Bytes(v.Sizes.Read()), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, fit.Bytes(assumedRate))
 }
 
 // list prints each VM on a line.
 func list(p *page, vms []VMView) {
 	var rows [][]string
 	for _, vm := range vms {
-		rows = append(rows, []string{vm.Name, string(vm.State), fit.Bytes(vm.Size), vm.Layout, vm.Network})
+		rows = append(rows, []string{vm.Name, string(vm.State), fit.Bytes(vm.Size), fit.Bytes(vm.Read), vm.Layout, vm.Network})
 	}
 	p.line("")
-	p.table([]column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}, rows)
+	p.table([]column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "USED"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}, rows)
 }
 
 // findings prints the blockers and warnings of all VMs. What to do about a VM's
@@ -116,6 +116,7 @@ func story(p *page, v *VMView) {
 	p.each("    part   ", v.Parts)
 	p.each("    note   ", v.GuestNotes)
 	disks(p, v)
+	p.each("  used     ", v.Used)
 	p.each("  nic      ", v.NICs)
 	for i, s := range v.Steps {
 		p.wrapped(fmt.Sprintf("  step %-4d", i+1), s)

@@ -11,6 +11,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
+	"esxodus/disk/unused"
 	"esxodus/inventory/fit"
 	"esxodus/network"
 )
@@ -58,6 +59,7 @@ type VMView struct {
 	Name, ID, Domain string
 	State            State
 	Size             int64  // bytes of all disks
+	Read             int64  // bytes of them that are read, as far as that is known
 	Layout           string // lvm, keep or plain
 	Network          string // what its NICs attach to
 
@@ -68,6 +70,7 @@ type VMView struct {
 	Moves       []string
 	LayoutNotes []string
 	NICs        []string
+	Used        []string // what of the disks is read, and what isn't
 	Steps       []string
 	Conversion  *ConversionView
 	Ledger      []Fated
@@ -111,11 +114,13 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 		v.Sizes.Provisioned += s.Provisioned
 		v.Sizes.Allocated += s.Allocated
 		v.Sizes.Target += s.Target
+		v.Sizes.Unused += s.Unused
+		v.Sizes.Zero += s.Zero
 		v.addFindings(p.VMs[i].Source.Name, p.VMs[i].Concerns)
 	}
 	v.addFindings("", p.Concerns)
 	slices.SortStableFunc(v.Findings, func(a, b Finding) int { return rank(a.Severity) - rank(b.Severity) })
-	v.Duration = time.Duration(float64(v.Sizes.Provisioned) / assumedRate * float64(time.Second)).Round(time.Second)
+	v.Duration = time.Duration(float64(v.Sizes.Read()) / assumedRate * float64(time.Second)).Round(time.Second)
 	if ask.Next {
 		v.Next = v.next(ask)
 	}
@@ -137,7 +142,7 @@ func rank(s ledger.Severity) int {
 func viewVM(p *plan.Plan, i int, full bool) VMView {
 	vm := &p.VMs[i]
 	v := VMView{
-		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned,
+		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned, Read: vm.Sizes.Read(), Used: used(vm.Guest.Spaces),
 		Layout: string(vm.Layout.Kind), Network: attachments(p, vm),
 		Guest: guestLine(&vm.Guest), GuestNotes: vm.Guest.Notes, Disks: diskViews(vm), Moves: moves(vm),
 		LayoutNotes: slices.Concat(vm.Layout.Reasons, vm.Layout.Notes), Conversion: conversion(vm, full), Concerns: vm.Concerns,
@@ -247,6 +252,33 @@ func guestLine(g *guest.Guest) string {
 		return "nothing is known about the guest"
 	}
 	return strings.Join(known, ", ")
+}
+
+// used says of the parts of the disks what is read of them.
+func used(spaces []unused.Space) []string {
+	var texts []string
+	for _, s := range spaces {
+		where := s.Where
+		if s.Content != "" {
+			where += " (" + s.Content + ")"
+		}
+		var rest []string
+		if s.Unused > 0 {
+			rest = append(rest, fit.Bytes(s.Unused)+" unused")
+		}
+		if s.Zero > 0 {
+			rest = append(rest, fit.Bytes(s.Zero)+" known to be zero")
+		}
+		text := fmt.Sprintf("%s: all %s", where, fit.Bytes(s.Size))
+		if len(rest) > 0 {
+			text = fmt.Sprintf("%s: %s of %s; %s", where, fit.Bytes(s.Used), fit.Bytes(s.Size), strings.Join(rest, ", "))
+		}
+		if s.Why != "" {
+			text += "; what of it is free isn't known: " + s.Why
+		}
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 func parts(g *guest.Guest) []string {

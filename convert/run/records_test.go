@@ -57,14 +57,14 @@ func TestDamagedJournal(t *testing.T) {
 		line   int // 0 for the one after the last
 		want   string
 	}{
-		{"a step beyond the last", record(`{"event":"begin","step":99}`), 0, "names none of the plan's 10 steps"},
-		{"a step before the first", record(`{"event":"begin","step":-1}`), 0, "names none of the plan's 10 steps"},
+		{"a step beyond the last", record(`{"event":"begin","step":99}`), 0, "names none of the plan's 11 steps"},
+		{"a step before the first", record(`{"event":"begin","step":-1}`), 0, "names none of the plan's 11 steps"},
 		{"a second plan", record(`{"event":"plan","plan":null}`), 0, "a journal begins with its plan, and has only one"},
 		{"no plan", func(all [][]byte) [][]byte {
 			all[0] = []byte(`{"event":"plan","run":"aaaaaaaaaaaaaaaa","plan":null}` + "\n")
 			return all
 		}, 1, "its plan is null"},
-		{"no step", record(`{"event":"done"}`), 0, "names none of the plan's 10 steps"},
+		{"no step", record(`{"event":"done"}`), 0, "names none of the plan's 11 steps"},
 		{"a step that is no number", record(`{"event":"begin","step":1e400}`), 0, "not a record"},
 		{"a garbled line", func(all [][]byte) [][]byte { all[3] = []byte("\x00\x00{]\n"); return all }, 4, "not a record"},
 		{"a line with more behind it", record(`{"event":"stopped"} {"event":"end"}`), 0, "not a record"},

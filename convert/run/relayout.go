@@ -197,7 +197,11 @@ func (x *executor) recordMerged(ctx context.Context, d *plan.Disk, i int) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	maps, closeHead, err := x.mappings(d, disk.FromReaderAt(nil, d.Size)) // which isn't read
+	stand, err := x.stand(d)
+	if err != nil {
+		return err
+	}
+	maps, closeHead, err := x.mappings(d, stand)
 	if err != nil {
 		return err
 	}

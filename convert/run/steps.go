@@ -45,6 +45,7 @@ func deeds() map[plan.Kind]deed {
 	return map[plan.Kind]deed{
 		plan.StepPackages: {do: (*executor).fetch, undo: (*executor).forgetPackages},
 		plan.StepShutdown: {do: (*executor).shutdown, undo: (*executor).powerOn},
+		plan.StepUnused:   {do: (*executor).findUnused, undo: (*executor).forgetUnused},
 		plan.StepCreate:   {do: (*executor).create, undo: (*executor).remove},
 		plan.StepTemplate: {do: (*executor).templates, undo: (*executor).forgetTemplates},
 		plan.StepCopy:     {says: true, do: (*executor).copyDisk, undo: (*executor).forgetDigests},
@@ -167,14 +168,19 @@ func (x *executor) copyDisk(ctx context.Context, t *task) (_ any, err error) {
 	if src.Size() != d.Size {
 		return nil, fmt.Errorf("%s has %d bytes, but the plan says %d: it has changed; plan again", d.Path, src.Size(), d.Size)
 	}
+	if src, err = x.needed(d, src); err != nil {
+		return nil, err
+	}
 	stats, err := x.onVolume(ctx, d, src, doCopy, disk.Copy)
 	return stats, err
 }
 
 // verifyDisk reads the volume back and compares it with the digests.
 func (x *executor) verifyDisk(ctx context.Context, t *task) (any, error) {
-	// The digests are of a copy from an image of this size; it isn't read.
-	source := disk.FromReaderAt(nil, t.disk.Size)
+	source, err := x.stand(t.disk)
+	if err != nil {
+		return nil, err
+	}
 	return x.onVolume(ctx, t.disk, source, doVerify, disk.Verify)
 }
 

@@ -150,7 +150,10 @@ func (x *executor) compare(ctx context.Context, d *plan.Disk, v *VerifiedDisk, s
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	stand := disk.FromReaderAt(nil, d.Size) // for the source, until that is read
+	stand, err := x.stand(d) // for the source, until that is read
+	if err != nil {
+		return err
+	}
 	maps, closeHead, err := x.mappings(d, stand)
 	if err != nil {
 		return err
@@ -266,10 +269,14 @@ func (c *comparing) source(ctx context.Context, maps []disk.Mapping, stand disk.
 	if img.Size() != c.d.Size {
 		return fmt.Errorf("source: %s has %d bytes, but the copy was made of %d", c.d.Path, img.Size(), c.d.Size)
 	}
+	seen, err := c.needed(c.d, img)
+	if err != nil {
+		return err
+	}
 	var total int64
 	for i := range maps {
 		if maps[i].Source == stand {
-			maps[i].Source = img
+			maps[i].Source = seen
 			total += maps[i].Length
 		}
 	}
@@ -278,7 +285,7 @@ func (c *comparing) source(ctx context.Context, maps []disk.Mapping, stand disk.
 		return err
 	}
 	found, err := c.run("verify the source of", total, func(o disk.Options) (disk.Comparison, error) {
-		return disk.CompareSource(ctx, img, c.dst.Size(), maps, o)
+		return disk.CompareSource(ctx, seen, c.dst.Size(), maps, o)
 	})
 	if err != nil {
 		return fmt.Errorf("source: %w", notWhole(err))
@@ -289,7 +296,7 @@ func (c *comparing) source(ctx context.Context, maps []disk.Mapping, stand disk.
 	for _, f := range files {
 		v.Source.Changed = append(v.Source.Changed, fmt.Sprintf("it was %s, and is %s", f.was, f.is))
 	}
-	return c.apart(maps, img, v)
+	return c.apart(maps, seen, v)
 }
 
 // apart compares volume and source with each other in the first block that differs:

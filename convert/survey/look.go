@@ -10,6 +10,7 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/guest/inspect"
 	"esxodus/convert/plan"
+	"esxodus/disk/unused"
 	"esxodus/inventory"
 	"esxodus/inventory/esxi"
 
@@ -103,6 +104,7 @@ func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *in
 		return guest.Guest{}, err
 	}
 	var sources []inspect.Source
+	var disks []unused.Disk
 	for _, d := range vm.Disks {
 		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
 		if err != nil {
@@ -113,8 +115,15 @@ func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *in
 			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: fmt.Errorf("%s holds %d bytes, but the VM's configuration says %d", d.Path, img.Size(), d.Capacity)}
 		}
 		sources = append(sources, inspect.Source{Address: d.Address(), Image: img})
+		disks = append(disks, unused.Disk{Address: d.Address(), Image: img})
 	}
-	return inspect.Look(ctx, sources)
+	g, err := inspect.Look(ctx, sources)
+	if err != nil || o.AllBlocks {
+		return g, err
+	}
+	found, err := unused.Find(ctx, disks)
+	g.Spaces = found.Spaces
+	return g, err
 }
 
 // closed says why a VM's disks aren't opened at all.

@@ -63,6 +63,10 @@ func (vg VG) Free() (map[string][]disk.Range, error) {
 	}
 	free := make(map[string][]disk.Range, len(vg.PVs))
 	for _, m := range vg.PVs {
+		if _, ok := free[m.UUID]; ok {
+			return nil, fmt.Errorf("%w: volume group %s: two physical volumes are %s", ErrFormat, vg.Name, m.UUID)
+		}
+		free[m.UUID] = nil
 		gaps, err := m.gaps(taken[m.Name])
 		if err != nil {
 			return nil, fmt.Errorf("volume group %s: %w", vg.Name, err)

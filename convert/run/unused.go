@@ -1,0 +1,83 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"esxodus/convert/plan"
+	"esxodus/disk"
+	"esxodus/disk/unused"
+)
+
+// Left is what the journal says of what isn't copied.
+type Left struct {
+	Spaces []unused.Space `json:"spaces"`
+}
+
+// findUnused finds what nothing needs of the disks, now that the VM is off, and keeps that
+// for the copy, for a resume and for whoever compares later: a copy that was begun with
+// one mask can't go on with another.
+func (x *executor) findUnused(ctx context.Context, _ *task) (_ any, err error) {
+	var disks []unused.Disk
+	for i := range x.job.VM.Disks {
+		d := &x.job.VM.Disks[i]
+		img, closeImage, err := x.openSource(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, closeImage()) }()
+		disks = append(disks, unused.Disk{Address: d.Address, Image: img})
+	}
+	found, err := unused.Find(ctx, disks)
+	if err != nil {
+		return nil, keep(err)
+	}
+	for i, m := range found.Masks {
+		if err := m.Save(x.maskPath(disks[i].Address)); err != nil {
+			return nil, keep(err)
+		}
+	}
+	return Left{Spaces: found.Spaces}, nil
+}
+
+func (x *executor) forgetUnused(context.Context, *task) error {
+	var errs []error
+	for _, d := range x.job.VM.Disks {
+		errs = append(errs, disk.RemoveMask(x.maskPath(d.Address)))
+	}
+	return errors.Join(errs...)
+}
+
+func (x *executor) maskPath(address string) string { return x.journal.Path(address + ".unused") }
+
+// needed is a disk's image, in which what nothing needs is hidden, if the plan leaves
+// that out.
+func (x *executor) needed(d *plan.Disk, img disk.Image) (disk.Image, error) {
+	if !x.has(plan.StepUnused) {
+		return img, nil
+	}
+	m, err := disk.LoadMask(x.maskPath(d.Address))
+	if err == nil && m.Size() != img.Size() {
+		err = fmt.Errorf("%s: %w: it is for %d bytes, but the disk has %d", x.maskPath(d.Address), disk.ErrDamaged, m.Size(), img.Size())
+	}
+	if err != nil {
+		return nil, keep(fmt.Errorf("what isn't copied of %s: %w; roll back", d.Address, err))
+	}
+	return m.Over(img), nil
+}
+
+// stand stands for a disk's image where that isn't read.
+func (x *executor) stand(d *plan.Disk) (disk.Image, error) {
+	return x.needed(d, disk.FromReaderAt(nil, d.Size))
+}
+
+// has reports whether the plan has a step of a kind.
+func (x *executor) has(kind plan.Kind) bool {
+	for i := range x.job.VM.Steps {
+		if x.job.VM.Steps[i].Kind == kind {
+			return true
+		}
+	}
+	return false
+}
