@@ -132,9 +132,16 @@ func recorded(ctx context.Context, dst Target, o Options, feed feed, into func(*
 	return st, err
 }
 
+// forgetful is what a target may offer to give back the memory that what is on
+// stable storage takes.
+type forgetful interface{ Forget() }
+
 func syncTarget(dst Target) error {
 	if err := dst.Sync(); err != nil {
 		return fmt.Errorf("target: writing back to stable storage: %w", err)
+	}
+	if f, ok := dst.(forgetful); ok {
+		f.Forget()
 	}
 	return nil
 }

@@ -13,6 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// behind is how long a write in bytes must be for its way to the storage to begin at
+// once, rather than when the kernel sees fit.
+const behind = 1 << 20
+
 // Raw is a disk without a format: a regular file or a block device. It is an
 // [Image] and a [Target]; several goroutines may use it.
 type Raw struct {
@@ -113,11 +117,22 @@ func (r *Raw) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > r.size || int64(len(p)) > r.size-off {
 		return 0, fmt.Errorf("write of %d bytes at %d: %s has %d bytes", len(p), off, r.f.Name(), r.size)
 	}
-	return r.f.WriteAt(p, off)
+	n, err := r.f.WriteAt(p, off)
+	if n >= behind {
+		// Only begun, and a failure shows in Sync: what waits there is little.
+		_ = unix.SyncFileRange(int(r.f.Fd()), off, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+	}
+	return n, err
 }
 
 // Sync returns once everything written is on stable storage.
 func (r *Raw) Sync() error { return r.f.Sync() }
+
+// Forget drops from memory what is on stable storage: a disk of terabytes would push
+// out all else that the host keeps there, its other domains' files among it.
+func (r *Raw) Forget() {
+	_ = unix.Fadvise(int(r.f.Fd()), 0, 0, unix.FADV_DONTNEED) // a file system that can't keeps it
+}
 
 // Close closes the file.
 func (r *Raw) Close() error { return r.f.Close() }

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"esxodus/disk"
 	"esxodus/disk/disktest"
@@ -214,4 +217,65 @@ func TestCopyFullTarget(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "target offset") {
 		t.Errorf("Copy to a full file system = %+v, %v; want ENOSPC at a target offset", st, err)
 	}
+}
+
+// What a copy has put on stable storage doesn't stay in memory, with digests or
+// without.
+func TestCopyForgets(t *testing.T) {
+	t.Parallel()
+	const size = 8 * disk.BlockSize
+	img := disk.FromReaderAt(bytes.NewReader(disktest.Content(size, 3)), size)
+	dir, err := os.MkdirTemp(".", "forgets") //nolint:usetesting // what is in memory for good can't be forgotten
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for _, name := range []string{"plain", "recorded"} {
+		path := filepath.Join(dir, name)
+		dst, err := disk.CreateRaw(path, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dst.Close()
+		var o disk.Options
+		if name == "recorded" {
+			if o.Digests, err = disk.CreateDigests(path+".digests", "a", size, disk.Whole(img)); err != nil {
+				t.Fatal(err)
+			}
+			defer o.Digests.Close()
+		}
+		if _, err := disk.Copy(t.Context(), dst, disk.Whole(img), o); err != nil {
+			t.Fatal(err)
+		}
+		if n := inMemory(t, path); n > size/8 {
+			t.Errorf("%s: %d of %d bytes are still in memory", name, n, size)
+		}
+	}
+}
+
+// inMemory is how many bytes of a file the kernel has in memory.
+func inMemory(t *testing.T, path string) (n int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(fi.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(b) }()
+	pages := make([]byte, (len(b)+4095)/4096)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, p := range pages {
+		n += int(p&1) * 4096
+	}
+	return n
 }

@@ -19,6 +19,7 @@ import (
 
 	"esxodus/convert/source"
 	"esxodus/disk"
+	"esxodus/disk/unused"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/redact"
@@ -35,13 +36,16 @@ func copyCmd(t terminal) *cli.Command {
 one on an ESXi host, as a URL of the datastore browser or as a datastore path.
 DST is a raw file that doesn't exist yet, or a block device that is blank;
 --overwrite accepts one that isn't. The rest of a larger device is zeroed. What
-reads as zeros isn't written: a file is sparse, a device's range is zeroed.
+reads as zeros isn't written: a file is sparse, a device's range is zeroed. What
+nothing on the disk needs (free space of file systems, swap) isn't read, and is
+zero in DST; --all-blocks copies that, too.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
   esxodus copy --esxi https://root@esx1 '[datastore1] web1/web1.vmdk' web1.raw`,
 		Flags: slices.Concat(sourceFlags(), runFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "verify", Usage: "read the target back and compare it with what was read"},
+			&cli.BoolFlag{Name: "all-blocks", Usage: "copy also what nothing on the disk needs (free space of file systems, swap)"},
 			&cli.BoolFlag{Name: "overwrite", Usage: "write to a block device that is not blank"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -66,8 +70,17 @@ type copied struct {
 	Read    int64   `json:"read"`
 	Written int64   `json:"written"`
 	Zero    int64   `json:"zero"`
+	Unused  int64   `json:"unused"` // of Zero
 	Seconds float64 `json:"seconds"`
 	Verify  bool    `json:"verified"`
+}
+
+func (c copied) String() string {
+	text := fmt.Sprintf("%s: %s, %s of it data, in %.1f s", c.Target, fit.Bytes(c.Bytes), fit.Bytes(c.Written), c.Seconds)
+	if c.Unused > 0 {
+		text += fmt.Sprintf("; %s that nothing needs left out (--all-blocks)", fit.Bytes(c.Unused))
+	}
+	return text
 }
 
 func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, wantJSON bool) (err error) {
@@ -85,6 +98,12 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 		return err
 	}
 	defer func() { err = errors.Join(err, closeImage()) }()
+	var left int64
+	if !c.Bool("all-blocks") {
+		if img, left, err = needed(ctx, src, img); err != nil {
+			return err
+		}
+	}
 	target, made, err := openTarget(dst, img.Size(), c.Bool("overwrite"))
 	if err != nil {
 		return err
@@ -101,13 +120,22 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	}
 	r := copied{
 		Source: redact.Text(src, t.secrets...), Target: dst, Bytes: stats.Bytes, Read: stats.Read, Written: stats.Written, Zero: stats.Zero,
-		Seconds: time.Since(begin).Seconds(), Verify: c.Bool("verify"),
+		Unused: left, Seconds: time.Since(begin).Seconds(), Verify: c.Bool("verify"),
 	}
 	if wantJSON {
 		return printJSON(t.out, r)
 	}
-	_, err = fmt.Fprintf(t.out, "%s: %s, %s of it data, in %.1f s\n", dst, fit.Bytes(r.Bytes), fit.Bytes(r.Written), r.Seconds)
+	_, err = fmt.Fprintln(t.out, r)
 	return err
+}
+
+// needed hides what nothing on the disk needs, and says how many bytes that are.
+func needed(ctx context.Context, src string, img disk.Image) (disk.Image, int64, error) {
+	found, err := unused.Find(ctx, []unused.Disk{{Address: src, Image: img}})
+	if err != nil {
+		return nil, 0, err
+	}
+	return found.Masks[0].Over(img), found.Masks[0].Unused(), nil
 }
 
 // transfer copies, and reads back where that is asked for.

@@ -273,7 +273,7 @@ systemd-networkd isn't told: it forgets the devices at the next boot.`,
 func takeBack(ctx context.Context, c *cli.Context, t terminal, j *netrun.Journal) error {
 	virt := &target.Libvirt{URI: c.String("libvirt"), Log: logger(c, t)}
 	defer func() { _ = virt.Close() }() // it was only asked
-	if err := unused(ctx, virt, j.Job(), t); err != nil {
+	if err := unneeded(ctx, virt, j.Job(), t); err != nil {
 		return err
 	}
 	if err := netrun.Rollback(ctx, j, networkEffects(c, t)); err != nil {

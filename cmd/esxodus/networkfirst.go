@@ -138,9 +138,9 @@ func applyFirst(ctx context.Context, c *cli.Context, t terminal, job *netrun.Job
 	return nil
 }
 
-// unused refuses to take devices away that domains have, also those that don't run:
+// unneeded refuses to take devices away that domains have, also those that don't run:
 // they wouldn't start again.
-func unused(ctx context.Context, lv *target.Libvirt, job *netrun.Job, t terminal) error {
+func unneeded(ctx context.Context, lv *target.Libvirt, job *netrun.Job, t terminal) error {
 	users, err := lv.Users(ctx)
 	if err != nil {
 		t.say("note: ", fmt.Sprintf("whether a domain that is shut off needs the devices isn't known: %v", err))
