@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"esxodus/disk"
+	"esxodus/disk/disktest"
+	"esxodus/disk/extfs"
 	"esxodus/fixtures"
 )
 
@@ -374,5 +377,47 @@ func TestHiddenRuns(t *testing.T) {
 	}
 	if m, err = h.mask(2 << 20); err != nil || len(ranges(t, m)) != 1 || m.Unused() != 200<<10 {
 		t.Errorf("hidden: %v, %v; want one run of 200 KiB", ranges(t, m), err)
+	}
+}
+
+// TestFindFileSystem: what a file system on an offset doesn't use lies at that offset
+// on the disk, and its files are the same with that overwritten.
+func TestFindFileSystem(t *testing.T) {
+	t.Parallel()
+	path := blank(t, 100*mib)
+	zero(t, path, 0, mib)
+	tool(t, "label: dos\n63 40M 83\n50M 40M 83\n", "sfdisk", "--quiet", "--no-reread", path)
+	files := t.TempDir()
+	for i := range 40 {
+		if err := os.WriteFile(filepath.Join(files, fmt.Sprint(i)), bytes.Repeat([]byte{byte(i)}, 100<<10), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const first = 63 * 512
+	within(t, path, first, 39*mib, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-d", files, "@", "39M")
+	found := find(t, path)
+	if s := found.Spaces[0]; s.Why != "" || s.Content != "ext4" || s.Unused < 20*mib || s.Used < 4*mib {
+		t.Fatalf("found %+v; want most of it unused", s)
+	}
+	copied, _ := disktest.Scramble(t, path, func(yield func(disk.Range, error) bool) {
+		for _, r := range ranges(t, found.Masks[0]) {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	})
+	img := filepath.Join(t.TempDir(), "part")
+	tool(t, "", "dd", "if="+copied, "of="+img, "bs=512", "skip=63", fmt.Sprint("count=", 39*mib/512), "status=none")
+	tool(t, "", "e2fsck", "-fn", img)
+	file, size := disktest.OpenFile(t, img)
+	fsys, err := extfs.Open(file, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		b, err := fs.ReadFile(fsys, fmt.Sprint(i))
+		if err != nil || !bytes.Equal(b, bytes.Repeat([]byte{byte(i)}, 100<<10)) {
+			t.Errorf("file %d differs (%v)", i, err)
+		}
 	}
 }
