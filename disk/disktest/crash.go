@@ -163,29 +163,23 @@ func Scramble(tb testing.TB, path string, unused iter.Seq2[disk.Range, error]) (
 	if err != nil {
 		tb.Fatal(err)
 	}
+	garbage := slices.Repeat([]byte{0xa5}, 1<<20)
 	for r, err := range unused {
 		if err != nil {
 			tb.Fatalf("unused: %v", err)
 		}
-		if _, err := io.CopyN(io.NewOffsetWriter(f, r.Offset), garbage{}, r.Length); err != nil {
-			tb.Fatal(err)
+		for bytes += r.Length; r.Length > 0; {
+			n, err := f.WriteAt(garbage[:min(r.Length, int64(len(garbage)))], r.Offset)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			r = disk.Range{Offset: r.Offset + int64(n), Length: r.Length - int64(n)}
 		}
-		bytes += r.Length
 	}
 	if err := f.Close(); err != nil {
 		tb.Fatal(err)
 	}
 	return copied, bytes
-}
-
-// garbage is a reader of bytes that are no zeros.
-type garbage struct{}
-
-func (garbage) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 0xa5
-	}
-	return len(p), nil
 }
 
 // FastDir is a temporary directory in memory where there is one for that: what is synced

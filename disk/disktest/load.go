@@ -64,6 +64,9 @@ func Load(tb testing.TB, dir string, seed uint64, steps int, cut func()) {
 // write takes steps until the load is done.
 func (l *load) write(w *writer) error {
 	err := os.Mkdir(w.dir, 0o755)
+	if tolerable(err) {
+		err = nil
+	}
 	for err == nil && !l.done.Load() {
 		if l.left.Add(-1) == 0 {
 			l.cut.Store(true)
@@ -85,7 +88,7 @@ func (l *load) write(w *writer) error {
 // tolerable is an error of a full file system, of a file that went with its directory, and
 // of what not every file system can do.
 func tolerable(err error) bool {
-	for _, of := range []error{unix.ENOSPC, os.ErrNotExist, unix.EOPNOTSUPP} {
+	for _, of := range []error{unix.ENOSPC, os.ErrNotExist, os.ErrExist, unix.EOPNOTSUPP} {
 		if errors.Is(err, of) {
 			return true
 		}

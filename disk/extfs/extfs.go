@@ -64,6 +64,8 @@ type FS struct {
 	incompat  uint32
 	errors    string // what the kernel noted of them
 	sums      sums
+
+	accounting accounting
 }
 
 // Open reads the superblock of the file system in the first size bytes of r.
@@ -121,7 +123,7 @@ func parseSuper(b []byte) (*FS, error) {
 			f.errors += fmt.Sprintf(" (%d times)", n)
 		}
 	}
-	f.sums = parseSums(b, f.incompat)
+	f.sums, f.accounting = parseSums(b, f.incompat), parseAccounting(b)
 	return f, f.check()
 }
 
@@ -177,10 +179,15 @@ func (f *FS) descriptorAt(group int64) int64 {
 	return block*f.blockSize + group%perBlock*f.descSize
 }
 
-// hasSuper reports whether a group holds a copy of the superblock, by the rule
-// of sparse_super: groups 0, 1 and powers of 3, 5 and 7.
+// hasSuper reports whether a group holds the superblock or a copy: all do; by the
+// rule of sparse_super groups 0, 1 and powers of 3, 5 and 7; by that of
+// sparse_super2 group 0 and two that the superblock names.
 func (f *FS) hasSuper(group int64) bool {
-	if group <= 1 {
+	a := f.accounting
+	if a.compat&compatSparseSuper2 != 0 {
+		return group == 0 || group == int64(a.backups[0]) || group == int64(a.backups[1])
+	}
+	if group <= 1 || a.readOnly&roSparseSuper == 0 {
 		return true
 	}
 	for _, n := range []int64{3, 5, 7} {
