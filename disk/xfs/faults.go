@@ -53,7 +53,7 @@ func (f *FS) Faults() (faults, refused []string, err error) {
 	}
 	groups := (f.blocks-1)/f.agBlocks + 1
 	var sum totals
-	left := maxTree
+	left := int64(maxTree)
 	for n := range min(groups, maxGroups) {
 		g, err := f.group(n)
 		if err != nil {
@@ -164,13 +164,7 @@ func (g *group) free() int64 { return int64(binary.BigEndian.Uint32(g.space[52:]
 // goes beyond the end has a hole for those: they give it up when they first
 // allocate, and its blocks are lost until xfs_repair.
 func (g *group) spares() string {
-	be := binary.BigEndian
-	ring := g.spare
-	if g.f.version == 5 {
-		ring = ring[36:]
-	}
-	size := int64(len(ring) / 4)
-	first, last, count := int64(be.Uint32(g.space[40:])), int64(be.Uint32(g.space[44:])), int64(be.Uint32(g.space[48:]))
+	size, first, last, count := g.ring()
 	if first >= size || last >= size || count > size {
 		return fmt.Sprintf("its %d spare blocks (AGFL) are in slots %d to %d of %d", count, first, last, size)
 	}
@@ -188,12 +182,36 @@ func (g *group) spares() string {
 		}
 		return what
 	}
-	for i := range count {
-		if b := be.Uint32(ring[(first+i)%size*4:]); b == noBlock || int64(b) >= g.length {
+	for _, b := range g.spareBlocks() {
+		if b == noBlock || int64(b) >= g.length {
 			return fmt.Sprintf("its spare blocks (AGFL) include block %d of %d", b, g.length)
 		}
 	}
 	return ""
+}
+
+// ring says of the spare blocks how many slots there are for them, which are the
+// first and the last that are taken, and how many.
+func (g *group) ring() (size, first, last, count int64) {
+	be := binary.BigEndian
+	return int64(len(g.slots()) / 4), int64(be.Uint32(g.space[40:])), int64(be.Uint32(g.space[44:])), int64(be.Uint32(g.space[48:]))
+}
+
+func (g *group) slots() []byte {
+	if g.f.version == 5 {
+		return g.spare[36:]
+	}
+	return g.spare
+}
+
+// spareBlocks lists the spare blocks, once their slots were found to make sense.
+func (g *group) spareBlocks() []uint32 {
+	size, first, _, count := g.ring()
+	blocks := make([]uint32, count)
+	for i := range blocks {
+		blocks[i] = binary.BigEndian.Uint32(g.slots()[(first+int64(i))%size*4:])
+	}
+	return blocks
 }
 
 // addTo adds what the group counts.
@@ -220,60 +238,27 @@ func (t totals) against(groups totals) (faults []string) {
 	return faults
 }
 
-// leads says what is wrong with a block that the tree leads to, "" for nothing, and
-// takes it down as seen.
-func (g *group) leads(at uint32, seen map[uint32]bool) string {
-	if seen[at] {
-		return fmt.Sprintf("its tree of free space leads back to block %d", at)
+// tree says how the group's tree of free space differs from what its header says,
+// "" if it doesn't. It reads at most left blocks, and leaves the rest of them.
+func (g *group) tree(left *int64) (string, error) {
+	enough := errors.New("enough")
+	t := &freeTree{
+		g:   g,
+		run: func(int64, int64) error { return nil },
+		before: func(blocks int64) error {
+			if *left -= blocks; *left < 0 {
+				return enough
+			}
+			return nil
+		},
 	}
-	seen[at] = true
-	if int64(at) >= g.length {
-		return fmt.Sprintf("its tree of free space leads to block %d of %d", at, g.length)
+	err := t.walk()
+	var what wrong
+	switch {
+	case errors.As(err, &what):
+		return string(what), nil
+	case errors.Is(err, enough):
+		return "", nil
 	}
-	return ""
-}
-
-// tree counts what the group's tree of free space has, by their places, and says
-// how that differs from what its header says, "" if it doesn't. It reads at most
-// left blocks, and leaves the rest of them.
-func (g *group) tree(left *int) (string, error) {
-	be := binary.BigEndian
-	head, magic := 16, "ABTB"
-	if g.f.version == 5 {
-		head, magic = 56, "AB3B"
-	}
-	at, level, count := be.Uint32(g.space[16:]), be.Uint32(g.space[28:])-1, int64(0)
-	seen := make(map[uint32]bool) // at most maxTree
-	for ; at != noBlock; *left-- {
-		if *left == 0 {
-			return "", nil
-		}
-		if wrong := g.leads(at, seen); wrong != "" {
-			return wrong, nil
-		}
-		b, err := g.f.bytes(g.number*g.f.agBlocks+int64(at), g.f.blockSize)
-		if err != nil {
-			return "", err
-		}
-		n, each := int(be.Uint16(b[6:])), 8
-		if level > 0 {
-			each = 12 // a key and a pointer; all keys come first
-		}
-		most := (len(b) - head) / each
-		if string(b[:4]) != magic || uint32(be.Uint16(b[4:])) != level || n > most || g.f.version == 5 && checkSum(b, 52) != nil {
-			return fmt.Sprintf("block %d of its tree of free space makes no sense", at), nil
-		}
-		if level > 0 {
-			at, level = be.Uint32(b[head+most*8:]), level-1
-			continue
-		}
-		for i := range n {
-			count += int64(be.Uint32(b[head+i*8+4:]))
-		}
-		at = be.Uint32(b[12:]) // the next leaf
-	}
-	if count != g.free() {
-		return fmt.Sprintf("it counts %d free blocks, but its tree of them has %d", g.free(), count), nil
-	}
-	return "", nil
+	return "", err
 }

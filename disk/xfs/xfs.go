@@ -78,7 +78,10 @@ type FS struct {
 
 	sectorSize int64
 	incompat   uint32 // of version 5
+	readOnly   uint32 // of version 5: features for which old kernels don't write
+	rootInode  uint64
 	totals     totals
+	doubt      string // why free space can't be told, by the superblock
 }
 
 // Open reads the superblock of the file system in the first size bytes of r,
@@ -144,7 +147,7 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 		if incompat&^incompatKnown != 0 {
 			return nil, 0, fmt.Errorf("%w: features %#x are newer than esxodus", ErrFormat, incompat&^incompatKnown)
 		}
-		f.incompat, f.ftype = incompat, incompat&incompatFType != 0
+		f.incompat, f.ftype, f.readOnly = incompat, incompat&incompatFType != 0, be.Uint32(b[212:])
 		if incompat&incompatMetaUUID != 0 {
 			f.uuid = [16]byte(b[248:264])
 		}
@@ -159,7 +162,8 @@ func parseSuper(b []byte) (*FS, uint64, error) {
 		}
 		f.ftype, f.totals.lazy = more&features2FType != 0, more&features2LazyCount != 0
 	}
-	return f, be.Uint64(b[56:]), nil
+	f.rootInode, f.doubt = be.Uint64(b[56:]), doubt(b, f.version)
+	return f, f.rootInode, nil
 }
 
 // checkGeometry checks the superblock's sizes against their logarithms and
@@ -233,11 +237,15 @@ func (f *FS) linear(block uint64, count int64) (int64, error) {
 	return at, nil
 }
 
-// stamp says where a kind of block has its checksum, place, UUID and owner.
-type stamp struct{ sum, place, uuid, owner int }
+// stamp says where a kind of block has its checksum, place, UUID and owner, which
+// is an inode or, in less room, a group.
+type stamp struct {
+	sum, place, uuid, owner int
+	group                   bool
+}
 
 // verify checks what version 5 stamps on a block of metadata: its checksum,
-// where it lies and to which inode it belongs.
+// where it lies and to which inode or group it belongs.
 func (f *FS) verify(b []byte, s stamp, at, owner int64) error {
 	if f.version < 5 {
 		return nil
@@ -246,9 +254,12 @@ func (f *FS) verify(b []byte, s stamp, at, owner int64) error {
 	if err := checkSum(b, s.sum); err != nil {
 		return fmt.Errorf("block %d: %w", at, err)
 	}
-	place, own := be.Uint64(b[s.place:]), be.Uint64(b[s.owner:])
+	place, own, kind := be.Uint64(b[s.place:]), be.Uint64(b[s.owner:]), "inode"
+	if s.group {
+		own, kind = uint64(be.Uint32(b[s.owner:])), "group"
+	}
 	if place != uint64(at*(f.blockSize/512)) || own != uint64(owner) || !bytes.Equal(b[s.uuid:s.uuid+16], f.uuid[:]) { // not negative
-		return fmt.Errorf("%w: block %d belongs to inode %d and sector %d, or to another file system", ErrFormat, at, own, place)
+		return fmt.Errorf("%w: block %d belongs to %s %d and sector %d, or to another file system", ErrFormat, at, kind, own, place)
 	}
 	return nil
 }

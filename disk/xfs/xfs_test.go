@@ -156,6 +156,7 @@ func TestPathErrors(t *testing.T) {
 type memory struct {
 	b     []byte
 	bytes int64
+	reads int
 	fail  int64 // reads of these fail with errBroken, from this offset on; 0 for none
 }
 
@@ -163,6 +164,7 @@ var errBroken = errors.New("cable pulled")
 
 func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 	m.bytes += int64(len(p))
+	m.reads++
 	if m.fail > 0 && off >= m.fail {
 		return 0, errBroken
 	}

@@ -1,0 +1,29 @@
+package disktest
+
+import (
+	"iter"
+	"testing"
+
+	"esxodus/disk"
+)
+
+// Runs collects what a file system in size bytes says it doesn't use, and checks
+// that it ascends, doesn't touch, and lies inside. The error ends it.
+func Runs(tb testing.TB, unused iter.Seq2[disk.Range, error], size int64) (runs []disk.Range, err error) {
+	tb.Helper()
+	end := int64(-1)
+	for r, err := range unused {
+		if err != nil {
+			if r != (disk.Range{}) {
+				tb.Errorf("%+v comes with the error %v; want nothing", r, err)
+			}
+			return runs, err
+		}
+		if r.Offset <= end || r.Length <= 0 || r.Length > size-r.Offset {
+			tb.Fatalf("%+v follows on what ends at %d; want a run behind that, inside %d bytes", r, end, size)
+		}
+		end = r.Offset + r.Length
+		runs = append(runs, r)
+	}
+	return runs, nil
+}
