@@ -6,10 +6,10 @@
 # value KEY prints what the host said on its start.
 value() { sed -n "s/^$1=//p" "$work/ready"; }
 
-# serve starts the ESXi host, and leaves its password in files: for esxodus, and
+# serve [OPTION]... starts the ESXi host, and leaves its password in files: for esxodus, and
 # without the newline, which qemu and nbdkit take for a part of it.
 serve() {
-	esxi_host --password-file "$work/password-file"
+	esxi_host --password-file "$work/password-file" "$@"
 	printf '%s' "$(cat "$work/password-file")" >"$work/password"
 }
 

@@ -62,6 +62,9 @@ func result(s *run.Side) string {
 	if s.Converted > 0 {
 		parts = append(parts, fmt.Sprintf("of which %d as the guest's conversion left them", s.Converted))
 	}
+	if s.Unused > 0 {
+		parts = append(parts, fmt.Sprintf("%s of the disk that nothing needs were left out", fit.Bytes(s.Unused)))
+	}
 	if s.Left > 0 {
 		parts = append(parts, fmt.Sprintf("%s more are not in the new layout and were not compared", fit.Bytes(s.Left)))
 	}

@@ -51,18 +51,27 @@ func (x *executor) forgetUnused(context.Context, *task) error {
 
 func (x *executor) maskPath(address string) string { return x.journal.Path(address + ".unused") }
 
-// needed is a disk's image, in which what nothing needs is hidden, if the plan leaves
-// that out.
-func (x *executor) needed(d *plan.Disk, img disk.Image) (disk.Image, error) {
+// mask is what nothing needs of a disk, if the plan leaves that out.
+func (x *executor) mask(d *plan.Disk) (*disk.Mask, error) {
 	if !x.has(plan.StepUnused) {
-		return img, nil
+		return disk.NewMask(d.Size, nil)
 	}
 	m, err := disk.LoadMask(x.maskPath(d.Address))
-	if err == nil && m.Size() != img.Size() {
-		err = fmt.Errorf("%s: %w: it is for %d bytes, but the disk has %d", x.maskPath(d.Address), disk.ErrDamaged, m.Size(), img.Size())
+	if err == nil && m.Size() != d.Size {
+		err = fmt.Errorf("%s: %w: it is for %d bytes, but the disk has %d", x.maskPath(d.Address), disk.ErrDamaged, m.Size(), d.Size)
 	}
 	if err != nil {
 		return nil, keep(fmt.Errorf("what isn't copied of %s: %w; roll back", d.Address, err))
+	}
+	return m, nil
+}
+
+// needed is a disk's image, in which what nothing needs is hidden, if the plan leaves
+// that out.
+func (x *executor) needed(d *plan.Disk, img disk.Image) (disk.Image, error) {
+	m, err := x.mask(d)
+	if err != nil {
+		return nil, err
 	}
 	return m.Over(img), nil
 }

@@ -42,12 +42,13 @@ type VerifiedDisk struct {
 
 // Side is one side of a copy, compared with the digests of what was copied.
 type Side struct {
-	Where     string     `json:"where"`           // the volume's path, or that of the source's descriptor
-	Kept      bool       `json:"kept,omitempty"`  // the source wasn't read, but what a lease has brought of it and is kept on this machine
-	Bytes     int64      `json:"bytes"`           // that were compared
-	Left      int64      `json:"left,omitempty"`  // bytes of the source that the layout leaves out, not compared
-	Blocks    int64      `json:"blocks"`          // that were compared
-	Converted int64      `json:"convertedBlocks"` // of those, the ones that the guest's conversion wrote to: compared with what it left
+	Where     string     `json:"where"`            // the volume's path, or that of the source's descriptor
+	Kept      bool       `json:"kept,omitempty"`   // the source wasn't read, but what a lease has brought of it and is kept on this machine
+	Bytes     int64      `json:"bytes"`            // that were compared
+	Left      int64      `json:"left,omitempty"`   // bytes of the source that the layout leaves out, not compared
+	Unused    int64      `json:"unused,omitempty"` // bytes of the source that nothing needs, which weren't copied, and count as zeros
+	Blocks    int64      `json:"blocks"`           // that were compared
+	Converted int64      `json:"convertedBlocks"`  // of those, the ones that the guest's conversion wrote to: compared with what it left
 	Differ    int64      `json:"differingBlocks"`
 	First     disk.Range `json:"first,omitzero"`    // the first block that differs
 	Changed   []string   `json:"changed,omitempty"` // files of the source whose state is another than when they were copied
@@ -269,10 +270,11 @@ func (c *comparing) source(ctx context.Context, maps []disk.Mapping, stand disk.
 	if img.Size() != c.d.Size {
 		return fmt.Errorf("source: %s has %d bytes, but the copy was made of %d", c.d.Path, img.Size(), c.d.Size)
 	}
-	seen, err := c.needed(c.d, img)
+	mask, err := c.mask(c.d)
 	if err != nil {
 		return err
 	}
+	seen := mask.Over(img)
 	var total int64
 	for i := range maps {
 		if maps[i].Source == stand {
@@ -292,7 +294,7 @@ func (c *comparing) source(ctx context.Context, maps []disk.Mapping, stand disk.
 	}
 	v.Source = sideOf(c.d.Path+" "+c.d.Origin().String(), found)
 	v.Source.Kept = c.d.Via == plan.WayNFC
-	v.Source.Left = max(0, c.d.Size-total)
+	v.Source.Left, v.Source.Unused = max(0, c.d.Size-total), mask.Unused()
 	for _, f := range files {
 		v.Source.Changed = append(v.Source.Changed, fmt.Sprintf("it was %s, and is %s", f.was, f.is))
 	}

@@ -73,7 +73,7 @@ func TestVerify(t *testing.T) {
 					if d.Error != "" || d.Differs() || d.Volume.Bytes != vm.Disks[i].Volume.Size || d.Volume.Converted != converted {
 						t.Errorf("%s: %+v of %+v; want all of it the same, %d blocks as converted", d.Address, d, d.Volume, converted)
 					}
-					if (d.Source != nil) != source || source && (d.Source.Bytes != vm.Disks[i].Size || d.Source.Blocks == 0) {
+					if (d.Source != nil) != source || source && (d.Source.Bytes != vm.Disks[i].Size || d.Source.Blocks == 0 || (d.Source.Unused > 0) != (i == 1)) {
 						t.Errorf("%s: source %+v; want it compared: %v", d.Address, d.Source, source)
 					}
 				}
