@@ -215,21 +215,17 @@ func (m *maskedImage) Extents() iter.Seq2[Extent, error] { return m.ExtentsFrom(
 // ExtentsFrom yields the extents from the one that holds off.
 func (m *maskedImage) ExtentsFrom(off int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
-		rest := m.mask.from(max(off, 0))
 		for e, err := range ExtentsFrom(m.img, off) {
+			more := false
 			if err != nil || e.Kind != Data {
-				if !yield(e, err) {
-					return
+				more = yield(e, err)
+			} else {
+				if before := off - e.Offset; before > 0 && before < e.Length {
+					e.Offset, e.Length = off, e.Length-before
 				}
-				continue
+				more = cut(e, m.mask.from(e.Offset), yield)
 			}
-			if before := off - e.Offset; before > 0 && before < e.Length {
-				e.Offset, e.Length = off, e.Length-before
-			}
-			for len(rest) > 0 && rest[0].Offset+rest[0].Length <= e.Offset {
-				rest = rest[1:]
-			}
-			if !cut(e, rest, yield) {
+			if !more {
 				return
 			}
 		}

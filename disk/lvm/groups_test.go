@@ -162,7 +162,8 @@ func TestFreeUntrusted(t *testing.T) {
 // A snapshot needs what its origin has freed.
 func TestAlone(t *testing.T) {
 	vg := VG{LVs: []LV{
-		{Name: "root"}, {Name: "other"},
+		{Name: "root"},
+		{Name: "other"},
 		{Name: "snapshot0", Segments: []Segment{{Type: "snapshot", Origin: "root", Names: []string{"snapshot", "root", "cow"}}}},
 	}}
 	for name, alone := range map[string]bool{"root": false, "cow": false, "other": true} {

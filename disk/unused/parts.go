@@ -15,34 +15,33 @@ import (
 // lie there (boot code, the database of a dynamic disk, a RAID's superblock).
 const margin = 1 << 20
 
-// strange says why a table's own idea of what is free isn't relied on.
-func strange(t part.Table, img disk.Image) (string, error) {
+// strange is an error that says why a table's own idea of what is free isn't relied on.
+func strange(t part.Table, img disk.Image) error {
 	cs, err := part.Signatures(img, img.Size())
-	if err != nil {
-		return "", err
-	}
+	why := ""
 	switch {
+	case err != nil:
+		return err
 	case len(cs) > 0:
-		return fmt.Sprintf("beside its partition table the disk has the signature of %s: one of the two is out of date", cs[0].Type), nil
+		why = fmt.Sprintf("beside its partition table the disk has the signature of %s: one of the two is out of date", cs[0].Type)
 	case t.Hybrid:
-		return "its GPT has a second table beside it in the MBR", nil
+		why = "its GPT has a second table beside it in the MBR"
 	case t.Backup:
-		return "its first partition table is broken", nil
+		why = "its first partition table is broken"
 	case len(t.Entries) == 0:
-		return "its partition table is empty, so that it may be used without one", nil
+		why = "its partition table is empty, so that it may be used without one"
+	case slices.ContainsFunc(t.Entries, dynamic):
+		why = "it is a dynamic disk of Windows"
+	default:
+		return nil
 	}
-	for _, e := range t.Entries {
-		if dynamic(e.Type) {
-			return "it is a dynamic disk of Windows", nil
-		}
-	}
-	return "", nil
+	return &disk.UntrustedError{Why: why}
 }
 
 // dynamic reports whether a partition's type says that Windows' Logical Disk Manager or
 // its Storage Spaces divide the disk.
-func dynamic(typ string) bool {
-	switch typ {
+func dynamic(e part.Entry) bool {
+	switch e.Type {
 	case "42", "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3", "AF9B60A0-1431-4F62-BC68-3311714A69AD", "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D":
 		return true
 	}

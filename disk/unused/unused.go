@@ -101,21 +101,18 @@ func (f *finder) disk(ctx context.Context, i int) error {
 	img := part.Cached(f.disks[i].Image)
 	table, err := part.Read(img)
 	whole := space{Space: Space{Where: f.disks[i].Address, Size: img.Size()}, place: []run{{disk: i, length: img.Size()}}}
-	if err != nil && !errors.Is(err, part.ErrFormat) {
-		return err
-	}
 	if err == nil && table.Kind == part.KindNone {
 		return f.content(ctx, whole, img)
 	}
-	why := ""
-	if err != nil {
-		why = fit.Line(err.Error())
-	} else if why, err = strange(table, img); err != nil {
-		return err
+	if err == nil {
+		err = strange(table, img)
 	}
-	if why != "" {
+	if why, ok := doubt(err); ok {
 		f.used(whole, why)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	for _, e := range table.Entries {
 		if e.Container {

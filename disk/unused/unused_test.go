@@ -34,7 +34,7 @@ func blank(t *testing.T, size int64) string {
 // tool runs a program that reads stdin.
 func tool(t *testing.T, stdin string, argv ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), fixtures.Tool(t, argv[0]), argv[1:]...) //nolint:forbidigo // for tests
+	cmd := exec.CommandContext(t.Context(), fixtures.Tool(t, argv[0]), argv[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%q: %v: %s", argv, err, out)
