@@ -19,10 +19,14 @@ import (
 // fullRun are the journal's records of a whole migration of one disk.
 func fullRun() []string {
 	return []string{
-		"plan", "begin recheck", "done recheck", "begin create", "claim create", "done create", "begin copy", "done copy",
-		"begin recheck", "done recheck", "begin verify", "done verify", "begin define", "done define", "begin prove", "done prove",
+		"plan", "begin recheck", "done recheck", "begin create", "claim create", "done create", "begin unused", "done unused",
+		"begin copy", "done copy", "begin recheck", "done recheck", "begin verify", "done verify", "begin define", "done define", "begin prove", "done prove",
 	}
 }
+
+// records is how many the journal of a whole migration has when one of a name is
+// written for the first time.
+func records(name string) int { return slices.Index(fullRun(), name) + 1 }
 
 // TestKillAtEachRecord kills the program after each record of its journal. A
 // resume ends in the same disk and domain, and a rollback after that, or
@@ -58,7 +62,7 @@ func (l *lab) killAfter(n int, name string) {
 	if !strings.HasSuffix(name, "prove") {
 		args = append(args, "--no-proof")
 	}
-	if n <= 7 { // so that there is something to kill
+	if n <= records("begin copy") { // so that there is something to kill
 		l.host.Faults().Slow(4 << 20)
 		l.hold(l.vm)
 	}
@@ -150,7 +154,7 @@ func TestKillInMidCopy(t *testing.T) {
 			start := int64(0) // what the plan has read
 			p.until("the copy", func() bool {
 				served := l.served()
-				begun := l.lines() >= 7
+				begun := l.lines() >= records("begin copy")
 				if !begun {
 					start = served
 				}
@@ -218,7 +222,7 @@ func TestKillInMidProof(t *testing.T) {
 			}
 			p := l.start(l.convert()...)
 			p.until("the proof's domain", func() bool {
-				return l.lines() >= 15 && len(l.domains(l.vm+"-proof-")) == 1
+				return l.lines() >= records("begin prove") && len(l.domains(l.vm+"-proof-")) == 1
 			})
 			p.kill()
 			l.run(exitDone, l.again(way)...)
@@ -238,8 +242,8 @@ func TestKillInMidProof(t *testing.T) {
 // one ends it.
 func TestKillInMidRollback(t *testing.T) {
 	t.Parallel()
-	const done = 14 // records of a finished run without the proof
-	for n := range 8 {
+	done := records("done define")
+	for n := range 9 {
 		t.Run(fmt.Sprintf("after %d records", n), func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, esxi.Options{})
@@ -266,8 +270,8 @@ func TestKillInMidRollback(t *testing.T) {
 // is undone, and said so.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
-	at := map[string]int{"the plan": 1, "create": 5, "mid-copy": 7, "proof": 15}
-	for where, records := range at {
+	at := map[string]int{"the plan": 1, "create": records("claim create"), "mid-copy": records("begin copy"), "proof": records("begin prove")}
+	for where, n := range at {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 			t.Run(where+" "+sig.String(), func(t *testing.T) {
 				t.Parallel()
@@ -279,7 +283,7 @@ func TestInterrupt(t *testing.T) {
 					l.hold(l.vm)
 				}
 				p := l.start(l.convert()...)
-				p.until(where, func() bool { return l.lines() >= records })
+				p.until(where, func() bool { return l.lines() >= n })
 				if where == "mid-copy" {
 					served := l.served()
 					p.until("some of the copy", func() bool { return l.served() > served })
@@ -333,7 +337,8 @@ func TestInterruptBeforeAnything(t *testing.T) {
 // too slow for what it means to show.
 func interrupted(t *testing.T, send func(l *lab, p *process, copying int) bool) {
 	t.Helper()
-	const tries, copying = 10, 7 // records of the journal when the copy is under way
+	const tries = 10
+	copying := records("begin copy")
 	for range tries {
 		l := newLab(t, esxi.Options{})
 		l.hold(l.vm)
@@ -387,7 +392,7 @@ func TestSecondInterruptKills(t *testing.T) {
 	l.hold(l.vm)
 	l.host.Faults().SOAPStall("Logout", 0, 0, 0)
 	p := l.start(l.convert()...)
-	const copying = 7 // records; the copy is held, so that only an interrupt adds one
+	copying := records("begin copy") // it is held, so that only an interrupt adds one
 	p.until("the copy", func() bool { return l.lines() >= copying })
 	p.signal(syscall.SIGINT)
 	p.until("the undoing", func() bool { return l.lines() > copying })

@@ -140,7 +140,7 @@ func TestHostDies(t *testing.T) {
 	l := newLab(t, esxi.Options{TLS: &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}})
 	l.hold(l.vm)
 	p := l.start(l.convert("--no-proof")...)
-	p.until("the copy", func() bool { return l.lines() >= 7 })
+	p.until("the copy", func() bool { return l.lines() >= records("begin copy") })
 	served := l.served()
 	p.until("some of it", func() bool { return l.served() > served })
 	if err := l.host.Close(); err != nil {
@@ -184,7 +184,7 @@ func TestPoweredOnBehindOurBack(t *testing.T) {
 		l := newLab(t, esxi.Options{})
 		l.hold(l.vm)
 		p := l.start(l.convert(append(shortStall(), "--no-proof")...)...)
-		p.until("the copy", func() bool { return l.lines() >= 7 })
+		p.until("the copy", func() bool { return l.lines() >= records("begin copy") })
 		l.host.SetPower(l.vm, true)
 		r := p.wait()
 		if r.code != exitStopped || !strings.Contains(r.err, "powered on or suspended and uses it; shut the VM down first") {

@@ -73,7 +73,7 @@ func TestFullState(t *testing.T) {
 	t.Cleanup(func() { must(t, "umount", l.state()) })
 	l.hold(l.vm)
 	p := l.start(l.convert("--no-proof")...)
-	p.until("the copy", func() bool { return l.lines() >= 7 })
+	p.until("the copy", func() bool { return l.lines() >= records("begin copy") })
 	filler := filepath.Join(l.state(), "filler")
 	f, err := os.Create(filler)
 	l.check(err)
@@ -106,7 +106,7 @@ func TestFullState(t *testing.T) {
 func TestDamagedRun(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, esxi.Options{})
-	l.killAfter(9, "begin recheck")
+	l.killAfter(records("done copy")+1, "begin recheck")
 	whole, err := os.ReadFile(l.journal())
 	l.check(err)
 	digests := filepath.Join(filepath.Dir(l.journal()), "scsi0:0.digests")

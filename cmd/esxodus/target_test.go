@@ -199,7 +199,7 @@ func TestBusy(t *testing.T) {
 	lab := newLab(t, esxi.Options{})
 	lab.hold(lab.vm)
 	p := lab.start(lab.convert(append(shortStall(), "--no-proof")...)...)
-	p.until("the copy", func() bool { return lab.lines() >= 7 })
+	p.until("the copy", func() bool { return lab.lines() >= records("begin copy") })
 	for _, command := range []string{"resume", "rollback"} {
 		r := lab.run(exitBusy, lab.again(command)...)
 		if !strings.Contains(r.err, "another esxodus is at work here") {
