@@ -20,6 +20,7 @@ import (
 	"esxodus/disk"
 	"esxodus/disk/extfs"
 	"esxodus/disk/lvm"
+	"esxodus/disk/ntfs"
 	"esxodus/disk/part"
 	"esxodus/disk/xfs"
 	"esxodus/inventory/fit"
@@ -183,6 +184,8 @@ func open(img disk.Image, c part.Content) (mapped, error) {
 		return extfs.Open(img, img.Size())
 	case "xfs":
 		return xfs.Open(img, img.Size())
+	case "ntfs":
+		return ntfs.Open(img, img.Size())
 	case "swap":
 		return swap{c, img.Size()}, nil
 	}
@@ -194,7 +197,7 @@ func doubt(err error) (why string, ok bool) {
 	if u, ok := errors.AsType[*disk.UntrustedError](err); ok {
 		return fit.Line(u.Why), true
 	}
-	for _, malformed := range []error{extfs.ErrFormat, xfs.ErrFormat, lvm.ErrFormat, part.ErrFormat} {
+	for _, malformed := range []error{extfs.ErrFormat, xfs.ErrFormat, ntfs.ErrFormat, lvm.ErrFormat, part.ErrFormat} {
 		if errors.Is(err, malformed) {
 			return fit.Line(err.Error()), true
 		}

@@ -421,3 +421,32 @@ func TestFindFileSystem(t *testing.T) {
 		}
 	}
 }
+
+// TestFindEach: of each kind of file system that tells it the free space is found.
+func TestFindEach(t *testing.T) {
+	t.Parallel()
+	for content, argv := range map[string][]string{
+		"ext2": {"mkfs.ext2", "-q", "-F", "@"},
+		"ext4": {"mkfs.ext4", "-q", "-F", "@"},
+		"xfs":  {"mkfs.xfs", "-q", "-f", "@"},
+		"ntfs": {"mkfs.ntfs", "-q", "-F", "@"},
+		"swap": {"mkswap", "@"},
+	} {
+		t.Run(content, func(t *testing.T) {
+			t.Parallel()
+			const size = 320 * mib
+			path := filepath.Join(t.TempDir(), "disk.img")
+			if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range argv {
+				argv[i] = strings.ReplaceAll(argv[i], "@", path)
+			}
+			tool(t, "", argv...)
+			found := find(t, path)
+			if s := found.Spaces[0]; s.Content != content || s.Why != "" || s.Unused < size/2 || s.Used+s.Unused != size {
+				t.Errorf("found %+v; want most of an empty one unused", s)
+			}
+		})
+	}
+}
