@@ -79,7 +79,8 @@ func TestEditedOrigin(t *testing.T) {
 	lease := asRead(t, p)
 	lease.Source.Datastores = nil
 	lease.VMs[0].Via = WayNFC
-	for scratch, want := range map[string]string{"": "names no directory", "var/scratch": "is no absolute path", "/var/scratch": ""} {
+	for _, tt := range [][2]string{{"", "names no directory"}, {"var/scratch", "is no absolute path"}, {"/var/scratch", ""}} {
+		scratch, want := tt[0], tt[1]
 		lease.Source.Scratch = scratch
 		for i := range lease.VMs[0].Disks {
 			o := lease.Source.Origin(&lease.VMs[0].Source.Disks[i], WayNFC)
