@@ -20,8 +20,11 @@ const (
 
 // Options say how to copy. The zero value is good.
 type Options struct {
-	// Workers is how many blocks are in flight, 4 if 0 and never more than 8.
+	// Workers is how many blocks are in flight, 4 if 0 and never more than 8; with
+	// Connections it is 8.
 	Workers int
+	// Connections limits how many of them are being read, if set.
+	Connections *Connections
 	// Progress gets the bytes of the target that are done with: copied,
 	// cleared, or skipped because an earlier run did them. It is called from
 	// several goroutines; the sum of the calls of a whole copy is the
@@ -35,6 +38,9 @@ type Options struct {
 }
 
 func (o *Options) workers() int {
+	if o.Connections != nil {
+		return maxWorkers
+	}
 	if o.Workers <= 0 {
 		return defaultWorkers
 	}
@@ -236,11 +242,22 @@ func (w *worker) handle(ctx context.Context, j job) (Stats, error) {
 		w.buf = make([]byte, BlockSize)
 	}
 	buf := w.buf[:j.n]
-	if err := w.fill(ctx, j, buf); err != nil {
+	if err := w.fetch(ctx, j, buf); err != nil {
 		return Stats{}, err
 	}
 	j.data = notZero(j.data, buf)
 	return w.sink.block(ctx, j, buf)
+}
+
+// fetch fills buf when it is the job's turn.
+func (w *worker) fetch(ctx context.Context, j job, buf []byte) error {
+	if err := w.Connections.enter(ctx); err != nil {
+		return err
+	}
+	before := w.st.Read
+	err := w.fill(ctx, j, buf)
+	w.Connections.leave(w.st.Read - before)
+	return err
 }
 
 // fill puts the job's bytes into buf, where they may be data.

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path/filepath"
 	"sort"
 )
 
@@ -88,20 +87,7 @@ func (m *Mask) name() string {
 
 // Save writes the mask to a file, which is either whole on stable storage or as it
 // was before. A kill may leave what [RemoveMask] and the next call remove.
-func (m *Mask) Save(path string) (err error) {
-	f, err := os.OpenFile(path+unfinished, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(m.encode())
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
-}
+func (m *Mask) Save(path string) error { return WriteFile(path, m.encode()) }
 
 // RemoveMask removes a mask's file, if it is there, with what a killed [Mask.Save] left.
 func RemoveMask(path string) error {

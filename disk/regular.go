@@ -99,6 +99,24 @@ func ReadRegular(name string) (_ []byte, err error) {
 	return io.ReadAll(f)
 }
 
+// WriteFile makes a file that only its owner can read, or puts it in the place of one:
+// it is whole on stable storage, or as it was. A kill may leave one whose name ends in
+// ".new".
+func WriteFile(path string, b []byte) error {
+	f, err := os.OpenFile(path+unfinished, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
 // SyncDir makes names made, moved or removed in a directory last.
 func SyncDir(name string) error {
 	f, err := os.Open(name)

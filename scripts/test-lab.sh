@@ -6,7 +6,7 @@
 #
 #   lvm       volume groups, on their own and as the target of migrations
 #   lilo      the boot loader on all that it can meet; its installer on LVM
-#   powercut  the same, with the power cut at each of its writes
+#   powercut  the same, with the power cut at each of its writes; a copy, cut likewise
 #   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
 #             a host that boots, and one that loses its power; the bridge of a real LXD;
 #             the network proof's wire, confined by AppArmor
@@ -63,7 +63,7 @@ one() {
 	lilo)
 		on_host ./convert/lilo "$@" && lab ./cmd/lilo --disk 600M --disk 600M -run TestLab "$@"
 		;;
-	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" ;;
+	powercut) on_host ./cmd/lilo -run TestPowerCut "$@" && lab ./disk -run TestPowerCut "$@" ;;
 	network)
 		lab ./convert/netrun -run TestReal -parallel 1 "$@" &&
 			lab ./convert/netrun --release trixie -run TestReal -parallel 1 "$@" &&

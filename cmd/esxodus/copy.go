@@ -89,7 +89,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 	if err != nil {
 		return err
 	}
-	workers, err := readers(c)
+	connections, err := connections(c)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func copyDisk(ctx context.Context, c *cli.Context, t terminal, src, dst string, 
 			err = errors.Join(fmt.Errorf("%w; %s was removed", err, dst), os.Remove(dst))
 		}
 	}()
-	stats, err := transfer(ctx, c, t, img, target, disk.Options{Workers: workers, Rate: rate})
+	stats, err := transfer(ctx, c, t, img, target, disk.Options{Connections: connections, Rate: rate})
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,7 @@ func transfer(ctx context.Context, c *cli.Context, t terminal, img disk.Image, t
 	add, end = p.Begin(name, "verify", target.Size())
 	defer end()
 	o.Progress = add
+	o.Connections = nil // for the source
 	_, err = disk.Verify(ctx, target, maps, o)
 	return stats, err
 }
@@ -286,19 +287,28 @@ func fits(raw *disk.Raw, dst string, size int64, overwrite bool) error {
 	return nil
 }
 
-// parseRate reads --rate: bytes a second with a binary suffix.
+// parseRate reads --rate, "" for no limit.
 func parseRate(s string) (*disk.Rate, error) {
+	rate := &disk.Rate{}
 	if s == "" {
-		return nil, nil // no flag, no limit
+		return rate, nil
 	}
+	n, err := parseBytes(s)
+	if err != nil {
+		return nil, err
+	}
+	rate.Set(n)
+	return rate, nil
+}
+
+// parseBytes reads bytes a second with a binary suffix.
+func parseBytes(s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGkmg")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	shift := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30}
 	by, ok := shift[strings.ToUpper(s[len(digits):])]
 	if err != nil || n <= 0 || !ok || n > 1<<32 {
-		return nil, usagef("--rate %q: want bytes a second such as 50M", s)
+		return 0, usagef("--rate %q: want bytes a second such as 50M", s)
 	}
-	rate := &disk.Rate{}
-	rate.Set(n << by)
-	return rate, nil
+	return n << by, nil
 }

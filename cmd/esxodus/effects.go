@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/host"
 	"esxodus/convert/plan"
 	"esxodus/convert/run"
+	"esxodus/convert/runs"
 	"esxodus/convert/source"
 	"esxodus/convert/survey"
 	"esxodus/convert/target"
@@ -59,6 +60,8 @@ type effects struct {
 	source origin
 	virt   *target.Libvirt
 	guests *apply.Converter
+	// heeding ends the listening to what is asked of copies.
+	heeding func()
 }
 
 // sources is what a plan is made from.
@@ -82,7 +85,7 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 	if err != nil {
 		return nil, err
 	}
-	workers, err := readers(c)
+	connections, err := connections(c)
 	if err != nil {
 		return nil, err
 	}
@@ -95,20 +98,43 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 		host.Progress, host.Rate = progress, rate
 	}
 	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
-	return &effects{
+	e := &effects{
 		Effects: run.Effects{
-			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Workers: workers, Rate: rate,
+			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Connections: connections, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			BootOnly: c.String("proof") == proofBoot,
 			Progress: progress,
 		},
-		log: log, source: src, virt: virt, guests: inside,
-	}, nil
+		log: log, source: src, virt: virt, guests: inside, heeding: func() {},
+	}
+	if c.String("state") != "" {
+		dir, err := stateDir(c)
+		if err != nil {
+			return nil, err
+		}
+		e.heeding = dir.Heed(e.throttle)
+	}
+	return e, nil
+}
+
+// throttle does what an admin asks of a program that is at work.
+func (e *effects) throttle(t runs.Throttle, err error) {
+	if err != nil {
+		e.log.Warn("what was asked of the copies can't be read", "error", err)
+		return
+	}
+	if t.Rate != nil {
+		e.Rate.Set(*t.Rate)
+	}
+	if t.Connections != nil {
+		e.Connections.Set(*t.Connections)
+	}
 }
 
 // Close ends the connections that were made. What was done through them is done:
 // one that doesn't end well is not a failure of the command.
 func (e *effects) Close(ctx context.Context) {
+	e.heeding()
 	if err := e.guests.Close(); err != nil {
 		e.log.WarnContext(ctx, "a temporary directory could not be removed", "error", err)
 	}

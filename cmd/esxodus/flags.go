@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
 	"esxodus/convert/volume"
+	"esxodus/disk"
 )
 
 // The flags that several commands share, one list for each thing they say.
@@ -100,18 +101,18 @@ func liloFlags() []cli.Flag {
 
 func runFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "connections", DefaultText: "4", Usage: "read each disk over `N` connections, 1 to 8"},
+		&cli.IntFlag{Name: "connections", DefaultText: "found by trying", Usage: "read over `N` connections in all, 1 to 8"},
 		&cli.StringFlag{Name: "rate", Usage: "copy at most `N` bytes a second in all (K, M and G are powers of 1024)"},
 	}
 }
 
-// readers is what --connections asks for, 0 where it isn't given.
-func readers(c *cli.Context) (int, error) {
+// connections is what --connections asks for.
+func connections(c *cli.Context) (*disk.Connections, error) {
 	n := c.Int("connections")
 	if c.IsSet("connections") && (n < 1 || n > 8) {
-		return 0, usagef("--connections %d: want 1 to 8", n)
+		return nil, usagef("--connections %d: want 1 to 8", n)
 	}
-	return n, nil
+	return disk.NewConnections(n), nil
 }
 
 func stateFlags() []cli.Flag {

@@ -141,7 +141,7 @@ func TestBegun(t *testing.T) {
 // asks: a run's state, a batch, a batch that passes over it, old journals.
 func TestUnseen(t *testing.T) {
 	t.Parallel()
-	const untried = "; not tried on a network: ethernet0 (no address of it is known)"
+	const untried = "; not tried on a network: eth0 (no address of it is known)"
 	for _, tt := range []struct {
 		name    string
 		saw     plan.Sight

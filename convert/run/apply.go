@@ -84,11 +84,12 @@ type Effects struct {
 	Guests   Guests
 	Tool     host.Runner
 	Progress Progress
-	Workers  int        // concurrent reads of a disk; 0 for the engine's choice
-	Rate     *disk.Rate // nil for no limit
-	Lost     bool       // a rollback takes volumes for lost that are on what isn't there
-	NoProof  bool       // pass over a boot proof that the plan has: the admin knows better
-	BootOnly bool       // the same of its network alone
+	// Connections limits the blocks that all copies together read at a time.
+	Connections *disk.Connections
+	Rate        *disk.Rate // nil for no limit
+	Lost        bool       // a rollback takes volumes for lost that are on what isn't there
+	NoProof     bool       // pass over a boot proof that the plan has: the admin knows better
+	BootOnly    bool       // the same of its network alone
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`

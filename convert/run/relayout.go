@@ -215,7 +215,7 @@ func (x *executor) recordMerged(ctx context.Context, d *plan.Disk, i int) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, later.Close()) }()
-	return disk.Record(ctx, dst, maps, ranges, disk.Options{Workers: x.Workers, Digests: later})
+	return disk.Record(ctx, dst, maps, ranges, disk.Options{Digests: later})
 }
 
 func syncVolume(path string) (err error) {

@@ -214,7 +214,11 @@ func (x *executor) onVolume(ctx context.Context, d *plan.Disk, src disk.Image, w
 	defer func() { err = errors.Join(err, digests.Close()) }()
 	add, end := x.Progress.Begin(x.job.VM.Name, what+" "+d.Address, dst.Size())
 	defer end()
-	stats, err = run(ctx, dst, maps, disk.Options{Workers: x.Workers, Progress: add, Digests: digests, Rate: x.Rate})
+	o := disk.Options{Progress: add, Digests: digests, Rate: x.Rate}
+	if what == doCopy {
+		o.Connections = x.Connections
+	}
+	stats, err = run(ctx, dst, maps, o)
 	return stats, x.blame(d, err)
 }
 

@@ -222,7 +222,11 @@ func (c *comparing) later(maps []disk.Mapping) (later *disk.Digests, closeLater 
 func (c *comparing) run(what string, total int64, compare func(disk.Options) (disk.Comparison, error)) (disk.Comparison, error) {
 	add, end := c.Progress.Begin(c.job.VM.Name, what+" "+c.d.Address, total)
 	defer end()
-	return compare(disk.Options{Workers: c.Workers, Progress: add, Digests: c.digests, Rate: c.Rate})
+	o := disk.Options{Progress: add, Digests: c.digests, Rate: c.Rate}
+	if what != doVerify {
+		o.Connections = c.Connections
+	}
+	return compare(o)
 }
 
 // notWhole says of digests that miss a block what that means once all was copied.
