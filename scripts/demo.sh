@@ -23,15 +23,15 @@ esxodus() {
 	bin/esxodus "$@"
 }
 
-# show prints what the converted disk is, and its console from the loader to
-# the login prompt; the boot changes nothing on it.
+# show prints what the converted disk is, and what its guest wrote to its console in
+# the proof, from the loader to the login prompt.
 show() {
 	printf '\n$ blkid -p %s; sfdisk -d %s\n' "$1" "$1" >&2
 	blkid -p "$1"
 	sfdisk -d "$1" 2>&1 || :
-	printf '\n$ scripts/boot.sh %s --bus virtio-blk\n' "$1" >&2
-	"$here/boot.sh" "$1" --bus virtio-blk --nic virtio --timeout 600 --log "$work/console"
-	tr -d '\r' <"$work/console" | sed -n '1,12p;/login:/p' | cut -c1-100
+	s_console=$home/state/vms/$name/console.log
+	printf '\n$ less %s\n' "$s_console" >&2
+	sed -n '1,12p;/login:/p' "$s_console" | cut -c1-100
 }
 
 # programs makes the programs, all of them with the same flags: what two of them

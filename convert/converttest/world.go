@@ -238,7 +238,8 @@ func (v Virt) Undefine(_ context.Context, name, run string) error {
 }
 
 // Prove sees what the world says, a login by default.
-func (v Virt) Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool)) (plan.Proof, error) {
+func (v Virt) Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool), line func(string)) (plan.Proof, error) {
+	line("web login:")
 	if v.W.Guest != nil {
 		if err := v.W.Guest(ctx, xml, network); err != nil {
 			return plan.Proof{}, err

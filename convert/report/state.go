@@ -8,6 +8,7 @@ import (
 
 	"esxodus/convert/batch"
 	"esxodus/convert/journal"
+	"esxodus/convert/plan"
 	"esxodus/convert/runs"
 	"esxodus/inventory/fit"
 )
@@ -32,6 +33,9 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		p.wrapped("", fmt.Sprintf("%s: %s, %s%s", s.Name, phase, steps, s.Updated.Local().Format(time.DateTime)))
 		if s.Proof != "" {
 			p.wrapped("  proof: ", brief(s.Proof))
+			if s.Console != "" && s.Seen != plan.SawLogin {
+				p.wrapped("  console: ", s.Console)
+			}
 		}
 		p.some("  note: ", s.Notes)
 		p.some("  file system: ", s.Unsound())

@@ -45,11 +45,12 @@ type Hypervisor interface {
 	Undefine(ctx context.Context, name, run string) error
 	// Prove starts a transient domain, watches it boot, and returns which
 	// proof was had: none that is less than what is expected. network says whether
-	// all that must answer there has, and all that is tried; nil where nothing is.
+	// all that must answer there has, and all that is tried; nil where nothing is. line
+	// gets each line of its console.
 	// An error with a method PortTaken that returns true means that somebody has
 	// the UDP port of one of its NICs. CleanProof destroys one that a killed run
 	// left.
-	Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool)) (plan.Proof, error)
+	Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool), line func(string)) (plan.Proof, error)
 	CleanProof(ctx context.Context, name, run string) error
 }
 

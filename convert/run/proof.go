@@ -74,19 +74,58 @@ func (x *executor) boot(ctx context.Context, want plan.Expect) (proof plan.Proof
 }
 
 // watch has the copy boot, on wires where its network is tried.
-func (x *executor) watch(ctx context.Context, want plan.Expect, bases, overlays []string) (plan.Proof, error) {
+func (x *executor) watch(ctx context.Context, want plan.Expect, bases, overlays []string) (proof plan.Proof, err error) {
+	said, err := openConsole(x.journal.Path(runs.ConsoleFile))
+	if err != nil {
+		return plan.Proof{}, err
+	}
+	defer func() { err = errors.Join(err, said.Close()) }()
 	var dom libvirtxml.Domain
 	if err := dom.Unmarshal(x.job.VM.Domain.XML); err != nil {
 		return plan.Proof{}, fmt.Errorf("domain.xml of the plan: %w", err)
 	}
 	if want.Network != nil {
-		return x.proveWired(ctx, &dom, want, bases, overlays)
+		return x.proveWired(ctx, &dom, want, bases, overlays, said)
 	}
 	xml, err := x.proofXML(&dom, nil, bases, overlays)
 	if err != nil {
 		return plan.Proof{}, err
 	}
-	return x.Virt.Prove(ctx, xml, want, nil)
+	return x.Virt.Prove(ctx, xml, want, nil, said.line)
+}
+
+// maxConsole is how many bytes of a guest's console are kept.
+const maxConsole = 4 << 20
+
+// console keeps what a guest wrote to its serial console.
+type console struct {
+	*os.File
+
+	left int
+	err  error
+}
+
+func openConsole(path string) (*console, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the guest's console: %w", err)
+	}
+	return &console{File: f, left: maxConsole}, nil
+}
+
+func (c *console) line(text string) {
+	if c.left -= len(text) + 1; c.left < 0 || c.err != nil {
+		return
+	}
+	_, c.err = c.WriteString(text + "\n")
+}
+
+// Close says why something wasn't kept.
+func (c *console) Close() error {
+	if err := errors.Join(c.err, c.File.Close()); err != nil {
+		return fmt.Errorf("the guest's console: %w", err)
+	}
+	return nil
 }
 
 func (x *executor) proofDir() string { return x.journal.Path(runs.ProofDir) }
@@ -134,8 +173,10 @@ func (x *executor) cleanProof(ctx context.Context) error {
 	if err := x.Virt.CleanProof(ctx, x.proofName(), x.journal.Run()); err != nil {
 		return err
 	}
-	if err := os.Remove(x.journal.Path(runs.CaptureFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("what a proof heard: %w", err)
+	for _, name := range []string{runs.CaptureFile, runs.ConsoleFile} {
+		if err := os.Remove(x.journal.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("what a proof saw: %w", err)
+		}
 	}
 	return volume.RemoveOverlays(x.proofDir())
 }

@@ -3,6 +3,8 @@ package run
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -77,5 +79,34 @@ func TestProofPassedOver(t *testing.T) {
 	}
 	if s, err := w.State().State("web"); err != nil || s.Phase != runs.PhaseUnseen || s.Seen != plan.SawNothing || s.Proof != plan.ProofLeftOut || w.Proofs != 0 {
 		t.Errorf("State = %+v, %v, %d proofs; want it not seen to boot", s, err, w.Proofs)
+	}
+}
+
+// What the guest writes to its console is kept until the run is over, a hostile
+// guest's up to a limit.
+func TestConsoleKept(t *testing.T) {
+	t.Parallel()
+	w := converttest.New(t)
+	j := w.Create()
+	if err, _ := apply(t.Context(), w, j); err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.State().State("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(s.Console); err != nil || string(b) != "web login:\n" {
+		t.Errorf("%s holds %q, %v; want what the guest wrote", s.Console, b, err)
+	}
+	c, err := openConsole(filepath.Join(t.TempDir(), "console"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 << 10 {
+		c.line(strings.Repeat("x", 2<<10))
+	}
+	info, err := c.Stat()
+	if err := errors.Join(err, c.Close()); err != nil || info.Size() > maxConsole || info.Size() < maxConsole/2 {
+		t.Errorf("%d bytes are kept, %v; want at most %d", info.Size(), err, maxConsole)
 	}
 }

@@ -23,7 +23,7 @@ import (
 
 // proveWired has a copy boot whose NICs are on wires to this process, which is the
 // network that the plan expects.
-func (x *executor) proveWired(ctx context.Context, dom *libvirtxml.Domain, want plan.Expect, bases, overlays []string) (proof plan.Proof, err error) {
+func (x *executor) proveWired(ctx context.Context, dom *libvirtxml.Domain, want plan.Expect, bases, overlays []string, said *console) (proof plan.Proof, err error) {
 	nics, at, err := wired(dom, want.Network)
 	if err != nil {
 		return plan.Proof{}, err
@@ -44,12 +44,12 @@ func (x *executor) proveWired(ctx context.Context, dom *libvirtxml.Domain, want 
 	if err != nil {
 		return plan.Proof{}, err
 	}
-	proof, err = x.proveOn(ctx, w, xml, want)
+	proof, err = x.proveOn(ctx, w, xml, want, said)
 	return x.answered(w, want.Network, proof, err)
 }
 
 // proveOn has the copy boot while the wires are a network.
-func (x *executor) proveOn(ctx context.Context, w *wire.Wire, xml string, want plan.Expect) (plan.Proof, error) {
+func (x *executor) proveOn(ctx context.Context, w *wire.Wire, xml string, want plan.Expect, said *console) (plan.Proof, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -61,7 +61,7 @@ func (x *executor) proveOn(ctx context.Context, w *wire.Wire, xml string, want p
 		proof, err = x.Virt.Prove(ctx, xml, want, func() (answered, complete bool) {
 			running.Do(w.Begin) // the guest runs from here
 			return w.Answered(), w.Complete()
-		})
+		}, said.line)
 		return err
 	})
 	return proof, g.Wait()

@@ -71,6 +71,9 @@ func (d StateDir) State(name string) (State, error) {
 	if heard := filepath.Join(d.Dir(name), CaptureFile); len(s.Network) > 0 && isFile(heard) {
 		s.Capture = heard
 	}
+	if said := filepath.Join(d.Dir(name), ConsoleFile); isFile(said) {
+		s.Console = said
+	}
 	return s, nil
 }
 
@@ -174,6 +177,10 @@ func (d StateDir) archiveRun(name, run string) error {
 
 // CaptureFile has, in a run's state directory, what a network proof heard that failed.
 const CaptureFile = "proof.pcapng"
+
+// ConsoleFile has, in a run's state directory, what the guest wrote to its serial
+// console in its last proof.
+const ConsoleFile = "console.log"
 
 func isFile(path string) bool {
 	info, err := os.Lstat(path)

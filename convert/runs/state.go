@@ -26,8 +26,10 @@ type State struct {
 	// that failed; then Capture is the file with what was heard, if there is one.
 	Network []plan.AnsweredNIC `json:"network,omitempty"`
 	Capture string             `json:"capture,omitempty"`
-	Untried []string           `json:"untried,omitempty"` // NICs that were not tried there, and why
-	Notes   []string           `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
+	// Console is the file with what the guest wrote to its serial console in its proof.
+	Console string   `json:"console,omitempty"`
+	Untried []string `json:"untried,omitempty"` // NICs that were not tried there, and why
+	Notes   []string `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
 	// FileSystems are the guest's, each with what its checks found.
 	FileSystems []guest.Checked `json:"fileSystems,omitempty"`
 

@@ -179,8 +179,8 @@ func (h *Libvirt) Undefine(ctx context.Context, name, run string) error {
 }
 
 // Prove has a transient domain boot, and returns which proof was had: none that is
-// less than what is wanted.
-func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool)) (plan.Proof, error) {
+// less than what is wanted. line gets each line of its console.
+func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect, network func() (answered, complete bool), line func(string)) (plan.Proof, error) {
 	conn, err := h.connect(ctx)
 	if err != nil {
 		return plan.Proof{}, err
@@ -192,7 +192,10 @@ func (h *Libvirt) Prove(ctx context.Context, xml string, want plan.Expect, netwo
 	p, err := conn.Prove(ctx, virt.ProofRequest{
 		XML: xml, Expect: expect, For: time.Duration(want.Seconds) * time.Second,
 		Network: network, Linger: want.Network.Linger(),
-		Line: func(line string) { h.Log.InfoContext(ctx, "console", "line", line) },
+		Line: func(text string) {
+			h.Log.InfoContext(ctx, "console", "line", text)
+			line(text)
+		},
 	})
 	if err != nil {
 		return plan.Proof{}, err
