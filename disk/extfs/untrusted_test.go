@@ -12,26 +12,50 @@ import (
 	"esxodus/disk"
 )
 
+// groups calls do for each group.
+func groups(t *testing.T, f *FS, do func(group) error) error {
+	t.Helper()
+	for w, err := range f.windows(t.Context()) {
+		if err != nil {
+			return err
+		}
+		for i := range w.len() {
+			if err := do(w.at(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bitmapOf is the block of a group's bitmap.
+func bitmapOf(t *testing.T, f *FS, number int64) (block int64) {
+	t.Helper()
+	err := groups(t, f, func(g group) error {
+		if g.number == number {
+			block = g.bitmap
+		}
+		return nil
+	})
+	if block == 0 || err != nil {
+		t.Fatalf("bitmap of group %d: block %d, %v", number, block, err)
+	}
+	return block
+}
+
 // swap exchanges two bits of a group's bitmap, a used one and one that isn't.
 func swap(t *testing.T, path string, number int64) {
 	t.Helper()
 	f, _, _ := openImage(t, path)
-	for w, err := range f.windows(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := w.at(number)
-		b, err := f.block(g.bitmap, 0, f.accounting.clusters/8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := f.accounting.clusters
-		used, free := bitmap(b).next(0, n, true), bitmap(b).next(0, n, false)
-		b[used/8] ^= 1 << (used % 8)
-		b[free/8] ^= 1 << (free % 8)
-		overwrite(t, path, g.bitmap*f.blockSize, string(b))
-		return
+	block, n := bitmapOf(t, f, number), f.accounting.clusters
+	b, err := f.block(block, 0, n/8)
+	if err != nil {
+		t.Fatal(err)
 	}
+	used, free := bitmap(b).next(0, n, true), bitmap(b).next(0, n, false)
+	b[used/8] ^= 1 << (used % 8)
+	b[free/8] ^= 1 << (free % 8)
+	overwrite(t, path, block*f.blockSize, string(b))
 }
 
 // TestUntrusted: what speaks against a file system's bitmaps is said.
