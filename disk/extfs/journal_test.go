@@ -180,6 +180,42 @@ func TestUnwritten(t *testing.T) {
 	}
 }
 
+// TestMetadata: the metadata of all groups counts as used in a file system whose journal is
+// to be replayed, even where bitmaps on the disk have none of it.
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	for _, features := range []string{"", "^flex_bg", "meta_bg,^resize_inode", "sparse_super2", "^64bit,^metadata_csum"} {
+		t.Run(features, func(t *testing.T) {
+			t.Parallel()
+			path := makeImage(t, "64M", "-t", "ext4", "-b", "1024", "-g", "2048", "-O", features)
+			f, _, _ := openImage(t, path)
+			clean := freeBlocks(t, path, f)
+			debugfs(t, path, "feature needs_recovery")
+			for n := range f.groups() {
+				overwrite(t, path, bitmapOf(t, f, n)*1024, string(make([]byte, 1024)))
+			}
+			f, _, _ = openImage(t, path)
+			rs, err := unused(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What is used of a new file system is metadata, but for the journal and
+			// some directories, which may hold no more than these here.
+			files := int64(0)
+			for n := range f.groups() {
+				files += usedIn(f, n, clean) - usedIn(f, n, rs)
+			}
+			in, err := f.inode(8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if few := int64(50 << 10); files < in.size || files > in.size+few {
+				t.Errorf("%d bytes of it are files; want the journal's %d and at most %d", files, in.size, few)
+			}
+		})
+	}
+}
+
 // TestCopiesOverflow: a group for whose copies there is no room counts as used.
 func TestCopiesOverflow(t *testing.T) {
 	t.Parallel()

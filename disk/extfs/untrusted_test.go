@@ -13,9 +13,9 @@ import (
 )
 
 // groups calls do for each group.
-func groups(t *testing.T, f *FS, do func(group) error) error {
-	t.Helper()
-	for w, err := range f.windows(t.Context()) {
+func groups(tb testing.TB, f *FS, do func(group) error) error {
+	tb.Helper()
+	for w, err := range f.windows(tb.Context()) {
 		if err != nil {
 			return err
 		}
@@ -29,16 +29,16 @@ func groups(t *testing.T, f *FS, do func(group) error) error {
 }
 
 // bitmapOf is the block of a group's bitmap.
-func bitmapOf(t *testing.T, f *FS, number int64) (block int64) {
-	t.Helper()
-	err := groups(t, f, func(g group) error {
+func bitmapOf(tb testing.TB, f *FS, number int64) (block int64) {
+	tb.Helper()
+	err := groups(tb, f, func(g group) error {
 		if g.number == number {
 			block = g.bitmap
 		}
 		return nil
 	})
 	if block == 0 || err != nil {
-		t.Fatalf("bitmap of group %d: block %d, %v", number, block, err)
+		tb.Fatalf("bitmap of group %d: block %d, %v", number, block, err)
 	}
 	return block
 }
@@ -122,13 +122,13 @@ func TestUntrusted(t *testing.T) {
 }
 
 // debugfs has it do something, in one go.
-func debugfs(t *testing.T, path string, commands ...string) {
-	t.Helper()
-	script := filepath.Join(t.TempDir(), "commands")
+func debugfs(tb testing.TB, path string, commands ...string) {
+	tb.Helper()
+	script := filepath.Join(tb.TempDir(), "commands")
 	if err := os.WriteFile(script, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	run(t, "debugfs", "-w", "-f", script, path)
+	run(tb, "debugfs", "-w", "-f", script, path)
 }
 
 // torn is a reader that fails once it has read some times.
