@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,6 +64,7 @@ func TestUntrusted(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, kind, features string
+		size                 string // 64M unless given
 		debugfs              []string
 		swapped              bool   // bits of a bitmap
 		overwritten          int64  // 4 bytes there
@@ -91,12 +93,15 @@ func TestUntrusted(t *testing.T) {
 		{name: "journal forgotten", kind: "ext4", debugfs: []string{"jo", "jw -b 9000 /dev/zero", "jc", "feature ^needs_recovery"}, want: "its journal holds changes, though the superblock says that it doesn't"},
 		{name: "needs recovery without a journal", kind: "ext2", debugfs: []string{"feature needs_recovery"}, want: "it wasn't unmounted, and its journal isn't in it"},
 		{name: "external journal", kind: "ext4", debugfs: []string{"feature needs_recovery", "ssv journal_dev 0x801"}, want: "it wasn't unmounted, and its journal isn't in it"},
+		{name: "flag without sums", kind: "ext4", features: "^metadata_csum,^uninit_bg", debugfs: []string{"set_bg 2 flags 2"}},
+		{name: "bitmap of two groups", kind: "ext4", features: "^metadata_csum,^uninit_bg", debugfs: []string{"feature needs_recovery", "set_bg 6 block_bitmap 261"}, want: "malformed ext file system: block 261 is the bitmap of two groups", format: true},
+		{name: "journal that doesn't pay", kind: "ext3", size: "2100K", debugfs: []string{"feature needs_recovery"}, want: "its journal is larger than the free space that it may tell of"},
 		{name: "external journal, unmounted", kind: "ext4", debugfs: []string{"ssv journal_dev 0x801"}},
 		{name: "fast commits", kind: "ext4", features: "fast_commit", debugfs: []string{"feature needs_recovery"}, want: "it wasn't unmounted, and its journal has fast commits, which tell nothing of bitmaps"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := makeImage(t, "64M", "-t", tt.kind, "-b", "1024", "-O", tt.features)
+			path := makeImage(t, cmp.Or(tt.size, "64M"), "-t", tt.kind, "-b", "1024", "-O", tt.features)
 			if len(tt.debugfs) > 0 {
 				debugfs(t, path, tt.debugfs...)
 			}
