@@ -1,6 +1,8 @@
 package disktest
 
 import (
+	"context"
+	"errors"
 	"iter"
 	"testing"
 
@@ -26,4 +28,23 @@ func Runs(tb testing.TB, unused iter.Seq2[disk.Range, error], size int64) (runs 
 		runs = append(runs, r)
 	}
 	return runs, nil
+}
+
+// Cancelled cancels a context at the first run that a file system says it doesn't use, and
+// returns how many come until it takes notice.
+func Cancelled(tb testing.TB, unused func(ctx context.Context) iter.Seq2[disk.Range, error]) (runs int) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
+	defer cancel()
+	var last error
+	for _, err := range unused(ctx) {
+		cancel()
+		if last = err; err == nil {
+			runs++
+		}
+	}
+	if !errors.Is(last, context.Canceled) {
+		tb.Errorf("Unused: %v in the end; want context.Canceled", last)
+	}
+	return runs
 }

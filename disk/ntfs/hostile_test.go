@@ -190,6 +190,7 @@ func TestUnusedHostile(t *testing.T) {
 		{"no $Bitmap", data, "\x90", `$Bitmap: file record 6: malformed NTFS volume: no attribute 0x80 ""`},
 		{"attribute of another kind", data + 8, "\x02", "of kind 2"},
 		{"resident", data + 8, "\x00", "$Bitmap has 0 bytes for 8191 clusters"},
+		{"resident beyond the end", a.attribute(t, recordVolume, typeVolume) + 16, "\xff\x01", "attribute 0x70 has 511 bytes at "},
 		{"name beyond the end", data + 9, "\xff", "a name outside its attribute"},
 		{"compressed", data + 12, "\x01", "is compressed or encrypted"},
 		{"encrypted", data + 13, "\x40", "is compressed or encrypted"},

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,50 +34,47 @@ func mkfs(tb testing.TB, size int64, argv ...string) string {
 	return path
 }
 
-// mounted has ntfs-3g mount an image while use runs, and returns what is in it in the
-// end.
-func mounted(tb testing.TB, path string, use func(dir string)) map[string]string {
+// mounted has ntfs-3g mount an image while use runs: in a namespace of its own, so that no
+// other test's keeps the mount from ending.
+func mounted(tb testing.TB, path string, use func(dir string)) {
 	tb.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
 		fixtures.Missing(tb, "root with /dev/fuse, to mount NTFS,")
 	}
-	dir := tb.TempDir()
-	var before unix.Stat_t
-	if err := unix.Stat(dir, &before); err != nil {
-		tb.Fatal(err)
-	}
-	cmd := exec.Command(fixtures.Tool(tb, "ntfs-3g"), "-o", "no_detach,permissions", path, dir)
+	point := tb.TempDir()
+	cmd := exec.Command(fixtures.Tool(tb, "ntfs-3g"), "-o", "no_detach,permissions", path, point)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
 	var errs strings.Builder
 	cmd.Stderr = &errs
+	runtime.LockOSThread() // the thread's end is what Pdeathsig speaks of
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
+	tb.Cleanup(func() { _ = cmd.Process.Kill() }) // where the test failed
+	dir := fmt.Sprintf("/proc/%d/root%s", cmd.Process.Pid, point)
+	var before unix.Stat_t
+	if err := unix.Stat(point, &before); err != nil {
+		tb.Fatal(err)
+	}
 	for st := before; st.Dev == before.Dev; time.Sleep(time.Millisecond) {
 		select {
 		case err := <-done:
 			tb.Fatalf("ntfs-3g: %v: %s", err, errs.String())
 		default:
 		}
-		if err := unix.Stat(dir, &st); err != nil {
+		if err := unix.Stat(dir, &st); err != nil && !errors.Is(err, os.ErrNotExist) {
 			tb.Fatal(err)
 		}
 	}
-	tb.Cleanup(func() {
-		_ = unix.Unmount(dir, unix.MNT_DETACH) // where the test failed
-	})
-	if use != nil {
-		use(dir)
-	}
-	tree := disktest.Tree(dir)
-	if err := unix.Unmount(dir, 0); err != nil {
-		tb.Fatal(err)
-	}
+	use(dir)
+	// Lazily, for a child that isn't a program yet may hold files.
+	fixtures.Run(tb, fixtures.Tool(tb, "nsenter"), fmt.Sprintf("--mount=/proc/%d/ns/mnt", cmd.Process.Pid), "umount", "--lazy", point)
 	if err := <-done; err != nil {
 		tb.Fatalf("ntfs-3g: %v: %s", err, errs.String())
 	}
-	return tree
 }
 
 // sound has ntfsresize compare $Bitmap with the clusters of all files.

@@ -49,14 +49,17 @@ func TestUnused(t *testing.T) {
 // and can be written to.
 func scrambled(t *testing.T, path string) {
 	t.Helper()
-	want := mounted(t, path, nil)
+	var want map[string]string
+	mounted(t, path, func(dir string) { want = disktest.Tree(dir) })
 	copied, _ := disktest.Scramble(t, path, all(trusted(t, path)))
 	sameEnd(t, path, copied, 512)
 	sound(t, copied)
-	if diff := disktest.TreeDiff(want, mounted(t, copied, nil)); len(diff) > 0 {
-		t.Errorf("%d files differ: %.500s", len(diff), diff[0])
-	}
-	mounted(t, copied, func(dir string) { writeOn(t, dir) })
+	mounted(t, copied, func(dir string) {
+		if diff := disktest.TreeDiff(want, disktest.Tree(dir)); len(diff) > 0 {
+			t.Errorf("%d files differ: %.500s", len(diff), diff[0])
+		}
+		writeOn(t, dir)
+	})
 	sound(t, copied)
 	trusted(t, copied)
 }
@@ -108,7 +111,8 @@ func TestUnusedLarge(t *testing.T) {
 		const edge = 4 << 20
 		path := mkfs(t, tt.size, "-c", tt.cluster)
 		mounted(t, path, func(dir string) { fill(t, dir, 20) })
-		want := mounted(t, path, nil)
+		var want map[string]string
+		mounted(t, path, func(dir string) { want = disktest.Tree(dir) })
 		var edges []disk.Range
 		var last int64
 		for _, r := range trusted(t, path) {
@@ -122,12 +126,17 @@ func TestUnusedLarge(t *testing.T) {
 		if last < tt.size-8<<20 || last >= tt.size {
 			t.Errorf("the last run ends at %d; want it near the end of %d", last, tt.size)
 		}
+		if f, _ := openImage(t, path); tt.size > 1<<40 {
+			disktest.Cancelled(t, f.Unused) // the bitmap is read in pieces
+		}
 		copied, _ := disktest.Scramble(t, path, all(edges))
 		sameEnd(t, path, copied, 512)
 		sound(t, copied)
-		if diff := disktest.TreeDiff(want, mounted(t, copied, nil)); len(diff) > 0 {
-			t.Errorf("%d files differ: %.500s", len(diff), diff[0])
-		}
+		mounted(t, copied, func(dir string) {
+			if diff := disktest.TreeDiff(want, disktest.Tree(dir)); len(diff) > 0 {
+				t.Errorf("%d files differ: %.500s", len(diff), diff[0])
+			}
+		})
 	}
 }
 
@@ -135,8 +144,8 @@ func TestUnusedLarge(t *testing.T) {
 // where they are.
 func TestUnusedInPieces(t *testing.T) {
 	t.Parallel()
-	const files = 800
-	path := mkfs(t, 8*mib, "-c", "1024")
+	const files = 760
+	path := mkfs(t, 7*mib, "-c", "1024")
 	write := func(dir, name string, n, size int) error {
 		return os.WriteFile(fmt.Sprintf("%s/%s %d", dir, name, n), make([]byte, size), 0o600)
 	}
@@ -147,12 +156,12 @@ func TestUnusedInPieces(t *testing.T) {
 			}
 		}
 		// The directory gets its blocks before there are only single clusters.
-		for i := range files/2 + 300 {
+		for i := range files/2 + 330 {
 			if err := os.Link(dir+"/small 0", fmt.Sprintf("%s/new %d", dir, i)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for i := range files/2 + 300 {
+		for i := range files/2 + 330 {
 			if err := os.Remove(fmt.Sprintf("%s/new %d", dir, i)); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +174,7 @@ func TestUnusedInPieces(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for i := range files/2 + 300 {
+		for i := range files/2 + 330 {
 			if err := write(dir, "new", i, 0); errors.Is(err, unix.ENOSPC) {
 				break
 			} else if err != nil {
@@ -181,10 +190,65 @@ func TestUnusedInPieces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.mft.runs) < 150 || r.attributes[1].typ != typeList {
+	if len(f.mft.runs) < 200 || r.attributes[1].typ != typeList {
 		t.Errorf("the master file table has %d runs; the test wants an attribute list", len(f.mft.runs))
 	}
 	scrambled(t, path)
+	lists(t, path)
+}
+
+// lists lies about the pieces of the master file table in its attribute list.
+func lists(t *testing.T, path string) {
+	t.Helper()
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(bytes.NewReader(image), int64(len(image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.record(recordMFT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := &stream{f: f}
+	if err := list.add(r.attributes[1]); err != nil || r.attributes[1].typ != typeList {
+		t.Fatalf("attribute list: %v", err)
+	}
+	b := make([]byte, list.size)
+	if err := list.read(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	le, entry := binary.LittleEndian, 0
+	for ; entry < len(b) && (le.Uint32(b[entry:]) != typeData || le.Uint64(b[entry+8:]) == 0); entry += int(le.Uint16(b[entry+4:])) {
+	}
+	if list.resident != nil || entry == len(b) {
+		t.Fatal("the attribute list is in its record, or the table in one piece; the test wants neither")
+	}
+	at := entry + int(list.runs[0].lcn*f.cluster)
+	if !bytes.Equal(image[at:at+26], b[entry:entry+26]) {
+		t.Fatal("the attribute list is in pieces; the test wants it in one")
+	}
+	for _, tt := range []struct {
+		at  int
+		b   string
+		err string
+	}{
+		{4, "\x08\x00", "its attribute list makes no sense"},
+		{4, "\xff\xff", "its attribute list makes no sense"},
+		{6, "\xff", "its attribute list makes no sense"},
+		{8, "\xff", "goes on at VCN "},
+		{16, "\x03\x00\x00", "its attribute list names record 3, which isn't its"},
+		{22, "\xff", "which isn't its"},
+		{24, "\xff", "is not where its list says"},
+	} {
+		m := &memory{b: slices.Clone(image)}
+		copy(m.b[at+tt.at:], tt.b)
+		if _, err := look(t, m); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%q at %d of an entry: %v; want ErrFormat with %q", tt.b, tt.at, err, tt.err)
+		}
+	}
 }
 
 // byPlace lists the files of the root that begin with "small" by the places of their
@@ -283,7 +347,7 @@ func TestUnusedDirty(t *testing.T) {
 		{10, "\x00\x40", "it has flags that are not known or speak of chkdsk (0x4000)"},
 		{8, "\x03\x00", ""},
 		{8, "\x03\x02", "it is of version 3.2"},
-		{8, "\x01\x02", "it is of version 1.2"},
+		{8, "\x01\x01", "it is of version 1.1"},
 	} {
 		patch(t, path, at+in+tt.at, []byte(tt.b))
 		if got := why(t, path); got != tt.why {
@@ -368,6 +432,8 @@ func TestUnusedLog(t *testing.T) {
 		{"open", [2][]byte{restartPage(1, 1, 7, open, 0), restartPage(1, 1, 6, open, 0)}, 4096, notUnmounted, false},
 		{"the newer is open", [2][]byte{restartPage(1, 1, 6, open, clean), restartPage(1, 1, 7, open, 0)}, 4096, notUnmounted, false},
 		{"the older is open", [2][]byte{restartPage(1, 1, 6, open, 0), restartPage(1, 1, 7, open, clean)}, 4096, "", true},
+		{"the first is newer, and open", [2][]byte{restartPage(1, 1, 7, open, 0), restartPage(1, 1, 6, open, clean)}, 4096, notUnmounted, false},
+		{"the second is older, and open", [2][]byte{restartPage(1, 1, 7, open, clean), restartPage(1, 1, 6, open, 0)}, 4096, "", true},
 		{"2.0", [2][]byte{restartPage(0, 2, 7, open, clean), restartPage(0, 2, 6, open, clean)}, 4096, "it was not unmounted, or Windows keeps some of it in memory (fast startup): its log is of version 2.0", false},
 		{"1.2", [2][]byte{restartPage(2, 1, 7, open, clean), restartPage(2, 1, 6, open, clean)}, 4096, "its log is of version 1.2", false},
 		{"torn", [2][]byte{torn, restartPage(1, 1, 6, open, clean)}, 4096, "restart page of the log: malformed NTFS volume: its sectors were not written together", false},
@@ -415,6 +481,12 @@ func TestUnusedHibernated(t *testing.T) {
 				t.Errorf("%d files, an empty %s: UntrustedError %q; want none", many, name, got)
 			}
 			copied := filepath.Join(disktest.FastDir(t), "copy")
+			fixtures.Run(t, "cp", "--sparse=always", path, copied)
+			hibernate(t, copied, "hibr")
+			never(t, copied)
+			if got := why(t, copied); got != "" {
+				t.Errorf("%d files, a %s that was never written to: UntrustedError %q; want none", many, name, got)
+			}
 			for _, magic := range []string{"hibr", "HIBR", "RSTR", "wake", "WAKE", "link"} {
 				fixtures.Run(t, "cp", "--sparse=always", path, copied)
 				hibernate(t, copied, magic)
@@ -446,6 +518,22 @@ func hibernate(t *testing.T, path, magic string) {
 		t.Fatal(err)
 	}
 	patch(t, path, s.runs[0].lcn*f.cluster, []byte(magic))
+}
+
+// never makes it as if nothing had ever been written to the hibernation file, whatever is in
+// its clusters.
+func never(t *testing.T, path string) {
+	t.Helper()
+	f, _ := openImage(t, path)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _, err := f.find(recordRoot, "hiberfil.sys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch(t, path, int64(anatomy{f, b}.attribute(t, int64(n), typeData))+56, make([]byte, 8))
 }
 
 // TestUnusedShadows: shadow copies keep all.
