@@ -18,6 +18,7 @@ import (
 	"iter"
 
 	"esxodus/disk"
+	"esxodus/disk/btrfs"
 	"esxodus/disk/extfs"
 	"esxodus/disk/lvm"
 	"esxodus/disk/ntfs"
@@ -184,6 +185,8 @@ func open(img disk.Image, c part.Content) (mapped, error) {
 		return extfs.Open(img, img.Size())
 	case "xfs":
 		return xfs.Open(img, img.Size())
+	case "btrfs":
+		return btrfs.Open(img, img.Size())
 	case "ntfs":
 		return ntfs.Open(img, img.Size())
 	case "swap":
@@ -197,7 +200,7 @@ func doubt(err error) (why string, ok bool) {
 	if u, ok := errors.AsType[*disk.UntrustedError](err); ok {
 		return fit.Line(u.Why), true
 	}
-	for _, malformed := range []error{extfs.ErrFormat, xfs.ErrFormat, ntfs.ErrFormat, lvm.ErrFormat, part.ErrFormat} {
+	for _, malformed := range []error{extfs.ErrFormat, xfs.ErrFormat, ntfs.ErrFormat, btrfs.ErrFormat, lvm.ErrFormat, part.ErrFormat} {
 		if errors.Is(err, malformed) {
 			return fit.Line(err.Error()), true
 		}

@@ -426,11 +426,12 @@ func TestFindFileSystem(t *testing.T) {
 func TestFindEach(t *testing.T) {
 	t.Parallel()
 	for content, argv := range map[string][]string{
-		"ext2": {"mkfs.ext2", "-q", "-F", "@"},
-		"ext4": {"mkfs.ext4", "-q", "-F", "@"},
-		"xfs":  {"mkfs.xfs", "-q", "-f", "@"},
-		"ntfs": {"mkfs.ntfs", "-q", "-F", "@"},
-		"swap": {"mkswap", "@"},
+		"ext2":  {"mkfs.ext2", "-q", "-F", "@"},
+		"ext4":  {"mkfs.ext4", "-q", "-F", "@"},
+		"xfs":   {"mkfs.xfs", "-q", "-f", "@"},
+		"btrfs": {"mkfs.btrfs", "-q", "@"},
+		"ntfs":  {"mkfs.ntfs", "-q", "-F", "@"},
+		"swap":  {"mkswap", "@"},
 	} {
 		t.Run(content, func(t *testing.T) {
 			t.Parallel()
