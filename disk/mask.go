@@ -202,25 +202,26 @@ func (m *maskedImage) Extents() iter.Seq2[Extent, error] { return m.ExtentsFrom(
 func (m *maskedImage) ExtentsFrom(off int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		for e, err := range ExtentsFrom(m.img, off) {
-			more := false
-			if err != nil || e.Kind != Data {
-				more = yield(e, err)
-			} else {
-				if before := off - e.Offset; before > 0 && before < e.Length {
-					e.Offset, e.Length = off, e.Length-before
-				}
-				more = cut(e, m.mask.from(e.Offset), yield)
+			if err != nil {
+				yield(Extent{}, err)
+				return
 			}
-			if !more {
+			if before := off - e.Offset; before > 0 && before < e.Length {
+				e.Offset, e.Length = off, e.Length-before
+			}
+			if !cut(e, m.mask.from(e.Offset), yield) {
 				return
 			}
 		}
 	}
 }
 
-// cut yields the parts of an extent that the ranges hide and those that they don't.
-// The first range ends behind the extent's start.
+// cut yields the parts of an extent that the ranges hide and those that they don't; one
+// that isn't data it yields as it is. The first range ends behind the extent's start.
 func cut(e Extent, ranges []Range, yield func(Extent, error) bool) bool {
+	if e.Kind != Data {
+		return yield(e, nil)
+	}
 	end := e.Offset + e.Length
 	for _, r := range ranges {
 		if r.Offset >= end {

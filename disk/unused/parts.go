@@ -18,10 +18,11 @@ const margin = 1 << 20
 // strange is an error that says why a table's own idea of what is free isn't relied on.
 func strange(t part.Table, img disk.Image) error {
 	cs, err := part.Signatures(img, img.Size())
-	why := ""
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	var why string
+	switch {
 	case len(cs) > 0:
 		why = fmt.Sprintf("beside its partition table the disk has the signature of %s: one of the two is out of date", cs[0].Type)
 	case t.Hybrid:
