@@ -89,8 +89,9 @@ func TestUnused(t *testing.T) {
 		{name: "meta_bg without flex_bg", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode,^flex_bg"}},
 		{name: "sparse_super2", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "sparse_super2"}},
 		{name: "no sparse_super", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^sparse_super,^resize_inode"}},
-		{name: "bigalloc", size: "300M", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "16384", "-b", "4096"}},
-		{name: "bigalloc, 1 KiB, last cluster short", size: "70001K", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "65536", "-b", "1024"}},
+		{name: "bigalloc", size: "150M", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "16384", "-b", "4096"}},
+		{name: "bigalloc, several groups", size: "70001K", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "2048", "-b", "1024"}},
+		{name: "bigalloc, several groups, no flex_bg", size: "90M", argv: []string{"-t", "ext4", "-O", "bigalloc,^flex_bg", "-C", "4096", "-b", "1024"}},
 		{name: "flex_bg of 4", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-G", "4"}},
 		{name: "small groups", size: "60M", argv: []string{"-t", "ext4", "-b", "4096", "-g", "1024"}},
 		{name: "mmp", size: "60M", argv: []string{"-t", "ext4", "-O", "mmp"}, unmounted: true}, // takes a minute
@@ -171,5 +172,20 @@ func TestUnwrittenControl(t *testing.T) {
 		if out, err := fixtures.Try(t, "dumpe2fs", "-h", "-o", "superblock=8193", "-o", "blocksize=1024", path); (err != nil) != lost {
 			t.Errorf("dumpe2fs %s: %v: %s; want it lost: %v", path, err, out, lost)
 		}
+	}
+}
+
+// TestUnusedCluster: of a cluster that the file system's end cuts, no more than is there is unused.
+func TestUnusedCluster(t *testing.T) {
+	t.Parallel()
+	path := makeImage(t, "64M", "-t", "ext4", "-b", "1024", "-O", "bigalloc,^metadata_csum,uninit_bg", "-C", "4096")
+	debugfs(t, path, "ssv blocks_count 65533")
+	f, _, _ := openImage(t, path)
+	rs, err := unused(f)
+	if err != nil || len(rs) == 0 {
+		t.Fatalf("Unused = %v, %v", rs, err)
+	}
+	if last := rs[len(rs)-1]; last.Offset+last.Length != 65533*1024 {
+		t.Errorf("the last is %+v; want it to end at block 65533", last)
 	}
 }
