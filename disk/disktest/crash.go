@@ -71,9 +71,8 @@ func (c Crash) Cut(tb testing.TB, seed uint64) string {
 	if rng.IntN(4) == 0 {
 		fill(tb, m.Dir, rng.Int64N(c.Size/16))
 	}
-	const withLog, withoutLog = 1, 2
-	how := withLog + rng.IntN(2)
-	Load(tb, m.Dir, seed, 20+rng.IntN(1500), func() { shutdown(tb, m.Dir, how) })
+	flush := rng.IntN(2) == 0
+	Load(tb, m.Dir, seed, 20+rng.IntN(1500), func() { Shutdown(tb, m.Dir, flush) })
 	m.Unmount(tb)
 	return path
 }
@@ -87,17 +86,20 @@ func (c Crash) mount(tb testing.TB, path string) *Mounted {
 	return m
 }
 
-// shutdown cuts a file system off from its device: nothing more is written. It
-// does what xfs_io's command of that name does; how says whether the journal's
-// current transaction is written before.
-func shutdown(tb testing.TB, dir string, how int) {
+// Shutdown cuts a file system off from its device: nothing more is written, as by
+// xfs_io's command of that name. Its journal may be flushed before.
+func Shutdown(tb testing.TB, dir string, flush bool) {
 	tb.Helper()
-	const shutdownRequest = 0x8004587d // FS_IOC_SHUTDOWN, _IOR('X', 125, __u32)
+	const request = 0x8004587d // FS_IOC_SHUTDOWN, _IOR('X', 125, __u32)
+	how := 2                   // FS_SHUTDOWN_FLAGS_NOLOGFLUSH
+	if flush {
+		how = 1
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	err = unix.IoctlSetPointerInt(int(d.Fd()), shutdownRequest, how)
+	err = unix.IoctlSetPointerInt(int(d.Fd()), request, how)
 	if err = errors.Join(err, d.Close()); err != nil {
 		tb.Fatalf("shutdown: %v", err)
 	}

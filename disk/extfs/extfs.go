@@ -40,6 +40,7 @@ const (
 	incompatJournalDev  = 0x8
 	incompatMetaBG      = 0x10
 	incompat64Bit       = 0x80
+	incompatFlexBG      = 0x200
 	incompatInlineData  = 0x8000
 )
 

@@ -122,7 +122,8 @@ func (f *FS) base(group int64) int64 {
 // metadata is where all groups' bitmaps and tables of inodes lie.
 type metadata struct {
 	f       *FS
-	foreign []span // those in other groups
+	foreign []span // those in other groups, at the least
+	limit   int    // how many before they're joined
 	bitmaps []bitmapSpan
 	free    int64 // clusters, as the descriptors have it
 }
@@ -172,29 +173,32 @@ func (f *FS) checkSum(w window, i int64) error {
 // tableBlocks is how long a group's table of inodes is.
 func (f *FS) tableBlocks() int64 { return (f.perGroup*f.inodeSize + f.blockSize - 1) / f.blockSize }
 
-// owned are the blocks of a group's bitmaps and of its table of inodes.
-func (f *FS) owned(g group) []span {
-	return []span{{g.bitmap, 1}, {g.inodeBitmap, 1}, {g.table, f.tableBlocks()}}
+// owned are the blocks of a group's bitmaps, of its table of inodes, and what lies at
+// its start.
+func (f *FS) owned(g group) [4]span {
+	return [4]span{{g.bitmap, 1}, {g.inodeBitmap, 1}, {g.table, f.tableBlocks()}, {f.start(g.number), f.base(g.number)}}
 }
 
 // add notes a group.
 func (m *metadata) add(g group) error {
 	f := m.f
 	from, to := f.start(g.number), f.start(g.number)+f.count(g.number)
-	for _, r := range f.owned(g) {
+	owned := f.owned(g)
+	for _, r := range owned[:3] {
 		if r.start <= 0 || r.start > f.blocks-r.count {
 			return fmt.Errorf("%w: bitmap or inodes of group %d at block %d of %d", ErrFormat, g.number, r.start, f.blocks)
 		}
-		if r.start >= from && r.start+r.count <= to {
-			continue
+		// Where groups share places for their metadata, a group's own joins it to one piece.
+		if f.incompat&incompatFlexBG != 0 || r.start < from || r.start+r.count > to {
+			m.foreign = append(m.foreign, r)
 		}
-		m.foreign = append(m.foreign, r)
 	}
 	if g.free > f.accounting.clusters {
 		return fmt.Errorf("%w: group %d has %d clusters free", ErrFormat, g.number, g.free)
 	}
-	if len(m.foreign) > maxPieces {
-		if m.foreign = merge(m.foreign); len(m.foreign) > maxPieces/2 {
+	if len(m.foreign) > m.limit {
+		m.foreign = merge(m.foreign)
+		if m.limit = 2*len(m.foreign) + maxPieces/16; m.limit > 2*maxPieces {
 			return &disk.UntrustedError{Why: "the metadata of its groups is scattered too widely"}
 		}
 	}

@@ -81,9 +81,14 @@ type journal struct {
 
 // tag says what one of the blocks behind a descriptor block is.
 type tag struct {
-	group   int64 // whose bitmap it is, -1 if it is none
+	group   int64 // whose bitmap it is, or one of these
 	escaped bool  // it begins with journalMagic, where the journal has zeros
 }
+
+const (
+	tagOther = -1
+	tagSuper = -2 // the superblock
+)
 
 // journalled reads the bitmaps in the journal of a file system that needs it to be
 // replayed. Of one that doesn't it looks whether the journal is empty, and returns nil.
@@ -110,6 +115,9 @@ func (f *FS) journalled(ctx context.Context, m *metadata) (*copies, error) {
 	j.m, j.copies = m, &copies{of: map[int64]bitmap{}, room: maxCopies, rest: make(bitmap, f.groups()/8+1)}
 	if err := j.walk(ctx); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
+	}
+	if j.odd != "" {
+		return nil, &disk.UntrustedError{Why: "its journal " + j.odd}
 	}
 	return j.copies, nil
 }
@@ -176,26 +184,36 @@ func (j *journal) features(b []byte) {
 	}
 }
 
-// walk takes all bitmaps from the journal. It is a ring: what follows the last
-// descriptor block goes on behind the superblock.
+// walk takes all bitmaps from the journal.
 func (j *journal) walk(ctx context.Context) error {
 	runs, err := j.f.runs(ctx, j.in, j.blocks)
 	if err != nil {
 		return err
 	}
-	err = j.each(ctx, runs, func(b []byte) bool {
-		switch {
-		case binary.BigEndian.Uint32(b) != journalMagic:
-			j.take(b)
-		case binary.BigEndian.Uint32(b[4:]) == blockDescriptor:
-			j.tags = j.describe(b)
-		default:
-			j.tags = nil
-		}
-		return true
-	})
-	if err != nil || len(j.tags) == 0 {
+	if err := j.each(ctx, runs, j.look); err != nil {
 		return err
+	}
+	return j.wrap(ctx, runs)
+}
+
+// look looks at the next block.
+func (j *journal) look(b []byte) bool {
+	switch {
+	case binary.BigEndian.Uint32(b) != journalMagic:
+		j.take(b)
+	case binary.BigEndian.Uint32(b[4:]) == blockDescriptor:
+		j.tags = j.describe(b)
+	default:
+		j.tags = nil
+	}
+	return true
+}
+
+// wrap goes on behind the superblock: the journal is a ring, and the last tags may
+// be of blocks there.
+func (j *journal) wrap(ctx context.Context, runs []span) error {
+	if len(j.tags) == 0 {
+		return nil
 	}
 	return j.each(ctx, runs, func(b []byte) bool {
 		if binary.BigEndian.Uint32(b) == journalMagic {
@@ -247,8 +265,11 @@ func (j *journal) describe(b []byte) []tag {
 			block |= int64(be.Uint32(t[8:])) << 32
 		}
 		group, found := j.m.groupOf(block)
-		if !found {
-			group = -1
+		switch {
+		case block == superOffset/j.f.blockSize:
+			group = tagSuper
+		case !found:
+			group = tagOther
 		}
 		tags = append(tags, tag{group, flags&tagEscaped != 0})
 		if flags&tagSameUUID == 0 {
@@ -268,13 +289,30 @@ func (j *journal) take(b []byte) {
 	}
 	t := j.tags[0]
 	j.tags = j.tags[1:]
-	if t.group < 0 {
-		return
+	switch t.group {
+	case tagOther:
+	case tagSuper:
+		j.compare(b[superOffset%j.f.blockSize:])
+	default:
+		if t.escaped {
+			binary.BigEndian.PutUint32(b, journalMagic)
+		}
+		j.copies.add(t.group, b[:j.f.accounting.clusters/8])
 	}
-	if t.escaped {
-		binary.BigEndian.PutUint32(b, journalMagic)
+}
+
+// compare looks at a copy of the superblock. One with another size is of a file system
+// that was grown, whose bitmaps may not all be known yet; one that notes errors is of a
+// file system whose bitmaps may be wrong.
+func (j *journal) compare(super []byte) {
+	other, err := parseSuper(super)
+	switch {
+	case err != nil: // stale, and something else
+	case other.blocks != j.f.blocks:
+		j.odd = fmt.Sprintf("has a superblock of %d blocks, the file system %d: it was being grown", other.blocks, j.f.blocks)
+	case other.errors != "":
+		j.odd = "has a superblock in which a kernel noted errors"
 	}
-	j.copies.add(t.group, b[:j.f.accounting.clusters/8])
 }
 
 // runs is where the first n blocks of a file without holes lie.

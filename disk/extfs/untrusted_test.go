@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,26 +13,50 @@ import (
 	"esxodus/disk"
 )
 
+// groups calls do for each group.
+func groups(tb testing.TB, f *FS, do func(group) error) error {
+	tb.Helper()
+	for w, err := range f.windows(tb.Context()) {
+		if err != nil {
+			return err
+		}
+		for i := range w.len() {
+			if err := do(w.at(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bitmapOf is the block of a group's bitmap.
+func bitmapOf(tb testing.TB, f *FS, number int64) (block int64) {
+	tb.Helper()
+	err := groups(tb, f, func(g group) error {
+		if g.number == number {
+			block = g.bitmap
+		}
+		return nil
+	})
+	if block == 0 || err != nil {
+		tb.Fatalf("bitmap of group %d: block %d, %v", number, block, err)
+	}
+	return block
+}
+
 // swap exchanges two bits of a group's bitmap, a used one and one that isn't.
 func swap(t *testing.T, path string, number int64) {
 	t.Helper()
 	f, _, _ := openImage(t, path)
-	for w, err := range f.windows(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := w.at(number)
-		b, err := f.block(g.bitmap, 0, f.accounting.clusters/8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := f.accounting.clusters
-		used, free := bitmap(b).next(0, n, true), bitmap(b).next(0, n, false)
-		b[used/8] ^= 1 << (used % 8)
-		b[free/8] ^= 1 << (free % 8)
-		overwrite(t, path, g.bitmap*f.blockSize, string(b))
-		return
+	block, n := bitmapOf(t, f, number), f.accounting.clusters
+	b, err := f.block(block, 0, n/8)
+	if err != nil {
+		t.Fatal(err)
 	}
+	used, free := bitmap(b).next(0, n, true), bitmap(b).next(0, n, false)
+	b[used/8] ^= 1 << (used % 8)
+	b[free/8] ^= 1 << (free % 8)
+	overwrite(t, path, block*f.blockSize, string(b))
 }
 
 // TestUntrusted: what speaks against a file system's bitmaps is said.
@@ -39,6 +64,7 @@ func TestUntrusted(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, kind, features string
+		size                 string // 64M unless given
 		debugfs              []string
 		swapped              bool   // bits of a bitmap
 		overwritten          int64  // 4 bytes there
@@ -67,12 +93,15 @@ func TestUntrusted(t *testing.T) {
 		{name: "journal forgotten", kind: "ext4", debugfs: []string{"jo", "jw -b 9000 /dev/zero", "jc", "feature ^needs_recovery"}, want: "its journal holds changes, though the superblock says that it doesn't"},
 		{name: "needs recovery without a journal", kind: "ext2", debugfs: []string{"feature needs_recovery"}, want: "it wasn't unmounted, and its journal isn't in it"},
 		{name: "external journal", kind: "ext4", debugfs: []string{"feature needs_recovery", "ssv journal_dev 0x801"}, want: "it wasn't unmounted, and its journal isn't in it"},
+		{name: "flag without sums", kind: "ext4", features: "^metadata_csum,^uninit_bg", debugfs: []string{"set_bg 2 flags 2"}},
+		{name: "bitmap of two groups", kind: "ext4", features: "^metadata_csum,^uninit_bg", debugfs: []string{"feature needs_recovery", "set_bg 6 block_bitmap 261"}, want: "malformed ext file system: block 261 is the bitmap of two groups", format: true},
+		{name: "journal that doesn't pay", kind: "ext3", size: "2100K", debugfs: []string{"feature needs_recovery"}, want: "its journal is larger than the free space that it may tell of"},
 		{name: "external journal, unmounted", kind: "ext4", debugfs: []string{"ssv journal_dev 0x801"}},
 		{name: "fast commits", kind: "ext4", features: "fast_commit", debugfs: []string{"feature needs_recovery"}, want: "it wasn't unmounted, and its journal has fast commits, which tell nothing of bitmaps"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := makeImage(t, "64M", "-t", tt.kind, "-b", "1024", "-O", tt.features)
+			path := makeImage(t, cmp.Or(tt.size, "64M"), "-t", tt.kind, "-b", "1024", "-O", tt.features)
 			if len(tt.debugfs) > 0 {
 				debugfs(t, path, tt.debugfs...)
 			}
@@ -98,13 +127,13 @@ func TestUntrusted(t *testing.T) {
 }
 
 // debugfs has it do something, in one go.
-func debugfs(t *testing.T, path string, commands ...string) {
-	t.Helper()
-	script := filepath.Join(t.TempDir(), "commands")
+func debugfs(tb testing.TB, path string, commands ...string) {
+	tb.Helper()
+	script := filepath.Join(tb.TempDir(), "commands")
 	if err := os.WriteFile(script, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	run(t, "debugfs", "-w", "-f", script, path)
+	run(tb, "debugfs", "-w", "-f", script, path)
 }
 
 // torn is a reader that fails once it has read some times.

@@ -48,10 +48,11 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 	if err != nil {
 		return err
 	}
-	s := &sweep{f: f, foreign: m.foreign, yield: yield, used: make(bitmap, f.accounting.clusters/8)}
-	if s.copies, err = f.journalled(ctx, m); err != nil {
+	c, err := f.journalled(ctx, m)
+	if err != nil {
 		return err
 	}
+	s := newSweep(m, c, yield)
 	buf := make([]byte, bitmapsRead)
 	for w, err := range f.windows(ctx) {
 		if err != nil {
@@ -76,6 +77,10 @@ type sweep struct {
 	used    bitmap  // of the present group
 	last    span    // unused, not yet yielded
 	yield   func(disk.Range) bool
+}
+
+func newSweep(m *metadata, c *copies, yield func(disk.Range) bool) *sweep {
+	return &sweep{f: m.f, foreign: m.foreign, copies: c, yield: yield, used: make(bitmap, m.f.accounting.clusters/8)}
 }
 
 // unwritten reports whether a group's bitmap isn't on the disk but follows from
@@ -133,10 +138,10 @@ func (s *sweep) group(g group, read []byte, first int64) error {
 	f := s.f
 	start, count := f.start(g.number), f.count(g.number)
 	clusters := (count + f.accounting.ratio - 1) / f.accounting.ratio
-	own := append(f.owned(g), span{start, f.base(g.number)})
+	owned := f.owned(g)
 	if s.unwritten(g) {
 		clear(s.used)
-		s.mark(own, start, count)
+		s.mark(owned[:], start, count)
 	} else {
 		b := read[(g.bitmap-first)*f.blockSize:][:f.blockSize]
 		copy(s.used, b)
@@ -147,7 +152,7 @@ func (s *sweep) group(g group, read []byte, first int64) error {
 	if n := s.used.unused(clusters); s.copies == nil && n != g.free {
 		return &disk.UntrustedError{Why: fmt.Sprintf("the bitmap of group %d has %d clusters free, its descriptor %d", g.number, n, g.free)}
 	}
-	s.mark(own, start, count)
+	s.mark(owned[:], start, count)
 	s.markForeign(start, count)
 	if s.copies != nil {
 		s.copies.mark(g.number, s.used)

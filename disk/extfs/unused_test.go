@@ -2,6 +2,7 @@ package extfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -145,5 +146,30 @@ func TestUnused(t *testing.T) {
 			change(copied, 2)
 			run(t, "e2fsck", "-fn", copied)
 		})
+	}
+}
+
+// TestUnwrittenControl: bitmaps that were never written, read as they lie there, lose
+// copies of the superblock.
+func TestUnwrittenControl(t *testing.T) {
+	t.Parallel()
+	path := makeImage(t, "60M", "-t", "ext4", "-b", "1024", "-O", "^flex_bg")
+	f, _, _ := openImage(t, path)
+	copied, _ := disktest.Scramble(t, path, func(yield func(disk.Range, error) bool) {
+		s := newSweep(&metadata{f: f}, nil, func(r disk.Range) bool { return yield(r, nil) })
+		err := groups(t, f, func(g group) (err error) {
+			if s.used, err = f.block(g.bitmap, 0, f.accounting.clusters/8); err != nil {
+				return err
+			}
+			return s.add(f.start(g.number), f.count(g.number), f.count(g.number))
+		})
+		if err = errors.Join(err, s.flush()); err != nil {
+			t.Error(err)
+		}
+	})
+	for path, lost := range map[string]bool{path: false, copied: true} {
+		if out, err := fixtures.Try(t, "dumpe2fs", "-h", "-o", "superblock=8193", "-o", "blocksize=1024", path); (err != nil) != lost {
+			t.Errorf("dumpe2fs %s: %v: %s; want it lost: %v", path, err, out, lost)
+		}
 	}
 }
