@@ -196,8 +196,9 @@ func TestUnusedLarge(t *testing.T) {
 	}
 	_, _, level, err := f.deviceTree(f.placer(t.Context(), chunks))
 	if err != nil || level == 0 || f.super[199] == 0 {
-		t.Errorf("the device tree has %d levels below its root, %v, the chunk tree %d; the test wants some", level, err, f.super[199])
+		t.Fatalf("the device tree has %d levels below its root, %v, the chunk tree %d; the test wants some", level, err, f.super[199])
 	}
+	inner(t, path)
 	var edges []disk.Range
 	for _, r := range trusted(t, path) {
 		if r.Length > 2*edge {
@@ -213,6 +214,39 @@ func TestUnusedLarge(t *testing.T) {
 			t.Errorf("%d files differ: %.500s", len(diff), diff[0])
 		}
 	})
+}
+
+// inner lies about the chunk tree's root, which is no leaf.
+func inner(t *testing.T, path string) {
+	t.Helper()
+	f, size := openImage(t, path)
+	r, _ := disktest.OpenFile(t, path)
+	_, chunk, _, _ := blocks(t, f)
+	const first, second = headSize, headSize + nextSize
+	for _, tt := range []struct {
+		change func(b []byte)
+		err    string
+	}{
+		{func(b []byte) { b[second+9]++ }, " does not begin where the tree says"},
+		{func(b []byte) { copy(b[second+keySize:], b[first+keySize:second]) }, " does not begin where the tree says"},
+		{func(b []byte) { copy(b[second:], b[first:second]) }, "the keys of tree block "},
+		{func(b []byte) { b[first+keySize+8]++ }, " is of generation "},
+		{func(b []byte) { binary.LittleEndian.PutUint32(b[96:], 0) }, " has 0 entries"},
+		{func(b []byte) { binary.LittleEndian.PutUint32(b[96:], 122) }, " has 122 entries"},
+		{func(b []byte) { b[96]-- }, "its chunks have "},
+	} {
+		b := make([]byte, f.nodeSize)
+		if _, err := r.ReadAt(b, chunk); err != nil {
+			t.Fatal(err)
+		}
+		tt.change(b)
+		seal(b)
+		err := (&memory{r: r, size: size, changes: map[int64][]byte{chunk: b}}).look(t)
+		var why *disk.UntrustedError
+		if !errors.As(err, &why) || !strings.Contains(why.Why, tt.err) {
+			t.Errorf("an inner block: %v; want an UntrustedError with %q", err, tt.err)
+		}
+	}
 }
 
 // TestUnusedRefused: what mkfs.btrfs can make, but isn't told of.
@@ -244,9 +278,9 @@ func TestUnusedRefused(t *testing.T) {
 	trusted(t, path)
 }
 
-// TestUnusedCut copies file systems while the kernel has them, as a power cut would leave
+// TestCrash copies file systems while the kernel has them, as a power cut would leave
 // them. What is told can be overwritten.
-func TestUnusedCut(t *testing.T) {
+func TestCrash(t *testing.T) {
 	kinds := [][]string{nil, {"-m", "single"}, {"--mixed"}}
 	for _, seed := range disktest.CrashSeeds(t) {
 		argv := append([]string{"mkfs.btrfs", "-q"}, kinds[seed%uint64(len(kinds))]...)
@@ -281,6 +315,9 @@ func cut(t *testing.T, argv []string, seed uint64) string {
 	copied := filepath.Join(filepath.Dir(path), "cut")
 	mounted(t, path, func(dir string) {
 		disktest.Load(t, dir, seed, 50+int(seed%7)*60, nil)
+		if seed%2 == 0 {
+			uncommitted(t, dir)
+		}
 		for range 100 {
 			fixtures.Run(t, "cp", "--sparse=always", path, copied)
 			if _, err := fixtures.Try(t, "cmp", path, copied); err == nil {
@@ -290,6 +327,32 @@ func cut(t *testing.T, argv []string, seed uint64) string {
 		t.Fatal("the file system is never at rest")
 	})
 	return copied
+}
+
+// uncommitted commits what there is, and writes files whose bytes reach the device, in new
+// chunks too, but which no commit and no log tree knows of.
+func uncommitted(t *testing.T, dir string) {
+	t.Helper()
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Syncfs(int(root.Fd())), root.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		f, err := os.Create(fmt.Sprintf("%s/uncommitted %d", dir, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(bytes.Repeat([]byte{byte(i)}, mib))
+		const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+		if err = errors.Join(err, unix.SyncFileRange(int(f.Fd()), 0, 0, all), f.Close()); errors.Is(err, unix.ENOSPC) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // memory is an image in memory, which changes lie over.
