@@ -29,7 +29,7 @@ const (
 
 func newSides(t *testing.T) *twoSides {
 	t.Helper()
-	s := &twoSides{content: disktest.Content(sidesSize, 7), dir: fastDir(t)}
+	s := &twoSides{content: disktest.Content(sidesSize, 7), dir: disktest.FastDir(t)}
 	clear(s.content[2*disk.BlockSize : 4*disk.BlockSize])
 	s.img = disk.FromReaderAt(bytes.NewReader(s.content), sidesSize)
 	head := disk.FromReaderAt(bytes.NewReader(disktest.Content(sidesHead, 8)), sidesHead)

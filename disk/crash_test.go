@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -100,18 +99,6 @@ func (m *memory) crash(r *rand.Rand) *memory {
 	return newMemory(after)
 }
 
-// fastDir is a directory in memory where there is one: the tests here sync
-// hundreds of times, and crash only in their own simulation.
-func fastDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "esxodus") //nolint:usetesting // not where t.TempDir is
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // relayout are mappings that move things about, with gaps before, between and
 // after, in no order; and what a target with them holds in the end.
 func relayout(src disk.Image, content []byte, size int) ([]disk.Mapping, []byte) {
@@ -148,7 +135,7 @@ func TestCopyResumesAfterCrash(t *testing.T) {
 	}
 	budget := 0
 	for ; ; budget += steps {
-		path := filepath.Join(fastDir(t), "digests")
+		path := filepath.Join(disktest.FastDir(t), "digests")
 		d, err := disk.CreateDigests(path, "src", size, maps)
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +194,7 @@ func resume(t *testing.T, dst *memory, path string, maps []disk.Mapping, want []
 func TestCopyKeepsProgressOnSourceErrors(t *testing.T) {
 	const size = 20 * disk.BlockSize
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	path := filepath.Join(fastDir(t), "digests")
+	path := filepath.Join(disktest.FastDir(t), "digests")
 	img := &flaky{Image: disk.FromReaderAt(bytes.NewReader(content), size)}
 	maps := disk.Whole(img)
 	d, err := disk.CreateDigests(path, "src", size, maps)
@@ -261,7 +248,7 @@ func TestVerify(t *testing.T) {
 	clear(content[4*disk.BlockSize : 6*disk.BlockSize])
 	src := disk.FromReaderAt(bytes.NewReader(content), size)
 	maps := disk.Whole(src)
-	d, err := disk.CreateDigests(filepath.Join(fastDir(t), "digests"), "src", size, maps)
+	d, err := disk.CreateDigests(filepath.Join(disktest.FastDir(t), "digests"), "src", size, maps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +390,7 @@ func TestCopyCancelled(t *testing.T) {
 			maps := disk.Whole(disk.FromReaderAt(src, 16*disk.BlockSize))
 			var o disk.Options
 			if recorded {
-				d, err := disk.CreateDigests(filepath.Join(fastDir(t), "d"), "", 16*disk.BlockSize, maps)
+				d, err := disk.CreateDigests(filepath.Join(disktest.FastDir(t), "d"), "", 16*disk.BlockSize, maps)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -429,7 +416,7 @@ func TestCopyCancelledAnywhere(t *testing.T) {
 	content := bytes.Repeat([]byte{1}, blocks*disk.BlockSize)
 	maps := disk.Whole(disk.FromReaderAt(bytes.NewReader(content), int64(len(content))))
 	for after := range int64(blocks + 1) {
-		d, err := disk.CreateDigests(filepath.Join(fastDir(t), "d"), "", int64(len(content)), maps)
+		d, err := disk.CreateDigests(filepath.Join(disktest.FastDir(t), "d"), "", int64(len(content)), maps)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -486,7 +473,7 @@ func TestCopyReadsNoZeros(t *testing.T) {
 func TestDigestsRefuse(t *testing.T) {
 	img := disk.FromReaderAt(bytes.NewReader(make([]byte, 1<<20)), 1<<20)
 	maps := disk.Whole(img)
-	path := filepath.Join(fastDir(t), "digests")
+	path := filepath.Join(disktest.FastDir(t), "digests")
 	d, err := disk.CreateDigests(path, "a", 1<<20, maps)
 	if err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			c := &cutter{
-				t: t, dir: dir, want: truth[way.disk], work: fastDir(t), origin: way.origin,
+				t: t, dir: dir, want: truth[way.disk], work: disktest.FastDir(t), origin: way.origin,
 				random: rand.New(rand.NewPCG(seed, uint64(i))), cuts: map[string]int{},
 			}
 			c.start()

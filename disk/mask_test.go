@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"esxodus/disk"
+	"esxodus/disk/disktest"
 )
 
 // masked is an image that hides some of its extents.
@@ -31,7 +32,7 @@ func TestMask(t *testing.T) {
 		{Offset: disk.BlockSize, Length: disk.BlockSize, Kind: disk.Unused},
 	}, nil}
 	of := func(name string) []disk.Mapping { return disk.Whole(masked{hidden, name}) }
-	path := filepath.Join(fastDir(t), "digests")
+	path := filepath.Join(disktest.FastDir(t), "digests")
 	d, err := disk.CreateDigests(path, "a", size, of("one"))
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func TestPeakMemory(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	dir := fastDir(t)
+	dir := disktest.FastDir(t)
 	want := newSamples()
 	flat := filepath.Join(dir, "store", "flat", "x-flat.vmdk")
 	sparseFlat(t, flat, want)

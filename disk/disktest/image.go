@@ -1,6 +1,7 @@
 // Package disktest holds what tests of images and targets share: the contracts
 // of [disk.Image] and [disk.Target], content to fill disks with, a writer of
-// streamOptimized VMDKs as ESXi makes them, and the trees that mkfs.xfs takes.
+// streamOptimized VMDKs as ESXi makes them, the trees that mkfs.xfs takes, and file
+// systems that the kernel mounts, some to be cut off under load.
 package disktest
 
 import (

@@ -34,7 +34,7 @@ func crashes() []disktest.Crash {
 		crash("1 KiB, small journal", "", "-t", "ext4", "-b", "1024", "-J", "size=4"),
 		crash("ext3", "", "-t", "ext3"),
 		crash("2 KiB", "", "-t", "ext4", "-b", "2048"),
-		crash("bigalloc", "", "-t", "ext4", "-b", "4096", "-O", "bigalloc", "-C", "16384", "-J", "size=4"),
+		crash("bigalloc", "", "-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "4096", "-J", "size=4"),
 		tiny(""),
 		crash("4 KiB, no sums", "", "-t", "ext4", "-b", "4096", "-O", "^64bit,^metadata_csum", "-J", "size=6"),
 		crash("1 KiB", "", "-t", "ext4", "-b", "1024"),

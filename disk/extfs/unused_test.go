@@ -74,35 +74,36 @@ func TestUnused(t *testing.T) {
 		after      []string // a command, whose argument is the image
 		unmounted  bool     // no kernel here mounts it
 	}{
-		{name: "ext2, 1 KiB", size: "60M", argv: []string{"-t", "ext2", "-b", "1024"}},
-		{name: "ext2, revision 0", size: "60M", argv: []string{"-t", "ext2", "-r", "0", "-O", "none"}},
-		{name: "ext2, 4 KiB", size: "160M", argv: []string{"-t", "ext2", "-b", "4096"}},
-		{name: "ext3", size: "70M", argv: []string{"-t", "ext3"}},
-		{name: "ext4", size: "300M", argv: []string{"-t", "ext4", "-b", "4096"}},
+		{name: "ext2, 1 KiB", size: "40M", argv: []string{"-t", "ext2", "-b", "1024"}},
+		{name: "ext2, revision 0", size: "40M", argv: []string{"-t", "ext2", "-r", "0", "-O", "none"}},
+		{name: "ext2, 4 KiB", size: "80M", argv: []string{"-t", "ext2", "-b", "4096"}},
+		{name: "ext3", size: "40M", argv: []string{"-t", "ext3"}},
+		{name: "ext4", size: "150M", argv: []string{"-t", "ext4", "-b", "4096"}},
 		{name: "ext4, 1 KiB, last group short", size: "70001K", argv: []string{"-t", "ext4", "-b", "1024"}},
-		{name: "ext4, 2 KiB", size: "70M", argv: []string{"-t", "ext4", "-b", "2048"}},
-		{name: "32 bits", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^64bit"}},
-		{name: "uninit_bg without flex_bg", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^flex_bg,^metadata_csum,uninit_bg,^64bit"}},
-		{name: "no flex_bg", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^flex_bg"}},
-		{name: "no sums", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^uninit_bg"}},
-		{name: "meta_bg", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode"}},
-		{name: "meta_bg without flex_bg", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode,^flex_bg"}},
-		{name: "sparse_super2", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "sparse_super2"}},
-		{name: "no sparse_super", size: "70M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^sparse_super,^resize_inode"}},
-		{name: "bigalloc", size: "300M", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "16384", "-b", "4096"}},
-		{name: "bigalloc, 1 KiB, last cluster short", size: "70001K", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "65536", "-b", "1024"}},
+		{name: "ext4, 2 KiB", size: "40M", argv: []string{"-t", "ext4", "-b", "2048"}},
+		{name: "32 bits", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^64bit"}},
+		{name: "uninit_bg without flex_bg", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^flex_bg,^metadata_csum,uninit_bg,^64bit"}},
+		{name: "no flex_bg", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^flex_bg"}},
+		{name: "no sums", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^uninit_bg"}},
+		{name: "meta_bg", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-g", "1024", "-O", "meta_bg,^resize_inode"}},
+		{name: "meta_bg without flex_bg", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-g", "1024", "-O", "meta_bg,^resize_inode,^flex_bg"}},
+		{name: "sparse_super2", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "sparse_super2"}},
+		{name: "no sparse_super", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^sparse_super,^resize_inode"}},
+		{name: "bigalloc", size: "150M", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "16384", "-b", "4096"}},
+		{name: "bigalloc, several groups", size: "70001K", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "2048", "-b", "1024"}},
+		{name: "bigalloc, several groups, no flex_bg", size: "90M", argv: []string{"-t", "ext4", "-O", "bigalloc,^flex_bg", "-C", "4096", "-b", "1024"}},
 		{name: "flex_bg of 4", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-G", "4"}},
-		{name: "small groups", size: "60M", argv: []string{"-t", "ext4", "-b", "4096", "-g", "1024"}},
-		{name: "mmp", size: "60M", argv: []string{"-t", "ext4", "-O", "mmp"}, unmounted: true}, // takes a minute
-		{name: "orphan_file", size: "60M", argv: []string{"-t", "ext4", "-O", "orphan_file"}},
-		{name: "no journal", size: "60M", argv: []string{"-t", "ext4", "-O", "^has_journal"}},
-		{name: "fast_commit", size: "60M", argv: []string{"-t", "ext4", "-O", "fast_commit"}},
-		{name: "quota", size: "60M", argv: []string{"-t", "ext4", "-O", "quota,project"}, after: []string{"e2fsck", "-fy"}, unmounted: true},
-		{name: "64 KiB", size: "100M", argv: []string{"-t", "ext4", "-b", "65536"}, unmounted: true},
-		{name: "grown", size: "60M", argv: []string{"-t", "ext4", "-b", "1024"}, after: []string{"resize2fs", "-f", "120M"}},
-		{name: "shrunk", size: "90M", argv: []string{"-t", "ext4", "-b", "1024"}, after: []string{"resize2fs", "-f", "50M"}},
-		{name: "checked", size: "60M", argv: []string{"-t", "ext4", "-b", "1024"}, after: []string{"e2fsck", "-fyD"}},
-		{name: "to 64 bits", size: "60M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^64bit"}, after: []string{"resize2fs", "-b"}},
+		{name: "small groups", size: "40M", argv: []string{"-t", "ext4", "-b", "4096", "-g", "1024"}},
+		{name: "mmp", size: "40M", argv: []string{"-t", "ext4", "-O", "mmp"}, unmounted: true}, // takes a minute
+		{name: "orphan_file", size: "40M", argv: []string{"-t", "ext4", "-O", "orphan_file"}},
+		{name: "no journal", size: "40M", argv: []string{"-t", "ext4", "-O", "^has_journal"}},
+		{name: "fast_commit", size: "40M", argv: []string{"-t", "ext4", "-O", "fast_commit"}},
+		{name: "quota", size: "40M", argv: []string{"-t", "ext4", "-O", "quota,project"}, after: []string{"e2fsck", "-fy"}, unmounted: true},
+		{name: "64 KiB", size: "64M", argv: []string{"-t", "ext4", "-b", "65536"}, unmounted: true},
+		{name: "grown", size: "40M", argv: []string{"-t", "ext4", "-b", "1024"}, after: []string{"resize2fs", "-f", "90M"}},
+		{name: "shrunk", size: "70M", argv: []string{"-t", "ext4", "-b", "1024"}, after: []string{"resize2fs", "-f", "40M"}},
+		{name: "checked", size: "40M", argv: []string{"-t", "ext4", "-b", "1024"}, after: []string{"e2fsck", "-fyD"}},
+		{name: "to 64 bits", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^64bit"}, after: []string{"resize2fs", "-b"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -171,5 +172,20 @@ func TestUnwrittenControl(t *testing.T) {
 		if out, err := fixtures.Try(t, "dumpe2fs", "-h", "-o", "superblock=8193", "-o", "blocksize=1024", path); (err != nil) != lost {
 			t.Errorf("dumpe2fs %s: %v: %s; want it lost: %v", path, err, out, lost)
 		}
+	}
+}
+
+// TestUnusedCluster: of a cluster that the file system's end cuts, no more than is there is unused.
+func TestUnusedCluster(t *testing.T) {
+	t.Parallel()
+	path := makeImage(t, "64M", "-t", "ext4", "-b", "1024", "-O", "bigalloc,^metadata_csum,uninit_bg", "-C", "4096")
+	debugfs(t, path, "ssv blocks_count 65533")
+	f, _, _ := openImage(t, path)
+	rs, err := unused(f)
+	if err != nil || len(rs) == 0 {
+		t.Fatalf("Unused = %v, %v", rs, err)
+	}
+	if last := rs[len(rs)-1]; last.Offset+last.Length != 65533*1024 {
+		t.Errorf("the last is %+v; want it to end at block 65533", last)
 	}
 }
