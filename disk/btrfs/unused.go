@@ -297,7 +297,7 @@ func (g *gaps) free(to int64) error {
 		}
 		end, next := to, to
 		if len(g.copies) > 0 && g.copies[0].Offset < to {
-			end, next = max(g.copies[0].Offset, g.end), g.copies[0].Offset+g.copies[0].Length
+			end, next = g.copies[0].Offset, g.copies[0].Offset+g.copies[0].Length
 		}
 		if end > g.end && !g.yield(disk.Range{Offset: g.end, Length: end - g.end}) {
 			return errStopped

@@ -90,6 +90,20 @@ func (f *FS) closed() error {
 	return nil
 }
 
+// EmptyLog reports whether the log is all ones: Windows hasn't mounted the volume
+// since mkntfs or ntfs-3g had it, and whether that one unmounted it can't be known.
+func (f *FS) EmptyLog() (bool, error) {
+	s, err := f.open(recordLog, typeData, "")
+	if err != nil {
+		return false, err
+	}
+	b := make([]byte, block)
+	if err := s.read(b, 0); err != nil {
+		return false, fmt.Errorf("log: %w", err)
+	}
+	return string(b[:4]) == "\xff\xff\xff\xff", nil
+}
+
 // empty checks that a log that begins with ones, which are in b, has nothing else.
 // Restart pages could be at any power of two.
 func (s *stream) empty(b []byte) error {

@@ -188,11 +188,24 @@ func open(img disk.Image, c part.Content) (mapped, error) {
 	case "btrfs":
 		return btrfs.Open(img, img.Size())
 	case "ntfs":
-		return ntfs.Open(img, img.Size())
+		return openNTFS(img)
 	case "swap":
 		return swap{c, img.Size()}, nil
 	}
 	return nil, &disk.UntrustedError{Why: "the map of its free space isn't read by esxodus"}
+}
+
+// openNTFS opens a volume whose last driver says when it has it mounted.
+func openNTFS(img disk.Image) (mapped, error) {
+	f, err := ntfs.Open(img, img.Size())
+	if err != nil {
+		return nil, err
+	}
+	empty, err := f.EmptyLog()
+	if err == nil && empty {
+		err = &disk.UntrustedError{Why: "its log is empty, as mkntfs and ntfs-3g leave it, and that doesn't say whether it was unmounted"}
+	}
+	return f, err
 }
 
 // doubt says why the map of a space isn't relied on, as against an error of reading.

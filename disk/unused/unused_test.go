@@ -445,6 +445,12 @@ func TestFindEach(t *testing.T) {
 			}
 			tool(t, "", argv...)
 			found := find(t, path)
+			if content == "ntfs" { // as Windows has never mounted it
+				if s := found.Spaces[0]; s.Used != size || !strings.Contains(s.Why, "its log is empty") {
+					t.Errorf("found %+v; want all of it used, as its log is empty", s)
+				}
+				return
+			}
 			if s := found.Spaces[0]; s.Content != content || s.Why != "" || s.Unused < size/2 || s.Used+s.Unused != size {
 				t.Errorf("found %+v; want most of an empty one unused", s)
 			}

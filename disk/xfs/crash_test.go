@@ -18,9 +18,9 @@ func crash(seed uint64) disktest.Crash {
 	return disktest.Crash{Name: fmt.Sprint(argv), Kind: "xfs", Size: 112 * mib, Make: argv, Check: []string{"xfs_repair", "-n"}}
 }
 
-// TestUnusedCrash cuts file systems off under load. As long as the log is to be
+// TestCrash cuts file systems off under load. As long as the log is to be
 // replayed nothing is told; then what is told can be overwritten.
-func TestUnusedCrash(t *testing.T) {
+func TestCrash(t *testing.T) {
 	needMount(t)
 	for _, seed := range disktest.CrashSeeds(t) {
 		c := crash(seed)
@@ -52,9 +52,9 @@ func differences(t *testing.T, c disktest.Crash, path string) {
 	}
 }
 
-// TestUnusedCrashControl: where the log is to be replayed, what the trees call
+// TestCrashControl: where the log is to be replayed, what the trees call
 // free is not; else the rule above would be in vain.
-func TestUnusedCrashControl(t *testing.T) {
+func TestCrashControl(t *testing.T) {
 	needMount(t)
 	t.Parallel()
 	const rounds = 12
