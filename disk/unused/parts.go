@@ -32,6 +32,10 @@ func strange(t part.Table, img disk.Image) error {
 		why = "its partition table is empty, so that it may be used without one"
 	case slices.ContainsFunc(t.Entries, dynamic):
 		why = "it is a dynamic disk of Windows"
+	case slices.ContainsFunc(t.Entries, func(e part.Entry) bool { return e.Offset == 0 }):
+		why = "a partition begins at the disk's first sector, where the table is: it may be one for show"
+	case slices.ContainsFunc(t.Entries, labelled):
+		why = "a partition of BSD has a label of its own, which may speak of all of the disk"
 	default:
 		return nil
 	}
@@ -43,6 +47,17 @@ func strange(t part.Table, img disk.Image) error {
 func dynamic(e part.Entry) bool {
 	switch e.Type {
 	case "42", "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3", "AF9B60A0-1431-4F62-BC68-3311714A69AD", "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D":
+		return true
+	}
+	return false
+}
+
+// labelled reports whether a partition's type says that BSD divides the disk: where its
+// label is, the bounds of what it divides are its own (OpenBSD's disklabel -E, command
+// b), and counted from the disk's start.
+func labelled(e part.Entry) bool {
+	switch e.Type {
+	case "a5", "a6", "a9", "824CC7A0-36A8-11E3-890A-952519AD3F61":
 		return true
 	}
 	return false
