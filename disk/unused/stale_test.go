@@ -58,3 +58,71 @@ func TestFindForeignTable(t *testing.T) {
 		})
 	}
 }
+
+// TestFindStaleSwap: an old header of swap isn't swap where something else is there now.
+func TestFindStaleSwap(t *testing.T) {
+	t.Parallel()
+	const at, size = mib, 40 * mib
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, path string)
+		why    string
+	}{
+		// Windows' and old tools' tables take the first sector alone: the disk of a VM that
+		// runs in this one, or what BSD's successors put in their partitions.
+		"a partition table": {func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, at+446, mbrSlot(7, 63, 60000))
+			put(t, path, at+510, "\x55\xaa")
+		}, "partition table in it"},
+		// pvcreate writes four sectors and from byte 4096 on. In encryption without a header
+		// here (plain, or LUKS with it elsewhere) it can't find the old swap, nor is it found.
+		"an encrypted physical volume": {func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, at, strings.Repeat("\x93\x1f\xa2\x5b\xd7\x0c\x66\xe9", 2048/8))
+			put(t, path, at+4096, strings.Repeat("\xc3\x47\x8d\x10\x2e\xf6\x9b\x51", mib/8))
+		}, "its header makes no sense"},
+		"one that is too long": {func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, at+1028, "\x00\x28\x00\x00") // the last page: 10240, one too many
+		}, "more than there is room for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := blank(t, 60*mib)
+			zero(t, path, 0, mib)
+			tool(t, "label: dos\n1M 40M 83\n", "sfdisk", "--quiet", "--no-reread", path)
+			within(t, path, at, size, "mkswap", "@")
+			if s := find(t, path).Spaces[0]; s.Content != "swap" || s.Unused != size-64<<10 {
+				t.Fatalf("before: %+v; want swap", s)
+			}
+			tt.change(t, path)
+			if s := find(t, path).Spaces[0]; s.Unused != 0 || !strings.Contains(s.Why, tt.why) {
+				t.Errorf("%+v; want all of it used: %q", s, tt.why)
+			}
+		})
+	}
+}
+
+// TestFindHibernated: a system that sleeps knows of pages in other swap and of blocks that
+// no file system's map has yet.
+func TestFindHibernated(t *testing.T) {
+	t.Parallel()
+	first, second := blank(t, 60*mib), blank(t, 60*mib)
+	zero(t, first, 0, mib)
+	tool(t, "label: dos\n1M 20M 82\n22M 20M 83\n", "sfdisk", "--quiet", "--no-reread", first)
+	within(t, first, mib, 20*mib, "mkswap", "@")
+	within(t, first, 22*mib, 20*mib, "mkfs.ext4", "-q", "-F", "@")
+	within(t, second, 0, 60*mib, "mkswap", "@")
+	put(t, second, 4086, "S1SUSPEND\x00")
+	found := find(t, first, second)
+	for i, m := range found.Masks {
+		if n := m.Unused(); n != 0 {
+			t.Errorf("of disk %d %d bytes are unused; want none", i, n)
+		}
+	}
+	for _, s := range found.Spaces {
+		if s.Used != s.Size || !strings.Contains(s.Why, "hibernated") {
+			t.Errorf("%+v; want all of it used: hibernated", s)
+		}
+	}
+}
