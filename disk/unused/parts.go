@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"esxodus/disk"
@@ -114,10 +115,13 @@ func (f *finder) groups(ctx context.Context) error {
 		on = append(on, p.Located)
 	}
 	groups, images, twice := lvm.Groups(on)
+	f.vgs = groups
 	for i, p := range f.pvs {
 		switch s := &f.spaces[p.space]; {
 		case !slices.ContainsFunc(groups, func(vg lvm.VG) bool { return member(vg, p) }):
 			s.Why = "it is in no volume group"
+		case claims(groups, p) > 1:
+			s.Why = "two volume groups claim it"
 		case slices.Contains(twice, i):
 			s.Why = "another disk claims to be the same physical volume"
 		}
@@ -128,6 +132,17 @@ func (f *finder) groups(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// claims is how many groups have the physical volume: one that keeps no metadata can't
+// say which is right.
+func claims(groups []lvm.VG, p physical) (n int) {
+	for _, vg := range groups {
+		if member(vg, p) {
+			n++
+		}
+	}
+	return n
 }
 
 // member reports whether a group has the physical volume.
@@ -142,10 +157,14 @@ func (f *finder) members(vg lvm.VG) (map[string]physical, error) {
 		if !member(vg, p) {
 			continue
 		}
+		if claims(f.vgs, p) > 1 {
+			return nil, &disk.UntrustedError{Why: "another volume group claims a physical volume of " + vg.Name}
+		}
 		if _, ok := at[p.PV.UUID]; ok {
 			return nil, &disk.UntrustedError{Why: "two disks claim to be one physical volume of " + vg.Name}
 		}
-		if other := p.PV.VG; other.UUID != "" && (other.UUID != vg.UUID || other.Seqno != vg.Seqno) {
+		// Two that each went a step of their own have one number: all of it is compared.
+		if own := p.PV.VG; own.UUID != "" && !reflect.DeepEqual(own, vg) {
 			return nil, &disk.UntrustedError{Why: fmt.Sprintf("its metadata isn't what the other physical volumes of %s have", vg.Name)}
 		}
 		at[p.PV.UUID] = p

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"esxodus/disk"
 )
 
 // put writes bytes at an offset of a disk.
@@ -123,6 +125,47 @@ func TestFindHibernated(t *testing.T) {
 	for _, s := range found.Spaces {
 		if s.Used != s.Size || !strings.Contains(s.Why, "hibernated") {
 			t.Errorf("%+v; want all of it used: hibernated", s)
+		}
+	}
+}
+
+// TestFindSplit: two physical volumes whose metadata went its own way in one step each (a
+// disk that was reverted alone) have the same number in sequence, but not one group.
+func TestFindSplit(t *testing.T) {
+	t.Parallel()
+	first, second := blank(t, 64*mib), blank(t, 64*mib)
+	cat := func(from, to string) []string { return []string{"sh", "-c", `cat "$0" >"$1"`, from, to} }
+	group(t, []disk.Range{{Length: 64 * mib}, {Length: 64 * mib}}, []string{first, second},
+		[]string{"pvcreate", "-y", "-q", "@0"}, []string{"pvcreate", "-y", "-q", "@1"},
+		[]string{"vgcreate", "-q", "-s", "1m", "vg", "@0", "@1"},
+		cat(first, first+".base"), cat(second, second+".base"),
+		volume("here", "20m", "@0"),
+		cat(first, first+".one"), cat(first+".base", first), cat(second+".base", second),
+		volume("there", "20m", "@1"),
+		cat(first+".one", first))
+	for _, s := range find(t, first, second).Spaces {
+		if s.Unused != 0 || !strings.Contains(s.Why, "isn't what the other physical volumes of vg have") {
+			t.Errorf("%+v; want all of it used", s)
+		}
+	}
+}
+
+// TestFindClaimed: a physical volume without metadata of its own that two groups claim is
+// neither's.
+func TestFindClaimed(t *testing.T) {
+	t.Parallel()
+	paths := []string{blank(t, 64*mib), blank(t, 64*mib), blank(t, 64*mib)}
+	cat := func(from, to string) []string { return []string{"sh", "-c", `cat "$0" >"$1"`, from, to} }
+	all := disk.Range{Length: 64 * mib}
+	group(t, []disk.Range{all, all, all}, paths,
+		[]string{"pvcreate", "-y", "-q", "@0", "@2"}, []string{"pvcreate", "-y", "-q", "--metadatacopies", "0", "@1"},
+		[]string{"vgcreate", "-q", "-s", "1m", "other", "@2", "@1"}, cat(paths[2], paths[2]+".other"),
+		[]string{"vgreduce", "-q", "other", "@1"},
+		[]string{"vgcreate", "-q", "-s", "1m", "vg", "@0", "@1"},
+		volume("there", "20m", "@1"), cat(paths[2]+".other", paths[2]))
+	for i, m := range find(t, paths...).Masks {
+		if n := m.Unused(); n != 0 {
+			t.Errorf("of disk %d %d bytes are unused; want none", i, n)
 		}
 	}
 }

@@ -72,6 +72,7 @@ type finder struct {
 	seen   []hidden // of the disks
 	spaces []space
 	pvs    []physical
+	vgs    []lvm.VG
 	asleep string // where a hibernated system is, if there is one
 }
 
