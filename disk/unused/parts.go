@@ -74,17 +74,22 @@ func (f *finder) gaps(i int, t part.Table) {
 			taken = append(taken, disk.Range{Offset: e.Offset, Length: e.Length})
 		}
 	}
-	slices.SortFunc(taken, func(a, b disk.Range) int { return cmp.Compare(a.Offset, b.Offset) })
+	byPlace := func(a, b disk.Range) int { return cmp.Compare(a.Offset, b.Offset) }
+	end := slices.MinFunc(taken, byPlace).Offset // nothing is hidden before the first
 	size := f.disks[i].Image.Size()
+	if t.Usable > 0 && t.Usable < size {
+		// Behind it is the second table, also on a disk that was grown since.
+		taken = append(taken, disk.Range{Offset: max(t.Usable, end)})
+	}
+	slices.SortFunc(taken, byPlace)
 	s := space{Space: Space{Where: f.disks[i].Address + ", between partitions"}}
-	end := size // nothing is hidden before the first
 	for _, r := range append(taken, disk.Range{Offset: size}) {
 		if gap := (disk.Range{Offset: end + margin, Length: r.Offset - end - 2*margin}); gap.Length > 0 {
 			f.seen[i].add(gap)
 			s.place = append(s.place, run{disk: i, offset: gap.Offset, length: gap.Length})
 			s.Size += gap.Length
 		}
-		end = r.Offset + r.Length
+		end = max(end, r.Offset+r.Length) // an extended partition may have another one inside it
 	}
 	if s.Size > 0 {
 		f.spaces = append(f.spaces, s)

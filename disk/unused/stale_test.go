@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"esxodus/disk"
 )
 
@@ -167,5 +169,47 @@ func TestFindClaimed(t *testing.T) {
 		if n := m.Unused(); n != 0 {
 			t.Errorf("of disk %d %d bytes are unused; want none", i, n)
 		}
+	}
+}
+
+// TestFindGrown: on a disk that was grown the second GPT is where the end was, until a tool
+// moves it: it stays, with what is around it.
+func TestFindGrown(t *testing.T) {
+	t.Parallel()
+	path := blank(t, 60*mib)
+	zero(t, path, 0, mib)
+	tool(t, "label: gpt\n1M 8M L\n", "sfdisk", "--quiet", "--no-reread", path)
+	if err := os.Truncate(path, 100*mib); err != nil {
+		t.Fatal(err)
+	}
+	want(t, find(t, path), [][]disk.Range{{
+		{Offset: 10 * mib, Length: 49*mib - 33*512},
+		{Offset: 61*mib - 33*512, Length: 38*mib + 33*512},
+	}}, []Space{
+		{Where: "scsi0:0 partition 1", Size: 8 * mib, Why: "what it holds isn't known"},
+		{Where: "scsi0:0, between partitions", Size: 87 * mib, Unused: 87 * mib},
+	})
+}
+
+// TestFindCovered: an extended partition may have a primary one inside it. What is in it
+// behind that one isn't free.
+func TestFindCovered(t *testing.T) {
+	t.Parallel()
+	path := blank(t, 60*mib)
+	zero(t, path, 0, mib)
+	const sectors = mib / 512
+	put(t, path, 446, mbrSlot(5, 2*sectors, 38*sectors)+mbrSlot(0x83, 4*sectors, 2*sectors))
+	put(t, path, 510, "\x55\xaa")
+	for at, slots := range map[int64]string{
+		2 * mib:  mbrSlot(0x83, sectors, sectors/2) + mbrSlot(5, 18*sectors, 12*sectors),
+		20 * mib: mbrSlot(0x83, sectors, 8*sectors),
+	} {
+		zero(t, path, at, 512)
+		put(t, path, at+446, slots)
+		put(t, path, at+510, "\x55\xaa")
+	}
+	got := ranges(t, find(t, path).Masks[0])
+	if diff := cmp.Diff([]disk.Range{{Offset: 41 * mib, Length: 18 * mib}}, got); diff != "" {
+		t.Errorf("mask (-want +got):\n%s", diff)
 	}
 }
