@@ -202,7 +202,7 @@ func (m *maskedImage) Extents() iter.Seq2[Extent, error] { return m.ExtentsFrom(
 func (m *maskedImage) ExtentsFrom(off int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		for e, err := range ExtentsFrom(m.img, off) {
-			more := false
+			var more bool
 			if err != nil || e.Kind != Data {
 				more = yield(e, err)
 			} else {

@@ -19,7 +19,7 @@ const margin = 1 << 20
 // strange is an error that says why a table's own idea of what is free isn't relied on.
 func strange(t part.Table, img disk.Image) error {
 	cs, err := part.Signatures(img, img.Size())
-	why := ""
+	var why string
 	switch {
 	case err != nil:
 		return err
