@@ -34,8 +34,12 @@ func (e *DigestsError) Error() string { return fmt.Sprintf("digests %s: %v", e.P
 func (e *DigestsError) Unwrap() error { return e.Err }
 
 // UntrustedError says why what a file system, a swap space or a volume group
-// records of its free space can't be relied on. All of it counts as used then.
-type UntrustedError struct{ Why string }
+// records of its free space can't be relied on. All of it counts as used then; where a
+// system is hibernated, which will go on with what it knew of all its disks, so do they.
+type UntrustedError struct {
+	Why    string
+	Asleep bool
+}
 
 // Error is the reason alone.
 func (e *UntrustedError) Error() string { return e.Why }

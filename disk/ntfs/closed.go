@@ -182,7 +182,7 @@ func (f *FS) awake() error {
 		return fmt.Errorf("hiberfil.sys: %w", err)
 	}
 	if magic := string(b[:4]); magic != "\x00\x00\x00\x00" {
-		return untrusted("Windows is hibernated, or was (also by fast startup): hiberfil.sys begins with %q", magic)
+		return &disk.UntrustedError{Why: fmt.Sprintf("Windows is hibernated, or was (also by fast startup): hiberfil.sys begins with %q", magic), Asleep: true}
 	}
 	return nil
 }

@@ -494,6 +494,11 @@ func TestUnusedHibernated(t *testing.T) {
 				if got := why(t, copied); got != want {
 					t.Errorf("%d files, %s: UntrustedError %q; want %q", many, name, got, want)
 				}
+				f, size := openImage(t, copied)
+				_, err := disktest.Runs(t, f.Unused(t.Context()), size)
+				if u, ok := errors.AsType[*disk.UntrustedError](err); !ok || !u.Asleep {
+					t.Errorf("%s, %s: %v; want an UntrustedError of a system that sleeps", name, magic, err)
+				}
 			}
 		}
 		content = nil

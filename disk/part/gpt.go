@@ -29,6 +29,7 @@ const (
 type gptHeader struct {
 	diskGUID    string
 	arrayLBA    int64
+	lastUsable  int64 // the last sector that a partition may have
 	count, size int
 	arrayCRC    uint32
 }
@@ -90,7 +91,7 @@ func readGPTAt(img disk.Image, lba, ss int64) (Table, error) {
 	if crc32.ChecksumIEEE(array) != h.arrayCRC {
 		return Table{}, fmt.Errorf("%w gpt header at sector %d: the checksum of its entries at sector %d is wrong", ErrFormat, lba, h.arrayLBA)
 	}
-	t := Table{Kind: KindGPT, SectorSize: ss, ID: h.diskGUID}
+	t := Table{Kind: KindGPT, SectorSize: ss, ID: h.diskGUID, Usable: (h.lastUsable + 1) * ss}
 	for i := range h.count {
 		e, ok, err := parseGPTEntry(array[i*h.size:(i+1)*h.size], i+1, ss)
 		if err != nil {
@@ -133,7 +134,10 @@ func parseGPTHeader(b []byte, lba int64) (gptHeader, error) {
 	if array > maxLBA {
 		return gptHeader{}, bad("entries at sector %d", array)
 	}
-	return gptHeader{diskGUID: guid(b[56:72]), arrayLBA: int64(array), count: int(count), size: int(size), arrayCRC: le.Uint32(b[88:])}, nil
+	return gptHeader{
+		diskGUID: guid(b[56:72]), arrayLBA: int64(array), lastUsable: int64(min(le.Uint64(b[48:]), maxLBA)),
+		count: int(count), size: int(size), arrayCRC: le.Uint32(b[88:]),
+	}, nil
 }
 
 // parseGPTEntry decodes one entry. ok is false for an unused one.

@@ -44,6 +44,7 @@ type Table struct {
 	BootCode   bool   // sector 0 holds code and ends in 55 AA
 	Backup     bool   // gpt: the primary was broken, this is the backup's
 	Hybrid     bool   // gpt: the MBR lists partitions of its own besides
+	Usable     int64  // gpt: bytes from the start of the disk to where partitions end at most
 	// Entries are ordered by Number. Containers are among them.
 	Entries []Entry
 	// Notes say what is odd but could be read.

@@ -125,6 +125,20 @@ func probeForeign(p *peek) (Content, bool) {
 		{"DM_snapshot_cow", 0, "SnAp"},
 		{"stratis", sector + 4, "!Stra0tis\x86\xff\x02^\x41rh"},
 		{"VMFS_volume_member", 1 << 20, "\x0d\xd0\x01\xc0"},
+		{"bcachefs", 4096 + 24, "\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef"},
+		{"jfs", 32 << 10, "JFS1"},
+		{"reiserfs", 64<<10 + 52, "ReIsEr"},
+		{"reiser4", 64 << 10, "ReIsEr4"},
+		{"gfs2", 64 << 10, "\x01\x16\x19\x70"},
+		{"ocfs2", 1 << 10, "OCFSV2"}, // at its second block
+		{"ocfs2", 2 << 10, "OCFSV2"},
+		{"ocfs2", 4 << 10, "OCFSV2"},
+		{"ocfs2", 8 << 10, "OCFSV2"},
+		{"f2fs", 1 << 10, "\x10\x20\xf5\xf2"},
+		{"vxfs", 1 << 10, "\xf5\xfc\x01\xa5"},
+		{"vxfs", 8 << 10, "\xa5\x01\xfc\xf5"},
+		{"hfsplus", 1 << 10, "H+\x00\x04"},
+		{"apfs", 32, "NXSB"},
 	} {
 		if string(p.at(f.at, int64(len(f.magic)))) == f.magic {
 			return Content{Type: f.name}, true

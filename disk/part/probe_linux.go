@@ -102,7 +102,7 @@ func probeBtrfs(p *peek) (Content, bool) {
 func probeSwap(p *peek) (Content, bool) {
 	for _, page := range []int64{4096, 8192, 16384, 65536} {
 		magic := string(p.at(page-10, 10))
-		c := Content{Type: "swap", Version: "1"}
+		c := Content{Type: "swap"}
 		switch {
 		case magic == "SWAPSPACE2":
 		case magic == "SWAP-SPACE":
@@ -114,6 +114,9 @@ func probeSwap(p *peek) (Content, bool) {
 			continue
 		}
 		b := p.at(1024, 64)
+		if binary.LittleEndian.Uint32(b) == 1 {
+			c.Version = "1" // else only the signature is left of it, or it is a big-endian machine's
+		}
 		c.UUID, c.Label, c.BlockSize = uuidText(b[12:28]), text(b[28:44]), page
 		c.Size = clampSize(uint64(binary.LittleEndian.Uint32(b[4:]))+1, page)
 		return c, true

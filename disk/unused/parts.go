@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"esxodus/disk"
@@ -33,6 +34,10 @@ func strange(t part.Table, img disk.Image) error {
 		why = "its partition table is empty, so that it may be used without one"
 	case slices.ContainsFunc(t.Entries, dynamic):
 		why = "it is a dynamic disk of Windows"
+	case slices.ContainsFunc(t.Entries, func(e part.Entry) bool { return e.Offset == 0 }):
+		why = "a partition begins at the disk's first sector, where the table is: it may be one for show"
+	case slices.ContainsFunc(t.Entries, labelled):
+		why = "a partition of BSD has a label of its own, which may speak of all of the disk"
 	default:
 		return nil
 	}
@@ -49,6 +54,17 @@ func dynamic(e part.Entry) bool {
 	return false
 }
 
+// labelled reports whether a partition's type says that BSD divides the disk: where its
+// label is, the bounds of what it divides are its own (OpenBSD's disklabel -E, command
+// b), and counted from the disk's start.
+func labelled(e part.Entry) bool {
+	switch e.Type {
+	case "a5", "a6", "a9", "824CC7A0-36A8-11E3-890A-952519AD3F61":
+		return true
+	}
+	return false
+}
+
 // gaps hides what lies between the partitions and behind the last one, but for a MiB at
 // both ends. What lies before the first one stays, and so does all of an extended
 // partition: it has a table before each of its parts.
@@ -59,17 +75,22 @@ func (f *finder) gaps(i int, t part.Table) {
 			taken = append(taken, disk.Range{Offset: e.Offset, Length: e.Length})
 		}
 	}
-	slices.SortFunc(taken, func(a, b disk.Range) int { return cmp.Compare(a.Offset, b.Offset) })
+	byPlace := func(a, b disk.Range) int { return cmp.Compare(a.Offset, b.Offset) }
+	end := slices.MinFunc(taken, byPlace).Offset // nothing is hidden before the first
 	size := f.disks[i].Image.Size()
+	if t.Usable > 0 && t.Usable < size {
+		// Behind it is the second table, also on a disk that was grown since.
+		taken = append(taken, disk.Range{Offset: max(t.Usable, end)})
+	}
+	slices.SortFunc(taken, byPlace)
 	s := space{Space: Space{Where: f.disks[i].Address + ", between partitions"}}
-	end := size // nothing is hidden before the first
 	for _, r := range append(taken, disk.Range{Offset: size}) {
 		if gap := (disk.Range{Offset: end + margin, Length: r.Offset - end - 2*margin}); gap.Length > 0 {
 			f.seen[i].add(gap)
 			s.place = append(s.place, run{disk: i, offset: gap.Offset, length: gap.Length})
 			s.Size += gap.Length
 		}
-		end = r.Offset + r.Length
+		end = max(end, r.Offset+r.Length) // an extended partition may have another one inside it
 	}
 	if s.Size > 0 {
 		f.spaces = append(f.spaces, s)
@@ -100,10 +121,13 @@ func (f *finder) groups(ctx context.Context) error {
 		on = append(on, p.Located)
 	}
 	groups, images, twice := lvm.Groups(on)
+	f.vgs = groups
 	for i, p := range f.pvs {
 		switch s := &f.spaces[p.space]; {
 		case !slices.ContainsFunc(groups, func(vg lvm.VG) bool { return member(vg, p) }):
 			s.Why = "it is in no volume group"
+		case claims(groups, p) > 1:
+			s.Why = "two volume groups claim it"
 		case slices.Contains(twice, i):
 			s.Why = "another disk claims to be the same physical volume"
 		}
@@ -114,6 +138,17 @@ func (f *finder) groups(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// claims is how many groups have the physical volume: one that keeps no metadata can't
+// say which is right.
+func claims(groups []lvm.VG, p physical) (n int) {
+	for _, vg := range groups {
+		if member(vg, p) {
+			n++
+		}
+	}
+	return n
 }
 
 // member reports whether a group has the physical volume.
@@ -128,10 +163,14 @@ func (f *finder) members(vg lvm.VG) (map[string]physical, error) {
 		if !member(vg, p) {
 			continue
 		}
+		if claims(f.vgs, p) > 1 {
+			return nil, &disk.UntrustedError{Why: "another volume group claims a physical volume of " + vg.Name}
+		}
 		if _, ok := at[p.PV.UUID]; ok {
 			return nil, &disk.UntrustedError{Why: "two disks claim to be one physical volume of " + vg.Name}
 		}
-		if other := p.PV.VG; other.UUID != "" && (other.UUID != vg.UUID || other.Seqno != vg.Seqno) {
+		// Two that each went a step of their own have one number: all of it is compared.
+		if own := p.PV.VG; own.UUID != "" && !reflect.DeepEqual(own, vg) {
 			return nil, &disk.UntrustedError{Why: fmt.Sprintf("its metadata isn't what the other physical volumes of %s have", vg.Name)}
 		}
 		at[p.PV.UUID] = p

@@ -72,6 +72,8 @@ type finder struct {
 	seen   []hidden // of the disks
 	spaces []space
 	pvs    []physical
+	vgs    []lvm.VG
+	asleep string // where a hibernated system is, if there is one
 }
 
 // space is a part of the disks on the way to a [Space].
@@ -141,7 +143,12 @@ func (f *finder) content(ctx context.Context, s space, img disk.Image) error {
 	if len(cs) > 0 {
 		s.Content = cs[0].Type
 	}
+	divided, err := nested(img)
 	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", s.Where, err)
+	case divided:
+		f.used(s, "there is a partition table in it: it may be the disk of another machine")
 	case len(cs) == 0:
 		f.used(s, "what it holds isn't known")
 	case len(cs) > 1:
@@ -156,6 +163,16 @@ func (f *finder) content(ctx context.Context, s space, img disk.Image) error {
 	return nil
 }
 
+// nested reports whether there is a partition table in a partition, a logical volume, or
+// a disk that was found to have none.
+func nested(img disk.Image) (bool, error) {
+	table, err := part.Read(img)
+	if err != nil && !errors.Is(err, part.ErrFormat) {
+		return false, err
+	}
+	return err != nil || len(table.Entries) > 0, nil
+}
+
 // mapped is a file system that tells what it doesn't use.
 type mapped interface {
 	Unused(ctx context.Context) iter.Seq2[disk.Range, error]
@@ -166,6 +183,9 @@ func (f *finder) fileSystem(ctx context.Context, s space, img disk.Image, c part
 	m, err := open(img, c)
 	if err == nil {
 		err = f.hide(ctx, &s, m)
+	}
+	if u, ok := errors.AsType[*disk.UntrustedError](err); ok && u.Asleep {
+		f.asleep = s.Where
 	}
 	if why, ok := doubt(err); ok {
 		f.used(s, why)
@@ -251,8 +271,23 @@ func (s *space) each(r disk.Range, give func(run)) {
 	}
 }
 
+// wake hides nothing of any disk if a hibernated system is on one: when it goes on, what
+// it knows counts, of pages in other swap, and of blocks that no map on a disk has yet.
+func (f *finder) wake() {
+	if f.asleep == "" {
+		return
+	}
+	f.seen = emptied(len(f.disks))
+	for i := range f.spaces {
+		if s := &f.spaces[i]; s.Why == "" {
+			s.Why = fmt.Sprintf("a hibernated system is in %s, and may go on with any of the disks", f.asleep)
+		}
+	}
+}
+
 // found sums up.
 func (f *finder) found(ctx context.Context) (out Found, err error) {
+	f.wake()
 	var images []disk.Image
 	for i, d := range f.disks {
 		m, err := f.seen[i].mask(d.Image.Size())
@@ -316,9 +351,13 @@ func (s swap) Unused(context.Context) iter.Seq2[disk.Range, error] {
 		const header = 64 << 10
 		switch end := min(s.Size, s.size); {
 		case s.Suspended:
-			yield(disk.Range{}, &disk.UntrustedError{Why: "a hibernated system is in it"})
-		case s.Version != "1":
+			yield(disk.Range{}, &disk.UntrustedError{Why: "a hibernated system is in it", Asleep: true})
+		case s.Version == "0":
 			yield(disk.Range{}, &disk.UntrustedError{Why: "it is swap of an old kind"})
+		case s.Version != "1":
+			yield(disk.Range{}, &disk.UntrustedError{Why: "its header makes no sense: it may be left from what was here before"})
+		case s.Size > s.size:
+			yield(disk.Range{}, &disk.UntrustedError{Why: fmt.Sprintf("it says that it has %d bytes, more than there is room for", s.Size)})
 		case end > header:
 			yield(disk.Range{Offset: header, Length: end - header}, nil)
 		}

@@ -167,11 +167,11 @@ func TestFindGPT(t *testing.T) {
 	want(t, find(t, path), [][]disk.Range{{
 		{Offset: 10 * mib, Length: 29 * mib},
 		{Offset: 40*mib + 64<<10, Length: 10*mib - 64<<10},
-		{Offset: 51 * mib, Length: 48 * mib},
+		{Offset: 51 * mib, Length: 48*mib - 33*512},
 	}}, []Space{
 		{Where: "scsi0:0 partition 1", Size: 8 * mib, Why: "what it holds isn't known"},
 		{Where: "scsi0:0 partition 2", Content: "swap", Size: 10 * mib, Unused: 10*mib - 64<<10},
-		{Where: "scsi0:0, between partitions", Size: 77 * mib, Unused: 77 * mib},
+		{Where: "scsi0:0, between partitions", Size: 77*mib - 33*512, Unused: 77*mib - 33*512},
 	})
 }
 
