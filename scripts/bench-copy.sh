@@ -316,7 +316,8 @@ slowly() {
 one() {
 	case=$1
 	source_disk "$case"
-	serve ${slow:+--slow "$slow"}
+	host_options=${slow:+--slow $slow}
+	serve
 	url=$(value URL)
 	flat_url="$url/folder/$case/$case-flat.vmdk?dcPath=ha-datacenter&dsName=datastore1"
 	printf 'user = "root:%s"\n' "$(sed 's/[\\"]/\\&/g' "$work/password")" >"$work/curlrc"

@@ -6,10 +6,11 @@
 # value KEY prints what the host said on its start.
 value() { sed -n "s/^$1=//p" "$work/ready"; }
 
-# serve [OPTION]... starts the ESXi host, and leaves its password in files: for esxodus, and
+# serve starts the ESXi host, with the options in host_options, and leaves its password in files: for esxodus, and
 # without the newline, which qemu and nbdkit take for a part of it.
 serve() {
-	esxi_host --password-file "$work/password-file" "$@"
+	# shellcheck disable=SC2086 # options and their values
+	esxi_host --password-file "$work/password-file" ${host_options-}
 	printf '%s' "$(cat "$work/password-file")" >"$work/password"
 }
 
