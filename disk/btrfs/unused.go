@@ -3,12 +3,12 @@ package btrfs
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"sort"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/freemap"
 )
 
 // What is known to change nothing of what this reads.
@@ -32,13 +32,6 @@ func copies() []disk.Range {
 	return []disk.Range{{Offset: 64 << 20, Length: 64 << 10}, {Offset: 256 << 30, Length: 64 << 10}}
 }
 
-// errStopped ends a walk whose results aren't wanted any more.
-var errStopped = errors.New("stopped")
-
-func untrusted(format string, args ...any) error {
-	return &disk.UntrustedError{Why: fmt.Sprintf(format, args...)}
-}
-
 // chunk is where a chunk with tree blocks has its first copy, bytes.
 type chunk struct {
 	address, length uint64
@@ -59,16 +52,7 @@ type chunk struct {
 // reading. After an error whatever was yielded before is void. It keeps some 3 MiB
 // at most, and asks ctx before each read.
 func (f *FS) Unused(ctx context.Context) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		err := f.unused(ctx, func(r disk.Range) bool { return yield(r, nil) })
-		switch {
-		case err == nil || errors.Is(err, errStopped):
-			return
-		case errors.Is(err, ErrFormat):
-			err = &disk.UntrustedError{Why: err.Error()}
-		}
-		yield(disk.Range{}, err)
-	}
+	return freemap.Runs(func(yield func(disk.Range) bool) error { return freemap.Untrusting(f.unused(ctx, yield), ErrFormat) })
 }
 
 func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
@@ -90,7 +74,7 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 		return fmt.Errorf("device tree: %w", err)
 	}
 	if g.taken != f.taken {
-		return untrusted("its device extents have %d bytes, but its superblock counts %d", g.taken, f.taken)
+		return freemap.Untrusted("its device extents have %d bytes, but its superblock counts %d", g.taken, f.taken)
 	}
 	return g.free(f.total - f.total%f.sectorSize)
 }
@@ -99,7 +83,7 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 func (f *FS) trusted() error {
 	le, b := binary.LittleEndian, f.super
 	if sum := le.Uint16(b[196:]); sum != 0 {
-		return untrusted("its checksums are of type %d, not CRC-32C", sum)
+		return freemap.Untrusted("its checksums are of type %d, not CRC-32C", sum)
 	}
 	if err := checkSum(b); err != nil {
 		return fmt.Errorf("superblock: %w", err)
@@ -107,13 +91,13 @@ func (f *FS) trusted() error {
 	flags, readOnly, incompat := le.Uint64(b[56:]), le.Uint64(b[180:]), le.Uint64(b[188:])
 	switch {
 	case flags&^superKnown != 0:
-		return untrusted("it is a seed, its UUID is being changed, or it is no whole one (flags %#x)", flags)
+		return freemap.Untrusted("it is a seed, its UUID is being changed, or it is no whole one (flags %#x)", flags)
 	case le.Uint64(b[172:]) != 0 || readOnly&^readOnlyKnown != 0 || incompat&^incompatKnown != 0:
-		return untrusted("it has features whose free space is not known (compatible %#x, read-only %#x, incompatible %#x)", le.Uint64(b[172:]), readOnly, incompat)
+		return freemap.Untrusted("it has features whose free space is not known (compatible %#x, read-only %#x, incompatible %#x)", le.Uint64(b[172:]), readOnly, incompat)
 	case le.Uint64(b[136:]) != 1:
-		return untrusted("it is on %d devices", le.Uint64(b[136:]))
+		return freemap.Untrusted("it is on %d devices", le.Uint64(b[136:]))
 	case le.Uint64(b[96:]) != 0:
-		return untrusted("it was not unmounted: it has a log tree that is to be replayed")
+		return freemap.Untrusted("it was not unmounted: it has a log tree that is to be replayed")
 	case b[198] > maxLevel || b[199] > maxLevel:
 		return fmt.Errorf("%w: trees of %d and %d levels", ErrFormat, b[198], b[199])
 	}
@@ -141,7 +125,7 @@ func (f *FS) chunks(ctx context.Context) ([]chunk, error) {
 		}
 		end, taken = c.address+c.length, taken+c.length*stripes // each at most the device's size, and so are all together
 		if taken > uint64(f.taken) {
-			return untrusted("its chunks have more than %d bytes, which its superblock counts", f.taken)
+			return freemap.Untrusted("its chunks have more than %d bytes, which its superblock counts", f.taken)
 		}
 		if kind&(chunkMeta|chunkSystem) == 0 {
 			return nil
@@ -156,7 +140,7 @@ func (f *FS) chunks(ctx context.Context) ([]chunk, error) {
 		return nil, err
 	}
 	if taken != uint64(f.taken) {
-		return nil, untrusted("its chunks have %d bytes, but its superblock counts %d", taken, f.taken)
+		return nil, freemap.Untrusted("its chunks have %d bytes, but its superblock counts %d", taken, f.taken)
 	}
 	return chunks, nil
 }
@@ -201,7 +185,7 @@ func (f *FS) parseChunk(k key, b []byte) (c chunk, kind, stripes uint64, err err
 	}
 	switch {
 	case kind&^(chunkTypes|chunkTwice) != 0:
-		return chunk{}, 0, 0, untrusted("chunk %d has a profile of several devices (type %#x)", k.offset, kind)
+		return chunk{}, 0, 0, freemap.Untrusted("chunk %d has a profile of several devices (type %#x)", k.offset, kind)
 	case stripes != want || length == 0 || length > uint64(f.total) || k.offset > 1<<63:
 		return chunk{}, 0, 0, fmt.Errorf("%w: chunk %d of %d bytes has %d stripes, for type %#x", ErrFormat, k.offset, length, stripes, kind)
 	}
@@ -267,7 +251,7 @@ func (g *gaps) item(k key, data []byte) error {
 	case kindReplace:
 		const started, suspended = 1, 4
 		if len(data) < 40 || le.Uint64(data[32:]) == started || le.Uint64(data[32:]) == suspended {
-			return untrusted("its device is being replaced")
+			return freemap.Untrusted("its device is being replaced")
 		}
 		return nil
 	case kindExtent:
@@ -300,7 +284,7 @@ func (g *gaps) free(to int64) error {
 			end, next = g.copies[0].Offset, g.copies[0].Offset+g.copies[0].Length
 		}
 		if end > g.end && !g.yield(disk.Range{Offset: g.end, Length: end - g.end}) {
-			return errStopped
+			return freemap.ErrStopped
 		}
 		g.end = next
 	}

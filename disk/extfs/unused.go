@@ -2,11 +2,11 @@ package extfs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/freemap"
 	"esxodus/disk/internal/readat"
 )
 
@@ -14,9 +14,6 @@ const (
 	bitmapsRead = 1 << 20   // bytes of bitmaps that are read at a time
 	bitmapsGap  = 128 << 10 // bytes between them that cost less than another request
 )
-
-// errEnough ends a walk whose caller wants no more.
-var errEnough = errors.New("enough")
 
 // Unused yields the runs of bytes, from the start of the file system, that hold
 // nothing: ascending, disjoint, not touching, each inside the size given to [Open].
@@ -32,12 +29,7 @@ var errEnough = errors.New("enough")
 // [ErrFormat] says that it makes no sense. Others are of reading, or the context's.
 // An error voids what was yielded before. It needs some 8 MiB of memory.
 func (f *FS) Unused(ctx context.Context) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		err := f.unused(ctx, func(r disk.Range) bool { return yield(r, nil) })
-		if err != nil && !errors.Is(err, errEnough) {
-			yield(disk.Range{}, err)
-		}
-	}
+	return freemap.Runs(func(yield func(disk.Range) bool) error { return f.unused(ctx, yield) })
 }
 
 func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
@@ -227,7 +219,7 @@ func (s *sweep) flush() error {
 	}
 	size := s.f.blockSize
 	if !s.yield(disk.Range{Offset: s.last.start * size, Length: s.last.count * size}) {
-		return errEnough
+		return freemap.ErrStopped
 	}
 	return nil
 }

@@ -7,12 +7,9 @@ import (
 	"strings"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/freemap"
 	"esxodus/disk/internal/readat"
 )
-
-func untrusted(format string, args ...any) error {
-	return &disk.UntrustedError{Why: fmt.Sprintf(format, args...)}
-}
 
 // flagsHarmless are flags of the volume that say nothing of its clusters: the log
 // is to be resized, the version to be raised, it was mounted by NT 4, its change
@@ -31,11 +28,11 @@ func (f *FS) clean() error {
 	flags := binary.LittleEndian.Uint16(s.resident[10:])
 	switch {
 	case s.resident[8] != 3 || s.resident[9] > 1:
-		return untrusted("it is of version %d.%d", s.resident[8], s.resident[9])
+		return freemap.Untrusted("it is of version %d.%d", s.resident[8], s.resident[9])
 	case flags&1 != 0:
-		return untrusted("it is marked as dirty: Windows is to check it")
+		return freemap.Untrusted("it is marked as dirty: Windows is to check it")
 	case flags&^flagsHarmless != 0:
-		return untrusted("it has flags that are not known or speak of chkdsk (%#x)", flags)
+		return freemap.Untrusted("it has flags that are not known or speak of chkdsk (%#x)", flags)
 	}
 	return nil
 }
@@ -61,7 +58,7 @@ func (f *FS) closed() error {
 		return err
 	}
 	if s.size < logBytes {
-		return untrusted("its log has only %d bytes", s.size)
+		return freemap.Untrusted("its log has only %d bytes", s.size)
 	}
 	b := make([]byte, logBytes)
 	if err := s.read(b, 0); err != nil {
@@ -79,13 +76,13 @@ func (f *FS) closed() error {
 		return err
 	}
 	if second.size != first.size {
-		return untrusted("the pages of its log have %d and %d bytes", first.size, second.size)
+		return freemap.Untrusted("the pages of its log have %d and %d bytes", first.size, second.size)
 	}
 	if second.lsn > first.lsn {
 		first = second
 	}
 	if first.inUse && !first.clean {
-		return untrusted("it was not unmounted: its log is open")
+		return freemap.Untrusted("it was not unmounted: its log is open")
 	}
 	return nil
 }
@@ -110,7 +107,7 @@ func (s *stream) empty(b []byte) error {
 	ones := bytes.Repeat([]byte{0xff}, len(b))
 	for at := uint64(0); ; at = max(logBytes, at*2) {
 		if !bytes.Equal(b, ones[:len(b)]) {
-			return untrusted("its log begins as an empty one, but is not empty")
+			return freemap.Untrusted("its log begins as an empty one, but is not empty")
 		}
 		if at*2 > s.size-block {
 			return nil
@@ -135,9 +132,9 @@ func restart(b []byte) (page, error) {
 	size := le.Uint32(b[16:])
 	switch {
 	case string(b[:4]) == "CHKD":
-		return page{}, untrusted("its log was changed by chkdsk")
+		return page{}, freemap.Untrusted("its log was changed by chkdsk")
 	case string(b[:4]) != "RSTR" || size < block || size > maxPage || size&(size-1) != 0:
-		return page{}, untrusted("its log has no restart page where one should be")
+		return page{}, freemap.Untrusted("its log has no restart page where one should be")
 	}
 	b = b[:size]
 	if err := fixUp(b, "RSTR"); err != nil {
@@ -146,9 +143,9 @@ func restart(b []byte) (page, error) {
 	minor, major := le.Uint16(b[26:]), le.Uint16(b[28:])
 	switch {
 	case major == 2 && minor == 0:
-		return page{}, untrusted("it was not unmounted, or Windows keeps some of it in memory (fast startup): its log is of version 2.0")
+		return page{}, freemap.Untrusted("it was not unmounted, or Windows keeps some of it in memory (fast startup): its log is of version 2.0")
 	case major != 1 || minor != 1:
-		return page{}, untrusted("its log is of version %d.%d", major, minor)
+		return page{}, freemap.Untrusted("its log is of version %d.%d", major, minor)
 	}
 	at := int(le.Uint16(b[24:]))
 	if at%8 != 0 || at < 30 || at > block-2-48 || le.Uint64(b[8:]) != 0 {
@@ -176,7 +173,7 @@ func (f *FS) awake() error {
 	}
 	b := make([]byte, 4096)
 	if s.size < uint64(len(b)) {
-		return untrusted("Windows may be hibernated: hiberfil.sys has only %d bytes", s.size)
+		return freemap.Untrusted("Windows may be hibernated: hiberfil.sys has only %d bytes", s.size)
 	}
 	if err := s.read(b, 0); err != nil {
 		return fmt.Errorf("hiberfil.sys: %w", err)
@@ -222,7 +219,7 @@ func (f *FS) unshadowed() error {
 		}
 	})
 	if found != "" {
-		return untrusted("it has shadow copies, which need clusters that are free now: System Volume Information has %s", found)
+		return freemap.Untrusted("it has shadow copies, which need clusters that are free now: System Volume Information has %s", found)
 	}
 	return err
 }
@@ -237,20 +234,20 @@ func (f *FS) catalog(at uint64) error {
 			return nil
 		}
 		if limit := uint64(f.clusters * f.cluster); limit < shadowBlock || at > limit-shadowBlock || at%block != 0 {
-			return untrusted("it may have shadow copies: their catalog is at byte %d", at)
+			return freemap.Untrusted("it may have shadow copies: their catalog is at byte %d", at)
 		}
 		if err := readat.Full(f.r, b, int64(at)); err != nil { // bounded
 			return fmt.Errorf("catalog of shadow copies: %w", err)
 		}
 		if string(b[:16]) != shadowMark || le.Uint32(b[20:]) != 2 || le.Uint64(b[32:]) != at {
-			return untrusted("it may have shadow copies: their catalog at byte %d is none", at)
+			return freemap.Untrusted("it may have shadow copies: their catalog at byte %d is none", at)
 		}
 		for e := shadowEntry; e < shadowBlock; e += shadowEntry {
 			if le.Uint64(b[e:]) > 1 { // 0 and 1 are not in use
-				return untrusted("it has shadow copies, which need clusters that are free now: they are in its catalog")
+				return freemap.Untrusted("it has shadow copies, which need clusters that are free now: they are in its catalog")
 			}
 		}
 		at = le.Uint64(b[40:])
 	}
-	return untrusted("it may have shadow copies: their catalog has no end")
+	return freemap.Untrusted("it may have shadow copies: their catalog has no end")
 }

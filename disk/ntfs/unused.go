@@ -4,20 +4,17 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"math/bits"
 	"slices"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/freemap"
 )
 
 // readBytes is what is read of the bitmap at a time.
 const readBytes = 1 << 20
-
-// errStopped ends a walk whose results aren't wanted any more.
-var errStopped = errors.New("stopped")
 
 // Unused yields the runs of bytes, from the start of the volume, that hold
 // nothing: ascending, disjoint, not touching, each inside the size given to
@@ -29,21 +26,12 @@ var errStopped = errors.New("stopped")
 // other errors are those of reading. After an error whatever was yielded before
 // is void. It keeps 6 MiB at most, and asks ctx before each read of the bitmap.
 func (f *FS) Unused(ctx context.Context) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		err := f.unused(ctx, func(r disk.Range) bool { return yield(r, nil) })
-		switch {
-		case err == nil || errors.Is(err, errStopped):
-			return
-		case errors.Is(err, ErrFormat):
-			err = &disk.UntrustedError{Why: err.Error()}
-		}
-		yield(disk.Range{}, err)
-	}
+	return freemap.Runs(func(yield func(disk.Range) bool) error { return freemap.Untrusting(f.unused(ctx, yield), ErrFormat) })
 }
 
 func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 	if f.encrypted {
-		return untrusted("it is encrypted by BitLocker")
+		return freemap.Untrusted("it is encrypted by BitLocker")
 	}
 	for _, look := range []func() error{f.clean, f.closed, f.awake, f.unshadowed} {
 		if err := ctx.Err(); err != nil {
@@ -58,10 +46,10 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 		return fmt.Errorf("$Bitmap: %w", err)
 	}
 	if have := min(s.valid, s.size); have < uint64(f.clusters+7)/8 {
-		return untrusted("$Bitmap has %d bytes for %d clusters", have, f.clusters)
+		return freemap.Untrusted("$Bitmap has %d bytes for %d clusters", have, f.clusters)
 	}
 	if slices.ContainsFunc(s.runs, func(r run) bool { return r.lcn < 0 }) {
-		return untrusted("$Bitmap has holes")
+		return freemap.Untrusted("$Bitmap has holes")
 	}
 	used, err := f.fixed(s)
 	if err != nil {
@@ -72,10 +60,10 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 			used = used[1:]
 		}
 		if len(used) > 0 && used[0].lcn < first+count {
-			return untrusted("clusters %d to %d are free by $Bitmap, but the volume's own files are there", first, first+count)
+			return freemap.Untrusted("clusters %d to %d are free by $Bitmap, but the volume's own files are there", first, first+count)
 		}
 		if !yield(disk.Range{Offset: first * f.cluster, Length: count * f.cluster}) {
-			return errStopped
+			return freemap.ErrStopped
 		}
 		return nil
 	})

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"esxodus/disk"
+	"esxodus/disk/internal/freemap"
 )
 
 // Features that the rules for free space are known to hold with.
@@ -24,9 +25,6 @@ const (
 
 	gapBytes = 128 << 10 // what is read between two leaves rather than asked for apart
 )
-
-// errStopped ends a walk whose results aren't wanted any more.
-var errStopped = errors.New("stopped")
 
 // doubt says why the groups' trees of free space can't be relied on by what the
 // superblock says, "" for no reason.
@@ -69,12 +67,7 @@ func doubt(b []byte, version int) string {
 // reading. After an error whatever was yielded before is void. It keeps some 2
 // MiB, and asks ctx before each read.
 func (f *FS) Unused(ctx context.Context) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		err := f.unused(ctx, func(r disk.Range) bool { return yield(r, nil) })
-		if err != nil && !errors.Is(err, errStopped) {
-			yield(disk.Range{}, err)
-		}
-	}
+	return freemap.Runs(func(yield func(disk.Range) bool) error { return f.unused(ctx, yield) })
 }
 
 func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
@@ -124,7 +117,7 @@ func (f *FS) unusedOf(ctx context.Context, n int64, yield func(disk.Range) bool)
 				return wrongf("its blocks %d to %d are free, but %s is there", start, start+count, used[0].what)
 			}
 			if !yield(disk.Range{Offset: (n*f.agBlocks + start) * f.blockSize, Length: count * f.blockSize}) {
-				return errStopped
+				return freemap.ErrStopped
 			}
 			return nil
 		},
