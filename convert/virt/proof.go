@@ -366,7 +366,7 @@ func (w *watch) boot(ctx context.Context, p ProofRequest) (Proof, error) {
 		w.drain()
 		now := time.Now()
 		if over := now.Sub(c.start) >= p.For; p.Expect == Activity && state == running && (over || now.Sub(counted) >= countEvery) {
-			n, err := w.counts()
+			n, err := w.counts(ctx)
 			if err != nil {
 				return Proof{}, err
 			}
@@ -415,12 +415,14 @@ func (w *watch) listen(ctx context.Context, d time.Duration) {
 
 // counts asks libvirt what the guest has done with its disks and CPUs. A guest
 // that ends meanwhile has done nothing.
-func (w *watch) counts() (counts, error) {
+func (w *watch) counts(ctx context.Context) (counts, error) {
 	var n counts
 	for _, d := range w.disks {
 		s, err := w.dom.BlockStats(d)
 		switch {
 		case is(err, libvirt.ERR_NO_DOMAIN) || is(err, libvirt.ERR_OPERATION_INVALID):
+			return counts{}, nil
+		case err != nil && w.ending(ctx):
 			return counts{}, nil
 		case err != nil:
 			return counts{}, explain("activity of "+w.name, err)
@@ -429,13 +431,26 @@ func (w *watch) counts() (counts, error) {
 	}
 	info, err := w.dom.GetInfo()
 	switch {
-	case is(err, libvirt.ERR_NO_DOMAIN):
+	case is(err, libvirt.ERR_NO_DOMAIN), err != nil && w.ending(ctx):
 		return counts{}, nil
 	case err != nil:
 		return counts{}, explain("activity of "+w.name, err)
 	}
 	n.cpu = time.Duration(info.CpuTime) // nanoseconds of one boot
 	return n, nil
+}
+
+// ending reports whether the guest is gone, or soon is: QEMU hangs up in the midst of
+// a question, before libvirt knows.
+func (w *watch) ending(ctx context.Context) bool {
+	for end := time.Now().Add(settle); ; {
+		if s, err := w.state(); s == gone && err == nil {
+			return true
+		}
+		if time.Now().After(end) || pause(ctx) != nil {
+			return false
+		}
+	}
 }
 
 // shutdown lets the guest shut down by itself, for a while.
