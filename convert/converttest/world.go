@@ -180,9 +180,15 @@ type tickingReader struct {
 	w *World
 }
 
+// looked is how long the reads of a look inside are (part.Cached). They aren't effects
+// of their own: a test that stops at each would try the same a hundred times.
+const looked = 64 << 10
+
 func (r tickingReader) ReadAt(p []byte, off int64) (int, error) {
-	if err := r.w.Tick("read"); err != nil {
-		return 0, err
+	if len(p) != looked {
+		if err := r.w.Tick("read"); err != nil {
+			return 0, err
+		}
 	}
 	return r.Reader.ReadAt(p, off)
 }
