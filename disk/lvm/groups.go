@@ -80,13 +80,18 @@ func (vg VG) Free() (map[string][]disk.Range, error) {
 
 // placed reports whether all physical extents that the segment has are in its
 // stripes. Those of other types lie on logical volumes of their own, which are in
-// the metadata like any other.
+// the metadata like any other. A type may have flags behind it that keep older LVM away
+// ("cache-pool+METADATA_FORMAT"); of a striped one, whose stripes weren't read, they
+// could mean anything.
 func (s Segment) placed() bool {
-	switch s.Type {
-	case "striped", "snapshot", "thin", "thin-pool", "cache", "cache-pool", "writecache", "vdo", "vdo-pool", "error", "zero", "integrity":
+	kind, _, _ := strings.Cut(s.Type, "+")
+	switch kind {
+	case "striped":
+		return s.Type == kind
+	case "snapshot", "thin", "thin-pool", "cache", "cache-pool", "writecache", "vdo", "vdo-pool", "error", "zero", "integrity":
 		return true
 	}
-	return strings.HasPrefix(s.Type, "raid")
+	return strings.HasPrefix(kind, "raid")
 }
 
 // gaps returns the runs of extents of a physical volume that none of the others has.

@@ -98,7 +98,7 @@ func TestLVMFree(t *testing.T) {
 		{"-L", "40m", "-n", "slow"},
 		{"-L", "20m", "--type", "cache-pool", "-n", "fast"},
 	} {
-		argv := append([]string{"lvcreate", "--yes", "--quiet", "-Wn"}, lv...)
+		argv := append([]string{"lvcreate", "--yes", "--quiet"}, lv...)
 		if !slices.Contains(lv, vg+"/origin") {
 			argv = append(argv, vg)
 		}
@@ -147,6 +147,7 @@ func TestFreeUntrusted(t *testing.T) {
 		untrusted bool
 	}{
 		"a type that isn't known": {[]LV{{Name: "m", Segments: []Segment{{Count: 1, Type: "mirror"}}}}, true},
+		"a flag of striped":       {[]LV{{Name: "m", Segments: []Segment{{Count: 1, Type: "striped+NEW"}}}}, true},
 		"a move under way":        {[]LV{{Name: "pvmove0", Status: []string{"READ", "PVMOVE"}, Segments: linear(0, 1).Segments}}, true},
 		"an overlap":              {[]LV{linear(0, 5), linear(4, 2)}, false},
 		"beyond the end":          {[]LV{linear(8, 3)}, false},

@@ -43,8 +43,8 @@ type Segment struct {
 	Type         string   // striped (a linear one has one stripe), thin, raid1 …
 	Stripes      []Stripe // of a striped one
 	Origin       string   // of type snapshot: the LV that it is of
-	// Names are all the words in one that isn't striped, the logical volumes that it is
-	// made of among them.
+	// Names are all the words in one that isn't striped, but for its type: the logical
+	// volumes that it is made of are among them.
 	Names []string
 }
 
@@ -219,7 +219,7 @@ func readSegment(g *node, members map[string]*Member) (Segment, error) {
 		s.Origin = g.text("origin")
 	}
 	if s.Type != "striped" {
-		s.Names = g.words()
+		s.Names = g.words("type")
 		return s, nil
 	}
 	for i := 0; i+1 < len(list); i += 2 {

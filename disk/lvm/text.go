@@ -65,10 +65,14 @@ func (n *node) texts(key string) []string {
 	return out
 }
 
-// words are the strings among the values and in the lists, in order.
-func (n *node) words() []string {
+// words are the strings among the values and in the lists, in order, but for those of
+// one key.
+func (n *node) words(but string) []string {
 	var out []string
 	for _, k := range n.order {
+		if k == but {
+			continue
+		}
 		if s := n.text(k); s != "" {
 			out = append(out, s)
 		}
