@@ -100,6 +100,9 @@ func (w *World) Own(vm *inventory.VM) {
 // Flip flips a bit of a disk on the source.
 func (w *World) Flip(path string, off int64) { w.content[path][off] ^= 16 }
 
+// Content is what a disk of the source holds.
+func (w *World) Content(path string) []byte { return w.content[path] }
+
 // Storage is the directory of the volumes.
 func (w *World) Storage() string {
 	dir := filepath.Join(w.Dir, "disks")

@@ -176,7 +176,8 @@ func (v *VMPlan) checkNames(c *guest.Conversion) error {
 }
 
 // checkSteps wants the steps that the planner lists for the rest of the plan, in its
-// order. Their texts are for people alone.
+// order. Their texts are for people alone. Without the step that finds what nothing needs
+// all is copied: plans and runs of an older esxodus have none.
 func (v *VMPlan) checkSteps() error {
 	o := Options{NoProof: v.NoProof, BootOnly: v.BootOnly}
 	for i, s := range v.Steps {
@@ -188,7 +189,9 @@ func (v *VMPlan) checkSteps() error {
 		}
 		o.Shutdown = ShutdownMode(s.Via)
 	}
-	want := steps(&v.Source, v, Facts{Host: &inventory.Host{}}, o)
+	as := *v
+	as.AllBlocks = v.AllBlocks || !v.has(StepUnused)
+	want := steps(&v.Source, &as, Facts{Host: &inventory.Host{}}, o)
 	for i, s := range v.Steps {
 		if _, ok := v.Disk(s.Disk); s.Disk != "" && !ok {
 			return fmt.Errorf("steps[%d]: no disk %q", i, s.Disk)

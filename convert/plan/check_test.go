@@ -134,6 +134,15 @@ func TestCheckRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no steps", func(v *plan.VMPlan) { v.Steps = []plan.Step{} }, "steps: 0, but the plan needs recheck next"},
+		{"all blocks, and a step that leaves some out", func(v *plan.VMPlan) { v.AllBlocks = true }, "unused, but the plan needs"},
+		{"what nothing needs found twice", func(v *plan.VMPlan) {
+			i := step(v, plan.StepUnused)
+			v.Steps = slices.Insert(v.Steps, i, v.Steps[i])
+		}, "unused, but the plan needs"},
+		{"what nothing needs found after the copy", func(v *plan.VMPlan) {
+			i, c := step(v, plan.StepUnused), step(v, plan.StepCopy)
+			v.Steps[i], v.Steps[c] = v.Steps[c], v.Steps[i]
+		}, "but the plan needs unused"},
 		{"no copy", without(plan.StepCopy), "recheck, but the plan needs copy scsi0:0"},
 		{"no verify", without(plan.StepVerify), "but the plan needs verify scsi0:0"},
 		{"no recheck", without(plan.StepRecheck), "create scsi0:0, but the plan needs recheck"},

@@ -8,6 +8,8 @@
 package plan
 
 import (
+	"slices"
+
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
@@ -179,6 +181,14 @@ type VMJob struct {
 func (p *Plan) Job(i int) *VMJob {
 	return &VMJob{Source: p.Source, Target: p.Target, VM: p.VMs[i]}
 }
+
+// has reports whether there is a step of a kind.
+func (v *VMPlan) has(k Kind) bool {
+	return slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Kind == k })
+}
+
+// LeavesOut reports whether what nothing needs isn't copied.
+func (v *VMPlan) LeavesOut() bool { return v.has(StepUnused) }
 
 // LaidOut returns the layout of the disk at an address.
 func (v *VMPlan) LaidOut(address string) (*layout.Disk, bool) {

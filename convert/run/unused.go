@@ -15,16 +15,16 @@ type Left struct {
 	Spaces []unused.Space `json:"spaces"`
 }
 
-// findUnused finds what nothing needs of the disks, now that the VM is off, and keeps that
-// for the copy, for a resume and for whoever compares later: a copy that was begun with
-// one mask can't go on with another.
+// findUnused finds what nothing needs of the disks, now that the VM is off. It is kept
+// for the copy, a resume, and a later comparison: a copy that was begun with one mask
+// can't go on with another.
 func (x *executor) findUnused(ctx context.Context, _ *task) (_ any, err error) {
 	var disks []unused.Disk
 	for i := range x.job.VM.Disks {
 		d := &x.job.VM.Disks[i]
-		img, closeImage, err := x.openSource(ctx, d)
-		if err != nil {
-			return nil, err
+		img, closeImage, failed := x.openSource(ctx, d)
+		if failed != nil {
+			return nil, failed
 		}
 		defer func() { err = errors.Join(err, closeImage()) }()
 		disks = append(disks, unused.Disk{Address: d.Address, Image: img})
@@ -35,7 +35,7 @@ func (x *executor) findUnused(ctx context.Context, _ *task) (_ any, err error) {
 	}
 	for i, m := range found.Masks {
 		if err := m.Save(x.maskPath(disks[i].Address)); err != nil {
-			return nil, keep(err)
+			return nil, keep(fmt.Errorf("what isn't copied of %s: %w", disks[i].Address, err))
 		}
 	}
 	return Left{Spaces: found.Spaces}, nil
@@ -53,7 +53,7 @@ func (x *executor) maskPath(address string) string { return x.journal.Path(addre
 
 // mask is what nothing needs of a disk, if the plan leaves that out.
 func (x *executor) mask(d *plan.Disk) (*disk.Mask, error) {
-	if !x.has(plan.StepUnused) {
+	if !x.job.VM.LeavesOut() {
 		return disk.NewMask(d.Size, nil)
 	}
 	m, err := disk.LoadMask(x.maskPath(d.Address))
@@ -79,14 +79,4 @@ func (x *executor) needed(d *plan.Disk, img disk.Image) (disk.Image, error) {
 // stand stands for a disk's image where that isn't read.
 func (x *executor) stand(d *plan.Disk) (disk.Image, error) {
 	return x.needed(d, disk.FromReaderAt(nil, d.Size))
-}
-
-// has reports whether the plan has a step of a kind.
-func (x *executor) has(kind plan.Kind) bool {
-	for i := range x.job.VM.Steps {
-		if x.job.VM.Steps[i].Kind == kind {
-			return true
-		}
-	}
-	return false
 }
