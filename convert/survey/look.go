@@ -106,9 +106,9 @@ func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *in
 	var sources []inspect.Source
 	var disks []unused.Disk
 	for _, d := range vm.Disks {
-		img, closeImage, err := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
-		if err != nil {
-			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: err}
+		img, closeImage, failed := h.OpenDisk(ctx, src.Origin(&d, o.Way(vm)))
+		if failed != nil {
+			return guest.Guest{}, &plan.UnreadError{Address: d.Address(), Err: failed}
 		}
 		defer func() { err = errors.Join(err, closeImage()) }()
 		if img.Size() != d.Capacity {
@@ -122,8 +122,14 @@ func look(ctx context.Context, h Host, src *plan.Source, o *plan.Options, vm *in
 		return g, err
 	}
 	found, err := unused.Find(ctx, disks)
+	if err != nil && ctx.Err() != nil {
+		return g, context.Cause(ctx)
+	}
+	if err != nil { // the run looks again
+		g.Notes = append(g.Notes, err.Error())
+	}
 	g.Spaces = found.Spaces
-	return g, err
+	return g, nil
 }
 
 // closed says why a VM's disks aren't opened at all.
