@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -48,11 +47,11 @@ func (d StateDir) Throttle() (t Throttle, err error) {
 	return t, nil
 }
 
-// Heed gives what is asked from now on to a function, until it is stopped. It looks
-// each second.
+// Heed gives what is asked from now on to a function, until it is stopped, and the first
+// error of reading it. It looks each second.
 func (d StateDir) Heed(give func(Throttle, error)) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
-	last := time.Now()
+	last, failed := time.Now(), false
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(time.Second)
@@ -63,15 +62,15 @@ func (d StateDir) Heed(give func(Throttle, error)) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if _, err := os.Lstat(d.throttle()); err != nil {
-				continue
-			}
 			t, err := d.Throttle()
-			if err == nil && !t.At.After(last) {
-				continue
+			switch {
+			case err != nil && !failed:
+				give(t, err)
+			case err == nil && t.At.After(last):
+				last = t.At
+				give(t, nil)
 			}
-			last = t.At
-			give(t, err)
+			failed = err != nil
 		}
 	}()
 	return func() { close(done); <-ended }
