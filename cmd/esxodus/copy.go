@@ -70,15 +70,16 @@ type copied struct {
 	Read    int64   `json:"read"`
 	Written int64   `json:"written"`
 	Zero    int64   `json:"zero"`
-	Unused  int64   `json:"unused"` // of Zero
+	Unused  int64   `json:"unused"` // that nothing needs, and weren't read
 	Seconds float64 `json:"seconds"`
 	Verify  bool    `json:"verified"`
 }
 
+// String is the result for people.
 func (c copied) String() string {
 	text := fmt.Sprintf("%s: %s, %s of it data, in %.1f s", c.Target, fit.Bytes(c.Bytes), fit.Bytes(c.Written), c.Seconds)
 	if c.Unused > 0 {
-		text += fmt.Sprintf("; %s that nothing needs left out (--all-blocks)", fit.Bytes(c.Unused))
+		text += fmt.Sprintf("; left out %s that nothing needs (--all-blocks copies all)", fit.Bytes(c.Unused))
 	}
 	return text
 }

@@ -26,7 +26,7 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	}
 	add(StepCreate, "make %[2]s of %[4]d bytes for %[1]s")
 	if !v.AllBlocks {
-		out = append(out, Step{Kind: StepUnused, Text: "find what nothing on its disks needs, which isn't copied" + v.unusedText()})
+		out = append(out, Step{Kind: StepUnused, Text: "find what nothing needs on its disks, and leave that out of the copy" + v.unusedText()})
 	}
 	out = append(out, v.templateStep()...)
 	for _, d := range v.Disks {
@@ -48,7 +48,7 @@ func (v *VMPlan) unusedText() string {
 	if v.Sizes.Unused+v.Sizes.Zero == 0 {
 		return ""
 	}
-	return fmt.Sprintf(": %d bytes unused and %d zero of %d when this was planned", v.Sizes.Unused, v.Sizes.Zero, v.Sizes.Provisioned)
+	return fmt.Sprintf(" (when planned, of %d bytes: %d unused, %d zero)", v.Sizes.Provisioned, v.Sizes.Unused, v.Sizes.Zero)
 }
 
 // templateStep is the step that makes LVM's metadata, where there is any.

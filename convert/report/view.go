@@ -274,7 +274,7 @@ func used(spaces []unused.Space) []string {
 			text = fmt.Sprintf("%s: %s of %s; %s", where, fit.Bytes(s.Used), fit.Bytes(s.Size), strings.Join(rest, ", "))
 		}
 		if s.Why != "" {
-			text += "; what of it is free isn't known: " + s.Why
+			text += "; all of it counts as used: " + s.Why
 		}
 		texts = append(texts, text)
 	}
