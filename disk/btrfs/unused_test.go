@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,17 +104,6 @@ func trusted(tb testing.TB, path string) []disk.Range {
 	return runs
 }
 
-// all is runs as Unused yields them.
-func all(runs []disk.Range) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		for _, r := range runs {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}
-}
-
 // sound has btrfs check an image.
 func sound(tb testing.TB, path string) {
 	tb.Helper()
@@ -155,7 +143,7 @@ func TestUnused(t *testing.T) {
 // can be written to.
 func scrambled(t *testing.T, path string, want map[string]string) {
 	t.Helper()
-	copied, _ := disktest.Scramble(t, path, all(trusted(t, path)))
+	copied, _ := disktest.Scramble(t, path, disktest.Each(trusted(t, path)))
 	sound(t, copied)
 	mounted(t, copied, func(dir string) {
 		if diff := disktest.TreeDiff(want, disktest.Tree(dir)); len(diff) > 0 {
@@ -210,7 +198,7 @@ func TestUnusedLarge(t *testing.T) {
 		}
 		edges = append(edges, r)
 	}
-	copied, _ := disktest.Scramble(t, path, all(edges))
+	copied, _ := disktest.Scramble(t, path, disktest.Each(edges))
 	sound(t, copied)
 	mounted(t, copied, func(dir string) {
 		if diff := disktest.TreeDiff(want, disktest.Tree(dir)); len(diff) > 0 {
@@ -303,7 +291,7 @@ func TestCrash(t *testing.T) {
 				t.Fatalf("%s, with a log tree: %v: Unused: %d runs, %v", c.Name, logged, len(runs), err)
 			}
 			t.Logf("%s, with a log tree: %v: %d runs", c.Name, logged, len(runs))
-			copied, _ := disktest.Scramble(t, path, all(runs))
+			copied, _ := disktest.Scramble(t, path, disktest.Each(runs))
 			if diff := c.Differences(t, path, copied); len(diff) > 0 {
 				t.Errorf("%s: %d differences: %.1000s", c.Name, len(diff), diff[0])
 			}

@@ -30,6 +30,17 @@ func Runs(tb testing.TB, unused iter.Seq2[disk.Range, error], size int64) (runs 
 	return runs, nil
 }
 
+// Each yields runs as a file system does.
+func Each(runs []disk.Range) iter.Seq2[disk.Range, error] {
+	return func(yield func(disk.Range, error) bool) {
+		for _, r := range runs {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Cancelled cancels a context at the first run that a file system says it doesn't use, and
 // returns how many come until it takes notice.
 func Cancelled(tb testing.TB, unused func(ctx context.Context) iter.Seq2[disk.Range, error]) (runs int) {

@@ -3,7 +3,6 @@ package ntfs
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,17 +126,6 @@ func trusted(tb testing.TB, path string) []disk.Range {
 		tb.Fatalf("Unused has %d bytes; ntfsinfo says %d clusters of %d bytes: %s", free, clusters, f.cluster, out)
 	}
 	return runs
-}
-
-// all is runs as Unused yields them.
-func all(runs []disk.Range) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		for _, r := range runs {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}
 }
 
 // why is the reason that Unused gives for an image, "" for none.

@@ -51,7 +51,7 @@ func scrambled(t *testing.T, path string) {
 	t.Helper()
 	var want map[string]string
 	mounted(t, path, func(dir string) { want = disktest.Tree(dir) })
-	copied, _ := disktest.Scramble(t, path, all(trusted(t, path)))
+	copied, _ := disktest.Scramble(t, path, disktest.Each(trusted(t, path)))
 	sameEnd(t, path, copied, 512)
 	sound(t, copied)
 	mounted(t, copied, func(dir string) {
@@ -129,7 +129,7 @@ func TestUnusedLarge(t *testing.T) {
 		if f, _ := openImage(t, path); tt.size > 1<<40 {
 			disktest.Cancelled(t, f.Unused) // the bitmap is read in pieces
 		}
-		copied, _ := disktest.Scramble(t, path, all(edges))
+		copied, _ := disktest.Scramble(t, path, disktest.Each(edges))
 		sameEnd(t, path, copied, 512)
 		sound(t, copied)
 		mounted(t, copied, func(dir string) {

@@ -12,8 +12,9 @@ const (
 	// one of the copy's steps of 64 KiB in it. To leave out less costs a request more
 	// than it saves.
 	shortest = 128 << 10
-	// most is how many runs the masks of a VM's disks may have together: 16 MiB of them.
-	most = 1 << 20
+	// most is how many runs the masks of a VM's disks may have together: 8 MiB of them,
+	// several times over while they are looked for, in a few VMs at a time.
+	most = 1 << 19
 )
 
 // hidden gathers what is unused of a disk. Where that is in too many runs the shortest

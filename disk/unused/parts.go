@@ -87,7 +87,7 @@ func (f *finder) gaps(i int, t part.Table) {
 	for _, r := range append(taken, disk.Range{Offset: size}) {
 		if gap := (disk.Range{Offset: end + margin, Length: r.Offset - end - 2*margin}); gap.Length > 0 {
 			f.seen[i].add(gap)
-			s.place = append(s.place, run{disk: i, offset: gap.Offset, length: gap.Length})
+			s.put(i, gap.Offset, gap.Length)
 			s.Size += gap.Length
 		}
 		end = max(end, r.Offset+r.Length) // an extended partition may have another one inside it
@@ -224,7 +224,7 @@ func (f *finder) free(vg lvm.VG, at map[string]physical) error {
 			if size := p.Image.Size(); r.Offset > size || r.Length > size-r.Offset {
 				return &disk.UntrustedError{Why: fmt.Sprintf("extents of %s go beyond its physical volume of %d bytes", vg.Name, size)}
 			}
-			s.place = append(s.place, run{disk: p.disk, offset: p.offset + r.Offset, length: r.Length})
+			s.put(p.disk, p.offset+r.Offset, r.Length)
 			s.Size += r.Length
 		}
 	}
@@ -259,7 +259,7 @@ func (f *finder) logical(ctx context.Context, vg lvm.VG, lv lvm.LV, at map[strin
 	}
 	for _, p := range pieces {
 		on := at[p.PV]
-		s.place = append(s.place, run{disk: on.disk, offset: on.offset + p.Offset, length: p.Length})
+		s.put(on.disk, on.offset+p.Offset, p.Length)
 	}
 	return f.content(ctx, s, img)
 }

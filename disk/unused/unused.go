@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sort"
 
 	"esxodus/disk"
 	"esxodus/disk/btrfs"
@@ -89,6 +90,16 @@ type space struct {
 type run struct {
 	disk           int
 	offset, length int64 // bytes, on the disk
+	start          int64 // bytes, in the space
+}
+
+// put adds a part at the end of the space.
+func (s *space) put(disk int, offset, length int64) {
+	start := int64(0)
+	if n := len(s.place) - 1; n >= 0 {
+		start = s.place[n].start + s.place[n].length
+	}
+	s.place = append(s.place, run{disk: disk, offset: offset, length: length, start: start})
 }
 
 // physical is a physical volume and where it lies.
@@ -261,13 +272,13 @@ func (f *finder) hide(ctx context.Context, s *space, m mapped) error {
 
 // each gives the places on the disks of a range of the space.
 func (s *space) each(r disk.Range, give func(run)) {
-	start := int64(0) // of the run, in the space
-	for _, p := range s.place {
-		from, to := max(r.Offset, start), min(r.Offset+r.Length, start+p.length)
-		if from < to {
-			give(run{disk: p.disk, offset: p.offset + from - start, length: to - from})
+	first := sort.Search(len(s.place), func(i int) bool { return s.place[i].start+s.place[i].length > r.Offset })
+	for _, p := range s.place[first:] {
+		from, to := max(r.Offset, p.start), min(r.Offset+r.Length, p.start+p.length)
+		if from >= to {
+			break
 		}
-		start += p.length
+		give(run{disk: p.disk, offset: p.offset + from - p.start, length: to - from})
 	}
 }
 
@@ -292,7 +303,7 @@ func (f *finder) found(ctx context.Context) (out Found, err error) {
 	for i, d := range f.disks {
 		m, err := f.seen[i].mask(d.Image.Size())
 		if err != nil {
-			return Found{}, fmt.Errorf("%s: %w", d.Address, err)
+			return Found{}, fmt.Errorf("%s: %w; --all-blocks copies all of it", d.Address, err)
 		}
 		out.Masks, images = append(out.Masks, m), append(images, m.Over(d.Image))
 	}

@@ -180,7 +180,7 @@ func TestFindGPT(t *testing.T) {
 func group(t *testing.T, on []disk.Range, paths []string, commands ...[]string) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root for loop devices")
+		fixtures.Missing(t, "root, for loop devices,")
 	}
 	dir := t.TempDir()
 	var loops []string
@@ -399,13 +399,7 @@ func TestFindFileSystem(t *testing.T) {
 	if s := found.Spaces[0]; s.Why != "" || s.Content != "ext4" || s.Unused < 20*mib || s.Used < 4*mib {
 		t.Fatalf("found %+v; want most of it unused", s)
 	}
-	copied, _ := disktest.Scramble(t, path, func(yield func(disk.Range, error) bool) {
-		for _, r := range ranges(t, found.Masks[0]) {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	})
+	copied, _ := disktest.Scramble(t, path, disktest.Each(ranges(t, found.Masks[0])))
 	img := filepath.Join(t.TempDir(), "part")
 	tool(t, "", "dd", "if="+copied, "of="+img, "bs=512", "skip=63", fmt.Sprint("count=", 39*mib/512), "status=none")
 	tool(t, "", "e2fsck", "-fn", img)

@@ -46,7 +46,7 @@ func TestCrash(t *testing.T) {
 // differences overwrites what an image says it doesn't use, and compares.
 func differences(t *testing.T, c disktest.Crash, path string) {
 	t.Helper()
-	copied, _ := disktest.Scramble(t, path, all(trusted(t, path)))
+	copied, _ := disktest.Scramble(t, path, disktest.Each(trusted(t, path)))
 	if diff := c.Differences(t, path, copied); len(diff) > 0 {
 		t.Errorf("%s: %d differences: %.1000s", c.Name, len(diff), diff[0])
 	}
@@ -71,7 +71,7 @@ func TestCrashControl(t *testing.T) {
 			t.Logf("%s: the trees make no sense before the log is replayed: %v", c.Name, err)
 			continue
 		}
-		copied, _ := disktest.Scramble(t, path, all(runs))
+		copied, _ := disktest.Scramble(t, path, disktest.Each(runs))
 		if diff := c.Differences(t, path, copied); len(diff) > 0 {
 			t.Logf("round %d: %s: %d differences: %.300s", seed, c.Name, len(diff), diff[0])
 			return

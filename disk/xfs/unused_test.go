@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,17 +68,6 @@ func trusted(tb testing.TB, path string) []disk.Range {
 		tb.Fatalf("xfs_db lists %d free runs and spare blocks; Unused %d", listed, want)
 	}
 	return runs
-}
-
-// all is runs as Unused yields them.
-func all(runs []disk.Range) iter.Seq2[disk.Range, error] {
-	return func(yield func(disk.Range, error) bool) {
-		for _, r := range runs {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}
 }
 
 // mounted lets the kernel have an image while use runs.
@@ -196,7 +184,7 @@ func levels(t *testing.T, path string) (most uint32) {
 // whole and can be written to.
 func scrambled(t *testing.T, path string, want map[string]string) {
 	t.Helper()
-	copied, _ := disktest.Scramble(t, path, all(trusted(t, path)))
+	copied, _ := disktest.Scramble(t, path, disktest.Each(trusted(t, path)))
 	if repairSays(t, copied) {
 		t.Fatal("xfs_repair complains")
 	}
@@ -265,7 +253,7 @@ func TestUnusedVersion4(t *testing.T) {
 		images[path] = string(unpack(t, s.name+".manifest"))
 	}
 	for path, want := range images {
-		copied, _ := disktest.Scramble(t, path, all(trusted(t, path)))
+		copied, _ := disktest.Scramble(t, path, disktest.Each(trusted(t, path)))
 		fsys, _, _ := openImage(t, copied)
 		got := list(manifest(t, fsys))
 		if !when.MatchString(want) {
@@ -311,7 +299,7 @@ func TestUnusedLarge(t *testing.T) {
 	if last < 29<<40 {
 		t.Errorf("the last run ends at %d; want it near the end of 30 TiB", last)
 	}
-	copied, _ := disktest.Scramble(t, path, all(edges))
+	copied, _ := disktest.Scramble(t, path, disktest.Each(edges))
 	mounted(t, copied, func(dir string) {
 		if diff := disktest.TreeDiff(want, disktest.Tree(dir)); len(diff) > 0 {
 			t.Errorf("%d files differ: %.500s", len(diff), diff[0])
