@@ -43,7 +43,7 @@ test-boot: ## proofs on Debian guests that booted: each layout, upgrades, growth
 	@scripts/test-boot.sh $(ARGS)
 
 .PHONY: test-all
-test-all: test test-lab test-boot ## all three, about two hours
+test-all: test test-lab test-boot ## all three, about three hours
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml, shellcheck, gofumpt and go mod tidy

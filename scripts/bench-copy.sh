@@ -50,7 +50,7 @@ stripes() {
 	truncate -s "${size}M" "$1"
 }
 
-# file_system FILE KIND KEEP makes a disk with one file system, writes nine tenths of
+# file_system FILE KIND KEEP makes a disk with one file system, writes most of
 # it full, and removes all files but one of KEEP.
 file_system() {
 	noise "$size" old >"$1"
@@ -64,15 +64,14 @@ file_system() {
 	mkdir -p "$work/mnt"
 	mount_fs "$2" "$f_loop" "$work/mnt" rw
 	f_n=0
-	while [ "$f_n" -lt $((size * 9 / 20)) ]; do
+	while [ "$f_n" -lt $((size * 2 / 5)) ] && [ "$(df -m --output=avail "$work/mnt" | tail -n 1)" -gt 8 ]; do
 		noise 2 "$f_n" >"$work/mnt/$f_n"
 		f_n=$((f_n + 1))
 	done
 	sync -f "$work/mnt"
-	f_n=0
-	while [ "$f_n" -lt $((size * 9 / 20)) ]; do
+	while [ "$f_n" -gt 0 ]; do
+		f_n=$((f_n - 1))
 		[ $((f_n % $3)) = 0 ] || rm "$work/mnt/$f_n"
-		f_n=$((f_n + 1))
 	done
 	umount "$work/mnt"
 	losetup -d "$f_loop"

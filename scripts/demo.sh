@@ -4,10 +4,10 @@
 # The main job, for real: an ESXi host with the free licence on loopback, a
 # Debian guest on it, and esxodus moving that guest to a persistent domain in
 # this machine's libvirt: from partitions and GRUB to LVM on the whole disk and
-# LILO. Then it shows what the disk is now, and a boot from its new loader. The
-# domain stays for a look; a second run rolls it back first. Everything is kept
-# under /var/lib/esxodus-demo, where QEMU's own user can read it. It sets up all
-# that it needs (scripts/setup.sh demo).
+# LILO. Then it shows what the disk is now, and what the guest wrote to its console
+# when esxodus watched it boot from there. The domain stays for a look; a second run
+# rolls it back first. Everything is kept under /var/lib/esxodus-demo, where QEMU's
+# own user can read it. It sets up all that it needs (scripts/setup.sh demo).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -57,7 +57,7 @@ case ${1-} in
 esac
 [ "$(id -u)" = 0 ] || die 'run it as root: it defines a domain in qemu:///system'
 begun=$(date +%s)
-say 'about 3 minutes; 6 on a new machine with two cores, most of them for packages, compiling and a Debian guest'
+say 'about 3 minutes; 6 to 9 on a new machine with two cores, most of them for packages, compiling and a Debian guest'
 esxi='' builder=
 work=$(mktemp -d)
 trap cleanup EXIT
