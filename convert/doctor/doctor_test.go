@@ -172,7 +172,7 @@ func TestOfHost(t *testing.T) {
 	fixtures.Tool(t, "vgs")
 	fixtures.Tool(t, "qemu-img")
 	fixtures.Tool(t, "guestfish")
-	const vg = `{"report":[{"vg":[{"vg_name":"vg0","vg_free":"%d","vg_lock_type":"%s","vg_systemid":"%s","pv_name":"/dev/sdb"}]}]}`
+	const vg = `{"report":[{"vg":[{"vg_name":"vg0","vg_uuid":"u","vg_seqno":"1","vg_tags":"","vg_free":"%d","vg_lock_type":"%s","vg_systemid":"%s","pv_name":"/dev/sdb"}]}]}`
 	all := plan.TargetFacts{VirtTypes: []string{"kvm"}, EFI: true, SecureBoot: true, TPM: true}
 	own := []network.Link{{Name: "eno1", Networkd: network.NetworkdOfLink{File: "/etc/systemd/network/lan.network"}}}
 	running := network.Host{Networkd: network.Networkd{Running: true, Version: 252}, Links: own}
@@ -198,10 +198,13 @@ func TestOfHost(t *testing.T) {
 		{"no firmware", plan.TargetFacts{VirtTypes: []string{"kvm"}}, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "", "apt-get install ovmf", []string{"root", "kvm", "libvirt", "efi note", "efi note", "tpm note", "programs", "group", "network"}},
 		{"KVM isn't loaded", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu svm", "modprobe kvm_amd", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
 		{"no virtualization", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu", "in the firmware's settings", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
-		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, without locks", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
-		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_free":"1","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, without locks", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
+		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
+		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_uuid":"u","vg_seqno":"1","vg_free":"1","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
 		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
-		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "by its system id", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
+		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "with the system id kvm1 alone", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
+		{"a LUN with another owner", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "none", "kvm2"), "vg0", "shut", 1), "iscsi", "", "which isn't this one", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
+		{"locks that aren't used", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "dlm", ""), "vg0", "shut", 1), "iscsi", "", "vgchange --lockstart shut", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
+		{"another writer", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `"vg_tags":""`, `"vg_tags":"esxodus_writer_kvm=20x_00000000"`, 1), "iscsi", "", `now it is the host "kvm x"`, []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
 		{"lvm fails", all, nil, running, "{", "", "", "report", []string{"root", "kvm", "libvirt", "programs", "lvm warning", "network"}},
 		{"others configure the network", all, nil, managed(network.Host{}, network.NetworkManager, "eno1"), lvs, "", "", "NetworkManager configures eno1", []string{"root", "kvm", "libvirt", "programs", "group", "network warning", "network warning"}},
 		{"NetworkManager has no interface", all, nil, managed(running, network.NetworkManager), lvs, "", "", "systemd-networkd 252 configures this host", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
@@ -220,7 +223,9 @@ func TestOfHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := OfHost(t.Context(), Host{
-				Tool: answers{"vgs": tt.vgs, "lsblk /dev/sda": "sata\n", "lsblk": tt.tran}, Root: root,
+				Tool: answers{
+					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"}]}]}`, "lsblk": tt.tran,
+				}, Root: root,
 				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {
 					if tt.net.Name == "deaf" {

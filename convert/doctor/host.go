@@ -133,64 +133,35 @@ func (v *stay) groups(ctx context.Context) {
 	if !host.Has("vgs") {
 		return
 	}
-	out, err := v.Tool.Run(ctx, "vgs", "--reportformat", "json", "--units", "b", "--nosuffix", "--options", "vg_name,vg_free,vg_lock_type,vg_systemid,pv_name")
+	groups, err := volume.Groups(ctx, v.Tool)
 	if err != nil {
 		v.add("lvm", ledger.Warning, err.Error(), "")
 		return
 	}
-	rows, err := volume.ParseReport("vgs", "vg", out)
-	if err != nil {
-		v.add("lvm", ledger.Warning, err.Error(), "")
-		return
-	}
-	var names []string
-	over := map[string]string{} // how a group's disks are reached, where that is a network
-	of := map[string]map[string]string{}
-	for _, r := range rows { // one for each physical volume
-		name := r["vg_name"]
-		if of[name] == nil {
-			names, of[name] = append(names, name), r
-		}
-		if over[name] == "" {
-			over[name] = v.transport(ctx, r["pv_name"])
-		}
-	}
-	for _, name := range names {
-		v.group(name, over[name], of[name])
+	for i := range groups {
+		v.group(&groups[i])
 	}
 }
 
-func (v *stay) group(name, over string, r map[string]string) {
-	free := r["vg_free"]
-	if n, err := volume.Numbers(r, "vg_free"); err == nil {
-		free = fit.Bytes(n[0])
+func (v *stay) group(g *volume.Group) {
+	what := fmt.Sprintf("volume group %s: %s free", g.Name, fit.Bytes(g.Free))
+	if text := g.Text(); text != "" {
+		what += ", " + text
 	}
-	what := fmt.Sprintf("volume group %s: %s free", name, free)
 	switch {
-	case r["vg_lock_type"] != "" && r["vg_lock_type"] != "none":
-		v.ok("group", what+", shared, with locks by "+r["vg_lock_type"])
-	case over == "":
+	case g.Shut && g.Owner != "":
+		v.add("group", ledger.Note, what+", which isn't this one", "no volume can be made there from here: `man lvmsystemid` says how a group is handed over")
+	case g.Shut:
+		v.add("group", ledger.Warning, what+", which this host doesn't use", "set use_lvmlockd=1 in lvm.conf, start lvmlockd and its lock manager, and then the locks: `vgchange --lockstart "+g.Name+"` (`man lvmlockd`)")
+	case len(g.Others) > 0:
+		v.add("group", ledger.Warning, fmt.Sprintf("%s, and now it is the host %q, which has runs there that aren't ended", what, g.Others[0].Host), "commit or roll them back there (`esxodus status`) before you convert to this group here")
+	case g.Locks != "" || g.Text() == "":
 		v.ok("group", what)
-	case r["vg_systemid"] != "":
-		v.add("group", ledger.Note, fmt.Sprintf("%s, on %s, and this host's alone by its system id", what, over), "no domain on it can move to another host while it runs; a group with locks (lvmlockd) lets them")
+	case g.Owner != "":
+		v.add("group", ledger.Note, what, "no domain on it can move to another host while it runs; a group with locks (lvmlockd) lets them")
 	default:
-		v.add("group", ledger.Warning, fmt.Sprintf("%s, on %s, without locks or an owner", what, over),
-			"where another host sees the LUN, two hosts that change the group at the same time destroy it: use lvmlockd (`man lvmlockd`), or give the group an owner (`man lvmsystemid`)")
+		v.add("group", ledger.Warning, what, "esxodus keeps to that by a tag, other programs don't: two hosts that change the group at the same time destroy it. lvmlockd (`man lvmlockd`) guards against that, or an owner (`man lvmsystemid`)")
 	}
-}
-
-// transport is by what a device is reached over a network, "" if it isn't.
-func (v *stay) transport(ctx context.Context, device string) string {
-	out, err := v.Tool.Run(ctx, "lsblk", "--inverse", "--noheadings", "--output", "TRAN", device)
-	if err != nil {
-		return "" // it isn't a block device's: not known, and not worth a word
-	}
-	for t := range strings.FieldsSeq(string(out)) {
-		if slices.Contains([]string{"iscsi", "fc", "fcoe", "nvme-tcp", "nvme-fc", "rdma", "tcp"}, t) {
-			return t
-		}
-	}
-	return ""
 }
 
 // networking looks at who configures this host's network.

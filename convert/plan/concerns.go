@@ -32,6 +32,8 @@ const (
 	ConcernHighBoot     = "disk.high-boot"      // /boot may lie where a BIOS doesn't read the disk
 	ConcernFirmware     = "target.firmware"     // the target lacks UEFI, Secure Boot or a TPM
 	ConcernPath         = "target.path"         // QEMU can't reach the directory
+	ConcernShared       = "target.shared"       // other hosts may see the volume group
+	ConcernWriter       = "target.writer"       // one of them has unfinished runs there
 	ConcernFleeting     = "network.fleeting"    // a device won't be there after the next boot
 	ConcernLink         = "network.device"      // the host has no such interface
 	ConcernTarget       = "target.unknown"      // libvirt could not be asked
@@ -355,6 +357,7 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 			Advice:   "QEMU runs as its own user: chmod o+x the directory, or choose one such as /var/lib/libvirt/images",
 		})
 	}
+	out = append(out, sharingConcerns(p.Target.Storage, f.Storage.Sharing)...)
 	out = append(out, linkConcerns(p, f.Target.Links)...)
 	out = append(out, fleetingConcerns(p, f.Network)...)
 	if p.Target.VirtType == "qemu" {

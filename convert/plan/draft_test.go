@@ -19,6 +19,7 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/survey"
+	"esxodus/convert/volume"
 	"esxodus/inventory"
 )
 
@@ -98,6 +99,16 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernFirmware, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].TPM = true }},
 		{plan.ConcernSpace, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free = 1 }},
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Sparse = 1, false }},
+		{plan.ConcernShared, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Sharing = volume.Sharing{Over: "iscsi", Locks: "sanlock"}
+		}},
+		{plan.ConcernShared, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Sharing = volume.Sharing{Over: "fc", Owner: "kvm1"}
+		}},
+		{plan.ConcernShared, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Sharing = volume.Sharing{Over: "multipath"} }},
+		{plan.ConcernWriter, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Sharing = volume.Sharing{Over: "iscsi", Others: []volume.Writer{{Host: "kvm2", Tag: "esxodus_writer_kvm2_0"}}}
+		}},
 		{plan.ConcernPath, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Unpassable = "/root" }},
 		{plan.ConcernTarget, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target = plan.TargetFacts{Missing: "no libvirt"} }},
 		{plan.ConcernVirtType, ledger.Blocker, func(_ *plan.Facts, o *plan.Options) { o.VirtType = "kvm" }},

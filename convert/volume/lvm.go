@@ -22,6 +22,9 @@ type LVM struct {
 	VG   string
 	Tool host.Runner
 	Log  *slog.Logger // nil for none
+
+	writer Writer        // who it writes as; the zero value is this host
+	settle time.Duration // 0 for [settle]
 }
 
 // String returns the storage as it is asked for on the command line.
@@ -48,7 +51,11 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	facts := Facts{Free: vg.Free, Unit: vg.Extent, Volumes: []Found{}}
+	seen, err := l.look(ctx)
+	if err != nil {
+		return Facts{}, err
+	}
+	facts := Facts{Free: vg.Free, Unit: vg.Extent, Sharing: seen.Sharing, Volumes: []Found{}}
 	for _, v := range vols {
 		if err := l.owns(v); err != nil {
 			return Facts{}, err
@@ -65,6 +72,13 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 // Create makes the logical volume and waits for its device; see [Storage].
 func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identity) error) error {
 	if err := errors.Join(l.owns(v), CheckRun(run)); err != nil {
+		return err
+	}
+	return l.changing(ctx, func(t turn) error { return l.create(ctx, v, run, claim, t) })
+}
+
+func (l LVM) create(ctx context.Context, v Volume, run string, claim func(Identity) error, t turn) error {
+	if err := t.free(); err != nil {
 		return err
 	}
 	vg, err := l.group(ctx)
@@ -86,12 +100,22 @@ func (l LVM) Create(ctx context.Context, v Volume, run string, claim func(Identi
 	if err := claim(Identity{Tag: tag(run)}); err != nil {
 		return err
 	}
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	options, err := t.options(ctx)
+	if err != nil {
+		return err
+	}
 	// What an earlier volume left on these extents is wiped, or udev would
 	// show its file system, array or volume group to the host until the
 	// copy comes by. LVM wipes before udev looks. --yes is its answer to
 	// whether it may; it is the only question that lvcreate has left.
-	_, err = l.run(ctx, "lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "y", "--zero", "y", "--wipesignatures", "y",
-		"--addtag", tag(run), "--extents", strconv.FormatInt(n, 10), "--name", v.LV, l.VG)
+	argv := append([]string{"lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "ey", "--zero", "y", "--wipesignatures", "y"}, options...)
+	_, err = l.run(ctx, append(argv, "--addtag", tag(run), "--extents", strconv.FormatInt(n, 10), "--name", v.LV, l.VG)...)
+	if err == nil {
+		err = t.made(ctx, v, run)
+	}
 	if err != nil {
 		return fmt.Errorf("logical volume %s of %d bytes: %w", v, n*vg.Extent, err)
 	}
@@ -153,7 +177,7 @@ func (l LVM) Activate(ctx context.Context, v Volume) error {
 	if err := l.owns(v); err != nil {
 		return err
 	}
-	if _, err := l.run(ctx, "lvchange", "--yes", "--quiet", "--activate", "y", "--ignoreactivationskip", v.String()); err != nil {
+	if _, err := l.run(ctx, "lvchange", "--yes", "--quiet", "--activate", "ey", "--ignoreactivationskip", v.String()); err != nil {
 		return fmt.Errorf("activating %s: %w", v, err)
 	}
 	return l.awaitNode(ctx, v)
@@ -162,21 +186,32 @@ func (l LVM) Activate(ctx context.Context, v Volume) error {
 // Remove removes the logical volume; see [Storage].
 func (l LVM) Remove(ctx context.Context, v Volume, run string, id Identity) error {
 	state, err := l.State(ctx, v, run, id)
-	if err != nil || state == Absent {
+	if err != nil {
 		return err
 	}
-	if state == Foreign {
-		if l.Log != nil {
+	return l.changing(ctx, func(t turn) error {
+		if state == Ours {
+			err := t.free()
+			if err == nil {
+				err = l.remove(ctx, v, run, id)
+			}
+			if err != nil {
+				return err
+			}
+		} else if state == Foreign && l.Log != nil {
 			l.Log.WarnContext(ctx, "left alone: this run did not make it", "volume", v.String())
 		}
-		return nil
-	}
+		return t.leave(ctx)
+	})
+}
+
+func (l LVM) remove(ctx context.Context, v Volume, run string, id Identity) error {
 	// LVM compares the tag again, under its lock.
-	_, err = l.run(ctx, "lvremove", "--yes", "--quiet", "--force", "--select", "lv_tags={"+tag(run)+"}", v.String())
-	if err != nil {
+	if _, err := l.run(ctx, "lvremove", "--yes", "--quiet", "--force", "--select", "lv_tags={"+tag(run)+"}", v.String()); err != nil {
 		return fmt.Errorf("removing %s: %w", v, err)
 	}
-	if state, err = l.State(ctx, v, run, id); err == nil && state == Ours {
+	state, err := l.State(ctx, v, run, id)
+	if err == nil && state == Ours {
 		err = fmt.Errorf("removing %s: lvremove succeeded, but it is still there", v)
 	}
 	return err
@@ -185,13 +220,25 @@ func (l LVM) Remove(ctx context.Context, v Volume, run string, id Identity) erro
 // Release takes the run's tag off; see [Storage].
 func (l LVM) Release(ctx context.Context, v Volume, run string, id Identity) error {
 	state, err := l.State(ctx, v, run, id)
-	if err != nil || state != Ours {
+	if err != nil {
 		return err
 	}
-	if _, err := l.run(ctx, "lvchange", "--quiet", "--deltag", tag(run), v.String()); err != nil {
-		return fmt.Errorf("taking the tag off %s: %w", v, err)
-	}
-	return nil
+	return l.changing(ctx, func(t turn) error {
+		if state != Ours {
+			return t.leave(ctx)
+		}
+		if err := t.free(); err != nil {
+			return err
+		}
+		argv := []string{"lvchange", "--quiet", "--deltag", tag(run)}
+		if t.self.Tag != "" {
+			argv = append(argv, "--deltag", t.self.Tag)
+		}
+		if _, err := l.run(ctx, append(argv, v.String())...); err != nil {
+			return fmt.Errorf("taking the tag off %s: %w", v, err)
+		}
+		return t.leave(ctx)
+	})
 }
 
 // nodeTimeout is how long udev has to make a device node.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func (s *script) Run(_ context.Context, argv ...string) ([]byte, error) {
 }
 
 const (
-	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_free_count":"5","vg_extent_count":"1000","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":""}]}]}`
+	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_free_count":"5","vg_extent_count":"1000","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":"","vg_uuid":"u","vg_free":"20971520","vg_seqno":"1","vg_tags":"","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"}]}]}`
 	lvJSON = `{"report":[{"lv":[{"lv_name":"old","lv_size":"8388608","lv_tags":""},{"lv_name":"mine","lv_size":"4194304","lv_tags":"x,esxodus_r1,y"}]}]}`
 )
 
@@ -69,11 +70,13 @@ func TestLogicalArgv(t *testing.T) {
 	if err := l.Release(t.Context(), lvmVolume(t, l, "mine", 1), "r1", Identity{}); err != nil {
 		t.Error(err)
 	}
+	const look = "vgs --reportformat json --units b --nosuffix --nohints --foreign --shared --options " + groupFields + " vg0"
+	const disks = "lsblk --inverse --noheadings --output TRAN,TYPE,KNAME /dev/sda"
 	const list = "lvs --reportformat json --units b --nosuffix --options lv_name,lv_size,lv_tags vg0"
 	want := []string{
-		list, "lvremove --yes --quiet --force --select lv_tags={esxodus_r1} vg0/mine", list,
-		list, list,
-		list, "lvchange --quiet --deltag esxodus_r1 vg0/mine",
+		list, look, disks, "lvremove --yes --quiet --force --select lv_tags={esxodus_r1} vg0/mine", list,
+		list, look, disks, list, look, disks,
+		list, look, disks, "lvchange --quiet --deltag esxodus_r1 vg0/mine",
 	}
 	if diff := cmp.Diff(s.argv, want); diff != "" {
 		t.Errorf("argv (-got +want):\n%s", diff)
@@ -94,7 +97,7 @@ func TestLogicalCreateRefuses(t *testing.T) {
 		{name: "clustered", vg: strings.Replace(vgJSON, `"vg_clustered":""`, `"vg_clustered":"clustered"`, 1), lv: "new", err: "volume group vg0 is clustered"},
 		{name: "read-only", vg: strings.Replace(vgJSON, "writeable", "read-only", 1), lv: "new", err: "volume group vg0 is read-only here"},
 		{name: "none", fail: map[string]error{"vgs": &host.ExitError{Argv: []string{"vgs"}, Code: 5, Stderr: `Volume group "vg0" not found; Cannot process volume group vg0`}}, lv: "new", err: "this host has no volume group vg0: vgs lists those it has"},
-		{name: "two", vg: strings.Replace(vgJSON, `"vg":[{`, `"vg":[{"vg_name":"vg0"},{`, 1), lv: "new", err: "vgs reports 2 groups of that name"},
+		{name: "two", vg: strings.Replace(vgJSON, `"vg":[{`, `"vg":[{"vg_name":"vg0","vg_uuid":"v","vg_free":"0","vg_seqno":"1"},{`, 1), lv: "new", err: "vgs reports 2 groups of that name"},
 		{name: "no JSON", vg: "x", lv: "new", err: "vgs: report: "},
 		{name: "no report", vg: "{}", lv: "new", err: "vgs: empty report"},
 		{name: "no number", vg: strings.Replace(vgJSON, `"4194304"`, `"4.00m"`, 1), lv: "new", err: `vg_extent_size is "4.00m", want a number`},
@@ -110,7 +113,7 @@ func TestLogicalCreateRefuses(t *testing.T) {
 				t.Errorf("Create = %v, want %q", err, tt.err)
 			}
 			for _, argv := range s.argv {
-				if !strings.HasPrefix(argv, "vgs ") && !strings.HasPrefix(argv, "lvs ") {
+				if !strings.HasPrefix(argv, "vgs ") && !strings.HasPrefix(argv, "lvs ") && !strings.HasPrefix(argv, "lsblk ") {
 					t.Errorf("ran %s", argv)
 				}
 			}
@@ -147,12 +150,18 @@ func TestNames(t *testing.T) {
 
 // noMapper runs LVM's tools without device-mapper, on one loop device and
 // with a configuration of their own.
-type noMapper struct{ t *testing.T }
+type noMapper struct {
+	t    *testing.T
+	tran string // how lsblk says that the device is reached
+}
 
 func (n noMapper) Run(ctx context.Context, argv ...string) ([]byte, error) {
-	for i, a := range argv {
-		if i > 0 && (argv[i-1] == "--activate" || argv[i-1] == "--zero" || argv[i-1] == "--wipesignatures") && a == "y" {
-			argv[i] = "n"
+	if argv[0] == "lsblk" {
+		return []byte(n.tran), nil
+	}
+	for i := range argv[1:] {
+		if slices.Contains([]string{"--activate", "--zero", "--wipesignatures"}, argv[i]) {
+			argv[i+1] = "n"
 		}
 	}
 	n.t.Logf("%q", argv)
@@ -165,7 +174,7 @@ func TestLogicalLoop(t *testing.T) {
 		fixtures.Missing(t, "not root")
 	}
 	loop, vg := loopGroup(t)
-	l := LVM{VG: vg, Tool: noMapper{t}}
+	l := LVM{VG: vg, Tool: noMapper{t: t}}
 	ctx := t.Context()
 	v := lvmVolume(t, l, "web-1.disk", 10<<20+512)
 	if err := os.Mkdir("/dev/"+vg, 0o755); err != nil {
@@ -183,6 +192,9 @@ func TestLogicalLoop(t *testing.T) {
 	var id Identity
 	if err := l.Create(ctx, v, "r1", func(i Identity) error { id = i; return nil }); err != nil {
 		t.Fatal(err)
+	}
+	if g, err := l.look(ctx); err != nil || g.tags[0] != "" || g.Text() != "" {
+		t.Errorf("look = %+v, %v; want no word of other hosts for a disk of our own", g, err)
 	}
 	wantState(t, l, v, "r1", id, Ours)
 	wantState(t, l, v, "r10", id, Foreign)
@@ -250,7 +262,7 @@ func loopGroup(t *testing.T) (loop, vg string) {
 	t.Setenv("LVM_SYSTEM_DIR", dir)
 	vg = fmt.Sprintf("esxodus-test%d", os.Getpid())
 	for _, argv := range [][]string{{"pvcreate", "--yes", loop}, {"vgcreate", vg, loop}} {
-		if _, err := (noMapper{t}).Run(t.Context(), argv...); err != nil {
+		if _, err := (noMapper{t: t}).Run(t.Context(), argv...); err != nil {
 			fixtures.Missing(t, fmt.Sprintf("%v", err))
 		}
 	}

@@ -23,7 +23,12 @@ const lockPause = 20 * time.Millisecond
 // LockLVM waits for the lock, how being [unix.LOCK_SH] or [unix.LOCK_EX].
 // Who isn't root gets none, and needs none: LVM does nothing for them.
 func LockLVM(ctx context.Context, how int) (release func(), err error) {
-	f, err := os.OpenFile(lvmLock, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	return lockFile(ctx, lvmLock, how)
+}
+
+// lockFile waits for the lock of a file, as [LockLVM] does.
+func lockFile(ctx context.Context, path string, how int) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, fs.ErrPermission) {
 		return func() {}, nil
 	}
@@ -38,7 +43,7 @@ func LockLVM(ctx context.Context, how int) (release func(), err error) {
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			release()
-			return nil, fmt.Errorf("lock of LVM, %s: %w", lvmLock, err)
+			return nil, fmt.Errorf("lock of LVM, %s: %w", path, err)
 		}
 		if err := host.Pause(ctx, lockPause); err != nil {
 			release()
@@ -54,5 +59,6 @@ func (l LVM) run(ctx context.Context, argv ...string) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	return l.Tool.Run(ctx, argv...)
+	out, err := l.Tool.Run(ctx, argv...)
+	return out, l.explain(err)
 }

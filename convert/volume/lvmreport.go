@@ -59,14 +59,11 @@ func (l LVM) group(ctx context.Context) (group, error) {
 		return group{}, err
 	}
 	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
-	if unseen(err) {
-		return group{}, fmt.Errorf("this host has no volume group %s: vgs lists those it has (%w)", l.VG, err)
-	}
 	if err != nil {
-		return group{}, fmt.Errorf("volume group %s: %w", l.VG, err)
+		return group{}, l.unread(err)
 	}
 	if len(rows) != 1 || rows[0]["vg_name"] != l.VG {
-		return group{}, fmt.Errorf("volume group %s: vgs reports %d groups of that name: give each its own (vgrename UUID NAME)", l.VG, len(rows))
+		return group{}, l.twice(len(rows))
 	}
 	if err := usable(l.VG, rows[0]); err != nil {
 		return group{}, err
@@ -80,6 +77,19 @@ func (l LVM) group(ctx context.Context) (group, error) {
 		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
 	}
 	return group{Extent: n[0], Free: n[1] * n[0]}, nil
+}
+
+// unread says that vgs doesn't list the group.
+func (l LVM) unread(err error) error {
+	if unseen(err) {
+		return fmt.Errorf("this host has no volume group %s: vgs lists those it has (%w)", l.VG, err)
+	}
+	return fmt.Errorf("volume group %s: %w", l.VG, err)
+}
+
+// twice says that there are several groups of that name.
+func (l LVM) twice(n int) error {
+	return fmt.Errorf("volume group %s: vgs reports %d groups of that name: give each its own (vgrename UUID NAME)", l.VG, n)
 }
 
 // unseen reports whether LVM says that there is no such volume group.

@@ -73,6 +73,7 @@ type Facts struct {
 	Sparse     bool    `json:"sparse"`               // takes only the space that is written
 	Unpassable string  `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
 	Volumes    []Found `json:"volumes"`              // in the order asked
+	Sharing    Sharing `json:"sharing,omitzero"`     // what lvm's group is to other hosts
 }
 
 // Found is what a plan must know of one volume.
