@@ -198,13 +198,14 @@ func TestOfHost(t *testing.T) {
 		{"no firmware", plan.TargetFacts{VirtTypes: []string{"kvm"}}, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "", "apt-get install ovmf", []string{"root", "kvm", "libvirt", "efi note", "efi note", "tpm note", "programs", "group", "network"}},
 		{"KVM isn't loaded", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu svm", "modprobe kvm_amd", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
 		{"no virtualization", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "", "fpu", "in the firmware's settings", []string{"root", "kvm warning", "libvirt", "programs", "group", "network"}},
-		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
-		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_uuid":"u","vg_seqno":"1","vg_free":"1","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
-		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
-		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "with the system id kvm1 alone", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
-		{"a LUN with another owner", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "none", "kvm2"), "vg0", "shut", 1), "iscsi", "", "which isn't this one", []string{"root", "kvm", "libvirt", "programs", "group note", "network"}},
-		{"locks that aren't used", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "dlm", ""), "vg0", "shut", 1), "iscsi", "", "vgchange --lockstart shut", []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
-		{"another writer", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `"vg_tags":""`, `"vg_tags":"esxodus_writer_kvm=20x_00000000"`, 1), "iscsi", "", `now it is the host "kvm x"`, []string{"root", "kvm", "libvirt", "programs", "group warning", "network"}},
+		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
+		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_uuid":"u","vg_seqno":"1","vg_free":"1","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
+		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "lvm-devices note", "network"}},
+		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "with the system id kvm1 alone", []string{"root", "kvm", "libvirt", "programs", "group note", "lvm-devices note", "network"}},
+		{"a LUN with another owner", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "none", "kvm2"), "vg0", "shut", 1), "iscsi", "", "which isn't this one", []string{"root", "kvm", "libvirt", "programs", "group note", "lvm-devices note", "network"}},
+		{"locks that aren't used", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "dlm", ""), "vg0", "shut", 1), "iscsi", "", "vgchange --lockstart shut", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
+		{"locks that aren't started", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "sanlock", ""), "vg0", "idle", 1), "iscsi", "", "aren't started here", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
+		{"another writer", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `"vg_tags":""`, `"vg_tags":"esxodus_writer_kvm=20x_00000000"`, 1), "iscsi", "", `now it is the host "kvm x"`, []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
 		{"lvm fails", all, nil, running, "{", "", "", "report", []string{"root", "kvm", "libvirt", "programs", "lvm warning", "network"}},
 		{"others configure the network", all, nil, managed(network.Host{}, network.NetworkManager, "eno1"), lvs, "", "", "NetworkManager configures eno1", []string{"root", "kvm", "libvirt", "programs", "group", "network warning", "network warning"}},
 		{"NetworkManager has no interface", all, nil, managed(running, network.NetworkManager), lvs, "", "", "systemd-networkd 252 configures this host", []string{"root", "kvm", "libvirt", "programs", "group", "network"}},
@@ -224,7 +225,9 @@ func TestOfHost(t *testing.T) {
 			}
 			list := OfHost(t.Context(), Host{
 				Tool: answers{
-					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"}]}]}`, "lsblk": tt.tran,
+					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"},{"vg_name":"idle"}]}]}`, "lsblk": tt.tran,
+					"lvmconfig":  "devices {\n\tuse_devicesfile=0\n\tdevicesfile=\"system.devices\"\n\tglobal_filter=[\"a|.*|\"]\n\tscan_lvs=0\n}\n",
+					"lvmlockctl": "VG vg0 lock_type=sanlock c6o9\nLS sanlock lvm_vg0\n",
 				}, Root: root,
 				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {
@@ -242,6 +245,39 @@ func TestOfHost(t *testing.T) {
 			}
 			if all := fmt.Sprintf("%+v", list); !strings.Contains(all, tt.says) {
 				t.Errorf("want %q in %s", tt.says, all)
+			}
+		})
+	}
+}
+
+// TestScanning: what LVM would take for this host's, by its configuration.
+func TestScanning(t *testing.T) {
+	const open = "\tglobal_filter=[\"a|.*|\"]\n"
+	for _, tt := range []struct {
+		name, conf string
+		file       bool
+		network    bool
+		want       string
+	}{
+		{"as it comes", open + "\tscan_lvs=0\n", false, false, ""},
+		{"with LUNs", open + "\tscan_lvs=0\n", false, true, "lvm-devices note"},
+		{"into volumes", open + "\tscan_lvs=1\n", false, false, "lvm-devices warning"},
+		{"a filter", "\tglobal_filter=[\"a|^/dev/sda|\",\"r|.*|\"]\n\tscan_lvs=1\n", false, true, "lvm-devices"},
+		{"a devices file", open + "\tuse_devicesfile=1\n\tdevicesfile=\"own\"\n", true, true, "lvm-devices"},
+		{"a devices file that isn't used", open + "\tuse_devicesfile=0\n\tdevicesfile=\"own\"\n", true, true, "lvm-devices note"},
+		{"a devices file that isn't there", open + "\tuse_devicesfile=1\n\tdevicesfile=\"own\"\n", false, true, "lvm-devices note"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			if dir := filepath.Join(root, "etc/lvm/devices"); tt.file {
+				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "own"), nil, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v := &stay{Host: Host{Root: root, Tool: answers{"lvmconfig": "devices {\n" + tt.conf + "}\n"}}}
+			v.scanning(t.Context(), tt.network)
+			if got := strings.Join(found(v.notes), ", "); got != tt.want {
+				t.Errorf("found %q, want %q", got, tt.want)
 			}
 		})
 	}

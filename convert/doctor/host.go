@@ -138,9 +138,12 @@ func (v *stay) groups(ctx context.Context) {
 		v.add("lvm", ledger.Warning, err.Error(), "")
 		return
 	}
+	network := false
 	for i := range groups {
 		v.group(&groups[i])
+		network = network || groups[i].Over != ""
 	}
+	v.scanning(ctx, network)
 }
 
 func (v *stay) group(g *volume.Group) {
@@ -153,6 +156,8 @@ func (v *stay) group(g *volume.Group) {
 		v.add("group", ledger.Note, what+", which isn't this one", "no volume can be made there from here: `man lvmsystemid` says how a group is handed over")
 	case g.Shut:
 		v.add("group", ledger.Warning, what+", which this host doesn't use", "set use_lvmlockd=1 in lvm.conf, start lvmlockd and its lock manager, and then the locks: `vgchange --lockstart "+g.Name+"` (`man lvmlockd`)")
+	case g.Stopped:
+		v.add("group", ledger.Warning, what+", which aren't started here", "`vgchange --lockstart "+g.Name+"` (lvmlocks.service does it at boot)")
 	case len(g.Others) > 0:
 		v.add("group", ledger.Warning, fmt.Sprintf("%s, and now it is the host %q, which has runs there that aren't ended", what, g.Others[0].Host), "commit or roll them back there (`esxodus status`) before you convert to this group here")
 	case g.Locks != "" || g.Text() == "":

@@ -29,7 +29,7 @@ var environment = []needs{
 		prefixes: []string{"LIBGUESTFS_", "SUPERMIN_"},
 	},
 	{
-		programs: []string{"lvm", "lvs", "vgs", "pvs", "lvcreate", "lvremove", "lvchange", "vgchange"},
+		programs: []string{"lvm", "lvs", "vgs", "pvs", "lvcreate", "lvremove", "lvchange", "vgchange", "lvmconfig"},
 		names:    []string{"LVM_SYSTEM_DIR", "DM_DISABLE_UDEV"},
 	},
 	{

@@ -100,14 +100,19 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernSpace, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free = 1 }},
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Sparse = 1, false }},
 		{plan.ConcernShared, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
-			f.Storage.Sharing = volume.Sharing{Over: "iscsi", Locks: "sanlock"}
+			f.Storage.Sharing = volume.Sharing{Name: "vg0", Over: "iscsi", Locks: "sanlock"}
+		}},
+		{plan.ConcernShared, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Sharing = volume.Sharing{Name: "vg0", Locks: "dlm", Stopped: true}
 		}},
 		{plan.ConcernShared, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
-			f.Storage.Sharing = volume.Sharing{Over: "fc", Owner: "kvm1"}
+			f.Storage.Sharing = volume.Sharing{Name: "vg0", Over: "fc", Owner: "kvm1"}
 		}},
-		{plan.ConcernShared, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Sharing = volume.Sharing{Over: "multipath"} }},
+		{plan.ConcernShared, ledger.Warning, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Sharing = volume.Sharing{Name: "vg0", Over: "multipath"}
+		}},
 		{plan.ConcernWriter, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
-			f.Storage.Sharing = volume.Sharing{Over: "iscsi", Others: []volume.Writer{{Host: "kvm2", Tag: "esxodus_writer_kvm2_0"}}}
+			f.Storage.Sharing = volume.Sharing{Name: "vg0", Over: "iscsi", Others: []volume.Writer{{Host: "kvm2", Tag: "esxodus_writer_kvm2_0"}}}
 		}},
 		{plan.ConcernPath, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Unpassable = "/root" }},
 		{plan.ConcernTarget, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target = plan.TargetFacts{Missing: "no libvirt"} }},

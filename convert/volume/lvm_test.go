@@ -48,7 +48,7 @@ func TestLogicalCheck(t *testing.T) {
 	vols := []Volume{lvmVolume(t, l, "new", 1), lvmVolume(t, l, "new2", 4<<20), lvmVolume(t, l, "old", 4<<20+512)}
 	got, err := l.Check(t.Context(), vols)
 	want := Facts{
-		Free: 20 << 20, Unit: 4 << 20,
+		Free: 20 << 20, Unit: 4 << 20, Sharing: Sharing{Name: "vg0"},
 		Volumes: []Found{{Volume: vols[0], Size: 4 << 20}, {Volume: vols[1], Size: 4 << 20}, {Volume: vols[2], Size: 8 << 20, Exists: "a logical volume of 8388608 bytes"}},
 	}
 	if diff := cmp.Diff(got, want); diff != "" || err != nil {

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,14 +9,18 @@ import (
 	"esxodus/convert/host"
 )
 
-// Sharing is what a volume group is to other hosts. The zero value is that of a
+// Sharing is what a volume group is to other hosts. All but its name is zero for a
 // group on disks that this host alone has.
 type Sharing struct {
+	Name string `json:"name,omitempty"` // the group's
 	// Over is by what its disks are reached, where others may reach them too: a
 	// network's name ("iscsi"), or "multipath".
 	Over  string `json:"over,omitempty"`
 	Locks string `json:"locks,omitempty"` // lvmlockd's lock manager: sanlock or dlm
-	Owner string `json:"owner,omitempty"` // its system id: the one host that may use it
+	// Stopped says that this host's lvmlockd hasn't started the locks: nothing can be
+	// made here until `vgchange --lockstart`.
+	Stopped bool   `json:"stopped,omitempty"`
+	Owner   string `json:"owner,omitempty"` // its system id: the one host that may use it
 	// Others are the hosts, but for this one, that have volumes of unfinished
 	// runs in it; see [LVM.changing].
 	Others []Writer `json:"others,omitempty"`
@@ -48,7 +51,6 @@ func (s Sharing) unguarded() bool {
 
 // Group is a volume group as LVM lists it.
 type Group struct {
-	Name string
 	Free int64 // bytes
 	Sharing
 	// Shut says that this host's LVM doesn't let us in: another host owns the
@@ -99,6 +101,7 @@ func groupsOf(ctx context.Context, tool host.Runner, self Writer, names ...strin
 			}
 		}
 		g.Shut = open != nil && !slices.Contains(open, g.Name)
+		g.Stopped = g.Locks != "" && !g.Shut && !slices.Contains(started(ctx, tool), g.Name)
 		if err == nil {
 			g.Over, err = reached(ctx, tool, g.disks)
 		}
@@ -118,8 +121,8 @@ func gather(rows []map[string]string) ([]Group, error) {
 				return nil, fmt.Errorf("volume group %s: %w", r["vg_name"], err)
 			}
 			i, of[r["vg_uuid"]] = len(groups), len(groups)
-			g := Group{Name: r["vg_name"], Free: n[0], seq: n[1], tags: strings.Split(r["vg_tags"], ",")}
-			g.Owner, g.Locks = r["vg_systemid"], r["vg_lock_type"]
+			g := Group{Free: n[0], seq: n[1], tags: strings.Split(r["vg_tags"], ",")}
+			g.Name, g.Owner, g.Locks = r["vg_name"], r["vg_systemid"], r["vg_lock_type"]
 			if g.Locks == "none" {
 				g.Locks = ""
 			}
@@ -147,30 +150,6 @@ func openGroups(ctx context.Context, tool host.Runner, groups []Group) ([]string
 		open = append(open, r["vg_name"])
 	}
 	return open, err
-}
-
-// explain adds to what LVM says why it keeps this host out, and what helps.
-func (l LVM) explain(err error) error {
-	exit, ok := errors.AsType[*host.ExitError](err)
-	if !ok {
-		return err
-	}
-	if _, ids, ok := strings.Cut(exit.Stderr, " with system ID "); ok {
-		return fmt.Errorf("%s (%w)", l.foreign(ids), err)
-	}
-	return err
-}
-
-// foreign says whose the group is, from LVM's "OWNER with local system ID OWN".
-func (l LVM) foreign(ids string) string {
-	owner, rest, _ := strings.Cut(ids, " ")
-	text := fmt.Sprintf("the host with the system id %s owns it", owner)
-	_, own, ok := strings.Cut(rest, "with local system ID ")
-	own, _, _ = strings.Cut(strings.TrimSpace(own), "\n")
-	if own = strings.TrimSuffix(own, "."); !ok || own == "" {
-		return text + ", and this host has no system id: give it one (system_id_source in lvm.conf, `man lvmsystemid`), or take another group"
-	}
-	return text + fmt.Sprintf(": there, `vgchange --systemid %[1]s %[2]s` hands it over to this one; only if that host is gone for good, `vgchange --config 'local/extra_system_ids=[\"%[3]s\"]' --systemid %[1]s %[2]s` takes it here", own, l.VG, owner)
 }
 
 // networks are the transports, as lsblk names them, by which a disk can have

@@ -45,6 +45,11 @@ func newWriter(name, machine string) Writer {
 	return Writer{Host: name, Tag: writerPrefix + b.String() + "_" + hex.EncodeToString(sum[:4])}
 }
 
+// TakeOver is the command that takes a volume group over from a host that is gone.
+func (w Writer) TakeOver(vg string) string {
+	return fmt.Sprintf("vgchange --deltag '%s' %s", w.Tag, vg)
+}
+
 // parseWriter returns the writer of a tag; ok is false if it is none.
 func parseWriter(tag string) (w Writer, ok bool) {
 	rest, ok := strings.CutPrefix(tag, writerPrefix)
@@ -166,7 +171,7 @@ func (t *turn) free() error {
 // taken says that another host is the writer, and how to take the group over.
 func (g *Group) taken() error {
 	w := g.Others[0]
-	return fmt.Errorf("volume group %s: its writer is the host %q, which has runs there that are neither committed nor rolled back; without lvmlockd only one host at a time may change the group: end them there (`esxodus status`); only if that host is gone for good, `vgchange --deltag '%s' %s` takes the group over", g.Name, w.Host, w.Tag, g.Name)
+	return fmt.Errorf("volume group %s: its writer is the host %q, which has runs there that are neither committed nor rolled back; without lvmlockd only one host at a time may change the group: end them there (`esxodus status`); only if that host is gone for good, `%s` takes the group over", g.Name, w.Host, w.TakeOver(g.Name))
 }
 
 // settle is how long one that has become the writer waits to see whether it is.
@@ -189,22 +194,32 @@ func (t *turn) begin(ctx context.Context) error {
 		}
 		before++
 	}
-	return t.still(ctx, before)
+	if err := t.still(ctx); err != nil {
+		return err
+	}
+	if t.g.seq != before {
+		return t.g.disturbed()
+	}
+	return nil
 }
 
-// still reads the group anew, and is an error unless this host is its only writer
-// and its changes are as many as are known.
-func (t *turn) still(ctx context.Context, seq int64) (err error) {
+// still reads the group anew, and is an error unless this host is its only writer.
+func (t *turn) still(ctx context.Context) (err error) {
 	if t.g, err = t.l.look(ctx); err != nil {
 		return err
 	}
 	if err := t.free(); err != nil {
 		return err
 	}
-	if !slices.Contains(t.g.tags, t.self.Tag) || t.g.seq != seq {
-		return fmt.Errorf("volume group %s: something else has changed it at the same time (change %d, expected %d): see that no other host or program does while esxodus makes volumes there, and repeat the command", t.l.VG, t.g.seq, seq)
+	if !slices.Contains(t.g.tags, t.self.Tag) {
+		return t.g.disturbed()
 	}
 	return nil
+}
+
+// disturbed says that another host or program doesn't heed tags.
+func (g *Group) disturbed() error {
+	return fmt.Errorf("volume group %s: something else has changed it at the same time: see that no other host or program does while esxodus makes volumes there, and repeat the command", g.Name)
 }
 
 // options are those of an lvcreate: the writer's tag, and that other hosts, which
@@ -235,12 +250,14 @@ func autoactivates(version string) bool {
 	return slices.Compare([]int{major, minor, patch}, []int{2, 3, 12}) >= 0
 }
 
-// made is an error unless an lvcreate of v was the only change since begin.
+// made is an error if another host's change has taken the volume away from under an
+// lvcreate, or made that host the writer. One that came after ours, and kept it, is
+// none.
 func (t *turn) made(ctx context.Context, v Volume, run string) error {
 	if t.self.Tag == "" {
 		return nil
 	}
-	if err := t.still(ctx, t.g.seq+1); err != nil {
+	if err := t.still(ctx); err != nil {
 		return err
 	}
 	lvs, err := t.l.volumes(ctx)
@@ -277,7 +294,7 @@ func (t *turn) leave(ctx context.Context) (err error) {
 		return fmt.Errorf("volume group %s: giving up its writer's tag: %w", t.l.VG, err)
 	}
 	if t.g, err = t.l.look(ctx); err == nil && slices.Contains(t.g.tags, t.self.Tag) {
-		err = fmt.Errorf("volume group %s: something else has changed it at the same time: repeat the command", t.l.VG)
+		err = t.g.disturbed()
 	}
 	return err
 }

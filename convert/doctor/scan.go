@@ -1,0 +1,40 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"path"
+	"strings"
+
+	"esxodus/convert/ledger"
+)
+
+// scanning tells where LVM would take what is a guest's for this host's: a disk of
+// a network, or a volume, that a guest has made a physical volume without a
+// partition. A host's boot activates its volumes, beside the guest that has them.
+func (v *stay) scanning(ctx context.Context, network bool) {
+	out, err := v.Tool.Run(ctx, "lvmconfig", "--typeconfig", "full", "devices")
+	if err != nil {
+		v.add("lvm", ledger.Warning, err.Error(), "")
+		return
+	}
+	set := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		set[name] = value
+	}
+	file := path.Join("/etc/lvm/devices", strings.Trim(set["devicesfile"], `"`))
+	if _, err := os.Stat(v.Root + file); err == nil && set["use_devicesfile"] == "1" {
+		v.ok("lvm-devices", "LVM looks at the devices of "+file+" alone")
+		return
+	}
+	const cure = "list this host's own devices: use_devicesfile=1 in lvm.conf and `lvmdevices --adddev DEVICE` for each, or global_filter where LVM is older than 2.03.12"
+	switch filter := set["global_filter"]; {
+	case filter != "" && filter != `["a|.*|"]`:
+		v.ok("lvm-devices", "LVM looks at the devices that its global_filter lets it")
+	case set["scan_lvs"] == "1":
+		v.add("lvm-devices", ledger.Warning, "LVM looks into logical volumes (scan_lvs=1): it takes a guest's volume group there for this host's", "set scan_lvs=0 in lvm.conf, its default")
+	case network:
+		v.add("lvm-devices", ledger.Note, "LVM looks at each disk that this host sees, with neither a devices file nor a global_filter: it activates the volume group of a guest that has a LUN of its own", cure)
+	}
+}
