@@ -16,10 +16,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/initrd.sh"
 
-# What storage needs, a libvirtd to define domains in, with AppArmor to confine them,
-# and LXD for its bridge.
+# What storage needs, a LUN that several hosts see with LVM's locks for it, a libvirtd to
+# define domains in, with AppArmor to confine them, and LXD for its bridge.
 packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils
 packages=$packages,libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x86,seabios
+packages=$packages,tgt,open-iscsi,lvm2-lockd,sanlock
 packages=$packages,apparmor,lxd,dnsmasq-base,nftables
 for_networkd=mount,udev,kmod,util-linux,procps,iproute2,systemd,dbus-daemon
 
@@ -29,7 +30,11 @@ make_image() {
 		--dpkgopt='path-exclude=/usr/share/locale/*' --format=directory
 	rm -f root/etc/apt/apt.conf.d/99mmdebstrap root/etc/apt/sources.list.d/*
 	# A test that wants one of these starts it; every other machine boots without.
-	rm -f root/etc/systemd/system/*.wants/lx* root/etc/systemd/system/*.wants/apparmor.service
+	for unit in root/etc/systemd/system/*.wants/*; do
+		case ${unit##*/} in
+		lx* | apparmor* | tgt* | *iscsi* | lvmlock* | sanlock* | wdmd*) rm "$unit" ;;
+		esac
+	done
 	mkdir -p root/lab root/lib/modules
 	cp -r "$kernel/lib/modules/." root/lib/modules/
 	echo lab >root/etc/hostname

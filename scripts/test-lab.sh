@@ -13,6 +13,7 @@
 #   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
 #             a host that boots, and one that loses its power; the bridge of a real LXD;
 #             the network proof's wire, confined by AppArmor
+#   shared    a volume group on a LUN that two hosts see, with LVM's locks and without
 #   sriov     virtual functions of an adapter for a guest, on a newer QEMU
 #
 # ARGUMENTs go to the tests: -run TestLVM/thin -v. scripts/setup.sh test installs
@@ -81,6 +82,7 @@ one() {
 			lab ./cmd/esxodus --memory 2048 --reboots -run 'TestLXD$' "$@" &&
 			lab ./convert/virt --memory 2048 --reboots -run 'TestConfined$' "$@"
 		;;
+	shared) pair ./cmd/esxodus --memory 2048 --disk 2G -run 'TestShared$' "$@" ;;
 	sriov)
 		o_guest=$("$here/guest-net.sh")
 		lab ./cmd/esxodus --memory 2560 --igb 1 --file "$o_guest" --env "ESXODUS_GUEST=/lab/files/${o_guest##*/}" -run TestSRIOV "$@"
@@ -91,7 +93,7 @@ one() {
 labs=
 while [ $# -gt 0 ]; do
 	case $1 in
-	lvm | lilo | blocks | powercut | network | sriov) labs="$labs $1" ;;
+	lvm | lilo | blocks | powercut | network | shared | sriov) labs="$labs $1" ;;
 	-h | --help)
 		usage
 		exit 0
@@ -108,7 +110,7 @@ done
 say 'about 2 to 7 minutes a lab, network twice that, blocks half an hour; one more on a new machine'
 failed=
 # One after the other: the fewer machines are emulated at a time, the fewer go wrong.
-for one in ${labs:-lvm lilo blocks powercut network sriov}; do
+for one in ${labs:-lvm lilo blocks powercut network shared sriov}; do
 	one "$one" "$@" || failed="$failed $one"
 done
 [ -z "$failed" ] || die "failed:$failed; see above"

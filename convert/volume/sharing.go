@@ -55,11 +55,11 @@ type Group struct {
 	Sharing
 	// Shut says that this host's LVM doesn't let us in: another host owns the
 	// group, or its locks need an lvmlockd that isn't used here.
-	Shut bool
+	Shut  bool
+	Disks []string // paths of its physical volumes
 
-	seq   int64    // counts the changes of its metadata
-	tags  []string // of the group itself
-	disks []string // paths of its physical volumes
+	seq  int64    // counts the changes of its metadata
+	tags []string // of the group itself
 }
 
 // groupFields are what [Groups] asks for.
@@ -103,7 +103,7 @@ func groupsOf(ctx context.Context, tool host.Runner, self Writer, names ...strin
 		g.Shut = open != nil && !slices.Contains(open, g.Name)
 		g.Stopped = g.Locks != "" && !g.Shut && !slices.Contains(started(ctx, tool), g.Name)
 		if err == nil {
-			g.Over, err = reached(ctx, tool, g.disks)
+			g.Over, err = reached(ctx, tool, g.Disks)
 		}
 	}
 	return groups, err
@@ -129,7 +129,7 @@ func gather(rows []map[string]string) ([]Group, error) {
 			groups = append(groups, g)
 		}
 		if path := r["pv_name"]; strings.HasPrefix(path, "/") { // else it is "[unknown]"
-			groups[i].disks = append(groups[i].disks, path)
+			groups[i].Disks = append(groups[i].Disks, path)
 		}
 	}
 	return groups, nil
