@@ -123,6 +123,8 @@ func (v *stay) storage(ctx context.Context) {
 		v.add("storage", ledger.Blocker, fmt.Sprintf("%s: %v", v.Storage, err), "")
 	case facts.Unpassable != "":
 		v.add("storage", ledger.Warning, fmt.Sprintf("%s: other users, and so QEMU, can't pass %s", v.Storage, facts.Unpassable), "`chmod o+x "+facts.Unpassable+"`")
+	case facts.Pool != nil:
+		v.pool(facts)
 	default:
 		v.ok("storage", fmt.Sprintf("%s: %s free", v.Storage, fit.Bytes(facts.Free)))
 	}

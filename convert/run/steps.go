@@ -14,6 +14,8 @@ import (
 	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 	"esxodus/disk"
+
+	"golang.org/x/sys/unix"
 )
 
 // executor carries out the steps of one run.
@@ -202,6 +204,11 @@ func (x *executor) onVolume(ctx context.Context, d *plan.Disk, src disk.Image, w
 		return stats, err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
+	if from, ok, err := x.Storage.Blank(ctx, d.Volume); err != nil {
+		return stats, err
+	} else if ok {
+		dst.Blank(from)
+	}
 	maps, closeHead, err := x.mappings(d, src)
 	if err != nil {
 		return stats, err
@@ -314,6 +321,9 @@ func (x *executor) blame(d *plan.Disk, err error) error {
 	_, digests := errors.AsType[*disk.DigestsError](err)
 	if read || digests || errors.Is(err, disk.ErrNotCopied) {
 		return keep(err)
+	}
+	if pool := d.Volume.Pool; pool != "" && errors.Is(err, unix.ENOSPC) {
+		err = fmt.Errorf("%w: the thin pool %s/%s is full, for its other volumes as well: extend it (lvextend), or remove something", err, d.Volume.VG, pool)
 	}
 	return &targetError{err}
 }
