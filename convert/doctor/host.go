@@ -29,7 +29,7 @@ type Host struct {
 // OfHost looks at this host.
 func OfHost(ctx context.Context, h Host) []Finding {
 	v := &stay{Host: h}
-	for _, look := range []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.networking} {
+	for _, look := range []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.paths, v.networking} {
 		look(ctx)
 	}
 	return v.notes

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
@@ -28,6 +29,7 @@ const (
 	ConcernTargetMAC    = "target.mac"          // a domain with that MAC exists
 	ConcernSpace        = "target.space"        // the target is too small
 	ConcernOvercommit   = "target.overcommit"   // a thin pool has promised more than it has
+	ConcernOnePath      = "target.one-path"     // the volume group uses one path to a disk of several
 	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
 	ConcernLeft         = "guest.left"          // it should be changed, and can't be
 	ConcernHighBoot     = "disk.high-boot"      // /boot may lie where a BIOS doesn't read the disk
@@ -332,6 +334,12 @@ func addNetwork(p *Plan) {
 // placeConcerns compares the whole plan with the target's room and abilities.
 func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 	out := spaceConcerns(p, &f.Storage)
+	if why := f.Storage.Paths.Why(); why != "" {
+		out = append(out, ledger.Concern{
+			ID: ConcernOnePath, Severity: ledger.Blocker, Subject: p.Target.Storage,
+			Evidence: "the volume group is on " + why, Advice: volume.PathAdvice,
+		})
+	}
 	if dir := f.Storage.Unpassable; dir != "" {
 		out = append(out, ledger.Concern{
 			ID: ConcernPath, Severity: ledger.Warning, Subject: dir,

@@ -97,11 +97,14 @@ func TestConcerns(t *testing.T) {
 			f.Host.VMs[0].Firmware, f.Host.VMs[0].SecureBoot, f.Target.EFI = inventory.EFI, true, true
 		}},
 		{plan.ConcernFirmware, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].TPM = true }},
-		{plan.ConcernSpace, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free = 1 }},
-		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Sparse = 1, false }},
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Pool = 0, pool(1<<50, 1<<30) }},
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Pool = pool(1<<50, 1) }},
 		{plan.ConcernOvercommit, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Pool = pool(1<<20, 1<<30) }},
+		{plan.ConcernOnePath, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Paths.Singles = []volume.Single{{Disk: "sdb", Map: "mpatha"}, {Disk: "sdc", Others: []string{"sdd", "sde"}}}
+		}},
+		{plan.ConcernSpace, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free = 1 }},
+		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Sparse = 1, false }},
 		{plan.ConcernPath, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Unpassable = "/root" }},
 		{plan.ConcernTarget, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target = plan.TargetFacts{Missing: "no libvirt"} }},
 		{plan.ConcernVirtType, ledger.Blocker, func(_ *plan.Facts, o *plan.Options) { o.VirtType = "kvm" }},

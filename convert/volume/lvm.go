@@ -65,7 +65,11 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		}
 		facts.Volumes = append(facts.Volumes, f)
 	}
-	return facts, l.checkPool(ctx, &facts)
+	if err := l.checkPool(ctx, &facts); err != nil {
+		return Facts{}, err
+	}
+	facts.Paths, err = l.paths(ctx)
+	return facts, err
 }
 
 // Create makes the logical volume and waits for its device; see [Storage].

@@ -74,6 +74,7 @@ type Facts struct {
 	Sparse     bool    `json:"sparse"`               // takes only the space that is written
 	Unpassable string  `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
 	Pool       *Pool   `json:"pool,omitempty"`       // thin pool; Free is the pool's then
+	Paths      Paths   `json:"paths,omitzero"`       // how the disks of a volume group are reached
 	Volumes    []Found `json:"volumes"`              // in the order asked
 }
 
