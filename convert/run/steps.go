@@ -14,8 +14,6 @@ import (
 	"esxodus/convert/runs"
 	"esxodus/convert/volume"
 	"esxodus/disk"
-
-	"golang.org/x/sys/unix"
 )
 
 // executor carries out the steps of one run.
@@ -226,7 +224,7 @@ func (x *executor) onVolume(ctx context.Context, d *plan.Disk, src disk.Image, w
 		o.Connections = x.Connections
 	}
 	stats, err = run(ctx, dst, maps, o)
-	return stats, x.blame(d, err)
+	return stats, x.poolSays(ctx, d, x.blame(d, err))
 }
 
 // ours makes sure, before a volume is opened, that it is the one that this run
@@ -321,9 +319,6 @@ func (x *executor) blame(d *plan.Disk, err error) error {
 	_, digests := errors.AsType[*disk.DigestsError](err)
 	if read || digests || errors.Is(err, disk.ErrNotCopied) {
 		return keep(err)
-	}
-	if pool := d.Volume.Pool; pool != "" && errors.Is(err, unix.ENOSPC) {
-		err = fmt.Errorf("%w: the thin pool %s/%s is full, for its other volumes as well: extend it (lvextend), or remove something", err, d.Volume.VG, pool)
 	}
 	return &targetError{err}
 }
