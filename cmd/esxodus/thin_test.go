@@ -116,6 +116,12 @@ func TestLVMThinRefuses(t *testing.T) {
 		}
 		wantVolumes(t, "foreign", "pool")
 	}
+	r := l.start("doctor", "--storage", "lvm:"+group+"/pool").wait() // it has its own view of the lab
+	for _, want := range []string{"thin pool " + group + "/pool: 64 MiB of 64 MiB free, in chunks of 64 KiB; its volumes have 128 MiB", "may take more than it has", "--errorwhenfull y"} {
+		if !strings.Contains(unwrapped(r.out), want) {
+			t.Errorf("doctor: want %q in:\n%s", want, r.out)
+		}
+	}
 	tool(t, "lvchange", "--zero", "n", group+"/pool")
 	refused(exitFailed, "lvchange --zero y "+group+"/pool")
 	tool(t, "lvchange", "--zero", "y", group+"/pool")

@@ -19,6 +19,6 @@ func (v *stay) pool(f volume.Facts) {
 	}
 	if p.Waits {
 		v.add("pool", ledger.Note, fmt.Sprintf("what is written to %s when it is full waits for a minute, and fails then", p.Name),
-			"`lvchange --errorwhenfull y "+p.Name+"` has domains pause at once, until there is space again")
+			"`lvchange --errorwhenfull y "+p.Name+"` has domains pause at once (`virsh resume` once there is space); leave it where the pool is extended by itself, which takes some of that minute")
 	}
 }

@@ -74,9 +74,9 @@ func poolConcerns(s *volume.Facts, size, data, chunks int64) []ledger.Concern {
 		})
 	}
 	if promised := p.Virtual + size; promised > p.Size {
-		full := "then the domains that write to it pause with no space left"
+		full := "then the domains that write to it pause"
 		if p.Waits {
-			full = "then writes wait for a minute before the domains pause (at once after `lvchange --errorwhenfull y " + p.Name + "`)"
+			full = "then what its domains write waits, and after a minute they pause"
 		}
 		out = append(out, ledger.Concern{
 			ID: ConcernOvercommit, Severity: ledger.Warning, Subject: p.Name,
