@@ -16,11 +16,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/initrd.sh"
 
-# What storage needs, a libvirtd to define domains in, with AppArmor to confine them,
+# What storage needs (thin pools and multipath, too), a libvirtd to define domains in, with AppArmor to confine them,
 # and LXD for its bridge.
 packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils
 packages=$packages,libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x86,seabios
-packages=$packages,apparmor,lxd,dnsmasq-base,nftables
+packages=$packages,apparmor,lxd,dnsmasq-base,nftables,thin-provisioning-tools,multipath-tools
 for_networkd=mount,udev,kmod,util-linux,procps,iproute2,systemd,dbus-daemon
 
 make_image() {
