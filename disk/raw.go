@@ -23,6 +23,8 @@ type Raw struct {
 	f      *os.File
 	size   int64
 	device bool
+	thin   bool  // takes no space for what was never written
+	blank  int64 // where that begins, of one that is thin
 }
 
 // OpenRaw opens a regular file or block device that exists. A block device is
@@ -108,6 +110,11 @@ func (r *Raw) Size() int64 { return r.size }
 
 // Device reports whether the disk is a block device.
 func (r *Raw) Device() bool { return r.device }
+
+// Blank says that the disk takes no space for what was never written and reads as
+// zeros there, and that nothing was from a byte on. Zero then writes only over what
+// isn't zero: zeros would take space as anything else.
+func (r *Raw) Blank(from int64) { r.thin, r.blank = true, from }
 
 // ReadAt reads as [io.ReaderAt] says.
 func (r *Raw) ReadAt(p []byte, off int64) (int, error) { return r.f.ReadAt(p, off) }

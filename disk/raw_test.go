@@ -279,3 +279,40 @@ func inMemory(t *testing.T, path string) (n int) {
 	}
 	return n
 }
+
+// A disk that takes no space for what was never written gets zeros only where it
+// has something else: before its blank end.
+func TestThinZero(t *testing.T) {
+	const size, data, from = 8 << 20, 1 << 20, 3 << 20
+	path := filepath.Join(t.TempDir(), "raw")
+	r, err := disk.CreateRaw(path, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	old := bytes.Repeat([]byte{0xee}, 200)
+	for _, off := range []int64{data, from} { // what is from the blank end on isn't even looked at
+		if _, err := r.WriteAt(old, off+100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Blank(from)
+	for _, span := range [][2]int64{{100, data}, {data + 100, size - data - 100}, {0, 0}} {
+		if err := r.Zero(span[0], span[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := make([]byte, size)
+	copy(want[from+100:], old)
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the disk isn't zero before its blank end, or was written behind it (%v)", err)
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	if used := st.Blocks * 512; used > 256<<10 {
+		t.Errorf("the disk takes %d bytes; want what was written", used)
+	}
+}

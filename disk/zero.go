@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"esxodus/disk/internal/readat"
 )
 
 const (
@@ -17,13 +19,16 @@ const (
 // Zero makes [off, off+n) read as zeros. A file gets a hole, a block device is
 // told to clear the range (and gives back the space, if that reads as zeros
 // for certain); zeros are written where neither works. What is a hole already
-// isn't touched.
+// isn't touched, nor what is zero on a disk that has a blank end.
 func (r *Raw) Zero(off, n int64) error {
 	if off < 0 || n < 0 || off > r.size || n > r.size-off {
 		return fmt.Errorf("clearing %d bytes at %d: %s has %d bytes", n, off, r.f.Name(), r.size)
 	}
 	if n == 0 {
 		return nil
+	}
+	if r.thin {
+		return r.zeroThin(off, n)
 	}
 	if r.device {
 		return r.zeroDevice(off, n)
@@ -36,6 +41,24 @@ func (r *Raw) Zero(off, n int64) error {
 		return nil
 	}
 	return r.zeroRange(off, n, r.punch)
+}
+
+// zeroThin writes zeros over what isn't zero before the disk's blank end.
+func (r *Raw) zeroThin(off, n int64) error {
+	buf := make([]byte, min(n, zeroBuffer))
+	for end := min(off+n, r.blank); off < end; {
+		piece := buf[:min(end-off, zeroBuffer)]
+		if err := readat.Full(r, piece, off); err != nil {
+			return fmt.Errorf("%s: looking for zeros: %w", r.f.Name(), err)
+		}
+		if !isZero(piece) {
+			if err := r.writeZeros(off, int64(len(piece))); err != nil {
+				return err
+			}
+		}
+		off += int64(len(piece))
+	}
+	return nil
 }
 
 // zeroDevice clears the whole pages of the range by the device's own means and

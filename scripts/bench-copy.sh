@@ -15,6 +15,7 @@
 #   ntfs     as ext4, with NTFS
 #   sparse   stripes as in zeros, in a sparse VMDK
 #   stream   the same, streamOptimized, from a local file
+#   chain    three seSparse snapshots on a flat disk, from local files
 #
 # Every copy starts without a target and ends when its data is on the disk. The
 # first of each is compared with the source: byte by byte or, where free space may
@@ -26,8 +27,8 @@
 #   --dir DIR       where source and targets go (default: the cache); in /dev/shm
 #                   the tools are compared without the disk, which may be slower
 #                   than any of them
-#   --slow BYTES    a host that sends so many bytes a second on each download: esxodus
-#                   alone, and how its time goes with the share that is used
+#   --slow BYTES    a host that sends so many bytes a second: esxodus beside curl, the
+#                   limit, and how its time goes with the share that is used
 #   --esxodus FILE  the program (default: built from this checkout)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -108,6 +109,11 @@ source_disk() {
 		[ "$1" = sparse ] || m_form=streamOptimized
 		qemu-img convert -f raw -O vmdk -o "subformat=$m_form" "$raw" "$m_dir/$1.vmdk"
 		;;
+	chain)
+		raw=$work/raw
+		noise "$size" chain >"$raw"
+		(cd "$here/.." && "$here/go.sh" run ./fixtures/snapshots "$raw" "$m_dir" chain)
+		;;
 	*) die "no case $1" ;;
 	esac
 	[ -f "$m_dir/$1.vmdk" ] || (cd "$m_dir" && vmdk_descriptor "$1" lsilogic)
@@ -140,7 +146,7 @@ same() {
 
 copy_esxodus() {
 	e_source="$(printf '%s' "$url" | sed 's|//|//root@|')/folder/$case/$case.vmdk?dcPath=ha-datacenter&dsName=datastore1"
-	[ "$case" != stream ] || e_source=$work/guests/stream/stream.vmdk
+	case $case in stream | chain) e_source=$local ;; esac
 	e_target=$1
 	shift
 	timeout "$limit" "$esxodus" copy "$@" "$e_source" "$e_target" --insecure --password-file "$work/password-file"
@@ -150,10 +156,11 @@ copy_esxodus() {
 copy_qemu() {
 	q_target=$1 q_readahead=$2
 	shift 2
-	if [ "$case" = stream ]; then
-		timeout "$limit" qemu-img convert "$@" -f vmdk -O raw "$work/guests/stream/stream.vmdk" "$q_target"
+	case $case in stream | chain)
+		timeout "$limit" qemu-img convert "$@" -f vmdk -O raw "$local" "$q_target"
 		return
-	fi
+		;;
+	esac
 	q_driver=raw q_url=$flat_url
 	[ "$case" != sparse ] || q_driver=vmdk q_url="$url/folder/sparse/sparse.vmdk?dcPath=ha-datacenter&dsName=datastore1"
 	q_source="json:{\"driver\":\"$q_driver\",\"file\":{\"driver\":\"https\",\"url\":\"$q_url\",\"sslverify\":\"off\",
@@ -228,7 +235,7 @@ trial() {
 trials() {
 	trial esxodus copy_esxodus
 	case $case in
-	sparse | stream) trial qemu copy_qemu 262144 -W -m 8 && return ;;
+	sparse | stream | chain) trial qemu copy_qemu 262144 -W -m 8 && return ;;
 	esac
 	if [ -s "$work/first.qemu.best" ] && [ -s "$work/first.nbd.best" ]; then
 		# shellcheck disable=SC2046 # one word each
@@ -300,22 +307,26 @@ row() {
 	echo
 }
 
-# slowly says how esxodus' time goes with what is used, on a host where only bytes count.
+# slowly says how esxodus' time goes with what is used where only bytes count, and what
+# share of the wire it uses.
 slowly() {
 	for s_flags in '' --all-blocks; do
 		# shellcheck disable=SC2086 # none or one
 		timed copy_esxodus $s_flags --output json || die "$case: $(tail -n 1 "$work/log")"
 		echo "$seconds $(sed -n 's/^ *"read": *\([0-9]*\).*/\1/p' "$work/log")" >>"$work/$case.slow"
 	done
-	awk -v name="$case" -v all="$((size * 1048576))" 'NR == 1 { t = $1; used = $2 } NR == 2 {
-		printf "%-8s %.2f s of %.2f s: %.4f; used of all: %.4f\n", name, t, $1, t / $1, used / all }' "$work/$case.slow"
+	timed copy_curl 4 || die "$case: $(tail -n 1 "$work/log")"
+	awk -v name="$case" -v all="$((size * 1048576))" -v curl="$seconds" 'NR == 1 { t = $1; used = $2 } NR == 2 {
+		printf "%-8s %.2f s of %.2f s: %.4f; used of all: %.4f; curl for all: %.3f\n", name, t, $1, t / $1, used / all, curl / $1 }' "$work/$case.slow"
 }
 
 # one CASE makes its disk, and races over it.
 one() {
 	case=$1
 	source_disk "$case"
-	host_options=${slow:+--slow $slow}
+	host_options=${slow:+--wire $slow}
+	local=$work/guests/$case/$case.vmdk
+	[ "$case" != chain ] || local=$work/guests/chain/chain-000003.vmdk
 	serve
 	url=$(value URL)
 	flat_url="$url/folder/$case/$case-flat.vmdk?dcPath=ha-datacenter&dsName=datastore1"
@@ -376,13 +387,13 @@ if [ -z "$esxodus" ]; then
 	esxodus=$work/esxodus
 	(cd "$here/.." && "$here/go.sh" build -trimpath -tags libvirt_dlopen -o "$esxodus" ./cmd/esxodus)
 fi
-for one in ${cases:-data zeros ext4 quarter xfs ntfs sparse stream}; do
+for one in ${cases:-data zeros ext4 quarter xfs ntfs sparse stream chain}; do
 	one "$one"
 done
 
 echo
 if [ -n "$slow" ]; then
-	echo "Disks of $size MiB from a host that sends $slow bytes a second on each download:"
+	echo "Disks of $size MiB from a host that sends $slow bytes a second:"
 	cat "$work/table"
 	exit
 fi

@@ -16,11 +16,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 . "$here/initrd.sh"
 
-# What storage needs, a LUN that several hosts see with LVM's locks for it, a libvirtd to
-# define domains in, with AppArmor to confine them, and LXD for its bridge.
+# What storage needs (thin pools and multipath, too), a LUN that several hosts see with
+# LVM's locks for it, a libvirtd to define domains in, with AppArmor to confine them, and
+# LXD for its bridge.
 packages=mount,udev,kmod,lvm2,dmsetup,fdisk,e2fsprogs,xfsprogs,util-linux,procps,iproute2,qemu-utils
 packages=$packages,libvirt-daemon-system,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x86,seabios
-packages=$packages,tgt,open-iscsi,lvm2-lockd,sanlock
+packages=$packages,thin-provisioning-tools,multipath-tools,tgt,open-iscsi,lvm2-lockd,sanlock
 packages=$packages,apparmor,lxd,dnsmasq-base,nftables
 for_networkd=mount,udev,kmod,util-linux,procps,iproute2,systemd,dbus-daemon
 
@@ -32,7 +33,7 @@ make_image() {
 	# A test that wants one of these starts it; every other machine boots without.
 	for unit in root/etc/systemd/system/*.wants/*; do
 		case ${unit##*/} in
-		lx* | apparmor* | tgt* | *iscsi* | lvmlock* | sanlock* | wdmd*) rm "$unit" ;;
+		lx* | apparmor* | multipath* | tgt* | *iscsi* | lvmlock* | sanlock* | wdmd*) rm "$unit" ;;
 		esac
 	done
 	mkdir -p root/lab root/lib/modules

@@ -4,7 +4,8 @@
 # Runs the tests that need device-mapper, VLANs or a disk that logs its writes, in
 # virtual machines of their own (scripts/lab). The labs, all by default:
 #
-#   lvm       volume groups, on their own and as the target of migrations
+#   lvm       volume groups, thin pools and multipath, on their own and as the target of
+#             migrations
 #   lilo      the boot loader on all that it can meet; its installer on LVM
 #   powercut  the same, with the power cut at each of its writes; a copy, cut likewise
 #   blocks    200 file systems of each kind, cut off under load: nothing is lost of what

@@ -33,7 +33,7 @@ It exits with 4 if there is something without which nothing can be converted.
   esxodus doctor
   esxodus doctor --esxi https://root@esx1 --storage lvm:vg0`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), []cli.Flag{
-			&cli.StringFlag{Name: "storage", Usage: "look at the storage `WHERE`: dir:PATH or lvm:VG"},
+			&cli.StringFlag{Name: "storage", Usage: "look at the storage `WHERE`: dir:PATH, lvm:VG or lvm:VG/POOL"},
 			&cli.BoolFlag{Name: "no-speed", Usage: "don't measure how fast disks can be read, which takes eight seconds"},
 		}, libvirtFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {

@@ -65,7 +65,7 @@ func networkFlags() []cli.Flag {
 }
 
 func targetFlags() []cli.Flag {
-	where := &cli.StringFlag{Name: "storage", Usage: "put the disks into `WHERE`: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes"}
+	where := &cli.StringFlag{Name: "storage", Usage: "put the disks into `WHERE`: dir:PATH for sparse raw files in that directory, lvm:VG for logical volumes, lvm:VG/POOL for thin ones"}
 	return slices.Concat([]cli.Flag{where}, networkFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "lay the disks out as `KIND`: lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "make domains of `TYPE` kvm or qemu (default: kvm where libvirt offers it)"},

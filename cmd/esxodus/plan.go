@@ -147,7 +147,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if o.Storage == "" {
 		return o, &exitError{
 			code: exitUsage, err: errors.New("where should the disks go?"),
-			hint: "give --storage dir:/var/lib/libvirt/images (raw files) or --storage lvm:VG (logical volumes)",
+			hint: "give --storage dir:/var/lib/libvirt/images (raw files) or --storage lvm:VG (logical volumes; lvm:VG/POOL for thin ones)",
 		}
 	}
 	if _, err := volume.ParseStorage(o.Storage, host.Tool{}); err != nil {

@@ -279,7 +279,7 @@ func TestNarrow(t *testing.T) {
 			{l.plan(), exitDone, "needs attention"},
 			{[]string{"rollback", "--help"}, exitDone, "because their file system isn't mounted"},
 			{[]string{"--help"}, exitDone, "show what a migration would do, and change nothing"},
-			{[]string{"plan", "--storage", "nfs:x"}, exitUsage, "want dir:/PATH (raw files) or lvm:VG (logical volumes)"},
+			{[]string{"plan", "--storage", "nfs:x"}, exitUsage, "want dir:/PATH (raw files), lvm:VG (logical volumes) or lvm:VG/POOL (thin ones)"},
 		} {
 			cmd := l.command(tt.args...)
 			screen := strings.ReplaceAll(l.sitAt(cmd, columns).leaves(cmd, tt.code), "\r", "")

@@ -29,7 +29,7 @@ type Host struct {
 // OfHost looks at this host.
 func OfHost(ctx context.Context, h Host) []Finding {
 	v := &stay{Host: h}
-	for _, look := range []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.networking} {
+	for _, look := range []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.paths, v.networking} {
 		look(ctx)
 	}
 	return v.notes
@@ -123,6 +123,8 @@ func (v *stay) storage(ctx context.Context) {
 		v.add("storage", ledger.Blocker, fmt.Sprintf("%s: %v", v.Storage, err), "")
 	case facts.Unpassable != "":
 		v.add("storage", ledger.Warning, fmt.Sprintf("%s: other users, and so QEMU, can't pass %s", v.Storage, facts.Unpassable), "`chmod o+x "+facts.Unpassable+"`")
+	case facts.Pool != nil:
+		v.pool(facts)
 	default:
 		v.ok("storage", fmt.Sprintf("%s: %s free", v.Storage, fit.Bytes(facts.Free)))
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
@@ -27,6 +28,8 @@ const (
 	ConcernDomain       = "target.domain"       // a domain of that name or UUID exists
 	ConcernTargetMAC    = "target.mac"          // a domain with that MAC exists
 	ConcernSpace        = "target.space"        // the target is too small
+	ConcernOvercommit   = "target.overcommit"   // a thin pool has promised more than it has
+	ConcernOnePath      = "target.one-path"     // the volume group uses one path to a disk of several
 	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
 	ConcernLeft         = "guest.left"          // it should be changed, and can't be
 	ConcernHighBoot     = "disk.high-boot"      // /boot may lie where a BIOS doesn't read the disk
@@ -332,22 +335,11 @@ func addNetwork(p *Plan) {
 
 // placeConcerns compares the whole plan with the target's room and abilities.
 func placeConcerns(p *Plan, f Facts) []ledger.Concern {
-	var out []ledger.Concern
-	var need int64
-	for i := range p.VMs {
-		if !p.VMs[i].blocked() { // else it isn't copied, and mustn't keep others from it
-			need += p.VMs[i].Sizes.Target
-		}
-	}
-	if need > f.Storage.Free {
-		severity := ledger.Blocker // a volume group can't give more than it has
-		if f.Storage.Sparse {
-			severity = ledger.Warning // sparse files may well fit
-		}
+	out := spaceConcerns(p, &f.Storage)
+	if why := f.Storage.Paths.Why(); why != "" {
 		out = append(out, ledger.Concern{
-			ID: ConcernSpace, Severity: severity, Subject: p.Target.Storage,
-			Evidence: fmt.Sprintf("the disks need up to %d bytes, but %d are free", need, f.Storage.Free),
-			Advice:   "make room, choose another --storage, or plan fewer VMs at a time",
+			ID: ConcernOnePath, Severity: ledger.Blocker, Subject: p.Target.Storage,
+			Evidence: "the volume group is on " + why, Advice: volume.PathAdvice,
 		})
 	}
 	if dir := f.Storage.Unpassable; dir != "" {

@@ -97,6 +97,12 @@ func TestConcerns(t *testing.T) {
 			f.Host.VMs[0].Firmware, f.Host.VMs[0].SecureBoot, f.Target.EFI = inventory.EFI, true, true
 		}},
 		{plan.ConcernFirmware, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Host.VMs[0].TPM = true }},
+		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Pool = 0, pool(1<<50, 1<<30) }},
+		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Pool = pool(1<<50, 1) }},
+		{plan.ConcernOvercommit, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Pool = pool(1<<20, 1<<30) }},
+		{plan.ConcernOnePath, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Paths.Singles = []volume.Single{{Disk: "sdb", Map: "mpatha"}, {Disk: "sdc", Others: []string{"sdd", "sde"}}}
+		}},
 		{plan.ConcernSpace, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free = 1 }},
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Sparse = 1, false }},
 		{plan.ConcernShared, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
@@ -171,6 +177,11 @@ func TestConcerns(t *testing.T) {
 	if diff := cmp.Diff(string(want), texts.String()); diff != "" {
 		t.Errorf("%s (-want +got); run with -update if that is intended:\n%s", golden, diff)
 	}
+}
+
+// pool is a thin pool with so many bytes, and so many free for its metadata.
+func pool(size, metadata int64) *volume.Pool {
+	return &volume.Pool{Name: "vg0/pool", Size: size, Chunk: 64 << 10, Metadata: metadata, Waits: true}
 }
 
 // concernsOf makes the plan twice, which must come to the same bytes.

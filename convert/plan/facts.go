@@ -24,7 +24,7 @@ const (
 // Options is what the admin asks for.
 type Options struct {
 	VMs      []string // names or ids; none means all
-	Storage  string   // "dir:/path" or "lvm:VG"
+	Storage  string   // "dir:/path", "lvm:VG" or "lvm:VG/POOL"
 	Network  network.Options
 	VirtType string       // kvm or qemu; "" for the best that the target has
 	Libvirt  string       // connection URI

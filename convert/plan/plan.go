@@ -52,7 +52,7 @@ type Source struct {
 
 // Target is where the domains will be.
 type Target struct {
-	Storage  string `json:"storage"` // "dir:/path" or "lvm:VG"
+	Storage  string `json:"storage"` // "dir:/path", "lvm:VG" or "lvm:VG/POOL"
 	Libvirt  string `json:"libvirt"` // connection URI
 	VirtType string `json:"virtType"`
 	Host     string `json:"host,omitempty"`

@@ -202,6 +202,11 @@ func (x *executor) onVolume(ctx context.Context, d *plan.Disk, src disk.Image, w
 		return stats, err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
+	if from, ok, err := x.Storage.Blank(ctx, d.Volume); err != nil {
+		return stats, err
+	} else if ok {
+		dst.Blank(from)
+	}
 	maps, closeHead, err := x.mappings(d, src)
 	if err != nil {
 		return stats, err
@@ -219,7 +224,7 @@ func (x *executor) onVolume(ctx context.Context, d *plan.Disk, src disk.Image, w
 		o.Connections = x.Connections
 	}
 	stats, err = run(ctx, dst, maps, o)
-	return stats, x.blame(d, err)
+	return stats, x.poolSays(ctx, d, x.blame(d, err))
 }
 
 // ours makes sure, before a volume is opened, that it is the one that this run

@@ -339,6 +339,9 @@ func identify(f *os.File) (Identity, error) {
 	return id, nil
 }
 
+// Blank knows nothing that a file's holes don't say; see [Storage].
+func (d Dir) Blank(context.Context, Volume) (from int64, ok bool, err error) { return 0, false, nil }
+
 // Activate says whether the file is there, and takes away the second name
 // that a run killed while naming it may have left; see [Storage].
 func (d Dir) Activate(ctx context.Context, v Volume) error {

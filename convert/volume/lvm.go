@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"esxodus/convert/host"
@@ -16,10 +15,12 @@ import (
 	"esxodus/inventory/fit"
 )
 
-// LVM makes volumes as linear logical volumes of a volume group. The run's id
-// is a tag of each, given by the command that makes it.
+// LVM makes volumes as linear logical volumes of a volume group, or as thin ones
+// of a pool in it. The run's id is a tag of each, given by the command that
+// makes it.
 type LVM struct {
 	VG   string
+	Pool string // thin pool; "" for linear volumes
 	Tool host.Runner
 	Log  *slog.Logger // nil for none
 
@@ -28,7 +29,12 @@ type LVM struct {
 }
 
 // String returns the storage as it is asked for on the command line.
-func (l LVM) String() string { return KindLVM + ":" + l.VG }
+func (l LVM) String() string {
+	if l.Pool != "" {
+		return KindLVM + ":" + l.VG + "/" + l.Pool
+	}
+	return KindLVM + ":" + l.VG
+}
 
 // Volume names a logical volume; see [Storage].
 func (l LVM) Volume(name string, size int64) (Volume, error) {
@@ -38,7 +44,7 @@ func (l LVM) Volume(name string, size int64) (Volume, error) {
 	if size <= 0 {
 		return Volume{}, fmt.Errorf("logical volume %s: a size of %d bytes", name, size)
 	}
-	return Volume{Kind: KindLVM, Path: "/dev/" + l.VG + "/" + name, VG: l.VG, LV: name, Size: size}, nil
+	return Volume{Kind: KindLVM, Path: "/dev/" + l.VG + "/" + name, VG: l.VG, LV: name, Pool: l.Pool, Size: size}, nil
 }
 
 // Check reads the facts for a plan; see [Storage].
@@ -66,7 +72,11 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		}
 		facts.Volumes = append(facts.Volumes, f)
 	}
-	return facts, nil
+	if err := l.checkPool(ctx, &facts); err != nil {
+		return Facts{}, err
+	}
+	facts.Paths, err = l.paths(ctx)
+	return facts, err
 }
 
 // Create makes the logical volume and waits for its device; see [Storage].
@@ -93,7 +103,10 @@ func (l LVM) create(ctx context.Context, v Volume, run string, claim func(Identi
 		return fmt.Errorf("logical volume %s %w", v, ErrExists)
 	}
 	n := vg.extents(v.Size)
-	if n*vg.Extent > vg.Free {
+	if err := l.checkPool(ctx, &Facts{}); err != nil {
+		return err
+	}
+	if l.Pool == "" && n*vg.Extent > vg.Free {
 		return fmt.Errorf("volume group %s has %d bytes free, but %s needs %d (%s of %d): extend the group or remove something",
 			l.VG, vg.Free, v, n*vg.Extent, fit.Count(int(n), "extent"), vg.Extent)
 	}
@@ -111,8 +124,8 @@ func (l LVM) create(ctx context.Context, v Volume, run string, claim func(Identi
 	// show its file system, array or volume group to the host until the
 	// copy comes by. LVM wipes before udev looks. --yes is its answer to
 	// whether it may; it is the only question that lvcreate has left.
-	argv := append([]string{"lvcreate", "--yes", "--quiet", "--type", "linear", "--activate", "ey", "--zero", "y", "--wipesignatures", "y"}, options...)
-	_, err = l.run(ctx, append(argv, "--addtag", tag(run), "--extents", strconv.FormatInt(n, 10), "--name", v.LV, l.VG)...)
+	argv := append([]string{"lvcreate", "--yes", "--quiet", "--activate", "ey", "--addtag", tag(run), "--name", v.LV}, options...)
+	_, err = l.run(ctx, append(argv, l.shape(n, vg.Extent)...)...)
 	if err == nil {
 		err = t.made(ctx, v, run)
 	}
@@ -277,7 +290,7 @@ func (l LVM) awaitNode(ctx context.Context, v Volume) error {
 
 // owns says whether v can be one of l's, and that its names are safe in argv.
 func (l LVM) owns(v Volume) error {
-	if v.Kind != KindLVM || v.VG != l.VG || v.Path != "/dev/"+v.VG+"/"+v.LV {
+	if v.Kind != KindLVM || v.VG != l.VG || v.Pool != l.Pool || v.Path != "/dev/"+v.VG+"/"+v.LV {
 		return fmt.Errorf("%s is not a logical volume of %s", v, l.VG)
 	}
 	return errors.Join(CheckVG(v.VG), CheckLV(v.LV))

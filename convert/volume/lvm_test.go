@@ -136,12 +136,12 @@ func TestNames(t *testing.T) {
 			t.Errorf("Dir.Volume(%q) = %v", name, err)
 		}
 	}
-	for _, s := range []string{"dir:/a", "lvm:vg0"} {
+	for _, s := range []string{"dir:/a", "lvm:vg0", "lvm:vg0/thin-1"} {
 		if got, err := ParseStorage(s, host.Tool{}); err != nil || got.String() != s {
 			t.Errorf("ParseStorage(%q) = %v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"", "dir:", "dir:a", "lvm:", "lvm:-x", "lvm:a/b", "nbd:x", "/a", "lvm:$(id)"} {
+	for _, s := range []string{"", "dir:", "dir:a", "lvm:", "lvm:-x", "lvm:a/", "lvm:/b", "lvm:a/b/c", "lvm:a/x_tdata", "nbd:x", "/a", "lvm:$(id)"} {
 		if got, err := ParseStorage(s, host.Tool{}); err == nil {
 			t.Errorf("ParseStorage(%q) = %v", s, got)
 		}

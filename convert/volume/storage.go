@@ -27,11 +27,12 @@ const (
 
 // Volume is what a disk is copied to: a raw file or a logical volume.
 type Volume struct {
-	Kind string `json:"kind"`         // dir or lvm
-	Path string `json:"path"`         // of the file, or /dev/VG/LV
-	VG   string `json:"vg,omitempty"` // volume group, of lvm
-	LV   string `json:"lv,omitempty"` // logical volume, of lvm
-	Size int64  `json:"size"`         // bytes asked for; a logical volume is rounded up to whole extents
+	Kind string `json:"kind"`           // dir or lvm
+	Path string `json:"path"`           // of the file, or /dev/VG/LV
+	VG   string `json:"vg,omitempty"`   // volume group, of lvm
+	LV   string `json:"lv,omitempty"`   // logical volume, of lvm
+	Pool string `json:"pool,omitempty"` // thin pool that it takes its space from, of lvm; "" for none
+	Size int64  `json:"size"`           // bytes asked for; a logical volume is rounded up to whole extents
 }
 
 // String names the volume for people: a file's path, or VG/LV.
@@ -72,6 +73,8 @@ type Facts struct {
 	FSType     string  `json:"fsType,omitempty"`     // of dir
 	Sparse     bool    `json:"sparse"`               // takes only the space that is written
 	Unpassable string  `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
+	Pool       *Pool   `json:"pool,omitempty"`       // thin pool; Free is the pool's then
+	Paths      Paths   `json:"paths,omitzero"`       // how the disks of a volume group are reached
 	Volumes    []Found `json:"volumes"`              // in the order asked
 	Sharing    Sharing `json:"sharing,omitzero"`     // what lvm's group is to other hosts
 }
@@ -104,6 +107,10 @@ type Storage interface {
 	State(ctx context.Context, v Volume, run string, id Identity) (State, error)
 	// Activate makes v.Path one that can be opened.
 	Activate(ctx context.Context, v Volume) error
+	// Blank says, for a volume that takes no space for what was never written,
+	// from which byte on nothing was: it reads as zeros from there. ok is false
+	// for any other volume.
+	Blank(ctx context.Context, v Volume) (from int64, ok bool, err error)
 	// Remove removes v and what an unfinished Create left, if the run made
 	// them. What another made is left alone and is not an error.
 	Remove(ctx context.Context, v Volume, run string, id Identity) error
@@ -128,7 +135,7 @@ func (e *PlaceError) Error() string {
 // ErrExists means that something has the name of a volume to create.
 var ErrExists = errors.New("exists already, and stays as it is")
 
-// ParseStorage reads "dir:/PATH" or "lvm:VG".
+// ParseStorage reads "dir:/PATH", "lvm:VG" or "lvm:VG/POOL".
 func ParseStorage(s string, tool host.Tool) (Storage, error) {
 	kind, where, _ := strings.Cut(s, ":")
 	switch kind {
@@ -138,12 +145,19 @@ func ParseStorage(s string, tool host.Tool) (Storage, error) {
 		}
 		return Dir{Path: filepath.Clean(where), Log: tool.Log}, nil
 	case KindLVM:
-		if err := CheckVG(where); err != nil {
+		l := LVM{Tool: tool, Log: tool.Log}
+		var thin bool
+		l.VG, l.Pool, thin = strings.Cut(where, "/")
+		err := CheckVG(l.VG)
+		if err == nil && thin {
+			err = CheckLV(l.Pool)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("storage %q: %w", s, err)
 		}
-		return LVM{VG: where, Tool: tool, Log: tool.Log}, nil
+		return l, nil
 	}
-	return nil, fmt.Errorf("storage %q: want dir:/PATH (raw files) or lvm:VG (logical volumes)", s)
+	return nil, fmt.Errorf("storage %q: want dir:/PATH (raw files), lvm:VG (logical volumes) or lvm:VG/POOL (thin ones)", s)
 }
 
 // maxName bounds a volume's name. LVM allows 127 bytes for "VG-LV" with every

@@ -1,0 +1,88 @@
+package plan
+
+import (
+	"fmt"
+
+	"esxodus/convert/ledger"
+	"esxodus/convert/volume"
+)
+
+// mappingSize is what a thin pool's metadata takes in bytes for each chunk that is
+// given out, at most: an entry of 16 in nodes that may be half full, and the counts
+// of its use. lvmthin(7) reckons with 64.
+const mappingSize = 64
+
+// spaceConcerns compares what the VMs need with the storage's room.
+func spaceConcerns(p *Plan, s *volume.Facts) []ledger.Concern {
+	var size, data, chunks int64
+	for i := range p.VMs {
+		v := &p.VMs[i]
+		if v.blocked() { // it isn't copied, and mustn't keep others from it
+			continue
+		}
+		size += v.Sizes.Target
+		data += v.written()
+	}
+	if s.Pool == nil {
+		return roomConcerns(p.Target.Storage, size, s)
+	}
+	chunks = (data + s.Pool.Chunk - 1) / s.Pool.Chunk
+	return poolConcerns(s, size, data, chunks)
+}
+
+// written is how much is written to volumes that take no space for zeros, as far as
+// that is known.
+func (v *VMPlan) written() int64 {
+	if v.AllBlocks {
+		return v.Sizes.Provisioned - v.Sizes.Zero
+	}
+	return v.Sizes.Read()
+}
+
+// roomConcerns are those of files and of volumes that have all their extents.
+func roomConcerns(storage string, size int64, s *volume.Facts) []ledger.Concern {
+	if size <= s.Free {
+		return nil
+	}
+	severity := ledger.Blocker // a volume group can't give more than it has
+	if s.Sparse {
+		severity = ledger.Warning // sparse files may well fit
+	}
+	return []ledger.Concern{{
+		ID: ConcernSpace, Severity: severity, Subject: storage,
+		Evidence: fmt.Sprintf("the disks need up to %d bytes, but %d are free", size, s.Free),
+		Advice:   "make room, choose another --storage, or plan fewer VMs at a time",
+	}}
+}
+
+// poolConcerns are those of thin volumes of size bytes, of which data are written.
+func poolConcerns(s *volume.Facts, size, data, chunks int64) []ledger.Concern {
+	var out []ledger.Concern
+	p := s.Pool
+	if data > s.Free {
+		out = append(out, ledger.Concern{
+			ID: ConcernSpace, Severity: ledger.Blocker, Subject: p.Name,
+			Evidence: fmt.Sprintf("up to %d bytes are written to the thin pool %s, but %d are free", data, p.Name, s.Free),
+			Advice:   fmt.Sprintf("extend it (lvextend --size +%db %s), choose another --storage, or plan fewer VMs at a time", data-s.Free, p.Name),
+		})
+	}
+	if need := chunks * mappingSize; need > p.Metadata {
+		out = append(out, ledger.Concern{
+			ID: ConcernSpace, Severity: ledger.Blocker, Subject: p.Name,
+			Evidence: fmt.Sprintf("the metadata of the thin pool %s may need %d bytes more, but %d are free", p.Name, need, p.Metadata),
+			Advice:   fmt.Sprintf("extend it: lvextend --poolmetadatasize +%db %s", need-p.Metadata, p.Name),
+		})
+	}
+	if promised := p.Virtual + size; promised > p.Size {
+		full := "then the domains that write to it pause"
+		if p.Waits {
+			full = "then what its domains write waits, and after a minute they pause"
+		}
+		out = append(out, ledger.Concern{
+			ID: ConcernOvercommit, Severity: ledger.Warning, Subject: p.Name,
+			Evidence: fmt.Sprintf("the thin pool %s has %d bytes, but its volumes have %d with those of this plan", p.Name, p.Size, promised),
+			Advice:   "don't let it fill up: " + full + "; watch `lvs -o +data_percent`, or have it extended by itself (thin_pool_autoextend_threshold in lvm.conf)",
+		})
+	}
+	return out
+}
