@@ -108,7 +108,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [ "$(id -u)" = 0 ] || die 'run it as root: it makes the system of a virtual machine'
-say 'about 2 to 7 minutes a lab, network twice that, blocks half an hour; one more on a new machine'
+say 'about 2 to 7 minutes a lab, network and shared twice that, blocks half an hour; one more on a new machine'
 failed=
 # One after the other: the fewer machines are emulated at a time, the fewer go wrong.
 for one in ${labs:-lvm lilo blocks powercut network shared sriov}; do
