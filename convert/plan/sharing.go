@@ -24,7 +24,7 @@ func sharingConcerns(storage string, s volume.Sharing) []ledger.Concern {
 		c.Advice = "nothing: LVM keeps other hosts out. A domain there can't move to another host while it runs; a group with locks (lvmlockd) lets it"
 	default:
 		c.Severity = ledger.Warning
-		c.Advice = "as long as a run isn't committed or rolled back, a tag makes this host the group's only writer, which every esxodus heeds, but no other program: change nothing there from another host meanwhile. No host's boot activates the volumes: activate each (`lvchange --activate y VG/LV`) where its domain starts, and only there. lvmlockd (`man lvmlockd`) guards against all of that"
+		c.Advice = "as long as a run isn't committed or rolled back, a tag makes this host the group's only writer, which every esxodus heeds, but no other program: change nothing there from another host meanwhile. Until the commit no host's boot activates the volumes, and from then on each does: a live migration finds them active on both hosts, and what changes one (lvextend) must be repeated on the other (`lvchange --refresh VG/LV`). lvmlockd (`man lvmlockd`) guards against all of that"
 	}
 	out := []ledger.Concern{c}
 	for _, w := range s.Others {

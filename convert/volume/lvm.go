@@ -116,7 +116,7 @@ func (l LVM) create(ctx context.Context, v Volume, run string, claim func(Identi
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
-	options, err := t.options(ctx)
+	options, err := t.claim(ctx)
 	if err != nil {
 		return err
 	}
@@ -243,10 +243,11 @@ func (l LVM) Release(ctx context.Context, v Volume, run string, id Identity) err
 		if err := t.free(); err != nil {
 			return err
 		}
-		argv := []string{"lvchange", "--quiet", "--deltag", tag(run)}
-		if t.self.Tag != "" {
-			argv = append(argv, "--deltag", t.self.Tag)
+		options, err := t.disclaim(ctx)
+		if err != nil {
+			return err
 		}
+		argv := append([]string{"lvchange", "--quiet", "--deltag", tag(run)}, options...)
 		if _, err := l.run(ctx, append(argv, v.String())...); err != nil {
 			return fmt.Errorf("taking the tag off %s: %w", v, err)
 		}

@@ -222,19 +222,30 @@ func (g *Group) disturbed() error {
 	return fmt.Errorf("volume group %s: something else has changed it at the same time: see that no other host or program does while esxodus makes volumes there, and repeat the command", g.Name)
 }
 
-// options are those of an lvcreate: the writer's tag, and that other hosts, which
-// see the volume as well, don't activate it when they boot.
-func (t *turn) options(ctx context.Context) ([]string, error) {
+// claim is the options of an lvcreate: the writer's tag, and that other hosts, which
+// see the volume as well, don't activate it when they boot, as it may go again.
+func (t *turn) claim(ctx context.Context) ([]string, error) {
+	return t.options(ctx, "--addtag", "n")
+}
+
+// disclaim is the options of an lvchange that takes the tag off again. From then on each
+// boot activates the volume: a domain that starts with its host must find it, and one
+// that moves to another host, too.
+func (t *turn) disclaim(ctx context.Context) ([]string, error) {
+	return t.options(ctx, "--deltag", "y")
+}
+
+func (t *turn) options(ctx context.Context, tag, activation string) ([]string, error) {
 	if t.self.Tag == "" {
 		return nil, nil
 	}
-	out := []string{"--addtag", t.self.Tag}
+	out := []string{tag, t.self.Tag}
 	version, err := t.l.run(ctx, "lvcreate", "--version")
 	if err != nil {
 		return nil, err
 	}
 	if autoactivates(string(version)) {
-		out = append(out, "--setautoactivation", "n")
+		out = append(out, "--setautoactivation", activation)
 	}
 	return out, nil
 }

@@ -163,6 +163,9 @@ func TestOneWriter(t *testing.T) {
 		if got, want := n.tags(), own+" db esxodus_r2,"+own+" web"; got != want {
 			t.Errorf("tags = %q, want %q", got, want)
 		}
+		if got := n.lvm("lvs", "--noheadings", "-o", "lv_autoactivation", n.vg+"/web"); got != "enabled" {
+			t.Errorf("autoactivation after the commit = %q, want it enabled", got)
+		}
 	}
 	for range 2 {
 		if err := a.Remove(ctx, db, "r2", Identity{}); err != nil {
