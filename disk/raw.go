@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,10 @@ type Raw struct {
 	device bool
 	thin   bool  // takes no space for what was never written
 	blank  int64 // where that begins, of one that is thin
+	// data is the run of data that was found last. Many extents of a snapshot's parent
+	// are asked for one by one, and to find the end of a run costs some file systems a
+	// walk of all its pages.
+	data atomic.Pointer[Extent]
 }
 
 // OpenRaw opens a regular file or block device that exists. A block device is
@@ -153,7 +158,8 @@ func (r *Raw) Uncache() error {
 	return unix.Fadvise(int(r.f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
-// Extents yields a file's data and holes; a block device is all data.
+// Extents yields a file's data and holes; a block device is all data. What was data
+// once may stay so when a hole is punched there; of holes nothing is remembered.
 func (r *Raw) Extents() iter.Seq2[Extent, error] { return r.ExtentsFrom(0) }
 
 // ExtentsFrom is Extents without what lies before off.
@@ -174,6 +180,9 @@ func (r *Raw) extent(off int64) (Extent, error) {
 	if r.device {
 		return Extent{Offset: off, Length: r.size - off}, nil
 	}
+	if e := r.data.Load(); e != nil && off >= e.Offset && off < e.Offset+e.Length {
+		return Extent{Offset: off, Length: e.Offset + e.Length - off}, nil
+	}
 	data, err := r.nextData(off)
 	if err != nil {
 		return Extent{}, err
@@ -185,7 +194,9 @@ func (r *Raw) extent(off int64) (Extent, error) {
 	if err != nil {
 		return Extent{}, fmt.Errorf("%s: finding a hole after %d: %w", r.f.Name(), off, err)
 	}
-	return Extent{Offset: off, Length: min(max(hole, off+1), r.size) - off}, nil
+	e := Extent{Offset: off, Length: min(max(hole, off+1), r.size) - off}
+	r.data.Store(&e)
+	return e, nil
 }
 
 // nextData is the offset of the first data at or after off, the size if there

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,42 @@ func TestRawTarget(t *testing.T) {
 	for e, err := range r.Extents() {
 		if err != nil || e.Kind != disk.Zero || e.Length != r.Size() {
 			t.Errorf("extent of a cleared file = %+v, %v; want one hole", e, err)
+		}
+	}
+}
+
+// TestRawExtentsAnew: what is remembered of a file's data hides nothing that was written
+// since.
+func TestRawExtentsAnew(t *testing.T) {
+	const mib = 1 << 20
+	r, err := disk.CreateRaw(filepath.Join(t.TempDir(), "raw"), 4*mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	data := func() (got []disk.Extent) {
+		t.Helper()
+		for e, err := range r.Extents() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind == disk.Data {
+				got = append(got, e)
+			}
+		}
+		return got
+	}
+	b := bytes.Repeat([]byte{1}, mib)
+	for i, want := range [][]disk.Extent{
+		{{Offset: mib, Length: mib}},
+		{{Offset: mib, Length: mib}, {Offset: 3 * mib, Length: mib}},
+		{{Offset: 0, Length: 2 * mib}, {Offset: 3 * mib, Length: mib}},
+	} {
+		if _, err := r.WriteAt(b, []int64{mib, 3 * mib, 0}[i]); err != nil {
+			t.Fatal(err)
+		}
+		if got := data(); !slices.Equal(got, want) {
+			t.Errorf("write %d: data = %v, want %v", i, got, want)
 		}
 	}
 }
