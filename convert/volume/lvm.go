@@ -103,7 +103,7 @@ func (l LVM) create(ctx context.Context, v Volume, run string, claim func(Identi
 		return fmt.Errorf("logical volume %s %w", v, ErrExists)
 	}
 	n := vg.extents(v.Size)
-	if err := l.checkPool(ctx, &Facts{}); err != nil {
+	if err := l.checkPool(ctx, &Facts{Sharing: t.g.Sharing}); err != nil {
 		return err
 	}
 	if l.Pool == "" && n*vg.Extent > vg.Free {

@@ -36,10 +36,15 @@ func (l LVM) shape(n, extent int64) []string {
 const poolFields = "lv_name,lv_size,segtype,pool_lv,data_percent,metadata_percent,lv_metadata_size,chunk_size,zero,lv_when_full,lv_health_status"
 
 // checkPool adds what is to be known of the thin pool, if there is to be one, and
-// refuses one in which no volume can be made, or none that reads as zeros.
+// refuses one in which no volume can be made, or none that reads as zeros; and one that
+// two hosts may have active, each of which gives out its space as if it were alone.
 func (l LVM) checkPool(ctx context.Context, f *Facts) error {
 	if l.Pool == "" {
 		return nil
+	}
+	if f.Sharing.unguarded() {
+		return fmt.Errorf("thin pool %s/%s: the volume group is %s, and a pool that is active on two hosts is destroyed: use --storage lvm:%s, or let LVM keep other hosts out, by lvmlockd or a system id (`vgchange --systemid`, see `man lvmsystemid`)",
+			l.VG, l.Pool, f.Sharing.Text(), l.VG)
 	}
 	rows, err := l.rows(ctx, "lvs", "lv", poolFields)
 	if err != nil {

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -35,6 +36,7 @@ func TestThinRefuses(t *testing.T) {
 		name, from, to string
 		err            string
 	}{
+		{"of two hosts", "", "iscsi disk sda", "active on two hosts is destroyed"},
 		{"no such pool", `"lv_name":"pool"`, `"lv_name":"pond"`, "there is no thin pool vg0/pool: "},
 		{"no pool", `"thin-pool"`, `"linear"`, "vg0/pool is no thin pool, but linear"},
 		{"inactive", `"40.00"`, `""`, "isn't active: lvchange --activate y vg0/pool"},
@@ -46,10 +48,21 @@ func TestThinRefuses(t *testing.T) {
 		{"chunks of nothing", `"65536"`, `"0"`, "chunks of 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &script{answers: map[string]string{"vgs": vgJSON, "lvs": poolJSON(tt.from, tt.to)}}
+			s := &script{answers: map[string]string{"vgs": vgJSON, "lvs": poolJSON()}}
+			if tt.from == "" {
+				s.answers["lsblk"] = tt.to
+			} else {
+				s.answers["lvs"] = poolJSON(tt.from, tt.to)
+			}
 			l := LVM{VG: "vg0", Pool: "pool", Tool: s}
 			if _, err := l.Check(t.Context(), nil); err == nil || !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("Check = %v, want %q", err, tt.err)
+			}
+			if tt.from == "" { // which takes a lock that is root's
+				if os.Getuid() != 0 {
+					return
+				}
+				t.Cleanup(func() { os.Remove("/run/esxodus-vg-vg0.lock") })
 			}
 			err := l.Create(t.Context(), lvmVolume(t, l, "new", 1), "r1", func(Identity) error { t.Error("claimed"); return nil })
 			if err == nil || !strings.Contains(err.Error(), tt.err) {
