@@ -256,9 +256,9 @@ func usedGuest(t *testing.T, dir, name string) (disk []byte) {
 	return disk
 }
 
-// TestLVMStale: of what lay on the group's extents before no byte can be read from a
+// TestLVMLeftover: of what lay on the group's extents before no byte can be read from a
 // volume, be it where the disk is zero or unused or behind its end.
-func TestLVMStale(t *testing.T) {
+func TestLVMLeftover(t *testing.T) {
 	dir, vm := fixtures.OpenDir(t), uniqueName("u")
 	disk := usedGuest(t, filepath.Join(dir, vm), vm)
 	for _, thin := range []bool{false, true} {
