@@ -374,7 +374,7 @@ done
 . "$here/vmdk.sh"
 need qemu-img nbdkit nbdcopy openssl curl sfdisk losetup
 dir=${dir:-$cache}
-limit=$((60 + size / 10))
+limit=$((30 + size / 20))
 mkdir -p "$dir"
 work=$(mktemp -d "$dir/bench.XXXXXX")
 esxi=
