@@ -48,10 +48,12 @@ func (d StateDir) Throttle() (t Throttle, err error) {
 }
 
 // Heed gives what is asked from now on to a function, until it is stopped, and the first
-// error of reading it. It looks each second.
+// error of reading it. It looks each second. What is new is told by another time, not by
+// a later one: clocks are set back, and that of another host may be ahead.
 func (d StateDir) Heed(give func(Throttle, error)) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
-	last, failed := time.Now(), false
+	before, _ := d.Throttle() // an error is told when it is looked at again
+	last, failed := before.At, false
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(time.Second)
@@ -66,7 +68,7 @@ func (d StateDir) Heed(give func(Throttle, error)) (stop func()) {
 			switch {
 			case err != nil && !failed:
 				give(t, err)
-			case err == nil && t.At.After(last):
+			case err == nil && !t.At.Equal(last):
 				last = t.At
 				give(t, nil)
 			}

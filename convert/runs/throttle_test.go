@@ -3,10 +3,43 @@ package runs
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// TestHeedClocks: what is asked counts, whatever the clock of the one who asks says: one
+// that is behind, and one that was ahead before.
+func TestHeedClocks(t *testing.T) {
+	dir := StateDir(t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		ask := func(after time.Duration, connections int) {
+			if err := dir.SetThrottle(Throttle{At: begin.Add(after), Connections: &connections}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+		}
+		ask(24*time.Hour, 1)
+		var got []int
+		stop := dir.Heed(func(th Throttle, err error) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got = append(got, *th.Connections)
+		})
+		ask(-time.Hour, 2)
+		ask(48*time.Hour, 3)
+		ask(time.Minute, 4)
+		stop()
+		if want := []int{2, 3, 4}; !slices.Equal(got, want) {
+			t.Errorf("heard %v, want %v", got, want)
+		}
+	})
+}
 
 // TestHeed: what is asked while one listens is given once, what was asked before never,
 // and an error of reading it once, after which the next is heard.
