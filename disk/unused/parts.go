@@ -41,7 +41,7 @@ func strange(t part.Table, img disk.Image) error {
 	default:
 		return nil
 	}
-	return &disk.UntrustedError{Why: why}
+	return &disk.UntrustedError{Why: why, Asleep: slices.ContainsFunc(cs, suspended)}
 }
 
 // dynamic reports whether a partition's type says that Windows' Logical Disk Manager or

@@ -131,6 +131,41 @@ func TestFindHibernated(t *testing.T) {
 	}
 }
 
+// TestFindHibernatedBeside: a system sleeps also where something else is to be seen beside
+// its swap: it is a mirror's member, or there is a table.
+func TestFindHibernatedBeside(t *testing.T) {
+	t.Parallel()
+	for name, beside := range map[string]func(t *testing.T, path string){
+		"a mirror's superblock": func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, 60*mib-64<<10, "\xfc\x4e\x2b\xa9\x00\x00\x00\x00\x5a\x00\x00\x00")
+		},
+		"an old Btrfs": func(t *testing.T, path string) { t.Helper(); put(t, path, 64<<10+64, "_BHRfS_M") },
+		"a partition table": func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, 446, mbrSlot(0x83, 2048, 60000))
+			put(t, path, 510, "\x55\xaa")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := blank(t, 60*mib), blank(t, 60*mib)
+			within(t, first, 0, 60*mib, "mkfs.ext4", "-q", "-F", "@")
+			within(t, second, 0, 60*mib, "mkswap", "@")
+			beside(t, second)
+			if n := find(t, first, second).Masks[0].Unused(); n == 0 {
+				t.Fatal("nothing is unused; the test wants that while no system sleeps")
+			}
+			put(t, second, 4086, "S1SUSPEND\x00")
+			for i, m := range find(t, first, second).Masks {
+				if n := m.Unused(); n != 0 {
+					t.Errorf("of disk %d %d bytes are unused; want none", i, n)
+				}
+			}
+		})
+	}
+}
+
 // TestFindSplit: two physical volumes whose metadata went its own way in one step each (a
 // disk that was reverted alone) have the same number in sequence, but not one group.
 func TestFindSplit(t *testing.T) {
