@@ -61,7 +61,7 @@ func (m *Mask) Over(img Image) Image {
 	if len(m.ranges) == 0 {
 		return img
 	}
-	return &maskedImage{img: img, mask: m, name: m.name()}
+	return &maskedImage{img: img, mask: m, name: m.Name()}
 }
 
 // encode is the mask as its file holds it.
@@ -79,8 +79,8 @@ func (m *Mask) encode() []byte {
 	return append(b, sum[:]...)
 }
 
-// name is the same for no other mask.
-func (m *Mask) name() string {
+// Name is the same for no other mask.
+func (m *Mask) Name() string {
 	b := m.encode()
 	return hex.EncodeToString(b[len(b)-sha256.Size:])
 }

@@ -41,6 +41,8 @@ func TestThinRefuses(t *testing.T) {
 		{"no pool", `"thin-pool"`, `"linear"`, "vg0/pool is no thin pool, but linear"},
 		{"inactive", `"40.00"`, `""`, "isn't active: lvchange --activate y vg0/pool"},
 		{"without zeroing", `"zero":"zero"`, `"zero":""`, "lvchange --zero y vg0/pool"},
+		{"without zeroing, by a 0", `"zero":"zero"`, `"zero":"0"`, "lvchange --zero y vg0/pool"},
+		{"nobody knows of zeroing", `"zero":"zero"`, `"zero":"unknown"`, "lvchange --zero y vg0/pool"},
 		{"failed", `"lv_health_status":""`, `"lv_health_status":"failed"`, "is unwell (failed)"},
 		{"a number", `"40.00"`, `"NaN"`, `"NaN", want a percentage`},
 		{"too much", `"40.00"`, `"101.00"`, `"101.00", want a percentage`},

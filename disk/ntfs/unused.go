@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -38,7 +39,7 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 			return err
 		}
 		if err := look(); err != nil {
-			return err
+			return f.orAsleep(err)
 		}
 	}
 	s, err := f.open(recordBitmap, typeData, "")
@@ -67,6 +68,15 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 		}
 		return nil
 	})
+}
+
+// orAsleep is why nothing can be told, but where Windows sleeps here it is that: it
+// concerns other volumes as well, some of which may look closed, this one not.
+func (f *FS) orAsleep(err error) error {
+	if u, ok := errors.AsType[*disk.UntrustedError](f.awake()); ok && u.Asleep {
+		return u
+	}
+	return err
 }
 
 // fixed lists what is known to be used without a look at the files, by place: the

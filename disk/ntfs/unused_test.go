@@ -509,6 +509,28 @@ func TestUnusedHibernated(t *testing.T) {
 	}
 }
 
+// TestUnusedHibernatedDirty: that Windows sleeps is told also of a volume that it hasn't
+// closed: it keeps the others from being trusted.
+func TestUnusedHibernatedDirty(t *testing.T) {
+	t.Parallel()
+	path := mkfs(t, 64*mib)
+	mounted(t, path, func(dir string) {
+		if err := os.WriteFile(dir+"/hiberfil.sys", make([]byte, 8192), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	fixtures.Run(t, "ntfsfix", path)
+	if got, want := why(t, path), "it is marked as dirty: Windows is to check it"; got != want {
+		t.Fatalf("UntrustedError %q; want %q", got, want)
+	}
+	hibernate(t, path, "hibr")
+	f, size := openImage(t, path)
+	_, err := disktest.Runs(t, f.Unused(t.Context()), size)
+	if u, ok := errors.AsType[*disk.UntrustedError](err); !ok || !u.Asleep {
+		t.Errorf("%v; want an UntrustedError of a system that sleeps", err)
+	}
+}
+
 // hibernate changes what the hibernation file begins with. ntfs-3g itself would refuse to
 // mount the volume anew.
 func hibernate(t *testing.T, path, magic string) {

@@ -41,7 +41,7 @@ func strange(t part.Table, img disk.Image) error {
 	default:
 		return nil
 	}
-	return &disk.UntrustedError{Why: why}
+	return &disk.UntrustedError{Why: why, Asleep: slices.ContainsFunc(cs, suspended)}
 }
 
 // dynamic reports whether a partition's type says that Windows' Logical Disk Manager or
@@ -198,12 +198,42 @@ func (f *finder) group(ctx context.Context, vg lvm.VG, images map[string]disk.Im
 		return nil
 	}
 	for _, lv := range vg.LVs {
+		if err := f.sleeper(vg, lv, at); err != nil {
+			return err
+		}
 		if !lv.Visible() {
 			continue
 		}
 		if err := f.logical(ctx, vg, lv, at, images); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// sleeper looks for a hibernated system in swap on a volume, also on one that isn't looked
+// into: what tells it is in the first page, which stripes and mirrors have in one piece.
+func (f *finder) sleeper(vg lvm.VG, lv lvm.LV, at map[string]physical) error {
+	const first = 64 << 10
+	if len(lv.Segments) == 0 || len(lv.Segments[0].Stripes) == 0 {
+		return nil
+	}
+	start := lv.Segments[0].Stripes[0]
+	i := slices.IndexFunc(vg.PVs, func(m lvm.Member) bool { return m.Name == start.PV })
+	if i < 0 {
+		return nil
+	}
+	p, ok := at[vg.PVs[i].UUID]
+	offset := vg.PVs[i].PEStart + start.PE*vg.ExtentSize
+	if !ok || offset < 0 || offset > p.Image.Size()-first {
+		return nil
+	}
+	cs, err := part.Signatures(part.Section(p.Image, offset, first), first)
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w", vg.Name, lv.Name, err)
+	}
+	if slices.ContainsFunc(cs, suspended) {
+		f.asleep = vg.Name + "/" + lv.Name
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package unused
 import (
 	"encoding/binary"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -128,6 +129,76 @@ func TestFindHibernated(t *testing.T) {
 		if s.Used != s.Size || !strings.Contains(s.Why, "hibernated") {
 			t.Errorf("%+v; want all of it used: hibernated", s)
 		}
+	}
+}
+
+// TestFindHibernatedBeside: a system sleeps also where something else is to be seen beside
+// its swap: it is a mirror's member, or there is a table.
+func TestFindHibernatedBeside(t *testing.T) {
+	t.Parallel()
+	for name, beside := range map[string]func(t *testing.T, path string){
+		"a mirror's superblock": func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, 60*mib-64<<10, "\xfc\x4e\x2b\xa9\x00\x00\x00\x00\x5a\x00\x00\x00")
+		},
+		"an old Btrfs": func(t *testing.T, path string) { t.Helper(); put(t, path, 64<<10+64, "_BHRfS_M") },
+		"a partition table": func(t *testing.T, path string) {
+			t.Helper()
+			put(t, path, 446, mbrSlot(0x83, 2048, 60000))
+			put(t, path, 510, "\x55\xaa")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := blank(t, 60*mib), blank(t, 60*mib)
+			within(t, first, 0, 60*mib, "mkfs.ext4", "-q", "-F", "@")
+			within(t, second, 0, 60*mib, "mkswap", "@")
+			beside(t, second)
+			if n := find(t, first, second).Masks[0].Unused(); n == 0 {
+				t.Fatal("nothing is unused; the test wants that while no system sleeps")
+			}
+			put(t, second, 4086, "S1SUSPEND\x00")
+			for i, m := range find(t, first, second).Masks {
+				if n := m.Unused(); n != 0 {
+					t.Errorf("of disk %d %d bytes are unused; want none", i, n)
+				}
+			}
+		})
+	}
+}
+
+// TestFindHibernatedVolume: a system sleeps also in swap on stripes, and in a volume that is
+// a part of another, as a mirror's leg is.
+func TestFindHibernatedVolume(t *testing.T) {
+	t.Parallel()
+	backup := filepath.Join(t.TempDir(), "vg")
+	for name, commands := range map[string][][]string{
+		"stripes": {volume("swap", "20m", "-i", "2")},
+		"a part": {
+			volume("swap", "20m", "@0"),
+			{"vgcfgbackup", "-q", "-f", backup, "vg"},
+			{"sh", "-c", `sed -i 's/, "VISIBLE"//' "$0"`, backup},
+			{"vgcfgrestore", "-q", "-f", backup, "vg"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second, other := blank(t, 64*mib), blank(t, 64*mib), blank(t, 60*mib)
+			within(t, other, 0, 60*mib, "mkfs.ext4", "-q", "-F", "@")
+			group(t, []disk.Range{{Length: 64 * mib}, {Length: 64 * mib}}, []string{first, second}, append([][]string{
+				{"pvcreate", "-y", "-q", "@0"}, {"pvcreate", "-y", "-q", "@1"}, {"vgcreate", "-q", "-s", "1m", "vg", "@0", "@1"},
+			}, commands...)...)
+			within(t, first, mib, 10*mib, "mkswap", "@")
+			if n := find(t, first, second, other).Masks[2].Unused(); n == 0 {
+				t.Fatal("nothing is unused; the test wants that while no system sleeps")
+			}
+			put(t, first, mib+4086, "S1SUSPEND\x00")
+			for i, m := range find(t, first, second, other).Masks {
+				if n := m.Unused(); n != 0 {
+					t.Errorf("of disk %d %d bytes are unused; want none", i, n)
+				}
+			}
+		})
 	}
 }
 

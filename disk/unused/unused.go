@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sort"
 
 	"esxodus/disk"
@@ -122,8 +123,7 @@ func (f *finder) disk(ctx context.Context, i int) error {
 	if err == nil {
 		err = strange(table, img)
 	}
-	if why, ok := doubt(err); ok {
-		f.used(whole, why)
+	if f.doubted(whole, err) {
 		return nil
 	}
 	if err != nil {
@@ -153,6 +153,9 @@ func (f *finder) content(ctx context.Context, s space, img disk.Image) error {
 	}
 	if len(cs) > 0 {
 		s.Content = cs[0].Type
+	}
+	if slices.ContainsFunc(cs, suspended) { // whatever else is wrong with it
+		f.asleep = s.Where
 	}
 	divided, err := nested(img)
 	switch {
@@ -195,11 +198,7 @@ func (f *finder) fileSystem(ctx context.Context, s space, img disk.Image, c part
 	if err == nil {
 		err = f.hide(ctx, &s, m)
 	}
-	if u, ok := errors.AsType[*disk.UntrustedError](err); ok && u.Asleep {
-		f.asleep = s.Where
-	}
-	if why, ok := doubt(err); ok {
-		f.used(s, why)
+	if f.doubted(s, err) {
 		return nil
 	}
 	if err != nil {
@@ -208,6 +207,22 @@ func (f *finder) fileSystem(ctx context.Context, s space, img disk.Image, c part
 	f.spaces = append(f.spaces, s)
 	return nil
 }
+
+// doubted notes a space whose map isn't relied on by what was found, if that is so.
+func (f *finder) doubted(s space, err error) bool {
+	why, ok := doubt(err)
+	if !ok {
+		return false
+	}
+	if u, ok := errors.AsType[*disk.UntrustedError](err); ok && u.Asleep {
+		f.asleep = s.Where
+	}
+	f.used(s, why)
+	return true
+}
+
+// suspended reports whether a signature is that of swap with a hibernated system.
+func suspended(c part.Content) bool { return c.Suspended }
 
 // open opens what a range holds, if its map is read here.
 func open(img disk.Image, c part.Content) (mapped, error) {
