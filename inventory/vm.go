@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // PowerState is a VM's power state, in vSphere's words.
@@ -335,4 +336,24 @@ type AutoStart struct {
 	StartAction      string `json:"startAction"` // powerOn, none
 	StopAction       string `json:"stopAction,omitempty"`
 	WaitForHeartbeat bool   `json:"waitForHeartbeat,omitempty"`
+}
+
+// AutoStartEntry is a VM's entry in its host's autostart as the host keeps it, so that it
+// can be put back as it was. Delays are seconds, -1 for the host's default.
+type AutoStartEntry struct {
+	Order       int    `json:"order"` // -1: after all that have one
+	StartDelay  int    `json:"startDelay"`
+	StopDelay   int    `json:"stopDelay"`
+	StartAction string `json:"startAction"` // powerOn, none
+	StopAction  string `json:"stopAction"`
+	Heartbeat   string `json:"heartbeat"` // yes, no, systemDefault
+}
+
+// Starts reports whether the host starts the VM by the entry.
+func (e *AutoStartEntry) Starts() bool { return strings.EqualFold(e.StartAction, "powerOn") }
+
+// Off is the entry without the start: all else stays.
+func (e AutoStartEntry) Off() AutoStartEntry {
+	e.StartAction = "none"
+	return e
 }

@@ -212,14 +212,38 @@ func refused(err error) error {
 
 // PowerOn powers a VM on.
 func (s *ESXi) PowerOn(ctx context.Context, via inventory.Via, id string) error {
+	return s.by(ctx, via, func(h changer) error { return h.PowerOn(ctx, id) })
+}
+
+// AutoStart returns a VM's entry in the host's autostart, the zero one where it has
+// none.
+func (s *ESXi) AutoStart(ctx context.Context, via inventory.Via, id string) (e inventory.AutoStartEntry, err error) {
+	err = s.by(ctx, via, func(h changer) (err error) { e, err = h.AutoStartEntry(ctx, id); return err })
+	return e, err
+}
+
+// SetAutoStart changes it.
+func (s *ESXi) SetAutoStart(ctx context.Context, via inventory.Via, id string, e inventory.AutoStartEntry) error {
+	return s.by(ctx, via, func(h changer) error { return h.SetAutoStart(ctx, id, e) })
+}
+
+// changer is what changes something on a host: its API, or its shell.
+type changer interface {
+	PowerOn(ctx context.Context, id string) error
+	AutoStartEntry(ctx context.Context, id string) (inventory.AutoStartEntry, error)
+	SetAutoStart(ctx context.Context, id string, e inventory.AutoStartEntry) error
+}
+
+// by has a host asked by a way.
+func (s *ESXi) by(ctx context.Context, via inventory.Via, do func(changer) error) error {
 	if via == inventory.ViaSSH {
-		return s.onShell(ctx, func(sh *shell.Client) error { return sh.PowerOn(ctx, id) })
+		return s.onShell(ctx, func(sh *shell.Client) error { return do(sh) })
 	}
 	client, err := s.Client(ctx)
 	if err != nil {
 		return err
 	}
-	return client.PowerOn(ctx, id)
+	return do(client)
 }
 
 // errNoShell means that no command was sent.

@@ -64,6 +64,16 @@ func (noHost) Shutdown(context.Context, inventory.Via, string) error { return &r
 // PowerOn refuses.
 func (noHost) PowerOn(context.Context, inventory.Via, string) error { return errNoHost }
 
+// AutoStart has nobody to ask.
+func (noHost) AutoStart(context.Context, inventory.Via, string) (inventory.AutoStartEntry, error) {
+	return inventory.AutoStartEntry{}, errNoHost
+}
+
+// SetAutoStart has nobody to ask.
+func (noHost) SetAutoStart(context.Context, inventory.Via, string, inventory.AutoStartEntry) error {
+	return errNoHost
+}
+
 // Ready reports that nothing is missing to read them.
 func (noHost) Ready() error { return nil }
 
@@ -76,6 +86,8 @@ type Files interface {
 	OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
 	Shutdown(ctx context.Context, via inventory.Via, id string) error
 	PowerOn(ctx context.Context, via inventory.Via, id string) error
+	AutoStart(ctx context.Context, via inventory.Via, id string) (inventory.AutoStartEntry, error)
+	SetAutoStart(ctx context.Context, via inventory.Via, id string, e inventory.AutoStartEntry) error
 	Ready() error
 	Close(ctx context.Context) error
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -230,6 +231,51 @@ func TestAutoStart(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, entries); diff != "" || len(want) < 4 {
 		t.Errorf("%d entries (-API +SSH):\n%s", len(want), diff)
+	}
+}
+
+// TestSetAutoStart: a VM is taken out of its host's autostart and put back, by both ways,
+// and each sees what the other did. The free licence refuses the API.
+func TestSetAutoStart(t *testing.T) {
+	for _, licensed := range []bool{true, false} {
+		h := start(t, fixture.Options{Builtin: true, Licensed: licensed})
+		c := dial(t, config(h))
+		u, _, err := esxi.ParseURL(h.User() + "@" + strings.TrimPrefix(h.URL(), "https://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		api, err := esxi.Dial(t.Context(), esxi.Config{URL: u, Password: esxi.Secret(h.Password()), Thumbprint: h.Thumbprint()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer api.Close(t.Context())
+		_, entries, err := c.AutoStart(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := slices.Sorted(maps.Keys(entries))[0]
+		was, err := api.AutoStartEntry(t.Context(), id)
+		if err != nil || !was.Starts() {
+			t.Fatalf("entry = %+v, %v; want one that starts", was, err)
+		}
+		if err := api.SetAutoStart(t.Context(), id, was.Off()); licensed && err != nil || !licensed && !errors.Is(err, esxi.ErrRestricted) {
+			t.Errorf("licensed %v: off by the API = %v", licensed, err)
+		}
+		if err := c.SetAutoStart(t.Context(), id, was.Off()); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := api.AutoStartEntry(t.Context(), id); err != nil || now.Starts() {
+			t.Errorf("after it was taken out: %+v, %v", now, err)
+		}
+		if err := c.SetAutoStart(t.Context(), id, was); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := c.AutoStartEntry(t.Context(), id); err != nil || now != was {
+			t.Errorf("put back: %+v, %v; want %+v", now, err, was)
+		}
+		if err := c.SetAutoStart(t.Context(), "1; reboot", was); err == nil {
+			t.Error("any text is taken for a VM's id")
+		}
 	}
 }
 

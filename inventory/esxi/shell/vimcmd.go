@@ -119,24 +119,60 @@ func (c *Client) AutoStart(ctx context.Context) (inventory.AutoStartDefaults, ma
 			StopAction: lowerFirst(o["stopAction"]), WaitForHeartbeat: o["waitForHeartbeat"] == "true",
 		}
 	}
-	out, err = c.Run(ctx, "vim-cmd", "hostsvc/autostartmanager/get_autostartseq")
-	if err := explainFault(string(out), err); err != nil {
+	sequence, err := c.autoStartSequence(ctx)
+	if err != nil {
 		return fail(err)
 	}
 	entries := make(map[string]inventory.AutoStart)
-	for _, o := range parseDump(string(out)) {
-		id := strings.TrimPrefix(o["key"], "vim.VirtualMachine:")
-		if !vmID.MatchString(id) {
-			continue
-		}
-		wait := o["waitForHeartbeat"]
+	for id, e := range sequence {
 		entries[id] = inventory.AutoStart{
-			Order: number(o["startOrder"]), StartDelay: number(o["startDelay"]), StopDelay: number(o["stopDelay"]),
-			StartAction: lowerFirst(o["startAction"]), StopAction: lowerFirst(o["stopAction"]),
-			WaitForHeartbeat: wait == "yes" || wait == "systemDefault" && defaults.WaitForHeartbeat,
+			Order: e.Order, StartDelay: e.StartDelay, StopDelay: e.StopDelay,
+			StartAction: lowerFirst(e.StartAction), StopAction: lowerFirst(e.StopAction),
+			WaitForHeartbeat: e.Heartbeat == "yes" || e.Heartbeat == "systemDefault" && defaults.WaitForHeartbeat,
 		}
 	}
 	return defaults, entries, nil
+}
+
+// autoStartSequence is the host's entries, by VM id.
+func (c *Client) autoStartSequence(ctx context.Context) (map[string]inventory.AutoStartEntry, error) {
+	out, err := c.Run(ctx, "vim-cmd", "hostsvc/autostartmanager/get_autostartseq")
+	if err := explainFault(string(out), err); err != nil {
+		return nil, err
+	}
+	entries := make(map[string]inventory.AutoStartEntry)
+	for _, o := range parseDump(string(out)) {
+		if id := strings.TrimPrefix(o["key"], "vim.VirtualMachine:"); vmID.MatchString(id) {
+			entries[id] = inventory.AutoStartEntry{
+				Order: number(o["startOrder"]), StartDelay: number(o["startDelay"]), StopDelay: number(o["stopDelay"]),
+				StartAction: o["startAction"], StopAction: o["stopAction"], Heartbeat: o["waitForHeartbeat"],
+			}
+		}
+	}
+	return entries, nil
+}
+
+// AutoStartEntry returns a VM's entry in the host's autostart, the zero one where it
+// has none.
+func (c *Client) AutoStartEntry(ctx context.Context, id string) (inventory.AutoStartEntry, error) {
+	entries, err := c.autoStartSequence(ctx)
+	if err != nil {
+		return inventory.AutoStartEntry{}, fmt.Errorf("%s: autostart: %w", c.cfg.Addr, err)
+	}
+	return entries[id], nil
+}
+
+// SetAutoStart changes a VM's entry in the host's autostart.
+func (c *Client) SetAutoStart(ctx context.Context, id string, e inventory.AutoStartEntry) error {
+	if !vmID.MatchString(id) {
+		return fmt.Errorf("VM id %q: want the number that the host's inventory shows", id)
+	}
+	out, err := c.Run(ctx, "vim-cmd", "hostsvc/autostartmanager/update_autostartentry", id, e.StartAction, strconv.Itoa(e.StartDelay),
+		strconv.Itoa(e.Order), e.StopAction, strconv.Itoa(e.StopDelay), e.Heartbeat)
+	if err := explainFault(string(out), err); err != nil {
+		return fmt.Errorf("%s: autostart of VM %s: %w", c.cfg.Addr, id, err)
+	}
+	return nil
 }
 
 var dumpField = regexp.MustCompile(`^\s*(\w+) = (.*?),?\s*$`)
