@@ -97,4 +97,4 @@ printf '\n$ virsh dominfo %s\n' "$name" >&2
 virsh -c qemu:///system dominfo "$name"
 show "$home/disks/${name}_scsi0-0"
 say "done in $(($(date +%s) - begun)) s; the domain $name stays until the next demo"
-say "start it with: virsh start $name    remove it with: bin/esxodus rollback --state $home/state $name"
+say "put it in the VM's place with: bin/esxodus cutover --state $home/state --password-file FILE $name    remove it with: bin/esxodus rollback --state $home/state $name"

@@ -28,7 +28,7 @@ func convertCmd(t terminal) *cli.Command {
 copies the disks into their new layout (--layout) and reads them
 back. Where the layout changes it converts the guest in an isolated appliance.
 It defines the domain, and boots a copy of it that changes nothing, to see it
-come up. It doesn't start the domain: do that yourself, with the source off.
+come up. It doesn't start the domain: "esxodus cutover VM" does, in the VM's place.
 Then "esxodus commit VM" accepts it, or "esxodus rollback VM" removes it.
 
 A VM that is powered on is refused: shut it down, or give --shutdown.

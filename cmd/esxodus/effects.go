@@ -20,6 +20,8 @@ import (
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 	"esxodus/inventory/esxi/shell"
+	"esxodus/network/hostnet"
+	"esxodus/network/wire"
 
 	"github.com/urfave/cli/v2"
 )
@@ -103,7 +105,7 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Connections: connections, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			BootOnly: c.String("proof") == proofBoot,
-			Progress: progress,
+			Progress: progress, Live: takePlaces,
 		},
 		log: log, source: src, virt: virt, guests: inside, heeding: func() {},
 	}
@@ -115,6 +117,21 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 		e.heeding = dir.Heed(e.throttle)
 	}
 	return e, nil
+}
+
+// takePlaces takes places beside NICs on this host's networks.
+func takePlaces(nics []wire.LiveNIC) (run.Live, error) {
+	l, err := wire.OpenLive(nics, func(device, mode string) (wire.Place, error) {
+		s, err := hostnet.OpenSpot(device, mode)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // throttle does what an admin asks of a program that is at work.

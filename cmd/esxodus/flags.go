@@ -179,17 +179,24 @@ func proofOptions(c *cli.Context, o *plan.Options) error {
 	if o.NoProof && c.IsSet("proof") {
 		return usagef("--no-proof and --proof %s: want one of them", c.String("proof"))
 	}
-	for _, text := range c.StringSlice("proof-port") {
+	var err error
+	o.Ports, err = tcpPorts(c, "proof-port")
+	return err
+}
+
+// tcpPorts reads a flag that lists TCP ports.
+func tcpPorts(c *cli.Context, flag string) (ports []uint16, err error) {
+	for _, text := range c.StringSlice(flag) {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n == 0 {
-			return usagef("--proof-port %s: want a TCP port, 1 to 65535", text)
+			return nil, usagef("--%s %s: want a TCP port, 1 to 65535", flag, text)
 		}
-		o.Ports = append(o.Ports, uint16(n))
+		ports = append(ports, uint16(n))
 	}
-	if len(o.Ports) > plan.MostPorts {
-		return usagef("--proof-port: %d of them: want at most %d", len(o.Ports), plan.MostPorts)
+	if len(ports) > plan.MostPorts {
+		return nil, usagef("--%s: %d of them: want at most %d", flag, len(ports), plan.MostPorts)
 	}
-	return nil
+	return ports, nil
 }
 
 // chosen makes sure that a flag, if it has a value, has one of its [choices].

@@ -63,10 +63,12 @@ func networkLab(t *testing.T, address string) *lab {
 	return l
 }
 
-// TestNetworkProof has a real guest answer on its network, and tells how.
+// TestNetworkProof has a real guest answer on its network, and tells how; then on the
+// real one, in its VM's place.
 func TestNetworkProof(t *testing.T) {
 	t.Parallel()
 	l := networkLab(t, "192.0.2.10/24")
+	l.uplink()
 	r := l.run(exitDone, l.batch()...)
 	s := l.statusCommand()
 	t.Log(s.Proof)
@@ -80,6 +82,7 @@ func TestNetworkProof(t *testing.T) {
 		t.Errorf("batch printed %s", r.out)
 	}
 	l.noOverlays()
+	l.inService()
 }
 
 // TestNetworkProofFails has a real guest not answer for an address that it hasn't: the

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"esxodus/convert/batch"
+	"esxodus/convert/cutover"
 	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
@@ -107,6 +108,9 @@ for good, --lost continues without them.`,
 			&cli.BoolFlag{Name: "lost", Usage: "continue without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
 	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
+		if err := mayEnd(j, false); err != nil {
+			return err
+		}
 		return run.Rollback(ctx, j, e.Effects)
 	})
 }
@@ -121,8 +125,22 @@ The source is not touched: remove the VM there when you no longer want it, and
 remove it from ESXi's autostart before that host reboots.`,
 		Flags: slices.Concat(stateFlags(), outputFlags()),
 	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
+		if err := mayEnd(j, true); err != nil {
+			return err
+		}
 		return run.Commit(ctx, j, e.Effects)
 	})
+}
+
+// mayEnd says why a migration can't be committed or rolled back yet: its cutover isn't
+// done, or the domain in service.
+func mayEnd(j *runs.Journal, commit bool) error {
+	s := j.State()
+	var err error
+	if s.Cutover, err = cutover.Read(j.Path("")); err != nil {
+		return err
+	}
+	return s.NoEnd(commit)
 }
 
 // runArguments reads what the commands about runs have in common: at most one

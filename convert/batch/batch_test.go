@@ -166,7 +166,7 @@ func TestUnseen(t *testing.T) {
 				if r.Error != "" || r.Did != did || r.Phase != tt.phase {
 					t.Errorf("Run = %+v; want %s, %s", r, did, tt.phase)
 				}
-				if unseen := tt.phase == runs.PhaseUnseen; unseen != (r.Proof == tt.proof) || unseen != strings.Contains(r.Advice, "see it boot before you accept it: `virsh start web` (with the source off)") {
+				if unseen := tt.phase == runs.PhaseUnseen; unseen != (r.Proof == tt.proof) || unseen != strings.Contains(r.Advice, "see it boot before you accept it: `esxodus cutover web`") {
 					t.Errorf("Run = %+v; want what was seen and what to do: %v", r, unseen)
 				}
 			}

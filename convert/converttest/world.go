@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"esxodus/convert/guest"
 	"esxodus/convert/host"
@@ -32,6 +33,7 @@ import (
 	"esxodus/fixtures"
 	"esxodus/inventory"
 	"esxodus/network"
+	"esxodus/network/wire"
 )
 
 // World is a source, a target and a state directory. The storage and the copy
@@ -50,7 +52,15 @@ type World struct {
 	Domains []plan.KnownDomain // on the target
 	Tick    func(what string) error
 	// Guest is what a copy of the domain does; nil for nothing.
-	Guest  func(ctx context.Context, xml string, network func() (answered, complete bool)) error
+	Guest func(ctx context.Context, xml string, network func() (answered, complete bool)) error
+	// Entry is the VM's entry in the host's autostart.
+	Entry   inventory.AutoStartEntry
+	Started bool // the domain runs
+	Agent   bool // its guest's agent is connected
+	// Silent keeps the NICs of a running domain from answering; Taken is who has their
+	// addresses before.
+	Silent bool
+	Taken  []string
 	relaid bool // the first disk gets a head, and the guest is converted
 	edited bool // the disks stay as they are, and the guest is converted
 }
@@ -173,10 +183,61 @@ func (w *World) Shutdown(_ context.Context, _ inventory.Via, id string) error {
 
 // PowerOn implements Host.
 func (w *World) PowerOn(_ context.Context, _ inventory.Via, id string) error {
+	if w.Started {
+		w.t.Errorf("the VM %s is powered on beside its domain", id)
+	}
 	w.Power[id] = true
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	return nil
 }
+
+// AutoStart implements Host.
+func (w *World) AutoStart(context.Context, inventory.Via, string) (inventory.AutoStartEntry, error) {
+	return w.Entry, w.Tick("autostart")
+}
+
+// SetAutoStart implements Host.
+func (w *World) SetAutoStart(_ context.Context, _ inventory.Via, _ string, e inventory.AutoStartEntry) error {
+	if err := w.Tick("set autostart"); err != nil {
+		return err
+	}
+	w.Entry = e
+	return w.Tick("autostart set")
+}
+
+// Live is the domain's place on the network, as package run has it.
+type Live struct{ W *World }
+
+// Run says nothing until it is over: before the domain runs that is at once.
+func (l Live) Run(ctx context.Context) error {
+	if l.W.Started {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// Passed reports whether the domain's NICs answered.
+func (l Live) Passed() bool { return l.W.Started && !l.W.Silent }
+
+// Results has one NIC.
+func (l Live) Results() []wire.LiveResult {
+	r := wire.LiveResult{Name: "ens192", Passed: l.Passed()}
+	if l.Passed() {
+		r.Frames = 1
+	}
+	return []wire.LiveResult{r}
+}
+
+// Taken is what the world says.
+func (l Live) Taken(running bool) []string {
+	if running {
+		return nil
+	}
+	return l.W.Taken
+}
+
+// Close leaves it.
+func (Live) Close() error { return nil }
 
 type tickingReader struct {
 	*bytes.Reader
@@ -236,6 +297,35 @@ func (v Virt) Define(_ context.Context, xml string, _ bool, run string) error {
 	}
 	v.W.Defined["web"] = run
 	return v.W.Tick("defined")
+}
+
+// Start starts the domain of the run.
+func (v Virt) Start(_ context.Context, name, run string) error {
+	if err := v.W.Tick("start"); err != nil {
+		return err
+	}
+	if v.W.Defined[name] != run {
+		return fmt.Errorf("no domain %s of run %s", name, run)
+	}
+	if v.W.Host.VMs[0].Power == inventory.PoweredOn {
+		v.W.t.Errorf("the domain %s is started beside its VM", name)
+	}
+	v.W.Started = true
+	return v.W.Tick("started")
+}
+
+// Stop stops it.
+func (v Virt) Stop(context.Context, string, string, time.Duration) error {
+	if err := v.W.Tick("stop"); err != nil {
+		return err
+	}
+	v.W.Started = false
+	return v.W.Tick("stopped")
+}
+
+// Agent is what the world says.
+func (v Virt) Agent(context.Context, string, string) (connected, runs bool, err error) {
+	return v.W.Agent, v.W.Started, v.W.Tick("agent")
 }
 
 // Undefine forgets a domain of the run.

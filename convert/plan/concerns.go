@@ -137,7 +137,7 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on: its disks change and are locked",
 			Advice: powerAdvice(vm, f.Host.License),
 		}}
-	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && o.Shutdown.via(f.Host.License) == inventory.ViaAPI:
+	case vm.Power == inventory.PoweredOn && f.Host.License.ReadOnly && o.Shutdown.Via(f.Host.License) == inventory.ViaAPI:
 		return []ledger.Concern{{
 			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence forbids a shutdown through the API",
 			Advice: "use SSH, which every licence allows: --shutdown ssh",

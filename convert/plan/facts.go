@@ -117,8 +117,8 @@ func (e *UnreadError) Error() string { return e.Address + ": " + e.Err.Error() }
 // Unwrap returns why.
 func (e *UnreadError) Unwrap() error { return e.Err }
 
-// via decides what ShutdownAuto means: the API where the licence lets it, else SSH.
-func (m ShutdownMode) via(l inventory.License) inventory.Via {
+// Via decides what ShutdownAuto means: the API where the licence lets it, else SSH.
+func (m ShutdownMode) Via(l inventory.License) inventory.Via {
 	if m != ShutdownAuto {
 		return inventory.Via(m)
 	}

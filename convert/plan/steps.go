@@ -13,7 +13,7 @@ import (
 func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out := v.packagesStep()
 	if vm.Power == inventory.PoweredOn && o.Shutdown != ShutdownNever {
-		via := o.Shutdown.via(f.Host.License)
+		via := o.Shutdown.Via(f.Host.License)
 		out = append(out, Step{Kind: StepShutdown, Via: via, Text: fmt.Sprintf(
 			"shut down %q on %s through %s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(string(via)))})
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"esxodus/convert/batch"
+	"esxodus/convert/cutover"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/runs"
@@ -37,6 +38,7 @@ func States(w io.Writer, f Form, states []runs.State) error {
 				p.wrapped("  console: ", s.Console)
 			}
 		}
+		p.cutover(s)
 		p.some("  note: ", s.Notes)
 		p.some("  file system: ", s.Unsound())
 		p.some("  volumes: ", s.Volumes)
@@ -79,18 +81,43 @@ func (p *page) next(s runs.State) {
 		return
 	}
 	label := "  next: "
-	if s.Phase == runs.PhaseReady || s.Phase == runs.PhaseUnseen {
+	if s.Complete() && !s.CutOver() && !s.Stale() {
 		if s.Phase == runs.PhaseUnseen {
 			p.line("%ssee it boot before you accept it, on its screen:", label)
 			label = strings.Repeat(" ", len(label))
 		}
-		p.line("%s%s   # with the source off", label, s.Start())
+		p.line("%s%s", label, fit.TerminalLine(strings.Trim(p.complete("`esxodus cutover "+s.Name+"`"), "`")))
 		label = "  then: "
 	}
 	for _, c := range s.Commands() {
 		p.line("%s%s", label, fit.TerminalLine(strings.Trim(p.complete(c), "`")))
 		label = "    or: "
 	}
+}
+
+// cutover prints how a domain took its VM's place.
+func (p *page) cutover(s runs.State) {
+	c := s.Cutover
+	if c == nil {
+		return
+	}
+	p.wrapped("  cutover: ", brief(c.Words()))
+	if s.Downtime > 0 {
+		p.wrapped("  downtime: ", fmt.Sprintf("%v, from the source's shutdown until all answered", time.Duration(s.Downtime*float64(time.Second)).Round(time.Second/10)))
+	}
+	if c.Error != "" && c.Phase != cutover.PhaseDone {
+		p.wrapped("  error: ", p.complete(c.Error))
+	}
+}
+
+// Cutover prints the steps of a cutover.
+func Cutover(w io.Writer, f Form, j *cutover.Job) error {
+	p := f.page(w)
+	p.wrapped("", fmt.Sprintf("%s takes the place of %q (id %s on %s):", j.Name, j.VM, j.ID, j.Host))
+	for i, s := range j.Acts {
+		p.wrapped(fmt.Sprintf("  %d. ", i+1), s.Text)
+	}
+	return p.err
 }
 
 // Results prints what a batch did.

@@ -22,6 +22,7 @@ import (
 	"esxodus/disk"
 	"esxodus/inventory"
 	"esxodus/inventory/redact"
+	"esxodus/network/wire"
 )
 
 // Host is the ESXi host that a VM comes from.
@@ -36,6 +37,10 @@ type Host interface {
 	// where the guest was not asked. PowerOn undoes it.
 	Shutdown(ctx context.Context, via inventory.Via, id string) error
 	PowerOn(ctx context.Context, via inventory.Via, id string) error
+	// AutoStart returns a VM's entry in the host's autostart, the zero one where it has
+	// none; SetAutoStart changes it.
+	AutoStart(ctx context.Context, via inventory.Via, id string) (inventory.AutoStartEntry, error)
+	SetAutoStart(ctx context.Context, via inventory.Via, id string, e inventory.AutoStartEntry) error
 }
 
 // Hypervisor is libvirt on the target host.
@@ -43,6 +48,12 @@ type Hypervisor interface {
 	Facts(ctx context.Context) (plan.TargetFacts, error)
 	Define(ctx context.Context, xml string, autostart bool, run string) error
 	Undefine(ctx context.Context, name, run string) error
+	// Start starts the domain of a run, Stop ends it: by its power button, and after
+	// patience for good. Neither touches another's; what is so already is no error.
+	Start(ctx context.Context, name, run string) error
+	Stop(ctx context.Context, name, run string, patience time.Duration) error
+	// Agent reports whether the guest's agent answers, and whether the domain runs.
+	Agent(ctx context.Context, name, run string) (answers, runs bool, err error)
 	// Prove starts a transient domain, watches it boot, and returns which
 	// proof was had: none that is less than what is expected. network says whether
 	// all that must answer there has, and all that is tried; nil where nothing is. line
@@ -85,6 +96,8 @@ type Effects struct {
 	Guests   Guests
 	Tool     host.Runner
 	Progress Progress
+	// Live takes places beside NICs on their real networks.
+	Live func(nics []wire.LiveNIC) (Live, error)
 	// Connections limits the blocks that all copies together read at a time.
 	Connections *disk.Connections
 	Rate        *disk.Rate // nil for no limit

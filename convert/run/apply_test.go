@@ -18,11 +18,15 @@ import (
 	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/inventory"
+	"esxodus/network/wire"
 )
 
 // effects are the world's.
 func effects(w *converttest.World) Effects {
-	return Effects{Host: w, Storage: w.Store(), Virt: converttest.Virt{W: w}, Guests: converttest.Guests{W: w}, Tool: converttest.Tool{W: w}, Progress: converttest.Quiet{}}
+	return Effects{
+		Host: w, Storage: w.Store(), Virt: converttest.Virt{W: w}, Guests: converttest.Guests{W: w}, Tool: converttest.Tool{W: w}, Progress: converttest.Quiet{},
+		Live: func([]wire.LiveNIC) (Live, error) { return converttest.Live{W: w}, nil },
+	}
 }
 
 // apply carries out a run until it ends or crashes, and closes its journal.

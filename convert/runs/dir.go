@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/cutover"
 	"esxodus/convert/domain"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
@@ -67,6 +68,10 @@ func (d StateDir) State(name string) (State, error) {
 		return State{}, err
 	}
 	s := stateOf(h)
+	if s.Cutover, err = cutover.Read(d.Dir(name)); err != nil {
+		return State{}, err
+	}
+	s.measure()
 	s.Running = journal.Locked(d.Dir(name))
 	if heard := filepath.Join(d.Dir(name), CaptureFile); len(s.Network) > 0 && isFile(heard) {
 		s.Capture = heard

@@ -7,6 +7,7 @@ import (
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
+	"esxodus/inventory"
 )
 
 // Journal is the open journal of one VM's migration.
@@ -46,6 +47,27 @@ func eachVolume(h *journal.History[*Job], do func(volume.Volume, volume.Identity
 
 // Asked reports whether an earlier attempt at step i asked the guest.
 func (j *Journal) Asked(i int) bool { return j.Steps()[i].Claim != nil }
+
+// ShutDown is how the run shut its VM down, "" where it was off already.
+func (j *Journal) ShutDown() inventory.Via {
+	i, s := shutdownOf(&j.History)
+	if s == nil || s.Claim == nil || !s.Done {
+		return ""
+	}
+	return j.Job().VM.Steps[i].Via
+}
+
+// shutdownOf is the step that shuts the VM down, and how far it got; nil where there is
+// none.
+func shutdownOf(h *journal.History[*Job]) (int, *journal.StepState) {
+	states := h.Steps()
+	for i, s := range h.Job().VM.Steps {
+		if s.Kind == plan.StepShutdown {
+			return i, &states[i]
+		}
+	}
+	return -1, nil
+}
 
 // Live returns an error if the run was committed or rolled back, or if a commit
 // has begun.

@@ -133,30 +133,6 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// TestStart: the command that starts the domain asks the libvirt that has it.
-func TestStart(t *testing.T) {
-	t.Parallel()
-	for uri, want := range map[string]string{
-		"qemu:///system":  "virsh start web",
-		"qemu:///session": "virsh -c qemu:///session start web",
-		"qemu+unix:///system?socket=/a b&mode=direct": "virsh -c 'qemu+unix:///system?socket=/a b&mode=direct' start web",
-	} {
-		w := converttest.New(t)
-		job := w.Plan().Job(0)
-		job.Target.Libvirt = uri
-		j, err := w.State().Create(job, journal.NewRun())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := j.State().Start(); got != want {
-			t.Errorf("Start = %q; want %q", got, want)
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestAfterRollback: nothing that does something follows a rollback in a journal.
 func TestAfterRollback(t *testing.T) {
 	t.Parallel()

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/cutover"
 	"esxodus/convert/guest"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
-	"esxodus/inventory/fit"
 )
 
 // State is what a journal says has become of a run.
@@ -32,6 +32,12 @@ type State struct {
 	Notes   []string `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
 	// FileSystems are the guest's, each with what its checks found.
 	FileSystems []guest.Checked `json:"fileSystems,omitempty"`
+
+	// Cutover is how the domain took its VM's place; nil where that wasn't begun.
+	Cutover *cutover.State `json:"cutover,omitempty"`
+	// Downtime is how long the service was away, in seconds: from the source's shutdown
+	// until the domain answered. 0 where the source was off before, or no cutover is done.
+	Downtime float64 `json:"downtime,omitempty"`
 
 	Running bool     `json:"running"`           // a process holds the lock
 	Volumes []string `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
@@ -103,6 +109,16 @@ func (s *State) finished() {
 	}
 }
 
+// measure says how long the service was away.
+func (s *State) measure() {
+	if s.Cutover == nil || s.Cutover.Phase != cutover.PhaseDone || s.history == nil {
+		return
+	}
+	if _, down := shutdownOf(s.history); down != nil && down.Claim != nil {
+		s.Downtime = s.Cutover.Ended.Sub(down.Claim.Time).Seconds()
+	}
+}
+
 // Ended reports whether nothing is left to do.
 func (s State) Ended() bool { return s.Phase.Ended() }
 
@@ -113,6 +129,26 @@ func (s State) Complete() bool { return s.Phase == PhaseReady || s.Phase == Phas
 // backquotes.
 func (s State) Commands() []string {
 	var verbs []string
+	switch {
+	case s.CutOver() && s.Cutover.Phase == cutover.PhaseUnfinished:
+		verbs = []string{"cutover", "cutover --back"}
+	case s.CutOver() && s.Cutover.Phase == cutover.PhaseUndoing:
+		verbs = []string{"cutover --back"}
+	case s.CutOver() && s.Complete():
+		verbs = []string{"commit", "cutover --back"}
+	case s.Stale():
+		verbs = []string{"rollback"}
+	default:
+		verbs = s.verbs()
+	}
+	for i, v := range verbs {
+		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
+	}
+	return verbs
+}
+
+// verbs are the commands for a migration without a cutover.
+func (s State) verbs() (verbs []string) {
 	switch s.Phase {
 	case journal.PhaseUnfinished:
 		verbs = []string{"resume", "rollback"}
@@ -124,10 +160,42 @@ func (s State) Commands() []string {
 		verbs = []string{"commit"}
 	case journal.PhaseCommitted, journal.PhaseRolledBack:
 	}
-	for i, v := range verbs {
-		verbs[i] = fmt.Sprintf("`esxodus %s %s`", v, s.Name)
-	}
 	return verbs
+}
+
+// CutOver reports whether a cutover was begun that isn't taken back.
+func (s State) CutOver() bool { return s.Cutover != nil && s.Cutover.Phase != cutover.PhaseBack }
+
+// Stale reports whether the VM was powered on again after it was copied.
+func (s State) Stale() bool { return s.Complete() && s.Cutover != nil && s.Cutover.Restarted }
+
+// NoCutover says why no cutover can be begun, or gone on with.
+func (s State) NoCutover() error {
+	switch {
+	case !s.Complete():
+		return fmt.Errorf("%s is %s, %d of %d steps done: only a finished migration can be cut over", s.Name, s.Phase, s.Done, s.Steps)
+	case s.Stale():
+		return fmt.Errorf("%s: %q was powered on again on %s after it was copied: `esxodus rollback %s`, and convert it again", s.Name, s.VM, s.Host, s.Name)
+	case s.CutOver() && s.Cutover.Phase == cutover.PhaseDone:
+		return fmt.Errorf("%s is %s: %w", s.Name, s.Cutover.Words(), ErrAlready)
+	case s.CutOver() && s.Cutover.Phase == cutover.PhaseUndoing:
+		return fmt.Errorf("%s: its cutover is being taken back: finish that with `esxodus cutover --back %s`", s.Name, s.Name)
+	}
+	return nil
+}
+
+// NoEnd says why a migration can be neither committed nor rolled back yet.
+func (s State) NoEnd(commit bool) error {
+	switch {
+	case commit && s.Stale():
+		return fmt.Errorf("%s: %q was powered on again on %s after it was copied, so that the domain is old: `esxodus rollback %s`, and convert it again", s.Name, s.VM, s.Host, s.Name)
+	case !s.CutOver() || commit && s.Cutover.Phase == cutover.PhaseDone:
+		return nil
+	case s.Cutover.Phase == cutover.PhaseDone:
+		return fmt.Errorf("%s is in the place of %q since %s: `esxodus cutover --back %s` stops it and puts the source as it was; a rollback then removes its volumes, with what it wrote since",
+			s.Name, s.VM, s.Cutover.Started.Local().Format(time.DateTime), s.Name)
+	}
+	return fmt.Errorf("%s: its cutover is %s: finish that first, by %s", s.Name, s.Cutover.Phase, s.Ways())
 }
 
 // Unsound says which of the guest's file systems have damage from before or were
@@ -145,17 +213,9 @@ func (s State) Unsound() []string {
 // Ways is the commands in a sentence.
 func (s State) Ways() string { return strings.Join(s.Commands(), " or ") }
 
-// Start is the command that starts the domain of a run whose steps are all done.
-func (s State) Start() string {
-	if s.Job == nil || s.Job.Target.Libvirt == "qemu:///system" {
-		return "virsh start " + s.Name
-	}
-	return "virsh -c " + fit.Paste(s.Job.Target.Libvirt) + " start " + s.Name
-}
-
 // Seeing is what to do about a run that wasn't seen to boot.
 func (s State) Seeing() string {
-	return fmt.Sprintf("see it boot before you accept it: `%s` (with the source off), and watch its screen; then %s", s.Start(), s.Ways())
+	return fmt.Sprintf("see it boot before you accept it: `esxodus cutover %s`, and watch its screen; then %s", s.Name, s.Ways())
 }
 
 // lookTimeout is how long a storage may take to say what is there.

@@ -220,3 +220,30 @@ func (h *Libvirt) CleanProof(ctx context.Context, name, run string) error {
 	}
 	return conn.CleanProof(ctx, name, run)
 }
+
+// Start starts the domain of a run.
+func (h *Libvirt) Start(ctx context.Context, name, run string) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Start(ctx, name, run)
+}
+
+// Stop stops it, as [virt.Conn.Stop] does.
+func (h *Libvirt) Stop(ctx context.Context, name, run string, patience time.Duration) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Stop(ctx, name, run, patience)
+}
+
+// Agent reports whether the guest's agent is connected, and whether the domain runs.
+func (h *Libvirt) Agent(ctx context.Context, name, run string) (connected, runs bool, err error) {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	return conn.Agent(ctx, name, run)
+}

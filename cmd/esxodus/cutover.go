@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"esxodus/convert/cutover"
+	"esxodus/convert/report"
+	"esxodus/convert/run"
+	"esxodus/convert/runs"
+	"esxodus/inventory"
+
+	"github.com/urfave/cli/v2"
+)
+
+func cutoverCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "cutover",
+		Usage:     "put a domain in its VM's place, and see it answer",
+		ArgsUsage: "VM",
+		Description: `Shows its steps, asks, and carries them out: it checks that the source is off and
+unchanged since it was copied and that nobody has its addresses, takes the VM out
+of its host's autostart, starts the domain, and asks on the real network whether
+it is there. Where it isn't within --within, all of that is taken back: the domain
+is stopped, and the source is as it was, powered on where the migration shut it
+down. "esxodus help cutover" says what is asked, and how.
+
+One that was killed is gone on with by the same command. "esxodus commit VM"
+accepts it; "esxodus cutover --back VM" takes it back, "esxodus rollback VM" the
+migration, too.
+
+VM is the VM's name or id, or the domain's name.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), []cli.Flag{
+			&cli.DurationFlag{Name: "within", DefaultText: "10m, without KVM 20m", Usage: "take all back where the guest isn't there within `DURATION`"},
+			&cli.StringSliceFlag{Name: "port", DefaultText: "those of --proof-port", Usage: "want TCP port `N` to take a connection at each address, where this host reaches the guest (repeatable)"},
+			&cli.StringFlag{Name: "autostart", Value: "auto", Usage: "change the source's autostart by `WAY` api, ssh or auto (what its licence allows)"},
+			&cli.BoolFlag{Name: "back", Usage: "take a cutover back: stop the domain, and put the source as it was"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
+		}, stateFlags(), outputFlags()),
+		Action: func(c *cli.Context) error {
+			args, wantJSON, dir, err := runArguments(c, 1, "one VM or domain")
+			if err != nil {
+				return err
+			}
+			name, err := dir.Find(args[0])
+			if err != nil {
+				return err
+			}
+			err = onRun(c.Context, c, t, dir, name, func(ctx context.Context, j *runs.Journal, e *effects) error {
+				return cutOver(ctx, c, t, dir, j, e)
+			})
+			if errors.Is(err, runs.ErrAlready) {
+				t.say("", err.Error())
+				err = nil
+			}
+			if err != nil {
+				return err
+			}
+			return printState(c, t, name, wantJSON)
+		},
+	}
+}
+
+// cutOver begins the cutover of a finished migration, goes on with one that was begun,
+// or takes one back.
+func cutOver(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, e *effects) error {
+	name := j.Job().VM.Name
+	s, err := dir.State(name)
+	if err != nil {
+		return err
+	}
+	if c.Bool("back") {
+		return cutBack(ctx, c, t, dir, j, &s, e)
+	}
+	if why := s.NoCutover(); why != nil {
+		return why
+	}
+	if s.Cutover == nil || s.Cutover.Phase == cutover.PhaseBack {
+		return beginCutover(ctx, c, t, dir, j, e)
+	}
+	own, err := cutover.Open(dir.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(run.CutOver(ctx, own, j, e.Effects), own.Close())
+}
+
+func beginCutover(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, e *effects) error {
+	job, err := planCutover(ctx, c, j, e)
+	if err != nil {
+		return err
+	}
+	if err := report.Cutover(t.err, t.form(t.err), job); err != nil {
+		return err
+	}
+	if err := confirm(c, t, fmt.Sprintf("Start %s in the place of %q now?", job.Name, job.VM)); err != nil {
+		return err
+	}
+	own, err := cutover.Create(dir.Dir(job.Name), job)
+	if err != nil {
+		return err
+	}
+	return errors.Join(run.CutOver(ctx, own, j, e.Effects), own.Close())
+}
+
+// planCutover asks the source's host what it takes.
+func planCutover(ctx context.Context, c *cli.Context, j *runs.Journal, e *effects) (*cutover.Job, error) {
+	f := cutover.Facts{Job: j.Job(), Run: j.Run(), ShutDown: j.ShutDown(), Within: c.Duration("within")}
+	switch way := c.String("autostart"); way {
+	case "auto":
+	case string(inventory.ViaAPI), string(inventory.ViaSSH):
+		f.Via = inventory.Via(way)
+	default:
+		return nil, usagef("--autostart %q: want api, ssh or auto", way)
+	}
+	if c.IsSet("within") && (f.Within < time.Second || f.Within > 24*time.Hour) {
+		return nil, usagef("--within %v: want 1s to 24h", f.Within)
+	}
+	ports, err := tcpPorts(c, "port")
+	if err != nil {
+		return nil, err
+	}
+	f.Ports = ports
+	if f.Job.Source.From == "" {
+		if f.Host, err = e.Host.Inventory(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return cutover.New(f)
+}
+
+// cutBack takes a cutover back. It asks where the domain is in service.
+func cutBack(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, s *runs.State, e *effects) error {
+	if !s.CutOver() {
+		return fmt.Errorf("%s: there is no cutover to take back: %w", s.Name, runs.ErrAlready)
+	}
+	if s.Cutover.Phase == cutover.PhaseDone {
+		if err := confirm(c, t, fmt.Sprintf("Stop %s, which is in the place of %q since %s?", s.Name, s.VM, s.Cutover.Started.Local().Format(time.DateTime))); err != nil {
+			return err
+		}
+	}
+	own, err := cutover.Open(dir.Dir(s.Name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(run.CutBack(ctx, own, j, e.Effects), own.Close())
+}
