@@ -233,12 +233,22 @@ func remoteSource(src string) (path, host string, remote bool, err error) {
 	return "[" + store + "] " + file, at.String(), true, nil
 }
 
+// amongDevices reports whether a path is where devices are: a file there would take
+// the host's memory, and be gone after a reboot. /dev/shm is for such files.
+func amongDevices(path string) bool {
+	full, err := filepath.Abs(path)
+	return err == nil && strings.HasPrefix(full, "/dev/") && !strings.HasPrefix(full, "/dev/shm/")
+}
+
 // openTarget opens a block device, or makes a file of the size. A file that
 // exists is never written to; a device only if it is blank or overwrite is
 // set.
 func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool, err error) {
 	info, err := os.Stat(dst)
 	if errors.Is(err, fs.ErrNotExist) {
+		if amongDevices(dst) {
+			return nil, false, withHint(fmt.Errorf("there is no device %s", dst), fmt.Sprintf("make the volume first, such as by lvcreate --size %db --name NAME VG", size))
+		}
 		raw, err := disk.CreateRaw(dst, size)
 		return raw, err == nil, err
 	}
