@@ -319,7 +319,7 @@ func parseBytes(s string) (int64, error) {
 	shift := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30}
 	by, ok := shift[strings.ToUpper(s[len(digits):])]
 	if err != nil || n <= 0 || !ok || n > 1<<32 {
-		return 0, usagef("--rate %q: want bytes a second such as 50M", s)
+		return 0, usagef("--rate %q: want a whole number of bytes a second, with K, M, G or nothing behind it, such as 50M", s)
 	}
 	return n << by, nil
 }
