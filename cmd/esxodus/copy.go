@@ -38,7 +38,8 @@ DST is a raw file that doesn't exist yet, or a block device that is blank;
 --overwrite accepts one that isn't. The rest of a larger device is zeroed. What
 reads as zeros isn't written: a file is sparse, a device's range is zeroed. What
 nothing on the disk needs (free space of file systems, swap) isn't read, and is
-zero in DST; --all-blocks copies that, too.
+zero in DST; --all-blocks copies that, too. A thin volume takes all of its space
+by that; convert --storage lvm:VG/POOL makes thin ones.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
