@@ -212,7 +212,7 @@ func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 			}
 			out = append(out, ledger.Concern{
 				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
-				Advice: "if `esxodus status` lists it, an earlier run made it: roll that back, or go on with it; otherwise " + other,
+				Advice: "if `esxodus status` lists it, an earlier run made it: roll that back, or go on with it (if it is committed, this VM is migrated); otherwise " + other,
 			})
 		}
 		for _, n := range vm.NICs {
