@@ -63,7 +63,12 @@ func TestSort(t *testing.T) {
 func TestFind(t *testing.T) {
 	h := Host{Name: "esx1", VMs: []VM{{ID: "1", Name: "web"}, {ID: "2", Name: "db"}, {ID: "3", Name: "db"}, {ID: "4", Name: "1"}}}
 	tests := []struct{ key, id, err string }{
-		{key: "web", id: "1"}, {key: "3", id: "3"}, {key: "1", id: "1"}, {key: "db", err: "2 VMs are called \"db\""}, {key: "x", err: "no VM"},
+		{key: "web", id: "1"},
+		{key: "3", id: "3"},
+		{key: "1", id: "1"},
+		{key: "db", err: "2 VMs are called \"db\""},
+		{key: "x", err: "no VM on esx1 has the name or id \"x\""},
+		{key: "Web ", err: "no VM on esx1 has the name or id \"Web \", but one is called \"web\""},
 	}
 	for _, tt := range tests {
 		vm, err := h.Find(tt.key)

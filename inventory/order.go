@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 func address(class string, bus, unit int) string {
@@ -48,13 +49,23 @@ func (h *Host) Find(key string) (*VM, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("no VM on %[2]s has the name or id %[1]q", key, h.Name)
+		return nil, fmt.Errorf("no VM on %s has the name or id %q%s", h.Name, key, h.like(key))
 	}
 	ids := make([]string, len(found))
 	for i, vm := range found {
 		ids[i] = vm.ID
 	}
 	return nil, fmt.Errorf("%d VMs are called %q: give the id of one: %v", len(found), key, ids)
+}
+
+// like says which VM may have been meant by what none is called.
+func (h *Host) like(key string) string {
+	for i := range h.VMs {
+		if strings.EqualFold(h.VMs[i].Name, strings.TrimSpace(key)) {
+			return fmt.Sprintf(", but one is called %q", h.VMs[i].Name)
+		}
+	}
+	return ""
 }
 
 // Select returns the VMs that the keys name, in their order; with no keys, all

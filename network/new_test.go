@@ -213,6 +213,7 @@ func TestParse(t *testing.T) {
 	}{
 		{name: "uplinks", parse: ParseUplinks, in: []string{"vmnic0=eno1", "v Switch=1=eno2", "bond0"}, want: map[string]string{"vmnic0": "eno1", "v Switch=1": "eno2", "": "bond0"}},
 		{name: "uplink twice", parse: ParseUplinks, in: []string{"vmnic0=eno1", "vmnic0=eno2"}, err: `--uplink: "vmnic0" is both eno1 and eno2`},
+		{name: "all uplinks twice", parse: ParseUplinks, in: []string{"eno1", "eno2"}, err: "--uplink: eno1 and eno2 are both for all uplinks; write which is for which, such as vmnic0=eno1"},
 		{name: "no uplink", parse: ParseUplinks, in: []string{"=eno1"}, err: `--uplink "=eno1": nothing before the =; write vmnic0=eno1, or eno1 alone for all uplinks`},
 		{name: "bad interface", parse: ParseUplinks, in: []string{"vmnic0=en o1"}, err: `--uplink "vmnic0=en o1": interface name "en o1": character ' ' isn't allowed; write vmnic0=eno1 with an interface that ip link shows on this host`},
 		{name: "empty interface", parse: ParseUplinks, in: []string{"vmnic0="}, err: `--uplink "vmnic0=": empty interface name; write vmnic0=eno1 with an interface that ip link shows on this host`},

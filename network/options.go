@@ -26,6 +26,9 @@ func ParseUplinks(values []string) (map[string]string, error) {
 			return nil, fmt.Errorf("%s %q: %w; write vmnic0=eno1 with an interface that ip link shows on this host", UplinkFlag, v, err)
 		}
 		if old, twice := uplinks[key]; twice && old != dev {
+			if key == "" {
+				return nil, fmt.Errorf("%s: %s and %s are both for all uplinks; write which is for which, such as vmnic0=%[2]s", UplinkFlag, old, dev)
+			}
 			return nil, fmt.Errorf("%s: %q is both %s and %s", UplinkFlag, key, old, dev)
 		}
 		uplinks[key] = dev

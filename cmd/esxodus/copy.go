@@ -38,7 +38,8 @@ DST is a raw file that doesn't exist yet, or a block device that is blank;
 --overwrite accepts one that isn't. The rest of a larger device is zeroed. What
 reads as zeros isn't written: a file is sparse, a device's range is zeroed. What
 nothing on the disk needs (free space of file systems, swap) isn't read, and is
-zero in DST; --all-blocks copies that, too.
+zero in DST; --all-blocks copies that, too. A thin volume takes all of its space
+by that; convert --storage lvm:VG/POOL makes thin ones.
 
   esxodus copy web1.vmdk web1.raw
   esxodus copy 'https://root@esx1/folder/web1/web1.vmdk?dsName=datastore1' /dev/vg0/web1
@@ -233,12 +234,22 @@ func remoteSource(src string) (path, host string, remote bool, err error) {
 	return "[" + store + "] " + file, at.String(), true, nil
 }
 
+// amongDevices reports whether a path is where devices are: a file there would take
+// the host's memory, and be gone after a reboot. /dev/shm is for such files.
+func amongDevices(path string) bool {
+	full, err := filepath.Abs(path)
+	return err == nil && strings.HasPrefix(full, "/dev/") && !strings.HasPrefix(full, "/dev/shm/")
+}
+
 // openTarget opens a block device, or makes a file of the size. A file that
 // exists is never written to; a device only if it is blank or overwrite is
 // set.
 func openTarget(dst string, size int64, overwrite bool) (_ *disk.Raw, made bool, err error) {
 	info, err := os.Stat(dst)
 	if errors.Is(err, fs.ErrNotExist) {
+		if amongDevices(dst) {
+			return nil, false, withHint(fmt.Errorf("there is no device %s", dst), fmt.Sprintf("make the volume first, such as by lvcreate --size %db --name NAME VG", size))
+		}
 		raw, err := disk.CreateRaw(dst, size)
 		return raw, err == nil, err
 	}
@@ -309,7 +320,7 @@ func parseBytes(s string) (int64, error) {
 	shift := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30}
 	by, ok := shift[strings.ToUpper(s[len(digits):])]
 	if err != nil || n <= 0 || !ok || n > 1<<32 {
-		return 0, usagef("--rate %q: want bytes a second such as 50M", s)
+		return 0, usagef("--rate %q: want a whole number of bytes a second, with K, M, G or nothing behind it, such as 50M", s)
 	}
 	return n << by, nil
 }

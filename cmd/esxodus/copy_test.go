@@ -139,6 +139,11 @@ func TestCopyRemovesItsTarget(t *testing.T) {
 	if !strings.Contains(r.err, "no such file or directory") {
 		t.Errorf("no such directory: %s", r.err)
 	}
+	device := "/dev/esxodus-none-" + filepath.Base(l.dir)
+	r = l.run(exitFailed, append([]string{"copy", src, device}, l.login()...)...)
+	if _, err := os.Stat(device); err == nil || !strings.Contains(r.err, "there is no device "+device) || !strings.Contains(r.err, "hint: make the volume first, such as by lvcreate --size ") {
+		t.Errorf("a device that isn't there: %v; stderr:\n%s", err, r.err)
+	}
 }
 
 // TestCopyDevice writes to a block device that is blank, and to no other

@@ -64,7 +64,7 @@ It exits with 4 if there is something without which nothing can be converted.
 func diagnose(c *cli.Context, t terminal) (doctor.Report, error) {
 	var r doctor.Report
 	tool := host.Tool{Log: logger(c, t)}
-	here := doctor.Host{Tool: tool}
+	here := doctor.Host{Tool: tool, UID: os.Geteuid()}
 	if c.IsSet("storage") {
 		where, err := storage(c)
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -281,6 +282,9 @@ func writeUnit(path, text string) error {
 // loadPlan reads a plan that was saved with -o.
 func loadPlan(ctx context.Context, file string) (*plan.Plan, error) {
 	b, err := await(ctx, func() ([]byte, error) { return os.ReadFile(file) }) // perhaps a pipe
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, withHint(err, "`esxodus plan` makes it, with -o "+file)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func TestNoPasswordShown(t *testing.T) {
 		{name: "bad port", args: []string{"copy", "https://root:swordfish@h:x/folder/x.vmdk?dsName=d", "y"}, want: "not a URL"},
 		{name: "in the query", args: []string{"copy", "https://h/x.vmdk?password=swordfish", "y"}, want: "password=***"},
 		{name: "as a target", args: []string{"copy", "nosuch.vmdk", "http://root:swordfish@h/y"}, want: "nosuch.vmdk"},
-		{name: "as a command", args: []string{"https://root:swordfish@h"}, want: "unknown command"},
+		{name: "as a command", args: []string{"https://root:swordfish@h"}, want: "unknown command or topic"},
 		{name: "as a VM", args: []string{"rollback", "https://root:swordfish@h"}, want: "https://root:***@h"},
 		{name: "esxi, another scheme", args: esxi("http://root:swordfish@127.0.0.1"), want: "scheme"},
 		{name: "esxi, no host", args: esxi("https://root:swordfish@"), want: "has no host"},

@@ -123,7 +123,7 @@ func unknownCommand(app *cli.App, name string) error {
 		}
 		hint = "did you mean `esxodus " + like + "`? " + hint
 	}
-	return &exitError{code: exitUsage, err: fmt.Errorf("unknown command %q", name), hint: hint}
+	return &exitError{code: exitUsage, err: fmt.Errorf("unknown command or topic %q", name), hint: hint}
 }
 
 // nearest returns the name that somebody who wrote word may have meant, "" where
@@ -153,6 +153,8 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		hint = "see `esxodus " + c.Command.Name + " --help`"
 		if like := nearest(flag, flagNames(c.Command)); unknown && like != "" {
 			hint = "did you mean " + dashes(like) + like + "? " + hint
+		} else if others := takers(c.App, flag); unknown && len(others) > 0 {
+			hint = "it is a flag of " + strings.Join(others, ", ") + "; " + hint
 		}
 	}
 	return &exitError{code: exitUsage, err: err, hint: hint}
@@ -163,6 +165,17 @@ func flagNames(cmd *cli.Command) []string {
 	var names []string
 	for _, f := range cmd.Flags {
 		names = append(names, slices.DeleteFunc(slices.Clone(f.Names()), func(n string) bool { return len(n) == 1 })...)
+	}
+	return names
+}
+
+// takers are the commands that have a flag.
+func takers(app *cli.App, flag string) []string {
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		if slices.Contains(flagNames(c), flag) {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }

@@ -326,7 +326,7 @@ func batchError(ctx context.Context, results []batch.Result) error {
 	case failed > 0:
 		return &exitError{
 			code: exitSome, err: fmt.Errorf("%d of %s failed", failed, fit.Count(len(results), "VM")),
-			hint: "run the same command again for what is left; `esxodus status` shows the state of each",
+			hint: "run the same command again for what is left (with a new plan where an error says to plan again); `esxodus status` shows the state of each",
 		}
 	}
 	return nil

@@ -79,7 +79,7 @@ func throttleOf(c *cli.Context) (runs.Throttle, error) {
 		asked.Connections = &n
 	}
 	if asked.Rate == nil && asked.Connections == nil {
-		return asked, usagef("give --rate, --connections or both")
+		return asked, withHint(usagef("give --rate, --connections or both"), "such as --rate 20M, or --rate none: see `esxodus throttle --help`")
 	}
 	return asked, nil
 }
@@ -97,7 +97,7 @@ func atWork(dir runs.StateDir) ([]string, error) {
 		return names, nil // whatever is wrong with others
 	}
 	if err == nil {
-		err = withHint(fmt.Errorf("no migration is running in %s", dir), "--rate and --connections of convert, resume and batch hold from their start")
+		err = withHint(fmt.Errorf("no migration is running in %s", dir), "give --rate and --connections to convert, resume, batch or verify when you start them")
 	}
 	return nil, err
 }

@@ -24,12 +24,17 @@ type Host struct {
 	Network func(ctx context.Context) (network.Host, error)
 	Storage volume.Storage // nil: none was named
 	Root    string         // of its files; "" for /
+	UID     int            // who looks; what 0 alone can see isn't judged by others
 }
 
 // OfHost looks at this host.
 func OfHost(ctx context.Context, h Host) []Finding {
 	v := &stay{Host: h}
-	for _, look := range []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.paths, v.networking} {
+	looks := []func(context.Context){v.user, v.kvm, v.libvirt, v.programs, v.storage, v.groups, v.paths, v.networking}
+	if v.UID != 0 {
+		looks = []func(context.Context){v.user, v.programs}
+	}
+	for _, look := range looks {
 		look(ctx)
 	}
 	return v.notes
@@ -42,8 +47,8 @@ type stay struct {
 }
 
 func (v *stay) user(context.Context) {
-	if os.Geteuid() != 0 {
-		v.add("root", ledger.Blocker, "esxodus doesn't run as root here", "volumes, devices and domains need it: use sudo")
+	if v.UID != 0 {
+		v.add("root", ledger.Blocker, "esxodus doesn't run as root here: KVM, libvirt, storage and network weren't looked at", "volumes, devices and domains need it: use sudo")
 		return
 	}
 	v.ok("root", "esxodus runs as root")

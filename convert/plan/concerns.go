@@ -212,7 +212,7 @@ func targetConcerns(vm *inventory.VM, v *VMPlan, f Facts) []ledger.Concern {
 			}
 			out = append(out, ledger.Concern{
 				ID: ConcernDomain, Severity: ledger.Blocker, Evidence: fmt.Sprintf("domain %s (UUID %s) exists on the target", k.Name, k.UUID),
-				Advice: "if `esxodus status` lists it, an earlier run made it: roll that back, or go on with it; otherwise " + other,
+				Advice: "if `esxodus status` lists it, an earlier run made it: roll that back, or go on with it (if it is committed, this VM is migrated); otherwise " + other,
 			})
 		}
 		for _, n := range vm.NICs {
@@ -280,7 +280,7 @@ func addShared(p *Plan, h *inventory.Host) {
 			v.Concerns = append(v.Concerns, ledger.Concern{
 				ID: ConcernTwice, Severity: ledger.Blocker, Subject: d.Address(),
 				Evidence: fmt.Sprintf("%s is a disk of %s, too", d.Path, strings.Join(others, " and ")),
-				Advice:   "if all but one of them are left over, remove those from the inventory (with --from, their .vmx files); else detach it from all VMs, convert those, copy the disk by itself with `esxodus copy`, and attach that to their domains (<shareable/>, cache='none')",
+				Advice:   "if all but one of them are left over, remove those from the inventory (with --from, their .vmx files); else detach it from all VMs, convert those, copy the disk by itself with `esxodus copy SRC DST`, and attach that to their domains (<shareable/>, cache='none')",
 			})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/convert/volume"
+	"esxodus/inventory/fit"
 )
 
 // mappingSize is what a thin pool's metadata takes in bytes for each chunk that is
@@ -50,7 +51,7 @@ func roomConcerns(storage string, size int64, s *volume.Facts) []ledger.Concern 
 	}
 	return []ledger.Concern{{
 		ID: ConcernSpace, Severity: severity, Subject: storage,
-		Evidence: fmt.Sprintf("the disks need up to %d bytes, but %d are free", size, s.Free),
+		Evidence: fmt.Sprintf("the disks need up to %s, %s more than is free", fit.Bytes(size), fit.Bytes(size-s.Free)),
 		Advice:   "make room, choose another --storage, or plan fewer VMs at a time",
 	}}
 }
@@ -62,14 +63,14 @@ func poolConcerns(s *volume.Facts, size, data, chunks int64) []ledger.Concern {
 	if data > s.Free {
 		out = append(out, ledger.Concern{
 			ID: ConcernSpace, Severity: ledger.Blocker, Subject: p.Name,
-			Evidence: fmt.Sprintf("up to %d bytes are written to the thin pool %s, but %d are free", data, p.Name, s.Free),
+			Evidence: fmt.Sprintf("up to %s are written to the thin pool %s, %s more than it has free", fit.Bytes(data), p.Name, fit.Bytes(data-s.Free)),
 			Advice:   fmt.Sprintf("extend it (lvextend --size +%db %s), choose another --storage, or plan fewer VMs at a time", data-s.Free, p.Name),
 		})
 	}
 	if need := chunks * mappingSize; need > p.Metadata {
 		out = append(out, ledger.Concern{
 			ID: ConcernSpace, Severity: ledger.Blocker, Subject: p.Name,
-			Evidence: fmt.Sprintf("the metadata of the thin pool %s may need %d bytes more, but %d are free", p.Name, need, p.Metadata),
+			Evidence: fmt.Sprintf("the metadata of the thin pool %s may grow by %s, %s more than is free", p.Name, fit.Bytes(need), fit.Bytes(need-p.Metadata)),
 			Advice:   fmt.Sprintf("extend it: lvextend --poolmetadatasize +%db %s", need-p.Metadata, p.Name),
 		})
 	}
@@ -80,7 +81,7 @@ func poolConcerns(s *volume.Facts, size, data, chunks int64) []ledger.Concern {
 		}
 		out = append(out, ledger.Concern{
 			ID: ConcernOvercommit, Severity: ledger.Warning, Subject: p.Name,
-			Evidence: fmt.Sprintf("the thin pool %s has %d bytes, but its volumes have %d with those of this plan", p.Name, p.Size, promised),
+			Evidence: fmt.Sprintf("the volumes of the thin pool %s have %s with those of this plan, %s more than the pool", p.Name, fit.Bytes(promised), fit.Bytes(promised-p.Size)),
 			Advice:   "don't let it fill up: " + full + "; watch `lvs -o +data_percent`, or have it extended by itself (thin_pool_autoextend_threshold in lvm.conf)",
 		})
 	}

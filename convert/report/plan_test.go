@@ -91,6 +91,22 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanOfAllBlocks: that all is copied is said where else what is used is.
+func TestPlanOfAllBlocks(t *testing.T) {
+	t.Parallel()
+	p := several()
+	for i := range p.VMs {
+		p.VMs[i].AllBlocks = true
+	}
+	var got bytes.Buffer
+	if err := Plan(&got, Form{}, ViewOf(p, Ask{Named: true})); err != nil {
+		t.Fatal(err)
+	}
+	if all := "all blocks are copied, also what nothing needs (--all-blocks)"; !strings.Contains(strings.Join(strings.Fields(got.String()), " "), "used "+all) {
+		t.Errorf("want %q in:\n%s", all, got.String())
+	}
+}
+
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	name := filepath.Join("testdata", file)

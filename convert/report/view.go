@@ -11,7 +11,6 @@ import (
 	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
-	"esxodus/disk/unused"
 	"esxodus/inventory/fit"
 	"esxodus/network"
 )
@@ -142,7 +141,7 @@ func rank(s ledger.Severity) int {
 func viewVM(p *plan.Plan, i int, full bool) VMView {
 	vm := &p.VMs[i]
 	v := VMView{
-		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned, Read: vm.Sizes.Read(), Used: used(vm.Guest.Spaces),
+		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned, Read: vm.Sizes.Read(), Used: used(vm),
 		Layout: string(vm.Layout.Kind), Network: attachments(p, vm),
 		Guest: guestLine(&vm.Guest), GuestNotes: vm.Guest.Notes, Disks: diskViews(vm), Moves: moves(vm),
 		LayoutNotes: slices.Concat(vm.Layout.Reasons, vm.Layout.Notes), Conversion: conversion(vm, full), Concerns: vm.Concerns,
@@ -255,9 +254,12 @@ func guestLine(g *guest.Guest) string {
 }
 
 // used says of the parts of the disks what is read of them.
-func used(spaces []unused.Space) []string {
+func used(vm *plan.VMPlan) []string {
+	if vm.AllBlocks && len(vm.Disks) > 0 {
+		return []string{"all blocks are copied, also what nothing needs (--all-blocks)"}
+	}
 	var texts []string
-	for _, s := range spaces {
+	for _, s := range vm.Guest.Spaces {
 		where := s.Where
 		if s.Content != "" {
 			where += " (" + s.Content + ")"

@@ -347,7 +347,7 @@ func Commit(ctx context.Context, j *runs.Journal, e Effects) error {
 	}
 	s := j.State()
 	if !s.Complete() && s.Phase != journal.PhaseCommitting {
-		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed",
+		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed; `esxodus status %[1]s` says what may follow",
 			j.Job().VM.Name, s.Phase, s.Done, s.Steps)
 	}
 	if err := sound(j); err != nil {

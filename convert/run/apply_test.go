@@ -66,6 +66,16 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestCommitUnfinished: what isn't finished isn't accepted, and where to look is said.
+func TestCommitUnfinished(t *testing.T) {
+	w := converttest.New(t)
+	j := w.Create()
+	defer func() { _ = j.Close() }()
+	if err := Commit(t.Context(), j, effects(w)); err == nil || !strings.Contains(err.Error(), "only a finished run can be committed; `esxodus status web` says") {
+		t.Errorf("Commit before all steps = %v; want to be sent to status", err)
+	}
+}
+
 // TestCommitCut: a commit that ends half-way can't be rolled back, which would
 // remove only those volumes that still have their mark; it can be run again.
 func TestCommitCut(t *testing.T) {

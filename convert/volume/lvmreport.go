@@ -82,7 +82,7 @@ func (l LVM) group(ctx context.Context) (group, error) {
 // unread says that vgs doesn't list the group.
 func (l LVM) unread(err error) error {
 	if unseen(err) {
-		return fmt.Errorf("this host has no volume group %s: vgs lists those it has (%w)", l.VG, err)
+		return fmt.Errorf("this host has no volume group %s: vgs lists those it has; a thin pool is given as lvm:VG/POOL (%w)", l.VG, err)
 	}
 	return fmt.Errorf("volume group %s: %w", l.VG, err)
 }

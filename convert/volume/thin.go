@@ -77,7 +77,8 @@ func (l LVM) checkPool(ctx context.Context, f *Facts) error {
 func (p *Pool) usable(row map[string]string) error {
 	switch {
 	case row == nil:
-		return fmt.Errorf("there is no thin pool %s: `lvcreate --type thin-pool` makes one", p.Name)
+		vg, pool, _ := strings.Cut(p.Name, "/")
+		return fmt.Errorf("there is no thin pool %s: `lvcreate --type thin-pool --size SIZE --name %s %s` makes one", p.Name, pool, vg)
 	case row["segtype"] != "thin-pool":
 		return fmt.Errorf("%s is no thin pool, but %s: lvs -o +segtype lists what is", p.Name, row["segtype"])
 	case row["data_percent"] == "":

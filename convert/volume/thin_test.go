@@ -37,7 +37,7 @@ func TestThinRefuses(t *testing.T) {
 		err            string
 	}{
 		{"of two hosts", "", "iscsi disk sda", "active on two hosts is destroyed"},
-		{"no such pool", `"lv_name":"pool"`, `"lv_name":"pond"`, "there is no thin pool vg0/pool: "},
+		{"no such pool", `"lv_name":"pool"`, `"lv_name":"pond"`, "there is no thin pool vg0/pool: `lvcreate --type thin-pool --size SIZE --name pool vg0` makes one"},
 		{"no pool", `"thin-pool"`, `"linear"`, "vg0/pool is no thin pool, but linear"},
 		{"inactive", `"40.00"`, `""`, "isn't active: lvchange --activate y vg0/pool"},
 		{"without zeroing", `"zero":"zero"`, `"zero":""`, "lvchange --zero y vg0/pool"},
