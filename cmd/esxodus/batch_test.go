@@ -133,10 +133,27 @@ func (l *lab) states() []runs.State {
 	return states
 }
 
-// TestInterruptedBatch undoes what runs, keeps what is done, and says what was
-// not begun.
+// TestInterruptedBatch: SIGTERM undoes what runs, Ctrl-C leaves it to be gone on with;
+// both keep what is done, and say what was not begun.
 func TestInterruptedBatch(t *testing.T) {
 	t.Parallel()
+	for sig, tt := range map[syscall.Signal]struct {
+		code  int
+		phase journal.Phase
+		again batch.Did
+	}{
+		syscall.SIGTERM: {exitInterrupted, journal.PhaseRolledBack, batch.DidConvert},
+		syscall.SIGINT:  {exitSome, journal.PhaseUnfinished, batch.DidResume},
+	} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			interruptBatch(t, sig, tt.code, tt.phase, tt.again)
+		})
+	}
+}
+
+func interruptBatch(t *testing.T, sig syscall.Signal, code int, phase journal.Phase, again batch.Did) {
+	t.Helper()
 	vms := []string{uniqueName("b1"), uniqueName("b2"), uniqueName("b3")}
 	l := newBatch(t, vms...)
 	l.hold(vms[1])
@@ -145,15 +162,15 @@ func TestInterruptedBatch(t *testing.T) {
 		s, err := runs.StateDir(l.state()).State(vms[1])
 		return err == nil && s.Done >= 2
 	})
-	p.signal(syscall.SIGINT)
-	r := p.want(exitInterrupted)
+	p.signal(sig)
+	r := p.want(code)
 	got := results(t, r)
-	if got[vms[0]].Phase != runs.PhaseUnseen || got[vms[1]].Phase != journal.PhaseRolledBack || !strings.Contains(got[vms[2]].Error, "not started") {
+	if got[vms[0]].Phase != runs.PhaseUnseen || got[vms[1]].Phase != phase || !strings.Contains(got[vms[2]].Error, "not started") {
 		t.Errorf("results = %+v", got)
 	}
 	l.host.Faults().Clear()
 	got = results(t, l.run(exitDone, l.batch()...))
-	if got[vms[0]].Did != batch.DidPass || got[vms[1]].Did != batch.DidConvert || got[vms[2]].Did != batch.DidConvert {
+	if got[vms[0]].Did != batch.DidPass || got[vms[1]].Did != again || got[vms[2]].Did != batch.DidConvert {
 		t.Errorf("second run: %+v", got)
 	}
 }

@@ -33,10 +33,7 @@ accepts it; "esxodus cutover --back VM" takes it back, "esxodus rollback VM" the
 migration, too.
 
 VM is the VM's name or id, or the domain's name.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), []cli.Flag{
-			&cli.DurationFlag{Name: "within", DefaultText: "10m, without KVM 20m", Usage: "take all back where the guest isn't there within `DURATION`"},
-			&cli.StringSliceFlag{Name: "port", DefaultText: "those of --proof-port", Usage: "want TCP port `N` to take a connection at each address, where this host reaches the guest (repeatable)"},
-			&cli.StringFlag{Name: "autostart", Value: "auto", Usage: "change the source's autostart by `WAY` api, ssh or auto (what its licence allows)"},
+		Flags: slices.Concat(sourceFlags(), sshFlags(), cutoverFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "back", Usage: "take a cutover back: stop the domain, and put the source as it was"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, stateFlags(), outputFlags()),
@@ -50,7 +47,10 @@ VM is the VM's name or id, or the domain's name.`,
 				return err
 			}
 			err = onRun(c.Context, c, t, dir, name, func(ctx context.Context, j *runs.Journal, e *effects) error {
-				return cutOver(ctx, c, t, dir, j, e)
+				if c.Bool("back") {
+					return cutBack(ctx, c, t, dir, j, e)
+				}
+				return cutOver(ctx, c, dir, j, e, askCutover(c, t))
 			})
 			if errors.Is(err, runs.ErrAlready) {
 				t.say("", err.Error())
@@ -64,53 +64,64 @@ VM is the VM's name or id, or the domain's name.`,
 	}
 }
 
-// cutOver begins the cutover of a finished migration, goes on with one that was begun,
-// or takes one back.
-func cutOver(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, e *effects) error {
-	name := j.Job().VM.Name
-	s, err := dir.State(name)
+// cutoverFlags say how a cutover goes.
+func cutoverFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.DurationFlag{Name: "within", DefaultText: "10m, without KVM 20m", Usage: "take all back where the guest isn't there within `DURATION`"},
+		&cli.StringSliceFlag{Name: "port", DefaultText: "those of --proof-port", Usage: "want TCP port `N` to take a connection at each address, where this host reaches the guest (repeatable)"},
+		&cli.StringFlag{Name: "autostart", Value: "auto", Usage: "change the source's autostart by `WAY` api, ssh or auto (what its licence allows)"},
+	}
+}
+
+// cutOver begins the cutover of a finished migration, where ask lets it, or goes on with
+// one that was begun.
+func cutOver(ctx context.Context, c *cli.Context, dir runs.StateDir, j *runs.Journal, e *effects, ask func(*cutover.Job) error) error {
+	s, err := dir.State(j.Job().VM.Name)
+	if err == nil {
+		err = s.NoCutover()
+	}
 	if err != nil {
 		return err
 	}
-	if c.Bool("back") {
-		return cutBack(ctx, c, t, dir, j, &s, e)
+	var own *cutover.Journal
+	if s.CutOver() {
+		own, err = cutover.Open(dir.Dir(s.Name))
+	} else {
+		own, err = newCutover(ctx, c, dir, j, e, ask)
 	}
-	if why := s.NoCutover(); why != nil {
-		return why
-	}
-	if s.Cutover == nil || s.Cutover.Phase == cutover.PhaseBack {
-		return beginCutover(ctx, c, t, dir, j, e)
-	}
-	own, err := cutover.Open(dir.Dir(name))
 	if err != nil {
 		return err
 	}
 	return errors.Join(run.CutOver(ctx, own, j, e.Effects), own.Close())
 }
 
-func beginCutover(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, e *effects) error {
+// newCutover plans a cutover and starts its journal.
+func newCutover(ctx context.Context, c *cli.Context, dir runs.StateDir, j *runs.Journal, e *effects, ask func(*cutover.Job) error) (*cutover.Journal, error) {
 	job, err := planCutover(ctx, c, j, e)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := report.Cutover(t.err, t.form(t.err), job); err != nil {
-		return err
+	if err := ask(job); err != nil {
+		return nil, err
 	}
-	if err := confirm(c, t, fmt.Sprintf("Start %s in the place of %q now?", job.Name, job.VM)); err != nil {
-		return err
+	return cutover.Create(dir.Dir(job.Name), job)
+}
+
+// askCutover shows a cutover's steps and asks.
+func askCutover(c *cli.Context, t terminal) func(*cutover.Job) error {
+	return func(job *cutover.Job) error {
+		if err := report.Cutover(t.err, t.form(t.err), job); err != nil {
+			return err
+		}
+		return confirm(c, t, fmt.Sprintf("Start %s in the place of %q now?", job.Name, job.VM))
 	}
-	own, err := cutover.Create(dir.Dir(job.Name), job)
-	if err != nil {
-		return err
-	}
-	return errors.Join(run.CutOver(ctx, own, j, e.Effects), own.Close())
 }
 
 // planCutover asks the source's host what it takes.
 func planCutover(ctx context.Context, c *cli.Context, j *runs.Journal, e *effects) (*cutover.Job, error) {
 	f := cutover.Facts{Job: j.Job(), Run: j.Run(), ShutDown: j.ShutDown(), Within: c.Duration("within")}
 	switch way := c.String("autostart"); way {
-	case "auto":
+	case "auto", "":
 	case string(inventory.ViaAPI), string(inventory.ViaSSH):
 		f.Via = inventory.Via(way)
 	default:
@@ -133,7 +144,11 @@ func planCutover(ctx context.Context, c *cli.Context, j *runs.Journal, e *effect
 }
 
 // cutBack takes a cutover back. It asks where the domain is in service.
-func cutBack(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, s *runs.State, e *effects) error {
+func cutBack(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, j *runs.Journal, e *effects) error {
+	s, err := dir.State(j.Job().VM.Name)
+	if err != nil {
+		return err
+	}
 	if !s.CutOver() {
 		return fmt.Errorf("%s: there is no cutover to take back: %w", s.Name, runs.ErrAlready)
 	}

@@ -24,6 +24,8 @@ type terminal struct {
 	err    io.Writer
 	getenv func(string) string
 	advice *advice
+	// interrupts is what Ctrl-C does; nil where nobody presses it.
+	interrupts *interrupts
 	// secrets are the passwords in the addresses that we were given.
 	secrets []string
 }

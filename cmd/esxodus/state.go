@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
-	"esxodus/convert/batch"
 	"esxodus/convert/cutover"
 	"esxodus/convert/host"
-	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
 	"esxodus/convert/run"
@@ -18,7 +15,6 @@ import (
 	"esxodus/convert/source"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
-	"esxodus/inventory/fit"
 
 	"github.com/urfave/cli/v2"
 )
@@ -222,112 +218,4 @@ func recordedSource(c *cli.Context, t terminal, src plan.Source) (esxi.Config, e
 		cfg.Thumbprint = src.Thumbprint
 	}
 	return cfg, err
-}
-
-func batchCmd(t terminal) *cli.Command {
-	return &cli.Command{
-		Name:      "batch",
-		Usage:     "migrate the VMs of a saved plan, two at a time",
-		ArgsUsage: "PLAN",
-		Description: `Carries out a plan that "esxodus plan -o" saved. It asks once, after it has
-shown a line for each VM and what stands in its way; --full shows every VM in
-detail.
-
-Each VM has its own journal. One that fails doesn't stop the others, and the
-exit code is then 3. A second run does only what is left: it skips what is
-finished, resumes what was stopped, and retries what failed.
-
-Where addresses were edited in the plan, the VM's disks are read again, its part is
-planned anew with those (--packages as for plan), and shown in full before it asks.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
-			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, fullFlags(), outputFlags()),
-		Action: func(c *cli.Context) error {
-			args, err := arguments(c, 1, 1, "one plan file")
-			if err != nil {
-				return err
-			}
-			wantJSON, err := asJSON(c)
-			if err != nil {
-				return err
-			}
-			p, err := loadPlan(c.Context, args[0])
-			if err != nil {
-				return err
-			}
-			return runBatch(c.Context, c, t, p, args[0], wantJSON)
-		},
-	}
-}
-
-func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, file string, wantJSON bool) (err error) {
-	if n := c.Int("parallel"); n < 1 || n > 16 {
-		return usagef("--parallel %d: want 1 to 16", n)
-	}
-	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
-		return err
-	}
-	dir, err := stateDir(c)
-	if err != nil {
-		return err
-	}
-	e, err := runEffects(c, t, &plan.VMJob{Source: p.Source, Target: p.Target})
-	if err != nil {
-		return err
-	}
-	defer e.Close(ctx)
-	if err := readdress(ctx, c, t, p, dir, e); err != nil {
-		return err
-	}
-	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
-		return err
-	}
-	first, err := networkFirst(ctx, c, t, p, file)
-	if err != nil {
-		return err
-	}
-	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
-		return err
-	}
-	if err := e.source.Ready(); err != nil { // the password is asked for before anything is done
-		return err
-	}
-	if err := errors.Join(e.onThisMachine(ctx), e.answers(ctx)); err != nil {
-		return err
-	}
-	if err := applyFirst(ctx, c, t, first); err != nil {
-		return err
-	}
-	results := batch.Run(ctx, p, dir, e.Effects, c.Int("parallel"))
-	if wantJSON {
-		for i := range results {
-			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
-		}
-		err = printJSON(t.out, results)
-	} else {
-		err = report.Results(t.out, t.form(t.out), results)
-	}
-	return errors.Join(err, batchError(ctx, results))
-}
-
-// batchError is the error that gives a batch its exit code.
-func batchError(ctx context.Context, results []batch.Result) error {
-	failed, left := 0, false
-	for _, r := range results {
-		if r.Error != "" {
-			failed++
-		}
-		left = left || r.Phase == journal.PhaseUnfinished || r.Phase == journal.PhaseUndoing
-	}
-	switch {
-	case ctx.Err() != nil && !left: // changes are undone
-		return context.Cause(ctx)
-	case failed > 0:
-		return &exitError{
-			code: exitSome, err: fmt.Errorf("%d of %s failed", failed, fit.Count(len(results), "VM")),
-			hint: "run the same command again for what is left (with a new plan where an error says to plan again); `esxodus status` shows the state of each",
-		}
-	}
-	return nil
 }

@@ -7,14 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/run"
 	"esxodus/convert/runs"
 	"esxodus/inventory/redact"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Result is what a batch did about one VM.
@@ -26,8 +25,10 @@ type Result struct {
 	Proof string        `json:"proof,omitempty"` // which boot proof was had, where that isn't enough to be ready
 	// Untried are NICs that the proof didn't try on a network, and why.
 	Untried []string `json:"untried,omitempty"`
-	Error   string   `json:"error,omitempty"`
-	Advice  string   `json:"advice,omitempty"`
+	// InPlace says that its domain has taken the VM's place.
+	InPlace bool   `json:"inPlace,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Advice  string `json:"advice,omitempty"`
 	// FileSystems are those that were damaged at the source or not checked, in words.
 	FileSystems []string `json:"fileSystems,omitempty"`
 }
@@ -41,32 +42,37 @@ const (
 	DidResume  Did = "resumed"
 	DidPass    Did = "was done already"
 	DidRefuse  Did = "refused"
+	DidLeave   Did = "not begun" // its turn didn't come
 )
 
-// Run carries out a plan, some VMs at a time. One VM's failure stops no
-// other. VMs that are done are passed over and stopped ones resumed, so that
-// a second run does only what is left. The results are in the plan's order.
-func Run(ctx context.Context, p *plan.Plan, dir runs.StateDir, e run.Effects, parallel int) []Result {
-	results := make([]Result, len(p.VMs))
-	var g errgroup.Group
-	g.SetLimit(parallel)
-	for i := range p.VMs {
-		g.Go(func() error {
-			results[i] = batchOne(ctx, p, i, dir, e)
-			return nil
-		})
+// Options say how a batch goes about its plan.
+type Options struct {
+	Parallel int // VMs that are migrated at a time
+	// Cutover puts each VM's domain in its place as soon as it is migrated and its turn
+	// has come; nil where the migrations are all.
+	Cutover func(ctx context.Context, name string) error
+	// Until is when nothing may be at work any more: a VM isn't begun that wouldn't be
+	// done by then, as far as that can be told. Zero for no such time.
+	Until time.Time
+	// Stop, once closed, has no VM begun any more.
+	Stop <-chan struct{}
+}
+
+// Run carries out a plan, wave by wave. One VM's failure stops no other, but for those
+// that the plan has come after it. VMs that are done are passed over and stopped ones
+// resumed, so that a second run does only what is left. The results are in the order of
+// the plan's VMs.
+func Run(ctx context.Context, p *plan.Plan, dir runs.StateDir, e run.Effects, o Options) []Result {
+	s := newSchedule(p, o, func(i int) Result { return batchOne(ctx, p, i, dir, e) })
+	for _, wave := range p.Ordered() {
+		s.wave(ctx, wave)
 	}
-	_ = g.Wait() // the functions return no error: each result has its own
-	return results
+	return s.results
 }
 
 func batchOne(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run.Effects) Result {
 	job := p.Job(i)
 	r := Result{Name: job.VM.Name, VM: job.VM.Source.Name}
-	if err := ctx.Err(); err != nil {
-		r.Did, r.Error = DidRefuse, "not started: "+context.Cause(ctx).Error()
-		return r
-	}
 	var err error
 	r.Did, err = migrate(ctx, p, i, dir, e)
 	if err != nil {

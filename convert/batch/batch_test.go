@@ -46,7 +46,7 @@ func TestBatch(t *testing.T) {
 		}
 		return nil
 	}
-	got := Run(t.Context(), p, w.State(), effects(w), 2)
+	got := Run(t.Context(), p, w.State(), effects(w), Options{Parallel: 2})
 	failed := 0
 	for _, r := range got[:2] {
 		if r.Error != "" {
@@ -56,7 +56,7 @@ func TestBatch(t *testing.T) {
 	if failed != 1 || got[2].Did != DidRefuse || got[2].Advice == "" {
 		t.Fatalf("Run = %+v; want one of two failed and the third refused with advice", got)
 	}
-	again := Run(t.Context(), p, w.State(), effects(w), 2)
+	again := Run(t.Context(), p, w.State(), effects(w), Options{Parallel: 2})
 	for i, r := range again[:2] {
 		want := DidPass
 		if got[i].Error != "" {
@@ -82,7 +82,7 @@ func TestBatchOfOthers(t *testing.T) {
 	changed.Source, changed.VMs[0] = j.Job().Source, j.Job().VM
 	changed.VMs[0].Domain.XML += "<!-- edited -->"
 	for name, p := range map[string]*plan.Plan{"another VM": other, "an edited plan": changed} {
-		got := Run(t.Context(), p, w.State(), effects(w), 1)
+		got := Run(t.Context(), p, w.State(), effects(w), Options{Parallel: 1})
 		if got[0].Did != DidRefuse || !strings.Contains(got[0].Error, "another plan") || !strings.Contains(got[0].Error, "`esxodus commit web` or `esxodus rollback web`") {
 			t.Errorf("Batch with %s = %+v, want it refused", name, got)
 		}
@@ -91,10 +91,10 @@ func TestBatchOfOthers(t *testing.T) {
 	if err := errors.Join(run.Commit(t.Context(), j, effects(w)), j.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if got := Run(t.Context(), changed, w.State(), effects(w), 1); got[0].Did != DidPass || got[0].Error != "" {
+	if got := Run(t.Context(), changed, w.State(), effects(w), Options{Parallel: 1}); got[0].Did != DidPass || got[0].Error != "" {
 		t.Errorf("Batch after the commit = %+v, want it passed over", got)
 	}
-	got := Run(t.Context(), other, w.State(), effects(w), 1)
+	got := Run(t.Context(), other, w.State(), effects(w), Options{Parallel: 1})
 	if got[0].Did == DidPass || strings.Contains(got[0].Error, "another plan") {
 		t.Errorf("Batch of another VM after the commit = %+v, want a run of its own", got)
 	}
@@ -162,7 +162,7 @@ func TestUnseen(t *testing.T) {
 				p.VMs[0].Steps = p.VMs[0].Steps[:len(p.VMs[0].Steps)-1]
 			}
 			for _, did := range []Did{DidConvert, DidPass} {
-				r := Run(t.Context(), p, w.State(), effects(w), 1)[0]
+				r := Run(t.Context(), p, w.State(), effects(w), Options{Parallel: 1})[0]
 				if r.Error != "" || r.Did != did || r.Phase != tt.phase {
 					t.Errorf("Run = %+v; want %s, %s", r, did, tt.phase)
 				}

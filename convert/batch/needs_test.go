@@ -38,7 +38,7 @@ func TestNeededName(t *testing.T) {
 		if i := slices.IndexFunc(p.VMs[0].Concerns, func(c ledger.Concern) bool { return c.ID == domain.ConcernDiskNames }); kind == layout.Keep && i < 0 {
 			t.Errorf("layout %s: %+v; want %s", kind, p.VMs[0].Concerns, domain.ConcernDiskNames)
 		}
-		r := Run(t.Context(), p, w.State(), effects(w), 1)[0]
+		r := Run(t.Context(), p, w.State(), effects(w), Options{Parallel: 1})[0]
 		if r.Did != DidRefuse || !strings.Contains(r.Error, "/dev/nvme0n2p1") {
 			t.Errorf("layout %s: batch = %+v; want it refused", kind, r)
 		}

@@ -136,7 +136,7 @@ func checkBatch(t *testing.T, w *converttest.World, p *plan.Plan) {
 	if err := read.Check(); err != nil {
 		t.Fatalf("Check: %v", err)
 	}
-	results := Run(t.Context(), &read, w.State(), effects(w), 1)
+	results := Run(t.Context(), &read, w.State(), effects(w), Options{Parallel: 1})
 	if r := results[0]; r.Did != DidRefuse || r.Error == "" || r.Advice == "" || r.Phase != "" {
 		t.Errorf("the sick VM: %+v; want it refused with advice", r)
 	}

@@ -14,6 +14,7 @@ func (d *Draft) Finish() *Plan {
 	for i := range d.vms {
 		p.VMs = append(p.VMs, d.finish(d.vms[i]))
 	}
+	p.Order = d.order(p)
 	addShared(p, d.Facts.Host)
 	addNetwork(p)
 	addClashes(p)

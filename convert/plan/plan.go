@@ -25,13 +25,14 @@ const Schema = 1
 // Plan is what will be done for a set of VMs. The same source, target and
 // options give the same bytes. It may be saved, read, and edited in these
 // fields: a disk's volume, a domain's XML and autostart, a VM's addresses,
-// network.units, and the list of VMs itself. What follows from addresses is made
+// network.units, the order, and the list of VMs itself. What follows from addresses is made
 // anew by [Plan.Again] and [Plan.Replace] before anything is carried out.
 type Plan struct {
 	Schema   int              `json:"schema"`
 	Source   Source           `json:"source"`
 	Target   Target           `json:"target"`
 	Network  network.Plan     `json:"network"`
+	Order    *Order           `json:"order,omitempty"` // nil for that of VMs
 	VMs      []VMPlan         `json:"vms"`
 	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
 }

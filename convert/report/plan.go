@@ -7,13 +7,10 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
+	"esxodus/convert/plan"
 	"esxodus/inventory/fit"
 	"esxodus/network"
 )
-
-// assumedRate is what the time estimate reckons with, bytes a second: about
-// what one ESXi host gives over several HTTPS connections on 1 Gbit/s.
-const assumedRate = 90 << 20
 
 // Plan prints a plan's view as text.
 func Plan(w io.Writer, f Form, v View) error {
@@ -50,7 +47,7 @@ func (v *View) tally() string {
 		}
 	}
 	return fmt.Sprintf("%s; %s of %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
-		strings.Join(states, ", "), fit.Bytes(v.Sizes.Read()), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, fit.Bytes(assumedRate))
+		strings.Join(states, ", "), fit.Bytes(v.Sizes.Read()), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, fit.Bytes(plan.Rate))
 }
 
 // list prints each VM on a line.

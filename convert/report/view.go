@@ -119,7 +119,7 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 	}
 	v.addFindings("", p.Concerns)
 	slices.SortStableFunc(v.Findings, func(a, b Finding) int { return rank(a.Severity) - rank(b.Severity) })
-	v.Duration = time.Duration(float64(v.Sizes.Read()) / assumedRate * float64(time.Second)).Round(time.Second)
+	v.Duration = (&plan.VMPlan{Sizes: v.Sizes}).Estimate(plan.Rate)
 	if ask.Next {
 		v.Next = v.next(ask)
 	}

@@ -102,8 +102,10 @@ type Effects struct {
 	Connections *disk.Connections
 	Rate        *disk.Rate // nil for no limit
 	Lost        bool       // a rollback takes volumes for lost that are on what isn't there
-	NoProof     bool       // pass over a boot proof that the plan has: the admin knows better
-	BootOnly    bool       // the same of its network alone
+	// Stop, once closed, has runs stop before their next step, and copies where they are.
+	Stop     <-chan struct{}
+	NoProof  bool // pass over a boot proof that the plan has: the admin knows better
+	BootOnly bool // the same of its network alone
 }
 
 // ErrStopped means that a run ended early and keeps what it has done: `resume`
@@ -183,11 +185,47 @@ func (x *executor) advance(ctx context.Context) error {
 		if states[i].Done && !again {
 			continue
 		}
+		if x.asked() {
+			return keep(errAsked)
+		}
 		if err := x.do(ctx, i, step, states[i]); err != nil {
 			return fmt.Errorf("%s: %w", step.Text, err)
 		}
 	}
 	return nil
+}
+
+// errAsked is why a run ends that was asked to stop.
+var errAsked = errors.New("stopped, as was asked for")
+
+// asked reports whether the run was asked to stop.
+func (x *executor) asked() bool {
+	select {
+	case <-x.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// stoppable does something that can be stopped at any moment, and gone on with.
+func (x *executor) stoppable(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-x.Stop:
+			stop(errAsked)
+		case <-ended:
+		}
+	}()
+	result, err := do(inner)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(inner), errAsked) {
+		err = keep(errAsked)
+	}
+	return result, err
 }
 
 // copiesAfter reports whether a copy that follows step i is still to be done:

@@ -3,14 +3,17 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/cutover"
+	"esxodus/convert/journal"
 	"esxodus/convert/runs"
 	"esxodus/inventory"
 )
@@ -292,4 +295,58 @@ func TestCutoverLies(t *testing.T) {
 func begun(j *cutover.Journal, k cutover.Kind) bool {
 	i, _ := j.Job().Step(k)
 	return j.Steps()[i].Begun
+}
+
+// TestStoppable: what can be stopped at any moment is, and its work is kept.
+func TestStoppable(t *testing.T) {
+	stop := make(chan struct{})
+	x := &executor{Effects: Effects{Stop: stop}}
+	_, err := x.stoppable(t.Context(), func(ctx context.Context) (any, error) {
+		close(stop)
+		<-ctx.Done()
+		return nil, fmt.Errorf("reading: %w", ctx.Err())
+	})
+	if kept, ok := errors.AsType[*keepError](err); !ok || !errors.Is(kept, errAsked) {
+		t.Errorf("stoppable = %v; want it kept", err)
+	}
+}
+
+// TestStop: a run that is asked to stop does so before its end, keeps what it has, and is
+// gone on with.
+func TestStop(t *testing.T) {
+	reads, stop := &atomic.Int64{}, make(chan struct{})
+	first := converttest.New(t)
+	first.Tick = func(what string) error {
+		if what == "read" {
+			reads.Add(1)
+		}
+		return nil
+	}
+	if err, _ := apply(t.Context(), first, first.Create()); err != nil {
+		t.Fatal(err)
+	}
+	half := reads.Load() / 2
+	w := converttest.New(t)
+	w.Tick = func(what string) error {
+		if what == "read" && reads.Add(-1) == half {
+			close(stop)
+		}
+		return nil
+	}
+	j := w.Create()
+	e := effects(w)
+	e.Stop = stop
+	err := Apply(t.Context(), j, e)
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "as was asked for") {
+		t.Errorf("Apply = %v", err)
+	}
+	if s := j.State(); s.Phase != journal.PhaseUnfinished || s.Done == 0 {
+		t.Errorf("state %+v", s)
+	}
+	e.Stop = nil
+	w.Tick = func(string) error { return nil }
+	if err := errors.Join(Apply(t.Context(), j, e), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.CheckDone()
 }

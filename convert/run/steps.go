@@ -35,6 +35,7 @@ type task struct {
 // whole, must give the same; undo takes back what it did, whole or in part.
 type deed struct {
 	says  bool // announces itself; all others are announced by the step's text
+	stops bool // may be stopped at any moment, to be gone on with
 	again bool // is done again by a run that still has something to copy after it
 	do    func(*executor, context.Context, *task) (any, error)
 	undo  func(*executor, context.Context, *task) error // nil: it leaves nothing
@@ -48,7 +49,7 @@ func deeds() map[plan.Kind]deed {
 		plan.StepUnused:   {do: (*executor).findUnused, undo: (*executor).forgetUnused},
 		plan.StepCreate:   {do: (*executor).create, undo: (*executor).remove},
 		plan.StepTemplate: {do: (*executor).templates, undo: (*executor).forgetTemplates},
-		plan.StepCopy:     {says: true, do: (*executor).copyDisk, undo: (*executor).forgetDigests},
+		plan.StepCopy:     {says: true, stops: true, do: (*executor).copyDisk, undo: (*executor).forgetDigests},
 		plan.StepRecheck:  {says: true, again: true, do: (*executor).recheck},
 		plan.StepVerify:   {says: true, do: (*executor).verifyDisk},
 		plan.StepGuest:    {do: (*executor).convertGuest, undo: (*executor).forgetGuest},
@@ -82,7 +83,10 @@ func (x *executor) act(ctx context.Context, i int, s journal.StepState) (any, er
 	if !how.says {
 		x.Progress.Step(x.job.VM.Name, t.Text)
 	}
-	return how.do(x, ctx, t)
+	if !how.stops {
+		return how.do(x, ctx, t)
+	}
+	return x.stoppable(ctx, func(ctx context.Context) (any, error) { return how.do(x, ctx, t) })
 }
 
 // undo takes a step's effect back, whole or partial.

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"esxodus/convert/batch"
+	"esxodus/convert/cutover"
+	"esxodus/convert/journal"
+	"esxodus/convert/plan"
+	"esxodus/convert/report"
+	"esxodus/convert/runs"
+	"esxodus/inventory/fit"
+
+	"github.com/urfave/cli/v2"
+)
+
+func batchCmd(t terminal) *cli.Command {
+	return &cli.Command{
+		Name:      "batch",
+		Usage:     "migrate the VMs of a saved plan, two at a time",
+		ArgsUsage: "PLAN",
+		Description: `Carries out a plan that "esxodus plan -o" saved. It asks once, after it has
+shown a line for each VM and what stands in its way; --full shows every VM in
+detail.
+
+Each VM has its own journal. One that fails doesn't stop the others, and the
+exit code is then 3. A second run does only what is left: it skips what is
+finished, resumes what was stopped, and retries what failed.
+
+VMs are begun in the plan's order, wave by wave; with --cutover each domain takes its
+VM's place when it is ready, in the order and with the delays of the source's
+autostart. Ctrl-C begins nothing more, stops copies where they are and finishes other
+steps; a second one undoes what is half done.
+
+Where addresses were edited in the plan, the VM's disks are read again, its part is
+planned anew with those (--packages as for plan), and shown in full before it asks.`,
+		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
+			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
+			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},
+			&cli.StringFlag{Name: "until", Usage: "begin no VM that wouldn't be done by `TIME`: 06:00, or 2026-12-24T06:00"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
+		}, fullFlags(), outputFlags()),
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, 1, 1, "one plan file")
+			if err != nil {
+				return err
+			}
+			wantJSON, err := asJSON(c)
+			if err != nil {
+				return err
+			}
+			p, err := loadPlan(c.Context, args[0])
+			if err != nil {
+				return err
+			}
+			return runBatch(c.Context, c, t, p, args[0], wantJSON)
+		},
+	}
+}
+
+func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, file string, wantJSON bool) (err error) {
+	if n := c.Int("parallel"); n < 1 || n > 16 {
+		return usagef("--parallel %d: want 1 to 16", n)
+	}
+	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
+		return err
+	}
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	e, err := runEffects(c, t, &plan.VMJob{Source: p.Source, Target: p.Target})
+	if err != nil {
+		return err
+	}
+	defer e.Close(ctx)
+	if err := readdress(ctx, c, t, p, dir, e); err != nil {
+		return err
+	}
+	if err := printPlan(c, t, t.err, p, report.Ask{}); err != nil {
+		return err
+	}
+	first, err := networkFirst(ctx, c, t, p, file)
+	if err != nil {
+		return err
+	}
+	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
+		return err
+	}
+	if err := e.source.Ready(); err != nil { // the password is asked for before anything is done
+		return err
+	}
+	if err := errors.Join(e.onThisMachine(ctx), e.answers(ctx)); err != nil {
+		return err
+	}
+	if err := applyFirst(ctx, c, t, first); err != nil {
+		return err
+	}
+	o, err := batchOptions(c, t, dir, e)
+	if err != nil {
+		return err
+	}
+	results := batch.Run(ctx, p, dir, e.Effects, o)
+	if wantJSON {
+		for i := range results {
+			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
+		}
+		err = printJSON(t.out, results)
+	} else {
+		err = report.Results(t.out, t.form(t.out), results)
+	}
+	return errors.Join(err, batchError(ctx, results))
+}
+
+// batchError is the error that gives a batch its exit code.
+func batchError(ctx context.Context, results []batch.Result) error {
+	failed, left := 0, false
+	for _, r := range results {
+		if r.Error != "" {
+			failed++
+		}
+		left = left || r.Phase == journal.PhaseUnfinished || r.Phase == journal.PhaseUndoing
+	}
+	switch {
+	case ctx.Err() != nil && !left: // changes are undone
+		return context.Cause(ctx)
+	case failed > 0:
+		return &exitError{
+			code: exitSome, err: fmt.Errorf("%d of %s failed", failed, fit.Count(len(results), "VM")),
+			hint: "run the same command again for what is left (with a new plan where an error says to plan again); `esxodus status` shows the state of each",
+		}
+	}
+	return nil
+}
+
+// batchOptions reads how the batch is to go about its plan.
+func batchOptions(c *cli.Context, t terminal, dir runs.StateDir, e *effects) (batch.Options, error) {
+	o := batch.Options{Parallel: c.Int("parallel"), Stop: t.interrupts.gently(func() {
+		t.say("esxodus: ", "asked to stop: no VM is begun any more, copies stop where they are, other steps are finished; Ctrl-C again undoes what is half done")
+	})}
+	e.Stop = o.Stop
+	var err error
+	if o.Until, err = until(c.String("until"), time.Now()); err != nil {
+		return o, err
+	}
+	if c.Bool("cutover") {
+		o.Cutover = func(ctx context.Context, name string) (err error) {
+			j, err := dir.Open(name)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, j.Close()) }()
+			err = cutOver(ctx, c, dir, j, e, func(*cutover.Job) error { return nil })
+			if errors.Is(err, runs.ErrAlready) {
+				return nil
+			}
+			return err
+		}
+	}
+	return o, nil
+}
+
+// until reads a time of day, which is the next one of that name, or a date with one.
+func until(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.ParseInLocation("15:04", text, now.Location()); err == nil {
+		at = time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, now.Location())
+		if !at.After(now) {
+			at = at.AddDate(0, 0, 1)
+		}
+		return at, nil
+	}
+	at, err := time.ParseInLocation("2006-01-02T15:04", text, now.Location())
+	if err != nil {
+		return at, usagef("--until %s: want a time of day, 06:00, or one with a date, 2026-12-24T06:00", text)
+	}
+	if !at.After(now) {
+		return at, usagef("--until %s: that has passed", text)
+	}
+	return at, nil
+}
