@@ -70,9 +70,10 @@ func TestLogicalArgv(t *testing.T) {
 	if err := l.Release(t.Context(), lvmVolume(t, l, "mine", 1), "r1", Identity{}); err != nil {
 		t.Error(err)
 	}
-	const look = "vgs --reportformat json --units b --nosuffix --nohints --foreign --shared --options " + groupFields + " vg0"
+	const as = " --config " + reportConfig + " --reportformat json --units b --nosuffix --options "
+	const look = "vgs" + as + groupFields + " --nohints --foreign --shared vg0"
 	const disks = "lsblk --inverse --noheadings --output TRAN,TYPE,KNAME /dev/sda"
-	const list = "lvs --reportformat json --units b --nosuffix --options lv_name,lv_size,lv_tags vg0"
+	const list = "lvs" + as + "lv_name,lv_size,lv_tags vg0"
 	want := []string{
 		list, look, disks, "lvremove --yes --quiet --force --select lv_tags={esxodus_r1} vg0/mine", list,
 		list, look, disks, list, look, disks,
@@ -177,13 +178,7 @@ func TestLogicalLoop(t *testing.T) {
 	l := LVM{VG: vg, Tool: noMapper{t: t}}
 	ctx := t.Context()
 	v := lvmVolume(t, l, "web-1.disk", 10<<20+512)
-	if err := os.Mkdir("/dev/"+vg, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll("/dev/" + vg) })
-	if err := os.Symlink(loop, v.Path); err != nil {
-		t.Fatal(err)
-	}
+	nodeOf(t, v, loop)
 	wantState(t, l, v, "r1", Identity{}, Absent)
 	empty, err := l.Check(ctx, nil)
 	if err != nil {
@@ -238,6 +233,63 @@ func TestLogicalLoop(t *testing.T) {
 	l.VG += "x"
 	if _, err := l.Check(ctx, nil); err == nil || !strings.Contains(err.Error(), "this host has no volume group "+l.VG) {
 		t.Errorf("Check of no group = %v", err)
+	}
+}
+
+// nodeOf gives a volume a device for a node.
+func nodeOf(t *testing.T, v Volume, device string) {
+	t.Helper()
+	if err := os.Mkdir("/dev/"+v.VG, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll("/dev/" + v.VG) })
+	if err := os.Symlink(device, v.Path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLogicalReports: what lvm.conf makes of reports changes nothing of what is read
+// from them: the group, whose volume it is, and who writes.
+func TestLogicalReports(t *testing.T) {
+	if os.Getuid() != 0 {
+		fixtures.Missing(t, "not root")
+	}
+	loop, vg := loopGroup(t)
+	l := LVM{VG: vg, Tool: noMapper{t: t, tran: "iscsi disk sda"}, writer: newWriter("kvm2", ""), settle: 1}
+	v := lvmVolume(t, l, "web", 4<<20)
+	nodeOf(t, v, loop)
+	conf := os.Getenv("LVM_SYSTEM_DIR") + "/lvm.conf"
+	plain, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newWriter("kvm1", "")
+	for _, setting := range []string{
+		"report { binary_values_as_numeric=1 }", `report { list_item_separator=";" }`, "report { compact_output=1 }", "report { prefixes=1 quoted=0 columns_as_rows=1 headings=0 buffered=0 }",
+		`log { command_names=1 prefix="lvm: " }`,
+	} {
+		t.Run(setting, func(t *testing.T) {
+			if err := os.WriteFile(conf, append(plain, setting+"\n"...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Create(t.Context(), v, "r1", noClaim); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Tool.Run(t.Context(), "vgchange", "--addtag", other.Tag, vg); err != nil {
+				t.Fatal(err)
+			}
+			if facts, err := l.Check(t.Context(), nil); err != nil || len(facts.Sharing.Others) != 1 || facts.Sharing.Others[0] != other {
+				t.Errorf("Check = %+v, %v; want %s as the other writer", facts, err, other.Host)
+			}
+			if _, err := l.Tool.Run(t.Context(), "vgchange", "--deltag", other.Tag, vg); err != nil {
+				t.Fatal(err)
+			}
+			wantState(t, l, v, "r1", Identity{}, Ours)
+			if err := l.Remove(t.Context(), v, "r1", Identity{}); err != nil {
+				t.Error(err)
+			}
+			wantState(t, l, v, "r1", Identity{}, Absent)
+		})
 	}
 }
 

@@ -31,18 +31,19 @@ type report struct {
 	Report []map[string][]map[string]string `json:"report"`
 }
 
-// rows runs a reporting command and returns its rows.
-func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[string]string, error) {
-	out, err := l.run(ctx, command, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields, l.VG)
+// reportConfig has LVM report as it does unless lvm.conf(5) says otherwise: yes and no
+// as words, the tags of a list with commas, and JSON with neither a shell's prefixes nor
+// something before each line.
+const reportConfig = `report{binary_values_as_numeric=0 list_item_separator="," prefixes=0} log{command_names=0 prefix=""}`
+
+// Report runs one of LVM's reporting commands, and returns the rows of a section
+// (lvmreport(7)). Sizes are in bytes.
+func Report(ctx context.Context, tool host.Runner, command, section, fields string, more ...string) ([]map[string]string, error) {
+	argv := []string{command, "--config", reportConfig, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields}
+	out, err := tool.Run(ctx, append(argv, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReport(command, section, out)
-}
-
-// ParseReport returns the rows of a section of what an LVM command reports as
-// JSON (lvmreport(7)).
-func ParseReport(command, section string, out []byte) ([]map[string]string, error) {
 	var r report
 	if err := json.Unmarshal(out, &r); err != nil {
 		return nil, fmt.Errorf("%s: report: %w", command, err)
@@ -51,6 +52,11 @@ func ParseReport(command, section string, out []byte) ([]map[string]string, erro
 		return nil, fmt.Errorf("%s: empty report", command)
 	}
 	return r.Report[0][section], nil
+}
+
+// rows is what is reported of the group.
+func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[string]string, error) {
+	return Report(ctx, hostRunner{l}, command, section, fields, l.VG)
 }
 
 // group reads the volume group and refuses one that no volume can be made in.
