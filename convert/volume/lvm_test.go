@@ -30,7 +30,7 @@ func (s *script) Run(_ context.Context, argv ...string) ([]byte, error) {
 }
 
 const (
-	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_free_count":"5","vg_extent_count":"1000","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":"","vg_uuid":"u","vg_free":"20971520","vg_seqno":"1","vg_tags":"","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"}]}]}`
+	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_extent_count":"1000","max_lv":"4","lv_count":"2","pv_allocatable":"allocatable","pv_pe_count":"1000","pv_pe_alloc_count":"995","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":"","vg_uuid":"u","vg_free":"20971520","vg_seqno":"1","vg_tags":"","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"}]}]}`
 	lvJSON = `{"report":[{"lv":[{"lv_name":"old","lv_size":"8388608","lv_tags":""},{"lv_name":"mine","lv_size":"4194304","lv_tags":"x,esxodus_r1,y"}]}]}`
 )
 
@@ -53,6 +53,30 @@ func TestLogicalCheck(t *testing.T) {
 	}
 	if diff := cmp.Diff(got, want); diff != "" || err != nil {
 		t.Errorf("Check = (-got +want) %s, %v", diff, err)
+	}
+}
+
+// TestLogicalUnfit: a group that may have two volumes more, one of whose disks isn't to be
+// used, and names that are too long for device-mapper though not for LVM.
+func TestLogicalUnfit(t *testing.T) {
+	second := strings.NewReplacer(`{"report":[{"vg":[`, "", `]}]}`, "", `"995"`, `"0"`, `"allocatable"`, `""`).Replace(vgJSON)
+	two := strings.NewReplacer(`"1000","max_lv"`, `"2000","max_lv"`, `]}]}`, ","+second+`]}]}`).Replace(vgJSON)
+	l := LVM{VG: "vg0", Tool: &script{answers: map[string]string{"vgs": two, "lvs": lvJSON}}}
+	facts, err := l.Check(t.Context(), []Volume{lvmVolume(t, l, "a", 1), lvmVolume(t, l, "old", 1), lvmVolume(t, l, "b", 1), lvmVolume(t, l, "c", 1)})
+	if err != nil || facts.Free != 20<<20 {
+		t.Fatalf("Check = %d free, %v; want 20 MiB, those of the disk that isn't allocatable don't count", facts.Free, err)
+	}
+	for i, want := range []string{"", "", "", "may have 4 logical volumes: vgchange --maxlogicalvolumes 0 vg0"} {
+		if got := facts.Volumes[i].Unfit; (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s is unfit as %q; want %q", facts.Volumes[i].Volume, got, want)
+		}
+	}
+	for vg, fits := range map[string]bool{strings.Repeat("g", 121): true, strings.Repeat("g", 122): false, strings.Repeat("g-", 40): true, strings.Repeat("g-", 41): false} {
+		l := LVM{VG: vg, Tool: &script{answers: map[string]string{"vgs": strings.ReplaceAll(vgJSON, "vg0", vg), "lvs": lvJSON}}}
+		facts, err := l.Check(t.Context(), []Volume{lvmVolume(t, l, "web", 1)})
+		if err != nil || (facts.Volumes[0].Unfit == "") != fits {
+			t.Errorf("%s: Check = %q, %v; want that it fits: %v", vg, facts.Volumes[0].Unfit, err, fits)
+		}
 	}
 }
 
@@ -85,7 +109,7 @@ func TestLogicalArgv(t *testing.T) {
 }
 
 func TestLogicalCreateRefuses(t *testing.T) {
-	full := strings.Replace(vgJSON, `"vg_free_count":"5"`, `"vg_free_count":"1"`, 1)
+	full := strings.Replace(vgJSON, `"995"`, `"999"`, 1)
 	tests := []struct {
 		name, vg, lv string
 		fail         map[string]error
@@ -102,8 +126,12 @@ func TestLogicalCreateRefuses(t *testing.T) {
 		{name: "no JSON", vg: "x", lv: "new", err: "vgs: report: "},
 		{name: "no report", vg: "{}", lv: "new", err: "vgs: empty report"},
 		{name: "no number", vg: strings.Replace(vgJSON, `"4194304"`, `"4.00m"`, 1), lv: "new", err: `vg_extent_size is "4.00m", want a number`},
-		{name: "extents of 0", vg: strings.Replace(vgJSON, `"4194304"`, `"0"`, 1), lv: "new", err: "of 0 bytes free"},
+		{name: "extents of 0", vg: strings.Replace(vgJSON, `"4194304"`, `"0"`, 1), lv: "new", err: "1000 extents of 0 bytes"},
 		{name: "too many extents", vg: strings.Replace(vgJSON, `"1000"`, `"9223372036854775807"`, 1), lv: "new", err: "9223372036854775807 extents"},
+		{name: "more allocated than there is", vg: strings.Replace(vgJSON, `"995"`, `"1001"`, 1), lv: "new", err: "1001 of 1000 extents allocated"},
+		{name: "a larger disk than the group", vg: strings.Replace(vgJSON, `"pv_pe_count":"1000"`, `"pv_pe_count":"9000"`, 1), lv: "new", err: "995 of 9000 extents allocated, in a group of 1000"},
+		{name: "not allocatable", vg: strings.Replace(vgJSON, `"allocatable"`, `""`, 1), lv: "new", err: "volume group vg0 has 0 bytes free"},
+		{name: "no more volumes", vg: strings.Replace(vgJSON, `"max_lv":"4"`, `"max_lv":"2"`, 1), lv: "new", err: "the volume group vg0 may have 2 logical volumes: vgchange --maxlogicalvolumes 0 vg0 allows more"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,7 +13,10 @@ import (
 
 // group is what we ask of a volume group. Sizes are in bytes.
 type group struct {
-	Extent, Free int64
+	Extent int64
+	Free   int64 // where LVM may allocate
+	LVs    int64 // how many logical volumes it has
+	Max    int64 // how many it may have; 0 for any number
 }
 
 // extents returns how many extents hold size bytes.
@@ -64,25 +67,52 @@ func (l LVM) group(ctx context.Context) (group, error) {
 	if err := CheckVG(l.VG); err != nil {
 		return group{}, err
 	}
-	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
+	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_uuid,vg_extent_size,vg_extent_count,max_lv,lv_count,vg_permissions,vg_exported,vg_partial,vg_clustered,pv_allocatable,pv_pe_count,pv_pe_alloc_count")
 	if err != nil {
 		return group{}, l.unread(err)
 	}
-	if len(rows) != 1 || rows[0]["vg_name"] != l.VG {
-		return group{}, l.twice(len(rows))
+	groups := map[string]bool{} // UUIDs; each physical volume has a row
+	for _, row := range rows {
+		groups[row["vg_uuid"]] = true
+	}
+	if len(groups) != 1 || rows[0]["vg_name"] != l.VG {
+		return group{}, l.twice(len(groups))
 	}
 	if err := usable(l.VG, rows[0]); err != nil {
 		return group{}, err
 	}
-	n, err := Numbers(rows[0], "vg_extent_size", "vg_free_count", "vg_extent_count")
+	g, err := readGroup(rows)
 	if err != nil {
 		return group{}, fmt.Errorf("volume group %s: %w", l.VG, err)
 	}
-	const most = 1 << 62
-	if n[0] <= 0 || n[1] < 0 || n[2] < n[1] || n[2] > most/n[0] {
-		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
+	return g, nil
+}
+
+// readGroup takes the numbers of a group from its rows, one for each physical volume. Of
+// one that mayn't be allocated from (pvchange --allocatable n) vg_free counts the extents.
+func readGroup(rows []map[string]string) (group, error) {
+	n, err := Numbers(rows[0], "vg_extent_size", "vg_extent_count", "lv_count", "max_lv")
+	if err != nil {
+		return group{}, err
 	}
-	return group{Extent: n[0], Free: n[1] * n[0]}, nil
+	const most = 1 << 62
+	if n[0] <= 0 || n[1] < 0 || n[1] > most/n[0] {
+		return group{}, fmt.Errorf("vgs reports %d extents of %d bytes", n[1], n[0])
+	}
+	free := int64(0)
+	for _, row := range rows {
+		pv, err := Numbers(row, "pv_pe_count", "pv_pe_alloc_count")
+		if err != nil {
+			return group{}, err
+		}
+		if pv[1] < 0 || pv[0] < pv[1] || pv[0]-pv[1] > n[1]-free {
+			return group{}, fmt.Errorf("vgs reports a physical volume with %d of %d extents allocated, in a group of %d", pv[1], pv[0], n[1])
+		}
+		if row["pv_allocatable"] != "" {
+			free += pv[0] - pv[1]
+		}
+	}
+	return group{Extent: n[0], Free: free * n[0], LVs: n[2], Max: n[3]}, nil
 }
 
 // unread says that vgs doesn't list the group.

@@ -160,8 +160,8 @@ func ParseStorage(s string, tool host.Tool) (Storage, error) {
 	return nil, fmt.Errorf("storage %q: want dir:/PATH (raw files), lvm:VG (logical volumes) or lvm:VG/POOL (thin ones)", s)
 }
 
-// maxName bounds a volume's name. LVM allows 127 bytes for "VG-LV" with every
-// hyphen doubled; a file name allows 255 with what a temporary name adds.
+// maxName bounds a volume's name. LVM allows less where the group's is long; a file
+// name allows 255 with what a temporary name adds.
 const maxName = 100
 
 var runPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
