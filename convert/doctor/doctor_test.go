@@ -225,9 +225,9 @@ func TestOfHost(t *testing.T) {
 			}
 			list := OfHost(t.Context(), Host{
 				Tool: answers{
-					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"},{"vg_name":"idle"}]}]}`, "lsblk": tt.tran,
+					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"},{"vg_name":"idle"},{"vg_name":"dogless"}]}]}`, "lsblk": tt.tran,
 					"lvmconfig":  "devices {\n\tuse_devicesfile=0\n\tdevicesfile=\"system.devices\"\n\tglobal_filter=[\"a|.*|\"]\n\tscan_lvs=0\n}\n",
-					"lvmlockctl": "VG vg0 lock_type=sanlock c6o9\nLS sanlock lvm_vg0\n",
+					"lvmlockctl": "VG vg0 lock_type=sanlock c6o9\nLS sanlock lvm_vg0\nVG dogless lock_type=sanlock c6o8\n",
 				}, Root: root,
 				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {
@@ -280,5 +280,25 @@ func TestScanning(t *testing.T) {
 				t.Errorf("found %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestAsleep: groups that lvm.conf has this host not activate.
+func TestAsleep(t *testing.T) {
+	for conf, want := range map[string]string{
+		"":                                       "",
+		`volume_list=["vg0"]`:                    "",
+		`volume_list=["x","vg0/a"]`:              "",
+		`volume_list=["@web"]`:                   "",
+		`volume_list="vg0"`:                      "",
+		`volume_list=["x","vg01"]`:               "none can be made there",
+		`auto_activation_volume_list=[]`:         "won't find its disks",
+		`auto_activation_volume_list=["x","@*"]`: "",
+	} {
+		v := &stay{Host: Host{Tool: answers{"lvmconfig activation": "activation {\n\t" + conf + "\n}\n"}}}
+		v.asleep(t.Context(), "vg0")
+		if got := fmt.Sprint(v.notes); len(v.notes) > 1 || (len(v.notes) == 0) != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: found %s; want %q", conf, got, want)
+		}
 	}
 }

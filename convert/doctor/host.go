@@ -142,8 +142,12 @@ func (v *stay) groups(ctx context.Context) {
 	}
 	network := false
 	for i := range groups {
-		v.group(&groups[i])
-		network = network || groups[i].Over != ""
+		g := &groups[i]
+		v.group(g)
+		if !g.Shut {
+			v.asleep(ctx, g.Name)
+		}
+		network = network || g.Over != ""
 	}
 	v.scanning(ctx, network)
 }

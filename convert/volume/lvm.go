@@ -63,6 +63,9 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		return Facts{}, err
 	}
 	facts := Facts{Free: vg.Free, Unit: vg.Extent, Sharing: seen.Sharing, Volumes: []Found{}}
+	if facts.Activation, err = l.activation(ctx); err != nil {
+		return Facts{}, err
+	}
 	for _, v := range vols {
 		if err := l.owns(v); err != nil {
 			return Facts{}, err

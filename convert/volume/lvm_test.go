@@ -80,6 +80,39 @@ func TestLogicalUnfit(t *testing.T) {
 	}
 }
 
+// TestLogicalActivation: a group of which lvm.conf has this host activate nothing, or
+// nothing by itself.
+func TestLogicalActivation(t *testing.T) {
+	if os.Getuid() != 0 {
+		fixtures.Missing(t, "not root")
+	}
+	_, vg := loopGroup(t)
+	l := LVM{VG: vg, Tool: noMapper{t: t}}
+	conf := os.Getenv("LVM_SYSTEM_DIR") + "/lvm.conf"
+	plain, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for setting, want := range map[string]struct {
+		boot bool
+		err  string
+	}{
+		"":                                       {},
+		`volume_list=["x"]`:                      {err: "volume_list in lvm.conf lacks it"},
+		`volume_list=["x", "` + vg + `"]`:        {},
+		`auto_activation_volume_list=[]`:         {boot: true},
+		`auto_activation_volume_list=["x","@y"]`: {},
+	} {
+		if err := os.WriteFile(conf, []byte(strings.Replace(string(plain), "activation {", "activation { "+setting, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		facts, err := l.Check(t.Context(), nil)
+		if (err == nil) != (want.err == "") || err != nil && !strings.Contains(err.Error(), want.err) || facts.Activation.NotAtBoot != want.boot {
+			t.Errorf("%s: Check = %+v, %v; want %+v", setting, facts.Activation, err, want)
+		}
+	}
+}
+
 func TestLogicalArgv(t *testing.T) {
 	s := &script{answers: map[string]string{"vgs": vgJSON, "lvs": lvJSON}}
 	l := LVM{VG: "vg0", Tool: s}

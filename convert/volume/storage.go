@@ -68,15 +68,16 @@ const (
 
 // Facts is what a plan must know of a storage. Sizes are in bytes.
 type Facts struct {
-	Free       int64   `json:"free"`
-	Unit       int64   `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
-	FSType     string  `json:"fsType,omitempty"`     // of dir
-	Sparse     bool    `json:"sparse"`               // takes only the space that is written
-	Unpassable string  `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
-	Pool       *Pool   `json:"pool,omitempty"`       // thin pool; Free is the pool's then
-	Paths      Paths   `json:"paths,omitzero"`       // how the disks of a volume group are reached
-	Volumes    []Found `json:"volumes"`              // in the order asked
-	Sharing    Sharing `json:"sharing,omitzero"`     // what lvm's group is to other hosts
+	Free       int64      `json:"free"`
+	Unit       int64      `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
+	FSType     string     `json:"fsType,omitempty"`     // of dir
+	Sparse     bool       `json:"sparse"`               // takes only the space that is written
+	Unpassable string     `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
+	Pool       *Pool      `json:"pool,omitempty"`       // thin pool; Free is the pool's then
+	Paths      Paths      `json:"paths,omitzero"`       // how the disks of a volume group are reached
+	Volumes    []Found    `json:"volumes"`              // in the order asked
+	Sharing    Sharing    `json:"sharing,omitzero"`     // what lvm's group is to other hosts
+	Activation Activation `json:"activation,omitzero"`  // of lvm's group
 }
 
 // Found is what a plan must know of one volume.
