@@ -201,6 +201,7 @@ func TestOfHost(t *testing.T) {
 		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
 		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_uuid":"u","vg_seqno":"1","vg_free":"1","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
 		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "lvm-devices note", "network"}},
+		{"sanlock without a watchdog", all, nil, running, strings.ReplaceAll(fmt.Sprintf(vg, 1, "sanlock", ""), "vg0", "dogless"), "iscsi", "", "use_watchdog=0", []string{"root", "kvm", "libvirt", "programs", "group", "sanlock warning", "lvm-devices note", "network"}},
 		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "with the system id kvm1 alone", []string{"root", "kvm", "libvirt", "programs", "group note", "lvm-devices note", "network"}},
 		{"a LUN with another owner", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "none", "kvm2"), "vg0", "shut", 1), "iscsi", "", "which isn't this one", []string{"root", "kvm", "libvirt", "programs", "group note", "lvm-devices note", "network"}},
 		{"locks that aren't used", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "dlm", ""), "vg0", "shut", 1), "iscsi", "", "vgchange --lockstart shut", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
@@ -228,6 +229,7 @@ func TestOfHost(t *testing.T) {
 					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"},{"vg_name":"idle"},{"vg_name":"dogless"}]}]}`, "lsblk": tt.tran,
 					"lvmconfig":  "devices {\n\tuse_devicesfile=0\n\tdevicesfile=\"system.devices\"\n\tglobal_filter=[\"a|.*|\"]\n\tscan_lvs=0\n}\n",
 					"lvmlockctl": "VG vg0 lock_type=sanlock c6o9\nLS sanlock lvm_vg0\nVG dogless lock_type=sanlock c6o8\n",
+					"sanlock":    fmt.Sprintf("daemon 8d2c.kvm1\n    our_host_name=8d2c.kvm1\n    use_watchdog=%d\n    high_priority=1\n", map[bool]int{true: 0, false: 1}[strings.Contains(tt.vgs, "dogless")]),
 				}, Root: root,
 				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {

@@ -140,14 +140,17 @@ func (v *stay) groups(ctx context.Context) {
 		v.add("lvm", ledger.Warning, err.Error(), "")
 		return
 	}
-	network := false
+	network, sanlock := false, false
 	for i := range groups {
 		g := &groups[i]
 		v.group(g)
 		if !g.Shut {
 			v.asleep(ctx, g.Name)
 		}
-		network = network || g.Over != ""
+		network, sanlock = network || g.Over != "", sanlock || g.Locks == "sanlock" && !g.Shut
+	}
+	if sanlock {
+		v.watchdog(ctx)
 	}
 	v.scanning(ctx, network)
 }

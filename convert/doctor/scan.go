@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"esxodus/convert/ledger"
@@ -47,5 +48,14 @@ func (v *stay) asleep(ctx context.Context, group string) {
 		v.add("lvm-activation", ledger.Warning, fmt.Sprintf("LVM activates no volume of %s on this host (volume_list in lvm.conf): none can be made there", group), fmt.Sprintf("add %q to that list", group))
 	case a.NotAtBoot:
 		v.add("lvm-activation", ledger.Warning, volume.NotAtBoot(group), volume.BootAdvice(group))
+	}
+}
+
+// watchdog tells of a sanlock without one.
+func (v *stay) watchdog(ctx context.Context) {
+	out, err := v.Tool.Run(ctx, "sanlock", "client", "status", "-D")
+	if err == nil && slices.Contains(strings.Fields(string(out)), "use_watchdog=0") {
+		v.add("sanlock", ledger.Warning, "sanlock runs without a watchdog (use_watchdog=0): when this host no longer reaches its leases others take its volumes, and nothing stops its domains from writing to them",
+			"take `-w 0` out of SANLOCKOPTS (/etc/default/sanlock or /etc/sysconfig/sanlock) and use_watchdog = 0 out of /etc/sanlock/sanlock.conf, have wdmd run, and restart sanlock")
 	}
 }
