@@ -139,8 +139,7 @@ func (l *look) fstab() {
 	if !ok {
 		return
 	}
-	lines := conf.ParseFstab(b)
-	for _, m := range lines {
+	for _, m := range conf.ParseFstab(b) {
 		if strings.Contains(m.Options, "x-initrd.") {
 			continue
 		}
@@ -168,7 +167,12 @@ func (l *look) fstab() {
 			l.tree.mounts[path.Clean(at)] = v.files
 		}
 	}
-	for _, m := range lines {
+	l.swapFiles(b)
+}
+
+// swapFiles looks at the swap files of an fstab.
+func (l *look) swapFiles(fstab []byte) {
+	for _, m := range conf.ParseFstab(fstab) {
 		if name, ok := strings.CutPrefix(m.Spec, "/"); ok && m.Mount == "swap" && !strings.HasPrefix(name, "dev/") {
 			l.swapFile(path.Clean(name))
 		}
