@@ -30,6 +30,7 @@ const (
 	ConcernSpace        = "target.space"        // the target is too small
 	ConcernOvercommit   = "target.overcommit"   // a thin pool has promised more than it has
 	ConcernBoot         = "target.boot"         // this host's start doesn't activate its volumes
+	ConcernMemory       = "target.memory"       // the directory's file system is in memory
 	ConcernOnePath      = "target.one-path"     // the volume group uses one path to a disk of several
 	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
 	ConcernLeft         = "guest.left"          // it should be changed, and can't be
@@ -348,6 +349,12 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 			ID: ConcernPath, Severity: ledger.Warning, Subject: dir,
 			Evidence: "other users can't enter the directory " + dir,
 			Advice:   "QEMU runs as its own user: chmod o+x the directory, or choose one such as /var/lib/libvirt/images",
+		})
+	}
+	if kind := f.Storage.FSType; kind == "tmpfs" || kind == "ramfs" {
+		out = append(out, ledger.Concern{
+			ID: ConcernMemory, Severity: ledger.Warning, Subject: p.Target.Storage, Evidence: "the directory is in this host's memory (" + kind + "): the disks are gone with its next start",
+			Advice: "choose a directory on a disk: on some systems /tmp is in memory, and /run and /dev/shm are on all",
 		})
 	}
 	if vg := f.Storage.Sharing.Name; f.Storage.Activation.NotAtBoot {

@@ -123,6 +123,7 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernWriter, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
 			f.Storage.Sharing = volume.Sharing{Name: "vg0", Over: "iscsi", Others: []volume.Writer{{Host: "kvm2", Tag: "esxodus_writer_kvm2_0"}}}
 		}},
+		{plan.ConcernMemory, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.FSType = "tmpfs" }},
 		{plan.ConcernPath, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Unpassable = "/root" }},
 		{plan.ConcernTarget, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target = plan.TargetFacts{Missing: "no libvirt"} }},
 		{plan.ConcernVirtType, ledger.Blocker, func(_ *plan.Facts, o *plan.Options) { o.VirtType = "kvm" }},
