@@ -13,6 +13,7 @@ import (
 
 	"esxodus/convert/plan"
 	"esxodus/convert/source"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/fixtures"
 	fixture "esxodus/fixtures/esxi"
@@ -298,7 +299,7 @@ func TestAsleep(t *testing.T) {
 		`auto_activation_volume_list=["x","@*"]`: "",
 	} {
 		v := &stay{Host: Host{Tool: answers{"lvmconfig activation": "activation {\n\t" + conf + "\n}\n"}}}
-		v.asleep(t.Context(), "vg0")
+		v.asleep(t.Context(), []volume.Group{{Sharing: volume.Sharing{Name: "vg0"}}, {Sharing: volume.Sharing{Name: "shut"}, Shut: true}})
 		if got := fmt.Sprint(v.notes); len(v.notes) > 1 || (len(v.notes) == 0) != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%s: found %s; want %q", conf, got, want)
 		}

@@ -144,11 +144,9 @@ func (v *stay) groups(ctx context.Context) {
 	for i := range groups {
 		g := &groups[i]
 		v.group(g)
-		if !g.Shut {
-			v.asleep(ctx, g.Name)
-		}
 		network, sanlock = network || g.Over != "", sanlock || g.Locks == "sanlock" && !g.Shut
 	}
+	v.asleep(ctx, groups)
 	if sanlock {
 		v.watchdog(ctx)
 	}

@@ -37,17 +37,21 @@ func (v *stay) scanning(ctx context.Context, network bool) {
 	}
 }
 
-// asleep tells of a group whose volumes this host doesn't activate.
-func (v *stay) asleep(ctx context.Context, group string) {
+// asleep tells of groups whose volumes this host doesn't activate, of those that it uses.
+func (v *stay) asleep(ctx context.Context, groups []volume.Group) {
 	set, err := volume.Settings(ctx, v.Tool, "activation")
 	if err != nil {
 		return // the look at the devices says so
 	}
-	switch a := volume.ActivationOf(set, group); {
-	case a.Never:
-		v.add("lvm-activation", ledger.Warning, fmt.Sprintf("LVM activates no volume of %s on this host (volume_list in lvm.conf): none can be made there", group), fmt.Sprintf("add %q to that list", group))
-	case a.NotAtBoot:
-		v.add("lvm-activation", ledger.Warning, volume.NotAtBoot(group), volume.BootAdvice(group))
+	for i := range groups {
+		name := groups[i].Name
+		switch a := volume.ActivationOf(set, name); {
+		case groups[i].Shut:
+		case a.Never:
+			v.add("lvm-activation", ledger.Warning, fmt.Sprintf("LVM activates no volume of %s on this host (volume_list in lvm.conf): none can be made there", name), fmt.Sprintf("add %q to that list", name))
+		case a.NotAtBoot:
+			v.add("lvm-activation", ledger.Warning, volume.NotAtBoot(name), volume.BootAdvice(name))
+		}
 	}
 }
 
