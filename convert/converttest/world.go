@@ -56,6 +56,7 @@ type World struct {
 	// Entry is the VM's entry in the host's autostart.
 	Entry   inventory.AutoStartEntry
 	Started bool // the domain runs
+	Boots   bool // this host starts it
 	Agent   bool // its guest's agent is connected
 	// Silent keeps the NICs of a running domain from answering; Taken is who has their
 	// addresses before.
@@ -321,6 +322,12 @@ func (v Virt) Stop(context.Context, string, string, time.Duration) error {
 	}
 	v.W.Started = false
 	return v.W.Tick("stopped")
+}
+
+// AutoStart notes whether this host starts the domain.
+func (v Virt) AutoStart(_ context.Context, _, _ string, on bool) error {
+	v.W.Boots = on
+	return v.W.Tick("boots")
 }
 
 // Agent is what the world says.

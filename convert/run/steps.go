@@ -334,7 +334,9 @@ func (x *executor) define(ctx context.Context, _ *task) (any, error) {
 		return nil, err
 	}
 	// Don't throw away hours of copying because libvirt is down or rejects the XML.
-	return nil, keep(x.Virt.Define(ctx, xml, x.job.VM.Domain.AutoStart, x.journal.Run()))
+	// This host starts it at its boot only when it is in its VM's place, or accepted:
+	// before that the VM may run.
+	return nil, keep(x.Virt.Define(ctx, xml, false, x.journal.Run()))
 }
 
 func (x *executor) undefine(ctx context.Context, _ *task) error {

@@ -239,6 +239,15 @@ func (h *Libvirt) Stop(ctx context.Context, name, run string, patience time.Dura
 	return conn.Stop(ctx, name, run, patience)
 }
 
+// AutoStart has it started, or not, when this host boots.
+func (h *Libvirt) AutoStart(ctx context.Context, name, run string, on bool) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.AutoStart(ctx, name, run, on)
+}
+
 // Agent reports whether the guest's agent is connected, and whether the domain runs.
 func (h *Libvirt) Agent(ctx context.Context, name, run string) (connected, runs bool, err error) {
 	conn, err := h.connect(ctx)
