@@ -41,6 +41,7 @@ planned anew with those (--packages as for plan), and shown in full before it as
 		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},
+			failOnFlag(),
 			&cli.StringFlag{Name: "until", Usage: "begin no VM that wouldn't be done by `TIME`: 06:00, or 2026-12-24T06:00"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, fullFlags(), outputFlags()),
@@ -65,6 +66,9 @@ planned anew with those (--packages as for plan), and shown in full before it as
 func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, file string, wantJSON bool) (err error) {
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
+	}
+	if err := errors.Join(chosen(c, "fail-on"), failOn(c, p)); err != nil {
+		return err
 	}
 	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/planfile"
 	"esxodus/convert/report"
@@ -48,9 +49,11 @@ all of it, and the domain's XML.
   esxodus plan --from /mnt/datastore1 --storage lvm:vg0 --network 'VM Network=macvtap:eno1'
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
-addresses (as --ip gives them), the network's units, and which VMs are in it.`,
+addresses (as --ip gives them), the network's units, which VMs are in it, their order
+(waves, after) and why a warning is acknowledged (concerns[].acknowledged).`,
 		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
+			failOnFlag(),
 			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},
 		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -70,11 +73,36 @@ addresses (as --ip gives them), the network's units, and which VMs are in it.`,
 				return err
 			}
 			if wantJSON {
-				return planfile.WriteJSON(t.out, p)
+				return errors.Join(planfile.WriteJSON(t.out, p), failOn(c, p))
 			}
 			err = printPlan(c, t, t.out, p, report.Ask{Named: c.NArg() > 0, Next: true, Saved: c.String("o")})
-			return errors.Join(err, showNetworkFirst(c.Context, c, t, t.out, p))
+			return errors.Join(err, showNetworkFirst(c.Context, c, t, t.out, p), failOn(c, p))
 		},
+	}
+}
+
+func failOnFlag() cli.Flag {
+	return &cli.StringFlag{Name: "fail-on", Usage: "end with exit code 4 where a concern of at least `SEVERITY` blocker, warning or note isn't acknowledged"}
+}
+
+// failOn is the error for concerns that nobody has acknowledged, of the severity that was
+// asked for.
+func failOn(c *cli.Context, p *plan.Plan) error {
+	least := ledger.Severity(c.String("fail-on"))
+	if least == "" {
+		return nil
+	}
+	open := p.Open(least)
+	if len(open) == 0 {
+		return nil
+	}
+	ids := make(map[string]bool)
+	for _, one := range open {
+		ids[one.ID] = true
+	}
+	return &exitError{
+		code: exitPreflight, err: fmt.Errorf("--fail-on %s: %s not acknowledged: %s", least, fit.Count(len(open), "concern"), strings.Join(slices.Sorted(maps.Keys(ids)), ", ")),
+		hint: "mend them, or acknowledge them with --acknowledge, or in the saved plan (concerns[].acknowledged); blockers can't be",
 	}
 }
 
@@ -154,7 +182,10 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if _, err := volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return o, usageErr(err)
 	}
-	for _, flag := range []string{"virt-type", "layout", "shutdown"} {
+	if o.Acknowledged, err = plan.ParseAcknowledgements(c.StringSlice("acknowledge")); err != nil {
+		return o, usageErr(err)
+	}
+	for _, flag := range []string{"virt-type", "layout", "shutdown", "fail-on"} {
 		if err := chosen(c, flag); err != nil {
 			return o, err
 		}

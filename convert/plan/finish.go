@@ -19,6 +19,7 @@ func (d *Draft) Finish() *Plan {
 	addNetwork(p)
 	addClashes(p)
 	p.Concerns = slices.Concat(p.Concerns, sourceConcerns(&d.Facts), placeConcerns(p, d.Facts))
+	p.Concerns = append(p.Concerns, missedConcerns(p.acknowledge(d.options.Acknowledged))...)
 	ledger.SortConcerns(p.Concerns)
 	for i := range p.VMs {
 		ledger.SortConcerns(p.VMs[i].Concerns)

@@ -90,6 +90,8 @@ type Finding struct {
 	VMs      []string // none where it is about all of the plan
 	Evidence []string
 	Advice   string
+	// Acknowledged is why the admin goes on all the same; "" where that wasn't said.
+	Acknowledged string
 }
 
 // Command is what to do next.
@@ -193,7 +195,7 @@ func inGuest(n guest.NIC) string {
 }
 
 func stateOf(p *plan.Plan, i int) State {
-	warns := func(c ledger.Concern) bool { return c.Severity == ledger.Warning }
+	warns := func(c ledger.Concern) bool { return c.Open(ledger.Warning) }
 	switch {
 	case len(p.Blockers(i)) > 0:
 		return Blocked
@@ -320,11 +322,11 @@ func (v *View) addFindings(vm string, cs []ledger.Concern) {
 			evidence = c.Subject + ": " + evidence
 		}
 		i := slices.IndexFunc(v.Findings, func(f Finding) bool {
-			return f.Severity == c.Severity && f.ID == c.ID && f.Advice == c.Advice
+			return f.Severity == c.Severity && f.ID == c.ID && f.Advice == c.Advice && f.Acknowledged == c.Acknowledged
 		})
 		if i < 0 {
 			i = len(v.Findings)
-			v.Findings = append(v.Findings, Finding{Severity: c.Severity, ID: c.ID, Advice: c.Advice})
+			v.Findings = append(v.Findings, Finding{Severity: c.Severity, ID: c.ID, Advice: c.Advice, Acknowledged: c.Acknowledged})
 		}
 		f := &v.Findings[i]
 		if vm != "" && !slices.Contains(f.VMs, vm) {
