@@ -98,7 +98,7 @@ func newApp(t terminal) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // the library would call os.Exit
 		Commands: []*cli.Command{
 			doctorCmd(t), inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
-			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t),
+			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t), reportCmd(t),
 			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkHostCmd(t), networkGuardCmd(t),
 			completionCmd(t), manCmd(t),
 		},

@@ -148,6 +148,9 @@ func Results(w io.Writer, f Form, results []batch.Result) error {
 
 // outcome is what a batch did about a VM, and how that stands.
 func outcome(r batch.Result) string {
+	if r.InPlace {
+		return fmt.Sprintf("%s, in its VM's place", r.Did)
+	}
 	if strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
 		return string(r.Phase)
 	}

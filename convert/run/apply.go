@@ -49,6 +49,8 @@ type Hypervisor interface {
 	Facts(ctx context.Context) (plan.TargetFacts, error)
 	Define(ctx context.Context, xml string, autostart bool, run string) error
 	Undefine(ctx context.Context, name, run string) error
+	// Compare returns what the hypervisor made of a domain's XML, and how that differs.
+	Compare(ctx context.Context, xml string) (made string, differs []string, err error)
 	// Start starts the domain of a run, Stop ends it: by its power button, and after
 	// patience for good. Neither touches another's; what is so already is no error.
 	Start(ctx context.Context, name, run string) error

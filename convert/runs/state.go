@@ -119,6 +119,9 @@ func (s *State) measure() {
 	}
 }
 
+// History is what the run's journal says.
+func (s *State) History() *journal.History[*Job] { return s.history }
+
 // Ended reports whether nothing is left to do.
 func (s State) Ended() bool { return s.Phase.Ended() }
 
