@@ -108,7 +108,10 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err != nil {
 		return err
 	}
+	show := t.boards(p, e)
+	o.Told = show.told
 	results := batch.Run(ctx, p, dir, e.Effects, o)
+	show.end()
 	if wantJSON {
 		for i := range results {
 			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)

@@ -86,7 +86,7 @@ func complain(t terminal, err error) {
 func (t terminal) say(label, text string) {
 	text = redact.Text(t.advice.complete(text), t.secrets...) // before it is broken into lines
 	for line := range strings.SplitSeq(text, "\n") {
-		fmt.Fprint(t.err, message(label, line, columns(t.err)))
+		fmt.Fprint(aside{t}, message(label, line, columns(t.err)))
 		label = ""
 	}
 }

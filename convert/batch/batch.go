@@ -55,6 +55,8 @@ type Options struct {
 	// Until is when nothing may be at work any more: a VM isn't begun that wouldn't be
 	// done by then, as far as that can be told. Zero for no such time.
 	Until time.Time
+	// Told gets each result as it comes; nil for nobody.
+	Told func(Result)
 	// Stop, once closed, has no VM begun any more.
 	Stop <-chan struct{}
 }

@@ -229,6 +229,9 @@ func (s *schedule) inPlace(c *car, err error) {
 func (s *schedule) end(c *car, through bool) {
 	c.stage = ended
 	s.through[c.VM] = through
+	if s.options.Told != nil {
+		s.options.Told(s.results[c.index])
+	}
 }
 
 // pace is how fast the migrations of a batch have been.

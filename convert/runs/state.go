@@ -39,6 +39,9 @@ type State struct {
 	// until the domain answered. 0 where the source was off before, or no cutover is done.
 	Downtime float64 `json:"downtime,omitempty"`
 
+	// Pace is how far the program at work on it is; nil where none is.
+	Pace *Pace `json:"pace,omitempty"`
+
 	Running bool     `json:"running"`           // a process holds the lock
 	Volumes []string `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
 
