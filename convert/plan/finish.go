@@ -17,6 +17,7 @@ func (d *Draft) Finish() *Plan {
 	addShared(p, d.Facts.Host)
 	addNetwork(p)
 	addClashes(p)
+	p.Room = room(p, &d.Facts.Storage)
 	p.Concerns = slices.Concat(p.Concerns, sourceConcerns(&d.Facts), placeConcerns(p, d.Facts))
 	ledger.SortConcerns(p.Concerns)
 	for i := range p.VMs {

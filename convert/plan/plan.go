@@ -34,6 +34,7 @@ type Plan struct {
 	Network  network.Plan     `json:"network"`
 	VMs      []VMPlan         `json:"vms"`
 	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
+	Room     *Room            `json:"-"`                  // nil in a plan from a file
 }
 
 // Source is where the VMs are: on a host, or in a directory of this machine.
