@@ -8,7 +8,6 @@ import (
 
 	"esxodus/convert/ledger"
 	"esxodus/inventory/fit"
-	"esxodus/network"
 )
 
 // assumedRate is what the time estimate reckons with, bytes a second: about
@@ -202,7 +201,7 @@ func networking(p *page, v *View) {
 }
 
 // units prints units' texts, or only their names.
-func units(p *page, head string, us []network.Unit, full bool) {
+func units(p *page, head string, us []UnitView, full bool) {
 	if len(us) == 0 {
 		return
 	}
@@ -218,7 +217,7 @@ func units(p *page, head string, us []network.Unit, full bool) {
 	p.wrapped("", head)
 	for _, u := range us {
 		p.line("  /etc/systemd/network/%s", fit.TerminalLine(u.Name))
-		p.verbatim(textLines(u.Text))
+		p.verbatim(u.Lines)
 	}
 }
 
