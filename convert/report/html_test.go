@@ -30,6 +30,11 @@ func roomy() *plan.Plan {
 	for i := range p.Network.Attachments {
 		p.Network.Attachments[i].VSwitch = "vSwitch0"
 	}
+	for i := range p.VMs {
+		for _, property := range []string{"tools.upgradePolicy", "tools.syncTime", "mks.enable3d"} {
+			p.VMs[i].Ledger = append(p.VMs[i].Ledger, ledger.Entry{Property: property, Source: "as on " + p.VMs[i].Name, Fate: ledger.Dropped, Reason: "VMware's own"})
+		}
+	}
 	p.Concerns = append(p.Concerns, ledger.Concern{ID: "network.mode", Severity: ledger.Note, Evidence: "macvtap's mode vepa was asked for", Advice: "leave it out"})
 	return p
 }
@@ -199,11 +204,17 @@ func says(t *testing.T, what, all string, wants ...string) {
 func TestHTMLSaysAll(t *testing.T) {
 	t.Parallel()
 	for _, full := range []bool{true, false} {
-		v := ViewOf(roomy(), Ask{Full: full, Next: true, Now: night()})
+		p := roomy()
+		for i := range p.VMs { // more of a kind than are shown at first
+			for _, nic := range []string{"ethernet0", "ethernet1"} {
+				p.VMs[i].Concerns = append(p.VMs[i].Concerns, ledger.Concern{ID: "nic.name", Severity: ledger.Warning, Subject: nic, Evidence: "it is called ens192", Advice: "keep the name of " + nic + " in " + p.VMs[i].Name})
+			}
+		}
+		v := ViewOf(p, Ask{Full: full, Next: true, Now: night()})
 		root := parsed(t, rendered(t, v))
 		v = cleaned(v)
 		all := text(root)
-		says(t, "the page", all, v.From, v.To, "2026-11-30 22:15 UTC", "80 GiB", "20 GiB too little", "vg0/thin")
+		says(t, "the page", all, v.From, v.To, "2026-11-30 22:15 UTC", "80 GiB", "20 GiB too little", v.Storage, "The thin pool has 150 GiB", "its volumes have 240 GiB")
 		for _, f := range v.Findings {
 			says(t, "the page", all, slices.Concat(f.Evidence, []string{f.ID, flagged(f.Advice)})...)
 		}
@@ -277,10 +288,16 @@ func TestHTMLShows(t *testing.T) {
 			t.Errorf("the page has no %q", want)
 		}
 	}
+}
+
+// TestHTMLHeadings: none of a level is left out, as who hears a page goes by them.
+func TestHTMLHeadings(t *testing.T) {
+	t.Parallel()
 	level := 0
-	for _, n := range elements(parsed(t, string(page)), func(n *html.Node) bool { return regexp.MustCompile(`^h[1-6]$`).MatchString(n.Data) }) {
+	root := parsed(t, rendered(t, ViewOf(roomy(), Ask{Full: true, Next: true})))
+	for i, n := range elements(root, func(n *html.Node) bool { return regexp.MustCompile(`^h[1-6]$`).MatchString(n.Data) }) {
 		next := int(n.Data[1] - '0')
-		if next > level+1 {
+		if next > level+1 || (next == 1) != (i == 0) {
 			t.Errorf("the heading %q of level %d comes after one of level %d", text(n), next, level)
 		}
 		level = next
@@ -304,6 +321,7 @@ func many(n int) *plan.Plan {
 		vm := one
 		vm.Name = fmt.Sprintf("web-%d", i)
 		vm.Source.Name, vm.Source.ID = vm.Name, fmt.Sprint(i)
+		vm.Concerns = append(slices.Clip(one.Concerns), ledger.Concern{ID: "nic.name", Severity: ledger.Warning, Evidence: "the guest calls it ens192", Advice: fmt.Sprintf("keep the name of %s in its guest", vm.Name)})
 		p.VMs = append(p.VMs, vm)
 	}
 	return p

@@ -43,6 +43,7 @@ type View struct {
 	Duration time.Duration // estimated
 	Next     []Command
 	Made     time.Time  // zero where nobody said it
+	Storage  string     // where the volumes go
 	Room     *plan.Room // of the storage; nil where the plan doesn't know it
 	Ways     []WayView  // of the port groups, by vSwitch and name
 }
@@ -127,7 +128,7 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
 		Units: unitViews(p.Network.Units), Optional: unitViews(p.Network.Optional), Concerns: p.Concerns,
-		Made: ask.Now, Room: p.Room, Ways: ways(p),
+		Made: ask.Now, Storage: p.Target.Storage, Room: p.Room, Ways: ways(p),
 	}
 	v.Ledger, _ = fates(p.Network.Ledger, ask.Full)
 	for i := range p.VMs {
@@ -360,6 +361,20 @@ func (v *View) addFindings(place int, cs []ledger.Concern) {
 			f.Evidence = append(f.Evidence, evidence)
 		}
 	}
+}
+
+// Grouped are the findings that share an id and a severity.
+func (v View) Grouped() [][]Finding {
+	var out [][]Finding
+	for _, f := range v.Findings {
+		i := slices.IndexFunc(out, func(g []Finding) bool { return g[0].ID == f.ID && g[0].Severity == f.Severity })
+		if i < 0 {
+			i = len(out)
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], f)
+	}
+	return out
 }
 
 // fates groups a ledger's entries by fate and reason, what changes first. Unless
