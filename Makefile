@@ -42,8 +42,12 @@ test-boot: ## proofs on Debian guests that booted: each layout, upgrades, growth
 	@scripts/setup.sh test
 	@scripts/test-boot.sh $(ARGS)
 
+.PHONY: test-report
+test-report: ## the report of a plan in a browser: filters, keyboard, accessibility
+	@scripts/test-report.sh $(ARGS)
+
 .PHONY: test-all
-test-all: test test-lab test-boot ## all three, about three hours
+test-all: test test-lab test-boot test-report ## all of them, about three hours
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml, shellcheck, gofumpt and go mod tidy

@@ -35,6 +35,7 @@ type Plan struct {
 	Order    *Order           `json:"order,omitempty"` // nil for that of VMs
 	VMs      []VMPlan         `json:"vms"`
 	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
+	Room     *Room            `json:"-"`                  // nil in a plan from a file
 }
 
 // Source is where the VMs are: on a host, or in a directory of this machine.

@@ -9,7 +9,6 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/inventory/fit"
-	"esxodus/network"
 )
 
 // Plan prints a plan's view as text.
@@ -202,7 +201,7 @@ func networking(p *page, v *View) {
 }
 
 // units prints units' texts, or only their names.
-func units(p *page, head string, us []network.Unit, full bool) {
+func units(p *page, head string, us []UnitView, full bool) {
 	if len(us) == 0 {
 		return
 	}
@@ -218,7 +217,7 @@ func units(p *page, head string, us []network.Unit, full bool) {
 	p.wrapped("", head)
 	for _, u := range us {
 		p.line("  /etc/systemd/network/%s", fit.TerminalLine(u.Name))
-		p.verbatim(textLines(u.Text))
+		p.verbatim(u.Lines)
 	}
 }
 
