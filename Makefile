@@ -26,6 +26,10 @@ build: ## build bin/esxodus, and bin/lilo, which it puts into guests
 demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domain
 	@scripts/demo.sh
 
+.PHONY: demo-batch
+demo-batch: ## migrate a host of five VMs in waves, with reports, each put in its place
+	@scripts/demo-batch.sh
+
 # The ladder of tests. ARGS go to go test: make test-boot ARGS="--guest debian -run 'TestBoots/debian on'"
 
 .PHONY: test

@@ -23,6 +23,9 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		return p.err
 	}
 	for _, s := range states {
+		if s.Twice != "" {
+			p.wrapped("!!! ", s.Twice)
+		}
 		phase := string(s.Phase)
 		if s.Running {
 			phase = "running"

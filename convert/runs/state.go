@@ -35,6 +35,8 @@ type State struct {
 
 	// Cutover is how the domain took its VM's place; nil where that wasn't begun.
 	Cutover *cutover.State `json:"cutover,omitempty"`
+	// Twice says that the VM runs beside its domain, if the source was asked.
+	Twice string `json:"twice,omitempty"`
 	// Downtime is how long the service was away, in seconds: from the source's shutdown
 	// until the domain answered. 0 where the source was off before, or no cutover is done.
 	Downtime float64 `json:"downtime,omitempty"`
@@ -168,6 +170,9 @@ func (s State) verbs() (verbs []string) {
 	}
 	return verbs
 }
+
+// InPlace reports whether the domain has taken its VM's place.
+func (s *State) InPlace() bool { return s.Cutover != nil && s.Cutover.Phase == cutover.PhaseDone }
 
 // CutOver reports whether a cutover was begun that isn't taken back.
 func (s State) CutOver() bool { return s.Cutover != nil && s.Cutover.Phase != cutover.PhaseBack }
