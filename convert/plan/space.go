@@ -13,6 +13,10 @@ import (
 // of its use. lvmthin(7) reckons with 64.
 const mappingSize = 64
 
+// coarseChunk is from which size on a pool's chunks may hold much that isn't written:
+// guests' file systems scatter less than that.
+const coarseChunk = 4 << 20
+
 // Room is what the storage had free when the plan was made, and what the VMs that
 // aren't blocked take of it, in bytes. It is of that moment: a saved plan has none.
 type Room struct {
@@ -89,6 +93,13 @@ func poolConcerns(s *volume.Facts, size, data, chunks int64) []ledger.Concern {
 			ID: ConcernSpace, Severity: ledger.Blocker, Subject: p.Name,
 			Evidence: fmt.Sprintf("up to %s are written to the thin pool %s, %s more than it has free", fit.Bytes(data), p.Name, fit.Bytes(data-s.Free)),
 			Advice:   fmt.Sprintf("extend it (lvextend --size +%db %s), choose another --storage, or plan fewer VMs at a time", data-s.Free, p.Name),
+		})
+	}
+	if p.Chunk >= coarseChunk && data <= s.Free && size > s.Free {
+		out = append(out, ledger.Concern{
+			ID: ConcernSpace, Severity: ledger.Warning, Subject: p.Name,
+			Evidence: fmt.Sprintf("the thin pool %s gives its space out in chunks of %s: what is scattered over the disks may take up to %s, %s more than it has free", p.Name, fit.Bytes(p.Chunk), fit.Bytes(size), fit.Bytes(size-s.Free)),
+			Advice:   "make room for the disks' whole size, choose a pool with smaller chunks, or plan fewer VMs at a time",
 		})
 	}
 	if need := chunks * mappingSize; need > p.Metadata {
