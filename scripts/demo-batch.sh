@@ -90,7 +90,7 @@ ip link set "${uplink}p" up
 
 vm db debian-lvm '"autoStart": { "order": 1, "startDelay": 30, "stopDelay": 60 }'
 vm web debian '"autoStart": { "order": 2, "startDelay": 10, "stopDelay": 60 }'
-vm router tiny "$(nic 1)"
+vm router tiny "$(nic 1 ', "disconnected": true')"
 vm mail tiny "$(nic 2 ', "disconnected": true')"
 vm legacy tiny "$(nic 3), \"power\": \"suspended\""
 esxi_host --password-file "$home/password"

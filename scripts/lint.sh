@@ -19,6 +19,11 @@ lint=$cache/golangci-lint/bin/golangci-lint
 need shellcheck "$lint"
 PATH=$(dirname "$("$here/go.sh" --check)"):$PATH
 
+# It keeps what it found by a file's path in the checkout: two checkouts with one such
+# cache get each other's findings.
+GOLANGCI_LINT_CACHE=$cache/lint/$(pwd | cksum | tr ' ' -)
+export GOLANGCI_LINT_CACHE
+
 go mod tidy -diff || die 'go.mod is not tidy: run go mod tidy'
 "$lint" fmt --diff
 "$lint" run --build-tags libvirt_dlopen ./...

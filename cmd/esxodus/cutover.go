@@ -70,6 +70,7 @@ func cutoverFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.DurationFlag{Name: "within", DefaultText: "10m, without KVM 20m", Usage: "take all back where the guest isn't there within `DURATION`"},
 		&cli.StringSliceFlag{Name: "port", DefaultText: "those of --proof-port", Usage: "want TCP port `N` to take a connection at each address, where this host reaches the guest (repeatable)"},
+		&cli.BoolFlag{Name: "silent", Usage: "don't want to hear NICs of which no address is known"},
 		&cli.StringFlag{Name: "autostart", Value: "auto", Usage: "change the source's autostart by `WAY` api, ssh or auto (what its licence allows)"},
 	}
 }
@@ -120,7 +121,7 @@ func askCutover(c *cli.Context, t terminal) func(*cutover.Job) error {
 
 // planCutover asks the source's host what it takes.
 func planCutover(ctx context.Context, c *cli.Context, j *runs.Journal, e *effects) (*cutover.Job, error) {
-	f := cutover.Facts{Job: j.Job(), Run: j.Run(), ShutDown: j.ShutDown(), Within: c.Duration("within"), Systemd: hasSystemd()}
+	f := cutover.Facts{Job: j.Job(), Run: j.Run(), ShutDown: j.ShutDown(), Within: c.Duration("within"), Silent: c.Bool("silent"), Systemd: hasSystemd()}
 	switch way := c.String("autostart"); way {
 	case "auto", "":
 	case string(inventory.ViaAPI), string(inventory.ViaSSH):

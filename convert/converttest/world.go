@@ -63,6 +63,7 @@ type World struct {
 	// Silent keeps the NICs of a running domain from answering; Taken is who has their
 	// addresses before.
 	Silent bool
+	Half   bool // one of them is heard, and another isn't
 	Taken  []string
 	relaid bool // the first disk gets a head, and the guest is converted
 	edited bool // the disks stay as they are, and the guest is converted
@@ -220,12 +221,16 @@ func (l Live) Run(ctx context.Context) error {
 }
 
 // Passed reports whether the domain's NICs answered.
-func (l Live) Passed() bool { return l.W.Started && !l.W.Silent }
+func (l Live) Passed() (passed, complete bool) {
+	is := l.W.Started && !l.W.Silent
+	return is, is && !l.W.Half
+}
 
 // Results has one NIC.
 func (l Live) Results() []wire.LiveResult {
-	r := wire.LiveResult{Name: "ens192", Passed: l.Passed()}
-	if l.Passed() {
+	is, _ := l.Passed()
+	r := wire.LiveResult{Name: "ens192", Passed: is}
+	if is {
 		r.Frames = 1
 	}
 	return []wire.LiveResult{r}

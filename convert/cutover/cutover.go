@@ -67,8 +67,8 @@ type NIC struct {
 	Device string `json:"device"` // of this host
 	// Mode is that of a macvtap; "" where the device is a bridge.
 	Mode string `json:"mode,omitempty"`
-	// Addresses must answer ARP or neighbour discovery. Where none is known something
-	// must be heard of the NIC.
+	// Addresses must answer ARP or neighbour discovery. Of the NICs without any, one at
+	// least must be heard, where nothing else shows that the guest is there.
 	Addresses []guest.Address `json:"addresses,omitempty"`
 }
 

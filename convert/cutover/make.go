@@ -35,6 +35,8 @@ type Facts struct {
 	Ports []uint16
 	// Systemd says that it runs on this host.
 	Systemd bool
+	// Silent lets a guest be silent of which no address is known.
+	Silent bool
 	// Within is how long the guest may take to answer, 0 for the default.
 	Within time.Duration
 }
@@ -110,6 +112,9 @@ func (f *Facts) expect() (*Expect, error) {
 			continue
 		}
 		n, why := nicOf(v, &i)
+		if why == "" && len(n.Addresses) == 0 && f.Silent {
+			why = "no address of it is known, and it may be silent (--silent)"
+		}
 		if why == "" {
 			e.NICs = append(e.NICs, n)
 		} else {
@@ -175,14 +180,20 @@ func (n *NIC) label() string {
 // Label is how people know the NIC.
 func (n *NIC) Label() string { return n.label() }
 
+// Sure reports whether there is something that must answer: then what is only listened
+// for may be silent.
+func (e *Expect) Sure() bool {
+	return e.Agent || slices.ContainsFunc(e.NICs, func(n NIC) bool { return len(n.Addresses) > 0 })
+}
+
 // Asks reports whether there is anything that must answer.
 func (e *Expect) Asks() bool { return len(e.NICs) > 0 || e.Agent }
 
 func (e *Expect) text() string {
-	var must []string
+	var must, heard []string
 	for _, n := range e.NICs {
 		if len(n.Addresses) == 0 {
-			must = append(must, fmt.Sprintf("%s is heard on %s", n.label(), n.Device))
+			heard = append(heard, fmt.Sprintf("%s on %s", n.label(), n.Device))
 			continue
 		}
 		var as []string
@@ -194,12 +205,21 @@ func (e *Expect) text() string {
 	if e.Agent {
 		must = append(must, "its agent answers")
 	}
+	switch {
+	case len(must) == 0 && len(heard) > 1:
+		must = append(must, "one at least is heard of "+strings.Join(heard, ", "))
+	case len(must) == 0 && len(heard) > 0:
+		must = append(must, heard[0]+" is heard")
+	}
 	text := fmt.Sprintf("see within %v that %s; else take all of this back", e.Within(), strings.Join(must, ", and "))
 	if !e.Asks() {
 		text = fmt.Sprintf("see that it still runs after %v: nothing of it can be asked", watchFor)
 	}
 	if len(e.Ports) > 0 {
 		text += fmt.Sprintf("; TCP %s must take a connection, where this host reaches the guest", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(e.Ports)), ", "), "[]"))
+	}
+	if len(heard) > 0 && e.Sure() {
+		text += "; listened for besides: " + strings.Join(heard, ", ")
 	}
 	if len(e.Untried) > 0 {
 		text += "; not asked: " + strings.Join(e.Untried, ", ")

@@ -104,7 +104,7 @@ func (p *page) cutover(s runs.State) {
 	if c == nil {
 		return
 	}
-	p.wrapped("  cutover: ", brief(c.Words()))
+	p.wrapped("  cutover: ", strings.TrimPrefix(brief(c.Words()), "cutover "))
 	if s.Downtime > 0 {
 		p.wrapped("  downtime: ", fmt.Sprintf("%v, from the source's shutdown until all answered", time.Duration(s.Downtime*float64(time.Second)).Round(time.Second/10)))
 	}

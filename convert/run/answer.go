@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,7 @@ func (w *waiting) wait(ctx context.Context) error {
 	}
 	end := time.NewTimer(limit)
 	defer end.Stop()
+	var since time.Time // all that must be there is
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -77,7 +79,11 @@ func (w *waiting) wait(ctx context.Context) error {
 			return fmt.Errorf("the domain %s has stopped", w.job.Name)
 		}
 		w.agent = w.agent || agent
-		if w.want.Asks() && (w.live == nil || w.live.Passed()) && (w.agent || !w.want.Agent) {
+		there, all := w.there()
+		if there && since.IsZero() {
+			since = time.Now()
+		}
+		if there && (all || time.Since(since) >= lingerFor) {
 			return w.knock(ctx, end.C)
 		}
 		select {
@@ -91,6 +97,23 @@ func (w *waiting) wait(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// lingerFor is how long NICs are listened for that needn't be heard, once all that must
+// be there is.
+const lingerFor = 30 * time.Second
+
+// there reports whether all that must be there is, and whether all is.
+func (w *waiting) there() (must, all bool) {
+	if !w.want.Asks() || w.want.Agent && !w.agent {
+		return false, false
+	}
+	must, all = true, true
+	if w.live != nil {
+		must, all = w.live.Passed()
+		must = must || w.want.Agent && !slices.ContainsFunc(w.want.NICs, func(n cutover.NIC) bool { return len(n.Addresses) > 0 })
+	}
+	return must, must && all
 }
 
 // knocked is a TCP port, and what came of trying it.

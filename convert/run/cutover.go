@@ -20,7 +20,7 @@ import (
 // Live asks guests on the real network, as [wire.Live] does.
 type Live interface {
 	Run(ctx context.Context) error
-	Passed() bool
+	Passed() (passed, complete bool)
 	Results() []wire.LiveResult
 	Taken(running bool) []string
 	Close() error

@@ -193,6 +193,24 @@ func TestCutoverSilent(t *testing.T) {
 	asBefore(t, w, true)
 }
 
+// TestCutoverHalf: a NIC of which no address is known may be silent where another shows
+// that the guest is there; it is listened for a little longer.
+func TestCutoverHalf(t *testing.T) {
+	w := migrated(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.Half = true
+		j, m := beginCutover(t, w)
+		begun := time.Now()
+		if err, _ := cutOver(t.Context(), t, w, j, m, CutOver); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took < lingerFor || took > 2*lingerFor {
+			t.Errorf("it took %v, want about %v", took, lingerFor)
+		}
+	})
+	wantInPlace(t, w)
+}
+
 // TestCutoverStops: a domain that goes off at once isn't waited for.
 func TestCutoverStops(t *testing.T) {
 	w := migrated(t)

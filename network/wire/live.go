@@ -228,9 +228,17 @@ func (p *liveNIC) result() LiveResult {
 	return r
 }
 
-// Passed reports whether all that must be there is.
-func (l *Live) Passed() bool {
-	return !slices.ContainsFunc(l.nics, func(p *liveNIC) bool { return !p.result().Passed })
+// Passed reports whether all that must be there is: the addresses that are known, or
+// where none is, something of one NIC at least. complete says that of each NIC something
+// is.
+func (l *Live) Passed() (passed, complete bool) {
+	sure, any, all := true, false, true
+	for _, p := range l.nics {
+		is := p.result().Passed
+		any, all = any || is, all && is
+		sure = sure && (is || len(p.nic.Addresses) == 0)
+	}
+	return sure && any, all
 }
 
 // Taken lists who has addresses of the guest's though it isn't there, or is taken for
