@@ -97,10 +97,12 @@ Look first, then migrate one VM, or all of them:
   esxodus convert --esxi … --storage … --uplink … web1
   esxodus plan --esxi … --storage … --uplink … -o plan.yaml
   esxodus batch plan.yaml
+  esxodus cutover web1          # or batch --cutover: the domains take their VMs' place
 
-The source is never written to, except that --shutdown shuts a VM down.
-Nothing that exists on the target is overwritten, and until "esxodus commit"
-everything can be undone with "esxodus rollback".`
+The source is never written to, except that --shutdown shuts a VM down, and
+a cutover takes it out of its host's autostart. Nothing that exists on the
+target is overwritten, and until "esxodus commit" everything can be undone
+with "esxodus rollback".`
 
 // newApp puts the commands together.
 func newApp(t terminal) *cli.App {

@@ -39,11 +39,18 @@ type Answer struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// Undone is what taking back the first step leaves in the journal.
+type Undone struct {
+	Restarted bool `json:"restarted"` // the VM was powered on again
+}
+
 func checkRecord(k Kind, r *journal.Record) error {
 	switch {
 	case k == StepAutoStart && r.Event == journal.EventBegin && len(r.Data) > 0:
 		_, err := EntryOf(r)
 		return err
+	case r.Event == journal.EventUndone && len(r.Data) > 0:
+		return json.Unmarshal(r.Data, new(Undone))
 	case k == StepAnswer && r.Event == journal.EventDone:
 		return json.Unmarshal(r.Data, new(Answer))
 	}
@@ -88,7 +95,7 @@ type Took struct {
 func StateOf(h *journal.History[*Job]) State {
 	job, p := h.Job(), h.Progress()
 	s := State{Phase: PhaseUnfinished, Begun: p.Started, Updated: p.Updated, Error: p.Error}
-	begun, started := make([]time.Time, len(job.Acts)), false
+	begun := make([]time.Time, len(job.Acts))
 	for _, r := range h.Records() {
 		if r.Event == journal.EventStopped {
 			s.Error = r.Error
@@ -100,11 +107,12 @@ func StateOf(h *journal.History[*Job]) State {
 		switch r.Event {
 		case journal.EventBegin:
 			begun[*r.Step] = r.Time
-			started = started || act.Kind == StepStart
 		case journal.EventDone:
 			s.done(act, &r, begun[*r.Step])
 		case journal.EventUndone:
-			s.Restarted = s.Restarted || started && act.Kind == StepSource && act.Via != ""
+			var u Undone
+			_ = json.Unmarshal(r.Data, &u) // none, or [Job.CheckStep] has had it
+			s.Restarted = s.Restarted || u.Restarted
 		case journal.EventPlan, journal.EventClaim, journal.EventFailed, journal.EventStopped, journal.EventRollback, journal.EventCommit, journal.EventEnd:
 		}
 	}

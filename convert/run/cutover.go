@@ -60,7 +60,7 @@ func CutOver(ctx context.Context, j *cutover.Journal, migration *runs.Journal, e
 	if back := CutBack(context.WithoutCancel(ctx), j, migration, e); back != nil || record != nil {
 		return fmt.Errorf("%w: %w; and taking it back: %w", ErrStopped, err, errors.Join(record, back))
 	}
-	if x.restarts() {
+	if s := cutover.StateOf(&j.History); s.Restarted {
 		return fmt.Errorf("%w; %w, and %q powered on again on %s: what was copied of it is old by now", err, ErrBack, x.job.VM, x.job.Host)
 	}
 	return fmt.Errorf("%w; %w", err, ErrBack)
@@ -221,10 +221,11 @@ func CutBack(ctx context.Context, j *cutover.Journal, migration *runs.Journal, e
 		if !s.Begun {
 			continue
 		}
-		if err := x.back(ctx, i, s, started); err != nil {
+		undone, err := x.back(ctx, i, s, started)
+		if err != nil {
 			return stopped(fmt.Errorf("taking back %q: %w", x.job.Acts[i].Text, err))
 		}
-		if err := j.Step(i, journal.EventUndone, nil); err != nil {
+		if err := j.Step(i, journal.EventUndone, undone); err != nil {
 			return stopped(err)
 		}
 	}
@@ -239,36 +240,47 @@ func (x *switcher) started() bool {
 	})
 }
 
-// restarts reports whether taking it back powers the VM on again: where the migration
-// shut it down, and the domain was to take its place. A cutover that never came that
-// far leaves it off, and the copy good.
-func (x *switcher) restarts() bool {
-	_, s := x.job.Step(cutover.StepSource)
-	return s != nil && s.Via != "" && x.started()
-}
-
-// back takes back one step.
-func (x *switcher) back(ctx context.Context, i int, s journal.StepState, started bool) error {
+// back takes back one step, and returns what the journal says of that.
+func (x *switcher) back(ctx context.Context, i int, s journal.StepState, started bool) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
 	act := &x.job.Acts[i]
 	switch act.Kind {
 	case cutover.StepStart:
 		x.Progress.Step(x.job.Name, fmt.Sprintf("stop the domain %s", x.job.Name))
-		return x.Virt.Stop(ctx, x.job.Name, x.job.Migration, stopPatience)
+		return nil, x.Virt.Stop(ctx, x.job.Name, x.job.Migration, stopPatience)
 	case cutover.StepAutoStart:
-		return x.autoStartBack(ctx, act, s)
+		if gone, err := x.gone(ctx); gone || err != nil {
+			return nil, err
+		}
+		return nil, x.autoStartBack(ctx, act, s)
 	case cutover.StepSource:
 		if act.Via == "" || !started {
-			return nil
+			return nil, nil // it was off
+		}
+		if gone, err := x.gone(ctx); gone || err != nil {
+			return nil, err
 		}
 		x.Progress.Step(x.job.Name, fmt.Sprintf("power %q on again", x.job.VM))
-		return x.Host.PowerOn(ctx, act.Via, x.job.ID)
+		return cutover.Undone{Restarted: true}, x.Host.PowerOn(ctx, act.Via, x.job.ID)
 	case cutover.StepBoot:
-		return x.bootsNot(ctx, act.Unit)
+		return nil, x.bootsNot(ctx, act.Unit)
 	case cutover.StepAnswer:
 	}
-	return nil
+	return nil, nil // it left nothing
+}
+
+// gone reports whether the VM was removed from its host: there is nothing to put back.
+func (x *switcher) gone(ctx context.Context) (bool, error) {
+	h, err := x.Host.Inventory(ctx)
+	if err != nil {
+		return false, err
+	}
+	if _, err := h.Find(x.job.ID); err != nil {
+		x.Progress.Step(x.job.Name, fmt.Sprintf("%q is no longer on %s: nothing is put back there", x.job.VM, x.job.Host))
+		return true, nil //nolint:nilerr // which is the answer
+	}
+	return false, nil
 }
 
 // autoStartBack puts back the VM's entry in its host's autostart.

@@ -193,6 +193,27 @@ func TestCutoverSilent(t *testing.T) {
 	asBefore(t, w, true)
 }
 
+// TestCutoverBackGone: a VM that was removed on its host keeps nobody from stopping its
+// domain.
+func TestCutoverBackGone(t *testing.T) {
+	w := migrated(t)
+	j, m := beginCutover(t, w)
+	if err, _ := cutOver(t.Context(), t, w, j, m, CutOver); err != nil {
+		t.Fatal(err)
+	}
+	w.Host.VMs = nil
+	back, err := cutover.Open(w.State().Dir("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err, _ := cutOver(t.Context(), t, w, back, w.Open(), CutBack); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(t, w); s.CutOver() || s.Stale() || w.Started || w.Power["7"] {
+		t.Errorf("cutover %+v, started %v, powered on %v", s.Cutover, w.Started, w.Power["7"])
+	}
+}
+
 // TestCutoverHalf: a NIC of which no address is known may be silent where another shows
 // that the guest is there; it is listened for a little longer.
 func TestCutoverHalf(t *testing.T) {
