@@ -24,6 +24,8 @@ type terminal struct {
 	err    io.Writer
 	getenv func(string) string
 	advice *advice
+	// settings are what the configuration file says.
+	settings *settings
 	// interrupts is what Ctrl-C does; nil where nobody presses it.
 	interrupts *interrupts
 	// secrets are the passwords in the addresses that we were given.
@@ -82,7 +84,7 @@ everything can be undone with "esxodus rollback".`
 
 // newApp puts the commands together.
 func newApp(t terminal) *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:            "esxodus",
 		Usage:           "move VMs from ESXi to KVM",
 		Description:     intro,
@@ -100,7 +102,7 @@ func newApp(t terminal) *cli.App {
 			doctorCmd(t), inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
 			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t),
 			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkHostCmd(t), networkGuardCmd(t),
-			completionCmd(t), manCmd(t),
+			configCmd(t), completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
@@ -110,6 +112,12 @@ func newApp(t terminal) *cli.App {
 		},
 		OnUsageError: usageError,
 	}
+	for _, c := range app.Commands {
+		if len(c.Flags) > 0 && !c.Hidden {
+			c.Flags = append(slices.Clone(c.Flags), configFlags()...)
+		}
+	}
+	return app
 }
 
 // unknownCommand says which command may have been meant.
@@ -185,11 +193,17 @@ func takers(app *cli.App, flag string) []string {
 // execute carries out one command line and returns the exit code.
 func execute(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
-	t.advice = &advice{}
+	t.advice, t.settings = &advice{}, &settings{}
 	t.secrets = secretsOf(args, t.getenv)
 	app := newApp(t)
 	for _, c := range app.Commands {
-		c.Before = t.advice.note
+		c.Before = func(c *cli.Context) error {
+			// A command that follows reads the same file: it needs only what is on the line.
+			if err := t.advice.note(c); err != nil {
+				return err
+			}
+			return t.settings.heed(c, t.getenv)
+		}
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true // a VM may be called help
 		c.CustomHelpTemplate = commandHelp

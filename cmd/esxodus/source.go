@@ -38,9 +38,9 @@ func logger(c *cli.Context, t terminal) *slog.Logger {
 
 // sourceConfig puts together how to reach the ESXi host: flags first, then
 // govc's environment, then a question. address, where not empty, is what a
-// journal or plan says.
+// journal or plan says; the configuration file's doesn't count then.
 func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, error) {
-	if flag := c.String("esxi"); flag != "" {
+	if flag := c.String("esxi"); flag != "" && (address == "" || !t.settings.fromFile("esxi")) {
 		address = flag
 	}
 	cfg, found, err := esxi.FromEnv(t.getenv, address)
