@@ -102,7 +102,7 @@ func newApp(t terminal) *cli.App {
 			doctorCmd(t), inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
 			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t),
 			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkHostCmd(t), networkGuardCmd(t),
-			configCmd(t), completionCmd(t), manCmd(t),
+			supportCmd(t), configCmd(t), completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
