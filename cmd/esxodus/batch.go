@@ -36,6 +36,9 @@ VM's place when it is ready, in the order and with the delays of the source's
 autostart. Ctrl-C begins nothing more, stops copies where they are and finishes other
 steps; a second one undoes what is half done.
 
+With --detach it goes on as a unit of systemd once you have confirmed, and says how to
+follow and stop it; the end of this session, or of the link, ends nothing then.
+
 Where addresses were edited in the plan, the VM's disks are read again, its part is
 planned anew with those (--packages as for plan), and shown in full before it asks.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
@@ -43,7 +46,7 @@ planned anew with those (--packages as for plan), and shown in full before it as
 			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},
 			&cli.StringFlag{Name: "until", Usage: "begin no VM that wouldn't be done by `TIME`: 06:00, or 2026-12-24T06:00"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, fullFlags(), outputFlags()),
+		}, detachFlags(), fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one plan file")
 			if err != nil {
@@ -66,7 +69,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
 	}
-	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
+	if err := errors.Join(canDetach(c), refuseOther(ctx, p.Target.Libvirt)); err != nil {
 		return err
 	}
 	dir, err := stateDir(c)
@@ -99,6 +102,13 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	}
 	if err := applyFirst(ctx, c, t, first); err != nil {
 		return err
+	}
+	if c.Bool("detach") {
+		d, err := detach(ctx, c, p, dir, e)
+		if err != nil {
+			return err
+		}
+		return printDetached(t, d, wantJSON)
 	}
 	o, err := batchOptions(c, t, dir, e)
 	if err != nil {

@@ -344,7 +344,7 @@ func (p configParser) fits(f cli.Flag, n *yaml.Node, words []string) error {
 func unkept() map[string]string {
 	each := "it is decided each time"
 	return map[string]string{
-		"yes": each, "back": each, "lost": each, "overwrite": each, "plan": each, "o": each, "help": each,
+		"yes": each, "back": each, "lost": each, "overwrite": each, "plan": each, "o": each, "help": each, "detach": each,
 		"config": "it says which file that is",
 	}
 }
@@ -462,6 +462,9 @@ func settle(cmd *cli.Command, file *configFile, getenv func(string) string, give
 // variableOf is the variable that has a flag's value, or "".
 func variableOf(f cli.Flag, getenv func(string) string) string {
 	names := []string{ofEnvironment()[f.Names()[0]]}
+	if f.Names()[0] == "password-file" && credentialFile(getenv) != "" {
+		return "CREDENTIALS_DIRECTORY"
+	}
 	if f.Names()[0] == "password-file" && len(redact.Known(getenv("GOVC_URL"))) > 0 {
 		return "GOVC_URL"
 	}

@@ -229,7 +229,11 @@ func (e *passwordError) Error() string { return e.err.Error() }
 func (e *passwordError) Unwrap() error { return e.err }
 
 func findPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
-	if file := c.String("password-file"); file != "" {
+	file := c.String("password-file")
+	if file == "" {
+		file = credentialFile(t.getenv)
+	}
+	if file != "" {
 		secret, err := await(c.Context, func() (esxi.Secret, error) { return readPassword(file) }) // perhaps a pipe
 		cfg.Password = secret
 		return err
