@@ -26,6 +26,10 @@ build: ## build bin/esxodus, and bin/lilo, which it puts into guests
 demo: ## migrate a real Debian guest from an ESXi on loopback to a libvirt domain
 	@scripts/demo.sh
 
+.PHONY: demo-batch
+demo-batch: ## migrate a host of five VMs in waves, with reports, each put in its place
+	@scripts/demo-batch.sh
+
 # The ladder of tests. ARGS go to go test: make test-boot ARGS="--guest debian -run 'TestBoots/debian on'"
 
 .PHONY: test
@@ -47,8 +51,12 @@ test-packages: ## the deb installed, upgraded and purged in a Debian root, the r
 	@scripts/setup.sh test
 	@scripts/test-packages.sh
 
+.PHONY: test-report
+test-report: ## the report of a plan in a browser: filters, keyboard, accessibility
+	@scripts/test-report.sh $(ARGS)
+
 .PHONY: test-all
-test-all: test test-packages test-lab test-boot ## all four, about three hours
+test-all: test test-packages test-lab test-boot test-report ## all of them, about three hours
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml, shellcheck, gofumpt and go mod tidy

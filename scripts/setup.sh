@@ -1,9 +1,9 @@
 #!/bin/sh
-# Usage: scripts/setup.sh [build | demo | test | bench | lint | package | packages]
+# Usage: scripts/setup.sh [build | demo | test | report | bench | lint | package | packages]
 #
 # Brings a bare Debian 12 or Ubuntu machine to where `make build`, `make demo`,
-# `make test` (default), `make bench-convert` (bench), `make lint` or `make deb` and `make
-# rpm` (package) can run: packages through apt-get, Go
+# `make test` (default), `make test-report` (report), `make bench-convert` (bench), `make
+# lint` or `make deb` and `make rpm` (package) can run: packages through apt-get, Go
 # where the machine's is too old, and for demo and test a running libvirtd. It
 # says what it installs and why. On a machine that has it all it changes nothing.
 # "packages" changes nothing either: it names those that all but build need.
@@ -17,6 +17,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 go_version=1.26.8
 lint_version=2.15.0
 nfpm_version=2.47.0
+
+# The release of axe-core, which looks for what keeps people from using a page, and
+# the SHA-256 of its package.
+axe_version=4.14.1
+axe_sum=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
 
 # wanted lists the packages: which targets want it, its name, what for.
 wanted() {
@@ -54,6 +59,7 @@ wanted() {
 		test                 | zsh                    | reads its completion script
 		test                 | fish                   | the same
 		test                 | strace                 | holds LVM up between its read and its write
+		report               | chromium               | opens the reports
 		bench                | virt-v2v               | to compare with
 		test                 | swtpm                  | domains with a TPM
 		test                 | swtpm-tools            | the same
@@ -94,6 +100,9 @@ packages() {
 	absent "$target" >"$work/absent"
 	if ! "$here/go.sh" --check >/dev/null 2>&1 && ! command -v go >/dev/null; then
 		echo "golang-go to fetch Go $go_version with" >>"$work/absent"
+	fi
+	if [ "$target" = report ] && ! command -v npm >/dev/null; then
+		echo 'npm to fetch axe-core with' >>"$work/absent"
 	fi
 	[ -s "$work/absent" ] || return 0
 	names=$(cut -d' ' -f1 "$work/absent" | tr '\n' ' ')
@@ -160,6 +169,19 @@ packager() {
 	cached nfpm "$nfpm_version" install_nfpm
 }
 
+fetch_axe() {
+	npm pack --silent "axe-core@$axe_version" >/dev/null
+	echo "$axe_sum  axe-core-$axe_version.tgz" | sha256sum --check --quiet
+	tar --extract --gzip --file "axe-core-$axe_version.tgz" --strip-components 1 --no-same-owner \
+		package/axe.min.js package/LICENSE package/LICENSE-3RD-PARTY.txt
+	rm "axe-core-$axe_version.tgz"
+}
+
+axe() {
+	[ "$target" = report ] || return 0
+	cached axe-core "$axe_version" fetch_axe
+}
+
 daemon() {
 	case $target in
 	demo | test)
@@ -171,7 +193,7 @@ daemon() {
 
 target=${1-test}
 case $target in
-build | demo | test | bench | lint | package) ;;
+build | demo | test | report | bench | lint | package) ;;
 packages)
 	wanted | sed -n '/^build/d; s/^[^|]*| *\([^ ]*\) .*/\1/p' | sort -u
 	exit
@@ -191,5 +213,6 @@ packages
 [ "$failed" != 0 ] || golang
 [ "$failed" != 0 ] || linter
 [ "$failed" != 0 ] || packager
+[ "$failed" != 0 ] || axe
 [ "$failed" != 0 ] || daemon
 [ "$failed" = 0 ]

@@ -44,6 +44,7 @@ planned anew with those (--packages as for plan), and shown in full before it as
 		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},
+			failOnFlag(),
 			&cli.StringFlag{Name: "until", Usage: "begin no VM that wouldn't be done by `TIME`: 06:00, or 2026-12-24T06:00"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, detachFlags(), fullFlags(), outputFlags()),
@@ -66,10 +67,7 @@ planned anew with those (--packages as for plan), and shown in full before it as
 }
 
 func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, file string, wantJSON bool) (err error) {
-	if n := c.Int("parallel"); n < 1 || n > 16 {
-		return usagef("--parallel %d: want 1 to 16", n)
-	}
-	if err := errors.Join(canDetach(c), refuseOther(ctx, p.Target.Libvirt)); err != nil {
+	if err := mayBatch(ctx, c, p); err != nil {
 		return err
 	}
 	dir, err := stateDir(c)
@@ -104,17 +102,16 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 		return err
 	}
 	if c.Bool("detach") {
-		d, err := detach(ctx, c, p, dir, e)
-		if err != nil {
-			return err
-		}
-		return printDetached(t, d, wantJSON)
+		return detachBatch(ctx, c, t, p, dir, e, wantJSON)
 	}
 	o, err := batchOptions(c, t, dir, e)
 	if err != nil {
 		return err
 	}
+	show := t.boards(p, e)
+	o.Told = show.told
 	results := batch.Run(ctx, p, dir, e.Effects, o)
+	show.end()
 	if wantJSON {
 		for i := range results {
 			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
@@ -124,6 +121,17 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 		err = report.Results(t.out, t.form(t.out), results)
 	}
 	return errors.Join(err, batchError(ctx, results))
+}
+
+// mayBatch says what of the command line or the plan keeps a batch from being begun.
+func mayBatch(ctx context.Context, c *cli.Context, p *plan.Plan) error {
+	if n := c.Int("parallel"); n < 1 || n > 16 {
+		return usagef("--parallel %d: want 1 to 16", n)
+	}
+	if err := errors.Join(chosen(c, "fail-on"), failOn(c, p), canDetach(c)); err != nil {
+		return err
+	}
+	return refuseOther(ctx, p.Target.Libvirt)
 }
 
 // batchError is the error that gives a batch its exit code.

@@ -39,6 +39,7 @@ func choices() map[string][]string {
 	return map[string][]string{
 		"layout": {"auto", "lvm", "keep", "plain"}, "virt-type": {"kvm", "qemu"},
 		"shutdown": {"api", "ssh", "auto"}, "output": {"text", "json"}, "proof": {proofBoot, "network"},
+		"fail-on": {"blocker", "warning", "note"},
 	}
 }
 

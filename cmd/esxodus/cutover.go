@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -119,7 +120,7 @@ func askCutover(c *cli.Context, t terminal) func(*cutover.Job) error {
 
 // planCutover asks the source's host what it takes.
 func planCutover(ctx context.Context, c *cli.Context, j *runs.Journal, e *effects) (*cutover.Job, error) {
-	f := cutover.Facts{Job: j.Job(), Run: j.Run(), ShutDown: j.ShutDown(), Within: c.Duration("within")}
+	f := cutover.Facts{Job: j.Job(), Run: j.Run(), ShutDown: j.ShutDown(), Within: c.Duration("within"), Systemd: hasSystemd()}
 	switch way := c.String("autostart"); way {
 	case "auto", "":
 	case string(inventory.ViaAPI), string(inventory.ViaSSH):
@@ -162,4 +163,10 @@ func cutBack(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir,
 		return err
 	}
 	return errors.Join(run.CutBack(ctx, own, j, e.Effects), own.Close())
+}
+
+// hasSystemd reports whether systemd runs on this host (sd_booted(3)).
+func hasSystemd() bool {
+	info, err := os.Lstat("/run/systemd/system")
+	return err == nil && info.IsDir()
 }

@@ -97,7 +97,13 @@ func (l *lab) inService() {
 	if e := l.autostart(nil); e.Starts() {
 		t.Errorf("the host still starts the VM: %+v", e)
 	}
-	// The VM and its domain have the same place on the network: somebody who has it is seen.
+	l.run(exitDone, slices.Concat(l.again("status"), []string{"--source"})...)
+	l.host.SetPower(l.vm, true)
+	r = l.run(exitDiffers, "status", "--source", "--password-file", l.passwordFile())
+	if !strings.HasPrefix(r.out, "!!! ") || !strings.Contains(unwrapped(r.out), "RUNS ON") || !strings.Contains(r.err, "BESIDE ITS DOMAIN") {
+		t.Errorf("a VM that runs beside its domain:\n%s\n%s", r.out, tail(r.err))
+	}
+	l.host.SetPower(l.vm, false)
 	r = l.run(exitFailed, l.again("rollback")...)
 	if !strings.Contains(unwrapped(r.err), "cutover --back") || !l.running() {
 		t.Errorf("a rollback of what is in service:\n%s", tail(r.err))

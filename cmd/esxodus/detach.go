@@ -208,12 +208,16 @@ func unitQuote(path string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
 }
 
-// printDetached says how to follow a batch that goes on by itself.
-func printDetached(t terminal, d detached, wantJSON bool) error {
+// detachBatch has a batch go on by itself, and says how to follow it.
+func detachBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, dir runs.StateDir, e *effects, wantJSON bool) error {
+	d, err := detach(ctx, c, p, dir, e)
+	if err != nil {
+		return err
+	}
 	if wantJSON {
 		return printJSON(t.out, d)
 	}
-	_, err := fmt.Fprintf(t.out, "The batch goes on by itself, as the unit %s.\n  follow: %s\n      or: %s\n    stop: %s\n          (begins no VM any more, stops copies where they are, and finishes other steps)\n",
+	_, err = fmt.Fprintf(t.out, "The batch goes on by itself, as the unit %s.\n  follow: %s\n      or: %s\n    stop: %s\n          (begins no VM any more, stops copies where they are, and finishes other steps)\n",
 		fit.TerminalLine(d.Unit), d.Follow, strings.Trim(t.advice.complete("`esxodus status`"), "`"), d.Stop)
 	return err
 }

@@ -117,6 +117,7 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 			return nil, err
 		}
 		e.heeding = dir.Heed(e.throttle)
+		e.Progress = newTeller(progress, dir)
 	}
 	return e, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -86,7 +87,7 @@ func complain(t terminal, err error) {
 func (t terminal) say(label, text string) {
 	text = redact.Text(t.advice.complete(text), t.secrets...) // before it is broken into lines
 	for line := range strings.SplitSeq(text, "\n") {
-		fmt.Fprint(t.err, message(label, line, columns(t.err)))
+		fmt.Fprint(aside{t}, message(label, line, columns(t.err)))
 		label = ""
 	}
 }
@@ -131,6 +132,9 @@ func hints(err error) []string {
 		if errors.Is(err, h.is) {
 			out = append(out, h.text)
 		}
+	}
+	if d, ok := errors.AsType[*net.DNSError](err); ok && d.IsNotFound {
+		out = append(out, fmt.Sprintf("no host is called %q here: check the spelling, or give its address", d.Name))
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		out = append(out, "what answers there doesn't speak HTTPS: check the host and the port (443 for ESXi's API)")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,5 +52,14 @@ func TestRootHint(t *testing.T) {
 		if got := rootHint(tt.err, tt.uid); got != tt.want {
 			t.Errorf("rootHint(%v, %d) = %q; want %q", tt.err, tt.uid, got, tt.want)
 		}
+	}
+}
+
+// TestNoSuchHost: a host's name that nobody knows has advice, as one that doesn't answer.
+func TestNoSuchHost(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("login: %w", &net.DNSError{Err: "no such host", Name: "esx1x", IsNotFound: true})
+	if got := hints(err); len(got) != 1 || !strings.Contains(got[0], `no host is called "esx1x" here`) {
+		t.Errorf("hints = %q", got)
 	}
 }

@@ -76,6 +76,7 @@ func targetFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "all-blocks", Usage: "copy also what nothing on the disks needs (free space of file systems, swap)"},
 		&cli.BoolFlag{Name: "no-edits", Usage: "change nothing inside guests that keep their layout"},
 		&cli.StringSliceFlag{Name: "ip", Usage: "give a NIC another address, in the guest's own style: `ADDR` is 'VM/ethernet0=192.0.2.20/24,gw=192.0.2.1,dns=192.0.2.53'; gw and dns may be left out (repeatable)"},
+		&cli.StringSliceFlag{Name: "acknowledge", Usage: "take note of a warning: `WHAT` is 'guest.left=why it stops nothing', or 'VM/guest.left=…' for one VM (repeatable)"},
 		&cli.StringFlag{Name: "units", Usage: "write the systemd-networkd units to `DIR`, for review; nothing is applied"},
 	})
 }

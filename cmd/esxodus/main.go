@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -19,13 +20,16 @@ func main() {
 	i := &interrupts{stop: make(chan struct{})}
 	pressed := make(chan os.Signal, 1)
 	signal.Notify(pressed, os.Interrupt)
-	go i.heed(pressed, func() { cancel(context.Canceled) }, func() { signal.Reset(os.Interrupt) })
+	go i.heed(pressed, func() { cancel(errInterrupt) }, func() { signal.Reset(os.Interrupt) })
 	context.AfterFunc(term, func() {
 		time.Sleep(time.Second)
 		signal.Reset(os.Interrupt)
 	})
 	os.Exit(execute(ctx, os.Args, terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, interrupts: i}))
 }
+
+// errInterrupt is a Ctrl-C that interrupts, in the words of signal.NotifyContext.
+var errInterrupt = fmt.Errorf("interrupt signal received (%w)", context.Canceled)
 
 // interrupts is what a person's Ctrl-C does.
 type interrupts struct {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +13,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"esxodus/convert/host"
 	"esxodus/convert/layout"
+	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/planfile"
 	"esxodus/convert/report"
@@ -45,12 +49,16 @@ all of it, and the domain's XML.
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
   esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
+  esxodus plan … --html plan.html                 # to be shown around
   esxodus plan --from /mnt/datastore1 --storage lvm:vg0 --network 'VM Network=macvtap:eno1'
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
-addresses (as --ip gives them), the network's units, and which VMs are in it.`,
+addresses (as --ip gives them), the network's units, which VMs are in it, their order
+(waves, after) and why a warning is acknowledged (concerns[].acknowledged).`,
 		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
+			failOnFlag(),
+			&cli.StringFlag{Name: "html", Usage: "save the whole plan as a page for a browser to a new `FILE`, which needs no network (esxodus help report)"},
 			&cli.BoolFlag{Name: "apply-network", Usage: "show too what convert and batch do with --apply-network"},
 		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -58,7 +66,7 @@ addresses (as --ip gives them), the network's units, and which VMs are in it.`,
 			if err != nil {
 				return err
 			}
-			if err := unsaved(c.String("o")); err != nil {
+			if err := cmp.Or(unsaved("-o", c.String("o")), unsaved("--html", c.String("html"))); err != nil {
 				return err
 			}
 			p, e, err := makePlan(c.Context, c, t, c.Args().Slice())
@@ -66,15 +74,40 @@ addresses (as --ip gives them), the network's units, and which VMs are in it.`,
 				return err
 			}
 			e.Close(c.Context)
-			if err := savePlan(c, p); err != nil {
+			if err := errors.Join(savePlan(c, p), saveHTML(c, t, p)); err != nil {
 				return err
 			}
 			if wantJSON {
-				return planfile.WriteJSON(t.out, p)
+				return errors.Join(planfile.WriteJSON(t.out, p), failOn(c, p))
 			}
 			err = printPlan(c, t, t.out, p, report.Ask{Named: c.NArg() > 0, Next: true, Saved: c.String("o")})
-			return errors.Join(err, showNetworkFirst(c.Context, c, t, t.out, p))
+			return errors.Join(err, showNetworkFirst(c.Context, c, t, t.out, p), failOn(c, p))
 		},
+	}
+}
+
+func failOnFlag() cli.Flag {
+	return &cli.StringFlag{Name: "fail-on", Usage: "end with exit code 4 where a concern of at least `SEVERITY` blocker, warning or note isn't acknowledged"}
+}
+
+// failOn is the error for concerns that nobody has acknowledged, of the severity that was
+// asked for.
+func failOn(c *cli.Context, p *plan.Plan) error {
+	least := ledger.Severity(c.String("fail-on"))
+	if least == "" {
+		return nil
+	}
+	open := p.Open(least)
+	if len(open) == 0 {
+		return nil
+	}
+	ids := make(map[string]bool)
+	for _, one := range open {
+		ids[one.ID] = true
+	}
+	return &exitError{
+		code: exitPreflight, err: fmt.Errorf("--fail-on %s: %s not acknowledged: %s", least, fit.Count(len(open), "concern"), strings.Join(slices.Sorted(maps.Keys(ids)), ", ")),
+		hint: "mend them, or acknowledge them with --acknowledge, or in the saved plan (concerns[].acknowledged); blockers can't be",
 	}
 }
 
@@ -154,7 +187,10 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	if _, err := volume.ParseStorage(o.Storage, host.Tool{}); err != nil {
 		return o, usageErr(err)
 	}
-	for _, flag := range []string{"virt-type", "layout", "shutdown"} {
+	if o.Acknowledged, err = plan.ParseAcknowledgements(c.StringSlice("acknowledge")); err != nil {
+		return o, usageErr(err)
+	}
+	for _, flag := range []string{"virt-type", "layout", "shutdown", "fail-on"} {
 		if err := chosen(c, flag); err != nil {
 			return o, err
 		}
@@ -209,39 +245,56 @@ func savePlan(c *cli.Context, p *plan.Plan) error {
 	if file == "" {
 		return nil
 	}
-	if err := unsaved(file); err != nil {
-		return err
-	}
-	return writePlan(c.Context, file, p)
+	return writeNew(c.Context, "-o", file, func(w io.Writer) error { return planfile.WriteYAML(w, p) })
 }
 
-// writePlan writes a plan to a new file, whole or not at all, or to a pipe or
-// terminal that is there.
-func writePlan(ctx context.Context, file string, p *plan.Plan) (err error) {
+// saveHTML writes what --html asks for. Of very many VMs a browser could not show
+// what stays as it is, too.
+func saveHTML(c *cli.Context, t terminal, p *plan.Plan) error {
+	file := c.String("html")
+	if file == "" {
+		return nil
+	}
+	ask := report.Ask{Full: c.Bool("full") || len(p.VMs) <= report.MostFull, Next: true, Saved: c.String("o"), Now: time.Now()}
+	if ask.Saved != "" {
+		ask.Saved = fit.Paste(ask.Saved)
+	}
+	return writeNew(c.Context, "--html", file, func(w io.Writer) error {
+		buffered := bufio.NewWriter(w)
+		return errors.Join(report.HTML(buffered, t.form(w), report.ViewOf(p, ask)), buffered.Flush())
+	})
+}
+
+// writeNew has what a flag asks for written to a new file, whole or not at all, or
+// to a pipe or terminal that is there.
+func writeNew(ctx context.Context, flag, file string, write func(io.Writer) error) (err error) {
+	if err := unsaved(flag, file); err != nil {
+		return err
+	}
 	flags, fresh := os.O_WRONLY, false
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		flags, fresh = os.O_WRONLY|os.O_CREATE|os.O_EXCL, true
 	}
 	f, err := await(ctx, func() (*os.File, error) { return os.OpenFile(file, flags, 0o600) }) // a pipe waits for its reader
 	if err != nil {
-		return fmt.Errorf("-o: %w", err)
+		return fmt.Errorf("%s: %w", flag, err)
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil && fresh {
-			err = errors.Join(err, os.Remove(file)) // half a plan
+			err = errors.Join(err, os.Remove(file)) // half of it
 		}
 	}()
-	return planfile.WriteYAML(f, p)
+	return write(f)
 }
 
-// unsaved refuses a file that is there already, under this name or behind a
+// unsaved refuses a flag's file that is there already, under this name or behind a
 // link: it may have been edited. A pipe or a terminal may be written to.
-func unsaved(file string) error {
+func unsaved(flag, file string) error {
 	if info, err := os.Stat(file); file == "" || err != nil || !info.Mode().IsRegular() {
 		return nil // writing says what is wrong
 	}
 	return &exitError{
-		code: exitUsage, err: fmt.Errorf("-o %s: the file exists", file),
+		code: exitUsage, err: fmt.Errorf("%s %s: the file exists", flag, file),
 		hint: "a plan that may have been edited is never overwritten: move it away, or save to another file",
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"esxodus/convert/report"
 	"esxodus/inventory/fit"
@@ -26,6 +27,8 @@ type terminal struct {
 	advice *advice
 	// settings are what the configuration file says.
 	settings *settings
+	// board is what is drawn on err, if anything is.
+	board *atomic.Pointer[boardView]
 	// interrupts is what Ctrl-C does; nil where nobody presses it.
 	interrupts *interrupts
 	// secrets are the passwords in the addresses that we were given.
@@ -33,7 +36,20 @@ type terminal struct {
 }
 
 // log is err for texts that may hold an address: without its password.
-func (t terminal) log() io.Writer { return redact.Writer(t.err, t.secrets...) }
+func (t terminal) log() io.Writer { return redact.Writer(aside{t}, t.secrets...) }
+
+// aside is err for what may come while a board is drawn there: it appears above it.
+type aside struct{ t terminal }
+
+// Write implements io.Writer.
+func (a aside) Write(p []byte) (int, error) {
+	if a.t.board != nil {
+		if v := a.t.board.Load(); v != nil {
+			return v.Write(p)
+		}
+	}
+	return a.t.err.Write(p)
+}
 
 // secretsOf finds the passwords in the arguments, and in the environment's
 // addresses.
@@ -50,15 +66,21 @@ func (t terminal) interactive() bool { return t.in != nil && term.IsTerminal(int
 
 // columns is the width of the terminal that w is, or 0 if it isn't one.
 func columns(w io.Writer) int {
+	n, _ := terminalSize(w)
+	return n
+}
+
+// terminalSize is the columns and lines of the terminal that w is, or 0 if it isn't one.
+func terminalSize(w io.Writer) (columns, lines int) {
 	f, ok := w.(*os.File)
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	n, _, err := term.GetSize(int(f.Fd()))
+	columns, lines, err := term.GetSize(int(f.Fd()))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return n
+	return columns, lines
 }
 
 // form is how results are laid out on w.
@@ -100,7 +122,7 @@ func newApp(t terminal) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // the library would call os.Exit
 		Commands: []*cli.Command{
 			doctorCmd(t), inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
-			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t),
+			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t), reportCmd(t), watchCmd(t),
 			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkHostCmd(t), networkGuardCmd(t),
 			supportCmd(t), configCmd(t), completionCmd(t), manCmd(t),
 		},
@@ -193,7 +215,7 @@ func takers(app *cli.App, flag string) []string {
 // execute carries out one command line and returns the exit code.
 func execute(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
-	t.advice, t.settings = &advice{}, &settings{}
+	t.advice, t.settings, t.board = &advice{}, &settings{}, new(atomic.Pointer[boardView])
 	t.secrets = secretsOf(args, t.getenv)
 	app := newApp(t)
 	for _, c := range app.Commands {

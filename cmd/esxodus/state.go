@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -26,8 +27,14 @@ func statusCmd(t terminal) *cli.Command {
 		ArgsUsage: "[VM]",
 		Description: `Reads the journals and changes nothing. It says which step each migration
 reached, what went wrong, whether the volumes are there, and which commands may
-follow.`,
-		Flags: slices.Concat(stateFlags(), outputFlags()),
+follow.
+
+With --source it asks the source's host, too, whether a VM runs there whose domain is
+in its place. That is the worst that can happen: it is said first, and the exit code
+is 6.`,
+		Flags: slices.Concat(sourceFlags(), stateFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "source", Usage: "ask the source's host whether a VM runs beside its domain"},
+		}, outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, wantJSON, dir, err := runArguments(c, 0, "at most one VM")
 			if err != nil {
@@ -44,7 +51,8 @@ follow.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(look(c, t, &s), printOne(t, s, wantJSON))
+			twice := beside(c, t, &s)
+			return errors.Join(look(c, t, &s), printOne(t, s, wantJSON), twice)
 		},
 	}
 }
@@ -52,7 +60,7 @@ follow.`,
 func printStates(c *cli.Context, t terminal, dir runs.StateDir, wantJSON bool) error {
 	states, err := dir.List()
 	for i := range states {
-		err = errors.Join(err, look(c, t, &states[i]))
+		err = errors.Join(err, look(c, t, &states[i]), beside(c, t, &states[i]))
 	}
 	if wantJSON {
 		if states == nil {
@@ -64,6 +72,26 @@ func printStates(c *cli.Context, t terminal, dir runs.StateDir, wantJSON bool) e
 		return err
 	}
 	return errors.Join(report.States(t.out, t.form(t.out), states), err)
+}
+
+// beside says whether a VM runs beside its domain, which is in its place, where that is
+// asked for.
+func beside(c *cli.Context, t terminal, s *runs.State) error {
+	if !c.Bool("source") || !s.InPlace() || s.Job.Source.From != "" {
+		return nil
+	}
+	e, err := runEffects(c, t, s.Job)
+	if err != nil {
+		return err
+	}
+	defer e.Close(c.Context)
+	if s.Twice, err = run.Twice(c.Context, e.Host, s.Job); err != nil || s.Twice == "" {
+		return err
+	}
+	return &exitError{
+		code: exitDiffers, err: errors.New(s.Twice),
+		hint: fmt.Sprintf("shut the VM down on %s (what it wrote since is lost to the domain), and see that its autostart is off there; or `esxodus cutover --back %s`", s.Host, s.Name),
+	}
 }
 
 // look has a state say whether its volumes are there.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"esxodus/convert/journal"
@@ -54,6 +55,8 @@ type Options struct {
 	// Until is when nothing may be at work any more: a VM isn't begun that wouldn't be
 	// done by then, as far as that can be told. Zero for no such time.
 	Until time.Time
+	// Told gets each result as it comes; nil for nobody.
+	Told func(Result)
 	// Stop, once closed, has no VM begun any more.
 	Stop <-chan struct{}
 }
@@ -119,11 +122,22 @@ func migrate(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run.
 }
 
 // samePlan reports whether a run on record carries out what a plan's part says,
-// all of it: what was shown is what is done.
+// all of it: what was shown is what is done. Why the admin goes on despite a concern
+// changes nothing of that.
 func samePlan(a, b *plan.VMJob) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
+	x, errX := json.Marshal(unspoken(a))
+	y, errY := json.Marshal(unspoken(b))
 	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// unspoken is a job without the admin's words about its concerns.
+func unspoken(j *plan.VMJob) *plan.VMJob {
+	is := *j
+	is.VM.Concerns = slices.Clone(j.VM.Concerns)
+	for i := range is.VM.Concerns {
+		is.VM.Concerns[i].Acknowledged = ""
+	}
+	return &is
 }
 
 // Begun takes for a VM whose addresses were edited what a run on record was begun with,

@@ -49,7 +49,7 @@ type schedule struct {
 func newSchedule(p *plan.Plan, o Options, migrate func(int) Result) *schedule {
 	s := &schedule{
 		plan: p, options: o, migrate: migrate, results: make([]Result, len(p.VMs)),
-		through: make(map[string]bool), left: make(map[string][]int), events: make(chan func()), places: max(o.Parallel, 1), now: time.Now,
+		through: make(map[string]bool), left: make(map[string][]int), events: make(chan func()), pace: pace{overhead: plan.Overhead(p.Target.VirtType)}, places: max(o.Parallel, 1), now: time.Now,
 	}
 	for i := range p.VMs {
 		s.left[p.VMs[i].Name] = append(s.left[p.VMs[i].Name], i)
@@ -229,20 +229,21 @@ func (s *schedule) inPlace(c *car, err error) {
 func (s *schedule) end(c *car, through bool) {
 	c.stage = ended
 	s.through[c.VM] = through
+	if s.options.Told != nil {
+		s.options.Told(s.results[c.index])
+	}
 }
 
 // pace is how fast the migrations of a batch have been.
 type pace struct {
-	bytes int64
-	took  time.Duration
+	bytes    int64
+	took     time.Duration
+	overhead time.Duration // beside the copy
 }
-
-// overhead is about what a migration takes beside its copy: the appliance, the proof.
-const overhead = 5 * time.Minute
 
 func (p *pace) add(v *plan.VMPlan, took time.Duration) {
 	p.bytes += v.Sizes.Read()
-	p.took += max(took-overhead, 0)
+	p.took += max(took-p.overhead, 0)
 }
 
 // estimate says about how long a VM's migration takes, by those that were, or else by
@@ -253,5 +254,5 @@ func (p *pace) estimate(v *plan.VMPlan) time.Duration {
 	if p.took > enough {
 		rate = int64(float64(p.bytes) / p.took.Seconds())
 	}
-	return v.Estimate(rate) + overhead
+	return v.Estimate(rate) + p.overhead
 }

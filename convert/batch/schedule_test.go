@@ -165,15 +165,15 @@ func TestUntil(t *testing.T) {
 		for i, hours := range []int64{1, 2, 1} {
 			p.VMs[i].Sizes.Provisioned = hours * hour * 1 << 20
 		}
-		o := Options{Parallel: 1, Until: time.Now().Add(200 * time.Minute)}
+		o := Options{Parallel: 1, Until: time.Now().Add(205 * time.Minute)}
 		// At the usual rate two hours of this are two minutes; it comes at 1 MiB/s.
-		_, r := play(t, p, o, map[string]int{"a": hour + 300, "b": 2*hour + 300, "c": hour})
+		_, r := play(t, p, o, map[string]int{"a": hour + 480, "b": 2*hour + 480, "c": hour})
 		for i, want := range []string{"", "", "--until"} {
 			if got := r[i].Error; (want == "") != (got == "") || !strings.Contains(got, want) {
 				t.Errorf("%s: %q, want %q", p.VMs[i].Name, got, want)
 			}
 		}
-		if want := "not started: it takes about 1h5m0s, and "; !strings.HasPrefix(r[2].Error, want) {
+		if want := "not started: it takes about 1h8m0s, and "; !strings.HasPrefix(r[2].Error, want) {
 			t.Errorf("%q; want %q", r[2].Error, want)
 		}
 	})

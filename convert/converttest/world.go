@@ -55,8 +55,11 @@ type World struct {
 	Guest func(ctx context.Context, xml string, network func() (answered, complete bool)) error
 	// Entry is the VM's entry in the host's autostart.
 	Entry   inventory.AutoStartEntry
-	Started bool // the domain runs
-	Agent   bool // its guest's agent is connected
+	Started bool     // the domain runs
+	Boots   bool     // this host starts it
+	Made    string   // that libvirt has put behind the domain's XML
+	Differs []string // how the domain differs from the plan's
+	Agent   bool     // its guest's agent is connected
 	// Silent keeps the NICs of a running domain from answering; Taken is who has their
 	// addresses before.
 	Silent bool
@@ -323,9 +326,20 @@ func (v Virt) Stop(context.Context, string, string, time.Duration) error {
 	return v.W.Tick("stopped")
 }
 
+// AutoStart notes whether this host starts the domain.
+func (v Virt) AutoStart(_ context.Context, _, _ string, on bool) error {
+	v.W.Boots = on
+	return v.W.Tick("boots")
+}
+
 // Agent is what the world says.
 func (v Virt) Agent(context.Context, string, string) (connected, runs bool, err error) {
 	return v.W.Agent, v.W.Started, v.W.Tick("agent")
+}
+
+// Compare has made of the XML what the world says.
+func (v Virt) Compare(_ context.Context, xml string) (made string, differs []string, err error) {
+	return xml + v.W.Made, v.W.Differs, v.W.Tick("compare")
 }
 
 // Undefine forgets a domain of the run.

@@ -30,6 +30,7 @@ const (
 	StepAutoStart Kind = "autostart" // its host doesn't start it any more
 	StepStart     Kind = "start"     // the domain starts
 	StepAnswer    Kind = "answer"    // its guest answers on its real network
+	StepBoot      Kind = "boot"      // this host starts it when it boots, as its VM's did
 )
 
 // Step is one act of a cutover.
@@ -41,6 +42,7 @@ type Step struct {
 	// down; "" where it stays off.
 	Via    inventory.Via `json:"via,omitempty"`
 	Expect *Expect       `json:"expect,omitempty"` // of answer
+	Unit   *Unit         `json:"unit,omitempty"`   // of boot; nil where libvirt's own autostart does
 }
 
 // Expect is what must answer once the domain runs.
@@ -122,7 +124,7 @@ func (j *Job) CheckRecorded(run, name string) error {
 		if s.Via != "" && s.Via != inventory.ViaAPI && s.Via != inventory.ViaSSH {
 			return fmt.Errorf("steps[%d]: unknown way %q: want api or ssh", i, s.Via)
 		}
-		if err := s.check(); err != nil {
+		if err := s.check(j.Name); err != nil {
 			return fmt.Errorf("steps[%d]: %w", i, err)
 		}
 	}
@@ -130,7 +132,7 @@ func (j *Job) CheckRecorded(run, name string) error {
 }
 
 func rank(k Kind) int {
-	for i, known := range []Kind{StepSource, StepAutoStart, StepStart, StepAnswer} {
+	for i, known := range []Kind{StepSource, StepAutoStart, StepStart, StepAnswer, StepBoot} {
 		if k == known {
 			return i
 		}
@@ -138,7 +140,13 @@ func rank(k Kind) int {
 	return -1
 }
 
-func (s *Step) check() error {
+func (s *Step) check(name string) error {
+	if s.Unit != nil && s.Kind != StepBoot {
+		return fmt.Errorf("unit: only a step of kind %s has one", StepBoot)
+	}
+	if s.Unit != nil {
+		return s.Unit.check(name)
+	}
 	if (s.Kind == StepAnswer) != (s.Expect != nil) {
 		return fmt.Errorf("expect: only a step of kind %s has one, and it must", StepAnswer)
 	}

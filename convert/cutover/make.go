@@ -33,6 +33,8 @@ type Facts struct {
 	// that its licence allows.
 	Via   inventory.Via
 	Ports []uint16
+	// Systemd says that it runs on this host.
+	Systemd bool
 	// Within is how long the guest may take to answer, 0 for the default.
 	Within time.Duration
 }
@@ -57,6 +59,7 @@ func New(f Facts) (*Job, error) {
 		return nil, err
 	}
 	j.Acts = append(j.Acts, Step{Kind: StepAnswer, Expect: expect, Text: expect.text()})
+	j.Acts = append(j.Acts, f.boots()...)
 	return j, nil
 }
 

@@ -127,7 +127,7 @@ func (s *State) done(act *Step, r *journal.Record, begun time.Time) {
 	case StepAnswer:
 		s.Ended, s.Answer = r.Time, new(Answer)
 		_ = json.Unmarshal(r.Data, s.Answer) // [Job.CheckStep] has had it
-	case StepSource, StepAutoStart:
+	case StepSource, StepAutoStart, StepBoot:
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"esxodus/convert/plan"
 	"esxodus/convert/source"
+	"esxodus/convert/volume"
 	"esxodus/disk"
 	"esxodus/fixtures"
 	fixture "esxodus/fixtures/esxi"
@@ -201,6 +202,7 @@ func TestOfHost(t *testing.T) {
 		{"a shared LUN without locks", all, nil, running, fmt.Sprintf(vg, 1, "", ""), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
 		{"a group of a local disk and a LUN", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "", ""), `{"vg_name"`, `{"vg_name":"vg0","vg_uuid":"u","vg_seqno":"1","vg_free":"1","pv_name":"/dev/sda"},{"vg_name"`, 1), "iscsi", "", "on iscsi, where other hosts may see it", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
 		{"a shared LUN with locks", all, nil, running, fmt.Sprintf(vg, 1, "sanlock", ""), "iscsi", "", "locks by sanlock", []string{"root", "kvm", "libvirt", "programs", "group", "lvm-devices note", "network"}},
+		{"sanlock without a watchdog", all, nil, running, strings.ReplaceAll(fmt.Sprintf(vg, 1, "sanlock", ""), "vg0", "dogless"), "iscsi", "", "use_watchdog=0", []string{"root", "kvm", "libvirt", "programs", "group", "sanlock warning", "lvm-devices note", "network"}},
 		{"a LUN with an owner", all, nil, running, fmt.Sprintf(vg, 1, "none", "kvm1"), "fc", "", "with the system id kvm1 alone", []string{"root", "kvm", "libvirt", "programs", "group note", "lvm-devices note", "network"}},
 		{"a LUN with another owner", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "none", "kvm2"), "vg0", "shut", 1), "iscsi", "", "which isn't this one", []string{"root", "kvm", "libvirt", "programs", "group note", "lvm-devices note", "network"}},
 		{"locks that aren't used", all, nil, running, strings.Replace(fmt.Sprintf(vg, 1, "dlm", ""), "vg0", "shut", 1), "iscsi", "", "vgchange --lockstart shut", []string{"root", "kvm", "libvirt", "programs", "group warning", "lvm-devices note", "network"}},
@@ -225,9 +227,10 @@ func TestOfHost(t *testing.T) {
 			}
 			list := OfHost(t.Context(), Host{
 				Tool: answers{
-					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"},{"vg_name":"idle"}]}]}`, "lsblk": tt.tran,
+					"vgs": tt.vgs, "vgs vg_name": `{"report":[{"vg":[{"vg_name":"vg0"},{"vg_name":"idle"},{"vg_name":"dogless"}]}]}`, "lsblk": tt.tran,
 					"lvmconfig":  "devices {\n\tuse_devicesfile=0\n\tdevicesfile=\"system.devices\"\n\tglobal_filter=[\"a|.*|\"]\n\tscan_lvs=0\n}\n",
-					"lvmlockctl": "VG vg0 lock_type=sanlock c6o9\nLS sanlock lvm_vg0\n",
+					"lvmlockctl": "VG vg0 lock_type=sanlock c6o9\nLS sanlock lvm_vg0\nVG dogless lock_type=sanlock c6o8\n",
+					"sanlock":    fmt.Sprintf("daemon 8d2c.kvm1\n    our_host_name=8d2c.kvm1\n    use_watchdog=%d\n    high_priority=1\n", map[bool]int{true: 0, false: 1}[strings.Contains(tt.vgs, "dogless")]),
 				}, Root: root,
 				Facts: func(context.Context) (plan.TargetFacts, error) { return tt.facts, tt.err },
 				Network: func(context.Context) (network.Host, error) {
@@ -293,5 +296,25 @@ func TestScanning(t *testing.T) {
 				t.Errorf("found %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestAsleep: groups that lvm.conf has this host not activate.
+func TestAsleep(t *testing.T) {
+	for conf, want := range map[string]string{
+		"":                                       "",
+		`volume_list=["vg0"]`:                    "",
+		`volume_list=["x","vg0/a"]`:              "",
+		`volume_list=["@web"]`:                   "",
+		`volume_list="vg0"`:                      "",
+		`volume_list=["x","vg01"]`:               "none can be made there",
+		`auto_activation_volume_list=[]`:         "won't find its disks",
+		`auto_activation_volume_list=["x","@*"]`: "",
+	} {
+		v := &stay{Host: Host{Tool: answers{"lvmconfig activation": "activation {\n\t" + conf + "\n}\n"}}}
+		v.asleep(t.Context(), []volume.Group{{Sharing: volume.Sharing{Name: "vg0"}}, {Sharing: volume.Sharing{Name: "shut"}, Shut: true}})
+		if got := fmt.Sprint(v.notes); len(v.notes) > 1 || (len(v.notes) == 0) != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: found %s; want %q", conf, got, want)
+		}
 	}
 }

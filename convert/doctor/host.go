@@ -145,10 +145,15 @@ func (v *stay) groups(ctx context.Context) {
 		v.add("lvm", ledger.Warning, err.Error(), "")
 		return
 	}
-	network := false
+	network, sanlock := false, false
 	for i := range groups {
-		v.group(&groups[i])
-		network = network || groups[i].Over != ""
+		g := &groups[i]
+		v.group(g)
+		network, sanlock = network || g.Over != "", sanlock || g.Locks == "sanlock" && !g.Shut
+	}
+	v.asleep(ctx, groups)
+	if sanlock {
+		v.watchdog(ctx)
 	}
 	v.scanning(ctx, network)
 }

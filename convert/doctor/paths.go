@@ -16,13 +16,9 @@ func (v *stay) paths(ctx context.Context) {
 	if !host.Has("vgs") {
 		return
 	}
-	out, err := v.Tool.Run(ctx, "vgs", "--reportformat", "json", "--options", "vg_name,pv_name")
+	rows, err := volume.Report(ctx, v.Tool, "vgs", "vg", "vg_name,pv_name")
 	if err != nil {
 		return // the look at the groups has said so
-	}
-	rows, err := volume.ParseReport("vgs", "vg", out)
-	if err != nil {
-		return
 	}
 	var names []string
 	of := map[string]volume.Paths{}

@@ -144,7 +144,7 @@ func TestConcernTexts(t *testing.T) {
 		not      string
 	}{
 		{"passthrough", ConcernPassthrough, func(vm *inventory.VM, _ *Options) { vm.Passthrough = []string{"GPU"} }, "give the domain a device of this host", ""},
-		{"autostart", ConcernAutoStart, func(vm *inventory.VM, _ *Options) { vm.AutoStart = &inventory.AutoStart{StartAction: "powerOn"} }, "until the VM is off for good, a restart of this host", ""},
+		{"autostart", ConcernAutoStart, func(vm *inventory.VM, _ *Options) { vm.AutoStart = &inventory.AutoStart{StartAction: "powerOn"} }, "takes it out of the autostart there, and has this host start the domain", ""},
 		{"fallback missing", ConcernNVRAM, func(vm *inventory.VM, o *Options) {
 			vm.Firmware, o.Guest = inventory.EFI, guest.Guest{OS: "linux", EFILoaders: []string{"EFI/debian/shimx64.efi"}}
 		}, "", ""},

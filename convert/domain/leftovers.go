@@ -187,20 +187,20 @@ func (b *builder) autostart() {
 	} else {
 		of.mapped("startAction", given.StartAction, "autostart "+strconv.FormatBool(b.start))
 	}
-	note := "libvirt starts its domains all at once and in no order; kept in the domain's metadata"
+	note := "libvirt starts its domains all at once and in no order: a cutover makes systemd units that do; kept in the domain's metadata"
 	of.changed("order", given.Order, "metadata", note)
 	of.add("startDelay", seconds(given.StartDelay, a.StartDelay), "metadata", ledger.Changed, note)
 	of.add("stopDelay", seconds(given.StopDelay, a.StopDelay), "metadata", ledger.Changed, "see SHUTDOWN_TIMEOUT of libvirt-guests; kept in the domain's metadata")
 	of.changed("stopAction", given.StopAction, "metadata", "see ON_SHUTDOWN of libvirt-guests, which is for all domains; kept in the domain's metadata")
-	of.dropped("waitForHeartbeat", given.WaitForHeartbeat, "libvirt doesn't wait for a guest")
+	of.changed("waitForHeartbeat", given.WaitForHeartbeat, "qemu-guest-agent", "libvirt doesn't wait for a guest; the systemd unit that a cutover makes waits for its agent")
 	if !b.start {
 		return
 	}
 	b.concern(ConcernAutoStart, ledger.Warning, "", "the ESXi host starts this VM when it boots",
-		"at cutover, turn off its autostart there, or a restart of that host runs VM and domain at the same time. The domain's autostart is on as soon as it is defined: "+
-			"until the VM is off for good, a restart of this host may start the domain while the VM runs (virsh autostart --disable prevents that)")
+		"`esxodus cutover` takes it out of the autostart there, and has this host start the domain when it boots. Without it, turn that off there yourself before the commit, which has this host start the domain: "+
+			"or a restart of either host runs VM and domain at the same time")
 	if a.Order > 0 || a.StartDelay > 0 {
-		b.concern(ConcernStartOrder, ledger.Note, "", fmt.Sprintf("starts as number %d, %d s before the next", a.Order, a.StartDelay), "libvirt starts all domains at once: if others must wait for this one, order them with systemd units")
+		b.concern(ConcernStartOrder, ledger.Note, "", fmt.Sprintf("starts as number %d, %d s before the next", a.Order, a.StartDelay), "libvirt starts all domains at once: `esxodus cutover` makes a systemd unit for each, which keeps order and delays")
 	}
 }
 

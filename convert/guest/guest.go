@@ -99,7 +99,7 @@ type Partition struct {
 	UUID      string `json:"uuid,omitempty"`      // of the file system
 	Dirty     bool   `json:"dirty,omitempty"`     // not cleanly unmounted
 	Cut       bool   `json:"cut,omitempty"`       // the content says that it is larger than its space
-	Suspended bool   `json:"suspended,omitempty"` // swap that holds a hibernated system
+	Suspended bool   `json:"suspended,omitempty"` // swap, or a file system with a swap file, that holds a hibernated system
 	Mount     string `json:"mount,omitempty"`     // from the guest's fstab; "swap" for swap
 }
 
@@ -115,7 +115,7 @@ type Volume struct {
 	UUID    string   `json:"uuid,omitempty"` // of the file system
 	Dirty   bool     `json:"dirty,omitempty"`
 	Cut     bool     `json:"cut,omitempty"` // the content says that it is larger than its space
-	// Suspended: swap that holds a hibernated system.
+	// Suspended: swap, or a file system with a swap file, that holds a hibernated system.
 	Suspended bool   `json:"suspended,omitempty"`
 	Mount     string `json:"mount,omitempty"`
 	// ID is the device mapper's identifier: "LVM-" and the UUIDs of group and

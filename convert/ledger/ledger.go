@@ -47,7 +47,18 @@ type Concern struct {
 	Subject  string   `json:"subject,omitempty"` // what of the VM: "scsi0:2", "ethernet0"
 	Evidence string   `json:"evidence"`          // what was seen
 	Advice   string   `json:"advice"`            // what to do about it
+	// Acknowledged is why the admin goes on all the same; "" where nobody has said so. A
+	// blocker can't be.
+	Acknowledged string `json:"acknowledged,omitempty"`
 }
+
+// Open reports whether a concern of at least a severity stands, and nobody has
+// acknowledged it.
+func (c *Concern) Open(least Severity) bool {
+	return c.Acknowledged == "" && rank(c.Severity) <= rank(least)
+}
+
+func rank(s Severity) int { return slices.Index([]Severity{Blocker, Warning, Note}, s) }
 
 // Blocked reports whether any concern is a blocker.
 func Blocked(cs []Concern) bool {
@@ -57,7 +68,6 @@ func Blocked(cs []Concern) bool {
 // SortConcerns brings concerns into the order of reports: blockers first, then
 // by id and subject.
 func SortConcerns(cs []Concern) {
-	rank := func(s Severity) int { return slices.Index([]Severity{Blocker, Warning, Note}, s) }
 	slices.SortStableFunc(cs, func(a, b Concern) int {
 		return cmp.Or(rank(a.Severity)-rank(b.Severity), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Subject, b.Subject))
 	})

@@ -54,7 +54,7 @@ func (p *Plan) Check() error {
 			paths[d.Volume.Path] = v.Name
 		}
 	}
-	return p.checkOrder()
+	return errors.Join(p.checkOrder(), p.checkAcknowledged())
 }
 
 // blocked reports whether blockers of its own keep the VM from being begun.

@@ -29,6 +29,8 @@ const (
 	ConcernTargetMAC    = "target.mac"          // a domain with that MAC exists
 	ConcernSpace        = "target.space"        // the target is too small
 	ConcernOvercommit   = "target.overcommit"   // a thin pool has promised more than it has
+	ConcernBoot         = "target.boot"         // this host's start doesn't activate its volumes
+	ConcernMemory       = "target.memory"       // the directory's file system is in memory
 	ConcernOnePath      = "target.one-path"     // the volume group uses one path to a disk of several
 	ConcernLayout       = "disk.layout"         // it can't have the layout that was asked for
 	ConcernLeft         = "guest.left"          // it should be changed, and can't be
@@ -347,6 +349,17 @@ func placeConcerns(p *Plan, f Facts) []ledger.Concern {
 			ID: ConcernPath, Severity: ledger.Warning, Subject: dir,
 			Evidence: "other users can't enter the directory " + dir,
 			Advice:   "QEMU runs as its own user: chmod o+x the directory, or choose one such as /var/lib/libvirt/images",
+		})
+	}
+	if kind := f.Storage.FSType; kind == "tmpfs" || kind == "ramfs" {
+		out = append(out, ledger.Concern{
+			ID: ConcernMemory, Severity: ledger.Warning, Subject: p.Target.Storage, Evidence: "the directory is in this host's memory (" + kind + "): the disks are gone with its next start",
+			Advice: "choose a directory on a disk: on some systems /tmp is in memory, and /run and /dev/shm are on all",
+		})
+	}
+	if vg := f.Storage.Sharing.Name; f.Storage.Activation.NotAtBoot {
+		out = append(out, ledger.Concern{
+			ID: ConcernBoot, Severity: ledger.Warning, Subject: p.Target.Storage, Evidence: volume.NotAtBoot(vg), Advice: volume.BootAdvice(vg),
 		})
 	}
 	out = append(out, sharingConcerns(p.Target.Storage, f.Storage.Sharing)...)

@@ -100,6 +100,9 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Free, f.Storage.Pool = 0, pool(1<<50, 1<<30) }},
 		{plan.ConcernSpace, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) { f.Storage.Pool = pool(1<<50, 1) }},
 		{plan.ConcernOvercommit, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Pool = pool(1<<20, 1<<30) }},
+		{plan.ConcernBoot, ledger.Warning, func(f *plan.Facts, _ *plan.Options) {
+			f.Storage.Activation, f.Storage.Sharing = volume.Activation{NotAtBoot: true}, volume.Sharing{Name: "vg0"}
+		}},
 		{plan.ConcernOnePath, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
 			f.Storage.Paths.Singles = []volume.Single{{Disk: "sdb", Map: "mpatha"}, {Disk: "sdc", Others: []string{"sdd", "sde"}}}
 		}},
@@ -120,6 +123,7 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernWriter, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
 			f.Storage.Sharing = volume.Sharing{Name: "vg0", Over: "iscsi", Others: []volume.Writer{{Host: "kvm2", Tag: "esxodus_writer_kvm2_0"}}}
 		}},
+		{plan.ConcernMemory, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.FSType = "tmpfs" }},
 		{plan.ConcernPath, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Storage.Unpassable = "/root" }},
 		{plan.ConcernTarget, ledger.Warning, func(f *plan.Facts, _ *plan.Options) { f.Target = plan.TargetFacts{Missing: "no libvirt"} }},
 		{plan.ConcernVirtType, ledger.Blocker, func(_ *plan.Facts, o *plan.Options) { o.VirtType = "kvm" }},

@@ -41,6 +41,8 @@ type Options struct {
 	// Addresses are those that NICs get in place of theirs, by the VM's name or id.
 	Addresses map[string][]guest.NewAddress
 	Layout    layout.Kind // auto, lvm, keep or plain; "" is auto
+	// Acknowledged are the admin's words about concerns.
+	Acknowledged []Acknowledgement
 	// Again is what is kept of a VM's part that is made anew; nil for a new plan.
 	Again *Kept
 }

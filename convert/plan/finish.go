@@ -18,7 +18,9 @@ func (d *Draft) Finish() *Plan {
 	addShared(p, d.Facts.Host)
 	addNetwork(p)
 	addClashes(p)
+	p.Room = room(p, &d.Facts.Storage)
 	p.Concerns = slices.Concat(p.Concerns, sourceConcerns(&d.Facts), placeConcerns(p, d.Facts))
+	p.Concerns = append(p.Concerns, missedConcerns(p.acknowledge(d.options.Acknowledged))...)
 	ledger.SortConcerns(p.Concerns)
 	for i := range p.VMs {
 		ledger.SortConcerns(p.VMs[i].Concerns)

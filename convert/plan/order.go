@@ -158,6 +158,26 @@ func (v *VMPlan) Estimate(rate int64) time.Duration {
 	return time.Duration(float64(v.Sizes.Read()) / float64(max(rate, 1)) * float64(time.Second)).Round(time.Second)
 }
 
+// Overhead is about how long a migration takes beside its copy: the appliance, the
+// boot proof.
+func Overhead(virtType string) time.Duration {
+	if virtType == "kvm" {
+		return 3 * time.Minute
+	}
+	return 8 * time.Minute
+}
+
+// Downtime says about how long the VM's service is away, at a rate in bytes a second, if
+// the migration shuts it down and the cutover follows: the copy, reading it back, and
+// what comes beside; 0 where the VM is off already.
+func (j *VMJob) Downtime(rate int64) time.Duration {
+	if !j.VM.has(StepShutdown) {
+		return 0
+	}
+	const readBack = 4 // times as fast as the copy
+	return j.VM.Estimate(rate) + j.VM.Estimate(rate)/readBack + Overhead(j.Target.VirtType)
+}
+
 // starts reports whether a VM's host starts it.
 func starts(a *inventory.AutoStart) bool {
 	return a != nil && strings.EqualFold(a.StartAction, "powerOn")

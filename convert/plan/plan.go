@@ -25,7 +25,7 @@ const Schema = 1
 // Plan is what will be done for a set of VMs. The same source, target and
 // options give the same bytes. It may be saved, read, and edited in these
 // fields: a disk's volume, a domain's XML and autostart, a VM's addresses,
-// network.units, the order, and the list of VMs itself. What follows from addresses is made
+// network.units, the order, why a concern is acknowledged, and the list of VMs itself. What follows from addresses is made
 // anew by [Plan.Again] and [Plan.Replace] before anything is carried out.
 type Plan struct {
 	Schema   int              `json:"schema"`
@@ -35,6 +35,7 @@ type Plan struct {
 	Order    *Order           `json:"order,omitempty"` // nil for that of VMs
 	VMs      []VMPlan         `json:"vms"`
 	Concerns []ledger.Concern `json:"concerns,omitempty"` // of the VMs together
+	Room     *Room            `json:"-"`                  // nil in a plan from a file
 }
 
 // Source is where the VMs are: on a host, or in a directory of this machine.

@@ -35,11 +35,11 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out = append(out, recheck)
 	add(StepVerify, "read %[2]s back and compare it with the digests of %[1]s")
 	out = append(out, v.guestSteps()...)
-	auto := "no autostart"
+	define := "define the persistent domain " + v.Name
 	if v.Domain.AutoStart {
-		auto = "autostart"
+		define += " (the cutover, or the commit, has this host start it when it boots)"
 	}
-	out = append(out, Step{Kind: StepDefine, Text: fmt.Sprintf("define the persistent domain %s, %s", v.Name, auto)})
+	out = append(out, Step{Kind: StepDefine, Text: define})
 	return append(out, v.proofStep(virtType(o.VirtType, f.Target), o)...)
 }
 

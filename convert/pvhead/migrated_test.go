@@ -118,7 +118,7 @@ func onLoops(t *testing.T, files []string, f func(lvm func(argv ...string) strin
 	}
 	tool := lvmTool{host.Tool{Env: []string{"LVM_SYSTEM_DIR=" + conf}}}
 	f(func(argv ...string) string {
-		out, err := tool.run(t.Context(), argv...)
+		out, err := tool.Run(t.Context(), argv...)
 		if err != nil {
 			t.Fatal(err)
 		}

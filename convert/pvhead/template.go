@@ -269,7 +269,7 @@ func (t *templates) group(ctx context.Context, g layout.Group) error {
 			return err
 		}
 		for _, pv := range g.PVs {
-			if _, err := t.lvm.run(ctx, "pvresize", "--yes", t.loops[pv.Disk].Path); err != nil {
+			if _, err := t.lvm.Run(ctx, "pvresize", "--yes", t.loops[pv.Disk].Path); err != nil {
 				return err
 			}
 		}
@@ -316,14 +316,14 @@ func (t *templates) create(ctx context.Context, g layout.Group) error {
 		if !lvmUUID.MatchString(pv.UUID) {
 			return fmt.Errorf("physical volume of %s: the UUID %q is not in LVM's form", pv.Disk, pv.UUID)
 		}
-		_, err := t.lvm.run(ctx, "pvcreate", "--yes", "--uuid", pv.UUID, "--norestorefile",
+		_, err := t.lvm.Run(ctx, "pvcreate", "--yes", "--uuid", pv.UUID, "--norestorefile",
 			"--dataalignment", strconv.FormatInt(pv.Start, 10)+"b", dev)
 		if err != nil {
 			return err
 		}
 		argv = append(argv, dev)
 	}
-	_, err := t.lvm.run(ctx, argv...)
+	_, err := t.lvm.Run(ctx, argv...)
 	return err
 }
 
@@ -334,7 +334,7 @@ func (t *templates) volume(ctx context.Context, g layout.Group, v layout.Volume)
 	if i < 0 {
 		return fmt.Errorf("the group has no physical volume %s", s.PV)
 	}
-	_, err := t.lvm.run(ctx, "lvcreate", "--yes", "--type", "linear", "--activate", "n", "--zero", "n", "--wipesignatures", "n",
+	_, err := t.lvm.Run(ctx, "lvcreate", "--yes", "--type", "linear", "--activate", "n", "--zero", "n", "--wipesignatures", "n",
 		"--extents", strconv.FormatInt(v.Extents, 10), "--name", v.Name, g.Name,
 		fmt.Sprintf("%s:%d-%d", t.loops[g.PVs[i].Disk].Path, s.PE, s.PE+s.Count-1))
 	return err

@@ -14,24 +14,15 @@ import (
 // lvmTool runs LVM's commands without the device mapper.
 type lvmTool struct{ tool host.Tool }
 
-func (l lvmTool) run(ctx context.Context, argv ...string) ([]byte, error) {
+// Run runs one of them; see [host.Runner].
+func (l lvmTool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	return l.tool.Run(ctx, append([]string{"lvm", argv[0], "--quiet", "--driverloaded", "n"}, argv[1:]...)...)
-}
-
-// rows runs a reporting command and returns its rows.
-func (l lvmTool) rows(ctx context.Context, command, section, fields string, more ...string) ([]map[string]string, error) {
-	argv := append([]string{command, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields}, more...)
-	out, err := l.run(ctx, argv...)
-	if err != nil {
-		return nil, err
-	}
-	return volume.ParseReport(command, section, out)
 }
 
 // found compares what LVM sees of an existing group with what the layout was
 // computed from.
 func (t *templates) found(ctx context.Context, g layout.Group) error {
-	rows, err := t.lvm.rows(ctx, "vgs", "vg", "vg_name,vg_uuid,vg_seqno,vg_extent_size,pv_count", "--select", "vg_uuid="+g.UUID)
+	rows, err := volume.Report(ctx, t.lvm, "vgs", "vg", "vg_name,vg_uuid,vg_seqno,vg_extent_size,pv_count", "--select", "vg_uuid="+g.UUID)
 	if err != nil {
 		return err
 	}
@@ -54,7 +45,7 @@ func (t *templates) found(ctx context.Context, g layout.Group) error {
 
 // made compares what LVM made with the layout.
 func (t *templates) made(ctx context.Context, g layout.Group) error {
-	rows, err := t.lvm.rows(ctx, "pvs", "pv", "pv_name,pv_uuid,vg_name,pe_start,pv_pe_count,vg_extent_size,dev_size")
+	rows, err := volume.Report(ctx, t.lvm, "pvs", "pv", "pv_name,pv_uuid,vg_name,pe_start,pv_pe_count,vg_extent_size,dev_size")
 	if err != nil {
 		return err
 	}
@@ -77,7 +68,7 @@ func (t *templates) made(ctx context.Context, g layout.Group) error {
 // segments compares where the volumes of a group lie, the new ones too or the
 // others only.
 func (t *templates) segments(ctx context.Context, g layout.Group, all bool) error {
-	rows, err := t.lvm.rows(ctx, "lvs", "seg", "lv_name,segtype,seg_start_pe,seg_pe_ranges,lv_size", "--segments", g.Name)
+	rows, err := volume.Report(ctx, t.lvm, "lvs", "seg", "lv_name,segtype,seg_start_pe,seg_pe_ranges,lv_size", "--segments", g.Name)
 	if err != nil {
 		return err
 	}

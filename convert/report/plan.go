@@ -9,7 +9,6 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/inventory/fit"
-	"esxodus/network"
 )
 
 // Plan prints a plan's view as text.
@@ -78,17 +77,20 @@ func findings(p *page, v *View) {
 		if f.Severity == ledger.Warning && len(f.VMs) > 0 {
 			advice = ""
 		}
-		finding(p, "", f.Severity, text+": "+strings.Join(fold(f.Evidence, 2, "more like it"), "; "), advice)
+		finding(p, "", f.Severity, text+": "+strings.Join(fold(f.Evidence, 2, "more like it"), "; "), advice, f.Acknowledged)
 	}
 	if v.Notes > 0 {
 		p.wrapped("", fmt.Sprintf("Name a VM to see what to do about its warnings. Notes, which stop nothing: %d.", v.Notes))
 	}
 }
 
-func finding(p *page, indent string, severity ledger.Severity, text, advice string) {
+func finding(p *page, indent string, severity ledger.Severity, text, advice, acknowledged string) {
 	head := fmt.Sprintf("%s%-8s ", indent, strings.ToUpper(string(severity)))
 	p.wrapped(head, text)
-	if advice != "" {
+	switch {
+	case acknowledged != "":
+		p.wrapped(strings.Repeat(" ", len(head)), "acknowledged: "+acknowledged)
+	case advice != "":
 		p.wrapped(strings.Repeat(" ", len(head)), "do: "+p.complete(advice))
 	}
 }
@@ -99,7 +101,7 @@ func concerns(p *page, indent string, cs []ledger.Concern) {
 		if c.Subject != "" {
 			text += " (" + c.Subject + ")"
 		}
-		finding(p, indent, c.Severity, text+": "+c.Evidence, c.Advice)
+		finding(p, indent, c.Severity, text+": "+c.Evidence, c.Advice, c.Acknowledged)
 	}
 }
 
@@ -199,7 +201,7 @@ func networking(p *page, v *View) {
 }
 
 // units prints units' texts, or only their names.
-func units(p *page, head string, us []network.Unit, full bool) {
+func units(p *page, head string, us []UnitView, full bool) {
 	if len(us) == 0 {
 		return
 	}
@@ -215,7 +217,7 @@ func units(p *page, head string, us []network.Unit, full bool) {
 	p.wrapped("", head)
 	for _, u := range us {
 		p.line("  /etc/systemd/network/%s", fit.TerminalLine(u.Name))
-		p.verbatim(textLines(u.Text))
+		p.verbatim(u.Lines)
 	}
 }
 

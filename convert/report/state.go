@@ -23,6 +23,9 @@ func States(w io.Writer, f Form, states []runs.State) error {
 		return p.err
 	}
 	for _, s := range states {
+		if s.Twice != "" {
+			p.wrapped("!!! ", s.Twice)
+		}
 		phase := string(s.Phase)
 		if s.Running {
 			phase = "running"
@@ -148,6 +151,9 @@ func Results(w io.Writer, f Form, results []batch.Result) error {
 
 // outcome is what a batch did about a VM, and how that stands.
 func outcome(r batch.Result) string {
+	if r.InPlace {
+		return fmt.Sprintf("%s, in its VM's place", r.Did)
+	}
 	if strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
 		return string(r.Phase)
 	}

@@ -21,6 +21,7 @@ type Ask struct {
 	Full  bool   // of all VMs, and with what stays and what is only ESXi's bookkeeping
 	Next  bool   // which commands come next
 	Saved string // the file that the plan is in, "" where there is none
+	Now   time.Time
 }
 
 // View is what a report shows of a plan. It is made from the plan alone, and each
@@ -34,13 +35,20 @@ type View struct {
 	// Findings are the blockers and warnings, alike ones of several VMs once.
 	Findings []Finding
 	Notes    int // how many notes the VMs and the plan have
-	Units    []network.Unit
-	Optional []network.Unit
+	Units    []UnitView
+	Optional []UnitView
 	Ledger   []Fated // of the network
 	Concerns []ledger.Concern
 	Sizes    plan.Sizes
 	Duration time.Duration // estimated
 	Next     []Command
+	// Waves are when each VM has its turn in a batch, and Batch how long all of it takes.
+	Waves   []WaveView
+	Batch   time.Duration
+	Made    time.Time  // zero where nobody said it
+	Storage string     // where the volumes go
+	Room    *plan.Room // of the storage; nil where the plan doesn't know it
+	Ways    []WayView  // of the port groups, by vSwitch and name
 }
 
 // State says whether a VM can be converted.
@@ -61,6 +69,10 @@ type VMView struct {
 	Read             int64  // bytes of them that are read, as far as that is known
 	Layout           string // lvm, keep or plain
 	Network          string // what its NICs attach to
+	Hardware         string
+	Via              string        // the ways that its disks' bytes take
+	Duration         time.Duration // of its copy, estimated
+	Downtime         time.Duration // from its shutdown until it is cut over, estimated; 0 where it is off
 
 	Guest       string
 	Parts       []string // of its disks
@@ -83,13 +95,30 @@ type Fated struct {
 	Reasoned
 }
 
+// UnitView is a file of systemd-networkd's.
+type UnitView struct {
+	Name  string // relative to its directory
+	Lines []string
+}
+
+func unitViews(us []network.Unit) []UnitView {
+	var out []UnitView
+	for _, u := range us {
+		out = append(out, UnitView{u.Name, textLines(u.Text)})
+	}
+	return out
+}
+
 // Finding is what several VMs may have in common.
 type Finding struct {
 	Severity ledger.Severity
 	ID       string
 	VMs      []string // none where it is about all of the plan
+	Places   []int    // of those VMs in the view
 	Evidence []string
 	Advice   string
+	// Acknowledged is why the admin goes on all the same; "" where that wasn't said.
+	Acknowledged string
 }
 
 // Command is what to do next.
@@ -104,7 +133,8 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 		From:    fmt.Sprintf("%s from %s", fit.Count(len(p.VMs), "VM"), origin(&p.Source)),
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
-		Units: p.Network.Units, Optional: p.Network.Optional, Concerns: p.Concerns,
+		Units: unitViews(p.Network.Units), Optional: unitViews(p.Network.Optional), Concerns: p.Concerns,
+		Made: ask.Now, Storage: p.Target.Storage, Room: p.Room, Ways: ways(p),
 	}
 	v.Ledger, _ = fates(p.Network.Ledger, ask.Full)
 	for i := range p.VMs {
@@ -115,11 +145,12 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 		v.Sizes.Target += s.Target
 		v.Sizes.Unused += s.Unused
 		v.Sizes.Zero += s.Zero
-		v.addFindings(p.VMs[i].Source.Name, p.VMs[i].Concerns)
+		v.addFindings(i, p.VMs[i].Concerns)
 	}
-	v.addFindings("", p.Concerns)
+	v.addFindings(noVM, p.Concerns)
 	slices.SortStableFunc(v.Findings, func(a, b Finding) int { return rank(a.Severity) - rank(b.Severity) })
-	v.Duration = (&plan.VMPlan{Sizes: v.Sizes}).Estimate(plan.Rate)
+	v.Duration = copyTime(v.Sizes)
+	v.Waves, v.Batch = timeline(p)
 	if ask.Next {
 		v.Next = v.next(ask)
 	}
@@ -142,7 +173,7 @@ func viewVM(p *plan.Plan, i int, full bool) VMView {
 	vm := &p.VMs[i]
 	v := VMView{
 		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned, Read: vm.Sizes.Read(), Used: used(vm),
-		Layout: string(vm.Layout.Kind), Network: attachments(p, vm),
+		Layout: string(vm.Layout.Kind), Network: attachments(p, vm), Hardware: hardware(&vm.Source), Via: roads(vm), Duration: copyTime(vm.Sizes), Downtime: p.Job(i).Downtime(plan.Rate),
 		Guest: guestLine(&vm.Guest), GuestNotes: vm.Guest.Notes, Disks: diskViews(vm), Moves: moves(vm),
 		LayoutNotes: slices.Concat(vm.Layout.Reasons, vm.Layout.Notes), Conversion: conversion(vm, full), Concerns: vm.Concerns,
 	}
@@ -193,7 +224,7 @@ func inGuest(n guest.NIC) string {
 }
 
 func stateOf(p *plan.Plan, i int) State {
-	warns := func(c ledger.Concern) bool { return c.Severity == ledger.Warning }
+	warns := func(c ledger.Concern) bool { return c.Open(ledger.Warning) }
 	switch {
 	case len(p.Blockers(i)) > 0:
 		return Blocked
@@ -307,33 +338,50 @@ func orUnknown(s string) string {
 	return s
 }
 
-// addFindings adds a VM's blockers and warnings to those of the others, and
-// counts its notes.
-func (v *View) addFindings(vm string, cs []ledger.Concern) {
+// noVM is the place of what is about all of the plan.
+const noVM = -1
+
+// addFindings adds the blockers and warnings of the VM at a place to those of the
+// others, and counts its notes.
+func (v *View) addFindings(place int, cs []ledger.Concern) {
 	for _, c := range cs {
 		if c.Severity == ledger.Note {
 			v.Notes++
 			continue
 		}
 		evidence := c.Evidence
-		if c.Subject != "" && vm == "" {
+		if c.Subject != "" && place == noVM {
 			evidence = c.Subject + ": " + evidence
 		}
 		i := slices.IndexFunc(v.Findings, func(f Finding) bool {
-			return f.Severity == c.Severity && f.ID == c.ID && f.Advice == c.Advice
+			return f.Severity == c.Severity && f.ID == c.ID && f.Advice == c.Advice && f.Acknowledged == c.Acknowledged
 		})
 		if i < 0 {
 			i = len(v.Findings)
-			v.Findings = append(v.Findings, Finding{Severity: c.Severity, ID: c.ID, Advice: c.Advice})
+			v.Findings = append(v.Findings, Finding{Severity: c.Severity, ID: c.ID, Advice: c.Advice, Acknowledged: c.Acknowledged})
 		}
 		f := &v.Findings[i]
-		if vm != "" && !slices.Contains(f.VMs, vm) {
-			f.VMs = append(f.VMs, vm)
+		if place != noVM && !slices.Contains(f.Places, place) {
+			f.Places, f.VMs = append(f.Places, place), append(f.VMs, v.VMs[place].Name)
 		}
 		if !slices.Contains(f.Evidence, evidence) {
 			f.Evidence = append(f.Evidence, evidence)
 		}
 	}
+}
+
+// Grouped are the findings that share an id and a severity.
+func (v View) Grouped() [][]Finding {
+	var out [][]Finding
+	for _, f := range v.Findings {
+		i := slices.IndexFunc(out, func(g []Finding) bool { return g[0].ID == f.ID && g[0].Severity == f.Severity })
+		if i < 0 {
+			i = len(out)
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], f)
+	}
+	return out
 }
 
 // fates groups a ledger's entries by fate and reason, what changes first. Unless

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/cutover"
 	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/layout"
@@ -48,10 +49,15 @@ type Hypervisor interface {
 	Facts(ctx context.Context) (plan.TargetFacts, error)
 	Define(ctx context.Context, xml string, autostart bool, run string) error
 	Undefine(ctx context.Context, name, run string) error
+	// Compare returns what the hypervisor made of a domain's XML, and how that differs.
+	Compare(ctx context.Context, xml string) (made string, differs []string, err error)
 	// Start starts the domain of a run, Stop ends it: by its power button, and after
 	// patience for good. Neither touches another's; what is so already is no error.
 	Start(ctx context.Context, name, run string) error
 	Stop(ctx context.Context, name, run string, patience time.Duration) error
+	// AutoStart has the domain of a run started, or not, with this host. One that isn't
+	// there is no error.
+	AutoStart(ctx context.Context, name, run string, on bool) error
 	// Agent reports whether the guest's agent answers, and whether the domain runs.
 	Agent(ctx context.Context, name, run string) (answers, runs bool, err error)
 	// Prove starts a transient domain, watches it boot, and returns which
@@ -95,6 +101,7 @@ type Effects struct {
 	Virt     Hypervisor
 	Guests   Guests
 	Tool     host.Runner
+	Root     string // under which /etc is; "" for /
 	Progress Progress
 	// Live takes places beside NICs on their real networks.
 	Live func(nics []wire.LiveNIC) (Live, error)
@@ -383,6 +390,10 @@ func Commit(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := j.Already("commit", journal.Committed); err != nil {
 		return err
 	}
+	inPlace, err := inPlace(j)
+	if err != nil {
+		return err
+	}
 	s := j.State()
 	if !s.Complete() && s.Phase != journal.PhaseCommitting {
 		return fmt.Errorf("%s: is %s, %d of %d steps done: only a finished run can be committed; `esxodus status %[1]s` says what may follow",
@@ -402,7 +413,19 @@ func Commit(ctx context.Context, j *runs.Journal, e Effects) error {
 	if err := release(ctx, j, e); err != nil {
 		return stopped(err)
 	}
+	if j.Job().VM.Domain.AutoStart && !inPlace {
+		if err := e.Virt.AutoStart(ctx, j.Job().VM.Name, j.Run(), true); err != nil {
+			return stopped(err)
+		}
+	}
 	return stopped(j.Add(journal.Record{Event: journal.EventEnd, Outcome: journal.Committed}))
+}
+
+// inPlace reports whether the domain took its VM's place by a cutover, which saw to how
+// this host starts it.
+func inPlace(j *runs.Journal) (bool, error) {
+	s, err := cutover.Read(j.Path(""))
+	return s != nil && s.Phase == cutover.PhaseDone, err
 }
 
 // release takes the run's mark off its volumes, which may be done again.

@@ -109,6 +109,8 @@ func (x *switcher) act(ctx context.Context, i int, s *cutover.Step) error {
 		err = x.start(ctx)
 	case cutover.StepAnswer:
 		result, err = x.answer(ctx, s.Expect)
+	case cutover.StepBoot:
+		err = x.boots(ctx, s.Unit)
 	}
 	if err == nil {
 		return x.own.Step(i, journal.EventDone, result)
@@ -262,6 +264,8 @@ func (x *switcher) back(ctx context.Context, i int, s journal.StepState, started
 		}
 		x.Progress.Step(x.job.Name, fmt.Sprintf("power %q on again", x.job.VM))
 		return x.Host.PowerOn(ctx, act.Via, x.job.ID)
+	case cutover.StepBoot:
+		return x.bootsNot(ctx, act.Unit)
 	case cutover.StepAnswer:
 	}
 	return nil

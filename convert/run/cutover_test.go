@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/cutover"
+	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/runs"
 	"esxodus/inventory"
@@ -28,12 +31,15 @@ func entry() inventory.AutoStartEntry {
 func migrated(t *testing.T) *converttest.World {
 	t.Helper()
 	w := converttest.New(t)
+	w.Host.VMs[0].AutoStart, w.Host.AutoStart.Enabled = &inventory.AutoStart{Order: 3, StartDelay: 60, StartAction: "powerOn"}, true
 	j := w.CreateRunning()
 	if err, _ := apply(t.Context(), w, j); err != nil {
 		t.Fatal(err)
 	}
+	if w.Boots {
+		t.Error("this host starts the domain before it is in its VM's place")
+	}
 	w.Entry = entry()
-	w.Host.VMs[0].AutoStart = &inventory.AutoStart{Order: 3, StartDelay: 60, StartAction: "powerOn"}
 	w.Agent = true
 	return w
 }
@@ -84,11 +90,11 @@ func state(t *testing.T, w *converttest.World) runs.State {
 	return s
 }
 
-// inPlace wants the domain in its VM's place.
-func inPlace(t *testing.T, w *converttest.World) {
+// wantInPlace wants the domain in its VM's place.
+func wantInPlace(t *testing.T, w *converttest.World) {
 	t.Helper()
 	s := state(t, w)
-	if s.Cutover == nil || s.Cutover.Phase != cutover.PhaseDone || !w.Started || w.Entry.Starts() || w.Host.VMs[0].Power == inventory.PoweredOn {
+	if s.Cutover == nil || s.Cutover.Phase != cutover.PhaseDone || !w.Started || !w.Boots || w.Entry.Starts() || w.Host.VMs[0].Power == inventory.PoweredOn {
 		t.Errorf("cutover %+v, started %v, autostart %+v, VM %s; want the domain in its place", s.Cutover, w.Started, w.Entry, w.Host.VMs[0].Power)
 	}
 }
@@ -98,7 +104,7 @@ func inPlace(t *testing.T, w *converttest.World) {
 func asBefore(t *testing.T, w *converttest.World, restarted bool) {
 	t.Helper()
 	s := state(t, w)
-	if s.CutOver() || w.Started || w.Entry != entry() {
+	if s.CutOver() || w.Started || w.Boots || w.Entry != entry() {
 		t.Errorf("cutover %+v, started %v, autostart %+v; want all as before", s.Cutover, w.Started, w.Entry)
 	}
 	if on := w.Host.VMs[0].Power == inventory.PoweredOn; on != restarted || s.Stale() != restarted {
@@ -112,9 +118,9 @@ func TestCutover(t *testing.T) {
 	if err, _ := cutOver(t.Context(), t, w, j, m, CutOver); err != nil {
 		t.Fatal(err)
 	}
-	inPlace(t, w)
+	wantInPlace(t, w)
 	s := state(t, w)
-	if s.Downtime <= 0 || s.Cutover.Answer == nil || !s.Cutover.Answer.Seen || len(s.Cutover.Took) != 4 {
+	if s.Downtime <= 0 || s.Cutover.Answer == nil || !s.Cutover.Answer.Seen || len(s.Cutover.Took) != 5 {
 		t.Errorf("downtime %v, cutover %+v; want it measured", s.Downtime, s.Cutover)
 	}
 	if err := s.NoEnd(false); err == nil || !strings.Contains(err.Error(), "cutover --back web") {
@@ -254,7 +260,7 @@ func TestCutoverCrash(t *testing.T) {
 			if back {
 				asBefore(t, w, began)
 			} else {
-				inPlace(t, w)
+				wantInPlace(t, w)
 			}
 		}
 	}
@@ -349,4 +355,81 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.CheckDone()
+}
+
+// TestCutoverUnit: where the VM's host starts others before it, a unit does so here. It
+// is enabled, and gone when the cutover is taken back; another's of that name stays.
+func TestCutoverUnit(t *testing.T) {
+	w := migrated(t)
+	first := w.Host.VMs[0]
+	first.ID, first.Name, first.AutoStart = "8", "db+1", &inventory.AutoStart{Order: 1, StartDelay: 10, StartAction: "powerOn"}
+	w.Host.VMs = append(w.Host.VMs, first)
+	e := effects(w)
+	e.Root = t.TempDir()
+	asked := &asked{Runner: e.Tool}
+	e.Tool = asked
+	path := filepath.Join(e.Root, cutover.UnitDir, "esxodus-start-web.service")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := w.Open()
+	defer m.Close()
+	job, err := cutover.New(cutover.Facts{Job: m.Job(), Run: m.Run(), Host: &w.Host, ShutDown: m.ShutDown(), Systemd: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("[Service]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, err := cutover.Create(w.State().Dir("web"), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(CutOver(t.Context(), j, m, e), j.Close()); !errors.Is(err, ErrBack) || !strings.Contains(err.Error(), "did not make it") {
+		t.Errorf("CutOver = %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "[Service]\n" {
+		t.Errorf("another's unit is now %q, %v", b, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	w.Host.VMs[0].Power = inventory.PoweredOff // which the first try powered on again
+	if j, err = cutover.Create(w.State().Dir("web"), job); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if err := CutOver(t.Context(), j, m, e); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(b), `After=network-online.target libvirtd.service virtqemud.service esxodus-start-db\x2b1.service`) || !strings.Contains(string(b), "ExecStartPost=/bin/sleep 60") {
+		t.Errorf("the unit is %s, %v", b, err)
+	}
+	if w.Boots {
+		t.Error("libvirt starts it, too")
+	}
+	if err := CutBack(t.Context(), j, m, e); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the unit is left: %v", err)
+	}
+	if want := []string{"systemctl daemon-reload", "systemctl enable --quiet esxodus-start-web.service", "systemctl disable --quiet esxodus-start-web.service", "systemctl daemon-reload"}; !slices.Equal(asked.commands, want) {
+		t.Errorf("asked for %q; want %q", asked.commands, want)
+	}
+}
+
+// asked notes what is asked of systemd.
+type asked struct {
+	host.Runner
+	commands []string
+}
+
+func (a *asked) Run(ctx context.Context, argv ...string) ([]byte, error) {
+	if argv[0] != "systemctl" {
+		return a.Runner.Run(ctx, argv...)
+	}
+	a.commands = append(a.commands, strings.Join(argv, " "))
+	return nil, nil
 }

@@ -334,7 +334,13 @@ func (x *executor) define(ctx context.Context, _ *task) (any, error) {
 		return nil, err
 	}
 	// Don't throw away hours of copying because libvirt is down or rejects the XML.
-	return nil, keep(x.Virt.Define(ctx, xml, x.job.VM.Domain.AutoStart, x.journal.Run()))
+	// This host starts it at its boot only when it is in its VM's place, or accepted:
+	// before that the VM may run.
+	if err := x.Virt.Define(ctx, xml, false, x.journal.Run()); err != nil {
+		return nil, keep(err)
+	}
+	made, _, err := x.Virt.Compare(ctx, xml)
+	return defined{digest(made)}, keep(err)
 }
 
 func (x *executor) undefine(ctx context.Context, _ *task) error {

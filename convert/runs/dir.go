@@ -72,7 +72,9 @@ func (d StateDir) State(name string) (State, error) {
 		return State{}, err
 	}
 	s.measure()
-	s.Running = journal.Locked(d.Dir(name))
+	if s.Running = journal.Locked(d.Dir(name)); s.Running {
+		s.Pace = d.pace(name)
+	}
 	if heard := filepath.Join(d.Dir(name), CaptureFile); len(s.Network) > 0 && isFile(heard) {
 		s.Capture = heard
 	}

@@ -35,9 +35,14 @@ type State struct {
 
 	// Cutover is how the domain took its VM's place; nil where that wasn't begun.
 	Cutover *cutover.State `json:"cutover,omitempty"`
+	// Twice says that the VM runs beside its domain, if the source was asked.
+	Twice string `json:"twice,omitempty"`
 	// Downtime is how long the service was away, in seconds: from the source's shutdown
 	// until the domain answered. 0 where the source was off before, or no cutover is done.
 	Downtime float64 `json:"downtime,omitempty"`
+
+	// Pace is how far the program at work on it is; nil where none is.
+	Pace *Pace `json:"pace,omitempty"`
 
 	Running bool     `json:"running"`           // a process holds the lock
 	Volumes []string `json:"volumes,omitempty"` // what is wrong with them, if [State.Look] was asked
@@ -119,6 +124,9 @@ func (s *State) measure() {
 	}
 }
 
+// History is what the run's journal says.
+func (s *State) History() *journal.History[*Job] { return s.history }
+
 // Ended reports whether nothing is left to do.
 func (s State) Ended() bool { return s.Phase.Ended() }
 
@@ -162,6 +170,9 @@ func (s State) verbs() (verbs []string) {
 	}
 	return verbs
 }
+
+// InPlace reports whether the domain has taken its VM's place.
+func (s *State) InPlace() bool { return s.Cutover != nil && s.Cutover.Phase == cutover.PhaseDone }
 
 // CutOver reports whether a cutover was begun that isn't taken back.
 func (s State) CutOver() bool { return s.Cutover != nil && s.Cutover.Phase != cutover.PhaseBack }

@@ -169,6 +169,15 @@ func (h *Libvirt) Define(ctx context.Context, xml string, autostart bool, run st
 	return conn.Define(ctx, xml, autostart, run)
 }
 
+// Compare returns what libvirt made of a domain's XML, and how that differs.
+func (h *Libvirt) Compare(ctx context.Context, xml string) (made string, differs []string, err error) {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	return conn.Compare(ctx, xml)
+}
+
 // Undefine removes the run's domain, if it is there.
 func (h *Libvirt) Undefine(ctx context.Context, name, run string) error {
 	conn, err := h.connect(ctx)
@@ -237,6 +246,15 @@ func (h *Libvirt) Stop(ctx context.Context, name, run string, patience time.Dura
 		return err
 	}
 	return conn.Stop(ctx, name, run, patience)
+}
+
+// AutoStart has it started, or not, when this host boots.
+func (h *Libvirt) AutoStart(ctx context.Context, name, run string, on bool) error {
+	conn, err := h.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.AutoStart(ctx, name, run, on)
 }
 
 // Agent reports whether the guest's agent is connected, and whether the domain runs.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"libvirt.org/go/libvirt"
 
@@ -25,6 +26,9 @@ const SystemURI = "qemu:///system"
 type Conn struct {
 	lv  *libvirt.Connect
 	uri string
+	// schema is held while libvirtd checks a document: two checks at a time, before it has
+	// read its schemas, can fail (9.0: "'unsignedInt' is not exported by type library").
+	schema sync.Mutex
 }
 
 // Connect connects to libvirt at uri, SystemURI if it is empty.

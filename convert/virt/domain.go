@@ -169,7 +169,9 @@ func (c *Conn) Define(ctx context.Context, doc string, autostart bool, run strin
 	if err := c.mayDefine(ctx, want, run); err != nil {
 		return err
 	}
+	c.schema.Lock()
 	dom, err := c.lv.DomainDefineXMLFlags(doc, libvirt.DOMAIN_DEFINE_VALIDATE)
+	c.schema.Unlock()
 	if err != nil {
 		return explain("defining "+want.Name, err)
 	}

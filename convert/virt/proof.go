@@ -122,7 +122,9 @@ func (c *Conn) Prove(ctx context.Context, p ProofRequest) (proof Proof, err erro
 	}
 	// Paused, so that its console is open before it writes there: QEMU drops
 	// what nobody listens to.
+	c.schema.Lock()
 	dom, err := c.lv.DomainCreateXML(p.XML, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY|libvirt.DOMAIN_START_VALIDATE)
+	c.schema.Unlock()
 	if err != nil {
 		return Proof{}, portTaken(want, explain("starting "+want.Name+" for the boot proof", err))
 	}

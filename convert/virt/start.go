@@ -65,6 +65,15 @@ func goesOff(ctx context.Context, dom *libvirt.Domain, patience time.Duration) b
 	}
 }
 
+// AutoStart has libvirt start the domain of a run, or not, when this host boots. One that
+// isn't there, as it was moved to another host, is no error.
+func (c *Conn) AutoStart(ctx context.Context, name, run string, on bool) error {
+	if _, ok, err := c.Lookup(ctx, name); err != nil || !ok {
+		return err
+	}
+	return c.onDomain(ctx, name, run, "autostart of", func(dom *libvirt.Domain, _ Info) error { return dom.SetAutostart(on) })
+}
+
 // agentPort is what qemu-guest-agent listens at.
 const agentPort = "org.qemu.guest_agent.0"
 

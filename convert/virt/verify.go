@@ -1,7 +1,7 @@
 package virt
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"strings"
 
@@ -13,36 +13,70 @@ import (
 // verify compares what libvirt has with what it was asked for: what libvirt
 // drops or changes must show before the first start.
 func verify(want *libvirtxml.Domain, info Info, autostart bool) error {
-	got, err := parse(info.XML)
+	differs, err := differences(want, info)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	differ := func(what string, got, want any) {
-		if got != want {
-			errs = append(errs, fmt.Errorf("domain %s: libvirt has %s %v, want %v", info.Name, what, got, want))
-		}
+	d := differing{list: differs}
+	d.add("persistent", info.Persistent, true)
+	d.add("active", info.Active, false)
+	d.add("autostart", info.AutoStart, autostart)
+	if len(d.list) > 0 {
+		return fmt.Errorf("domain %s: libvirt has %s", info.Name, strings.Join(d.list, "; "))
 	}
-	differ("persistent", info.Persistent, true)
-	differ("active", info.Active, false)
-	differ("autostart", info.AutoStart, autostart)
-	differ("UUID", strings.ToLower(got.UUID), strings.ToLower(want.UUID))
-	differ("run", runOf(got), runOf(want))
-	differ("type", got.Type, want.Type)
-	differ("memory", memory(got), memory(want))
-	differ("vCPUs", vcpus(got), vcpus(want))
-	differ("number of disks", len(disks(got)), len(disks(want)))
-	differ("number of NICs", len(nics(got)), len(nics(want)))
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	return nil
+}
+
+// Compare returns what libvirt has of a domain, and how that differs from its XML.
+func (c *Conn) Compare(ctx context.Context, doc string) (made string, differs []string, err error) {
+	want, err := parse(doc)
+	if err != nil {
+		return "", nil, err
 	}
-	for i, d := range disks(want) {
-		differ(fmt.Sprintf("disk %d", i), diskLine(disks(got)[i]), diskLine(d))
+	info, ok, err := c.Lookup(ctx, want.Name)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case !ok:
+		return "", []string{"libvirt has no domain of that name"}, nil
+	}
+	differs, err = differences(want, info)
+	return info.XML, differs, err
+}
+
+// differing collects differences.
+type differing struct{ list []string }
+
+func (d *differing) add(what string, got, want any) {
+	if got != want {
+		d.list = append(d.list, fmt.Sprintf("%s %v, want %v", what, got, want))
+	}
+}
+
+// differences are those of a domain from its XML.
+func differences(want *libvirtxml.Domain, info Info) ([]string, error) {
+	got, err := parse(info.XML)
+	if err != nil {
+		return nil, err
+	}
+	var d differing
+	d.add("UUID", strings.ToLower(got.UUID), strings.ToLower(want.UUID))
+	d.add("run", runOf(got), runOf(want))
+	d.add("type", got.Type, want.Type)
+	d.add("memory", memory(got), memory(want))
+	d.add("vCPUs", vcpus(got), vcpus(want))
+	d.add("number of disks", len(disks(got)), len(disks(want)))
+	d.add("number of NICs", len(nics(got)), len(nics(want)))
+	if len(d.list) > 0 {
+		return d.list, nil
+	}
+	for i, one := range disks(want) {
+		d.add(fmt.Sprintf("disk %d", i), diskLine(disks(got)[i]), diskLine(one))
 	}
 	for i, n := range nics(want) {
-		differ(fmt.Sprintf("NIC %d", i), nicLine(nics(got)[i]), nicLine(n))
+		d.add(fmt.Sprintf("NIC %d", i), nicLine(nics(got)[i]), nicLine(n))
 	}
-	return errors.Join(errs...)
+	return d.list, nil
 }
 
 // memory returns bytes; 0 if it isn't said.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,8 +103,15 @@ func (d Dir) statfs() (Facts, error) {
 // fits refuses what no amount of free space would make room for.
 func fits(f Facts, v Volume) error {
 	const maxVFAT = 1<<32 - 1
-	if f.FSType == "vfat" && v.Size > maxVFAT {
-		return fmt.Errorf("%s: %d bytes, but a file on vfat has at most %d: choose another directory", v, v.Size, int64(maxVFAT))
+	most := int64(math.MaxInt64)
+	switch f.FSType {
+	case "vfat":
+		most = maxVFAT
+	case "ext4": // which numbers a file's blocks with 32 bits
+		most = math.MaxUint32 * f.Unit
+	}
+	if v.Size > most {
+		return fmt.Errorf("%s: %d bytes, but a file on this %s has at most %d: choose another directory", v, v.Size, f.FSType, most)
 	}
 	return nil
 }
@@ -119,6 +127,8 @@ func fsName(magic int64) string {
 		return "btrfs"
 	case unix.TMPFS_MAGIC:
 		return "tmpfs"
+	case unix.RAMFS_MAGIC:
+		return "ramfs"
 	case unix.NFS_SUPER_MAGIC:
 		return "nfs"
 	case unix.OVERLAYFS_SUPER_MAGIC:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -419,12 +420,41 @@ func TestDirLoop(t *testing.T) {
 }
 
 func TestFits(t *testing.T) {
-	v := Volume{Kind: KindDir, Path: "/x", Size: 1 << 32}
-	if err := fits(Facts{FSType: "vfat"}, v); err == nil || !strings.Contains(err.Error(), "/x: 4294967296 bytes, but a file on vfat has at most 4294967295") {
-		t.Errorf("fits = %v", err)
+	for _, tt := range []struct {
+		kind       string
+		unit, size int64
+		want       string
+	}{
+		{"vfat", 4096, 1<<32 - 1, ""},
+		{"vfat", 4096, 1 << 32, "/x: 4294967296 bytes, but a file on this vfat has at most 4294967295"},
+		{"ext4", 1024, 1<<42 - 1024, ""},
+		{"ext4", 1024, 1 << 42, "at most 4398046510080"},
+		{"ext4", 4096, 1<<44 - 4096, ""},
+		{"ext4", 4096, 1 << 44, "at most 17592186040320"},
+		{"xfs", 4096, 1 << 60, ""},
+	} {
+		v := Volume{Kind: KindDir, Path: "/x", Size: tt.size}
+		if err := fits(Facts{FSType: tt.kind, Unit: tt.unit}, v); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s, %d: fits = %v, want %q", tt.kind, tt.size, err, tt.want)
+		}
 	}
-	if err := fits(Facts{FSType: "ext4"}, v); err != nil {
-		t.Errorf("fits = %v", err)
+}
+
+// TestFitsKernel: what ext4 holds at most, as the kernel has it.
+func TestFitsKernel(t *testing.T) {
+	d := Dir{Path: mountImage(t, "mkfs.ext4", "-q", "-b", "1024")}
+	for size, want := range map[int64]bool{1<<42 - 1024: true, 1 << 42: false} {
+		v, err := d.Volume(strconv.FormatInt(size, 10), size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts, err := d.Check(t.Context(), []Volume{v})
+		if err != nil || (facts.Volumes[0].Unfit == "") != want {
+			t.Errorf("Check of %d = %q, %v; want that it fits: %v", size, facts.Volumes[0].Unfit, err, want)
+		}
+		if err := d.Create(t.Context(), v, "r1", noClaim); (err == nil) != want {
+			t.Errorf("Create of %d = %v; want that it fits: %v", size, err, want)
+		}
 	}
 }
 

@@ -19,11 +19,17 @@ func (l LVM) explain(err error) error {
 		return fmt.Errorf("%s (%w)", l.foreign(ids), err)
 	}
 	for _, r := range lockRefusals() {
-		if strings.Contains(exit.Stderr, r.says) {
+		if strings.Contains(exit.Stderr, r.says) && (r.text != lockless || lockFailed(exit.Stderr)) {
 			return fmt.Errorf("%s (%w)", strings.ReplaceAll(r.text, "VG", l.VG), err)
 		}
 	}
 	return err
+}
+
+// lockFailed reports whether a command failed for a lock. That lvmlockd doesn't run each
+// command says that is told to use it, also those for groups that have no locks.
+func lockFailed(says string) bool {
+	return strings.Contains(says, "lock failed") || strings.Contains(says, "failed lock")
 }
 
 // refusal is how LVM says that it didn't get a lock of lvmlockd's.
@@ -36,7 +42,6 @@ func lockRefusals() []refusal {
 	const (
 		starting = "its locks are still being started here, which takes minutes after a host has died: repeat the command when `vgchange --lockstart VG` has ended"
 		gone     = "sanlock doesn't reach the leases of its locks: see its log (`sanlock client log_dump`) and the disks"
-		lockless = "lvmlockd isn't running here: start it and its lock manager (sanlock or dlm), and then the group's locks: `vgchange --lockstart VG`"
 	)
 	return []refusal{
 		{"LV locked by other host", "it is active on another host: `lvchange --activate n` there makes it free"},
@@ -52,7 +57,10 @@ func lockRefusals() []refusal {
 	}
 }
 
-const lockstart = "its locks aren't started here: `vgchange --lockstart VG` starts them"
+const (
+	lockstart = "its locks aren't started here: `vgchange --lockstart VG` starts them"
+	lockless  = "lvmlockd isn't running here: start it and its lock manager (sanlock or dlm), and then the group's locks: `vgchange --lockstart VG`"
+)
 
 // foreign says whose the group is, from LVM's "OWNER with local system ID OWN".
 func (l LVM) foreign(ids string) string {

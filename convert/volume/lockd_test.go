@@ -33,6 +33,18 @@ func TestLockRefusals(t *testing.T) {
 	}
 }
 
+// TestLocksNotNeeded: a host that is told to use lvmlockd, which doesn't run: a group
+// without locks fails for reasons of its own.
+func TestLocksNotNeeded(t *testing.T) {
+	for _, says := range []string{"lvmlockd process is not running.", "lvmlockd connect failed."} {
+		says = "WARNING: " + says + `; Volume group "vg0" not found`
+		l := LVM{VG: "vg0", Tool: &script{fail: map[string]error{"vgs": &host.ExitError{Argv: []string{"vgs"}, Code: 5, Stderr: says}}}}
+		if _, err := l.Check(t.Context(), nil); err == nil || strings.Contains(err.Error(), "lockstart") || !strings.Contains(err.Error(), "this host has no volume group vg0") {
+			t.Errorf("after %q Check = %v; want nothing of locks", says, err)
+		}
+	}
+}
+
 // TestLocksUnused: a group with locks, on a host whose LVM has no use for lvmlockd.
 func TestLocksUnused(t *testing.T) {
 	n := newLUN(t)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"esxodus/convert/host"
@@ -62,6 +63,9 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		return Facts{}, err
 	}
 	facts := Facts{Free: vg.Free, Unit: vg.Extent, Sharing: seen.Sharing, Volumes: []Found{}}
+	if facts.Activation, err = l.activation(ctx); err != nil {
+		return Facts{}, err
+	}
 	for _, v := range vols {
 		if err := l.owns(v); err != nil {
 			return Facts{}, err
@@ -69,6 +73,11 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 		f := Found{Volume: v, Size: vg.extents(v.Size) * vg.Extent}
 		if lv, ok := lvs[v.LV]; ok {
 			f.Exists = fmt.Sprintf("a logical volume of %d bytes", lv.Size)
+		} else {
+			vg.LVs++
+		}
+		if err := vg.fits(v); err != nil {
+			f.Unfit = err.Error()
 		}
 		facts.Volumes = append(facts.Volumes, f)
 	}
@@ -77,6 +86,23 @@ func (l LVM) Check(ctx context.Context, vols []Volume) (Facts, error) {
 	}
 	facts.Paths, err = l.paths(ctx)
 	return facts, err
+}
+
+// fits says why a volume can't be one of those that a group has then.
+func (g group) fits(v Volume) error {
+	const most = 125 // of device-mapper's 127, LVM 2.03.16 keeps two
+	if n := len(mapped(v)); n > most {
+		return fmt.Errorf("device-mapper would have to name it VG-LV with each hyphen doubled, in %d bytes, of which LVM takes %d", n, most)
+	}
+	if g.Max != 0 && g.LVs > g.Max {
+		return fmt.Errorf("the volume group %s may have %s: vgchange --maxlogicalvolumes 0 %s allows more", v.VG, fit.Count(int(g.Max), "logical volume"), v.VG)
+	}
+	return nil
+}
+
+// mapped is the volume's name in device-mapper.
+func mapped(v Volume) string {
+	return strings.ReplaceAll(v.VG, "-", "--") + "-" + strings.ReplaceAll(v.LV, "-", "--")
 }
 
 // Create makes the logical volume and waits for its device; see [Storage].
@@ -101,6 +127,10 @@ func (l LVM) create(ctx context.Context, v Volume, run string, claim func(Identi
 	}
 	if _, ok := lvs[v.LV]; ok {
 		return fmt.Errorf("logical volume %s %w", v, ErrExists)
+	}
+	vg.LVs++
+	if err := vg.fits(v); err != nil {
+		return fmt.Errorf("logical volume %s: %w", v, err)
 	}
 	n := vg.extents(v.Size)
 	if err := l.checkPool(ctx, &Facts{Sharing: t.g.Sharing}); err != nil {

@@ -30,7 +30,7 @@ func (s *script) Run(_ context.Context, argv ...string) ([]byte, error) {
 }
 
 const (
-	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_free_count":"5","vg_extent_count":"1000","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":"","vg_uuid":"u","vg_free":"20971520","vg_seqno":"1","vg_tags":"","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"}]}]}`
+	vgJSON = `{"report":[{"vg":[{"vg_name":"vg0","vg_extent_size":"4194304","vg_extent_count":"1000","max_lv":"4","lv_count":"2","pv_allocatable":"allocatable","pv_pe_count":"1000","pv_pe_alloc_count":"995","vg_permissions":"writeable","vg_exported":"","vg_partial":"","vg_clustered":"","vg_uuid":"u","vg_free":"20971520","vg_seqno":"1","vg_tags":"","vg_lock_type":"","vg_systemid":"","pv_name":"/dev/sda"}]}]}`
 	lvJSON = `{"report":[{"lv":[{"lv_name":"old","lv_size":"8388608","lv_tags":""},{"lv_name":"mine","lv_size":"4194304","lv_tags":"x,esxodus_r1,y"}]}]}`
 )
 
@@ -56,6 +56,63 @@ func TestLogicalCheck(t *testing.T) {
 	}
 }
 
+// TestLogicalUnfit: a group that may have two volumes more, one of whose disks isn't to be
+// used, and names that are too long for device-mapper though not for LVM.
+func TestLogicalUnfit(t *testing.T) {
+	second := strings.NewReplacer(`{"report":[{"vg":[`, "", `]}]}`, "", `"995"`, `"0"`, `"allocatable"`, `""`).Replace(vgJSON)
+	two := strings.NewReplacer(`"1000","max_lv"`, `"2000","max_lv"`, `]}]}`, ","+second+`]}]}`).Replace(vgJSON)
+	l := LVM{VG: "vg0", Tool: &script{answers: map[string]string{"vgs": two, "lvs": lvJSON}}}
+	facts, err := l.Check(t.Context(), []Volume{lvmVolume(t, l, "a", 1), lvmVolume(t, l, "old", 1), lvmVolume(t, l, "b", 1), lvmVolume(t, l, "c", 1)})
+	if err != nil || facts.Free != 20<<20 {
+		t.Fatalf("Check = %d free, %v; want 20 MiB, those of the disk that isn't allocatable don't count", facts.Free, err)
+	}
+	for i, want := range []string{"", "", "", "may have 4 logical volumes: vgchange --maxlogicalvolumes 0 vg0"} {
+		if got := facts.Volumes[i].Unfit; (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s is unfit as %q; want %q", facts.Volumes[i].Volume, got, want)
+		}
+	}
+	for vg, fits := range map[string]bool{strings.Repeat("g", 121): true, strings.Repeat("g", 122): false, strings.Repeat("g-", 40): true, strings.Repeat("g-", 41): false} {
+		l := LVM{VG: vg, Tool: &script{answers: map[string]string{"vgs": strings.ReplaceAll(vgJSON, "vg0", vg), "lvs": lvJSON}}}
+		facts, err := l.Check(t.Context(), []Volume{lvmVolume(t, l, "web", 1)})
+		if err != nil || (facts.Volumes[0].Unfit == "") != fits {
+			t.Errorf("%s: Check = %q, %v; want that it fits: %v", vg, facts.Volumes[0].Unfit, err, fits)
+		}
+	}
+}
+
+// TestLogicalActivation: a group of which lvm.conf has this host activate nothing, or
+// nothing by itself.
+func TestLogicalActivation(t *testing.T) {
+	if os.Getuid() != 0 {
+		fixtures.Missing(t, "not root")
+	}
+	_, vg := loopGroup(t)
+	l := LVM{VG: vg, Tool: noMapper{t: t}}
+	conf := os.Getenv("LVM_SYSTEM_DIR") + "/lvm.conf"
+	plain, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for setting, want := range map[string]struct {
+		boot bool
+		err  string
+	}{
+		"":                                       {},
+		`volume_list=["x"]`:                      {err: "volume_list in lvm.conf lacks it"},
+		`volume_list=["x", "` + vg + `"]`:        {},
+		`auto_activation_volume_list=[]`:         {boot: true},
+		`auto_activation_volume_list=["x","@y"]`: {},
+	} {
+		if err := os.WriteFile(conf, []byte(strings.Replace(string(plain), "activation {", "activation { "+setting, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		facts, err := l.Check(t.Context(), nil)
+		if (err == nil) != (want.err == "") || err != nil && !strings.Contains(err.Error(), want.err) || facts.Activation.NotAtBoot != want.boot {
+			t.Errorf("%s: Check = %+v, %v; want %+v", setting, facts.Activation, err, want)
+		}
+	}
+}
+
 func TestLogicalArgv(t *testing.T) {
 	s := &script{answers: map[string]string{"vgs": vgJSON, "lvs": lvJSON}}
 	l := LVM{VG: "vg0", Tool: s}
@@ -70,9 +127,10 @@ func TestLogicalArgv(t *testing.T) {
 	if err := l.Release(t.Context(), lvmVolume(t, l, "mine", 1), "r1", Identity{}); err != nil {
 		t.Error(err)
 	}
-	const look = "vgs --reportformat json --units b --nosuffix --nohints --foreign --shared --options " + groupFields + " vg0"
+	const as = " --config " + reportConfig + " --reportformat json --units b --nosuffix --options "
+	const look = "vgs" + as + groupFields + " --nohints --foreign --shared vg0"
 	const disks = "lsblk --inverse --noheadings --output TRAN,TYPE,KNAME /dev/sda"
-	const list = "lvs --reportformat json --units b --nosuffix --options lv_name,lv_size,lv_tags vg0"
+	const list = "lvs" + as + "lv_name,lv_size,lv_tags vg0"
 	want := []string{
 		list, look, disks, "lvremove --yes --quiet --force --select lv_tags={esxodus_r1} vg0/mine", list,
 		list, look, disks, list, look, disks,
@@ -84,7 +142,7 @@ func TestLogicalArgv(t *testing.T) {
 }
 
 func TestLogicalCreateRefuses(t *testing.T) {
-	full := strings.Replace(vgJSON, `"vg_free_count":"5"`, `"vg_free_count":"1"`, 1)
+	full := strings.Replace(vgJSON, `"995"`, `"999"`, 1)
 	tests := []struct {
 		name, vg, lv string
 		fail         map[string]error
@@ -101,8 +159,12 @@ func TestLogicalCreateRefuses(t *testing.T) {
 		{name: "no JSON", vg: "x", lv: "new", err: "vgs: report: "},
 		{name: "no report", vg: "{}", lv: "new", err: "vgs: empty report"},
 		{name: "no number", vg: strings.Replace(vgJSON, `"4194304"`, `"4.00m"`, 1), lv: "new", err: `vg_extent_size is "4.00m", want a number`},
-		{name: "extents of 0", vg: strings.Replace(vgJSON, `"4194304"`, `"0"`, 1), lv: "new", err: "of 0 bytes free"},
+		{name: "extents of 0", vg: strings.Replace(vgJSON, `"4194304"`, `"0"`, 1), lv: "new", err: "1000 extents of 0 bytes"},
 		{name: "too many extents", vg: strings.Replace(vgJSON, `"1000"`, `"9223372036854775807"`, 1), lv: "new", err: "9223372036854775807 extents"},
+		{name: "more allocated than there is", vg: strings.Replace(vgJSON, `"995"`, `"1001"`, 1), lv: "new", err: "1001 of 1000 extents allocated"},
+		{name: "a larger disk than the group", vg: strings.Replace(vgJSON, `"pv_pe_count":"1000"`, `"pv_pe_count":"9000"`, 1), lv: "new", err: "995 of 9000 extents allocated, in a group of 1000"},
+		{name: "not allocatable", vg: strings.Replace(vgJSON, `"allocatable"`, `""`, 1), lv: "new", err: "volume group vg0 has 0 bytes free"},
+		{name: "no more volumes", vg: strings.Replace(vgJSON, `"max_lv":"4"`, `"max_lv":"2"`, 1), lv: "new", err: "the volume group vg0 may have 2 logical volumes: vgchange --maxlogicalvolumes 0 vg0 allows more"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -177,13 +239,7 @@ func TestLogicalLoop(t *testing.T) {
 	l := LVM{VG: vg, Tool: noMapper{t: t}}
 	ctx := t.Context()
 	v := lvmVolume(t, l, "web-1.disk", 10<<20+512)
-	if err := os.Mkdir("/dev/"+vg, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll("/dev/" + vg) })
-	if err := os.Symlink(loop, v.Path); err != nil {
-		t.Fatal(err)
-	}
+	nodeOf(t, v, loop)
 	wantState(t, l, v, "r1", Identity{}, Absent)
 	empty, err := l.Check(ctx, nil)
 	if err != nil {
@@ -238,6 +294,63 @@ func TestLogicalLoop(t *testing.T) {
 	l.VG += "x"
 	if _, err := l.Check(ctx, nil); err == nil || !strings.Contains(err.Error(), "this host has no volume group "+l.VG) {
 		t.Errorf("Check of no group = %v", err)
+	}
+}
+
+// nodeOf gives a volume a device for a node.
+func nodeOf(t *testing.T, v Volume, device string) {
+	t.Helper()
+	if err := os.Mkdir("/dev/"+v.VG, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll("/dev/" + v.VG) })
+	if err := os.Symlink(device, v.Path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLogicalReports: what lvm.conf makes of reports changes nothing of what is read
+// from them: the group, whose volume it is, and who writes.
+func TestLogicalReports(t *testing.T) {
+	if os.Getuid() != 0 {
+		fixtures.Missing(t, "not root")
+	}
+	loop, vg := loopGroup(t)
+	l := LVM{VG: vg, Tool: noMapper{t: t, tran: "iscsi disk sda"}, writer: newWriter("kvm2", ""), settle: 1}
+	v := lvmVolume(t, l, "web", 4<<20)
+	nodeOf(t, v, loop)
+	conf := os.Getenv("LVM_SYSTEM_DIR") + "/lvm.conf"
+	plain, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newWriter("kvm1", "")
+	for _, setting := range []string{
+		"report { binary_values_as_numeric=1 }", `report { list_item_separator=";" }`, "report { compact_output=1 }", "report { prefixes=1 quoted=0 columns_as_rows=1 headings=0 buffered=0 }",
+		`log { command_names=1 prefix="lvm: " }`,
+	} {
+		t.Run(setting, func(t *testing.T) {
+			if err := os.WriteFile(conf, append(plain, setting+"\n"...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Create(t.Context(), v, "r1", noClaim); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Tool.Run(t.Context(), "vgchange", "--addtag", other.Tag, vg); err != nil {
+				t.Fatal(err)
+			}
+			if facts, err := l.Check(t.Context(), nil); err != nil || len(facts.Sharing.Others) != 1 || facts.Sharing.Others[0] != other {
+				t.Errorf("Check = %+v, %v; want %s as the other writer", facts, err, other.Host)
+			}
+			if _, err := l.Tool.Run(t.Context(), "vgchange", "--deltag", other.Tag, vg); err != nil {
+				t.Fatal(err)
+			}
+			wantState(t, l, v, "r1", Identity{}, Ours)
+			if err := l.Remove(t.Context(), v, "r1", Identity{}); err != nil {
+				t.Error(err)
+			}
+			wantState(t, l, v, "r1", Identity{}, Absent)
+		})
 	}
 }
 

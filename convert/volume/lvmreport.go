@@ -13,7 +13,10 @@ import (
 
 // group is what we ask of a volume group. Sizes are in bytes.
 type group struct {
-	Extent, Free int64
+	Extent int64
+	Free   int64 // where LVM may allocate
+	LVs    int64 // how many logical volumes it has
+	Max    int64 // how many it may have; 0 for any number
 }
 
 // extents returns how many extents hold size bytes.
@@ -31,18 +34,19 @@ type report struct {
 	Report []map[string][]map[string]string `json:"report"`
 }
 
-// rows runs a reporting command and returns its rows.
-func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[string]string, error) {
-	out, err := l.run(ctx, command, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields, l.VG)
+// reportConfig has LVM report as it does unless lvm.conf(5) says otherwise: yes and no
+// as words, the tags of a list with commas, and JSON with neither a shell's prefixes nor
+// something before each line.
+const reportConfig = `report{binary_values_as_numeric=0 list_item_separator="," prefixes=0} log{command_names=0 prefix=""}`
+
+// Report runs one of LVM's reporting commands, and returns the rows of a section
+// (lvmreport(7)). Sizes are in bytes.
+func Report(ctx context.Context, tool host.Runner, command, section, fields string, more ...string) ([]map[string]string, error) {
+	argv := []string{command, "--config", reportConfig, "--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields}
+	out, err := tool.Run(ctx, append(argv, more...)...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReport(command, section, out)
-}
-
-// ParseReport returns the rows of a section of what an LVM command reports as
-// JSON (lvmreport(7)).
-func ParseReport(command, section string, out []byte) ([]map[string]string, error) {
 	var r report
 	if err := json.Unmarshal(out, &r); err != nil {
 		return nil, fmt.Errorf("%s: report: %w", command, err)
@@ -53,30 +57,62 @@ func ParseReport(command, section string, out []byte) ([]map[string]string, erro
 	return r.Report[0][section], nil
 }
 
+// rows is what is reported of the group.
+func (l LVM) rows(ctx context.Context, command, section, fields string) ([]map[string]string, error) {
+	return Report(ctx, hostRunner{l}, command, section, fields, l.VG)
+}
+
 // group reads the volume group and refuses one that no volume can be made in.
 func (l LVM) group(ctx context.Context) (group, error) {
 	if err := CheckVG(l.VG); err != nil {
 		return group{}, err
 	}
-	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_extent_size,vg_free_count,vg_extent_count,vg_permissions,vg_exported,vg_partial,vg_clustered")
+	rows, err := l.rows(ctx, "vgs", "vg", "vg_name,vg_uuid,vg_extent_size,vg_extent_count,max_lv,lv_count,vg_permissions,vg_exported,vg_partial,vg_clustered,pv_allocatable,pv_pe_count,pv_pe_alloc_count")
 	if err != nil {
 		return group{}, l.unread(err)
 	}
-	if len(rows) != 1 || rows[0]["vg_name"] != l.VG {
-		return group{}, l.twice(len(rows))
+	groups := map[string]bool{} // UUIDs; each physical volume has a row
+	for _, row := range rows {
+		groups[row["vg_uuid"]] = true
+	}
+	if len(groups) != 1 || rows[0]["vg_name"] != l.VG {
+		return group{}, l.twice(len(groups))
 	}
 	if err := usable(l.VG, rows[0]); err != nil {
 		return group{}, err
 	}
-	n, err := Numbers(rows[0], "vg_extent_size", "vg_free_count", "vg_extent_count")
+	g, err := readGroup(rows)
 	if err != nil {
 		return group{}, fmt.Errorf("volume group %s: %w", l.VG, err)
 	}
-	const most = 1 << 62
-	if n[0] <= 0 || n[1] < 0 || n[2] < n[1] || n[2] > most/n[0] {
-		return group{}, fmt.Errorf("volume group %s: vgs reports %d of %d extents of %d bytes free", l.VG, n[1], n[2], n[0])
+	return g, nil
+}
+
+// readGroup takes the numbers of a group from its rows, one for each physical volume. Of
+// one that mayn't be allocated from (pvchange --allocatable n) vg_free counts the extents.
+func readGroup(rows []map[string]string) (group, error) {
+	n, err := Numbers(rows[0], "vg_extent_size", "vg_extent_count", "lv_count", "max_lv")
+	if err != nil {
+		return group{}, err
 	}
-	return group{Extent: n[0], Free: n[1] * n[0]}, nil
+	const most = 1 << 62
+	if n[0] <= 0 || n[1] < 0 || n[1] > most/n[0] {
+		return group{}, fmt.Errorf("vgs reports %d extents of %d bytes", n[1], n[0])
+	}
+	free := int64(0)
+	for _, row := range rows {
+		pv, err := Numbers(row, "pv_pe_count", "pv_pe_alloc_count")
+		if err != nil {
+			return group{}, err
+		}
+		if pv[1] < 0 || pv[0] < pv[1] || pv[0]-pv[1] > n[1]-free {
+			return group{}, fmt.Errorf("vgs reports a physical volume with %d of %d extents allocated, in a group of %d", pv[1], pv[0], n[1])
+		}
+		if row["pv_allocatable"] != "" {
+			free += pv[0] - pv[1]
+		}
+	}
+	return group{Extent: n[0], Free: free * n[0], LVs: n[2], Max: n[3]}, nil
 }
 
 // unread says that vgs doesn't list the group.

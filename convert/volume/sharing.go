@@ -79,12 +79,7 @@ func Groups(ctx context.Context, tool host.Runner, names ...string) ([]Group, er
 
 // groupsOf is Groups as a writer sees them.
 func groupsOf(ctx context.Context, tool host.Runner, self Writer, names ...string) ([]Group, error) {
-	argv := []string{"vgs", "--reportformat", "json", "--units", "b", "--nosuffix", "--nohints", "--foreign", "--shared", "--options", groupFields}
-	out, err := tool.Run(ctx, append(argv, names...)...)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := ParseReport("vgs", "vg", out)
+	rows, err := Report(ctx, tool, "vgs", "vg", groupFields, append([]string{"--nohints", "--foreign", "--shared"}, names...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,16 +135,15 @@ func openGroups(ctx context.Context, tool host.Runner, groups []Group) ([]string
 	if !slices.ContainsFunc(groups, func(g Group) bool { return g.Owner != "" || g.Locks != "" }) {
 		return nil, nil
 	}
-	out, err := tool.Run(ctx, "vgs", "--reportformat", "json", "--options", "vg_name")
+	rows, err := Report(ctx, tool, "vgs", "vg", "vg_name")
 	if err != nil {
 		return nil, err
 	}
-	rows, err := ParseReport("vgs", "vg", out)
 	open := []string{}
 	for _, r := range rows {
 		open = append(open, r["vg_name"])
 	}
-	return open, err
+	return open, nil
 }
 
 // networks are the transports, as lsblk names them, by which a disk can have

@@ -68,15 +68,16 @@ const (
 
 // Facts is what a plan must know of a storage. Sizes are in bytes.
 type Facts struct {
-	Free       int64   `json:"free"`
-	Unit       int64   `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
-	FSType     string  `json:"fsType,omitempty"`     // of dir
-	Sparse     bool    `json:"sparse"`               // takes only the space that is written
-	Unpassable string  `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
-	Pool       *Pool   `json:"pool,omitempty"`       // thin pool; Free is the pool's then
-	Paths      Paths   `json:"paths,omitzero"`       // how the disks of a volume group are reached
-	Volumes    []Found `json:"volumes"`              // in the order asked
-	Sharing    Sharing `json:"sharing,omitzero"`     // what lvm's group is to other hosts
+	Free       int64      `json:"free"`
+	Unit       int64      `json:"unit"`                 // sizes are rounded up to multiples: the extent, or the file system's block
+	FSType     string     `json:"fsType,omitempty"`     // of dir
+	Sparse     bool       `json:"sparse"`               // takes only the space that is written
+	Unpassable string     `json:"unpassable,omitempty"` // first directory on the way to dir that other users, and so QEMU, cannot pass
+	Pool       *Pool      `json:"pool,omitempty"`       // thin pool; Free is the pool's then
+	Paths      Paths      `json:"paths,omitzero"`       // how the disks of a volume group are reached
+	Volumes    []Found    `json:"volumes"`              // in the order asked
+	Sharing    Sharing    `json:"sharing,omitzero"`     // what lvm's group is to other hosts
+	Activation Activation `json:"activation,omitzero"`  // of lvm's group
 }
 
 // Found is what a plan must know of one volume.
@@ -160,8 +161,8 @@ func ParseStorage(s string, tool host.Tool) (Storage, error) {
 	return nil, fmt.Errorf("storage %q: want dir:/PATH (raw files), lvm:VG (logical volumes) or lvm:VG/POOL (thin ones)", s)
 }
 
-// maxName bounds a volume's name. LVM allows 127 bytes for "VG-LV" with every
-// hyphen doubled; a file name allows 255 with what a temporary name adds.
+// maxName bounds a volume's name. LVM allows less where the group's is long; a file
+// name allows 255 with what a temporary name adds.
 const maxName = 100
 
 var runPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)

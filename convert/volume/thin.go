@@ -83,7 +83,7 @@ func (p *Pool) usable(row map[string]string) error {
 		return fmt.Errorf("%s is no thin pool, but %s: lvs -o +segtype lists what is", p.Name, row["segtype"])
 	case row["data_percent"] == "":
 		return fmt.Errorf("thin pool %s isn't active: lvchange --activate y %s", p.Name, p.Name)
-	case row["zero"] != "zero": // "unknown", or a number by lvm.conf's binary_values_as_numeric, is no promise
+	case row["zero"] != "zero": // "unknown" is no promise
 		return fmt.Errorf("thin pool %s doesn't zero what it gives out: what other volumes held would show in new ones; lvchange --zero y %s", p.Name, p.Name)
 	case row["lv_health_status"] != "" && row["lv_health_status"] != "out_of_data":
 		return fmt.Errorf("thin pool %s is unwell (%s): lvconvert --repair and lvmthin(7)", p.Name, row["lv_health_status"])

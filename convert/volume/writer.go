@@ -273,8 +273,7 @@ func (t *turn) made(ctx context.Context, v Volume, run string) error {
 	}
 	lvs, err := t.l.volumes(ctx)
 	if err == nil && !slices.Contains(lvs[v.LV].Tags, tag(run)) {
-		err = fmt.Errorf("another host has changed the volume group %s at the same time: LVM has lost the volume, but this host's kernel may still show it (`dmsetup remove %s-%s`)",
-			v.VG, strings.ReplaceAll(v.VG, "-", "--"), strings.ReplaceAll(v.LV, "-", "--"))
+		err = fmt.Errorf("another host has changed the volume group %s at the same time: LVM has lost the volume, but this host's kernel may still show it (`dmsetup remove %s`)", v.VG, mapped(v))
 	}
 	return err
 }

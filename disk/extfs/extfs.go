@@ -136,7 +136,7 @@ func (f *FS) check() error {
 		return fmt.Errorf("%w: inodes of %d bytes", ErrFormat, f.inodeSize)
 	case f.descSize < 32 || f.descSize > 1024 || f.descSize&(f.descSize-1) != 0:
 		return fmt.Errorf("%w: group descriptors of %d bytes", ErrFormat, f.descSize)
-	case f.blocksPer == 0 || f.blocksPer > f.blockSize*8*64 || f.perGroup == 0 || f.perGroup > f.blockSize*8:
+	case f.blocksPer == 0 || f.blocksPer > f.blockSize*8*f.accounting.ratio || f.perGroup == 0 || f.perGroup > f.blockSize*8:
 		return fmt.Errorf("%w: %d blocks and %d inodes per group", ErrFormat, f.blocksPer, f.perGroup)
 	case f.blocks <= 0 || f.blocks > 1<<46 || f.firstData > 1 || f.firstData >= f.blocks:
 		return fmt.Errorf("%w: %d blocks, the first is %d", ErrFormat, f.blocks, f.firstData)

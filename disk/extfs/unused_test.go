@@ -91,6 +91,7 @@ func TestUnused(t *testing.T) {
 		{name: "no sparse_super", size: "40M", argv: []string{"-t", "ext4", "-b", "1024", "-O", "^sparse_super,^resize_inode"}},
 		{name: "bigalloc", size: "150M", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "16384", "-b", "4096"}},
 		{name: "bigalloc, several groups", size: "70001K", argv: []string{"-t", "ext4", "-O", "bigalloc", "-C", "2048", "-b", "1024"}},
+		{name: "bigalloc, 1 MiB", size: "90M", argv: []string{"-t", "ext4", "-O", "bigalloc,^resize_inode", "-C", "1048576"}},
 		{name: "bigalloc, several groups, no flex_bg", size: "90M", argv: []string{"-t", "ext4", "-O", "bigalloc,^flex_bg", "-C", "4096", "-b", "1024"}},
 		{name: "flex_bg of 4", size: "90M", argv: []string{"-t", "ext4", "-b", "1024", "-G", "4"}},
 		{name: "small groups", size: "40M", argv: []string{"-t", "ext4", "-b", "4096", "-g", "1024"}},

@@ -104,6 +104,14 @@ func (v *volume) setMount(at string) {
 	}
 }
 
+func (v *volume) setSuspended() {
+	if v.part != nil {
+		v.part.Suspended = true
+	} else {
+		v.lv.Suspended = true
+	}
+}
+
 func (v *volume) mount() string {
 	if v.part != nil {
 		return v.part.Mount

@@ -355,6 +355,21 @@ func TestLookStates(t *testing.T) {
 				"scsi0:0 partition 5: the swap holds a hibernated system: start the VM and shut it down",
 			}},
 		},
+		{
+			name: "hibernated in a swap file",
+			edit: map[string]string{
+				"etc/fstab": "/swap/old none swap sw 0 0\n/swap/file none swap sw 0 0\n/swap/gone none swap sw 0 0\nUUID=" + rootUUID + " / ext4 defaults 0 1\n",
+				"swap/old":  strings.Repeat("\x00", 4086) + "SWAPSPACE2", "swap/file.LINK": "/swap/real", "swap/real": strings.Repeat("\x00", 4086) + "S1SUSPEND\x00" + strings.Repeat("\x00", 64<<10),
+			},
+			check: func(g guest.Guest) any { return []any{g.Disks[0].Partitions[0].Suspended, g.Notes} },
+			want:  []any{true, []string{"scsi0:0 partition 1, /swap/file: the swap holds a hibernated system: start the VM and shut it down"}},
+		},
+		{
+			name:  "woken",
+			edit:  map[string]string{"etc/fstab": "/swap/old none swap sw 0 0\n", "swap/old": strings.Repeat("\x00", 4086) + "SWAPSPACE2"},
+			check: func(g guest.Guest) any { return []any{g.Disks[0].Partitions[0].Suspended, g.Notes} },
+			want:  []any{false, []string(nil)},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := debianDisk(t, tt.edit, tt.mkfs...)

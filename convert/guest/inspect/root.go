@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -164,6 +165,36 @@ func (l *look) fstab() {
 		at := strings.TrimPrefix(m.Mount, "/")
 		if v.files != nil && at != "" && m.Mount != "swap" && fs.ValidPath(at) {
 			l.tree.mounts[path.Clean(at)] = v.files
+		}
+	}
+	l.swapFiles(b)
+}
+
+// swapFiles looks at the swap files of an fstab.
+func (l *look) swapFiles(fstab []byte) {
+	for _, m := range conf.ParseFstab(fstab) {
+		if name, ok := strings.CutPrefix(m.Spec, "/"); ok && m.Mount == "swap" && !strings.HasPrefix(name, "dev/") {
+			l.swapFile(path.Clean(name))
+		}
+	}
+}
+
+// swapFile looks for a hibernated system in a swap file.
+func (l *look) swapFile(name string) {
+	const first = 64 << 10 // swapon's header is a page, of up to that
+	b, err := l.tree.head(name, first)
+	if err != nil {
+		return // swapon tells the guest
+	}
+	cs, err := part.Signatures(bytes.NewReader(b), int64(len(b)))
+	if err != nil || !slices.ContainsFunc(cs, func(c part.Content) bool { return c.Suspended }) {
+		return
+	}
+	fsys, _, _, err := l.tree.regular(name)
+	for _, v := range l.volumes {
+		if err == nil && v.files != nil && fs.ReadLinkFS(v.files) == fsys {
+			v.setSuspended()
+			l.state(v.where+", "+conf.Clean("/"+name), v.img, part.Content{Type: "swap", Suspended: true})
 		}
 	}
 }

@@ -106,23 +106,41 @@ func (t tree) exists(name string) bool {
 
 // readFile reads a regular file of at most limit bytes.
 func (t tree) readFile(name string, limit int64) ([]byte, error) {
-	real, info, err := t.resolve(name)
+	_, _, info, err := t.regular(name)
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("/%s is not a regular file but %v", name, info.Mode().Type())
 	}
 	if info.Size() > limit {
 		return nil, fmt.Errorf("/%s: %d bytes; the limit is %d", name, info.Size(), limit)
 	}
-	fsys, rel, _ := t.find(real)
+	return t.head(name, limit)
+}
+
+// head reads the first n bytes of a regular file, or all that it has.
+func (t tree) head(name string, n int64) ([]byte, error) {
+	fsys, rel, _, err := t.regular(name)
+	if err != nil {
+		return nil, err
+	}
 	f, err := fsys.Open(rel)
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, limit))
+	b, err := io.ReadAll(io.LimitReader(f, n))
 	return b, errors.Join(err, f.Close())
+}
+
+// regular finds a regular file: its file system, and its name there.
+func (t tree) regular(name string) (fsys fs.ReadLinkFS, rel string, info fs.FileInfo, err error) {
+	real, info, err := t.resolve(name)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, "", nil, fmt.Errorf("/%s is not a regular file but %v", name, info.Mode().Type())
+	}
+	fsys, rel, _ = t.find(real)
+	return fsys, rel, info, nil
 }
 
 // entries returns what is in a directory, sorted; nil when it can't be read. It is
