@@ -13,7 +13,7 @@ TAGS = libvirt_dlopen
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z -]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 .PHONY: build
 build: ## build bin/esxodus, and bin/lilo, which it puts into guests
@@ -46,12 +46,17 @@ test-boot: ## proofs on Debian guests that booted: each layout, upgrades, growth
 	@scripts/setup.sh test
 	@scripts/test-boot.sh $(ARGS)
 
+.PHONY: test-packages
+test-packages: ## the deb installed, upgraded and purged in a Debian root, the rpm unpacked
+	@scripts/setup.sh test
+	@scripts/test-packages.sh
+
 .PHONY: test-report
 test-report: ## the report of a plan in a browser: filters, keyboard, accessibility
 	@scripts/test-report.sh $(ARGS)
 
 .PHONY: test-all
-test-all: test test-lab test-boot test-report ## all of them, about three hours
+test-all: test test-packages test-lab test-boot test-report ## all of them, about three hours
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yml, shellcheck, gofumpt and go mod tidy
@@ -74,8 +79,18 @@ loader: ## assemble the boot loader anew (convert/lilo/loader) with nasm
 	@scripts/setup.sh test
 	@scripts/loader.sh
 
+.PHONY: deb rpm
+deb rpm: build ## a package of it in bin, for Debian 12 and Ubuntu or the RHEL family
+	@scripts/setup.sh package
+	@scripts/package.sh $@
+
 .PHONY: install
 install: build ## install programs, manual pages and completions to PREFIX (/usr/local)
+	@$(MAKE) --no-print-directory files
+
+# The part of install that builds nothing.
+.PHONY: files
+files:
 	install -D -m 0755 bin/esxodus $(DESTDIR)$(PREFIX)/bin/esxodus
 	install -D -m 0755 bin/lilo $(DESTDIR)$(PREFIX)/lib/esxodus/lilo
 	bin/esxodus man $(DESTDIR)$(PREFIX)/share/man

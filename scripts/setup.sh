@@ -1,8 +1,9 @@
 #!/bin/sh
-# Usage: scripts/setup.sh [build | demo | test | report | bench | lint | packages]
+# Usage: scripts/setup.sh [build | demo | test | report | bench | lint | package | packages]
 #
 # Brings a bare Debian 12 or Ubuntu machine to where `make build`, `make demo`,
-# `make test` (default), `make test-report` (report), `make bench-convert` (bench) or `make lint` can run: packages through apt-get, Go
+# `make test` (default), `make test-report` (report), `make bench-convert` (bench), `make
+# lint` or `make deb` and `make rpm` (package) can run: packages through apt-get, Go
 # where the machine's is too old, and for demo and test a running libvirtd. It
 # says what it installs and why. On a machine that has it all it changes nothing.
 # "packages" changes nothing either: it names those that all but build need.
@@ -12,9 +13,10 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-# The release of Go to fetch, as a Go module, and of golangci-lint.
+# The release of Go to fetch, as a Go module, of golangci-lint and of nfpm.
 go_version=1.26.8
 lint_version=2.15.0
+nfpm_version=2.47.0
 
 # The release of axe-core, which looks for what keeps people from using a page, and
 # the SHA-256 of its package.
@@ -79,6 +81,8 @@ wanted() {
 		test                 | libnbd-bin             | the same: nbdcopy
 		test                 | libvmdk-utils          | an independent reader of VMDKs
 		test                 | qemu-block-extra       | qemu-img over https, to compare with
+		package              | binutils               | objdump: which C library a package asks for
+		test                 | rpm                    | looks into the package for the RHEL family
 		test lint            | shellcheck             | checks the scripts
 	END
 }
@@ -155,6 +159,16 @@ linter() {
 	cached golangci-lint "$lint_version" install_lint
 }
 
+install_nfpm() {
+	mkdir bin
+	GOBIN=$PWD/bin GOFLAGS='' "$here/go.sh" install "github.com/goreleaser/nfpm/v2/cmd/nfpm@v$nfpm_version"
+}
+
+packager() {
+	[ "$target" = package ] || return 0
+	cached nfpm "$nfpm_version" install_nfpm
+}
+
 fetch_axe() {
 	npm pack --silent "axe-core@$axe_version" >/dev/null
 	echo "$axe_sum  axe-core-$axe_version.tgz" | sha256sum --check --quiet
@@ -179,7 +193,7 @@ daemon() {
 
 target=${1-test}
 case $target in
-build | demo | test | report | bench | lint) ;;
+build | demo | test | report | bench | lint | package) ;;
 packages)
 	wanted | sed -n '/^build/d; s/^[^|]*| *\([^ ]*\) .*/\1/p' | sort -u
 	exit
@@ -198,6 +212,7 @@ trap 'exit 143' TERM HUP
 packages
 [ "$failed" != 0 ] || golang
 [ "$failed" != 0 ] || linter
+[ "$failed" != 0 ] || packager
 [ "$failed" != 0 ] || axe
 [ "$failed" != 0 ] || daemon
 [ "$failed" = 0 ]

@@ -14,7 +14,7 @@
 #             an hour (ESXODUS_CRASHES says how many)
 #   network   VLAN devices beside sessions, on a real networkd; guests of two hosts;
 #             a host that boots, and one that loses its power; the bridge of a real LXD;
-#             the network proof's wire, confined by AppArmor
+#             the network proof's wire, confined by AppArmor; a batch as a unit of systemd
 #   shared    a volume group on a LUN that two hosts see, with LVM's locks and without
 #   sriov     virtual functions of an adapter for a guest, on a newer QEMU
 #
@@ -87,7 +87,8 @@ one() {
 			lab ./cmd/esxodus --memory 2048 -run 'TestNetwork$/(network_first|default_network)' "$@" &&
 			lab ./cmd/esxodus --memory 2048 --reboots --cable "$(($$ % 10000 + 20000)):9" -run 'TestReboots$' "$@" &&
 			lab ./cmd/esxodus --memory 2048 --reboots -run 'TestLXD$' "$@" &&
-			lab ./convert/virt --memory 2048 --reboots -run 'TestConfined$' "$@"
+			lab ./convert/virt --memory 2048 --reboots -run 'TestConfined$' "$@" &&
+			lab ./cmd/esxodus --memory 2048 --reboots -run 'TestDetached$' "$@"
 		;;
 	shared) pair ./cmd/esxodus --memory 2048 --disk 2G -run 'TestShared$' "$@" ;;
 	sriov)

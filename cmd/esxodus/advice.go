@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -26,7 +27,7 @@ type advice struct {
 // and plans hold the rest.
 func carried() []string {
 	return []string{
-		"state", "password-file", "insecure", "legacy-tls", "stall", "ssh", "ssh-key", "ssh-fingerprint", "lilo", "connections", "rate",
+		"config", "profile", "state", "password-file", "insecure", "legacy-tls", "stall", "ssh", "ssh-key", "ssh-fingerprint", "lilo", "connections", "rate",
 	}
 }
 
@@ -57,6 +58,12 @@ func (a *advice) note(c *cli.Context) error {
 	for name, absolute := range map[string]func(*cli.Context) (string, error){
 		"state":   func(c *cli.Context) (string, error) { dir, err := stateDir(c); return string(dir), err },
 		"storage": storage,
+		"config": func(c *cli.Context) (string, error) {
+			if c.String("config") == "" {
+				return os.DevNull, nil // as much as no file
+			}
+			return filepath.Abs(c.String("config"))
+		},
 		"scratch": func(c *cli.Context) (string, error) { return filepath.Abs(c.String("scratch")) },
 		"from":    func(c *cli.Context) (string, error) { return filepath.Abs(c.String("from")) },
 	} {

@@ -36,6 +36,9 @@ VM's place when it is ready, in the order and with the delays of the source's
 autostart. Ctrl-C begins nothing more, stops copies where they are and finishes other
 steps; a second one undoes what is half done.
 
+With --detach it goes on as a unit of systemd once you have confirmed, and says how to
+follow and stop it; the end of this session, or of the link, ends nothing then.
+
 Where addresses were edited in the plan, the VM's disks are read again, its part is
 planned anew with those (--packages as for plan), and shown in full before it asks.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
@@ -44,7 +47,7 @@ planned anew with those (--packages as for plan), and shown in full before it as
 			failOnFlag(),
 			&cli.StringFlag{Name: "until", Usage: "begin no VM that wouldn't be done by `TIME`: 06:00, or 2026-12-24T06:00"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
-		}, fullFlags(), outputFlags()),
+		}, detachFlags(), fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 1, 1, "one plan file")
 			if err != nil {
@@ -64,13 +67,7 @@ planned anew with those (--packages as for plan), and shown in full before it as
 }
 
 func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, file string, wantJSON bool) (err error) {
-	if n := c.Int("parallel"); n < 1 || n > 16 {
-		return usagef("--parallel %d: want 1 to 16", n)
-	}
-	if err := errors.Join(chosen(c, "fail-on"), failOn(c, p)); err != nil {
-		return err
-	}
-	if err := refuseOther(ctx, p.Target.Libvirt); err != nil {
+	if err := mayBatch(ctx, c, p); err != nil {
 		return err
 	}
 	dir, err := stateDir(c)
@@ -104,6 +101,9 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err := applyFirst(ctx, c, t, first); err != nil {
 		return err
 	}
+	if c.Bool("detach") {
+		return detachBatch(ctx, c, t, p, dir, e, wantJSON)
+	}
 	o, err := batchOptions(c, t, dir, e)
 	if err != nil {
 		return err
@@ -121,6 +121,17 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 		err = report.Results(t.out, t.form(t.out), results)
 	}
 	return errors.Join(err, batchError(ctx, results))
+}
+
+// mayBatch says what of the command line or the plan keeps a batch from being begun.
+func mayBatch(ctx context.Context, c *cli.Context, p *plan.Plan) error {
+	if n := c.Int("parallel"); n < 1 || n > 16 {
+		return usagef("--parallel %d: want 1 to 16", n)
+	}
+	if err := errors.Join(chosen(c, "fail-on"), failOn(c, p), canDetach(c)); err != nil {
+		return err
+	}
+	return refuseOther(ctx, p.Target.Libvirt)
 }
 
 // batchError is the error that gives a batch its exit code.

@@ -83,7 +83,7 @@ func argumentWants(cmd *cli.Command) (wants, []string) {
 		return directories, nil
 	case "completion", "network":
 		return words, strings.Split(cmd.ArgsUsage, "|")
-	case "status", "verify", "resume", "rollback", "commit":
+	case "status", "verify", "resume", "rollback", "commit", "support":
 		return migrations, nil
 	}
 	return anything, nil

@@ -64,11 +64,11 @@ It exits with 4 if there is something without which nothing can be converted.
 func diagnose(c *cli.Context, t terminal) (doctor.Report, error) {
 	var r doctor.Report
 	tool := host.Tool{Log: logger(c, t)}
-	here := doctor.Host{Tool: tool, UID: os.Geteuid()}
+	var store volume.Storage
 	if c.IsSet("storage") {
 		where, err := storage(c)
 		if err == nil {
-			here.Storage, err = volume.ParseStorage(where, tool)
+			store, err = volume.ParseStorage(where, tool)
 		}
 		if err != nil {
 			return r, usageErr(err)
@@ -79,16 +79,21 @@ func diagnose(c *cli.Context, t terminal) (doctor.Report, error) {
 			return r, err
 		}
 	}
-	virt := &target.Libvirt{URI: c.String("libvirt"), Log: tool.Log}
+	return r, diagnoseHost(c.Context, &r, c.String("libvirt"), store, tool)
+}
+
+// diagnoseHost looks at this host, and at a storage if that isn't nil.
+func diagnoseHost(ctx context.Context, r *doctor.Report, libvirt string, store volume.Storage, tool host.Tool) (err error) {
+	virt := &target.Libvirt{URI: libvirt, Log: tool.Log}
 	defer func() { _ = virt.Close() }()
-	here.Facts = func(ctx context.Context) (plan.TargetFacts, error) { return virt.Facts(ctx) }
-	here.Network = hostnet.Machine{}.Read
-	var err error
 	if r.Host, err = os.Hostname(); err != nil {
-		return r, err
+		return err
 	}
-	r.OfHost = doctor.OfHost(c.Context, here)
-	return r, nil
+	r.OfHost = doctor.OfHost(ctx, doctor.Host{
+		Tool: tool, UID: os.Geteuid(), Storage: store, Network: hostnet.Machine{}.Read,
+		Facts: func(ctx context.Context) (plan.TargetFacts, error) { return virt.Facts(ctx) },
+	})
+	return nil
 }
 
 func diagnoseSource(c *cli.Context, t terminal, r *doctor.Report) error {

@@ -62,6 +62,8 @@ type effects struct {
 	source origin
 	virt   *target.Libvirt
 	guests *apply.Converter
+	// fromFile tells which flags have their value from the configuration file.
+	fromFile func(flag string) bool
 	// heeding ends the listening to what is asked of copies.
 	heeding func()
 }
@@ -107,7 +109,7 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 			BootOnly: c.String("proof") == proofBoot,
 			Progress: progress, Live: takePlaces,
 		},
-		log: log, source: src, virt: virt, guests: inside, heeding: func() {},
+		log: log, source: src, virt: virt, guests: inside, fromFile: t.settings.fromFile, heeding: func() {},
 	}
 	if c.String("state") != "" {
 		dir, err := stateDir(c)

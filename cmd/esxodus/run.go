@@ -25,6 +25,8 @@ type terminal struct {
 	err    io.Writer
 	getenv func(string) string
 	advice *advice
+	// settings are what the configuration file says.
+	settings *settings
 	// board is what is drawn on err, if anything is.
 	board *atomic.Pointer[boardView]
 	// interrupts is what Ctrl-C does; nil where nobody presses it.
@@ -106,7 +108,7 @@ with "esxodus rollback".`
 
 // newApp puts the commands together.
 func newApp(t terminal) *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:            "esxodus",
 		Usage:           "move VMs from ESXi to KVM",
 		Description:     intro,
@@ -124,7 +126,7 @@ func newApp(t terminal) *cli.App {
 			doctorCmd(t), inventoryCmd(t), planCmd(t), convertCmd(t), batchCmd(t), copyCmd(t),
 			statusCmd(t), throttleCmd(t), verifyCmd(t), resumeCmd(t), cutoverCmd(t), rollbackCmd(t), commitCmd(t), reportCmd(t), watchCmd(t),
 			networkCmd(t), networkPlanCmd(t), networkApplyCmd(t), networkConfirmCmd(t), networkRollbackCmd(t), networkRemoveCmd(t), networkStatusCmd(t), networkHostCmd(t), networkGuardCmd(t),
-			completionCmd(t), manCmd(t),
+			supportCmd(t), configCmd(t), completionCmd(t), manCmd(t),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
@@ -134,6 +136,12 @@ func newApp(t terminal) *cli.App {
 		},
 		OnUsageError: usageError,
 	}
+	for _, c := range app.Commands {
+		if len(c.Flags) > 0 && !c.Hidden {
+			c.Flags = append(slices.Clone(c.Flags), configFlags()...)
+		}
+	}
+	return app
 }
 
 // unknownCommand says which command may have been meant.
@@ -209,11 +217,17 @@ func takers(app *cli.App, flag string) []string {
 // execute carries out one command line and returns the exit code.
 func execute(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
-	t.advice, t.board = &advice{}, new(atomic.Pointer[boardView])
+	t.advice, t.settings, t.board = &advice{}, &settings{}, new(atomic.Pointer[boardView])
 	t.secrets = secretsOf(args, t.getenv)
 	app := newApp(t)
 	for _, c := range app.Commands {
-		c.Before = t.advice.note
+		c.Before = func(c *cli.Context) error {
+			// A command that follows reads the same file: it needs only what is on the line.
+			if err := t.advice.note(c); err != nil {
+				return err
+			}
+			return t.settings.heed(c, t.getenv)
+		}
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true // a VM may be called help
 		c.CustomHelpTemplate = commandHelp

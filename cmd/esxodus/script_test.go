@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -52,7 +53,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit, "lock": cmdLock, "flip": cmdFlip,
+			"power": cmdPower, "fault": cmdFault, "untouched": cmdUntouched, "exit": cmdExit, "lock": cmdLock, "flip": cmdFlip, "fill": cmdFill,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "libvirt" {
@@ -196,6 +197,19 @@ func cmdLock(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = f.Close() })
 	ts.Check(unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
+}
+
+// cmdFill: fill FILE…: @NAME@ becomes the value of the variable NAME.
+func cmdFill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: fill FILE…")
+	}
+	for _, file := range args {
+		text := regexp.MustCompile("@[A-Z_]+@").ReplaceAllStringFunc(ts.ReadFile(file), func(name string) string {
+			return ts.Getenv(strings.Trim(name, "@"))
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o644))
+	}
 }
 
 // cmdFlip: flip FILE OFFSET: one bit of the byte there changes.

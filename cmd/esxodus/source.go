@@ -38,9 +38,9 @@ func logger(c *cli.Context, t terminal) *slog.Logger {
 
 // sourceConfig puts together how to reach the ESXi host: flags first, then
 // govc's environment, then a question. address, where not empty, is what a
-// journal or plan says.
+// journal or plan says; the configuration file's doesn't count then.
 func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, error) {
-	if flag := c.String("esxi"); flag != "" {
+	if flag := c.String("esxi"); flag != "" && (address == "" || !t.settings.fromFile("esxi")) {
 		address = flag
 	}
 	cfg, found, err := esxi.FromEnv(t.getenv, address)
@@ -229,7 +229,11 @@ func (e *passwordError) Error() string { return e.err.Error() }
 func (e *passwordError) Unwrap() error { return e.err }
 
 func findPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
-	if file := c.String("password-file"); file != "" {
+	file := c.String("password-file")
+	if file == "" {
+		file = credentialFile(t.getenv)
+	}
+	if file != "" {
 		secret, err := await(c.Context, func() (esxi.Secret, error) { return readPassword(file) }) // perhaps a pipe
 		cfg.Password = secret
 		return err

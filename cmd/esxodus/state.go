@@ -242,7 +242,7 @@ func recordedOrigin(c *cli.Context, t terminal, src plan.Source) origin {
 // that it was made with counts before one of govc's known hosts.
 func recordedSource(c *cli.Context, t terminal, src plan.Source) (esxi.Config, error) {
 	cfg, err := sourceConfig(c, t, src.URL)
-	if c.String("thumbprint") == "" && src.Thumbprint != "" {
+	if (c.String("thumbprint") == "" || t.settings.fromFile("thumbprint")) && src.Thumbprint != "" {
 		cfg.Thumbprint = src.Thumbprint
 	}
 	return cfg, err

@@ -62,6 +62,14 @@ func (n needs) gives(program, name string) bool {
 	return slices.Contains(n.names, name) || slices.ContainsFunc(n.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
+// Handed tells whether any program gets a variable of our environment: what starts us
+// anew elsewhere hands those on.
+func Handed(name string) bool {
+	return slices.ContainsFunc(environment, func(n needs) bool {
+		return slices.Contains(n.names, name) || slices.ContainsFunc(n.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	})
+}
+
 // programOf is the program that argv starts: that which env starts.
 func programOf(argv []string) string {
 	for i, arg := range argv {
