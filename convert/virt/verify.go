@@ -2,6 +2,7 @@ package virt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,10 +22,11 @@ func verify(want *libvirtxml.Domain, info Info, autostart bool) error {
 	d.add("persistent", info.Persistent, true)
 	d.add("active", info.Active, false)
 	d.add("autostart", info.AutoStart, autostart)
-	if len(d.list) > 0 {
-		return fmt.Errorf("domain %s: libvirt has %s", info.Name, strings.Join(d.list, "; "))
+	errs := make([]error, len(d.list))
+	for i, text := range d.list {
+		errs[i] = fmt.Errorf("domain %s: libvirt has %s", info.Name, text)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Compare returns what libvirt has of a domain, and how that differs from its XML.
