@@ -78,7 +78,9 @@ func devices() []Kind {
 func batch() []Kind {
 	return []Kind{
 		{"batch.acknowledged", note, "Something is acknowledged that the plan doesn't have.", "Take it off the command line, or see how it is spelt in the plan."},
+		{"batch.hostname", note, "Two guests of the plan have one host name, as on ESXi.", "If one is a clone, give it another."},
 		{"batch.mac", warning, "Two NICs of the plan have one MAC address: on one network both lose traffic.", "Change one."},
+		{"batch.machineID", note, "Two guests of the plan have one machine id: they are copies of one guest, and a DHCP server may take them for one client.", "In one of them: rm /etc/machine-id && systemd-machine-id-setup, and make new SSH host keys."},
 		{"batch.name", blocker, "Two VMs would become the same domain.", "Rename one on ESXi, or migrate them from different plans."},
 		{"batch.uuid", blocker, "Two VMs have one SMBIOS UUID, and libvirt refuses the second.", "Give the clone a uuid.bios of its own on ESXi."},
 	}
