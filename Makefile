@@ -74,6 +74,11 @@ bench-convert: build ## compare esxodus convert with virt-v2v, from source to bo
 	@scripts/setup.sh bench
 	@scripts/bench-convert.sh
 
+.PHONY: bench-plan
+bench-plan: ## time and memory of inventory and plan of a host with 1,000 VMs
+	@scripts/setup.sh test
+	@scripts/bench-plan.sh $(ARGS)
+
 .PHONY: loader
 loader: ## assemble the boot loader anew (convert/lilo/loader) with nasm
 	@scripts/setup.sh test

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/convert/concerns"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -109,15 +111,16 @@ func commandsAndHelp(app *cli.App) []*cli.Command {
 	return append(first, &cli.Command{Name: "help", Usage: "show the help of a command or topic"})
 }
 
-// helpWords is what there is help on.
-func helpWords(app *cli.App) []string {
-	var names []string
+// helpWords is what there is help on. The ids of concerns are many: they come where
+// something is typed already.
+func helpWords(app *cli.App) (names, more []string) {
 	for _, c := range commandsAndHelp(app) {
 		if c.Name != "help" && !slices.Contains(topicNames(), c.Name) {
 			names = append(names, c.Name)
 		}
 	}
-	return append(names, topicNames()...)
+	names = append(names, topicNames()...)
+	return names, append(slices.Clone(names), concerns.IDs()...)
 }
 
 // pattern is a command's name in a shell's case.
@@ -184,7 +187,8 @@ func bashCompletion(app *cli.App) string {
 	for _, c := range commandsAndHelp(app) {
 		first = append(first, c.Name)
 	}
-	fmt.Fprintf(&b, "\thelp:*) %s ;;\n\t:*) %s ;;\n\tesac\n}\n", give(words, helpWords(app)), give(words, first))
+	names, more := helpWords(app)
+	fmt.Fprintf(&b, "\thelp:) %s ;;\n\thelp:*) %s ;;\n\t:*) %s ;;\n\tesac\n}\n", give(words, names), give(words, more), give(words, first))
 	b.WriteString(`_esxodus() {
 	local cmd=
 	[ "$COMP_CWORD" -lt 2 ] || cmd=${COMP_WORDS[1]}
@@ -232,7 +236,8 @@ func zshCompletion(app *cli.App) string {
 		}
 		fmt.Fprintf(&b, " \\\n\t\t%s ;;\n", quoted("*:argument:"+give(argumentWants(cmd))))
 	}
-	fmt.Fprintf(&b, "\thelp) _arguments %s ;;\n\tesac\n}\n", quoted("*:topic:"+give(words, helpWords(app))))
+	names, more := helpWords(app)
+	fmt.Fprintf(&b, "\thelp) if [[ -n $PREFIX ]]; then _arguments %s; else _arguments %s; fi ;;\n\tesac\n}\n", quoted("*:topic:"+give(words, more)), quoted("*:topic:"+give(words, names)))
 	b.WriteString("if [ \"$funcstack[1]\" = _esxodus ]; then\n\t_esxodus \"$@\"\nelse\n\tcompdef _esxodus esxodus\nfi\n")
 	return b.String()
 }
@@ -276,6 +281,8 @@ func fishCompletion(app *cli.App) string {
 			b.WriteString(in + strings.NewReplacer(" -x", "", " -r", "").Replace(give(w, list)) + "\n")
 		}
 	}
-	fmt.Fprintf(&b, "complete -c esxodus -n '__fish_seen_subcommand_from help' -a %s\n", quote(strings.Join(helpWords(app), " ")))
+	names, more := helpWords(app)
+	const help = "complete -c esxodus -n '__fish_seen_subcommand_from help"
+	fmt.Fprintf(&b, "%s' -a %s\n%s; and string length -q -- (commandline -ct)' -a %s\n", help, quote(strings.Join(names, " ")), help, quote(strings.Join(more[len(names):], " ")))
 	return b.String()
 }

@@ -61,6 +61,8 @@ func completions() []struct{ line, want, not string } {
 		{"esxodus resume --state x w", "web", "db"},
 		{"esxodus batch pl", "plan.yaml", "units"},
 		{"esxodus help b", "batch boot-proof", "plan"},
+		{"esxodus help ", "batch concerns", "guest.left"},
+		{"esxodus help guest.l", "guest.left guest.lvm", "guest.nic"},
 		{"esxodus completion ", "bash zsh fish", "plan"},
 	}
 }

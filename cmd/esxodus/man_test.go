@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"esxodus/convert/concerns"
 	"esxodus/fixtures"
 )
 
@@ -116,6 +117,12 @@ func TestTopics(t *testing.T) {
 		title, _, ok := topic(name)
 		if got := output(t, "help", name); !ok || !strings.HasPrefix(got, strings.ToUpper(title)+"\n\n") || strings.Contains(got, "| ") {
 			t.Errorf("help %s = %s", name, got)
+		}
+	}
+	all := strings.Fields(output(t, "help", "concerns"))
+	for _, id := range concerns.IDs() {
+		if got := output(t, "help", id); !strings.HasPrefix(got, id+"\n\n") || !slices.Contains(all, id) {
+			t.Errorf("help %s = %s", id, got)
 		}
 	}
 	readme, err := os.ReadFile("../../README.md")

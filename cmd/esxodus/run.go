@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"esxodus/convert/concerns"
 	"esxodus/convert/report"
 	"esxodus/inventory/fit"
 	"esxodus/inventory/redact"
@@ -151,7 +152,7 @@ func unknownCommand(app *cli.App, name string) error {
 	for _, c := range app.VisibleCommands() {
 		names = append(names, c.Name)
 	}
-	if like := nearest(name, append(names, topicNames()...)); like != "" {
+	if like := nearest(name, slices.Concat(names, topicNames(), concerns.IDs())); like != "" {
 		if !slices.Contains(names, like) {
 			like = "help " + like
 		}

@@ -31,6 +31,10 @@ type Config struct {
 	ESP     bool   // an EFI system partition was read, so that EFILoaders are all there are
 	Systemd bool   // the init program is systemd
 
+	// MachineID is the first digits of a digest of the guest's machine id, which is to
+	// be kept secret (machine-id(5)); "" where it has none.
+	MachineID string
+
 	NICDrivers []DriverMatch // where NICs are picked by a driver that they won't have
 	Net        Net           // what its files say of its network interfaces
 	Naming     Naming

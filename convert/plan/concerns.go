@@ -47,6 +47,8 @@ const (
 	ConcernClashName    = "batch.name"          // two VMs come to one domain name
 	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
 	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
+	ConcernClashHost    = "batch.hostname"      // two guests have one host name
+	ConcernClashMachine = "batch.machineID"     // two guests are copies of one
 	ConcernInaccessible = "source.inaccessible" // the host can't read the VM itself
 	ConcernFiles        = "source.files"        // VMs are read from files alone
 	ConcernSourceUnread = "source.unread"       // a part of the source
@@ -250,6 +252,20 @@ func addClashes(p *Plan) {
 		}
 		return macs
 	})
+	addDuplicates(p, ledger.Concern{
+		ID: ConcernClashHost, Severity: ledger.Note, Evidence: "have the same host name",
+		Advice: "what goes by it (DNS, DHCP, backups, monitoring) takes one for the other, there as here; if one is a clone, give it another: hostnamectl hostname NAME",
+	}, func(v *VMPlan) []string {
+		name, _, _ := strings.Cut(strings.ToLower(v.Guest.Hostname), ".")
+		if name == "localhost" {
+			return nil
+		}
+		return []string{name}
+	})
+	addDuplicates(p, ledger.Concern{
+		ID: ConcernClashMachine, Severity: ledger.Note, Evidence: "have the same /etc/machine-id, whose digest is",
+		Advice: "they are copies of one guest: systemd-networkd shows a DHCP server the same client, and the SSH host keys may be the same; in one of them: rm /etc/machine-id && systemd-machine-id-setup, and make new keys",
+	}, func(v *VMPlan) []string { return []string{v.Guest.Config.MachineID} })
 }
 
 // addShared refuses a disk that another VM of the host has as well, in this plan or
@@ -303,9 +319,13 @@ func addDuplicates(p *Plan, c ledger.Concern, values func(*VMPlan) []string) {
 		if len(is) < 2 {
 			continue
 		}
-		names := make([]string, len(is))
-		for k, i := range is {
-			names[k] = fmt.Sprintf("%q", p.VMs[i].Source.Name)
+		const most = 5 // each of them has the list: of a thousand it would be a million names
+		var names []string
+		for _, i := range is[:min(len(is), most)] {
+			names = append(names, fmt.Sprintf("%q", p.VMs[i].Source.Name))
+		}
+		if more := len(is) - most; more > 0 {
+			names = append(names, fmt.Sprintf("%d more", more))
 		}
 		found := c
 		found.Subject = value

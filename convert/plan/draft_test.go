@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"esxodus/convert/converttest"
 	"esxodus/convert/domain"
+	"esxodus/convert/guest"
 	"esxodus/convert/ledger"
 	"esxodus/convert/plan"
 	"esxodus/convert/survey"
@@ -39,6 +41,14 @@ func TestConcerns(t *testing.T) {
 		}
 		change(&vm)
 		f.Host.VMs = append(f.Host.VMs, vm)
+	}
+	clones := func(f *plan.Facts, change func(g *guest.Guest)) {
+		f.Guests = maps.Clone(f.Guests)
+		second(f, func(vm *inventory.VM) { f.Guests[vm.ID] = f.Guests[f.Host.VMs[0].ID] })
+		for id, g := range f.Guests {
+			change(&g)
+			f.Guests[id] = g
+		}
 	}
 	uuid := func(f *plan.Facts) string { return "00004d56-0000-0000-0000-000000000001" }
 	type test struct {
@@ -135,6 +145,12 @@ func TestConcerns(t *testing.T) {
 		{plan.ConcernClashMAC, ledger.Warning, func(f *plan.Facts, _ *plan.Options) {
 			second(f, func(vm *inventory.VM) { vm.NICs[0].MAC = f.Host.VMs[0].NICs[0].MAC })
 		}},
+		{plan.ConcernClashHost, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
+			clones(f, func(g *guest.Guest) { g.Hostname = "Web.example.org" })
+		}},
+		{plan.ConcernClashMachine, ledger.Note, func(f *plan.Facts, _ *plan.Options) {
+			clones(f, func(g *guest.Guest) { g.Config.MachineID = "0123456789ab" })
+		}},
 	}
 	for _, state := range []string{"", "invalid", "orphaned", "inaccessible"} {
 		tests = append(tests, test{plan.ConcernConfig, ledger.Blocker, func(f *plan.Facts, _ *plan.Options) {
@@ -209,4 +225,38 @@ func concernsOf(t *testing.T, f plan.Facts, o plan.Options) []ledger.Concern {
 		t.Errorf("two plans of the same facts differ:\n%s\n%s", texts[0], texts[1])
 	}
 	return out
+}
+
+// TestManyAlike: of many VMs that share a value each has a few names and a count, and
+// guests that are called localhost share nothing.
+func TestManyAlike(t *testing.T) {
+	w := converttest.New(t)
+	o := w.Options()
+	draft, err := survey.Gather(t.Context(), w.Sources(), plan.Source{}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, first := draft.Facts, draft.Facts.Host.VMs[0]
+	f.Guests = maps.Clone(f.Guests)
+	for i := range 40 {
+		vm := first
+		vm.ID, vm.Name, vm.BIOSUUID, vm.NICs, vm.Disks = fmt.Sprint(100+i), fmt.Sprintf("clone%d", i), fmt.Sprintf("564d0000-0000-0000-0000-0000000001%02d", i), nil, nil
+		f.Host.VMs = append(f.Host.VMs, vm)
+		f.Guests[vm.ID] = guest.Guest{Hostname: "db"}
+		if i >= 10 {
+			f.Guests[vm.ID] = guest.Guest{Hostname: "localhost.localdomain"}
+		}
+	}
+	alike := 0
+	for _, c := range concernsOf(t, f, o) {
+		if c.ID == plan.ConcernClashHost {
+			alike++
+			if !strings.HasPrefix(c.Evidence, `"clone0" and "clone1" and `) || !strings.Contains(c.Evidence, " and 5 more have ") || strings.Contains(c.Evidence, "clone5") {
+				t.Errorf("evidence %q", c.Evidence)
+			}
+		}
+	}
+	if alike != 10 {
+		t.Errorf("%d guests share a host name; want 10", alike)
+	}
 }

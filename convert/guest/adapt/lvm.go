@@ -158,25 +158,30 @@ func lvmAssigned(text string) map[string][]string {
 	return filters
 }
 
-// lvmTokens are what an lvm.conf is made of: comments, strings, words, signs. A
+// lvmTokens are what an lvm.conf is made of, but for comments: strings, words, signs. A
 // string without an end goes to the text's: were each of its quotes a sign, each
 // would be looked for an end of.
-var lvmTokens = regexp.MustCompile(`(?s)^(?:\s+|#[^\n]*|"(?:\\.|[^"\\])*(?:"|\\?$)|'[^']*(?:'|$)|[^\s#"'=\[\],{}]+|.)`)
+var lvmTokens = regexp.MustCompile(`(?s)^(?:"(?:\\.|[^"\\])*(?:"|\\?$)|'[^']*(?:'|$)|[^\s#"'=\[\],{}]+|.)`)
 
 // lvmToken returns the first token that is neither blank nor a comment, and
 // what is behind it.
 func lvmToken(text string) (token, rest string) {
-	for text != "" {
+	for {
+		// Most of a file is comments, and the expression is slow.
+		text = strings.TrimLeft(text, "\t\n\f\r ")
+		if strings.HasPrefix(text, "#") {
+			_, text, _ = strings.Cut(text, "\n")
+			continue
+		}
 		token = lvmTokens.FindString(text)
 		text = text[len(token):]
 		if token == "" {
 			return "", ""
 		}
-		if token[0] != '#' && strings.TrimSpace(token) != "" {
+		if strings.TrimSpace(token) != "" {
 			return token, text
 		}
 	}
-	return "", ""
 }
 
 // accepts applies the filter to a device's name: of the patterns the first

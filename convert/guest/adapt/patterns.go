@@ -69,5 +69,8 @@ func stemPattern(file, stem string) string {
 
 // literal is a pattern that matches only the path itself.
 func literal(p string) string {
+	if !strings.ContainsAny(p, `\*?[`) { // nearly all, of many
+		return p
+	}
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
 }

@@ -54,10 +54,23 @@ func ParseDpkg(b []byte, interest func(name string) bool) (out []guest.Package, 
 	for _, p := range all {
 		p.needs(providers, interest)
 		if interest(p.Name) || len(p.Needs) > 0 {
-			out = append(out, p.Package)
+			out = append(out, p.kept())
 		}
 	}
 	return out, arch, nil
+}
+
+// kept is the package by itself: parts of the file's text would hold all of it in
+// memory, of every guest of a plan.
+func (p *installed) kept() guest.Package {
+	k := p.Package
+	k.Name, k.Version = strings.Clone(k.Name), strings.Clone(k.Version)
+	for _, names := range k.Needs {
+		for i := range names {
+			names[i] = strings.Clone(names[i])
+		}
+	}
+	return k
 }
 
 // needs finds out which installed packages fulfil the dependencies.

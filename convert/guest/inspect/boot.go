@@ -57,7 +57,7 @@ func (l *look) modules(version string) []string {
 			name, _, _ := strings.Cut(path.Base(strings.TrimSpace(file)), ".")
 			switch name = strings.ReplaceAll(name, "-", "_"); name {
 			case "dm_mod", "virtio_pci", "virtio_blk", "virtio_scsi":
-				have = append(have, name)
+				have = append(have, strings.Clone(name)) // a part would hold the whole index
 			}
 		}
 	}

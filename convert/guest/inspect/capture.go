@@ -78,7 +78,7 @@ func (l *look) config() {
 	}
 	c.Boot = l.tree.list("boot")
 	c.Guarded = l.guarded()
-	c.Tools = l.tools()
+	c.MachineID, c.Tools = l.machineID(), l.tools()
 	c.NICDrivers = l.nicDrivers()
 	l.captureNetwork(&c)
 	c.CloudInit = l.cloudInit()

@@ -25,8 +25,8 @@ func TestConfig(t *testing.T) {
 		"etc/default/grub":   "-", "boot/grub/grub.cfg": "menuentry x {\nlinux /boot/vmlinuz-1 " + strings.Repeat("long ", 200) + "\n}\n",
 		"vmlinuz.LINK": "boot/vmlinuz-6.1.0-18-amd64", "initrd.img.LINK": "boot/gone", "boot/vmlinuz": "a file",
 		"var/lib/dpkg/status": string(status), "var/lib/dpkg/info/grub-pc.list": "/.\n/usr/x\n", "var/lib/dpkg/info/libc6.list": "/.\n",
-		"etc/lilo.conf/dir": "no file",
-		"var/cache.LINK":    "../srv/cache", "srv/cache/x": "", "var/log.LINK": "/nowhere",
+		"etc/lilo.conf/dir": "no file", "etc/machine-id": "uninitialized\n", "var/lib/dbus/machine-id": "0123456789abcdef0123456789abcdef\n",
+		"var/cache.LINK": "../srv/cache", "srv/cache/x": "", "var/log.LINK": "/nowhere",
 	})
 	g, err := Look(t.Context(), []Source{{"scsi0:0", open(t, path)}})
 	if err != nil {
@@ -42,6 +42,7 @@ func TestConfig(t *testing.T) {
 	check("crypttab", c.Files["/etc/crypttab"], guest.File{Path: "/etc/real-crypttab", Text: "caf\xe9 \x1b[2J\n"})
 	check("links", c.Links, map[string]guest.Link{"/vmlinuz": {Target: "boot/vmlinuz-6.1.0-18-amd64"}, "/initrd.img": {Target: "boot/gone", Missing: true}, "/boot/vmlinuz": {}})
 	check("command line", []any{len(c.Cmdline), c.Image}, []any{999, "/boot/vmlinuz-1"})
+	check("machine id", c.MachineID, "9810707f37ec")
 	check("unread", c.Unread, []string{"/etc/lilo.conf is not a regular file but d---------"})
 	check("owned", c.Owned, map[string][]string{"grub-pc": {"/.", "/usr/x"}})
 	check("release", []any{c.Arch, c.Codename, string(c.Status) == string(status)}, []any{"amd64", "bookworm", true})

@@ -1,7 +1,10 @@
 package inspect
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -62,6 +65,20 @@ func (l *look) release() {
 		return
 	}
 }
+
+// machineID is the start of a digest of that by which the guest's programs know it
+// (machine-id(5)), "" where it has none yet.
+func (l *look) machineID() string {
+	for _, name := range []string{"etc/machine-id", "var/lib/dbus/machine-id"} {
+		b, _ := l.read(name, maxFstab)
+		if id := strings.TrimSpace(string(b)); machineID.MatchString(id) {
+			return fmt.Sprintf("%x", sha256.Sum256([]byte("esxodus "+id)))[:12]
+		}
+	}
+	return ""
+}
+
+var machineID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func (l *look) hostname() {
 	for _, name := range []string{"etc/hostname", "etc/HOSTNAME"} {

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -119,34 +120,85 @@ func ValidName(name string) bool {
 type View struct {
 	src  Source
 	root uint64
+	dirs *dirs
 }
 
 // New makes a view of a file system, given its root's inode.
-func New(src Source, root uint64) View { return View{src: src, root: root} }
+func New(src Source, root uint64) View {
+	return View{src: src, root: root, dirs: &dirs{known: make(map[uint64][]Entry)}}
+}
 
-// walk finds the inode of a path, whose directories must be real ones.
-func (v View) walk(op, name string) (Node, error) {
+// maxKnown is how many entries of directories a view remembers, about 2 MiB.
+const maxKnown = 1 << 15
+
+// dirs are the directories of a file system that were listed, by inode: those at the
+// top are on the path of every file. A larger one than all may have isn't kept.
+type dirs struct {
+	mu    sync.Mutex
+	known map[uint64][]Entry // sorted by name
+	held  int                // entries in all of them
+}
+
+func (d *dirs) find(number uint64) ([]Entry, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	es, ok := d.known[number]
+	return es, ok
+}
+
+func (d *dirs) keep(number uint64, es []Entry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.known[number]; ok || len(es) >= maxKnown {
+		return
+	}
+	if d.held += 1 + len(es); d.held > maxKnown {
+		clear(d.known)
+		d.held = 1 + len(es)
+	}
+	d.known[number] = es
+}
+
+// entries lists the directory of an inode, sorted by name: not to be changed. Whoever
+// has read the inode gives it as n.
+func (v View) entries(number uint64, n Node) (es []Entry, err error) {
+	if es, ok := v.dirs.find(number); ok {
+		return es, nil
+	}
+	if n == nil {
+		if n, err = v.src.Node(number); err != nil {
+			return nil, err
+		}
+	}
+	if es, err = n.Entries(); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(es, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	v.dirs.keep(number, es)
+	return es, nil
+}
+
+// walk finds the inode of a path, whose directories must be real ones, and its number.
+func (v View) walk(op, name string) (Node, uint64, error) {
 	if !fs.ValidPath(name) {
-		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+		return nil, 0, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	n, err := v.src.Node(v.root)
-	if err != nil || name == "." {
-		return n, wrap(op, name, err)
-	}
-	for elem := range strings.SplitSeq(name, "/") {
-		es, err := n.Entries()
-		if err != nil {
-			return nil, wrap(op, name, err)
-		}
-		i := slices.IndexFunc(es, func(e Entry) bool { return e.Name == elem })
-		if i < 0 {
-			return nil, wrap(op, name, fs.ErrNotExist)
-		}
-		if n, err = v.src.Node(es[i].Number); err != nil {
-			return nil, wrap(op, name, err)
+	number := v.root
+	if name != "." {
+		for elem := range strings.SplitSeq(name, "/") {
+			es, err := v.entries(number, nil)
+			if err != nil {
+				return nil, 0, wrap(op, name, err)
+			}
+			i, ok := slices.BinarySearchFunc(es, elem, func(e Entry, name string) int { return strings.Compare(e.Name, name) })
+			if !ok {
+				return nil, 0, wrap(op, name, fs.ErrNotExist)
+			}
+			number = es[i].Number
 		}
 	}
-	return n, nil
+	n, err := v.src.Node(number)
+	return n, number, wrap(op, name, err)
 }
 
 func wrap(op, name string, err error) error {
@@ -159,14 +211,14 @@ func wrap(op, name string, err error) error {
 // Open opens a regular file or a directory; a symbolic link, or a path that
 // leads through one, is an error. Reading stops at a limit, with an error.
 func (v View) Open(name string) (fs.File, error) {
-	n, err := v.walk("open", name)
+	n, number, err := v.walk("open", name)
 	if err != nil {
 		return nil, err
 	}
 	info := info{name: path.Base(name), Node: n}
 	switch {
 	case n.Mode().IsDir():
-		es, err := v.list("open", name, n)
+		es, err := v.list("open", name, number, n)
 		if err != nil {
 			return nil, err
 		}
@@ -181,19 +233,18 @@ func (v View) Open(name string) (fs.File, error) {
 // ReadDir lists a directory, sorted by name. Entries take their type from the
 // directory where it notes that; Info reads the inode.
 func (v View) ReadDir(name string) ([]fs.DirEntry, error) {
-	n, err := v.walk("readdir", name)
+	n, number, err := v.walk("readdir", name)
 	if err != nil {
 		return nil, err
 	}
-	return v.list("readdir", name, n)
+	return v.list("readdir", name, number, n)
 }
 
-func (v View) list(op, name string, n Node) ([]fs.DirEntry, error) {
-	es, err := n.Entries()
+func (v View) list(op, name string, number uint64, n Node) ([]fs.DirEntry, error) {
+	es, err := v.entries(number, n)
 	if err != nil {
 		return nil, wrap(op, name, err)
 	}
-	slices.SortFunc(es, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 	out := make([]fs.DirEntry, len(es))
 	for i, e := range es {
 		out[i] = entry{src: v.src, e: e}
@@ -206,7 +257,7 @@ func (v View) Stat(name string) (fs.FileInfo, error) { return v.Lstat(name) }
 
 // Lstat describes the file itself, be it a link.
 func (v View) Lstat(name string) (fs.FileInfo, error) {
-	n, err := v.walk("lstat", name)
+	n, _, err := v.walk("lstat", name)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +266,7 @@ func (v View) Lstat(name string) (fs.FileInfo, error) {
 
 // ReadLink returns a symbolic link's target as it stands.
 func (v View) ReadLink(name string) (string, error) {
-	n, err := v.walk("readlink", name)
+	n, _, err := v.walk("readlink", name)
 	if err != nil {
 		return "", err
 	}
