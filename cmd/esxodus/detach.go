@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"esxodus/convert/cutover"
 	"esxodus/convert/host"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
@@ -87,7 +88,7 @@ func detach(ctx context.Context, c *cli.Context, p *plan.Plan, dir runs.StateDir
 		return d, err
 	}
 	argv := []string{"systemd-run", "--quiet", "--unit=" + d.Unit, "--service-type=exec", "--working-directory=" + cwd, "--description=esxodus batch"}
-	for _, property := range unitProperties(dir, p) {
+	for _, property := range unitProperties(dir, p, c.Bool("cutover")) {
 		argv = append(argv, "--property="+property)
 	}
 	for _, v := range env {
@@ -180,7 +181,7 @@ func handedOver(all []string) ([]string, error) {
 // needs devices, libvirt's socket, packets of its own making, a network of its own for
 // them, and QEMU for the appliance, which writes code as it runs and has this host's
 // kernel modules in it.
-func unitProperties(dir runs.StateDir, p *plan.Plan) []string {
+func unitProperties(dir runs.StateDir, p *plan.Plan, cutsOver bool) []string {
 	out := []string{
 		// A stop is a first Ctrl-C, for the program alone, which gets time to finish steps.
 		"KillMode=mixed", "KillSignal=SIGINT", "TimeoutStopSec=15min", "OOMPolicy=continue",
@@ -193,6 +194,9 @@ func unitProperties(dir runs.StateDir, p *plan.Plan) []string {
 	places := []string{string(dir), "-/etc/lvm", "-/run", "/tmp", "/var/tmp"}
 	if path, is := strings.CutPrefix(p.Target.Storage, volume.KindDir+":"); is {
 		places = append(places, path)
+	}
+	if cutsOver { // which makes units that start domains in their order
+		places = append(places, "-"+cutover.UnitDir)
 	}
 	if p.Source.Scratch != "" {
 		places = append(places, p.Source.Scratch)
