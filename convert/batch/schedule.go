@@ -17,8 +17,8 @@ type stage int
 const (
 	waiting   stage = iota
 	migrating       // it holds one of the places
-	migrated        // its turn to take its place hasn't come
-	cutting
+	ready           // its turn to take its place hasn't come
+	cutting         // it holds one of the other places
 	ended
 )
 
@@ -41,7 +41,8 @@ type schedule struct {
 	through map[string]bool // by name: has come through, or hasn't
 	left    map[string][]int
 	events  chan func() // what has ended says so
-	places  int
+	places  int         // for migrations
+	cuts    int         // for cutovers: each starts a machine
 	pace    pace
 	now     func() time.Time
 }
@@ -49,7 +50,7 @@ type schedule struct {
 func newSchedule(p *plan.Plan, o Options, migrate func(int) Result) *schedule {
 	s := &schedule{
 		plan: p, options: o, migrate: migrate, results: make([]Result, len(p.VMs)),
-		through: make(map[string]bool), left: make(map[string][]int), events: make(chan func()), pace: pace{overhead: plan.Overhead(p.Target.VirtType)}, places: max(o.Parallel, 1), now: time.Now,
+		through: make(map[string]bool), left: make(map[string][]int), events: make(chan func()), pace: pace{overhead: plan.Overhead(p.Target.VirtType)}, places: max(o.Parallel, 1), cuts: max(o.Parallel, 1), now: time.Now,
 	}
 	for i := range p.VMs {
 		s.left[p.VMs[i].Name] = append(s.left[p.VMs[i].Name], i)
@@ -97,12 +98,15 @@ func (s *schedule) step(ctx context.Context, cars []*car) (next time.Time) {
 	}
 	var before *car // of the chain
 	for _, c := range cars {
-		if c.stage == migrated {
+		if c.stage == ready {
 			at := s.turn(c, before)
 			switch {
+			case s.leave(ctx, c):
 			case at.IsZero():
 			case !at.After(s.now()):
-				s.cut(ctx, c)
+				if s.cuts > 0 {
+					s.cut(ctx, c)
+				}
 			case next.IsZero() || at.Before(next):
 				next = at
 			}
@@ -187,8 +191,23 @@ func (s *schedule) arrived(c *car, r Result, took time.Duration) {
 	case r.Error != "":
 		s.end(c, false)
 	default:
-		c.stage = migrated
+		c.stage = ready
 	}
+}
+
+// leave leaves a migrated VM where it is, if nothing may be begun any more, and reports
+// whether it did.
+func (s *schedule) leave(ctx context.Context, c *car) bool {
+	switch r := &s.results[c.index]; {
+	case ctx.Err() != nil:
+		r.Error = "not cut over: " + redact.Text(context.Cause(ctx).Error())
+	case s.stopping():
+		r.Error = "not cut over: it was asked to stop"
+	default:
+		return false
+	}
+	s.end(c, false)
+	return true
 }
 
 // turn is when a migrated VM may take its place: at once, or after the one before it in
@@ -205,6 +224,7 @@ func (s *schedule) turn(c, before *car) time.Time {
 
 // cut begins a VM's cutover.
 func (s *schedule) cut(ctx context.Context, c *car) {
+	s.cuts--
 	c.stage, c.began = cutting, s.now()
 	go func() {
 		err := s.options.Cutover(ctx, c.VM)
@@ -214,6 +234,7 @@ func (s *schedule) cut(ctx context.Context, c *car) {
 
 // inPlace takes in what a cutover came to.
 func (s *schedule) inPlace(c *car, err error) {
+	s.cuts++
 	r := &s.results[c.index]
 	r.InPlace = err == nil
 	if err != nil {

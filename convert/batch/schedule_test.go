@@ -191,3 +191,30 @@ func TestStop(t *testing.T) {
 		}
 	})
 }
+
+// TestStopCutover: what waits for its turn to take its VM's place stays where it is, and
+// says so.
+func TestStopCutover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		time.AfterFunc(5*time.Second, func() { close(stop) })
+		p := &plan.Plan{VMs: vms("dns", "web"), Order: &plan.Order{Waves: []plan.Wave{{Name: "1", VMs: []plan.Turn{
+			{VM: "dns", Chained: true, Delay: 60}, {VM: "web", Chained: true},
+		}}}}}
+		d, r := play(t, p, Options{Parallel: 2, Stop: stop, Cutover: some}, nil)
+		slices.Sort(d.lines[:2])
+		wantDiary(t, d, "0 begin dns", "0 begin web", "0 cut dns")
+		if !r[0].InPlace || r[1].InPlace || r[1].Did != DidConvert || r[1].Error != "not cut over: it was asked to stop" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// TestCutsAtOnce: of VMs that wait for no other, no more than so many start at a time.
+func TestCutsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := play(t, &plan.Plan{VMs: vms("a", "b", "c")}, Options{Parallel: 2, Cutover: some}, map[string]int{"b": 1, "c": 1})
+		d.lines = slices.DeleteFunc(d.lines, func(l string) bool { return !strings.Contains(l, "cut") })
+		wantDiary(t, d, "0 cut a", "1 cut b", "2 cut c")
+	})
+}
