@@ -125,13 +125,18 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 
 // mayBatch says what of the command line or the plan keeps a batch from being begun.
 func mayBatch(ctx context.Context, c *cli.Context, p *plan.Plan) error {
-	if n := c.Int("parallel"); n < 1 || n > 16 {
-		return usagef("--parallel %d: want 1 to 16", n)
-	}
-	if err := errors.Join(chosen(c, "fail-on"), failOn(c, p), canDetach(c)); err != nil {
+	if err := errors.Join(mayRunAtOnce(c), mayCutOver(c), chosen(c, "fail-on"), failOn(c, p), canDetach(c)); err != nil {
 		return err
 	}
 	return refuseOther(ctx, p.Target.Libvirt)
+}
+
+// mayRunAtOnce says what is wrong with --parallel.
+func mayRunAtOnce(c *cli.Context) error {
+	if n := c.Int("parallel"); n < 1 || n > 16 {
+		return usagef("--parallel %d: want 1 to 16", n)
+	}
+	return nil
 }
 
 // batchError is the error that gives a batch its exit code.
@@ -166,20 +171,23 @@ func batchOptions(c *cli.Context, t terminal, dir runs.StateDir, e *effects) (ba
 		return o, err
 	}
 	if c.Bool("cutover") {
-		o.Cutover = func(ctx context.Context, name string) (err error) {
-			j, err := dir.Open(name)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, j.Close()) }()
-			err = cutOver(ctx, c, dir, j, e, func(*cutover.Job) error { return nil })
-			if errors.Is(err, runs.ErrAlready) {
-				return nil
-			}
-			return err
-		}
+		o.Cutover = func(ctx context.Context, name string) error { return cutNow(ctx, c, dir, name, e) }
 	}
 	return o, nil
+}
+
+// cutNow puts a domain in its VM's place, if it isn't there yet, and asks nobody.
+func cutNow(ctx context.Context, c *cli.Context, dir runs.StateDir, name string, e *effects) (err error) {
+	j, err := dir.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	err = cutOver(ctx, c, dir, j, e, func(*cutover.Job) error { return nil })
+	if errors.Is(err, runs.ErrAlready) {
+		return nil
+	}
+	return err
 }
 
 // until reads a time of day, which is the next one of that name, or a date with one.

@@ -85,7 +85,7 @@ func argumentWants(cmd *cli.Command) (wants, []string) {
 		return directories, nil
 	case "completion", "network":
 		return words, strings.Split(cmd.ArgsUsage, "|")
-	case "status", "verify", "resume", "rollback", "commit", "support":
+	case "status", "verify", "resume", "cutover", "rollback", "commit", "support":
 		return migrations, nil
 	}
 	return anything, nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"esxodus/convert/cutover"
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/report"
@@ -28,14 +29,15 @@ func convertCmd(t terminal) *cli.Command {
 copies the disks into their new layout (--layout) and reads them
 back. Where the layout changes it converts the guest in an isolated appliance.
 It defines the domain, and boots a copy of it that changes nothing, to see it
-come up. It doesn't start the domain: "esxodus cutover VM" does, in the VM's place.
-Then "esxodus commit VM" accepts it, or "esxodus rollback VM" removes it.
+come up. It doesn't start the domain: "esxodus cutover VM" does, in the VM's place, and
+so does --cutover, at once. Then "esxodus commit VM" accepts it, or "esxodus rollback VM" removes it.
 
 A VM that is powered on is refused: shut it down, or give --shutdown.
 Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
 
   esxodus convert --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1`,
-		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), networkFirstFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "cutover", Usage: "then put the domain in its VM's place, as `esxodus cutover` does"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, fullFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -53,6 +55,9 @@ Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
 }
 
 func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, wantJSON bool) (err error) {
+	if err := mayCutOver(c); err != nil {
+		return err
+	}
 	p, e, err := makePlan(ctx, c, t, args)
 	if err != nil {
 		return err
@@ -81,6 +86,9 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := e.answers(ctx); err != nil {
 		return err
 	}
+	if err := showNext(ctx, c, t, p.Job(0), e); err != nil {
+		return err
+	}
 	if err := confirm(c, t, fmt.Sprintf("Convert %q now?", p.VMs[0].Source.Name)); err != nil {
 		return err
 	}
@@ -90,7 +98,34 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := start(ctx, dir, p.Job(0), e); err != nil {
 		return err
 	}
+	if c.Bool("cutover") {
+		if err := cutNow(ctx, c, dir, p.VMs[0].Name, e); err != nil {
+			return err
+		}
+	}
 	return printState(c, t, p.VMs[0].Name, wantJSON)
+}
+
+// showNext shows the cutover that is to follow a migration, if one is.
+func showNext(ctx context.Context, c *cli.Context, t terminal, job *plan.VMJob, e *effects) error {
+	if !c.Bool("cutover") {
+		return nil
+	}
+	f, err := cutoverFacts(c)
+	if err != nil {
+		return err
+	}
+	f.Job, f.ShutDown = job, job.VM.ShutsDownBy()
+	if job.Source.From == "" {
+		if f.Host, err = e.Host.Inventory(ctx); err != nil {
+			return err
+		}
+	}
+	next, err := cutover.New(f)
+	if err != nil {
+		return err
+	}
+	return report.Cutover(t.err, t.form(t.err), next)
 }
 
 // start begins a run and carries it out.

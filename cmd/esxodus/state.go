@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"esxodus/convert/batch"
 	"esxodus/convert/cutover"
 	"esxodus/convert/host"
 	"esxodus/convert/plan"
@@ -117,9 +118,9 @@ with --no-proof.`,
 }
 
 func rollbackCmd(t terminal) *cli.Command {
-	return runCmd(t, &cli.Command{
+	return severalCmd(t, &cli.Command{
 		Name:  "rollback",
-		Usage: "undo a migration that isn't committed",
+		Usage: "undo migrations that aren't committed",
 		Description: `Undoes every step, last first: the domain is undefined, the volumes are removed,
 and a VM that esxodus shut down is powered on again. Only what this migration
 made is touched. It works until the commit. A rollback that was interrupted can
@@ -128,31 +129,40 @@ only be run again: the migration can't be resumed any more.
 It stops if it can't look for volumes, because their file system isn't mounted or
 their volume group isn't there. Bring that back and run it again; if it is gone
 for good, --lost continues without them.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), severalFlags(), stateFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "lost", Usage: "continue without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
-	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
-		if err := mayEnd(j, false); err != nil {
-			return err
-		}
-		return run.Rollback(ctx, j, e.Effects)
+	}, &verb{
+		name: "Roll back", did: batch.DidRollBack, bare: mayRollBack,
+		act: func(ctx context.Context, j *runs.Journal, e *effects) error {
+			if err := mayEnd(j, false); err != nil {
+				return err
+			}
+			return run.Rollback(ctx, j, e.Effects)
+		},
 	})
 }
 
 func commitCmd(t terminal) *cli.Command {
-	return runCmd(t, &cli.Command{
+	return severalCmd(t, &cli.Command{
 		Name:  "commit",
-		Usage: "accept a finished migration; no rollback after that",
+		Usage: "accept finished migrations; no rollback after that",
 		Description: `Drops what a rollback would need. The domain and its volumes stay as they are.
 A commit that was interrupted can only be run again, not rolled back.
 The source is not touched: remove the VM there when you no longer want it, and
-remove it from ESXi's autostart before that host reboots.`,
-		Flags: slices.Concat(stateFlags(), outputFlags()),
-	}, func(ctx context.Context, j *runs.Journal, e *effects) error {
-		if err := mayEnd(j, true); err != nil {
-			return err
-		}
-		return run.Commit(ctx, j, e.Effects)
+remove it from ESXi's autostart before that host reboots.
+
+Of a plan, or of --all, only those are committed whose domain is in its VM's place
+("esxodus cutover").`,
+		Flags: slices.Concat(severalFlags(), stateFlags(), outputFlags()),
+	}, &verb{
+		name: "Commit", did: batch.DidCommit, bare: mayCommit, ripe: served,
+		act: func(ctx context.Context, j *runs.Journal, e *effects) error {
+			if err := mayEnd(j, true); err != nil {
+				return err
+			}
+			return run.Commit(ctx, j, e.Effects)
+		},
 	})
 }
 
@@ -189,39 +199,28 @@ func runCmd(t terminal, cmd *cli.Command, act func(context.Context, *runs.Journa
 		if err != nil {
 			return err
 		}
-		name, err := dir.Find(args[0])
-		if err != nil {
-			return err
-		}
-		err = onRun(c.Context, c, t, dir, name, act)
-		if errors.Is(err, runs.ErrAlready) {
-			t.say("", err.Error())
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
-		return printState(c, t, name, wantJSON)
+		return actOn(c, t, dir, args[0], act, wantJSON)
 	}
 	return cmd
 }
 
-// onRun opens a run's journal, wires what it needs, and acts on it.
-func onRun(ctx context.Context, c *cli.Context, t terminal, dir runs.StateDir, name string,
-	act func(context.Context, *runs.Journal, *effects) error,
-) (err error) {
-	j, err := dir.Open(name)
+// actOn acts on the run of one VM, and prints how it stands then.
+func actOn(c *cli.Context, t terminal, dir runs.StateDir, vm string, act func(context.Context, *runs.Journal, *effects) error, wantJSON bool) error {
+	name, err := dir.Find(vm)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, j.Close()) }()
-	e, err := runEffects(c, t, j.Job())
+	p := newPool(c, t)
+	defer p.close(c.Context)
+	err = onRun(c.Context, p, dir, name, act)
+	if errors.Is(err, runs.ErrAlready) {
+		t.say("", err.Error())
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
-	defer e.Close(ctx)
-	e.Lost = c.Bool("lost")
-	return waysOn(act(ctx, j, e), j)
+	return printState(c, t, name, wantJSON)
 }
 
 // runEffects wires the effects of a run that is on record. The source, and

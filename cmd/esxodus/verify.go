@@ -44,7 +44,9 @@ VM is the VM's name or id, or the domain's name.`,
 				return err
 			}
 			var found *run.Verification
-			err = onRun(c.Context, c, t, dir, name, func(ctx context.Context, j *runs.Journal, e *effects) (err error) {
+			pool := newPool(c, t)
+			defer pool.close(c.Context)
+			err = onRun(c.Context, pool, dir, name, func(ctx context.Context, j *runs.Journal, e *effects) (err error) {
 				found, err = run.Verify(ctx, j, e.Effects, c.Bool("source"))
 				return err
 			})

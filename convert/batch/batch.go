@@ -44,6 +44,12 @@ const (
 	DidPass    Did = "was done already"
 	DidRefuse  Did = "refused"
 	DidLeave   Did = "not begun" // its turn didn't come
+
+	// What other commands do about several VMs.
+	DidCutOver  Did = "cut over"
+	DidCutBack  Did = "taken back"
+	DidCommit   Did = "committed"
+	DidRollBack Did = "rolled back"
 )
 
 // Options say how a batch goes about its plan.
@@ -71,6 +77,34 @@ func Run(ctx context.Context, p *plan.Plan, dir runs.StateDir, e run.Effects, o 
 		s.wave(ctx, wave)
 	}
 	return s.results
+}
+
+// CutOver puts the domains of migrations that are done in their VMs' place, wave by wave,
+// in the order and with the delays of the plan. None is migrated: one that isn't done is
+// left as it is, with an error that says how it stands. The plan's VMs are as the
+// journals have them.
+func CutOver(ctx context.Context, p *plan.Plan, dir runs.StateDir, o Options) []Result {
+	s := newSchedule(p, o, func(i int) Result { return migrated(&p.VMs[i], dir) })
+	for _, wave := range p.Ordered() {
+		s.wave(ctx, wave)
+	}
+	return s.results
+}
+
+// migrated says how the migration of a VM stands that is to be cut over.
+func migrated(v *plan.VMPlan, dir runs.StateDir) Result {
+	r := Result{Name: v.Name, VM: v.Source.Name, Did: DidCutOver}
+	s, err := dir.State(r.Name)
+	if err == nil {
+		r.Phase, err = s.Phase, s.NoCutover()
+	}
+	switch {
+	case errors.Is(err, runs.ErrAlready):
+		r.Did = DidPass
+	case err != nil:
+		r.Did, r.Error = DidLeave, redact.Text(err.Error())
+	}
+	return r
 }
 
 func batchOne(ctx context.Context, p *plan.Plan, i int, dir runs.StateDir, e run.Effects) Result {

@@ -41,16 +41,25 @@ type Turn struct {
 // mostDelay bounds a delay in seconds, that a plan may have been given.
 const mostDelay = 24 * 60 * 60
 
-// order is the order of the source's autostart: first the VMs that it starts, by their
-// number, then all others as the plan lists them.
+// order is one wave, in the order of the source's autostart.
 func (d *Draft) order(p *Plan) *Order {
 	if len(p.VMs) < 2 {
 		return nil
 	}
-	turns := make([]Turn, len(p.VMs))
-	number := make(map[string]int, len(p.VMs))
+	vms := make([]*VMPlan, len(p.VMs))
 	for i := range p.VMs {
-		v := &p.VMs[i]
+		vms[i] = &p.VMs[i]
+	}
+	return &Order{Waves: []Wave{{Name: "all", VMs: Turns(vms, d.Facts.Host.AutoStart.StartDelay)}}}
+}
+
+// Turns is the order of a host's autostart: first the VMs that it starts, by their
+// number, then all others as they are listed. Where a VM has no delay of its own, the
+// host's holds, in seconds.
+func Turns(vms []*VMPlan, hostDelay int) []Turn {
+	turns := make([]Turn, len(vms))
+	number := make(map[string]int, len(vms))
+	for i, v := range vms {
 		turns[i] = Turn{VM: v.Name}
 		number[v.Name] = math.MaxInt
 		a := v.Source.AutoStart
@@ -59,7 +68,7 @@ func (d *Draft) order(p *Plan) *Order {
 		}
 		delay := a.StartDelay
 		if delay < 0 {
-			delay = d.Facts.Host.AutoStart.StartDelay
+			delay = hostDelay
 		}
 		turns[i].Chained, turns[i].Delay, turns[i].Heartbeat = true, min(max(delay, 0), mostDelay), a.WaitForHeartbeat
 		number[v.Name] = math.MaxInt - 1 // without a number: after those that have one
@@ -68,7 +77,7 @@ func (d *Draft) order(p *Plan) *Order {
 		}
 	}
 	slices.SortStableFunc(turns, func(a, b Turn) int { return cmp.Compare(number[a.VM], number[b.VM]) })
-	return &Order{Waves: []Wave{{Name: "all", VMs: turns}}}
+	return turns
 }
 
 // Ordered returns the plan's waves: of a plan without any, one with its VMs as they are

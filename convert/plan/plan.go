@@ -189,6 +189,16 @@ func (v *VMPlan) has(k Kind) bool {
 	return slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Kind == k })
 }
 
+// ShutsDownBy is how the VM is shut down, "" where it is off.
+func (v *VMPlan) ShutsDownBy() inventory.Via {
+	for _, s := range v.Steps {
+		if s.Kind == StepShutdown {
+			return s.Via
+		}
+	}
+	return ""
+}
+
 // LeavesOut reports whether what nothing needs isn't copied.
 func (v *VMPlan) LeavesOut() bool { return v.has(StepUnused) }
 

@@ -123,7 +123,46 @@ func Cutover(w io.Writer, f Form, j *cutover.Job) error {
 	return p.err
 }
 
-// Results prints what a batch did.
+// Cutovers prints a line for each cutover of many, in the order in which they begin.
+func Cutovers(w io.Writer, f Form, waves []plan.Wave, jobs map[string]*cutover.Job) error {
+	p := f.page(w)
+	for _, wave := range waves {
+		for _, t := range wave.VMs {
+			j := jobs[t.VM]
+			if j == nil {
+				continue
+			}
+			text := fmt.Sprintf("takes the place of %q (id %s on %s), %s", j.VM, j.ID, j.Host, fit.Count(len(j.Acts), "step"))
+			if t.Chained {
+				text += ", in its turn"
+			}
+			if t.Delay > 0 {
+				text += fmt.Sprintf("; the next %d s later", t.Delay)
+			}
+			p.wrapped(t.VM+": ", text)
+		}
+	}
+	p.line("each one's steps: --full")
+	return p.err
+}
+
+// Chosen prints what a command would do to which migrations, and which it would leave.
+func Chosen(w io.Writer, f Form, verb string, names []string, left []batch.Result) error {
+	p := f.page(w)
+	if len(names) > 0 {
+		p.wrapped(verb+": ", strings.Join(names, ", "))
+	}
+	for _, r := range left {
+		why := r.Error
+		if why == "" {
+			why = string(r.Did)
+		}
+		p.wrapped("not "+r.Name+": ", p.complete(why))
+	}
+	return p.err
+}
+
+// Results prints what was done about several VMs.
 func Results(w io.Writer, f Form, results []batch.Result) error {
 	p := f.page(w)
 	for _, r := range results {

@@ -49,12 +49,15 @@ func eachVolume(h *journal.History[*Job], do func(volume.Volume, volume.Identity
 func (j *Journal) Asked(i int) bool { return j.Steps()[i].Claim != nil }
 
 // ShutDown is how the run shut its VM down, "" where it was off already.
-func (j *Journal) ShutDown() inventory.Via {
-	i, s := shutdownOf(&j.History)
+func (j *Journal) ShutDown() inventory.Via { return shutDownBy(&j.History) }
+
+// shutDownBy is how a run shut its VM down, "" where it was off already.
+func shutDownBy(h *journal.History[*Job]) inventory.Via {
+	i, s := shutdownOf(h)
 	if s == nil || s.Claim == nil || !s.Done {
 		return ""
 	}
-	return j.Job().VM.Steps[i].Via
+	return h.Job().VM.Steps[i].Via
 }
 
 // shutdownOf is the step that shuts the VM down, and how far it got; nil where there is

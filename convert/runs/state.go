@@ -12,6 +12,7 @@ import (
 	"esxodus/convert/journal"
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
+	"esxodus/inventory"
 )
 
 // State is what a journal says has become of a run.
@@ -123,6 +124,9 @@ func (s *State) measure() {
 		s.Downtime = s.Cutover.Ended.Sub(down.Claim.Time).Seconds()
 	}
 }
+
+// ShutDown is how the run shut its VM down, "" where it was off already.
+func (s *State) ShutDown() inventory.Via { return shutDownBy(s.history) }
 
 // History is what the run's journal says.
 func (s *State) History() *journal.History[*Job] { return s.history }
