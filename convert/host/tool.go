@@ -32,11 +32,12 @@ type Runner interface {
 	Run(ctx context.Context, argv ...string) ([]byte, error)
 }
 
-// Tool runs programs: without a shell, in the C locale, with nothing on
+// Tool runs programs: without a shell, in the C locale, with nothing else on
 // stdin, and with no more of the environment than they need. Secrets must not be in argv, which is logged and shown in errors.
 type Tool struct {
 	Log *slog.Logger // argv at level debug; nil for none
 	Env []string     // NAME=value, added to what a program gets of this process's environment
+	In  []byte       // what is on its stdin
 }
 
 // ExitError is a program's failure.
@@ -88,7 +89,7 @@ func (t Tool) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
 	// LVM complains on stderr of each descriptor that our parent left open.
 	cmd.Env = append(append(environ(os.Environ(), argv), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"), t.Env...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(t.In), &stdout, &stderr
 	// A group of its own: Ctrl-C in the terminal is for us to act on, and
 	// must not end an lvcreate halfway.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
