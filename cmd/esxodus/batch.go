@@ -41,7 +41,7 @@ follow and stop it; the end of this session, or of the link, ends nothing then.
 
 Where addresses were edited in the plan, the VM's disks are read again, its part is
 planned anew with those (--packages as for plan), and shown in full before it asks.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), hookFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},
 			failOnFlag(),
@@ -104,14 +104,10 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if c.Bool("detach") {
 		return detachBatch(ctx, c, t, p, dir, e, wantJSON)
 	}
-	o, err := batchOptions(c, t, dir, e)
+	results, err := carryOut(ctx, c, t, p, dir, e)
 	if err != nil {
 		return err
 	}
-	show := t.boards(p, e)
-	o.Told = show.told
-	results := batch.Run(ctx, p, dir, e.Effects, o)
-	show.end()
 	if wantJSON {
 		for i := range results {
 			results[i].Error, results[i].Advice = t.advice.complete(results[i].Error), t.advice.complete(results[i].Advice)
@@ -121,6 +117,24 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 		err = report.Results(t.out, t.form(t.out), results)
 	}
 	return errors.Join(err, batchError(ctx, results))
+}
+
+// carryOut runs a batch, and shows and tells how it goes.
+func carryOut(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, dir runs.StateDir, e *effects) ([]batch.Result, error) {
+	o, err := batchOptions(c, t, dir, e)
+	if err != nil {
+		return nil, err
+	}
+	show := t.boards(p, e)
+	o.Told = func(r batch.Result) {
+		show.told(r)
+		t.hooks.result(dir, r)
+	}
+	t.hooks.batch(nil, len(p.VMs))
+	results := batch.Run(ctx, p, dir, e.Effects, o)
+	show.end()
+	t.hooks.batch(results, len(p.VMs))
+	return results, nil
 }
 
 // mayBatch says what of the command line or the plan keeps a batch from being begun.

@@ -30,16 +30,21 @@ const tellEvery = time.Second
 func (t *teller) Step(vm, what string) {
 	t.Progress.Step(vm, what)
 	t.tell(vm, runs.Pace{At: time.Now(), What: what})
+	t.log(vm, what)
 }
 
 // tell writes a pace down. Who looks on misses it otherwise, and nobody else does.
 func (t *teller) tell(vm string, p runs.Pace) { _ = t.dir.Tell(vm, p) }
+
+// log adds a line to a VM's log. Without it nothing else is wrong.
+func (t *teller) log(vm, text string) { _ = t.dir.Log(vm, text) }
 
 // Begin implements run.Progress.
 func (t *teller) Begin(vm, what string, total int64) (func(int64), func()) {
 	add, end := t.Progress.Begin(vm, what, total)
 	m := &meter{what: what, total: total, begun: time.Now()}
 	t.tell(vm, m.pace(m.begun))
+	t.log(vm, fmt.Sprintf("%s: %s", what, fit.Bytes(total)))
 	return func(n int64) {
 			add(n)
 			if p, due := m.add(n, time.Now()); due {
@@ -47,6 +52,7 @@ func (t *teller) Begin(vm, what string, total int64) (func(int64), func()) {
 			}
 		}, func() {
 			t.tell(vm, m.pace(time.Now()))
+			t.log(vm, m.text(time.Now()))
 			end()
 		}
 }
@@ -78,6 +84,14 @@ func (m *meter) add(n int64, now time.Time) (runs.Pace, bool) {
 	}
 	m.told = now
 	return m.at(now), true
+}
+
+// text is what has come of the work, in words.
+func (m *meter) text(now time.Time) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	took := now.Sub(m.begun)
+	return fmt.Sprintf("%s: %s of %s in %v, %s/s", m.what, fit.Bytes(min(m.done, m.total)), fit.Bytes(m.total), took.Round(time.Second/10), fit.Bytes(int64(float64(m.done)/max(took.Seconds(), 1e-3))))
 }
 
 func (m *meter) pace(now time.Time) runs.Pace {

@@ -36,7 +36,7 @@ A VM that is powered on is refused: shut it down, or give --shutdown.
 Ctrl-C undoes what was done. After a crash or a lost link: "esxodus resume VM".
 
   esxodus convert --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1`,
-		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), hookFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "cutover", Usage: "then put the domain in its VM's place, as `esxodus cutover` does"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 		}, fullFlags(), outputFlags()),
@@ -95,11 +95,15 @@ func convertOne(ctx context.Context, c *cli.Context, t terminal, args []string, 
 	if err := applyFirst(ctx, c, t, first); err != nil {
 		return err
 	}
-	if err := start(ctx, dir, p.Job(0), e); err != nil {
+	err = start(ctx, dir, p.Job(0), e)
+	t.hooks.run(dir, p.VMs[0].Name, err)
+	if err != nil {
 		return err
 	}
 	if c.Bool("cutover") {
-		if err := cutNow(ctx, c, dir, p.VMs[0].Name, e); err != nil {
+		err := cutNow(ctx, c, dir, p.VMs[0].Name, e)
+		t.hooks.run(dir, p.VMs[0].Name, err)
+		if err != nil {
 			return err
 		}
 	}

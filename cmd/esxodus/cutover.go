@@ -42,7 +42,7 @@ the last stops first.` + severalHelp,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), cutoverFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "back", Usage: "take a cutover back: stop the domain, and put the source as it was"},
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "of those that wait for no other, start `N` domains at a time"},
-		}, severalFlags(), fullFlags(), stateFlags(), outputFlags()),
+		}, severalFlags(), fullFlags(), stateFlags(), hookFlags(), outputFlags()),
 		Action: func(c *cli.Context) error {
 			args, wantJSON, dir, err := severalArguments(c)
 			if err != nil {
@@ -96,6 +96,7 @@ func cutSeveral(c *cli.Context, t terminal, dir runs.StateDir, args []string, wa
 	o := batch.Options{Parallel: c.Int("parallel"), Stop: t.interrupts.gently(func() {
 		t.say("esxodus: ", "asked to stop: no cutover is begun any more, those at work are finished; Ctrl-C again takes back what is half done")
 	})}
+	o.Told = func(r batch.Result) { t.hooks.result(dir, r) }
 	o.Cutover = func(ctx context.Context, name string) error {
 		return onRun(ctx, p, dir, name, func(ctx context.Context, j *runs.Journal, e *effects) error {
 			return carryOver(ctx, dir, j, e, func(*runs.State) (*cutover.Job, error) { return jobs[name], nil })

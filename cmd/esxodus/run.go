@@ -30,6 +30,8 @@ type terminal struct {
 	settings *settings
 	// board is what is drawn on err, if anything is.
 	board *atomic.Pointer[boardView]
+	// hooks are told what becomes of migrations.
+	hooks *hooks
 	// interrupts is what Ctrl-C does; nil where nobody presses it.
 	interrupts *interrupts
 	// secrets are the passwords in the addresses that we were given.
@@ -218,7 +220,8 @@ func takers(app *cli.App, flag string) []string {
 // execute carries out one command line and returns the exit code.
 func execute(ctx context.Context, args []string, t terminal) int {
 	cli.HelpPrinter = printHelp
-	t.advice, t.settings, t.board = &advice{}, &settings{}, new(atomic.Pointer[boardView])
+	t.advice, t.settings, t.board, t.hooks = &advice{}, &settings{}, new(atomic.Pointer[boardView]), &hooks{}
+	defer t.hooks.close()
 	t.secrets = secretsOf(args, t.getenv)
 	app := newApp(t)
 	for _, c := range app.Commands {
@@ -227,7 +230,10 @@ func execute(ctx context.Context, args []string, t terminal) int {
 			if err := t.advice.note(c); err != nil {
 				return err
 			}
-			return t.settings.heed(c, t.getenv)
+			if err := t.settings.heed(c, t.getenv); err != nil {
+				return err
+			}
+			return t.hooks.open(c.Context, c, t)
 		}
 		c.OnUsageError = usageError
 		c.HideHelpCommand = true // a VM may be called help

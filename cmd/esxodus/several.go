@@ -337,6 +337,7 @@ func oneOfSeveral(c *cli.Context, p *pool, dir runs.StateDir, s *runs.State, v *
 	if err == nil {
 		err = onRun(c.Context, p, dir, s.Name, v.act)
 	}
+	p.t.hooks.run(dir, s.Name, err)
 	if err != nil && !errors.Is(err, runs.ErrAlready) {
 		r.Error = redact.Text(err.Error())
 	}

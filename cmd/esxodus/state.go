@@ -33,7 +33,7 @@ follow.
 With --source it asks the source's host, too, whether a VM runs there whose domain is
 in its place. That is the worst that can happen: it is said first, and the exit code
 is 6.`,
-		Flags: slices.Concat(sourceFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), stateFlags(), hookFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "source", Usage: "ask the source's host whether a VM runs beside its domain"},
 		}, outputFlags()),
 		Action: func(c *cli.Context) error {
@@ -89,6 +89,7 @@ func beside(c *cli.Context, t terminal, s *runs.State) error {
 	if s.Twice, err = run.Twice(c.Context, e.Host, s.Job); err != nil || s.Twice == "" {
 		return err
 	}
+	t.hooks.state(s, errors.New(s.Twice))
 	return &exitError{
 		code: exitDiffers, err: errors.New(s.Twice),
 		hint: fmt.Sprintf("shut the VM down on %s (what it wrote since is lost to the domain), and see that its autostart is off there; or `esxodus cutover --back %s`", s.Host, s.Name),
@@ -110,7 +111,7 @@ func resumeCmd(t terminal) *cli.Command {
 be on stable storage. The source's address is in the journal; the password isn't.
 It repeats a proof that failed, with --proof boot without the network, or skips it
 with --no-proof.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), hookFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "proof", DefaultText: "as planned", Usage: "prove only `KIND` boot, for a guest that works but doesn't answer on the proof's network"},
 			&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof, for a guest that boots but can't show it"},
 		}, outputFlags()),
@@ -129,7 +130,7 @@ only be run again: the migration can't be resumed any more.
 It stops if it can't look for volumes, because their file system isn't mounted or
 their volume group isn't there. Bring that back and run it again; if it is gone
 for good, --lost continues without them.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), severalFlags(), stateFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), severalFlags(), stateFlags(), hookFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "lost", Usage: "continue without volumes whose file system or volume group isn't there"},
 		}, outputFlags()),
 	}, &verb{
@@ -154,7 +155,7 @@ remove it from ESXi's autostart before that host reboots.
 
 Of a plan, or of --all, only those are committed whose domain is in its VM's place
 ("esxodus cutover").`,
-		Flags: slices.Concat(severalFlags(), stateFlags(), outputFlags()),
+		Flags: slices.Concat(severalFlags(), stateFlags(), hookFlags(), outputFlags()),
 	}, &verb{
 		name: "Commit", did: batch.DidCommit, bare: mayCommit, ripe: served,
 		act: func(ctx context.Context, j *runs.Journal, e *effects) error {
@@ -213,6 +214,7 @@ func actOn(c *cli.Context, t terminal, dir runs.StateDir, vm string, act func(co
 	p := newPool(c, t)
 	defer p.close(c.Context)
 	err = onRun(c.Context, p, dir, name, act)
+	t.hooks.run(dir, name, err)
 	if errors.Is(err, runs.ErrAlready) {
 		t.say("", err.Error())
 		err = nil

@@ -177,6 +177,7 @@ func (p *pack) run(ctx context.Context, name string) {
 	}
 	p.file(at+"journal", "its journal", filepath.Join(dir, journal.FileName), p.lines)
 	p.file(at+"cutover/journal", "its cutover's journal", filepath.Join(cutover.Dir(dir), journal.FileName), p.lines)
+	p.file(at+runs.LogFile, "its log", filepath.Join(dir, runs.LogFile), p.text)
 	p.file(at+runs.ConsoleFile, "what the guest wrote to its serial console", filepath.Join(dir, runs.ConsoleFile), p.text)
 	p.ask(ctx, at+"domain.xml", "its domain as it is now", []string{"virsh", "-r", "-c", p.Libvirt, "dumpxml", "--", name})
 }
