@@ -44,6 +44,7 @@ programs() {
 
 cleanup() {
 	[ -z "$builder" ] || kill "$builder" 2>/dev/null || :
+	[ -z "$roots" ] || kill "$roots" 2>/dev/null || :
 	[ -z "$esxi" ] || kill "$esxi" 2>/dev/null || :
 	rm -rf "$work"
 }
@@ -58,18 +59,22 @@ esac
 [ "$(id -u)" = 0 ] || die 'run it as root: it defines a domain in qemu:///system'
 begun=$(date +%s)
 say 'about 3 minutes; 6 to 9 on a new machine with two cores, most of them for packages, compiling and a Debian guest'
-esxi='' builder=
+esxi='' builder='' roots=
 work=$(mktemp -d)
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# The compiler wants processors, apt and the guest the disk: they hardly disturb
-# each other.
-"$here/setup.sh" build
+# The compiler wants processors, apt the disk, and what the guest is made from comes
+# from afar: they hardly disturb each other.
+"$here/setup.sh" build guest
 programs &
 builder=$!
+"$here/guest-debian.sh" --roots &
+roots=$!
 "$here/setup.sh" demo
+wait "$roots" || die "the guest's system could not be made: see above"
+roots=
 "$here/guest-debian.sh" >/dev/null
 appliance
 say 'building the programs'

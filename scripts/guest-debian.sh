@@ -1,5 +1,6 @@
 #!/bin/sh
 # Usage: scripts/guest-debian.sh [--proven] [NAME]... | all
+#        scripts/guest-debian.sh --roots
 #
 # Builds Debian guests that demo and tests migrate (default: debian), a few at a
 # time, and prints their directories:
@@ -27,6 +28,8 @@
 #   NAME-flat.vmdk   the disk itself, sparse
 #   vm.json          the virtual machine around it, for fixtures/esxi
 #
+# With --roots it makes only what most of them are made from, the kernel and the
+# system of Debian 12, which takes neither QEMU nor loop devices; its initrds, too.
 # With --proven each has also booted to its login on the controllers that ESXi
 # presents; what its consoles showed is in the cache's proofs/NAME. Needs root, for the ownership of the files; and loop devices,
 # for all but debian and debian-uefi.
@@ -107,7 +110,21 @@ guest() (
 	cached "guests/$name" "$key$(digest "$here/guest-debian.sh" "$here/vmdk.sh")" wrap
 )
 
+# roots makes what guests are made from. The kernel comes from afar meanwhile.
+roots() {
+	"$here/kernel.sh" >/dev/null &
+	r_kernel=$!
+	root_initrd >/dev/null
+	wait "$r_kernel"
+}
+
 proven=
+if [ "${1-}" = --roots ]; then
+	need mmdebstrap zstd depmod xz
+	root_key=$(digest "$here/debian-root.sh")
+	roots
+	exit
+fi
 if [ "${1-}" = --proven ]; then
 	proven=1
 	shift

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Usage: scripts/setup.sh [build | demo | test | report | bench | lint | package | packages]
+# Usage: scripts/setup.sh [build | guest | demo | test | report | bench | lint | package]...
+#        scripts/setup.sh packages
 #
 # Brings a bare Debian 12 or Ubuntu machine to where `make build`, `make demo`,
 # `make test` (default), `make test-report` (report), `make bench-convert` (bench), `make
-# lint` or `make deb` and `make rpm` (package) can run: packages through apt-get, Go
+# lint` or `make deb` and `make rpm` (package) can run, and guest what the roots of
+# Debian guests are made with: packages through apt-get, Go
 # where the machine's is too old, and for demo and test a running libvirtd. It
 # says what it installs and why. On a machine that has it all it changes nothing.
 # "packages" changes nothing either: it names those that all but build need.
@@ -42,15 +44,15 @@ wanted() {
 		demo test            | lvm2                   | volume groups as targets
 		demo test            | e2fsprogs              | file systems of the guests
 		demo test            | fdisk                  | partitions of the guests
-		demo test            | mmdebstrap             | builds the Debian guest
-		demo test            | debian-archive-keyring | checks Debian's signatures on any machine
+		guest demo test      | mmdebstrap             | builds the Debian guest
+		guest demo test      | debian-archive-keyring | checks Debian's signatures on any machine
 		demo test            | grub-common            | grub-mkimage
 		demo test            | grub-pc-bin            | boot loader of the guests
 		demo test            | busybox-static         | userland of the tiny guest
-		demo test            | kmod                   | modprobe and depmod: initrd of the tiny guest
+		guest demo test      | kmod                   | modprobe and depmod: initrd of the tiny guest
 		demo test            | cpio                   | the same
-		demo test            | xz-utils               | unpacks the kernel
-		demo test            | zstd                   | packs the base system
+		guest demo test      | xz-utils               | unpacks the kernel
+		guest demo test      | zstd                   | packs the base system
 		demo test            | openssh-client         | tries ESXi's SSH by hand
 		demo test            | guestfish              | the isolated appliance that guests are converted in
 		demo test            | libguestfs-xfs         | the same, for XFS
@@ -87,9 +89,19 @@ wanted() {
 	END
 }
 
-# absent TARGET prints the lines of wanted whose package isn't installed.
+# wants TARGET tells whether a target was asked for.
+wants() {
+	case " $targets " in
+	*" $1 "*) ;;
+	*) return 1 ;;
+	esac
+}
+
+# absent prints the lines of wanted whose package isn't installed.
 absent() {
-	wanted | sed -n "s/^[^|]*\<$1\>[^|]*| *\([^ ]*\) *| /\1 /p" >"$work/wanted"
+	for a_target in $targets; do
+		wanted | sed -n "s/^[^|]*\<$a_target\>[^|]*| *\([^ ]*\) *| /\1 /p"
+	done | sort -u >"$work/wanted"
 	# shellcheck disable=SC2016 # dpkg-query expands them
 	cut -d' ' -f1 "$work/wanted" | xargs dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
 		sed -n 's/^installed //p' >"$work/installed" || :
@@ -97,16 +109,16 @@ absent() {
 }
 
 packages() {
-	absent "$target" >"$work/absent"
+	absent >"$work/absent"
 	if ! "$here/go.sh" --check >/dev/null 2>&1 && ! command -v go >/dev/null; then
 		echo "golang-go to fetch Go $go_version with" >>"$work/absent"
 	fi
-	if [ "$target" = report ] && ! command -v npm >/dev/null; then
+	if wants report && ! command -v npm >/dev/null; then
 		echo 'npm to fetch axe-core with' >>"$work/absent"
 	fi
 	[ -s "$work/absent" ] || return 0
 	names=$(cut -d' ' -f1 "$work/absent" | tr '\n' ' ')
-	say "make $target needs these packages, which aren't installed:"
+	say "$targets: these packages are needed and aren't installed:"
 	sed 's/^\([^ ]*\) /\1: /; s/^/    /' "$work/absent" >&2
 	if [ "$(id -u)" != 0 ]; then
 		say "as root, run: apt-get install --no-install-recommends $names"
@@ -115,12 +127,20 @@ packages() {
 	fi
 	say 'installing them'
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq update
+	update
 	# shellcheck disable=SC2086 # one word each
 	apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends $names >"$work/apt" 2>&1 || {
 		tail -n 30 "$work/apt" >&2
 		die 'apt-get failed; its last lines are above'
 	}
+}
+
+# update has apt-get read which packages there are, unless a set-up did so just now.
+update() {
+	mkdir -p "$cache"
+	[ -z "$(find "$cache/updated" -mmin -15 2>/dev/null)" ] || return 0
+	apt-get -qq update
+	touch "$cache/updated"
 }
 
 # fetch_go gets Go as what it also is, a module, whose hash the old Go checks. A
@@ -155,7 +175,7 @@ install_lint() {
 }
 
 linter() {
-	[ "$target" = lint ] || return 0
+	wants lint || return 0
 	cached golangci-lint "$lint_version" install_lint
 }
 
@@ -165,7 +185,7 @@ install_nfpm() {
 }
 
 packager() {
-	[ "$target" = package ] || return 0
+	wants package || return 0
 	cached nfpm "$nfpm_version" install_nfpm
 }
 
@@ -178,31 +198,30 @@ fetch_axe() {
 }
 
 axe() {
-	[ "$target" = report ] || return 0
+	wants report || return 0
 	cached axe-core "$axe_version" fetch_axe
 }
 
 daemon() {
-	case $target in
-	demo | test)
-		mkdir -p /lib/modules # libguestfs looks at it, whichever kernel it is told to take
-		"$here/libvirtd.sh" || failed=1
-		;;
-	esac
+	wants demo || wants test || return 0
+	mkdir -p /lib/modules # libguestfs looks at it, whichever kernel it is told to take
+	"$here/libvirtd.sh" || failed=1
 }
 
-target=${1-test}
-case $target in
-build | demo | test | report | bench | lint | package) ;;
-packages)
-	wanted | sed -n '/^build/d; s/^[^|]*| *\([^ ]*\) .*/\1/p' | sort -u
-	exit
-	;;
-*)
-	usage
-	exit 64
-	;;
-esac
+targets=${*:-test}
+for target in $targets; do
+	case $target in
+	build | guest | demo | test | report | bench | lint | package) ;;
+	packages)
+		wanted | sed -n '/^build/d; s/^[^|]*| *\([^ ]*\) .*/\1/p' | sort -u
+		exit
+		;;
+	*)
+		usage
+		exit 64
+		;;
+	esac
+done
 command -v apt-get >/dev/null || die 'this machine has no apt-get: install the packages named in this script by hand'
 failed=0
 work=$(mktemp -d)
