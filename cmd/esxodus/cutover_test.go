@@ -20,9 +20,8 @@ import (
 	"esxodus/inventory/esxi/shell"
 )
 
-// uplink makes a network of this host's own, and has the plan attach to it what it
-// attached to eth0.
-func (l *lab) uplink() {
+// veth makes a network of this host's own, and returns its device.
+func (l *lab) veth() string {
 	l.t.Helper()
 	if os.Geteuid() != 0 {
 		fixtures.Missing(l.t, "root, to make network devices")
@@ -31,6 +30,34 @@ func (l *lab) uplink() {
 	fixtures.Run(l.t, "ip", "link", "add", name, "up", "type", "veth", "peer", "name", name+"p")
 	l.t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name).Run() })
 	fixtures.Run(l.t, "ip", "link", "set", name+"p", "up")
+	return name
+}
+
+// TestConvertCutover migrates a VM and puts its domain in its place by one command, which
+// shows the steps of both first.
+func TestConvertCutover(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, esxi.Options{})
+	args := l.convert("--no-proof", "--cutover", "--silent")
+	args[slices.Index(args, "--uplink")+1] = l.veth()
+	r := l.run(exitDone, args...)
+	for _, want := range []string{"takes the place of", "start the domain " + l.vm} {
+		if !strings.Contains(unwrapped(r.err), want) {
+			t.Errorf("stderr does not contain %q:\n%s", want, tail(r.err))
+		}
+	}
+	if s := l.statusCommand(); !s.InPlace() || !l.running() {
+		t.Errorf("cutover = %+v, the domain runs: %v", s.Cutover, l.running())
+	}
+	l.run(exitDone, slices.Concat(l.again("cutover"), []string{"--back", "--yes"})...)
+	l.run(exitDone, l.again("rollback")...)
+	l.noDisks()
+}
+
+// uplink has the plan attach to a network of this host's own what it attached to eth0.
+func (l *lab) uplink() {
+	l.t.Helper()
+	name := l.veth()
 	file := filepath.Join(l.dir, "plan.yaml")
 	b, err := os.ReadFile(file)
 	if err != nil {
