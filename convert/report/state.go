@@ -193,7 +193,7 @@ func outcome(r batch.Result) string {
 	if r.InPlace {
 		return fmt.Sprintf("%s, in its VM's place", r.Did)
 	}
-	if strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
+	if string(r.Phase) == string(r.Did) || strings.HasPrefix(string(r.Phase), string(r.Did)+",") {
 		return string(r.Phase)
 	}
 	return fmt.Sprintf("%s, %s", r.Did, r.Phase)

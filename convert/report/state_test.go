@@ -55,3 +55,13 @@ func TestRolledBack(t *testing.T) {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 }
+
+// TestEnded: what was done about a VM and how it stands are said once where they are the
+// same.
+func TestEnded(t *testing.T) {
+	var b strings.Builder
+	err := Results(&b, Form{}, []batch.Result{{Name: "web", Did: batch.DidCommit, Phase: journal.PhaseCommitted}, {Name: "db", Did: batch.DidRollBack, Phase: journal.PhaseRolledBack}})
+	if want := "web: committed\ndb: rolled back\n"; err != nil || b.String() != want {
+		t.Errorf("%q, %v; want %q", b.String(), err, want)
+	}
+}
