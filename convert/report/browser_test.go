@@ -48,7 +48,7 @@ func TestInBrowser(t *testing.T) {
 	b := browse(t)
 	file := shown(t, whole(harmful))
 	for name, test := range map[string]func(*tab){
-		"loads nothing else": loadsAlone, "other scripts": noOtherScript, "filters": filters, "keyboard": keyboard, "accessible": accessible,
+		"loads nothing else": loadsAlone, "other scripts": noOtherScript, "filters": filters, "keyboard": keyboard, "accessible": accessible, "laid out": laidOut,
 		"without script": withoutScript, "printed": printed,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.open(t, file, name != "without script")) })
@@ -156,6 +156,19 @@ func filters(p *tab) {
 	eval[bool](p, `document.getElementById("open").click() || true`)
 	if n := eval[int](p, `document.querySelectorAll("details:not([open])").length`); n > 0 {
 		p.t.Errorf("%d parts are closed, want all open", n)
+	}
+}
+
+// laidOut: code and files stand in a monospaced font, and take the room that they need.
+func laidOut(p *tab) {
+	p.look(1280, false)
+	p.drawAll()
+	eval[bool](p, `document.querySelectorAll("details").forEach(d => { d.open = true }) || true`)
+	if n := eval[int](p, `Array.from(document.querySelectorAll("code, pre")).filter(e => !getComputedStyle(e).fontFamily.includes("monospace")).length`); n > 0 {
+		p.t.Errorf("%d of what is code isn't monospaced", n)
+	}
+	if n := eval[int](p, `Array.from(document.querySelectorAll("pre")).filter(e => e.scrollHeight > e.clientHeight + 1).length`); n > 0 {
+		p.t.Errorf("%d files are higher than their boxes", n)
 	}
 }
 
