@@ -129,6 +129,9 @@ func (g *selection) cutovers(c *cli.Context, p *pool) (map[string]*cutover.Job, 
 		e, err := p.of(s.Job)
 		if err == nil {
 			jobs[name], err = planCutover(c.Context, c, s, p.facts(e))
+			if h := p.hosts[e]; h != nil && c.Bool("all") {
+				g.delay(name, h.AutoStart.StartDelay)
+			}
 		}
 		var usage *exitError
 		switch {

@@ -210,6 +210,21 @@ func (g *selection) addPlan(dir runs.StateDir, p *plan.Plan, only string) error 
 	return nil
 }
 
+// delay gives a run its host's delay, in seconds, where its VM has none of its own (-1):
+// journals don't have that, and a plan has it already.
+func (g *selection) delay(name string, host int) {
+	if a := g.states[name].Job.VM.Source.AutoStart; a == nil || a.StartDelay >= 0 {
+		return
+	}
+	for _, w := range g.waves {
+		for i := range w.VMs {
+			if t := &w.VMs[i]; t.VM == name && t.Chained {
+				t.Delay = max(host, 0)
+			}
+		}
+	}
+}
+
 // plan is what a schedule goes by: the runs' parts of their plans, in waves. What one
 // comes after counts where that is among them; of the others, whether it has come through
 // is known by now.

@@ -14,6 +14,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/planfile"
 	"esxodus/convert/runs"
+	"esxodus/inventory"
 )
 
 // TestFifty migrates a host of fifty VMs in one batch, puts a wave of them in their
@@ -64,6 +65,23 @@ func TestFifty(t *testing.T) {
 	l.untouched()
 	if left, err := filepath.Glob(filepath.Join(l.storage(), "*")); err != nil || len(left) != len(first) {
 		t.Errorf("%d volumes are left, %v; want those of %d", len(left), err, len(first))
+	}
+}
+
+// TestHostDelay: a VM of the autostart without a delay of its own has its host's.
+func TestHostDelay(t *testing.T) {
+	t.Parallel()
+	g := &selection{states: make(map[string]*runs.State), in: make(map[string]bool)}
+	w := plan.Wave{VMs: []plan.Turn{{VM: "own", Chained: true, Delay: 5}, {VM: "none", Chained: true}, {VM: "off"}}}
+	for name, a := range map[string]*inventory.AutoStart{"own": {StartDelay: 5}, "none": {StartDelay: -1}, "off": nil} {
+		g.states[name] = &runs.State{Job: &plan.VMJob{VM: plan.VMPlan{Name: name, Source: inventory.VM{AutoStart: a}}}}
+	}
+	g.add(w)
+	for _, name := range g.names() {
+		g.delay(name, 120)
+	}
+	if got := g.waves[0].VMs; got[0].Delay != 5 || got[1].Delay != 120 || got[2].Delay != 0 {
+		t.Errorf("%+v", got)
 	}
 }
 
