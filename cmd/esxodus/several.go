@@ -33,7 +33,7 @@ func severalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "all", Usage: "take all migrations on record that are ready for it"},
 		&cli.StringFlag{Name: "wave", Usage: "with a plan: take only the VMs of its wave `NAME`"},
-		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask, where --all or a plan is given"},
+		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "don't ask"},
 	}
 }
 
