@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"esxodus/disk/internal/fsview"
@@ -33,6 +34,9 @@ func (n node) Entries() ([]fsview.Entry, error)        { return n.fsys.entries(n
 func (n node) ReadAt(p []byte, off int64) (int, error) { return n.fsys.readAt(n.in, p, off) }
 func (n node) Link() (string, error)                   { return n.fsys.link(n.in) }
 
+// dirRead is how many bytes of a directory are read at a time: whole blocks of any size.
+const dirRead = 64 << 10
+
 // entries lists a directory, but for . and "..". An indexed directory is read
 // like any other: its index hides in entries that look unused.
 func (f *FS) entries(in inode) ([]fsview.Entry, error) {
@@ -46,14 +50,17 @@ func (f *FS) entries(in inode) ([]fsview.Entry, error) {
 		return f.inlineEntries(in)
 	}
 	var es []fsview.Entry
-	b := make([]byte, f.blockSize)
-	for off := int64(0); off < in.size; off += f.blockSize {
+	b := make([]byte, min(max(dirRead, f.blockSize), in.size))
+	for off := int64(0); off < in.size; {
 		n, err := f.readAt(in, b, off)
 		if err != nil {
 			return nil, err
 		}
-		if es, err = parseDir(es, b[:n]); err != nil {
-			return nil, fmt.Errorf("directory inode %d at %d: %w", in.number, off, err)
+		for block := range slices.Chunk(b[:n], int(f.blockSize)) {
+			if es, err = parseDir(es, block); err != nil {
+				return nil, fmt.Errorf("directory inode %d at %d: %w", in.number, off, err)
+			}
+			off += int64(len(block))
 		}
 	}
 	return es, nil

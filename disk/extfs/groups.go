@@ -59,7 +59,7 @@ func (w window) at(i int64) group {
 // windows reads all descriptors. What it yields is good until the next.
 func (f *FS) windows(ctx context.Context) iter.Seq2[window, error] {
 	return func(yield func(window, error) bool) {
-		buf := make([]byte, max(descriptorsRead, f.blockSize))
+		buf := make([]byte, min(descriptorsRead, f.groups()*f.descSize))
 		perBlock := f.blockSize / f.descSize
 		for first, end := int64(0), f.groups(); first < end; {
 			n := min(end-first, descriptorsRead/f.descSize)

@@ -45,13 +45,12 @@ func (f *FS) unused(ctx context.Context, yield func(disk.Range) bool) error {
 		return err
 	}
 	s := newSweep(m, c, yield)
-	buf := make([]byte, bitmapsRead)
 	for w, err := range f.windows(ctx) {
 		if err != nil {
 			return err
 		}
 		for i := int64(0); i < w.len(); {
-			n, err := s.groups(ctx, w, i, buf)
+			n, err := s.groups(ctx, w, i)
 			if err != nil {
 				return err
 			}
@@ -68,6 +67,7 @@ type sweep struct {
 	copies  *copies // what the journal has of bitmaps, nil if it is empty
 	used    bitmap  // of the present group
 	last    span    // unused, not yet yielded
+	buf     []byte  // what bitmaps are read into
 	yield   func(disk.Range) bool
 }
 
@@ -106,9 +106,13 @@ func (s *sweep) batch(w window, i int64) (n int64, blocks span) {
 }
 
 // groups adds what some groups don't use, from one on, and returns how many they are.
-func (s *sweep) groups(ctx context.Context, w window, i int64, buf []byte) (int64, error) {
+func (s *sweep) groups(ctx context.Context, w window, i int64) (int64, error) {
 	n, blocks := s.batch(w, i)
-	b := buf[:blocks.count*s.f.blockSize]
+	size := blocks.count * s.f.blockSize
+	if int64(len(s.buf)) < size {
+		s.buf = make([]byte, size)
+	}
+	b := s.buf[:size]
 	err := ctx.Err()
 	if err == nil {
 		err = readat.Full(s.f.r, b, blocks.start*s.f.blockSize)

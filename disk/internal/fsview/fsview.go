@@ -98,8 +98,8 @@ func Mode(unix uint16) fs.FileMode {
 	} else {
 		m |= fs.ModeIrregular
 	}
-	for bit, mode := range map[uint16]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if unix&bit != 0 {
+	for i, mode := range [...]fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if unix>>(9+i)&1 != 0 {
 			m |= mode
 		}
 	}
@@ -107,7 +107,7 @@ func Mode(unix uint16) fs.FileMode {
 }
 
 func kindOf(unix uint16) Kind {
-	return map[uint16]Kind{0x8: 1, 0x4: 2, 0x2: 3, 0x6: 4, 0x1: 5, 0xc: 6, 0xa: 7}[unix>>12]
+	return [16]Kind{0x8: 1, 0x4: 2, 0x2: 3, 0x6: 4, 0x1: 5, 0xc: 6, 0xa: 7}[unix>>12]
 }
 
 // ValidName reports whether a directory may hold a name, and a path name it.
