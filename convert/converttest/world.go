@@ -580,7 +580,7 @@ type Guests struct{ W *World }
 func (g Guests) Missing([]string) string { return "" }
 
 // Packages finds none.
-func (g Guests) Packages(context.Context, guest.Guest, []string) (packages.Set, error) {
+func (g Guests) Packages(context.Context, guest.Guest, []byte, []string) (packages.Set, error) {
 	return packages.Set{}, nil
 }
 

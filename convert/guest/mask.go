@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // What stands before a password: its name, as in fstab's mount options
@@ -28,12 +29,56 @@ var masked = regexp.MustCompile(`(?i)` + named + numbers + `|` + inUser + number
 // text can be kept in a plan, and returns the passwords. What is masked already
 // stays as it is, with its own numbers as the passwords.
 func Mask(text string) (masked string, passwords []string) {
-	masked = password.ReplaceAllStringFunc(text, func(s string) string {
-		m := password.FindStringSubmatch(s)
-		passwords = append(passwords, m[2]+m[4])
-		return fmt.Sprintf("%s(hidden:%d)%s", m[1]+m[3], len(passwords), m[5])
-	})
-	return masked, passwords
+	var out strings.Builder
+	done := 0 // bytes of the text that are in out
+	for at := 0; at < len(text); {
+		part := apart(text[at:])
+		if suspect(part) {
+			found := password.ReplaceAllStringFunc(part, func(s string) string {
+				m := password.FindStringSubmatch(s)
+				passwords = append(passwords, m[2]+m[4])
+				return fmt.Sprintf("%s(hidden:%d)%s", m[1]+m[3], len(passwords), m[5])
+			})
+			out.WriteString(text[done:at])
+			out.WriteString(found)
+			done = at + len(part)
+		}
+		at += len(part)
+	}
+	if done == 0 {
+		return text, nil
+	}
+	out.WriteString(text[done:])
+	return out.String(), passwords
+}
+
+// apart is the beginning of a text up to the first line that has nothing to do with the
+// one before: a password stands on its name's line, but for lines that end around the
+// equals sign.
+func apart(text string) string {
+	const space = " \t\n\f\r" // as \s has it
+	for at := 0; ; {
+		n := strings.IndexByte(text[at:], '\n')
+		if n < 0 {
+			return text
+		}
+		line := strings.TrimRight(text[at:at+n], space)
+		next := strings.TrimLeft(text[at+n:], space)
+		at = len(text) - len(next)
+		if !strings.HasSuffix(line, "=") && !strings.HasPrefix(next, "=") {
+			return text[:at]
+		}
+	}
+}
+
+// suspect reports whether there may be a password in a text: most files have none, and a
+// regular expression takes its time to say so.
+func suspect(text string) bool {
+	if !strings.Contains(text, "=") {
+		return strings.Contains(text, "@")
+	}
+	upper := strings.ToUpper(text) // also ſ, which (?i) takes for an s
+	return strings.Contains(text, "@") || strings.Contains(upper, "PASS") || strings.Contains(upper, "SECRET")
 }
 
 // Unmask puts the passwords back. A number for which there is no password is an

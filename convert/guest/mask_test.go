@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -37,8 +38,18 @@ func TestMask(t *testing.T) {
 func FuzzMask(f *testing.F) {
 	f.Add("a password=x,passwd=\xff b\npass=(hidden:7)")
 	f.Add("a#pass=b,c:d@e secret=\"x#y:z@w f://u:(hidden:9)@v a#b:pass=x@y a#b:(hidden:3)")
+	f.Add("# a\n\npassword\n = \n x\n\nSecret=\"y\nlast @ one\n paſſ=z\n=\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		masked, passwords := Mask(text)
+		n := 0
+		whole := password.ReplaceAllStringFunc(text, func(s string) string {
+			n++
+			m := password.FindStringSubmatch(s)
+			return fmt.Sprintf("%s(hidden:%d)%s", m[1]+m[3], n, m[5])
+		})
+		if masked != whole || len(passwords) != n {
+			t.Errorf("Mask(%q) = %q, %q; as a whole it is %q", text, masked, passwords, whole)
+		}
 		if back, err := Unmask(masked, passwords); back != text || err != nil {
 			t.Errorf("Unmask(Mask(%q)) = %q, %v", text, back, err)
 		}

@@ -63,7 +63,7 @@ func debian() guest.Guest {
 			Packages: []guest.Package{
 				{Name: "grub-pc", Version: "2.06-13"}, {Name: "initramfs-tools", Version: "0.142"}, {Name: "open-vm-tools", Version: "2:12.2.0-1"},
 			},
-			Owned: map[string][]string{"grub-pc": {"/usr/sbin/grub-install"}},
+			Owned: map[string]string{"grub-pc": "/usr/sbin/grub-install\n"},
 		},
 	}
 }

@@ -98,6 +98,10 @@ func TestDetour(t *testing.T) {
 		if slices.Contains(w.tried, tt.never) {
 			t.Errorf("%s: tried %s", tt.name, w.tried)
 		}
+		w.tried = nil
+		if _, err := records(t.Context(), w, &f, &o, vms[0].ID); (err == nil) != (tt.want != "") || tt.want != "" && w.tried[0] != tt.want {
+			t.Errorf("%s: dpkg's records are asked for by %s: %v; want %q", tt.name, w.tried, err, tt.want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"esxodus/convert/plan"
 	"esxodus/convert/volume"
 	"esxodus/disk"
+	"esxodus/disk/part"
 	"esxodus/disk/vmdk"
 	"esxodus/inventory"
 	"esxodus/network"
@@ -40,8 +41,9 @@ type Guests interface {
 	// Missing says why no guest with file systems of these types can be
 	// converted on this host, "" if it can.
 	Missing(types []string) string
-	// Packages finds the packages that a guest lacks, with what they need.
-	Packages(ctx context.Context, g guest.Guest, names []string) (packages.Set, error)
+	// Packages finds the packages that a guest lacks by its dpkg's records, with what
+	// they need.
+	Packages(ctx context.Context, g guest.Guest, records []byte, names []string) (packages.Set, error)
 }
 
 // Sources is everything that a plan is made from.
@@ -83,7 +85,8 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	if err != nil {
 		return nil, err
 	}
-	if err := askGuests(ctx, d, s.Guests); err != nil {
+	again := func(id string) ([]byte, error) { return records(ctx, s.Host, &f, &o, id) }
+	if err := askGuests(ctx, d, s.Guests, again); err != nil {
 		return nil, err
 	}
 	d.Facts.Storage, err = s.Storage.Check(ctx, d.Volumes())
@@ -129,6 +132,7 @@ func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*
 		ways = append(ways, plan.WayNFC)
 	}
 	failed := make(map[plan.Way]int)
+	texts := make(map[string]string)
 	for _, vm := range vms {
 		u := f.Unread[vm.ID]
 		d := slices.IndexFunc(vm.Disks, func(d inventory.Disk) bool { return u != nil && d.Address() == u.Address })
@@ -144,6 +148,8 @@ func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*
 				return err
 			}
 			if ok {
+				g := f.Guests[vm.ID]
+				g.Config.Share(texts)
 				failed[way] = 0
 				break
 			}
@@ -153,11 +159,16 @@ func detour(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vms []*
 	return nil
 }
 
-// tryWay looks into a VM whose disks come another way than usual. False: they don't.
-func tryWay(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vm *inventory.VM, way plan.Way) (bool, error) {
+// by is the options with another way for a VM's disks.
+func by(o *plan.Options, vm *inventory.VM, way plan.Way) *plan.Options {
 	other := *o
 	other.Via = map[string]plan.Way{vm.ID: way}
-	found, err := look(ctx, h, &f.Source, &other, vm)
+	return &other
+}
+
+// tryWay looks into a VM whose disks come another way than usual. False: they don't.
+func tryWay(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vm *inventory.VM, way plan.Way) (bool, error) {
+	found, err := look(ctx, h, &f.Source, by(o, vm, way), vm, new(part.Cache))
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
@@ -179,12 +190,12 @@ func tryWay(ctx context.Context, h Host, f *plan.Facts, o *plan.Options, vm *inv
 }
 
 // askGuests finds out whether the guests that are to be changed can be converted
-// here.
-func askGuests(ctx context.Context, d *plan.Draft, guests Guests) error {
+// here. records reads those of a VM's dpkg, by its id.
+func askGuests(ctx context.Context, d *plan.Draft, guests Guests, records func(id string) ([]byte, error)) error {
 	d.Answer(func(n plan.Need) plan.GuestFacts {
 		facts := plan.GuestFacts{Missing: guests.Missing(n.Contents)}
 		if facts.Missing == "" && len(n.Install) > 0 {
-			facts = askPackages(ctx, guests, n)
+			facts = askPackages(ctx, guests, n, records)
 		}
 		return facts
 	})
@@ -192,8 +203,12 @@ func askGuests(ctx context.Context, d *plan.Draft, guests Guests) error {
 }
 
 // askPackages finds the packages that a guest lacks.
-func askPackages(ctx context.Context, guests Guests, n plan.Need) plan.GuestFacts {
-	set, err := guests.Packages(ctx, n.Guest, n.Install)
+func askPackages(ctx context.Context, guests Guests, n plan.Need, records func(id string) ([]byte, error)) plan.GuestFacts {
+	b, err := records(n.VM)
+	if err != nil {
+		return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and what it has can't be read: %v", strings.Join(n.Install, ", "), err)}
+	}
+	set, err := guests.Packages(ctx, n.Guest, b, n.Install)
 	if err != nil {
 		return plan.GuestFacts{Missing: fmt.Sprintf("the guest lacks %s, and there is no package for it: %v", strings.Join(n.Install, ", "), err)}
 	}

@@ -23,7 +23,7 @@ type able struct{}
 
 func (able) Missing([]string) string { return "" }
 
-func (able) Packages(context.Context, guest.Guest, []string) (packages.Set, error) {
+func (able) Packages(context.Context, guest.Guest, []byte, []string) (packages.Set, error) {
 	return packages.Set{}, nil
 }
 
@@ -43,7 +43,7 @@ func surveyed(t *testing.T, h *inventory.Host, g guest.Guest, kind ...layout.Kin
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := askGuests(t.Context(), d, able{}); err != nil {
+	if err := askGuests(t.Context(), d, able{}, func(string) ([]byte, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}
 	p := d.Finish()

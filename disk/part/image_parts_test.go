@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,8 +96,9 @@ func TestCached(t *testing.T) {
 			t.Fatalf("ReadAt(%d, %d) = %d, %v; want %d", len(p), off, n, err, len(want))
 		}
 	}
-	if held := c.(*cached).recent.Len(); held > cacheBlocks || len(c.(*cached).blocks) != held {
-		t.Errorf("%d blocks held, %d known; want at most %d", held, len(c.(*cached).blocks), cacheBlocks)
+	cache := c.(*cached).cache
+	if held := cache.recent.Len(); held > cacheBlocks || len(cache.blocks) != held {
+		t.Errorf("%d blocks held, %d known; want at most %d", held, len(cache.blocks), cacheBlocks)
 	}
 	before := len(*m.reads)
 	p := make([]byte, 10)
@@ -119,6 +121,54 @@ func TestCached(t *testing.T) {
 	if _, err := Cached(broken{size: mib}).ReadAt(p, 0); !errors.Is(err, errBroken) {
 		t.Errorf("ReadAt: %v; want the cause", err)
 	}
+}
+
+// TestCacheShared: what was read by way of one image of a disk the other has, too; but not
+// an image of another disk, nor one that comes after Forget.
+func TestCacheShared(t *testing.T) {
+	b := make([]byte, 20*mib)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	m, guard := newMemory(b), newMemory(b)
+	var c Cache
+	img := c.Image(m)
+	seen := Through(img, func(below disk.Image) disk.Image {
+		if below.(memory).reads != m.reads {
+			t.Errorf("below is %v", below)
+		}
+		return guard
+	})
+	read := func(img disk.Image, off int64, n int, want ...int64) {
+		t.Helper()
+		*m.reads, *guard.reads = nil, nil
+		p := make([]byte, n)
+		if _, err := img.ReadAt(p, off); err != nil || !bytes.Equal(p, b[off:off+int64(n)]) {
+			t.Errorf("ReadAt(%d, %d): %v, or other bytes", n, off, err)
+		}
+		if got := slices.Concat(*m.reads, *guard.reads); !slices.Equal(got, want) {
+			t.Errorf("ReadAt(%d, %d) read at %d; want %d", n, off, got, want)
+		}
+	}
+	read(seen, mib, 72<<10, mib) // two blocks in one
+	if len(*m.reads) > 0 {
+		t.Error("the guard was passed over")
+	}
+	read(img, mib+64<<10, 64<<10)
+	read(img, mib-64<<10, 4*64<<10, mib-64<<10, mib+128<<10) // but the two
+	read(Cached(img), mib, 1)
+	read(c.Image(m), mib, 1, mib)
+	read(c.Image(m), 2*mib, 17*mib, 2*mib) // isn't kept
+	for off := int64(0); off < 20*mib; off += cacheBlock {
+		read(img, off, 1, slices.DeleteFunc([]int64{off}, func(off int64) bool { return off >= mib-64<<10 && off < mib+3*64<<10 })...)
+	}
+	if held := c.recent.Len(); held != cacheBlocks || len(c.blocks) != held {
+		t.Errorf("%d blocks held, %d known; want %d of all images", held, len(c.blocks), cacheBlocks)
+	}
+	c.Forget()
+	if len(c.blocks) > 0 || len(c.spare) != cacheBlocks {
+		t.Errorf("%d blocks after Forget, room for %d; want none and %d", len(c.blocks), len(c.spare), cacheBlocks)
+	}
+	read(c.Image(m), 19*mib, 1, 19*mib)
+	read(c.Image(newMemory(b[:mib+1])), mib, 1) // a short block in the memory of a long one
 }
 
 // fatImage is a FAT with a few files, made by mtools.

@@ -75,14 +75,14 @@ func (b *builder) remove(names []string, reason string) (kept []string) {
 		p, _ := b.installed(n)
 		b.out.Remove = append(b.out.Remove, n)
 		b.entry("guest.packages["+n+"]", p.Version, "", reason)
-		for _, pattern := range shorten(n, b.c.Owned[n]) {
+		for _, pattern := range shorten(n, b.c.FilesOf(n)) {
 			b.touch("files of the removed package "+n, pattern)
 			if top, _, _ := strings.Cut(pattern[1:], "/"); top == "bin" || top == "sbin" || top == "lib" {
 				b.touch("files of the removed package "+n, "/usr"+pattern) // /lib and such may be links
 			}
 		}
 		b.touch("links to services of the removed package "+n, "/etc/rc?.d/*"+literal(n))
-		for _, file := range b.c.Owned[n] {
+		for _, file := range b.c.FilesOf(n) {
 			if dir := path.Dir(file); dir == "/lib/systemd/system" || dir == "/usr/lib/systemd/system" {
 				b.touch("links to services of the removed package "+n, "/etc/systemd/system/*.wants/"+literal(path.Base(file)))
 			}

@@ -244,7 +244,7 @@ func TestMounts(t *testing.T) {
 		}, "/dev/vg/b /srv", "/dev/vg/c /srv2 ext4"},
 		{"a removed package's files lie there", "UUID=b /opt ext4\nUUID=c /opt/other ext4", []layout.Move{move("b", "ext4", "/opt"), move("c", "ext4", "/opt/other")}, func(c *guest.Config) {
 			c.Packages = append(c.Packages, guest.Package{Name: "open-vm-tools"})
-			c.Owned = map[string][]string{"open-vm-tools": {"/opt", "/opt/vm/a"}}
+			c.Owned = map[string]string{"open-vm-tools": "/opt\n/opt/vm/a\n"}
 		}, "/dev/vg/b /opt", "/dev/vg/c /opt/other ext4"},
 		{"a link leads there", "UUID=b /home ext4\nUUID=c /data ext4", []layout.Move{move("b", "ext4", "/home"), move("c", "ext4", "/data")}, func(c *guest.Config) {
 			c.Dirs = map[string]string{"/var": "/home/var", "/var/lib": "/home/var/lib"}

@@ -66,11 +66,12 @@ func (g *Converter) liloPath() (string, error) {
 	return "", fmt.Errorf("the program lilo, which goes into guests, is neither beside %s nor in ../lib/esxodus: run make build (or make install), or name it with --lilo", self)
 }
 
-// Packages finds the packages that a guest lacks, with what they need.
-func (g *Converter) Packages(ctx context.Context, found guest.Guest, names []string) (packages.Set, error) {
+// Packages finds the packages that a guest lacks by its dpkg's records, with what they
+// need.
+func (g *Converter) Packages(ctx context.Context, found guest.Guest, records []byte, names []string) (packages.Set, error) {
 	c := found.Config
 	return packages.Resolver{Tool: g.Tool, Dir: g.Dir, Indexes: &g.indexes}.Resolve(ctx,
-		packages.Guest{ID: found.Distro, Codename: c.Codename, Arch: c.Arch, Status: c.Status}, names...)
+		packages.Guest{ID: found.Distro, Codename: c.Codename, Arch: c.Arch, Status: records}, names...)
 }
 
 // Templates makes the heads of the physical volumes of groups, as host.Templates

@@ -38,7 +38,7 @@ func ParseDpkg(b []byte, interest func(name string) bool) (out []guest.Package, 
 			return nil, "", fmt.Errorf("more than %d packages are installed", maxPackages)
 		}
 		if name == "dpkg" {
-			arch = Clean(f["architecture"])
+			arch = strings.Clone(Clean(f["architecture"])) // see kept
 		}
 		if slices.Contains(providers[name], name) {
 			continue // of another architecture

@@ -45,7 +45,7 @@ func (l *look) config() {
 		return
 	}
 	c := l.guest.Config // as far as it is known by now
-	c.Files, c.Links, c.Has, c.Dirs, c.Owned = map[string]guest.File{}, map[string]guest.Link{}, map[string]bool{}, map[string]string{}, map[string][]string{}
+	c.Files, c.Links, c.Has, c.Dirs, c.Owned = map[string]guest.File{}, map[string]guest.Link{}, map[string]bool{}, map[string]string{}, map[string]string{}
 	for _, name := range slices.Concat(configFiles(), l.resumeFiles(), l.unitFiles()) {
 		l.capture(&c, name)
 	}
@@ -144,9 +144,12 @@ func (l *look) guarded() bool {
 	return false
 }
 
+// records is dpkg's list of packages.
+const records = "var/lib/dpkg/status"
+
 // packages reads dpkg's records.
 func (l *look) packages(c *guest.Config) {
-	b, err := l.tree.readFile("var/lib/dpkg/status", maxStatus)
+	b, err := l.tree.readFile(records, maxStatus)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			c.Unread = append(c.Unread, conf.Clean(err.Error()))
@@ -154,11 +157,8 @@ func (l *look) packages(c *guest.Config) {
 		return
 	}
 	if c.Packages, c.Arch, err = conf.ParseDpkg(b, conf.OfInterest); err != nil {
-		l.unread("/var/lib/dpkg/status: %v", err)
+		l.unread("/%s: %v", records, err)
 		return
-	}
-	if !slices.ContainsFunc(c.Packages, func(p guest.Package) bool { return p.Name == "lvm2" }) {
-		c.Status = b
 	}
 	for _, p := range c.Packages {
 		if !conf.Leaves(p.Name) || strings.Contains(p.Name, "/") {
@@ -170,7 +170,7 @@ func (l *look) packages(c *guest.Config) {
 				l.unread("%v", err)
 			}
 			if err == nil {
-				c.Owned[p.Name] = strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+				c.Owned[p.Name] = string(b)
 			}
 		}
 	}

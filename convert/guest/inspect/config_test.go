@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -44,14 +45,51 @@ func TestConfig(t *testing.T) {
 	check("command line", []any{len(c.Cmdline), c.Image}, []any{999, "/boot/vmlinuz-1"})
 	check("machine id", c.MachineID, "9810707f37ec")
 	check("unread", c.Unread, []string{"/etc/lilo.conf is not a regular file but d---------"})
-	check("owned", c.Owned, map[string][]string{"grub-pc": {"/.", "/usr/x"}})
-	check("release", []any{c.Arch, c.Codename, string(c.Status) == string(status)}, []any{"amd64", "bookworm", true})
+	check("owned", [][]string{c.FilesOf("grub-pc"), c.FilesOf("libc6")}, [][]string{{"/.", "/usr/x"}, nil})
+	check("release", []any{c.Arch, c.Codename}, []any{"amd64", "bookworm"})
 	check("directories", c.Dirs, map[string]string{"/var/cache": "/srv/cache"})
 	check("has", []bool{c.Has["/boot/grub/grub.cfg"], c.Has["/sbin/lvm"]}, []bool{true, false})
+	if b, err := Records(t.Context(), []Source{{"scsi0:0", open(t, path)}}); err != nil || string(b) != string(status) {
+		t.Errorf("Records = %q, %v; want dpkg's status", b, err)
+	}
 	b, err := json.Marshal(g)
 	if err != nil || strings.Contains(string(b), "real-crypttab") {
 		t.Errorf("a guest's configuration is in its JSON: %s, %v", b, err)
 	}
+}
+
+// TestKept: what is kept of a guest holds neither dpkg's records nor any other file that
+// isn't needed, and what several have in common is kept once.
+func TestKept(t *testing.T) {
+	const guests, most = 4, 4 * mib
+	status := strings.Repeat("Package: p\nStatus: install ok installed\nVersion: 1\nDescription: "+strings.Repeat("long ", 1000)+"\n\n", 1000)
+	status += "Package: dpkg\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n\nPackage: grub-pc\nStatus: install ok installed\nVersion: 2\n"
+	img := open(t, debianDisk(t, map[string]string{
+		"var/lib/dpkg/status": status, "var/lib/dpkg/info/grub-pc.list": strings.Repeat("/usr/lib/grub/i386-pc/x\n", 40_000),
+		"etc/lvm/lvm.conf": strings.Repeat("# a comment\n", 80_000),
+	}))
+	held := func() int64 {
+		runtime.GC()
+		runtime.GC() // what finalizers held
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	texts := map[string]string{}
+	var kept []guest.Guest
+	before := held()
+	for range guests {
+		g, err := Look(t.Context(), []Source{{"scsi0:0", img}})
+		if err != nil || g.Config.Arch != "amd64" || len(g.Config.FilesOf("grub-pc")) != 40_000 || len(g.Config.Files["/etc/lvm/lvm.conf"].Text) < 900_000 {
+			t.Fatalf("%v, or what is to be kept isn't there: %q, %q", err, g.Notes, g.Config.Unread)
+		}
+		g.Config.Share(texts)
+		kept = append(kept, g)
+	}
+	if grown := held() - before; grown > most {
+		t.Errorf("%d guests hold %d bytes; want at most %d", guests, grown, most)
+	}
+	runtime.KeepAlive(kept)
 }
 
 // TestFreeFiles: how many files can be made is known of a root with few inodes.

@@ -61,8 +61,8 @@ func (l *look) fixed(c *guest.Config) []guest.Fixed {
 	for _, f := range c.Files {
 		files = append(files, f.Path)
 	}
-	for _, of := range c.Owned {
-		files = append(files, of...)
+	for pkg := range c.Owned {
+		files = append(files, c.FilesOf(pkg)...)
 	}
 	for _, name := range c.Tools.Goes {
 		if dir, all := strings.CutSuffix(name, "/"); all {

@@ -37,19 +37,8 @@ func Look(ctx context.Context, disks []Source) (guest.Guest, error) {
 	if err := ctx.Err(); err != nil {
 		return guest.Guest{}, context.Cause(ctx)
 	}
-	l := &look{tree: tree{mounts: map[string]fs.ReadLinkFS{}}}
-	l.tree.unlisted = func(err error) { l.unread("%v", err) }
-	l.guest.Disks = make([]guest.DiskLayout, len(disks))
-	for i, d := range disks {
-		g := &guarded{img: d.Image}
-		stop := context.AfterFunc(ctx, func() { g.fail(context.Cause(ctx)) })
-		defer stop()
-		l.guards = append(l.guards, g)
-		l.disk(i, d.Address, part.Cached(g))
-	}
-	l.groups()
-	l.index()
-	l.findRoot()
+	l, stop := begin(ctx, disks)
+	defer stop()
 	l.inspect()
 	l.config()
 	l.starts()
@@ -60,13 +49,64 @@ func Look(ctx context.Context, disks []Source) (guest.Guest, error) {
 		}
 	}
 	l.faults() // what is too much for these decides nothing
-	for i, g := range l.guards {
-		if err := g.failure(disks[i].Address); err != nil {
-			return guest.Guest{}, err
-		}
+	if err := l.failure(disks); err != nil {
+		return guest.Guest{}, err
 	}
 	l.finish()
 	return l.guest, nil
+}
+
+// Records reads all of dpkg's records in a guest, nil where there are none.
+func Records(ctx context.Context, disks []Source) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	l, stop := begin(ctx, disks)
+	defer stop()
+	b, err := l.tree.readFile(records, maxStatus)
+	if failed := l.failure(disks); failed != nil {
+		return nil, failed
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// begin finds the volumes on a VM's disks and the root among them. Its look stops when ctx
+// ends, until stop is called.
+func begin(ctx context.Context, disks []Source) (l *look, stop func()) {
+	l = &look{tree: tree{mounts: map[string]fs.ReadLinkFS{}}}
+	l.tree.unlisted = func(err error) { l.unread("%v", err) }
+	l.guest.Disks = make([]guest.DiskLayout, len(disks))
+	images := make([]disk.Image, len(disks))
+	for i, d := range disks {
+		g := new(guarded)
+		images[i] = part.Through(d.Image, func(img disk.Image) disk.Image { g.img = img; return g })
+		l.guards = append(l.guards, g)
+	}
+	unhook := context.AfterFunc(ctx, func() {
+		for _, g := range l.guards {
+			g.fail(context.Cause(ctx))
+		}
+	})
+	for i, d := range disks {
+		l.disk(i, d.Address, images[i])
+	}
+	l.groups()
+	l.index()
+	l.findRoot()
+	return l, func() { unhook() }
+}
+
+// failure is the first error of a disk's transport, nil when all was read.
+func (l *look) failure(disks []Source) error {
+	for i, g := range l.guards {
+		if err := g.failure(disks[i].Address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look is one Look at work.

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func (t tree) readFile(name string, limit int64) ([]byte, error) {
 
 // head reads the first n bytes of a regular file, or all that it has.
 func (t tree) head(name string, n int64) ([]byte, error) {
-	fsys, rel, _, err := t.regular(name)
+	fsys, rel, info, err := t.regular(name)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +127,10 @@ func (t tree) head(name string, n int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, n))
-	return b, errors.Join(err, f.Close())
+	// In one piece: what lies together is one request.
+	b := bytes.NewBuffer(make([]byte, 0, min(info.Size(), n)+bytes.MinRead))
+	_, err = b.ReadFrom(io.LimitReader(f, n))
+	return b.Bytes(), errors.Join(err, f.Close())
 }
 
 // regular finds a regular file: its file system, and its name there.
