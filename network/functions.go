@@ -239,12 +239,12 @@ func (p *planner) planPools() {
 
 // Demand says where more NICs want a virtual function than a host has, by how many
 // NICs each port group has.
-func (p *Plan) Demand(hosts []HostFunctions, nics map[string]int) {
+func (p *Plan) Demand(hosts []HostFunctions, nics func(Attachment) int) {
 	for _, pool := range p.Pools {
 		need := 0
 		for _, a := range p.Attachments {
 			if a.Mode == SRIOV && a.Device == pool.Device {
-				need += nics[a.PortGroup]
+				need += nics(a)
 			}
 		}
 		for i := range hosts {

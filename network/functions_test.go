@@ -216,7 +216,7 @@ func TestDemand(t *testing.T) {
 		want int
 	}{{2, 0}, {3, 1}, {4, 1}, {5, 2}} {
 		p.Concerns = nil
-		p.Demand([]HostFunctions{here, full}, map[string]int{"DMZ": tt.nics, "VM Network": 9})
+		p.Demand([]HostFunctions{here, full}, func(a Attachment) int { return map[string]int{"DMZ": tt.nics, "VM Network": 9}[a.PortGroup] })
 		if len(p.Concerns) != tt.want {
 			t.Errorf("%d NICs: %+v, want %d concerns", tt.nics, p.Concerns, tt.want)
 		}

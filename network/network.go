@@ -60,6 +60,7 @@ const (
 // Attachment is what the NICs of one port group connect to.
 type Attachment struct {
 	PortGroup   string `json:"portGroup"`
+	Source      int    `json:"source,omitempty"`  // the number of the host that has the port group, in a plan of several
 	VSwitch     string `json:"vSwitch,omitempty"` // ESXi's
 	Mode        Mode   `json:"mode"`
 	Device      string `json:"device,omitempty"`      // host device: the uplink itself, its VLAN device, or a bridge
