@@ -55,6 +55,8 @@ const (
 // Options say how a batch goes about its plan.
 type Options struct {
 	Parallel int // VMs that are migrated at a time
+	// Hosts are what the VMs of a plan of several sources are read from, by their number.
+	Hosts []run.Host
 	// Cutover puts each VM's domain in its place as soon as it is migrated and its turn
 	// has come; nil where the migrations are all.
 	Cutover func(ctx context.Context, name string) error
@@ -72,7 +74,13 @@ type Options struct {
 // resumed, so that a second run does only what is left. The results are in the order of
 // the plan's VMs.
 func Run(ctx context.Context, p *plan.Plan, dir runs.StateDir, e run.Effects, o Options) []Result {
-	s := newSchedule(p, o, func(i int) Result { return batchOne(ctx, p, i, dir, e) })
+	s := newSchedule(p, o, func(i int) Result {
+		one := e
+		if len(o.Hosts) > 0 {
+			one.Host = o.Hosts[p.VMs[i].From]
+		}
+		return batchOne(ctx, p, i, dir, one)
+	})
 	for _, wave := range p.Ordered() {
 		s.wave(ctx, wave)
 	}

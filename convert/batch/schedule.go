@@ -96,10 +96,11 @@ func (s *schedule) step(ctx context.Context, cars []*car) (next time.Time) {
 			s.begin(ctx, c)
 		}
 	}
-	var before *car // of the chain
+	chains := make(map[int]*car) // the last of each source's
 	for _, c := range cars {
+		from := s.plan.VMs[c.index].From
 		if c.stage == ready {
-			at := s.turn(c, before)
+			at := s.turn(c, chains[from])
 			switch {
 			case s.leave(ctx, c):
 			case at.IsZero():
@@ -112,7 +113,7 @@ func (s *schedule) step(ctx context.Context, cars []*car) (next time.Time) {
 			}
 		}
 		if c.Chained && (c.stage != ended || !c.ready.IsZero()) {
-			before = c
+			chains[from] = c
 		}
 	}
 	return next

@@ -220,3 +220,16 @@ func TestCutsAtOnce(t *testing.T) {
 		wantDiary(t, d, "0", "1", "2")
 	})
 }
+
+// TestChains: what one host's autostart waits for is no matter of another's.
+func TestChains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &plan.Plan{VMs: vms("dns", "web", "mail"), More: make([]plan.Source, 1), Order: &plan.Order{Waves: []plan.Wave{{Name: "1", VMs: []plan.Turn{
+			{VM: "dns", Chained: true, Delay: 60}, {VM: "mail", Chained: true}, {VM: "web", Chained: true},
+		}}}}}
+		p.VMs[2].From = 1
+		d, _ := play(t, p, Options{Parallel: 3, Cutover: some}, nil)
+		d.lines = slices.DeleteFunc(d.lines, func(l string) bool { return !strings.Contains(l, "cut") })
+		wantDiary(t, d, "0 cut dns", "0 cut mail", "60 cut web")
+	})
+}

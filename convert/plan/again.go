@@ -140,7 +140,7 @@ func (p *Plan) Again(i int) Options {
 		VMs: []string{v.Source.ID}, Storage: p.Target.Storage, VirtType: p.Target.VirtType, Libvirt: p.Target.Libvirt,
 		NoProof: v.NoProof, BootOnly: v.BootOnly, NoEdits: v.NoEdits, AllBlocks: v.AllBlocks, Layout: v.Layout.Asked,
 		Addresses: map[string][]guest.NewAddress{v.Source.ID: v.Addresses},
-		Again:     &Kept{network: p.Network, disks: v.Disks, as: v.Domain},
+		Again:     &Kept{network: p.NetworkOf(i), disks: v.Disks, as: v.Domain},
 	}
 	if v.Off {
 		o.Off = o.VMs
@@ -168,7 +168,7 @@ func (p *Plan) Replace(i int, again *Plan) error {
 	if sum(is.Layout) != sum(was.Layout) {
 		return fmt.Errorf("with its new addresses the layout of %q would not be the planned one, but %s (%s): plan again", was.Source.Name, is.Layout.Kind, strings.Join(is.Layout.Reasons, "; "))
 	}
-	is.Source = was.Source // the check before the copy compares with that
+	is.Source, is.From = was.Source, was.From // the check before the copy compares with that
 	ofPlan := func(c ledger.Concern) bool {
 		return strings.HasPrefix(c.ID, "network.") || strings.HasPrefix(c.ID, "batch.")
 	}

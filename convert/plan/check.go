@@ -13,6 +13,7 @@ import (
 	"esxodus/convert/ledger"
 	"esxodus/convert/volume"
 	"esxodus/inventory"
+	"esxodus/inventory/fit"
 )
 
 // Check compares a plan that was read from a file, and perhaps edited, with what
@@ -27,6 +28,9 @@ func (p *Plan) Check() error {
 	storage, err := volume.ParseStorage(p.Target.Storage, host.Tool{})
 	if err != nil {
 		return fmt.Errorf("target.storage: %w", err)
+	}
+	if err := p.checkFrom(); err != nil {
+		return err
 	}
 	seen, paths := make(map[string]bool), make(map[string]string)
 	for i := range p.VMs {
@@ -44,7 +48,7 @@ func (p *Plan) Check() error {
 			return fmt.Errorf("vms[%d].name %q: used twice", i, v.Name)
 		}
 		seen[v.Name] = true
-		if err := errors.Join(v.checkOrigins(&p.Source), v.checkFile(storage), v.checkExpect(p.Target.VirtType)); err != nil {
+		if err := errors.Join(v.checkOrigins(p.SourceOf(i)), v.checkFile(storage), v.checkExpect(p.Target.VirtType)); err != nil {
 			return fmt.Errorf("vms[%d] (%s): %w", i, v.Name, err)
 		}
 		for k, d := range v.Disks {
@@ -55,6 +59,16 @@ func (p *Plan) Check() error {
 		}
 	}
 	return errors.Join(p.checkOrder(), p.checkAcknowledged())
+}
+
+// checkFrom wants each VM to come from one of the plan's sources.
+func (p *Plan) checkFrom() error {
+	for i := range p.VMs {
+		if n := p.VMs[i].From; n < 0 || n > len(p.More) {
+			return fmt.Errorf("vms[%d].from %d: the plan has %s, numbered from 0", i, n, fit.Count(len(p.More)+1, "source"))
+		}
+	}
+	return nil
 }
 
 // blocked reports whether blockers of its own keep the VM from being begun.

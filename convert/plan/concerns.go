@@ -322,7 +322,7 @@ func addDuplicates(p *Plan, c ledger.Concern, values func(*VMPlan) []string) {
 		const most = 5 // each of them has the list: of a thousand it would be a million names
 		var names []string
 		for _, i := range is[:min(len(is), most)] {
-			names = append(names, fmt.Sprintf("%q", p.VMs[i].Source.Name))
+			names = append(names, p.called(i))
 		}
 		if more := len(is) - most; more > 0 {
 			names = append(names, fmt.Sprintf("%d more", more))
@@ -334,6 +334,15 @@ func addDuplicates(p *Plan, c ledger.Concern, values func(*VMPlan) []string) {
 			p.VMs[i].Concerns = append(p.VMs[i].Concerns, found)
 		}
 	}
+}
+
+// called is VM i's name in quotes, with its host in a plan of several.
+func (p *Plan) called(i int) string {
+	name := fmt.Sprintf("%q", p.VMs[i].Source.Name)
+	if len(p.More) > 0 {
+		name += " on " + p.SourceOf(i).Label()
+	}
+	return name
 }
 
 // addNetwork gives each VM the concerns of the port groups that its NICs use,

@@ -103,7 +103,8 @@ func Networking(h *inventory.Host, vms []*inventory.VM, o network.Options, here 
 	}
 	p, err := network.New(&h.Network, portGroups(vms), byKey(h, o, vms))
 	if err == nil {
-		p.Demand(o.Hosts, nicsOf(vms))
+		count := nicsOf(vms)
+		p.Demand(o.Hosts, func(a network.Attachment) int { return count[a.PortGroup] })
 	}
 	return p, err
 }

@@ -30,9 +30,9 @@ type Turn struct {
 	// After are VMs, of this wave or one before, that must have come through: where one
 	// hasn't, this one isn't begun.
 	After []string `json:"after,omitempty"`
-	// Chained VMs of a wave start at a cutover one after the other, as their host's
-	// autostart has it: the next Delay seconds after this one, or as soon as it answers
-	// where Heartbeat is set.
+	// Chained VMs of a wave and of one source start at a cutover one after the other, as
+	// their host's autostart has it: the next Delay seconds after this one, or as soon as
+	// it answers where Heartbeat is set.
 	Chained   bool `json:"chained,omitempty"`
 	Delay     int  `json:"delay,omitempty"`
 	Heartbeat bool `json:"heartbeat,omitempty"`
@@ -41,16 +41,30 @@ type Turn struct {
 // mostDelay bounds a delay in seconds, that a plan may have been given.
 const mostDelay = 24 * 60 * 60
 
-// order is one wave, in the order of the source's autostart.
-func (d *Draft) order(p *Plan) *Order {
+// joinOrders is one wave, in the order of each source's autostart: those of several
+// sources take turns.
+func joinOrders(drafts []*Draft, p *Plan) *Order {
 	if len(p.VMs) < 2 {
 		return nil
 	}
-	vms := make([]*VMPlan, len(p.VMs))
+	of := make([][]*VMPlan, len(drafts))
 	for i := range p.VMs {
-		vms[i] = &p.VMs[i]
+		v := &p.VMs[i]
+		of[v.From] = append(of[v.From], v)
 	}
-	return &Order{Waves: []Wave{{Name: "all", VMs: Turns(vms, d.Facts.Host.AutoStart.StartDelay)}}}
+	turns := make([][]Turn, len(drafts))
+	for i, d := range drafts {
+		turns[i] = Turns(of[i], d.Facts.Host.AutoStart.StartDelay)
+	}
+	wave := Wave{Name: "all"}
+	for k := 0; len(wave.VMs) < len(p.VMs); k++ {
+		for _, ts := range turns {
+			if k < len(ts) {
+				wave.VMs = append(wave.VMs, ts[k])
+			}
+		}
+	}
+	return &Order{Waves: []Wave{wave}}
 }
 
 // Turns is the order of a host's autostart: first the VMs that it starts, by their

@@ -26,7 +26,7 @@ func TestOrder(t *testing.T) {
 	} {
 		p.VMs = append(p.VMs, VMPlan{Name: v.name, Source: inventory.VM{Name: v.name, AutoStart: v.auto}})
 	}
-	got := d.order(p).Waves[0].VMs
+	got := joinOrders([]*Draft{d}, p).Waves[0].VMs
 	want := []Turn{
 		{VM: "first", Chained: true, Delay: 10, Heartbeat: true},
 		{VM: "second", Chained: true, Delay: 120},

@@ -8,6 +8,8 @@
 package plan
 
 import (
+	"cmp"
+	"net/url"
 	"slices"
 
 	"esxodus/convert/guest"
@@ -30,6 +32,7 @@ const Schema = 1
 type Plan struct {
 	Schema   int              `json:"schema"`
 	Source   Source           `json:"source"`
+	More     []Source         `json:"moreSources,omitempty"` // further hosts, of a plan of several
 	Target   Target           `json:"target"`
 	Network  network.Plan     `json:"network"`
 	Order    *Order           `json:"order,omitempty"` // nil for that of VMs
@@ -62,7 +65,10 @@ type Target struct {
 
 // VMPlan is one VM's part of a plan.
 type VMPlan struct {
-	Name   string        `json:"name"` // the domain's
+	Name string `json:"name"` // the domain's
+	// From is the number of the VM's source: 0 for the plan's first, 1 for the first of
+	// its further ones.
+	From   int           `json:"from,omitempty"`
 	Source inventory.VM  `json:"source"`
 	Guest  guest.Guest   `json:"guest"`
 	Layout layout.Layout `json:"layout"`
@@ -181,8 +187,33 @@ type VMJob struct {
 
 // Job returns the part of the plan that is about VM i.
 func (p *Plan) Job(i int) *VMJob {
-	return &VMJob{Source: p.Source, Target: p.Target, VM: p.VMs[i]}
+	j := &VMJob{Source: *p.SourceOf(i), Target: p.Target, VM: p.VMs[i]}
+	j.VM.From = 0
+	return j
 }
+
+// Sources are all that the plan's VMs come from, in the order of [VMPlan.From].
+func (p *Plan) Sources() []Source { return append([]Source{p.Source}, p.More...) }
+
+// Label is a short name for a source: its host's, as in its address, or the directory.
+func (s *Source) Label() string {
+	if u, err := url.Parse(s.URL); err == nil && s.From == "" && u.Host != "" {
+		return u.Host
+	}
+	return cmp.Or(s.From, s.Host)
+}
+
+// SourceOf is where VM i comes from.
+func (p *Plan) SourceOf(i int) *Source {
+	if n := p.VMs[i].From; n > 0 {
+		return &p.More[n-1]
+	}
+	return &p.Source
+}
+
+// NetworkOf is the plan's networking without the port groups of other sources than that
+// of VM i.
+func (p *Plan) NetworkOf(i int) network.Plan { return p.Network.Of(p.VMs[i].From) }
 
 // has reports whether there is a step of a kind.
 func (v *VMPlan) has(k Kind) bool {

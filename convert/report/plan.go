@@ -51,12 +51,21 @@ func (v *View) tally() string {
 
 // list prints each VM on a line.
 func list(p *page, vms []VMView) {
+	heads := []column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "USED"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}
+	several := len(vms) > 0 && vms[0].Host != ""
+	if several {
+		heads = slices.Insert(heads, 1, column{head: "HOST", cut: true})
+	}
 	var rows [][]string
 	for _, vm := range vms {
-		rows = append(rows, []string{vm.Name, string(vm.State), fit.Bytes(vm.Size), fit.Bytes(vm.Read), vm.Layout, vm.Network})
+		row := []string{vm.Name, string(vm.State), fit.Bytes(vm.Size), fit.Bytes(vm.Read), vm.Layout, vm.Network}
+		if several {
+			row = slices.Insert(row, 1, vm.Host)
+		}
+		rows = append(rows, row)
 	}
 	p.line("")
-	p.table([]column{{head: "VM", cut: true}, {head: "STATE"}, {head: "SIZE"}, {head: "USED"}, {head: "LAYOUT"}, {head: "NETWORK", cut: true}}, rows)
+	p.table(heads, rows)
 }
 
 // findings prints the blockers and warnings of all VMs. What to do about a VM's
@@ -109,7 +118,7 @@ func concerns(p *page, indent string, cs []ledger.Concern) {
 func story(p *page, v *VMView) {
 	isNote := func(c ledger.Concern) bool { return c.Severity == ledger.Note }
 	p.line("")
-	p.wrapped("", fmt.Sprintf("== %s (id %s) -> domain %s: %s", v.Name, v.ID, v.Domain, v.State))
+	p.wrapped("", fmt.Sprintf("== %s (%s) -> domain %s: %s", v.Name, strings.TrimSuffix("id "+v.ID+" on "+v.Host, " on "), v.Domain, v.State))
 	concerns(p, "  ", slices.DeleteFunc(slices.Clone(v.Concerns), isNote))
 	p.wrapped("  guest    ", v.Guest)
 	p.each("    part   ", v.Parts)

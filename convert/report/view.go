@@ -64,6 +64,7 @@ const (
 // VMView is one VM: its line in a list, and its story.
 type VMView struct {
 	Name, ID, Domain string
+	Host             string // which it is on, in a plan of several
 	State            State
 	Size             int64  // bytes of all disks
 	Read             int64  // bytes of them that are read, as far as that is known
@@ -130,7 +131,7 @@ type Command struct {
 // ViewOf makes the view of a plan.
 func ViewOf(p *plan.Plan, ask Ask) View {
 	v := View{
-		From:    fmt.Sprintf("%s from %s", fit.Count(len(p.VMs), "VM"), origin(&p.Source)),
+		From:    fmt.Sprintf("%s from %s", fit.Count(len(p.VMs), "VM"), origins(p)),
 		To:      fmt.Sprintf("%s, domains of type %s in %s", p.Target.Storage, p.Target.VirtType, p.Target.Libvirt),
 		Stories: ask.Named || ask.Full || len(p.VMs) == 1, Full: ask.Full,
 		Units: unitViews(p.Network.Units), Optional: unitViews(p.Network.Optional), Concerns: p.Concerns,
@@ -157,7 +158,16 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 	return v
 }
 
-// origin says where a plan's VMs are.
+// origins says where a plan's VMs are.
+func origins(p *plan.Plan) string {
+	var out []string
+	for _, s := range p.Sources() {
+		out = append(out, origin(&s))
+	}
+	return strings.Join(out, ", ")
+}
+
+// origin says what one of a plan's sources is.
 func origin(s *plan.Source) string {
 	if s.From != "" {
 		return "the files in " + s.From
@@ -173,15 +183,19 @@ func viewVM(p *plan.Plan, i int, full bool) VMView {
 	vm := &p.VMs[i]
 	v := VMView{
 		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned, Read: vm.Sizes.Read(), Used: used(vm),
-		Layout: string(vm.Layout.Kind), Network: attachments(p, vm), Hardware: hardware(&vm.Source), Via: roads(vm), Duration: copyTime(vm.Sizes), Downtime: p.Job(i).Downtime(plan.Rate),
+		Layout: string(vm.Layout.Kind), Network: attachments(p, i), Hardware: hardware(&vm.Source), Via: roads(vm), Duration: copyTime(vm.Sizes), Downtime: p.Job(i).Downtime(plan.Rate),
 		Guest: guestLine(&vm.Guest), GuestNotes: vm.Guest.Notes, Disks: diskViews(vm), Moves: moves(vm),
 		LayoutNotes: slices.Concat(vm.Layout.Reasons, vm.Layout.Notes), Conversion: conversion(vm, full), Concerns: vm.Concerns,
 	}
 	if len(v.Moves) == 0 || full { // which say the same, and more
 		v.Parts = parts(&vm.Guest)
 	}
+	if len(p.More) > 0 {
+		v.Host = p.SourceOf(i).Label()
+	}
+	net := p.NetworkOf(i)
 	for _, n := range vm.Source.NICs {
-		a, _ := p.Network.Attachment(n.Network())
+		a, _ := net.Attachment(n.Network())
 		line := fmt.Sprintf("ethernet%d %s %q -> %s", n.Index, n.MAC, cmp.Or(n.NetworkName, n.Network()), attachment(a))
 		if i := slices.IndexFunc(vm.NICs, func(g guest.NIC) bool { return g.Index == n.Index && g.Name != "" }); i >= 0 {
 			line += "; " + inGuest(vm.NICs[i])
@@ -235,11 +249,12 @@ func stateOf(p *plan.Plan, i int) State {
 }
 
 // attachments says in few words what a VM's NICs attach to.
-func attachments(p *plan.Plan, vm *plan.VMPlan) string {
+func attachments(p *plan.Plan, i int) string {
 	var devices []string
-	for _, n := range vm.Source.NICs {
+	net := p.NetworkOf(i)
+	for _, n := range p.VMs[i].Source.NICs {
 		device := "link down"
-		if a, _ := p.Network.Attachment(n.Network()); a.Mode != "" && a.Mode != network.None {
+		if a, _ := net.Attachment(n.Network()); a.Mode != "" && a.Mode != network.None {
 			device = a.Device
 		}
 		if !slices.Contains(devices, device) {

@@ -16,8 +16,9 @@ import (
 // WayView is the way of one port group's frames, from ESXi's vSwitch to what the
 // domains' interfaces attach to.
 type WayView struct {
-	VSwitch, PortGroup string
-	VLAN, MTU          int // 0 for no tag, and for the usual 1500 bytes
+	VSwitch, PortGroup string // the first with the host's name, in a plan of several
+	from               int    // the number of that host
+	VLAN, MTU          int    // 0 for no tag, and for the usual 1500 bytes
 	Uplink, Device     string
 	Mode               network.Mode // "" where nothing says yet what it attaches to
 	To                 string       // the attachment in words
@@ -30,23 +31,28 @@ func ways(p *plan.Plan) []WayView {
 	var out []WayView
 	for _, a := range p.Network.Attachments {
 		out = append(out, WayView{
-			VSwitch: a.VSwitch, PortGroup: a.PortGroup, VLAN: a.VLAN, MTU: a.MTU, Uplink: a.Uplink, Device: a.Device, Mode: a.Mode, To: attachment(a),
+			from: a.Source, VSwitch: ofHost(p, a.Source, a.VSwitch), PortGroup: a.PortGroup, VLAN: a.VLAN, MTU: a.MTU, Uplink: a.Uplink, Device: a.Device, Mode: a.Mode, To: attachment(a),
 		})
 	}
-	place := make(map[string]int)
+	type key struct {
+		from      int
+		portGroup string
+	}
+	place := make(map[key]int)
 	for i, w := range out {
-		place[w.PortGroup] = i
+		place[key{w.from, w.PortGroup}] = i
 	}
 	for i := range p.VMs {
 		for _, n := range p.VMs[i].Source.NICs {
 			if n.Network() == "" {
 				continue
 			}
-			at, known := place[n.Network()]
+			k := key{p.VMs[i].From, n.Network()}
+			at, known := place[k]
 			if !known {
 				at = len(out)
-				place[n.Network()] = at
-				out = append(out, WayView{PortGroup: n.Network(), To: "nothing yet: no interface of this host is known for it"})
+				place[k] = at
+				out = append(out, WayView{from: k.from, VSwitch: ofHost(p, k.from, ""), PortGroup: n.Network(), To: "nothing yet: no interface of this host is known for it"})
 			}
 			out[at].add(n, i)
 		}
@@ -55,6 +61,14 @@ func ways(p *plan.Plan) []WayView {
 		return cmp.Or(cmp.Compare(a.VSwitch, b.VSwitch), cmp.Compare(a.PortGroup, b.PortGroup))
 	})
 	return out
+}
+
+// ofHost is a name of a host's, with that host's before it in a plan of several.
+func ofHost(p *plan.Plan, from int, name string) string {
+	if len(p.More) == 0 {
+		return name
+	}
+	return strings.TrimSuffix(p.Sources()[from].Label()+" "+name, " ")
 }
 
 // add counts a NIC of the VM at a place. VMs come one after the other.

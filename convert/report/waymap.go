@@ -74,7 +74,7 @@ func stops(row int, w *WayView) []stop {
 	}
 	out := []stop{
 		{key: w.VSwitch, first: w.VSwitch, second: "vSwitch"},
-		{key: w.PortGroup, first: w.PortGroup, second: fmt.Sprintf("%s, %s", fit.Count(w.NICs, "NIC"), fit.Count(len(w.Places), "VM"))},
+		{key: w.VSwitch + " " + w.PortGroup, first: w.PortGroup, second: fmt.Sprintf("%s, %s", fit.Count(w.NICs, "NIC"), fit.Count(len(w.Places), "VM"))},
 		none("vlan", "no tag"), none("uplink", "–"),
 		{key: string(w.Mode) + " " + w.Device, first: w.Device, second: string(w.Mode)},
 	}

@@ -62,6 +62,11 @@ func Gather(ctx context.Context, s Sources, src plan.Source, o plan.Options) (*p
 	if err != nil {
 		return nil, err
 	}
+	return gather(ctx, s, h, src, o)
+}
+
+// gather does it for a host whose inventory is known.
+func gather(ctx context.Context, s Sources, h *inventory.Host, src plan.Source, o plan.Options) (*plan.Draft, error) {
 	src.Host, src.Version = h.Name, h.Version
 	f := plan.Facts{Source: src, Host: h, Network: s.Virt.Network(ctx)}
 	vms, err := h.Select(o.VMs)
