@@ -74,7 +74,15 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err != nil {
 		return err
 	}
-	e, err := runEffects(c, t, &plan.VMJob{Source: p.Source, Target: p.Target})
+	t.several = len(p.More) > 0
+	if err := t.mayBeSeveral(c); err != nil {
+		return err
+	}
+	var from []origin
+	for _, s := range p.Sources() {
+		from = append(from, recordedOrigin(c, t, s))
+	}
+	e, err := newEffects(c, t, from, p.Target.Storage, p.Target.Libvirt)
 	if err != nil {
 		return err
 	}
@@ -92,7 +100,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 	if err := confirm(c, t, "Convert "+fit.Count(len(p.VMs), "VM")+" now?"); err != nil {
 		return err
 	}
-	if err := e.source.Ready(); err != nil { // the password is asked for before anything is done
+	if err := e.ready(); err != nil { // the password is asked for before anything is done
 		return err
 	}
 	if err := errors.Join(e.onThisMachine(ctx), e.answers(ctx)); err != nil {
@@ -121,7 +129,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 
 // carryOut runs a batch, and shows and tells how it goes.
 func carryOut(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, dir runs.StateDir, e *effects) ([]batch.Result, error) {
-	o, err := batchOptions(c, t, dir, e)
+	o, err := batchOptions(c, t, p, dir, e)
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +183,8 @@ func batchError(ctx context.Context, results []batch.Result) error {
 }
 
 // batchOptions reads how the batch is to go about its plan.
-func batchOptions(c *cli.Context, t terminal, dir runs.StateDir, e *effects) (batch.Options, error) {
-	o := batch.Options{Parallel: c.Int("parallel"), Stop: t.interrupts.gently(func() {
+func batchOptions(c *cli.Context, t terminal, p *plan.Plan, dir runs.StateDir, e *effects) (batch.Options, error) {
+	o := batch.Options{Parallel: c.Int("parallel"), Hosts: e.hosts(), Stop: t.interrupts.gently(func() {
 		t.say("esxodus: ", "asked to stop: no VM is begun any more, copies stop where they are, other steps are finished; Ctrl-C again undoes what is half done")
 	})}
 	e.Stop = o.Stop
@@ -185,9 +193,15 @@ func batchOptions(c *cli.Context, t terminal, dir runs.StateDir, e *effects) (ba
 		return o, err
 	}
 	if c.Bool("cutover") {
-		o.Cutover = func(ctx context.Context, name string) error { return cutNow(ctx, c, dir, name, e) }
+		o.Cutover = func(ctx context.Context, name string) error { return cutNow(ctx, c, dir, name, e.of(fromOf(p, name))) }
 	}
 	return o, nil
+}
+
+// fromOf is the number of the source of the VM that is to be the domain of a name.
+func fromOf(p *plan.Plan, name string) int {
+	i := slices.IndexFunc(p.VMs, func(v plan.VMPlan) bool { return v.Name == name })
+	return p.VMs[max(i, 0)].From
 }
 
 // cutNow puts a domain in its VM's place, if it isn't there yet, and asks nobody.

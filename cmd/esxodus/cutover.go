@@ -79,6 +79,10 @@ func cutSeveral(c *cli.Context, t terminal, dir runs.StateDir, args []string, wa
 			},
 		}, wantJSON)
 	}
+	t.several = g.hosts() > 1
+	if err := t.mayBeSeveral(c); err != nil {
+		return err
+	}
 	p := newPool(c, t)
 	defer p.close(c.Context)
 	jobs, err := g.cutovers(c, p)

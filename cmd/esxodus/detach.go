@@ -26,17 +26,29 @@ import (
 // credential is what a unit of systemd calls the password: systemd.exec(5), LoadCredential=.
 const credential = "esxodus.password"
 
-// credentialFile is where the unit that this is has the password, or "".
-func credentialFile(getenv func(string) string) string {
+// credentialFile is where the unit that this is has the password of a host, or "": its
+// own, or, unless there are several hosts, the only one.
+func credentialFile(getenv func(string) string, host string, several bool) string {
 	dir := getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
 		return ""
 	}
-	path := filepath.Join(dir, credential)
-	if _, err := os.Stat(path); err != nil {
-		return ""
+	names := []string{credentialOf(host), credential}
+	if several {
+		names = names[:1]
 	}
-	return path
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// credentialOf is what a unit calls the password of one host of several.
+func credentialOf(host string) string {
+	return credential + "." + strings.ReplaceAll(hostName(host), ":", "-")
 }
 
 // detachFlags has a command go on without its terminal.
@@ -98,19 +110,17 @@ func detach(ctx context.Context, c *cli.Context, p *plan.Plan, dir runs.StateDir
 	if err != nil {
 		return d, err
 	}
-	if from, ok := e.source.(*source.ESXi); ok {
-		cfg, err := from.Config()
-		if err != nil {
-			return d, err
-		}
-		file, err := writeSecret(string(cfg.Password))
-		if err != nil {
-			return d, err
-		}
-		defer func() { err = errors.Join(err, os.Remove(file)) }() // the unit has its copy, or was never there
-		argv = append(argv, "--property=LoadCredential="+credential+":"+file)
-		if c.IsSet("esxi") && !e.fromFile("esxi") {
-			args = append(args, "--esxi="+sourceURL(cfg))
+	secrets, urls, err := e.handOver()
+	defer func() { err = errors.Join(err, secrets.remove()) }() // the unit has its copies, or was never there
+	if err != nil {
+		return d, err
+	}
+	for name, file := range secrets {
+		argv = append(argv, "--property=LoadCredential="+name+":"+file)
+	}
+	if c.IsSet("esxi") && !e.fromFile("esxi") {
+		for _, url := range urls {
+			args = append(args, "--esxi="+url)
 		}
 	}
 	argv = append(argv, "--", self, "batch")
@@ -122,6 +132,41 @@ func detach(ctx context.Context, c *cli.Context, p *plan.Plan, dir runs.StateDir
 	}
 	d.Follow, d.Stop = "journalctl -fu "+d.Unit, "systemctl stop "+d.Unit
 	return d, nil
+}
+
+// secretFiles are files with a secret each, by the name that a unit has it under.
+type secretFiles map[string]string
+
+func (s secretFiles) remove() (err error) {
+	for _, file := range s {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
+}
+
+// handOver writes the hosts' passwords for a unit, and returns the hosts' addresses, too.
+func (e *effects) handOver() (secrets secretFiles, urls []string, err error) {
+	secrets = make(secretFiles)
+	for _, o := range e.origins {
+		from, ok := o.(*source.ESXi)
+		if !ok {
+			continue
+		}
+		cfg, err := from.Config()
+		if err != nil {
+			return secrets, urls, err
+		}
+		name := credential
+		if len(e.origins) > 1 {
+			name = credentialOf(cfg.URL.Host)
+		}
+		if secrets[name], err = writeSecret(string(cfg.Password)); err != nil {
+			delete(secrets, name)
+			return secrets, urls, err
+		}
+		urls = append(urls, sourceURL(cfg))
+	}
+	return secrets, urls, nil
 }
 
 // writeSecret puts a secret into a file in memory that only root can read.
@@ -198,8 +243,10 @@ func unitProperties(dir runs.StateDir, p *plan.Plan, cutsOver bool) []string {
 	if cutsOver { // which makes units that start domains in their order
 		places = append(places, "-"+cutover.UnitDir)
 	}
-	if p.Source.Scratch != "" {
-		places = append(places, p.Source.Scratch)
+	for _, s := range p.Sources() {
+		if s.Scratch != "" {
+			places = append(places, s.Scratch)
+		}
 	}
 	for _, path := range places {
 		out = append(out, "ReadWritePaths="+unitQuote(path))

@@ -101,7 +101,7 @@ func diagnoseSource(c *cli.Context, t terminal, r *doctor.Report) error {
 	if err != nil {
 		return err
 	}
-	src := esxiOrigin(c, plan.Source{}, func() (esxi.Config, error) { return cfg, nil })
+	src := esxiOrigin(c, t, plan.Source{}, func() (esxi.Config, error) { return cfg, nil })
 	defer logout(c.Context, cfg.Log, src)
 	client, err := src.Client(c.Context)
 	if err != nil {

@@ -46,10 +46,10 @@ type origin interface {
 }
 
 // esxiOrigin is a host, whose address and password are asked for when they are needed.
-func esxiOrigin(c *cli.Context, src plan.Source, config func() (esxi.Config, error)) *source.ESXi {
+func esxiOrigin(c *cli.Context, t terminal, src plan.Source, config func() (esxi.Config, error)) *source.ESXi {
 	return &source.ESXi{
 		Config:     config,
-		Shell:      func(cfg esxi.Config) shell.Config { return shellConfig(c, cfg) },
+		Shell:      func(cfg esxi.Config) shell.Config { return shellConfig(t.at(c, cfg.URL), cfg) },
 		Datastores: src.Datastores,
 		Stage:      src.Stage(),
 	}
@@ -60,12 +60,42 @@ type effects struct {
 	run.Effects
 	log    *slog.Logger
 	source origin
-	virt   *target.Libvirt
-	guests *apply.Converter
+	// origins are all that VMs come from, in the order of a plan's sources; source is the
+	// first.
+	origins []origin
+	virt    *target.Libvirt
+	guests  *apply.Converter
 	// fromFile tells which flags have their value from the configuration file.
 	fromFile func(flag string) bool
 	// heeding ends the listening to what is asked of copies.
 	heeding func()
+}
+
+// of are the effects for VMs of one of a plan's sources, by its number.
+func (e *effects) of(from int) *effects {
+	one := *e
+	one.source = e.origins[from]
+	one.Host = one.source
+	return &one
+}
+
+// hosts are what VMs are read from, in the order of a plan's sources.
+func (e *effects) hosts() []run.Host {
+	out := make([]run.Host, len(e.origins))
+	for i, o := range e.origins {
+		out[i] = o
+	}
+	return out
+}
+
+// ready asks for what it takes to read the sources, before anything is done.
+func (e *effects) ready() error {
+	for _, o := range e.origins {
+		if err := o.Ready(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sources is what a plan is made from.
@@ -75,7 +105,7 @@ func (e *effects) sources() survey.Sources {
 
 // newEffects wires the packages together. Nothing is connected yet: a rollback
 // that needs no source asks for no source.
-func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI string) (*effects, error) {
+func newEffects(c *cli.Context, t terminal, from []origin, storage, libvirtURI string) (*effects, error) {
 	log := logger(c, t)
 	tool := host.Tool{Log: log}
 	store, err := volume.ParseStorage(storage, tool)
@@ -98,18 +128,20 @@ func newEffects(c *cli.Context, t terminal, src origin, storage, libvirtURI stri
 	}
 	virt := &target.Libvirt{URI: libvirtURI, Log: log}
 	progress := newProgress(t)
-	if host, ok := src.(*source.ESXi); ok {
-		host.Progress, host.Rate = progress, rate
+	for _, o := range from {
+		if host, ok := o.(*source.ESXi); ok {
+			host.Progress, host.Rate = progress, rate
+		}
 	}
 	inside := &apply.Converter{Tool: tool, LILO: c.String("lilo"), Dir: c.String("packages")}
 	e := &effects{
 		Effects: run.Effects{
-			Host: src, Storage: store, Virt: virt, Guests: inside, Tool: tool, Connections: connections, Rate: rate,
+			Host: from[0], Storage: store, Virt: virt, Guests: inside, Tool: tool, Connections: connections, Rate: rate,
 			NoProof:  c.Bool("no-proof"),
 			BootOnly: c.String("proof") == proofBoot,
 			Progress: progress, Live: takePlaces,
 		},
-		log: log, source: src, virt: virt, guests: inside, fromFile: t.settings.fromFile, heeding: func() {},
+		log: log, source: from[0], origins: from, virt: virt, guests: inside, fromFile: t.settings.fromFile, heeding: func() {},
 	}
 	if c.String("state") != "" {
 		dir, err := stateDir(c)
@@ -158,7 +190,11 @@ func (e *effects) Close(ctx context.Context) {
 	if err := e.guests.Close(); err != nil {
 		e.log.WarnContext(ctx, "a temporary directory could not be removed", "error", err)
 	}
-	if err := errors.Join(e.source.Close(context.WithoutCancel(ctx)), e.virt.Close()); err != nil {
+	err := e.virt.Close()
+	for _, o := range e.origins {
+		err = errors.Join(err, o.Close(context.WithoutCancel(ctx)))
+	}
+	if err != nil {
 		e.log.WarnContext(ctx, "a connection could not be closed properly", "error", err)
 	}
 }

@@ -28,6 +28,13 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
+// sourcesFlags are sourceFlags for what reads several hosts at once.
+func sourcesFlags() []cli.Flag {
+	one := sourceFlags()
+	one[0] = &cli.StringSliceFlag{Name: "esxi", Usage: "read from the ESXi host at `URL`, such as https://root@esx1 (default: GOVC_URL; repeatable)"}
+	return one
+}
+
 // fromFlags say that the VMs are in files of this machine.
 func fromFlags() []cli.Flag {
 	return []cli.Flag{

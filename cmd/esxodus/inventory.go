@@ -65,7 +65,7 @@ func readInventory(c *cli.Context, t terminal) (*inventory.Host, error) {
 	case len(files) > 0:
 		return readVMX(files)
 	case c.IsSet("from"):
-		_, from, err := chosenSource(c, t)
+		_, from, err := chosenSource(c, t, c.String("esxi"))
 		if err != nil {
 			return nil, err
 		}

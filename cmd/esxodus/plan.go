@@ -37,7 +37,7 @@ func planCmd(t terminal) *cli.Command {
 		Name:      "plan",
 		Usage:     "show what a migration would do, and change nothing",
 		ArgsUsage: "[VM…]",
-		Description: `The dry run. It reads the host, or files ("esxodus help sources"), looks inside
+		Description: `The dry run. It reads the host, several hosts, or files ("esxodus help sources"), looks inside
 the VMs' disks in place, and asks the target's storage and libvirt what is
 there. Without names it prints a line for each VM but templates (ready, needs
 attention or blocked), what stands in the way, and what to do next. For a VM
@@ -50,12 +50,13 @@ all of it, and the domain's XML.
   esxodus plan --esxi https://root@esx1 --storage lvm:vg0 --uplink vmnic0=eno1 web1
   esxodus plan … --units ./units -o plan.yaml     # for esxodus batch
   esxodus plan … --html plan.html                 # to be shown around
+  esxodus plan --esxi https://root@esx1 --esxi https://root@esx2 --storage lvm:vg0 --uplink eno1
   esxodus plan --from /mnt/datastore1 --storage lvm:vg0 --network 'VM Network=macvtap:eno1'
 
 The file may be edited: disks[].volume, domain.xml and domain.autoStart, a VM's
 addresses (as --ip gives them), the network's units, which VMs are in it, their order
 (waves, after) and why a warning is acknowledged (concerns[].acknowledged).`,
-		Flags: slices.Concat(sourceFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
+		Flags: slices.Concat(sourcesFlags(), fromFlags(), wayFlags(), sshFlags(), targetFlags(), guestFlags(), libvirtFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "o", Usage: "save the plan to a new `FILE` as YAML, for esxodus batch"},
 			failOnFlag(),
 			&cli.StringFlag{Name: "html", Usage: "save the whole plan as a page for a browser to a new `FILE`, which needs no network (esxodus help report)"},
@@ -127,16 +128,18 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 	if err != nil {
 		return nil, nil, err
 	}
-	src, from, err := chosenSource(c, t)
+	from, origins, err := chosenSources(c, t)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, dir := range slices.Concat([]string{src.From}, slices.Collect(maps.Values(src.Datastores))) {
-		if err := outsideOf(dir, o.Storage); err != nil {
-			return nil, nil, err
+	for _, f := range from {
+		for _, dir := range slices.Concat([]string{f.Source.From}, slices.Collect(maps.Values(f.Source.Datastores))) {
+			if err := outsideOf(dir, o.Storage); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
-	e, err := newEffects(c, t, from, o.Storage, o.Libvirt)
+	e, err := newEffects(c, t, origins, o.Storage, o.Libvirt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -144,13 +147,24 @@ func makePlan(ctx context.Context, c *cli.Context, t terminal, vms []string) (*p
 		e.Close(ctx)
 		return nil, nil, err
 	}
-	draft, err := survey.Gather(ctx, e.sources(), src, o)
+	p, err := surveyed(ctx, t, e, from, o)
 	if err != nil {
 		e.Close(ctx)
 		return nil, nil, err
 	}
-	leftOut(t, draft.Facts.Host, vms)
-	return draft.Finish(), e, nil
+	return p, e, nil
+}
+
+// surveyed reads the hosts and makes the plan.
+func surveyed(ctx context.Context, t terminal, e *effects, from []survey.From, o plan.Options) (*plan.Plan, error) {
+	drafts, err := survey.GatherAll(ctx, e.sources(), from, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range drafts {
+		leftOut(t, d.Facts.Host, o.VMs)
+	}
+	return plan.Finish(drafts)
 }
 
 // leftOut names the templates, which a plan of all VMs doesn't have.

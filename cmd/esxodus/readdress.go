@@ -45,7 +45,7 @@ func again(ctx context.Context, p *plan.Plan, i int, e *effects) error {
 	if err := e.onThisMachine(ctx); err != nil {
 		return err
 	}
-	draft, err := survey.Gather(ctx, e.sources(), p.Source, p.Again(i))
+	draft, err := survey.Gather(ctx, e.of(p.VMs[i].From).sources(), *p.SourceOf(i), p.Again(i))
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type terminal struct {
 	board *atomic.Pointer[boardView]
 	// hooks are told what becomes of migrations.
 	hooks *hooks
+	// several says that more than one host is read, each with what is its own.
+	several bool
 	// interrupts is what Ctrl-C does; nil where nobody presses it.
 	interrupts *interrupts
 	// secrets are the passwords in the addresses that we were given.

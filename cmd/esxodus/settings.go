@@ -52,6 +52,8 @@ type configFile struct {
 	profile string
 	// layers: the one that counts first is first.
 	layers []layer
+	// hosts are what is one ESXi host's own, by its name.
+	hosts map[string]map[string]setting
 }
 
 // configParser reads the nodes of a configuration file.
@@ -100,11 +102,14 @@ func parseConfig(path string, text []byte, profile string, app *cli.App) (*confi
 	if len(doc.Content) > 0 && doc.Content[0].Tag != "!!null" {
 		root = doc.Content[0]
 	}
-	base, extra, err := p.layer(root, "", "profile", "profiles")
+	base, extra, err := p.layer(root, "", "profile", "profiles", "hosts")
 	if err != nil {
 		return nil, err
 	}
 	out := &configFile{path: path, profile: profile, layers: []layer{base}}
+	if out.hosts, err = p.hosts(extra["hosts"]); err != nil {
+		return nil, err
+	}
 	chosen := extra["profile"]
 	if chosen != nil {
 		words, err := p.words("profile", "a profile's name", chosen)
@@ -159,6 +164,35 @@ func (p configParser) profiles(n *yaml.Node) (map[string]layer, error) {
 		if out[e.key.Value], _, err = p.layer(e.value, e.key.Value); err != nil {
 			return nil, err
 		}
+	}
+	return out, nil
+}
+
+// hosts reads what is each host's own.
+func (p configParser) hosts(n *yaml.Node) (map[string]map[string]setting, error) {
+	out := make(map[string]map[string]setting)
+	if n == nil {
+		return out, nil
+	}
+	entries, err := p.entries(n, "hosts")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		keys, err := p.entries(e.value, "hosts: "+redact.Text(e.key.Value))
+		if err != nil {
+			return nil, err
+		}
+		own := make(map[string]setting)
+		for _, k := range keys {
+			if !slices.Contains(hostFlags(), k.key.Value) {
+				return nil, p.at(k.key, "a host may have "+strings.Join(hostFlags(), ", "), "%q can't be one host's own", redact.Text(k.key.Value))
+			}
+			if own[k.key.Value], err = p.setting(k, nil, "", nil); err != nil {
+				return nil, err
+			}
+		}
+		out[hostName(e.key.Value)] = own
 	}
 	return out, nil
 }
@@ -462,7 +496,7 @@ func settle(cmd *cli.Command, file *configFile, getenv func(string) string, give
 // variableOf is the variable that has a flag's value, or "".
 func variableOf(f cli.Flag, getenv func(string) string) string {
 	names := []string{ofEnvironment()[f.Names()[0]]}
-	if f.Names()[0] == "password-file" && credentialFile(getenv) != "" {
+	if f.Names()[0] == "password-file" && credentialFile(getenv, "", false) != "" {
 		return "CREDENTIALS_DIRECTORY"
 	}
 	if f.Names()[0] == "password-file" && len(redact.Known(getenv("GOVC_URL"))) > 0 {

@@ -230,11 +230,19 @@ func (g *selection) delay(name string, host int) {
 // is known by now.
 func (g *selection) plan() *plan.Plan {
 	p := &plan.Plan{Order: &plan.Order{}}
+	from := make(map[string]int) // by the address of the source
 	for _, w := range g.waves {
 		turns := slices.Clone(w.VMs)
 		for i, t := range turns {
 			turns[i].After = slices.DeleteFunc(slices.Clone(t.After), func(name string) bool { return !g.in[name] })
-			p.VMs = append(p.VMs, g.states[t.VM].Job.VM)
+			job := g.states[t.VM].Job
+			n, known := from[job.Source.URL]
+			if !known {
+				n = len(from)
+				from[job.Source.URL] = n
+			}
+			job.VM.From = n
+			p.VMs = append(p.VMs, job.VM)
 		}
 		p.Order.Waves = append(p.Order.Waves, plan.Wave{Name: w.Name, VMs: turns})
 	}
@@ -326,9 +334,22 @@ func (g *selection) ask(c *cli.Context, t terminal, v *verb) error {
 	return confirm(c, t, fmt.Sprintf("%s %s now?", v.name, fit.Count(n, "migration")))
 }
 
+// hosts counts the hosts that the chosen runs' VMs are on.
+func (g *selection) hosts() int {
+	seen := make(map[string]bool)
+	for _, name := range g.names() {
+		seen[g.states[name].Job.Source.URL] = true
+	}
+	return len(seen)
+}
+
 // severally does something to each of several runs, one after the other.
 func severally(c *cli.Context, t terminal, dir runs.StateDir, g *selection, v *verb, wantJSON bool) error {
 	g.sift(v)
+	t.several = g.hosts() > 1
+	if err := t.mayBeSeveral(c); err != nil {
+		return err
+	}
 	if err := g.ask(c, t, v); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"esxodus/convert/plan"
 	"esxodus/convert/source"
+	"esxodus/convert/survey"
 	"esxodus/convert/volume"
 	"esxodus/inventory/esxi"
 
@@ -40,10 +41,10 @@ func logger(c *cli.Context, t terminal) *slog.Logger {
 // govc's environment, then a question. address, where not empty, is what a
 // journal or plan says; the configuration file's doesn't count then.
 func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, error) {
-	if flag := c.String("esxi"); flag != "" && (address == "" || !t.settings.fromFile("esxi")) {
+	if flag := esxiFlag(c); flag != "" && !t.several && (address == "" || !t.settings.fromFile("esxi")) {
 		address = flag
 	}
-	cfg, found, err := esxi.FromEnv(t.getenv, address)
+	cfg, found, err := esxi.FromEnv(t.getenvAt, address)
 	if err != nil {
 		return cfg, usageErr(err)
 	}
@@ -53,6 +54,7 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 			hint: "give --esxi https://root@HOST, or set GOVC_URL",
 		}
 	}
+	c = t.at(c, cfg.URL)
 	if v := c.String("thumbprint"); v != "" {
 		if b, err := hex.DecodeString(strings.ReplaceAll(v, ":", "")); err != nil || len(b) != sha256.Size {
 			return cfg, usagef("--thumbprint %q: want a SHA-256 fingerprint, 64 hex digits with or without colons", v)
@@ -68,11 +70,66 @@ func sourceConfig(c *cli.Context, t terminal, address string) (esxi.Config, erro
 	return cfg, askPassword(c, t, &cfg)
 }
 
-// chosenSource is where the command line says that the VMs are, for a plan and to be
+// chosenSources is where the command line says that the VMs are, for a plan and to be
 // read from.
-func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
+func chosenSources(c *cli.Context, t terminal) (from []survey.From, origins []origin, err error) {
+	urls, err := hostURLs(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.several = len(urls) > 1
+	if err := t.mayBeSeveral(c); err != nil {
+		return nil, nil, err
+	}
+	for _, url := range urls {
+		src, o, err := chosenSource(c, t, url)
+		if err != nil {
+			return nil, nil, err
+		}
+		from, origins = append(from, survey.From{Host: o, Source: src}), append(origins, o)
+	}
+	return from, origins, nil
+}
+
+// hostURLs are the addresses that a command line names with --esxi, each once; one that
+// is "" where there is none.
+func hostURLs(c *cli.Context) ([]string, error) {
+	if _, many := fileFlag(c.Command, "esxi").(*cli.StringSliceFlag); !many || !c.IsSet("esxi") {
+		return []string{""}, nil // sourceConfig looks
+	}
+	urls := c.StringSlice("esxi")
+	seen := make(map[string]bool)
+	for _, text := range urls {
+		u, _, err := esxi.ParseURL(text)
+		if err != nil {
+			return nil, usagef("--esxi: %w", err)
+		}
+		host := strings.ToLower(u.Host)
+		if seen[host] {
+			return nil, usagef("--esxi: %s is given twice", host)
+		}
+		seen[host] = true
+	}
+	return urls, nil
+}
+
+// esxiFlag is the host that a command line names, "" where it names none or several.
+func esxiFlag(c *cli.Context) string {
+	if urls := c.StringSlice("esxi"); len(urls) == 1 {
+		return urls[0]
+	} else if len(urls) > 1 {
+		return ""
+	}
+	if flag, one := fileFlag(c.Command, "esxi").(*cli.StringFlag); one {
+		return c.String(flag.Name)
+	}
+	return ""
+}
+
+// chosenSource is one of them.
+func chosenSource(c *cli.Context, t terminal, url string) (plan.Source, origin, error) {
 	if !c.IsSet("from") {
-		return hostSource(c, t)
+		return hostSource(c, t, url)
 	}
 	if err := oneOf(c, "esxi", "from"); err != nil {
 		return plan.Source{}, nil, err
@@ -94,12 +151,14 @@ func chosenSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 	return plan.Source{From: path}, files, nil
 }
 
-// hostSource is the host that the command line names.
-func hostSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
-	cfg, err := sourceConfig(c, t, "")
+// hostSource is the host of an address, or, where that is "", the one that the command
+// line names.
+func hostSource(c *cli.Context, t terminal, address string) (plan.Source, origin, error) {
+	cfg, err := sourceConfig(c, t, address)
 	if err != nil {
 		return plan.Source{}, nil, err
 	}
+	c = t.at(c, cfg.URL)
 	src := plan.Source{URL: sourceURL(cfg), Thumbprint: cfg.Thumbprint}
 	if src.Datastores, err = datastores(c); err != nil {
 		return src, nil, err
@@ -112,7 +171,7 @@ func hostSource(c *cli.Context, t terminal) (plan.Source, origin, error) {
 	if len(c.StringSlice("off")) > 0 {
 		return src, nil, usagef("--off: a host says itself which VMs are off: it goes with --from")
 	}
-	return src, esxiOrigin(c, src, func() (esxi.Config, error) { return cfg, nil }), nil
+	return src, esxiOrigin(c, t, src, func() (esxi.Config, error) { return cfg, nil }), nil
 }
 
 // directory is the absolute path of one that is there.
@@ -231,7 +290,7 @@ func (e *passwordError) Unwrap() error { return e.err }
 func findPassword(c *cli.Context, t terminal, cfg *esxi.Config) error {
 	file := c.String("password-file")
 	if file == "" {
-		file = credentialFile(t.getenv)
+		file = credentialFile(t.getenv, cfg.URL.Host, t.several)
 	}
 	if file != "" {
 		secret, err := await(c.Context, func() (esxi.Secret, error) { return readPassword(file) }) // perhaps a pipe

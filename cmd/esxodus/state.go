@@ -228,7 +228,7 @@ func actOn(c *cli.Context, t terminal, dir runs.StateDir, vm string, act func(co
 // runEffects wires the effects of a run that is on record. The source, and
 // with it the password, is asked for only when a step needs it.
 func runEffects(c *cli.Context, t terminal, job *plan.VMJob) (*effects, error) {
-	return newEffects(c, t, recordedOrigin(c, t, job.Source), job.Target.Storage, job.Target.Libvirt)
+	return newEffects(c, t, []origin{recordedOrigin(c, t, job.Source)}, job.Target.Storage, job.Target.Libvirt)
 }
 
 // recordedOrigin is where the VMs of a plan or journal are.
@@ -236,14 +236,14 @@ func recordedOrigin(c *cli.Context, t terminal, src plan.Source) origin {
 	if src.From != "" {
 		return source.Of(src.From)
 	}
-	return esxiOrigin(c, src, sync.OnceValues(func() (esxi.Config, error) { return recordedSource(c, t, src) }))
+	return esxiOrigin(c, t, src, sync.OnceValues(func() (esxi.Config, error) { return recordedSource(c, t, src) }))
 }
 
 // recordedSource is how to reach the host of a plan or journal. The certificate
 // that it was made with counts before one of govc's known hosts.
 func recordedSource(c *cli.Context, t terminal, src plan.Source) (esxi.Config, error) {
 	cfg, err := sourceConfig(c, t, src.URL)
-	if (c.String("thumbprint") == "" || t.settings.fromFile("thumbprint")) && src.Thumbprint != "" {
+	if given := c.String("thumbprint") != "" && !t.settings.fromFile("thumbprint"); !given && src.Thumbprint != "" {
 		cfg.Thumbprint = src.Thumbprint
 	}
 	return cfg, err
