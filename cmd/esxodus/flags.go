@@ -48,6 +48,7 @@ func wayFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "datastore", Usage: "with --esxi: read the disks on a datastore from where it is mounted here, `MAP` is 'datastore1=/mnt/nfs' (repeatable)"},
 		&cli.StringSliceFlag{Name: "via", Usage: "have the disks' bytes come by `WAY` https, ssh, nfc (a lease) or file, or those of one VM: 'VM=ssh' (default: from files where --datastore has them, else over HTTPS, and by SSH where the host serves none so; repeatable)"},
 		&cli.StringFlag{Name: "scratch", Usage: "keep in `DIR` what a lease brings, until it is copied; disks that no file serves, as on vSAN, come so (a paid licence)"},
+		&cli.BoolFlag{Name: "no-speed", Usage: "don't measure how fast disks can be read, which takes a second for each host"},
 		&cli.StringSliceFlag{Name: "off", Usage: "with --from: take `VM` for powered off though ESXi's swap or lock files are beside its .vmx (repeatable)"},
 	}
 }

@@ -187,7 +187,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	o := plan.Options{
 		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoEdits: c.Bool("no-edits"), AllBlocks: c.Bool("all-blocks"), Off: c.StringSlice("off"), Layout: layout.Kind(c.String("layout")),
+		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoEdits: c.Bool("no-edits"), AllBlocks: c.Bool("all-blocks"), NoSpeed: c.Bool("no-speed"), Off: c.StringSlice("off"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
 		return o, usagef("--libvirt %s: a password doesn't belong in the address: put it into libvirt's auth.conf, or use SSH keys", redact.Text(o.Libvirt))

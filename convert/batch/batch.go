@@ -55,6 +55,7 @@ const (
 // Options say how a batch goes about its plan.
 type Options struct {
 	Parallel int // VMs that are migrated at a time
+	PerHost  int // those of them that come from one source, at most; 0 for no such limit
 	// Hosts are what the VMs of a plan of several sources are read from, by their number.
 	Hosts []run.Host
 	// Cutover puts each VM's domain in its place as soon as it is migrated and its turn
@@ -175,6 +176,7 @@ func samePlan(a, b *plan.VMJob) bool {
 // unspoken is a job without the admin's words about its concerns.
 func unspoken(j *plan.VMJob) *plan.VMJob {
 	is := *j
+	is.Source.Rate = 0 // another plan measures another one
 	is.VM.Concerns = slices.Clone(j.VM.Concerns)
 	for i := range is.VM.Concerns {
 		is.VM.Concerns[i].Acknowledged = ""

@@ -42,6 +42,7 @@ type schedule struct {
 	left    map[string][]int
 	events  chan func() // what has ended says so
 	places  int         // for migrations
+	from    map[int]int // how many are under way from each source
 	cuts    int         // for cutovers: each starts a machine
 	pace    pace
 	now     func() time.Time
@@ -50,7 +51,7 @@ type schedule struct {
 func newSchedule(p *plan.Plan, o Options, migrate func(int) Result) *schedule {
 	s := &schedule{
 		plan: p, options: o, migrate: migrate, results: make([]Result, len(p.VMs)),
-		through: make(map[string]bool), left: make(map[string][]int), events: make(chan func()), pace: pace{overhead: plan.Overhead(p.Target.VirtType)}, places: max(o.Parallel, 1), cuts: max(o.Parallel, 1), now: time.Now,
+		through: make(map[string]bool), left: make(map[string][]int), from: make(map[int]int), events: make(chan func()), pace: pace{overhead: plan.Overhead(p.Target.VirtType)}, places: max(o.Parallel, 1), cuts: max(o.Parallel, 1), now: time.Now,
 	}
 	for i := range p.VMs {
 		s.left[p.VMs[i].Name] = append(s.left[p.VMs[i].Name], i)
@@ -98,7 +99,7 @@ func (s *schedule) step(ctx context.Context, cars []*car) (next time.Time) {
 	}
 	chains := make(map[int]*car) // the last of each source's
 	for _, c := range cars {
-		from := s.plan.VMs[c.index].From
+		from := s.fromOf(c)
 		if c.stage == ready {
 			at := s.turn(c, chains[from])
 			switch {
@@ -137,7 +138,7 @@ func (s *schedule) begin(ctx context.Context, c *car) {
 	case s.stopping():
 		why = "not started: it was asked to stop"
 	case why != "":
-	case s.places == 0:
+	case s.places == 0, s.options.PerHost > 0 && s.from[s.fromOf(c)] >= s.options.PerHost:
 		return
 	default:
 		why = s.outside(c)
@@ -149,6 +150,7 @@ func (s *schedule) begin(ctx context.Context, c *car) {
 		return
 	}
 	s.places--
+	s.from[s.fromOf(c)]++
 	c.stage = migrating
 	began := s.now()
 	go func() {
@@ -156,6 +158,9 @@ func (s *schedule) begin(ctx context.Context, c *car) {
 		s.events <- func() { s.arrived(c, r, s.now().Sub(began)) }
 	}()
 }
+
+// fromOf is the number of the source that a VM is on.
+func (s *schedule) fromOf(c *car) int { return s.plan.VMs[c.index].From }
 
 func (s *schedule) stopping() bool {
 	select {
@@ -171,7 +176,7 @@ func (s *schedule) outside(c *car) string {
 	if s.options.Until.IsZero() {
 		return ""
 	}
-	need := s.pace.estimate(&s.plan.VMs[c.index])
+	need := s.pace.estimate(&s.plan.VMs[c.index], s.plan.SourceOf(c.index).Expected())
 	if left := s.options.Until.Sub(s.now()); left < need {
 		return fmt.Sprintf("not started: it takes about %v, and %s is in %v (--until)", need, s.options.Until.Format("15:04"), max(left, 0).Round(time.Second))
 	}
@@ -181,6 +186,7 @@ func (s *schedule) outside(c *car) string {
 // arrived takes in what a migration came to.
 func (s *schedule) arrived(c *car, r Result, took time.Duration) {
 	s.places++
+	s.from[s.fromOf(c)]--
 	s.results[c.index] = r
 	if r.Did == DidConvert && r.Error == "" {
 		s.pace.add(&s.plan.VMs[c.index], took)
@@ -269,9 +275,8 @@ func (p *pace) add(v *plan.VMPlan, took time.Duration) {
 }
 
 // estimate says about how long a VM's migration takes, by those that were, or else by
-// what is usual.
-func (p *pace) estimate(v *plan.VMPlan) time.Duration {
-	rate := int64(plan.Rate)
+// what its source is expected to bring, in bytes a second.
+func (p *pace) estimate(v *plan.VMPlan, rate int64) time.Duration {
 	const enough = time.Minute
 	if p.took > enough {
 		rate = int64(float64(p.bytes) / p.took.Seconds())

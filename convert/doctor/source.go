@@ -8,8 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"esxodus/convert/ledger"
@@ -21,10 +19,8 @@ import (
 )
 
 const (
-	// speedTime is how long each number of connections is measured, speedBlock what one
-	// asks for at a time.
-	speedTime  = 2 * time.Second
-	speedBlock = 4 << 20
+	// speedTime is how long each number of connections is measured.
+	speedTime = 2 * time.Second
 	// maxTries is of how many disks a host that refuses them is asked.
 	maxTries = 4
 	// skewed is from when on two clocks differ.
@@ -308,7 +304,7 @@ func (v *visit) speed(ctx context.Context) {
 	defer func() { _ = done() }()
 	var rates []string
 	for _, n := range []int{1, 2, 4, 8} {
-		rate, err := measure(ctx, img, n)
+		rate, err := disk.Measure(ctx, img, n, speedTime)
 		if err != nil {
 			v.add("speed", ledger.Note, fmt.Sprintf("reading over %d connections: %v", n, err), "")
 			return
@@ -316,27 +312,4 @@ func (v *visit) speed(ctx context.Context) {
 		rates = append(rates, fmt.Sprintf("%.0f MiB/s over %d", rate/(1<<20), n))
 	}
 	v.ok("speed", fmt.Sprintf("%s: %s connections; give the fastest number as --connections", path.Base(v.disk.Path), strings.Join(rates, ", ")))
-}
-
-// measure reads a disk over n connections for some time, from the start again where it
-// ends, and returns bytes a second.
-func measure(ctx context.Context, img disk.Image, n int) (float64, error) {
-	begin, size := time.Now(), max(img.Size()/speedBlock, 1)
-	ctx, cancel := context.WithTimeout(ctx, speedTime)
-	defer cancel()
-	var next, got atomic.Int64
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			p := make([]byte, min(speedBlock, img.Size()))
-			for ctx.Err() == nil && errs[i] == nil {
-				k, err := img.ReadAt(p, (next.Add(1)-1)%size*speedBlock)
-				got.Add(int64(k))
-				errs[i] = err
-			}
-		})
-	}
-	wg.Wait()
-	return float64(got.Load()) / time.Since(begin).Seconds(), errors.Join(errs...)
 }

@@ -138,7 +138,7 @@ func (p *Plan) Again(i int) Options {
 	v := &p.VMs[i]
 	o := Options{
 		VMs: []string{v.Source.ID}, Storage: p.Target.Storage, VirtType: p.Target.VirtType, Libvirt: p.Target.Libvirt,
-		NoProof: v.NoProof, BootOnly: v.BootOnly, NoEdits: v.NoEdits, AllBlocks: v.AllBlocks, Layout: v.Layout.Asked,
+		NoSpeed: true, NoProof: v.NoProof, BootOnly: v.BootOnly, NoEdits: v.NoEdits, AllBlocks: v.AllBlocks, Layout: v.Layout.Asked,
 		Addresses: map[string][]guest.NewAddress{v.Source.ID: v.Addresses},
 		Again:     &Kept{network: p.NetworkOf(i), disks: v.Disks, as: v.Domain},
 	}

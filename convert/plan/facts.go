@@ -36,6 +36,8 @@ type Options struct {
 	BootOnly bool     // leave out the network proof
 	Ports    []uint16 // TCP ports that a network proof tries
 	NoEdits  bool     // change nothing in guests that keep their layout
+	// NoSpeed leaves it open how fast the source serves disks.
+	NoSpeed bool
 	// AllBlocks copies what nothing needs, too.
 	AllBlocks bool
 	// Addresses are those that NICs get in place of theirs, by the VM's name or id.

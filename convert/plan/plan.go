@@ -50,6 +50,9 @@ type Source struct {
 	Thumbprint string `json:"thumbprint,omitempty"` // pin that was given, SHA-256
 	// Datastores are those of the host's that are mounted on this machine, by name.
 	Datastores map[string]string `json:"datastores,omitempty"`
+	// Rate is how fast it served a disk when the plan was made, in bytes a second; 0 where
+	// that wasn't measured.
+	Rate int64 `json:"rate,omitempty"`
 	// Scratch is the directory of this machine, absolute, in which disks are kept that a
 	// lease brings.
 	Scratch string `json:"scratch,omitempty"`
@@ -210,6 +213,12 @@ func (p *Plan) SourceOf(i int) *Source {
 	}
 	return &p.Source
 }
+
+// Rate is how fast the source's disks are expected to come, in bytes a second.
+func (j *VMJob) Rate() int64 { return j.Source.Expected() }
+
+// Expected is what was measured, or else what is usual, in bytes a second.
+func (s *Source) Expected() int64 { return cmp.Or(s.Rate, Rate) }
 
 // NetworkOf is the plan's networking without the port groups of other sources than that
 // of VM i.

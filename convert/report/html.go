@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"esxodus/convert/ledger"
-	"esxodus/convert/plan"
 	"esxodus/inventory/fit"
 )
 
@@ -162,7 +161,6 @@ func pageFuncs(p *page) template.FuncMap {
 		"change":   change,
 		"after":    after,
 		"vlan":     vlanText,
-		"rate":     func() string { return fit.Bytes(plan.Rate) },
 		"when":     func(t time.Time) string { return t.Format("2006-01-02 15:04 MST") },
 		"share":    share,
 		"dict":     dict,

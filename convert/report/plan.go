@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"esxodus/convert/ledger"
-	"esxodus/convert/plan"
 	"esxodus/inventory/fit"
 )
 
@@ -45,8 +44,8 @@ func (v *View) tally() string {
 			states = append(states, fmt.Sprintf("%d %s", n, s))
 		}
 	}
-	return fmt.Sprintf("%s; %s of %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s/s",
-		strings.Join(states, ", "), fit.Bytes(v.Sizes.Read()), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, fit.Bytes(plan.Rate))
+	return fmt.Sprintf("%s; %s of %s to read (%s allocated on the datastore), at most %s on the target; about %s at %s",
+		strings.Join(states, ", "), fit.Bytes(v.Sizes.Read()), fit.Bytes(v.Sizes.Provisioned), fit.Bytes(v.Sizes.Allocated), fit.Bytes(v.Sizes.Target), v.Duration, v.Rate)
 }
 
 // list prints each VM on a line.

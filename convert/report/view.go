@@ -41,6 +41,7 @@ type View struct {
 	Concerns []ledger.Concern
 	Sizes    plan.Sizes
 	Duration time.Duration // estimated
+	Rate     string        // that it was estimated with
 	Next     []Command
 	// Waves are when each VM has its turn in a batch, and Batch how long all of it takes.
 	Waves   []WaveView
@@ -150,7 +151,7 @@ func ViewOf(p *plan.Plan, ask Ask) View {
 	}
 	v.addFindings(noVM, p.Concerns)
 	slices.SortStableFunc(v.Findings, func(a, b Finding) int { return rank(a.Severity) - rank(b.Severity) })
-	v.Duration = copyTime(v.Sizes)
+	v.Duration, v.Rate = copyTime(p), rates(p)
 	v.Waves, v.Batch = timeline(p)
 	if ask.Next {
 		v.Next = v.next(ask)
@@ -165,6 +166,35 @@ func origins(p *plan.Plan) string {
 		out = append(out, origin(&s))
 	}
 	return strings.Join(out, ", ")
+}
+
+// copyTime is about how long it takes to read all VMs, one after the other.
+func copyTime(p *plan.Plan) (all time.Duration) {
+	read := make([]plan.VMPlan, len(p.Sources()))
+	for i := range p.VMs {
+		of, s := &read[p.VMs[i].From].Sizes, &p.VMs[i].Sizes
+		of.Provisioned += s.Read()
+	}
+	for i, s := range p.Sources() {
+		all += read[i].Estimate(s.Expected())
+	}
+	return all
+}
+
+// rates says how fast the disks are expected to come.
+func rates(p *plan.Plan) string {
+	var out []string
+	for _, s := range p.Sources() {
+		text := fit.Bytes(s.Expected()) + "/s"
+		if s.Rate > 0 {
+			text += " as measured"
+		}
+		if len(p.More) > 0 {
+			text += " from " + s.Label()
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " and ")
 }
 
 // origin says what one of a plan's sources is.
@@ -183,7 +213,7 @@ func viewVM(p *plan.Plan, i int, full bool) VMView {
 	vm := &p.VMs[i]
 	v := VMView{
 		Name: vm.Source.Name, ID: vm.Source.ID, Domain: vm.Name, State: stateOf(p, i), Size: vm.Sizes.Provisioned, Read: vm.Sizes.Read(), Used: used(vm),
-		Layout: string(vm.Layout.Kind), Network: attachments(p, i), Hardware: hardware(&vm.Source), Via: roads(vm), Duration: copyTime(vm.Sizes), Downtime: p.Job(i).Downtime(plan.Rate),
+		Layout: string(vm.Layout.Kind), Network: attachments(p, i), Hardware: hardware(&vm.Source), Via: roads(vm), Duration: vm.Estimate(p.SourceOf(i).Expected()), Downtime: p.Job(i).Downtime(p.SourceOf(i).Expected()),
 		Guest: guestLine(&vm.Guest), GuestNotes: vm.Guest.Notes, Disks: diskViews(vm), Moves: moves(vm),
 		LayoutNotes: slices.Concat(vm.Layout.Reasons, vm.Layout.Notes), Conversion: conversion(vm, full), Concerns: vm.Concerns,
 	}

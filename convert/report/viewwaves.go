@@ -71,7 +71,7 @@ func turnsOf(p *plan.Plan, w plan.Wave, places map[string][]int, from time.Durat
 		for _, name := range t.After {
 			begin = max(begin, ends[name])
 		}
-		took := p.VMs[i].Estimate(plan.Rate) + plan.Overhead(p.Target.VirtType)
+		took := p.VMs[i].Estimate(p.SourceOf(i).Expected()) + plan.Overhead(p.Target.VirtType)
 		free[slot] = begin + took
 		ends[t.VM] = begin + took
 		until = max(until, begin+took)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"esxodus/convert/plan"
 	"esxodus/inventory"
@@ -105,11 +104,6 @@ func roads(vm *plan.VMPlan) string {
 		}
 	}
 	return strings.Join(out, ", ")
-}
-
-// copyTime estimates how long what is read takes.
-func copyTime(s plan.Sizes) time.Duration {
-	return (&plan.VMPlan{Sizes: s}).Estimate(plan.Rate)
 }
 
 // after says how much of room is left once need is taken.

@@ -131,10 +131,10 @@ func (o *Outcome) figures(s *runs.State, h *journal.History[*runs.Job]) {
 	if copied {
 		o.Figures = append(o.Figures, Figure{"read from the source", "bytes", float64(v.Sizes.Read()), float64(read)},
 			Figure{"the volumes' size", "bytes", float64(v.Sizes.Target), float64(made)},
-			Figure{"copying", "seconds", v.Estimate(plan.Rate).Seconds(), took.Seconds()})
+			Figure{"copying", "seconds", v.Estimate(s.Job.Rate()).Seconds(), took.Seconds()})
 	}
 	if s.Downtime > 0 {
-		o.Figures = append(o.Figures, Figure{"downtime", "seconds", s.Job.Downtime(plan.Rate).Seconds(), s.Downtime})
+		o.Figures = append(o.Figures, Figure{"downtime", "seconds", s.Job.Downtime(s.Job.Rate()).Seconds(), s.Downtime})
 	}
 }
 

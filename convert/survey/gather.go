@@ -86,6 +86,9 @@ func gather(ctx context.Context, s Sources, h *inventory.Host, src plan.Source, 
 	if err := detour(ctx, s.Host, &f, &o, vms); err != nil {
 		return nil, err
 	}
+	if !o.NoSpeed {
+		f.Source.Rate = speed(ctx, s.Host, &f, &o, plan.Plannable(vms))
+	}
 	d, err := plan.NewDraft(f, o)
 	if err != nil {
 		return nil, err
