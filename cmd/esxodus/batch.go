@@ -43,6 +43,7 @@ Where addresses were edited in the plan, the VM's disks are read again, its part
 planned anew with those (--packages as for plan), and shown in full before it asks.`,
 		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), hookFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
+			&cli.IntFlag{Name: "per-host", Usage: "migrate at most `N` VMs of one ESXi host at a time (default: no other limit than --parallel)"},
 			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},
 			failOnFlag(),
 			&cli.StringFlag{Name: "until", Usage: "begin no VM that wouldn't be done by `TIME`: 06:00, or 2026-12-24T06:00"},
@@ -158,6 +159,9 @@ func mayRunAtOnce(c *cli.Context) error {
 	if n := c.Int("parallel"); n < 1 || n > 16 {
 		return usagef("--parallel %d: want 1 to 16", n)
 	}
+	if n := c.Int("per-host"); c.IsSet("per-host") && (n < 1 || n > 16) {
+		return usagef("--per-host %d: want 1 to 16", n)
+	}
 	return nil
 }
 
@@ -184,7 +188,7 @@ func batchError(ctx context.Context, results []batch.Result) error {
 
 // batchOptions reads how the batch is to go about its plan.
 func batchOptions(c *cli.Context, t terminal, p *plan.Plan, dir runs.StateDir, e *effects) (batch.Options, error) {
-	o := batch.Options{Parallel: c.Int("parallel"), Hosts: e.hosts(), Stop: t.interrupts.gently(func() {
+	o := batch.Options{Parallel: c.Int("parallel"), PerHost: c.Int("per-host"), Hosts: e.hosts(), Stop: t.interrupts.gently(func() {
 		t.say("esxodus: ", "asked to stop: no VM is begun any more, copies stop where they are, other steps are finished; Ctrl-C again undoes what is half done")
 	})}
 	e.Stop = o.Stop

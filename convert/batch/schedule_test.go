@@ -221,6 +221,16 @@ func TestCutsAtOnce(t *testing.T) {
 	})
 }
 
+// TestPerHost: of one host no more than so many are migrated at a time, and others' go on.
+func TestPerHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &plan.Plan{VMs: vms("a", "b", "c", "d"), More: make([]plan.Source, 1)}
+		p.VMs[3].From = 1
+		d, _ := play(t, p, Options{Parallel: 3, PerHost: 1}, map[string]int{"a": 2, "b": 3, "c": 1, "d": 1})
+		wantDiary(t, d, "0 begin a", "0 begin d", "2 begin b", "5 begin c")
+	})
+}
+
 // TestChains: what one host's autostart waits for is no matter of another's.
 func TestChains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
