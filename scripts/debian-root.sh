@@ -123,7 +123,7 @@ make_root_archive() {
 	END
 	chmod 755 hook
 	# shellcheck disable=SC2016 # the hooks' shells expand them
-	debian - --variant=minbase --mode=root --include="$root_packages" \
+	TMPDIR=$(roomy) debian - --variant=minbase --mode=root --include="$root_packages" \
 		--include="linux-image-amd64/$release" --dpkgopt=force-unsafe-io "$@" \
 		--essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" &&
 			printf "COMPRESS=zstd\nCOMPRESSLEVEL=1\n" >"$1/etc/initramfs-tools/conf.d/compress"' \
@@ -149,7 +149,7 @@ root_tree() {
 	shift
 	cached "roots/$release" "$root_key" make_root_archive
 	r_root=$(readlink -f "$cache/roots/$release")
-	mkdir "$r_dir"
+	mkdir -p "$r_dir"
 	zstd -dcq "$r_root/root.tar.zst" |
 		tar -x -C "$r_dir" --numeric-owner --xattrs --xattrs-include='*' -p
 	[ $# = 0 ] || root_install "$@"
@@ -181,10 +181,11 @@ root_initrd() {
 }
 
 make_root_initrd() {
+	m_tree=$(mktemp -d "$(roomy)/root.XXXXXX")
+	trap 'rm -rf --one-file-system "$m_tree"' EXIT # of build's subshell
 	# shellcheck disable=SC2086 # one word each
-	root_tree root $r_sets
-	echo FSTYPE=ext4 >>root/etc/initramfs-tools/initramfs.conf # for fsck in it
-	inside root update-initramfs -c -k all >/dev/null
-	mv root/boot/initrd.img-* initrd.img
-	rm -rf --one-file-system root
+	root_tree "$m_tree" $r_sets
+	echo FSTYPE=ext4 >>"$m_tree/etc/initramfs-tools/initramfs.conf" # for fsck in it
+	inside "$m_tree" update-initramfs -c -k all >/dev/null
+	mv "$m_tree"/boot/initrd.img-* initrd.img
 }

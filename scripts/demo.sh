@@ -37,10 +37,14 @@ show() {
 # programs makes the programs, all of them with the same flags: what two of them
 # need is compiled once.
 programs() {
-	"$here/go.sh" build -trimpath -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
-	CGO_ENABLED=0 "$here/go.sh" build -trimpath -ldflags '-s -w' -o bin/lilo ./cmd/lilo
-	"$here/go.sh" build -trimpath -tags libvirt_dlopen -o "$work/esxi-sim" ./fixtures/esxi-sim
+	compile -tags libvirt_dlopen -o bin/esxodus ./cmd/esxodus
+	CGO_ENABLED=0 compile -ldflags '-s -w' -o bin/lilo ./cmd/lilo
+	compile -tags libvirt_dlopen -o "$work/esxi-sim" ./fixtures/esxi-sim
 }
+
+# compile ARG... is go build. It goes behind the guest, of which some takes one processor
+# only, and collects garbage less often, which saves a sixth of its time.
+compile() { nice -n 10 env GOGC=400 "$here/go.sh" build -trimpath "$@"; }
 
 cleanup() {
 	[ -z "$builder" ] || kill "$builder" 2>/dev/null || :
@@ -70,18 +74,18 @@ trap 'exit 143' TERM HUP
 "$here/setup.sh" build guest
 programs &
 builder=$!
-"$here/guest-debian.sh" --roots &
+"$here/guest-debian.sh" --roots lvm &
 roots=$!
 "$here/setup.sh" demo
 wait "$roots" || die "the guest's system could not be made: see above"
 roots=
-"$here/guest-debian.sh" >/dev/null
+"$here/guest-debian.sh" debian-demo >/dev/null
 appliance
 say 'building the programs'
 wait "$builder" || die 'the programs could not be built: see above'
 builder=
 virt=$("$here/kvm-works")
-renamed_guest debian "$name"
+renamed_guest debian-demo "$name"
 esxi_host --password-file "$work/password"
 # shellcheck disable=SC1091 # KEY=VALUE lines: URL, THUMBPRINT, PASSWORD_FILE
 . "$work/ready"

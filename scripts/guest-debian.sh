@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: scripts/guest-debian.sh [--proven] [NAME]... | all
-#        scripts/guest-debian.sh --roots
+#        scripts/guest-debian.sh --roots [SET]...
 #
 # Builds Debian guests that demo and tests migrate (default: debian), a few at a
 # time, and prints their directories:
@@ -15,6 +15,7 @@
 #   debian-uefi    Debian 12, GPT, UEFI, ext4 root and swap in partitions
 #   debian-net     as debian, with netplan and NetworkManager, and two NICs
 #   debian-dracut  as debian, with dracut and NetworkManager
+#   debian-demo    as debian, with lvm2 installed, which has nothing to do yet
 #
 # Each is as the installer would leave it on ESXi, but without documentation,
 # recommended packages and drivers of other hardware: GRUB installed by its own
@@ -29,7 +30,8 @@
 #   vm.json          the virtual machine around it, for fixtures/esxi
 #
 # With --roots it makes only what most of them are made from, the kernel and the
-# system of Debian 12, which takes neither QEMU nor loop devices; its initrds, too.
+# system of Debian 12, which takes neither QEMU nor loop devices; and its initrd, as it
+# is with the packages of the SETs.
 # With --proven each has also booted to its login on the controllers that ESXi
 # presents; what its consoles showed is in the cache's proofs/NAME. Needs root, for the ownership of the files; and loop devices,
 # for all but debian and debian-uefi.
@@ -90,7 +92,7 @@ wrap() {
 # guest_sources prints what else a guest is built from: debian's own file, where it
 # is sourced, and what gets packages for it.
 guest_sources() {
-	if grep -q packages_in "$here/guests/$name.sh"; then
+	if grep -q guests/debian.sh "$here/guests/$name.sh"; then
 		echo "$here/guests/debian.sh" "$here/guest-packages.sh"
 	fi
 }
@@ -110,11 +112,11 @@ guest() (
 	cached "guests/$name" "$key$(digest "$here/guest-debian.sh" "$here/vmdk.sh")" wrap
 )
 
-# roots makes what guests are made from. The kernel comes from afar meanwhile.
+# roots SET... makes what guests are made from. The kernel comes from afar meanwhile.
 roots() {
 	"$here/kernel.sh" >/dev/null &
 	r_kernel=$!
-	root_initrd >/dev/null
+	root_initrd "$@" >/dev/null
 	wait "$r_kernel"
 }
 
@@ -122,7 +124,9 @@ proven=
 if [ "${1-}" = --roots ]; then
 	need mmdebstrap zstd depmod xz
 	root_key=$(digest "$here/debian-root.sh")
-	roots
+	release=bookworm
+	shift
+	roots "$@"
 	exit
 fi
 if [ "${1-}" = --proven ]; then
