@@ -16,7 +16,7 @@ var topicFiles embed.FS
 
 // topicNames lists the topics in the order of help.
 func topicNames() []string {
-	return []string{"sources", "storage", "used-blocks", "layouts", "boot-proof", "network-proof", "cutover", "batch", "hooks", "report", "concerns", "safety", "network", "guest-network", "exit-codes", "json", "configuration", "environment", "words"}
+	return []string{"start", "sources", "storage", "used-blocks", "layouts", "boot-proof", "network-proof", "cutover", "batch", "hooks", "report", "concerns", "safety", "back", "written", "network", "guest-network", "exit-codes", "json", "configuration", "environment", "words"}
 }
 
 // topic returns a topic's title and text.
