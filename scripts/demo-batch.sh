@@ -112,8 +112,8 @@ esxodus batch --yes --cutover --state "$home/state" --password-file "$PASSWORD_F
 	--ssh "$SSH_ADDR" --ssh-fingerprint "$SSH_HOST_KEY" "$home/plan.yaml" || status=$?
 [ "$status" = 3 ] || die "the batch ended with $status: want 3, as one VM is blocked"
 esxodus status --state "$home/state"
-esxodus report --state "$home/state" "$home/plan.yaml"
+esxodus report --state "$home/state" --html "$home/after.html" "$home/plan.yaml"
 printf '\n$ virsh list\n' >&2
 virsh -c qemu:///system list
-say "done in $(($(date +%s) - begun)) s; the report of the plan is $home/before.html"
+say "done in $(($(date +%s) - begun)) s; the reports are $home/before.html and after.html"
 say "the domains run until: scripts/demo-batch.sh --remove"

@@ -304,12 +304,15 @@ func writeNew(ctx context.Context, flag, file string, write func(io.Writer) erro
 // unsaved refuses a flag's file that is there already, under this name or behind a
 // link: it may have been edited. A pipe or a terminal may be written to.
 func unsaved(flag, file string) error {
+	if file == "-" {
+		return usagef("%s -: want the name of a file: what is printed is for people, or JSON", flag)
+	}
 	if info, err := os.Stat(file); file == "" || err != nil || !info.Mode().IsRegular() {
 		return nil // writing says what is wrong
 	}
 	return &exitError{
 		code: exitUsage, err: fmt.Errorf("%s %s: the file exists", flag, file),
-		hint: "a plan that may have been edited is never overwritten: move it away, or save to another file",
+		hint: "it may have been edited, and is never overwritten: move it away, or save to another file",
 	}
 }
 

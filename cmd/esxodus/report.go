@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"esxodus/convert/report"
 	"esxodus/convert/run"
@@ -25,8 +28,11 @@ func reportCmd(t terminal) *cli.Command {
 and times that were predicted and that were measured, and what was made (volumes, the
 domain, of a plan the networkd units, too), each compared with the plan. What differs is
 named, and the exit code is 6. The concerns that were acknowledged are listed with their
-reasons. It changes nothing.`,
-		Flags: slices.Concat(stateFlags(), outputFlags()),
+reasons. It changes nothing. --html saves all of it, with the times of each step, as a
+page to be shown around.`,
+		Flags: slices.Concat(stateFlags(), outputFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "html", Usage: "save it as a page for a browser to a new `FILE`, too, which needs no network (esxodus help report)"},
+		}),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, 0, 1, "at most one VM or plan")
 			if err != nil {
@@ -40,18 +46,37 @@ reasons. It changes nothing.`,
 			if err != nil {
 				return err
 			}
+			if err := unsaved("--html", c.String("html")); err != nil {
+				return err
+			}
 			o, err := outcomes(c, t, dir, args)
 			if err != nil {
+				return err
+			}
+			v := report.OutcomeOf(o, time.Now())
+			if err := saveOutcome(c, t, v); err != nil {
 				return err
 			}
 			if wantJSON {
 				err = printJSON(t.out, o)
 			} else {
-				err = report.Outcomes(t.out, t.form(t.out), o)
+				err = report.Outcomes(t.out, t.form(t.out), v)
 			}
 			return errors.Join(err, differing(o))
 		},
 	}
+}
+
+// saveOutcome writes what --html asks for.
+func saveOutcome(c *cli.Context, t terminal, v report.OutcomeView) error {
+	file := c.String("html")
+	if file == "" {
+		return nil
+	}
+	return writeNew(c.Context, "--html", file, func(w io.Writer) error {
+		buffered := bufio.NewWriter(w)
+		return errors.Join(report.OutcomeHTML(buffered, t.form(w), v), buffered.Flush())
+	})
 }
 
 // outcomes gathers what was asked for.

@@ -86,9 +86,10 @@ type State struct {
 
 // Took is how long a step took.
 type Took struct {
-	Kind    Kind    `json:"kind"`
-	Text    string  `json:"text"`
-	Seconds float64 `json:"seconds"`
+	Kind    Kind      `json:"kind"`
+	Text    string    `json:"text"`
+	Begin   time.Time `json:"begin"`
+	Seconds float64   `json:"seconds"`
 }
 
 // StateOf says what has become of a cutover.
@@ -128,7 +129,7 @@ func StateOf(h *journal.History[*Job]) State {
 }
 
 func (s *State) done(act *Step, r *journal.Record, begun time.Time) {
-	s.Took = append(s.Took, Took{act.Kind, act.Text, r.Time.Sub(begun).Seconds()})
+	s.Took = append(s.Took, Took{act.Kind, act.Text, begun, r.Time.Sub(begun).Seconds()})
 	switch act.Kind {
 	case StepStart:
 		s.Started = r.Time

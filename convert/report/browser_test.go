@@ -17,11 +17,11 @@ import (
 // harmful is what a name would be that does something to a page.
 const harmful = `"><img src="https://evil.example/" onerror="boom()"><script>boom()</script>`
 
-// shown is the file of a view's page.
-func shown(t *testing.T, v View) string {
+// shown is the file of a page.
+func shown(t *testing.T, page string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "my plan.html")
-	if err := os.WriteFile(file, []byte(rendered(t, v)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(file, " ", "%20")
@@ -46,15 +46,46 @@ func whole(end string) View {
 func TestInBrowser(t *testing.T) {
 	fixtures.Rung(t, "report")
 	b := browse(t)
-	file := shown(t, whole(harmful))
+	file := shown(t, rendered(t, whole(harmful)))
 	for name, test := range map[string]func(*tab){
 		"loads nothing else": loadsAlone, "other scripts": noOtherScript, "filters": filters, "keyboard": keyboard, "accessible": accessible, "laid out": laidOut,
 		"without script": withoutScript, "printed": printed,
 	} {
 		t.Run(name, func(t *testing.T) { test(b.open(t, file, name != "without script")) })
 	}
-	t.Run("pictures", func(t *testing.T) { pictures(b.open(t, shown(t, whole("")), true)) })
-	t.Run("1000 VMs", func(t *testing.T) { opensMany(b.open(t, shown(t, ViewOf(many(1000), Ask{Next: true})), true)) })
+	t.Run("pictures", func(t *testing.T) { pictures(b.open(t, shown(t, rendered(t, whole(""))), true), "") })
+	t.Run("1000 VMs", func(t *testing.T) {
+		opensMany(b.open(t, shown(t, rendered(t, ViewOf(many(1000), Ask{Next: true}))), true))
+	})
+	outcomeInBrowser(t, b)
+}
+
+// outcomeInBrowser opens the report after a run.
+func outcomeInBrowser(t *testing.T, b *chromium) {
+	t.Helper()
+	file := shown(t, outcomePage(t, OutcomeOf(afterwards(harmful), night())))
+	for name, test := range map[string]func(*tab){
+		"loads nothing else": loadsAlone, "other scripts": noOtherScript, "accessible": accessible, "laid out": laidOut, "printed": printed,
+		"filters": outcomeFilters,
+	} {
+		t.Run("after/"+name, func(t *testing.T) { test(b.open(t, file, true)) })
+	}
+	t.Run("after/pictures", func(t *testing.T) {
+		pictures(b.open(t, shown(t, outcomePage(t, OutcomeOf(afterwards(""), night()))), true), "after-")
+	})
+	t.Run("after/1000 VMs", func(t *testing.T) {
+		opensMany(b.open(t, shown(t, outcomePage(t, OutcomeOf(manyOutcomes(1000), night()))), true))
+	})
+}
+
+// outcomeFilters: VMs are found by any word of theirs, and hidden by how they stand.
+func outcomeFilters(p *tab) {
+	p.want("at first", 4, "4 of 4 VMs shown")
+	eval[bool](p, `document.querySelector('input[value="committed"]').click() || true`)
+	p.want("without the committed ones", 3, "3 of 4 VMs shown")
+	eval[bool](p, `(search => { search.value = ""; search.focus(); return true })(document.getElementById("search"))`)
+	p.do("Input.insertText", map[string]any{"text": "xml edited"}, nil)
+	p.want("searched for what differs", 1, "1 of 4 VMs shown")
 }
 
 // loadsAlone: the page is the only thing that is asked for, and nobody complains.
@@ -291,7 +322,7 @@ func save(t *testing.T, name, data string) {
 }
 
 // pictures are for a person to look at.
-func pictures(p *tab) {
+func pictures(p *tab, of string) {
 	p.drawAll()
 	for _, width := range []int{390, 1280} {
 		for scheme, dark := range map[string]bool{"light": false, "dark": true} {
@@ -310,7 +341,7 @@ func pictures(p *tab) {
 					Data string `json:"data"`
 				}
 				p.do("Page.captureScreenshot", params, &picture)
-				save(p.t, fmt.Sprintf("%s-%d-%s.png", part, width, scheme), picture.Data)
+				save(p.t, fmt.Sprintf("%s%s-%d-%s.png", of, part, width, scheme), picture.Data)
 			}
 		}
 	}

@@ -23,19 +23,40 @@ const MostFull = 100
 //go:embed page/*
 var pageFiles embed.FS
 
-// document is what the page's template is given.
-type document struct {
-	View
+// shell is what all pages have.
+type shell struct {
 	Title  string
 	Policy string // Content-Security-Policy
 	Style  template.CSS
 	Script template.JS
-	Map    *wayMap
 }
 
 // HTML writes a plan's view as one HTML file, which loads nothing and runs no script
 // but its own. Its texts are cleaned as those for terminals are.
 func HTML(w io.Writer, f Form, v View) error {
+	v = cleaned(v)
+	return write(w, f, "page.tmpl", "Plan: "+v.From, func(s shell) any {
+		return struct {
+			View
+			shell
+			Map *wayMap
+		}{v, s, mapOf(v.Ways)}
+	})
+}
+
+// OutcomeHTML writes what became of migrations in the same way.
+func OutcomeHTML(w io.Writer, f Form, v OutcomeView) error {
+	v = cleaned(v)
+	return write(w, f, "outcome.tmpl", "Report: "+fit.Count(len(v.VMs), "VM"), func(s shell) any {
+		return struct {
+			OutcomeView
+			shell
+		}{v, s}
+	})
+}
+
+// write writes a page by its template, which gets what fill makes of the shell.
+func write(w io.Writer, f Form, name, title string, fill func(shell) any) error {
 	style, err := pageFiles.ReadFile("page/page.css")
 	if err != nil {
 		return err
@@ -44,17 +65,14 @@ func HTML(w io.Writer, f Form, v View) error {
 	if err != nil {
 		return err
 	}
-	page, err := template.New("page.tmpl").Funcs(pageFuncs(f.page(w))).ParseFS(pageFiles, "page/*.tmpl")
+	page, err := template.New(name).Funcs(pageFuncs(f.page(w))).ParseFS(pageFiles, "page/*.tmpl")
 	if err != nil {
 		return err
 	}
-	v = cleaned(v)
-	d := document{
-		View: v, Title: "Plan: " + v.From, Map: mapOf(v.Ways),
+	return page.Execute(w, fill(shell{
+		Title: title, Style: template.CSS(style), Script: template.JS(script),
 		Policy: fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", hashSource(style), hashSource(script)),
-		Style:  template.CSS(style), Script: template.JS(script),
-	}
-	return page.Execute(w, d)
+	}))
 }
 
 // hashSource names an inline style or script in a policy (CSP Level 3, § 2.3.1).

@@ -3,11 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
-	"time"
 
 	"esxodus/convert/run"
-	"esxodus/inventory/fit"
 )
 
 // Outcome is what became of migrations.
@@ -27,53 +24,40 @@ func (o *Outcome) Artefacts() []run.Artefact {
 }
 
 // Outcomes prints what was planned beside what came of it.
-func Outcomes(w io.Writer, f Form, o *Outcome) error {
+func Outcomes(w io.Writer, f Form, v OutcomeView) error {
 	p := f.page(w)
-	if len(o.VMs) == 0 && len(o.NotBegun) == 0 {
+	if len(v.VMs) == 0 && len(v.NotBegun) == 0 {
 		p.line("no migration is recorded")
 	}
-	for _, vm := range o.VMs {
-		p.wrapped("", fmt.Sprintf("%s (%q): %s", vm.Name, vm.VM, vm.Phase))
+	for _, vm := range v.VMs {
+		p.wrapped("", fmt.Sprintf("%s (%q): %s", vm.Name, vm.VM, vm.State))
 		p.figures(vm.Figures)
 		for _, a := range vm.Artefacts {
 			p.artefact(a)
 		}
 		p.some("  acknowledged: ", vm.Acknowledged)
 	}
-	for _, a := range o.Units {
+	for _, a := range v.Units {
 		p.artefact(a)
 	}
-	p.some("not begun: ", o.NotBegun)
+	p.some("not begun: ", v.NotBegun)
 	return p.err
 }
 
 // figures prints predictions beside what was measured.
-func (p *page) figures(figures []run.Figure) {
+func (p *page) figures(figures []FigureView) {
 	var rows [][]string
 	for _, f := range figures {
-		rows = append(rows, []string{"  " + f.What, amount(f.Predicted, f.Unit), amount(f.Actual, f.Unit)})
+		rows = append(rows, []string{"  " + f.What, f.Planned, f.Actual})
 	}
 	if len(rows) > 0 {
 		p.table([]column{{head: "  FIGURE", cut: true}, {head: "PLANNED"}, {head: "ACTUAL"}}, rows)
 	}
 }
 
-func amount(n float64, unit string) string {
-	if unit == "bytes" {
-		return fit.Bytes(int64(n))
-	}
-	return time.Duration(n * float64(time.Second)).Round(time.Second / 10).String()
-}
-
 // artefact prints whether something is as planned.
-func (p *page) artefact(a run.Artefact) {
-	verdict := "as planned"
-	switch {
-	case len(a.Differs) > 0:
-		verdict = "DIFFERS: " + strings.Join(a.Differs, "; ")
-	case a.Unknown != "":
-		verdict = "not known: " + a.Unknown
-	}
+func (p *page) artefact(a ArtefactView) {
+	verdict := a.Verdict
 	if a.Where != "" {
 		verdict += " (" + a.Where + ")"
 	}

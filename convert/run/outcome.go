@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -25,6 +26,15 @@ type Outcome struct {
 	Name  string        `json:"name"`
 	VM    string        `json:"vm"`
 	Phase journal.Phase `json:"phase"`
+	// InPlace says that the domain has taken the VM's place.
+	InPlace bool   `json:"inPlace,omitempty"`
+	Error   string `json:"error,omitempty"` // what stopped it
+	// Answers are what the proof and the cutover saw of the guest.
+	Answers []string `json:"answers,omitempty"`
+	// Next are the commands that may follow, in backquotes.
+	Next []string `json:"next,omitempty"`
+	// Spans are when its steps were at work.
+	Spans []Span `json:"spans,omitempty"`
 	// Figures are predicted and measured; what wasn't measured isn't there.
 	Figures []Figure `json:"figures"`
 	// Artefacts are what the migration made, each compared with the plan.
@@ -70,7 +80,14 @@ func digest(xml string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(x
 
 // OutcomeOf compares what a run left with what its plan said. It changes nothing.
 func OutcomeOf(ctx context.Context, s *runs.State, e Effects) (*Outcome, error) {
-	o := &Outcome{Name: s.Name, VM: s.VM, Phase: s.Phase}
+	o := &Outcome{Name: s.Name, VM: s.VM, Phase: s.Phase, InPlace: s.InPlace(), Error: s.Error, Next: s.Commands(), Spans: spansOf(s)}
+	if s.Proof != "" {
+		o.Answers = append(o.Answers, "proof: "+s.Proof)
+	}
+	if s.Cutover != nil {
+		o.Answers = append(o.Answers, "cutover: "+s.Cutover.Words())
+		o.Error = cmp.Or(o.Error, s.Cutover.Error)
+	}
 	h := s.History()
 	o.figures(s, h)
 	for _, c := range s.Job.VM.Concerns {

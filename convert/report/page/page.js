@@ -13,7 +13,6 @@
 
   const filter = () => {
     const states = chosen("state");
-    const severities = chosen("severity");
     const words = search.value.toLowerCase().split(/\s+/).filter((word) => word);
     if (words.length && !texts) {
       texts = stories.map((story) => story.textContent.toLowerCase());
@@ -25,8 +24,8 @@
       rows[i].hidden = !fits;
       n += fits;
     });
-    for (const severity of ["blocker", "warning", "note"]) {
-      main.classList.toggle(`no-${severity}`, !severities.has(severity));
+    for (const box of form.querySelectorAll("input[name=severity]")) {
+      main.classList.toggle(`no-${box.value}`, !box.checked);
     }
     shown.textContent = `${n} of ${stories.length} VMs shown`;
   };
