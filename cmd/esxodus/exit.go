@@ -126,7 +126,7 @@ func hints(err error) []string {
 		{esxi.ErrThumbprint, "give --thumbprint with the host's new one only if you know that its certificate was replaced"},
 		{shell.ErrHostKey, "compare the key with the one that the host's own console shows, then give it with --ssh-fingerprint"},
 		{esxi.ErrRestricted, "the free licence makes ESXi's API read-only: VMs are shut down by SSH (--shutdown ssh; autostart at a cutover: --autostart ssh), disks come over HTTPS or by SSH"},
-		{esxi.ErrNoTools, "shut the guest down by hand and convert again: without VMware Tools ESXi can't ask it to"},
+		{esxi.ErrNoTools, "shut the guest down by hand and convert again, or plan with --power-off, which cuts its power: without VMware Tools ESXi can't ask it to"},
 		{journal.ErrBusy, "`esxodus status` shows how far it is; repeat the command when it has ended"},
 	} {
 		if errors.Is(err, h.is) {

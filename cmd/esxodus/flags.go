@@ -78,6 +78,7 @@ func targetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "layout", Value: "auto", Usage: "lay the disks out as `KIND`: lvm (no partitions, one physical volume, booted by LILO), keep (as they are), plain (one ext4 on the bare disk) or auto (lvm for guests that qualify)"},
 		&cli.StringFlag{Name: "virt-type", Usage: "make domains of `TYPE` kvm or qemu (default: kvm where libvirt offers it)"},
 		&cli.StringFlag{Name: "shutdown", Usage: "shut powered-on VMs down first, by `WAY`: api, ssh or auto (default: refuse them)"},
+		&cli.DurationFlag{Name: "power-off", DefaultText: "never", Usage: "with --shutdown: cut the power of a VM that isn't off `DURATION` (10m) after it was asked to shut down, or that has no VMware Tools to be asked by; what it hasn't written is lost"},
 		&cli.StringFlag{Name: "proof", DefaultText: "network where an address of the guest is known, else boot", Usage: "prove that the guest comes up by `KIND`: boot (links down) or network (it answers on its addresses, too)"},
 		&cli.StringSliceFlag{Name: "proof-port", Usage: "try TCP port `N` at each address in the network proof, too (repeatable)"},
 		&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof: the result is then 'converted, not seen to boot'"},

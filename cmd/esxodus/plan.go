@@ -187,7 +187,7 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 	}
 	o := plan.Options{
 		VMs: vms, Storage: where, VirtType: c.String("virt-type"), Libvirt: c.String("libvirt"),
-		Shutdown: plan.ShutdownMode(c.String("shutdown")), NoEdits: c.Bool("no-edits"), AllBlocks: c.Bool("all-blocks"), NoSpeed: c.Bool("no-speed"), Off: c.StringSlice("off"), Layout: layout.Kind(c.String("layout")),
+		Shutdown: plan.ShutdownMode(c.String("shutdown")), PowerOff: c.Duration("power-off"), NoEdits: c.Bool("no-edits"), AllBlocks: c.Bool("all-blocks"), NoSpeed: c.Bool("no-speed"), Off: c.StringSlice("off"), Layout: layout.Kind(c.String("layout")),
 	}
 	if redact.Text(o.Libvirt) != o.Libvirt { // plans and journals keep it
 		return o, usagef("--libvirt %s: a password doesn't belong in the address: put it into libvirt's auth.conf, or use SSH keys", redact.Text(o.Libvirt))
@@ -208,6 +208,12 @@ func planOptions(c *cli.Context, vms []string) (plan.Options, error) {
 		if err := chosen(c, flag); err != nil {
 			return o, err
 		}
+	}
+	if err := plan.CheckPowerOff(o.PowerOff); err != nil || c.IsSet("power-off") && o.PowerOff == 0 {
+		return o, usagef("--power-off %v: want whole seconds, from 10s to 24h", o.PowerOff)
+	}
+	if o.PowerOff > 0 && o.Shutdown == plan.ShutdownNever {
+		return o, usagef("--power-off goes with --shutdown: a VM is asked before its power is cut")
 	}
 	if err := proofOptions(c, &o); err != nil {
 		return o, err

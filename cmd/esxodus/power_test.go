@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -134,6 +137,59 @@ func TestShutdownRefused(t *testing.T) {
 				t.Errorf("the VM is %s", got)
 			}
 			l.noDisks()
+		})
+	}
+}
+
+// withoutTools is a lab with a guest that has no VMware Tools.
+func withoutTools(t *testing.T, o esxi.Options) *lab {
+	t.Helper()
+	name := uniqueName("p")
+	o.Dir = fixtures.OpenDir(t)
+	spec := filepath.Join(o.Dir, name, "vm.json")
+	err := fixtures.SmallGuest(filepath.Dir(spec), name)
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(spec)
+	}
+	without := bytes.Replace(b, []byte(`,"tools":{}`), nil, 1)
+	if err != nil || len(without) == len(b) {
+		t.Fatalf("%v, or %s has no Tools anyway", err, b)
+	}
+	if err := os.WriteFile(spec, without, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, o)
+	l.vm = name
+	t.Cleanup(func() { l.forget(name) })
+	return l
+}
+
+// TestPowerOff cuts the power of a VM without Tools, by both roads, as the plan said; and
+// powers it on again.
+func TestPowerOff(t *testing.T) {
+	t.Parallel()
+	for road, licensed := range map[string]bool{"ssh": false, "api": true} {
+		t.Run(road, func(t *testing.T) {
+			t.Parallel()
+			l := withoutTools(t, esxi.Options{Licensed: licensed})
+			l.host.SetPower(l.vm, true)
+			r := l.run(exitDone, l.convert(slices.Concat(l.ssh(), []string{"--shutdown", road, "--power-off", "10m", "--no-proof"})...)...)
+			for _, want := range []string{"power.cut", "its power is cut at once", "where it isn't off 10m0s later, or can't be asked, cut its power"} {
+				if !strings.Contains(unwrapped(r.err), want) {
+					t.Errorf("the plan doesn't say %q:\n%s", want, r.err)
+				}
+			}
+			if got := l.host.Power(l.vm); got != "poweredOff" {
+				t.Errorf("the VM is %s", got)
+			}
+			if r := l.run(exitDone, "status", l.vm); !strings.Contains(unwrapped(r.out), "its power was cut: ") {
+				t.Errorf("status:\n%s", r.out)
+			}
+			l.run(exitDone, slices.Concat(l.again("rollback"), l.ssh())...)
+			if got := l.host.Power(l.vm); got != "poweredOn" {
+				t.Errorf("after the rollback the VM is %s", got)
+			}
 		})
 	}
 }

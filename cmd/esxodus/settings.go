@@ -422,7 +422,7 @@ func shadows() map[string][]string {
 	networks := []string{"uplink", "network", "sriov", "peer", "network-file"}
 	return map[string][]string{
 		"esxi":     {"from", "off", "vmx"},
-		"from":     {"esxi", "vmx", "shutdown", "datastore", "via", "scratch"},
+		"from":     {"esxi", "vmx", "shutdown", "power-off", "datastore", "via", "scratch"},
 		"vmx":      {"esxi", "from"},
 		"proof":    {"no-proof"},
 		"no-proof": {"proof"},

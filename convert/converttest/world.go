@@ -45,12 +45,15 @@ type World struct {
 	content map[string][]byte // datastore path → disk
 	Host    inventory.Host
 	Power   map[string]bool // what Shutdown and PowerOn did: id → on
-	Defined map[string]string
-	Proofs  int
-	Wanted  plan.Expect        // of the last proof
-	Saw     plan.Sight         // by a proof; "" for a login
-	Domains []plan.KnownDomain // on the target
-	Tick    func(what string) error
+	Cut     []string        // ids of VMs whose power was cut
+	// Stubborn guests answer a shutdown with this, and stay on; nil for none.
+	Stubborn func(ctx context.Context) error
+	Defined  map[string]string
+	Proofs   int
+	Wanted   plan.Expect        // of the last proof
+	Saw      plan.Sight         // by a proof; "" for a login
+	Domains  []plan.KnownDomain // on the target
+	Tick     func(what string) error
 	// Guest is what a copy of the domain does; nil for nothing.
 	Guest func(ctx context.Context, xml string, network func() (answered, complete bool)) error
 	// Entry is the VM's entry in the host's autostart.
@@ -175,10 +178,25 @@ func (w *World) OpenDisk(_ context.Context, from plan.Origin) (disk.Image, func(
 }
 
 // Shutdown implements Host.
-func (w *World) Shutdown(_ context.Context, _ inventory.Via, id string) error {
+func (w *World) Shutdown(ctx context.Context, _ inventory.Via, id string) error {
 	if err := w.Tick("shutdown"); err != nil {
 		return err
 	}
+	if w.Stubborn != nil {
+		return w.Stubborn(ctx)
+	}
+	w.Power[id] = false
+	w.Host.VMs[0].Power = inventory.PoweredOff
+	w.Host.VMs[0].ChangeVersion = "v2"
+	return nil
+}
+
+// PowerOff implements Host.
+func (w *World) PowerOff(_ context.Context, _ inventory.Via, id string) error {
+	if err := w.Tick("power off"); err != nil {
+		return err
+	}
+	w.Cut = append(w.Cut, id)
 	w.Power[id] = false
 	w.Host.VMs[0].Power = inventory.PoweredOff
 	w.Host.VMs[0].ChangeVersion = "v2"
@@ -462,11 +480,14 @@ func (w *World) CheckGone() {
 }
 
 // CreateRunning begins the run of a VM that is on, and that the run shuts down.
-func (w *World) CreateRunning() *runs.Journal {
+func (w *World) CreateRunning(also ...func(*plan.Options)) *runs.Journal {
 	w.t.Helper()
 	w.Host.VMs[0].Power = inventory.PoweredOn
 	o := w.Options()
 	o.Shutdown = plan.ShutdownSSH
+	for _, more := range also {
+		more(&o)
+	}
 	p := w.planned(plan.Source{}, o)
 	j, err := w.State().Create(p.Job(0), journal.NewRun())
 	if err != nil {

@@ -151,7 +151,7 @@ func (p *Plan) Again(i int) Options {
 	for _, s := range v.Steps {
 		switch {
 		case s.Kind == StepShutdown:
-			o.Shutdown = ShutdownMode(s.Via)
+			o.Shutdown, o.PowerOff = ShutdownMode(s.Via), s.powerOff()
 		case s.Expect != nil && s.Expect.Network != nil:
 			o.Ports = s.Expect.Network.Ports
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"esxodus/convert/domain"
 	"esxodus/convert/guest"
@@ -198,10 +199,10 @@ func (v *VMPlan) checkSteps() error {
 		if s.Kind != StepShutdown {
 			continue
 		}
-		if s.Via != inventory.ViaAPI && s.Via != inventory.ViaSSH {
-			return fmt.Errorf("steps[%d]: unknown way %q: want api or ssh", i, s.Via)
+		if err := s.checkShutdown(); err != nil {
+			return fmt.Errorf("steps[%d]%w", i, err)
 		}
-		o.Shutdown = ShutdownMode(s.Via)
+		o.Shutdown, o.PowerOff = ShutdownMode(s.Via), s.powerOff()
 	}
 	as := *v
 	as.AllBlocks = v.AllBlocks || !v.has(StepUnused)
@@ -222,6 +223,33 @@ func (v *VMPlan) checkSteps() error {
 	}
 	if len(v.Steps) < len(want) {
 		return fmt.Errorf("steps: %d, but the plan needs %s next", len(v.Steps), want[len(v.Steps)].name())
+	}
+	return nil
+}
+
+// checkShutdown wants a way that there is, and that a VM's power is cut as the text says.
+func (s *Step) checkShutdown() error {
+	if s.Via != inventory.ViaAPI && s.Via != inventory.ViaSSH {
+		return fmt.Errorf(": unknown way %q: want api or ssh", s.Via)
+	}
+	after := s.powerOff()
+	if err := CheckPowerOff(after); err != nil || !strings.Contains(s.Text, cutText(after)) || after == 0 && strings.Contains(s.Text, "cut its power") {
+		return fmt.Errorf(".powerOff %d: not what the step's text says; plan again with --power-off", s.PowerOff)
+	}
+	return nil
+}
+
+// powerOff is after which time a shutdown cuts the VM's power, 0 for never.
+func (s *Step) powerOff() time.Duration { return time.Duration(s.PowerOff) * time.Second }
+
+// mostPowerOff is the longest time after which a VM's power is cut.
+const mostPowerOff = 24 * time.Hour
+
+// CheckPowerOff wants a time that a guest can shut down in.
+func CheckPowerOff(after time.Duration) error {
+	const least = 10 * time.Second
+	if after != 0 && (after < least || after > mostPowerOff || after%time.Second != 0) {
+		return fmt.Errorf("%v: want whole seconds, from %v to %v", after, least, mostPowerOff)
 	}
 	return nil
 }

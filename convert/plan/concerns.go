@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"esxodus/convert/ledger"
 	"esxodus/convert/volume"
@@ -18,6 +19,7 @@ import (
 // network have their own.
 const (
 	ConcernPower        = "power.on"            // the VM runs
+	ConcernPowerOff     = "power.cut"           // its power may be cut
 	ConcernSuspended    = "power.suspended"     // its memory is on disk
 	ConcernFormat       = "disk.format"         // a disk that this esxodus can't read
 	ConcernTwice        = "disk.twice"          // another VM has the disk as well
@@ -146,6 +148,11 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 			ID: ConcernPower, Severity: ledger.Blocker, Evidence: "the VM is powered on, and this host's licence forbids a shutdown through the API",
 			Advice: "use SSH, which every licence allows: --shutdown ssh",
 		}}
+	case vm.Power == inventory.PoweredOn && o.PowerOff > 0:
+		return []ledger.Concern{{
+			ID: ConcernPowerOff, Severity: ledger.Warning, Evidence: cutEvidence(vm, o.PowerOff),
+			Advice: "its file systems are then as after a power cut: journals are replayed, databases recover, what wasn't written is lost; see that its Tools run, or shut it down by hand",
+		}}
 	case vm.Power == inventory.PoweredOn:
 		return []ledger.Concern{{
 			ID: ConcernPower, Severity: ledger.Note, Evidence: "the VM is powered on",
@@ -153,6 +160,14 @@ func powerConcerns(vm *inventory.VM, f Facts, o Options) []ledger.Concern {
 		}}
 	}
 	return nil
+}
+
+// cutEvidence says when a VM that runs loses its power.
+func cutEvidence(vm *inventory.VM, after time.Duration) string {
+	if vm.Tools.Status == "guestToolsNotRunning" {
+		return "the VM is powered on, and VMware Tools don't run in it: nobody can ask it to shut down, and its power is cut at once"
+	}
+	return fmt.Sprintf("the VM is powered on, and its power is cut if it isn't off %v after it was asked to shut down", after)
 }
 
 // powerAdvice names the three ways on for a VM that runs.

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"esxodus/convert/guest"
 	"esxodus/convert/layout"
 	"esxodus/convert/ledger"
@@ -29,7 +31,10 @@ type Options struct {
 	VirtType string       // kvm or qemu; "" for the best that the target has
 	Libvirt  string       // connection URI
 	Shutdown ShutdownMode // what is done with powered-on VMs
-	Off      []string     // VMs that are off, whatever lies beside their .vmx; names or ids
+	// PowerOff is after which time the power of a VM is cut that doesn't shut down, or at
+	// once where nobody can ask it to; 0 for never. Whole seconds.
+	PowerOff time.Duration
+	Off      []string // VMs that are off, whatever lies beside their .vmx; names or ids
 	// Via are the ways that disks are to take, by the VM's name or id; "" is all VMs'.
 	Via      map[string]Way
 	NoProof  bool     // leave out the boot proof

@@ -175,7 +175,9 @@ type Step struct {
 	Kind Kind          `json:"kind"`
 	Disk string        `json:"disk,omitempty"` // address, of create, copy and verify
 	Via  inventory.Via `json:"road,omitempty"` // of shutdown
-	Text string        `json:"text"`           // the dry run's line
+	// PowerOff is after how many seconds a shutdown cuts the VM's power; 0 for never.
+	PowerOff int    `json:"powerOff,omitempty"`
+	Text     string `json:"text"` // the dry run's line
 	// Expect is what the proof must see; nil in plans from before there was it.
 	Expect *Expect `json:"expect,omitempty"`
 }

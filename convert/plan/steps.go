@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"esxodus/inventory"
 	"esxodus/inventory/fit"
@@ -14,8 +15,8 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	out := v.packagesStep()
 	if vm.Power == inventory.PoweredOn && o.Shutdown != ShutdownNever {
 		via := o.Shutdown.Via(f.Host.License)
-		out = append(out, Step{Kind: StepShutdown, Via: via, Text: fmt.Sprintf(
-			"shut down %q on %s through %s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(string(via)))})
+		out = append(out, Step{Kind: StepShutdown, Via: via, PowerOff: int(o.PowerOff.Seconds()), Text: fmt.Sprintf(
+			"shut down %q on %s through %s%s (undone by powering it on)", vm.Name, f.Host.Name, strings.ToUpper(string(via)), cutText(o.PowerOff))})
 	}
 	recheck := Step{Kind: StepRecheck, Text: fmt.Sprintf("check that %q is off and as planned", vm.Name)}
 	out = append(out, recheck)
@@ -41,6 +42,14 @@ func steps(vm *inventory.VM, v *VMPlan, f Facts, o Options) []Step {
 	}
 	out = append(out, Step{Kind: StepDefine, Text: define})
 	return append(out, v.proofStep(virtType(o.VirtType, f.Target), o)...)
+}
+
+// cutText says when a shutdown cuts the VM's power.
+func cutText(after time.Duration) string {
+	if after == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; where it isn't off %v later, or can't be asked, cut its power", after)
 }
 
 // unusedText says how much isn't copied, as far as the look inside could tell.

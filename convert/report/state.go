@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ func States(w io.Writer, f Form, states []runs.State) error {
 			}
 		}
 		p.cutover(s)
+		p.some("  its power was cut: ", slices.DeleteFunc([]string{s.PowerCut}, func(why string) bool { return why == "" }))
 		p.some("  note: ", s.Notes)
 		p.some("  file system: ", s.Unsound())
 		p.some("  volumes: ", s.Volumes)

@@ -38,6 +38,8 @@ type Host interface {
 	// where the guest was not asked. PowerOn undoes it.
 	Shutdown(ctx context.Context, via inventory.Via, id string) error
 	PowerOn(ctx context.Context, via inventory.Via, id string) error
+	// PowerOff cuts a VM's power, and returns once it is off.
+	PowerOff(ctx context.Context, via inventory.Via, id string) error
 	// AutoStart returns a VM's entry in the host's autostart, the zero one where it has
 	// none; SetAutoStart changes it.
 	AutoStart(ctx context.Context, via inventory.Via, id string) (inventory.AutoStartEntry, error)

@@ -473,7 +473,7 @@ func TestShutdownForNothing(t *testing.T) {
 		w := converttest.New(t)
 		j := w.Create
 		if tt.on {
-			j = w.CreateRunning
+			j = func() *runs.Journal { return w.CreateRunning() }
 		}
 		run, opened := j(), 0
 		w.Tick = func(what string) error {

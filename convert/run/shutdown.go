@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,16 @@ func refused(err error) bool {
 	return ok && r.Refused()
 }
 
+// unasked reports whether an error is a shutdown that nobody can ask the guest for. Such
+// an error has a method Unasked.
+func unasked(err error) bool {
+	u, ok := errors.AsType[interface {
+		error
+		Unasked() bool
+	}](err)
+	return ok && u.Unasked()
+}
+
 // wasOff is the result of a shutdown that found the VM off already: undoing it
 // powers nothing on.
 const wasOff = "was off already"
@@ -56,9 +67,13 @@ func (x *executor) shutdown(ctx context.Context, t *task) (any, error) {
 	if err := x.journal.Step(i, journal.EventClaim, nil); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	limit := cmp.Or(time.Duration(t.PowerOff)*time.Second, shutdownTimeout)
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := x.Host.Shutdown(bounded, t.Via, x.job.VM.Source.ID)
+	if late := err != nil && ctx.Err() == nil && bounded.Err() != nil; t.PowerOff > 0 && (late || unasked(err)) {
+		return x.cutPower(ctx, t, err)
+	}
 	if refused(err) {
 		return nil, errors.Join(err, x.journal.Step(i, journal.EventUndone, nil))
 	}
@@ -66,6 +81,44 @@ func (x *executor) shutdown(ctx context.Context, t *task) (any, error) {
 		return nil, fmt.Errorf("%w: see on the VM's console what it is waiting for, or shut it down by hand", err)
 	}
 	return nil, err
+}
+
+// powerCut is what is on record of a shutdown that cut the VM's power.
+type powerCut struct {
+	Cut string `json:"cut"` // why
+}
+
+// cutTimeout is how long a host may take to cut a VM's power.
+const cutTimeout = 2 * time.Minute
+
+// cutPower cuts the power of a VM that didn't shut down, or can't be asked to, as the plan
+// said it would. It looks once more whether that is the VM, and still on.
+func (x *executor) cutPower(ctx context.Context, t *task, why error) (any, error) {
+	h, err := x.Host.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := h.Find(x.job.VM.Source.ID)
+	if err == nil && vm.Power == inventory.PoweredOff {
+		return nil, nil //nolint:nilnil // it went off after all
+	}
+	if err == nil {
+		err = sameHardware(&x.job.VM.Source, vm)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cut := powerCut{Cut: why.Error()}
+	if err := x.journal.Step(t.index, journal.EventClaim, cut); err != nil {
+		return nil, err
+	}
+	x.Progress.Step(x.job.VM.Name, fmt.Sprintf("cut the power of %q: %v", x.job.VM.Source.Name, why))
+	bounded, cancel := context.WithTimeout(ctx, cutTimeout)
+	defer cancel()
+	if err := x.Host.PowerOff(bounded, t.Via, x.job.VM.Source.ID); err != nil {
+		return nil, err
+	}
+	return cut, nil
 }
 
 // powerOn takes a shutdown back. A guest that was asked and is still on may go

@@ -31,6 +31,8 @@ type State struct {
 	Console string   `json:"console,omitempty"`
 	Untried []string `json:"untried,omitempty"` // NICs that were not tried there, and why
 	Notes   []string `json:"notes,omitempty"`   // on the guest's conversion, that the plan couldn't have
+	// PowerCut is why the VM's power was cut; "" where it wasn't.
+	PowerCut string `json:"powerCut,omitempty"`
 	// FileSystems are the guest's, each with what its checks found.
 	FileSystems []guest.Checked `json:"fileSystems,omitempty"`
 
@@ -84,6 +86,12 @@ func (s *State) show(kind plan.Kind, result *journal.Record) error {
 		return nil
 	}
 	switch kind {
+	case plan.StepShutdown:
+		var done struct {
+			Cut *string `json:"cut"`
+		}
+		done.Cut = &s.PowerCut
+		_ = json.Unmarshal(result.Data, &done) // of other shutdowns it is something else
 	case plan.StepProve:
 		var p plan.Proof
 		err := json.Unmarshal(result.Data, &p)

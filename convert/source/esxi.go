@@ -197,6 +197,11 @@ type refusedError struct{ error }
 
 // Refused reports that, across packages.
 func (e *refusedError) Refused() bool { return true }
+
+// Unasked reports that nobody can ask the guest, for want of VMware Tools in it.
+func (e *refusedError) Unasked() bool { return errors.Is(e.error, esxi.ErrNoTools) }
+
+// Unwrap returns why.
 func (e *refusedError) Unwrap() error { return e.error }
 
 // refused marks the errors after which the guest has not been asked to shut
@@ -215,6 +220,11 @@ func (s *ESXi) PowerOn(ctx context.Context, via inventory.Via, id string) error 
 	return s.by(ctx, via, func(h changer) error { return h.PowerOn(ctx, id) })
 }
 
+// PowerOff cuts a VM's power, and returns once it is off.
+func (s *ESXi) PowerOff(ctx context.Context, via inventory.Via, id string) error {
+	return s.by(ctx, via, func(h changer) error { return h.PowerOff(ctx, id) })
+}
+
 // AutoStart returns a VM's entry in the host's autostart, the zero one where it has
 // none.
 func (s *ESXi) AutoStart(ctx context.Context, via inventory.Via, id string) (e inventory.AutoStartEntry, err error) {
@@ -230,6 +240,7 @@ func (s *ESXi) SetAutoStart(ctx context.Context, via inventory.Via, id string, e
 // changer is what changes something on a host: its API, or its shell.
 type changer interface {
 	PowerOn(ctx context.Context, id string) error
+	PowerOff(ctx context.Context, id string) error
 	AutoStartEntry(ctx context.Context, id string) (inventory.AutoStartEntry, error)
 	SetAutoStart(ctx context.Context, id string, e inventory.AutoStartEntry) error
 }

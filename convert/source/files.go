@@ -61,6 +61,9 @@ type noHost struct{}
 // Shutdown refuses: there is nothing that runs.
 func (noHost) Shutdown(context.Context, inventory.Via, string) error { return &refusedError{errNoHost} }
 
+// PowerOff refuses.
+func (noHost) PowerOff(context.Context, inventory.Via, string) error { return errNoHost }
+
 // PowerOn refuses.
 func (noHost) PowerOn(context.Context, inventory.Via, string) error { return errNoHost }
 
@@ -86,6 +89,7 @@ type Files interface {
 	OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
 	Shutdown(ctx context.Context, via inventory.Via, id string) error
 	PowerOn(ctx context.Context, via inventory.Via, id string) error
+	PowerOff(ctx context.Context, via inventory.Via, id string) error
 	AutoStart(ctx context.Context, via inventory.Via, id string) (inventory.AutoStartEntry, error)
 	SetAutoStart(ctx context.Context, via inventory.Via, id string, e inventory.AutoStartEntry) error
 	Ready() error
