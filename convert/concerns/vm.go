@@ -2,8 +2,8 @@ package concerns
 
 func source() []Kind {
 	return []Kind{
-		{"power.on", blockerNote, "The VM runs, so its disks change and are locked. With --shutdown it is a note: the plan shuts it down first.", "Shut it down by hand, or give --shutdown."},
 		{"power.cut", warning, "The VM runs, and --power-off cuts its power where its guest doesn't shut down in time, or can't be asked to.", "See that VMware Tools run in it, or shut it down by hand."},
+		{"power.on", blockerNote, "The VM runs, so its disks change and are locked. With --shutdown it is a note: the plan shuts it down first.", "Shut it down by hand, or give --shutdown."},
 		{"power.suspended", blocker, "The VM is suspended: a part of its state is in a file of its memory, not on its disks.", "Resume it on ESXi, and shut its guest down."},
 		{"source.config", blocker, "ESXi shows no configuration of the VM, or one that no domain can have.", "Register the VM again on ESXi, or set there what is named; leave it out to go on with the others."},
 		{"source.files", note, "The VMs are read from files alone, which don't say whether a VM is off or starts by itself.", "See to it that each is off, stays off, and is in no host's autostart."},
