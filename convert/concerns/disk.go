@@ -25,6 +25,7 @@ func disks() []Kind {
 func target() []Kind {
 	return []Kind{
 		{"cpu.emulated", warning, "The domains run without KVM: a tenth of the speed.", "Use a host with KVM, or plan without --virt-type qemu."},
+		{"cpu.level", warning, "The guest's system is built for processors of a later x86-64 level than this host's has (RHEL 9: v2, RHEL 10: v3): it stops as soon as it starts.", "Migrate it to a host with a newer processor."},
 		{"target.boot", warning, "LVM on this host doesn't activate the volume group at its start: domains won't find their disks.", "Add the group to the list in lvm.conf that is named."},
 		{"target.domain", blocker, "A domain of that name or UUID exists.", "`esxodus status` says whether an earlier run made it; else rename or undefine it."},
 		{"target.firmware", blocker, "The target lacks UEFI, Secure Boot or an emulated TPM, and the VM has it.", "Install the packages that are named."},

@@ -46,6 +46,7 @@ const (
 	ConcernTarget       = "target.unknown"      // libvirt could not be asked
 	ConcernVirtType     = "target.virt-type"    // the target can't do what was asked
 	ConcernEmulated     = "cpu.emulated"        // the domains run without KVM
+	ConcernLevel        = "cpu.level"           // the guest is built for newer processors
 	ConcernClashName    = "batch.name"          // two VMs come to one domain name
 	ConcernClashUUID    = "batch.uuid"          // two VMs have one SMBIOS UUID
 	ConcernClashMAC     = "batch.mac"           // two NICs have one MAC
@@ -69,6 +70,7 @@ func concerns(vm *inventory.VM, v *VMPlan, f Facts, o Options) []ledger.Concern 
 		})
 	}
 	out = append(out, FormatConcerns(vm)...)
+	out = append(out, levelConcerns(&v.Guest, virtType(o.VirtType, f.Target), f.Target)...)
 	if u := f.Unread[vm.ID]; u != nil {
 		out = append(out, ledger.Concern{
 			ID: ConcernUnread, Severity: ledger.Blocker, Subject: u.Address, Evidence: "the disk can't be opened: " + u.Err.Error(),

@@ -74,6 +74,7 @@ type TargetFacts struct {
 	Links                []string      // its network interfaces; nil where they can't be known
 	Host                 string        // its name
 	VirtTypes            []string      // kvm, qemu
+	CPULevel             int           // x86-64's microarchitecture level, 1 to 4; 0 where it isn't known
 	EFI, SecureBoot, TPM bool          // what its firmware and swtpm offer
 	Domains              []KnownDomain // what exists there
 	Missing              string        // why nothing is known of it; "" when asked with success

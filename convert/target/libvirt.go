@@ -85,6 +85,9 @@ func (h *Libvirt) Facts(ctx context.Context) (plan.TargetFacts, error) {
 		return plan.TargetFacts{}, fmt.Errorf("this host's name: %w", err)
 	}
 	facts := plan.TargetFacts{Host: name, VirtTypes: caps.VirtTypes, EFI: caps.EFI, SecureBoot: caps.SecureBoot, TPM: caps.TPM}
+	if there, err := OtherMachine(ctx, h.URI); there == "" && err == nil {
+		facts.CPULevel = ownLevel()
+	}
 	if facts.Links, err = h.links(ctx); err != nil {
 		return plan.TargetFacts{}, err
 	}
