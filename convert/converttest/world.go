@@ -46,6 +46,7 @@ type World struct {
 	Host    inventory.Host
 	Power   map[string]bool // what Shutdown and PowerOn did: id → on
 	Cut     []string        // ids of VMs whose power was cut
+	AtCut   func()          // is called before that; nil for nothing
 	// Stubborn guests answer a shutdown with this, and stay on; nil for none.
 	Stubborn func(ctx context.Context) error
 	Defined  map[string]string
@@ -195,6 +196,9 @@ func (w *World) Shutdown(ctx context.Context, _ inventory.Via, id string) error 
 func (w *World) PowerOff(_ context.Context, _ inventory.Via, id string) error {
 	if err := w.Tick("power off"); err != nil {
 		return err
+	}
+	if w.AtCut != nil {
+		w.AtCut()
 	}
 	w.Cut = append(w.Cut, id)
 	w.Power[id] = false

@@ -34,8 +34,9 @@ type Host interface {
 	// image and its close function are bound to ctx.
 	OpenDisk(ctx context.Context, from plan.Origin) (disk.Image, func() error, error)
 	// Shutdown asks the guest to shut down through the API or SSH, and returns
-	// once the VM is off. Its error has a method Refused that returns true
-	// where the guest was not asked. PowerOn undoes it.
+	// once the VM is off. Its error has a method Refused that returns true where the
+	// guest was not asked, Unasked where nobody can ask it, and StillOn where it was asked
+	// and hasn't shut down when ctx ends. PowerOn undoes it.
 	Shutdown(ctx context.Context, via inventory.Via, id string) error
 	PowerOn(ctx context.Context, via inventory.Via, id string) error
 	// PowerOff cuts a VM's power, and returns once it is off.

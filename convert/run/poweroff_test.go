@@ -19,6 +19,11 @@ type noTools struct{ error }
 func (noTools) Refused() bool { return true }
 func (noTools) Unasked() bool { return true }
 
+// on is a guest that was asked, and hasn't shut down.
+type on struct{ error }
+
+func (on) StillOn() bool { return true }
+
 // cutAfter has a plan cut the power of a VM that runs after a time.
 func cutAfter(after time.Duration) func(*plan.Options) {
 	return func(o *plan.Options) { o.PowerOff = after }
@@ -28,6 +33,10 @@ func cutAfter(after time.Duration) func(*plan.Options) {
 // one that can't be asked; where the plan doesn't say so, never. A rollback powers it on.
 func TestPowerOff(t *testing.T) {
 	still := func(ctx context.Context) error {
+		<-ctx.Done()
+		return on{context.Cause(ctx)}
+	}
+	gone := func(ctx context.Context) error { // nobody was asked
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
@@ -43,6 +52,7 @@ func TestPowerOff(t *testing.T) {
 		"it has no Tools":                 {10 * time.Minute, unasked, true, "VMware Tools", 0},
 		"it doesn't, and nothing is said": {0, still, false, "see on the VM's console", 15 * time.Minute},
 		"no Tools, and nothing is said":   {0, unasked, false, "VMware Tools", 0},
+		"the host was away all the time":  {10 * time.Minute, gone, false, "deadline", 0},
 		"the host refuses":                {10 * time.Minute, func(context.Context) error { return errors.New("no such VM") }, false, "no such VM", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +92,7 @@ func TestPowerOff(t *testing.T) {
 func TestPowerOffOther(t *testing.T) {
 	for name, change := range map[string]func(*inventory.VM){
 		"another VM": func(vm *inventory.VM) { vm.Disks[0].Path = "[ds] other/other.vmdk" },
+		"suspended":  func(vm *inventory.VM) { vm.Power = inventory.Suspended },
 		"off by now": func(vm *inventory.VM) { vm.Power, vm.ChangeVersion = inventory.PoweredOff, "v2" },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,11 +106,43 @@ func TestPowerOffOther(t *testing.T) {
 				return noTools{errors.New("no Tools")}
 			}
 			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
 				err, _ := apply(t.Context(), w, j)
 				if off := name == "off by now"; len(w.Cut) > 0 || (err == nil) != off {
 					t.Errorf("cut %q, %v", w.Cut, err)
 				}
+				if took := time.Since(begun); took > 0 {
+					t.Errorf("it waited %v for a guest that nobody could ask", took)
+				}
 			})
+		})
+	}
+}
+
+// TestPowerOffKilled: killed when the power is cut, the run goes on with what it had on
+// record of that.
+func TestPowerOffKilled(t *testing.T) {
+	for _, at := range []string{"before the cut", "after it"} {
+		t.Run(at, func(t *testing.T) {
+			w := converttest.New(t)
+			j := w.CreateRunning(cutAfter(10 * time.Minute))
+			w.Stubborn = func(context.Context) error { return noTools{errors.New("no Tools")} }
+			w.AtCut = func() {
+				w.AtCut = nil
+				if at == "after it" {
+					w.Host.VMs[0].Power, w.Host.VMs[0].ChangeVersion, w.Power["7"], w.Stubborn = inventory.PoweredOff, "v2", false, nil
+				}
+				panic(converttest.Crash{})
+			}
+			if err, crashed := apply(t.Context(), w, j); !crashed {
+				t.Fatal(err)
+			}
+			if err, crashed := apply(t.Context(), w, w.Open()); err != nil || crashed {
+				t.Fatal(err, crashed)
+			}
+			if s, err := w.State().State("web"); err != nil || s.PowerCut != "no Tools" {
+				t.Errorf("on record: %q, %v", s.PowerCut, err)
+			}
 		})
 	}
 }

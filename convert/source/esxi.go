@@ -212,8 +212,18 @@ func refused(err error) error {
 			return &refusedError{err}
 		}
 	}
+	if errors.Is(err, esxi.ErrStillOn) {
+		return &stillOnError{err}
+	}
 	return err
 }
+
+// stillOnError is a guest that was asked to shut down, and hasn't.
+type stillOnError struct{ error }
+
+// StillOn reports that, across packages.
+func (e *stillOnError) StillOn() bool { return true }
+func (e *stillOnError) Unwrap() error { return e.error }
 
 // PowerOn powers a VM on.
 func (s *ESXi) PowerOn(ctx context.Context, via inventory.Via, id string) error {
