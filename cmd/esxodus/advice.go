@@ -34,7 +34,7 @@ func carried() []string {
 // planning are the flags that planning again, or what a plan leads to, needs.
 func planning() []string {
 	return []string{
-		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "power-off", "proof", "proof-port", "no-proof", "no-edits", "all-blocks", "ip", "acknowledge", "apply-network", "datastore", "via", "scratch", "off", "libvirt", "packages",
+		"storage", "uplink", "network", "network-file", "sriov", "peer", "layout", "virt-type", "shutdown", "power-off", "proof", "proof-port", "no-proof", "no-edits", "all-blocks", "no-speed", "ip", "acknowledge", "apply-network", "datastore", "via", "scratch", "off", "libvirt", "packages",
 	}
 }
 
