@@ -27,7 +27,7 @@ type advice struct {
 // and plans hold the rest.
 func carried() []string {
 	return []string{
-		"config", "profile", "state", "password-file", "insecure", "legacy-tls", "stall", "ssh", "ssh-key", "ssh-fingerprint", "lilo", "connections", "rate",
+		"config", "profile", "state", "password-file", "insecure", "legacy-tls", "stall", "ssh", "ssh-key", "ssh-fingerprint", "lilo", "connections", "rate", "patience",
 	}
 }
 

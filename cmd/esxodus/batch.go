@@ -41,7 +41,7 @@ follow and stop it; the end of this session, or of the link, ends nothing then.
 
 Where addresses were edited in the plan, the VM's disks are read again, its part is
 planned anew with those (--packages as for plan), and shown in full before it asks.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), hookFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), guestFlags(), runFlags(), patienceFlags(), stateFlags(), networkFirstFlags(), cutoverFlags(), hookFlags(), []cli.Flag{
 			&cli.IntFlag{Name: "parallel", Value: 2, Usage: "migrate `N` VMs at a time"},
 			&cli.IntFlag{Name: "per-host", Usage: "migrate at most `N` VMs of one ESXi host at a time (default: no other limit than --parallel)"},
 			&cli.BoolFlag{Name: "cutover", Usage: "put each domain in its VM's place as soon as it is migrated and its turn has come, as `esxodus cutover` does"},

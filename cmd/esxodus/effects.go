@@ -137,6 +137,7 @@ func newEffects(c *cli.Context, t terminal, from []origin, storage, libvirtURI s
 	e := &effects{
 		Effects: run.Effects{
 			Host: from[0], Storage: store, Virt: virt, Guests: inside, Tool: tool, Connections: connections, Rate: rate,
+			Patience: c.Duration("patience"),
 			NoProof:  c.Bool("no-proof"),
 			BootOnly: c.String("proof") == proofBoot,
 			Progress: progress, Live: takePlaces,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -113,6 +114,13 @@ func runFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "connections", DefaultText: "found by trying", Usage: "read over `N` connections in all, 1 to 8"},
 		&cli.StringFlag{Name: "rate", Usage: "copy at most `N` bytes a second in all (K, M and G are powers of 1024)"},
+	}
+}
+
+// patienceFlags say how long a host is waited for.
+func patienceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.DurationFlag{Name: "patience", Value: time.Hour, Usage: "wait for `DURATION` for an ESXi host that can't be reached any more, and go on where the copy was (0s for not at all)"},
 	}
 }
 

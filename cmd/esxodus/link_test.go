@@ -139,7 +139,7 @@ func TestHostDies(t *testing.T) {
 	web.Close()
 	l := newLab(t, esxi.Options{TLS: &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}})
 	l.hold(l.vm)
-	p := l.start(l.convert("--no-proof")...)
+	p := l.start(l.convert("--no-proof", "--patience", "0s")...)
 	p.until("the copy", func() bool { return l.lines() >= records("begin copy") })
 	served := l.served()
 	p.until("some of it", func() bool { return l.served() > served })
@@ -157,6 +157,28 @@ func TestHostDies(t *testing.T) {
 	}
 	l.startHost()
 	l.run(exitDone, l.again("resume")...)
+	l.checkDone()
+}
+
+// TestPatience: a host that goes away in a copy, and comes back, is waited for.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewTLSServer(nil)
+	web.Close()
+	l := newLab(t, esxi.Options{TLS: &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}})
+	l.hold(l.vm)
+	p := l.start(l.convert("--no-proof")...)
+	p.until("the copy", func() bool { return l.lines() >= records("begin copy") })
+	served := l.served()
+	p.until("some of it", func() bool { return l.served() > served })
+	if err := l.host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.until("the waiting", func() bool { return strings.Contains(p.err.String(), "can't be reached: waiting for it until") })
+	l.startHost()
+	if r := p.want(exitDone); !strings.Contains(r.err, "can be reached again, after") {
+		t.Errorf("stderr:\n%s", tail(r.err))
+	}
 	l.checkDone()
 }
 

@@ -111,7 +111,7 @@ func resumeCmd(t terminal) *cli.Command {
 be on stable storage. The source's address is in the journal; the password isn't.
 It repeats a proof that failed, with --proof boot without the network, or skips it
 with --no-proof.`,
-		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), stateFlags(), hookFlags(), []cli.Flag{
+		Flags: slices.Concat(sourceFlags(), sshFlags(), liloFlags(), runFlags(), patienceFlags(), stateFlags(), hookFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "proof", DefaultText: "as planned", Usage: "prove only `KIND` boot, for a guest that works but doesn't answer on the proof's network"},
 			&cli.BoolFlag{Name: "no-proof", Usage: "skip the boot proof, for a guest that boots but can't show it"},
 		}, outputFlags()),

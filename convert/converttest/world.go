@@ -217,6 +217,9 @@ func (w *World) PowerOn(_ context.Context, _ inventory.Via, id string) error {
 	return nil
 }
 
+// Away implements Host.
+func (w *World) Away(err error) bool { return errors.Is(err, ErrAway) }
+
 // AutoStart implements Host.
 func (w *World) AutoStart(context.Context, inventory.Via, string) (inventory.AutoStartEntry, error) {
 	return w.Entry, w.Tick("autostart")
@@ -404,6 +407,9 @@ func (Quiet) Begin(string, string, int64) (func(int64), func()) { return func(in
 
 // Step shows nothing.
 func (Quiet) Step(string, string) {}
+
+// ErrAway is a host that can't be reached.
+var ErrAway = errors.New("no route to host")
 
 // Crash is what a tick panics with where the process is to die.
 type Crash struct{}

@@ -45,6 +45,9 @@ type Host interface {
 	// none; SetAutoStart changes it.
 	AutoStart(ctx context.Context, via inventory.Via, id string) (inventory.AutoStartEntry, error)
 	SetAutoStart(ctx context.Context, via inventory.Via, id string, e inventory.AutoStartEntry) error
+	// Away reports whether an error of these, or of a disk's image, is that the host can't
+	// be reached: it may come back.
+	Away(err error) bool
 }
 
 // Hypervisor is libvirt on the target host.
@@ -112,6 +115,8 @@ type Effects struct {
 	Connections *disk.Connections
 	Rate        *disk.Rate // nil for no limit
 	Lost        bool       // a rollback takes volumes for lost that are on what isn't there
+	// Patience is how long a host is waited for that can't be reached; 0 for not at all.
+	Patience time.Duration
 	// Stop, once closed, has runs stop before their next step, and copies where they are.
 	Stop     <-chan struct{}
 	NoProof  bool // pass over a boot proof that the plan has: the admin knows better
@@ -143,7 +148,13 @@ func Apply(ctx context.Context, j *runs.Journal, e Effects) error {
 		return err
 	}
 	x := &executor{Effects: e, job: j.Job(), journal: j}
+	var away outage
 	err := x.advance(ctx)
+	for back := true; back && err != nil; {
+		if back, err = x.outlast(ctx, &away, err); back {
+			err = x.advance(ctx)
+		}
+	}
 	if err == nil {
 		return nil
 	}
@@ -198,6 +209,7 @@ func (x *executor) advance(ctx context.Context) error {
 		if x.asked() {
 			return keep(errAsked)
 		}
+		x.at = step.Kind
 		if err := x.do(ctx, i, step, states[i]); err != nil {
 			return fmt.Errorf("%s: %w", step.Text, err)
 		}

@@ -21,6 +21,7 @@ type executor struct {
 	Effects
 	job     *plan.VMJob
 	journal *runs.Journal
+	at      plan.Kind // of the step at work
 }
 
 // task is one step of a run, and how far it got.

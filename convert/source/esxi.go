@@ -247,6 +247,9 @@ func (s *ESXi) SetAutoStart(ctx context.Context, via inventory.Via, id string, e
 	return s.by(ctx, via, func(h changer) error { return h.SetAutoStart(ctx, id, e) })
 }
 
+// Away reports whether an error is that the host can't be reached.
+func (s *ESXi) Away(err error) bool { return esxi.Away(err) }
+
 // changer is what changes something on a host: its API, or its shell.
 type changer interface {
 	PowerOn(ctx context.Context, id string) error

@@ -77,6 +77,9 @@ func (noHost) SetAutoStart(context.Context, inventory.Via, string, inventory.Aut
 	return errNoHost
 }
 
+// Away reports that files are nowhere else.
+func (noHost) Away(error) bool { return false }
+
 // Ready reports that nothing is missing to read them.
 func (noHost) Ready() error { return nil }
 
@@ -92,6 +95,7 @@ type Files interface {
 	PowerOff(ctx context.Context, via inventory.Via, id string) error
 	AutoStart(ctx context.Context, via inventory.Via, id string) (inventory.AutoStartEntry, error)
 	SetAutoStart(ctx context.Context, via inventory.Via, id string, e inventory.AutoStartEntry) error
+	Away(err error) bool
 	Ready() error
 	Close(ctx context.Context) error
 }

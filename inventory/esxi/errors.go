@@ -5,6 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"syscall"
 
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
@@ -98,10 +102,10 @@ func outdatedTLS(err error) bool {
 }
 
 // permanent reports whether trying again cannot help.
-func permanent(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
-		return true
-	}
+func permanent(ctx context.Context, err error) bool { return ctx.Err() != nil || refusal(err) }
+
+// refusal reports whether an error is the host's own, or what it is.
+func refusal(err error) bool {
 	for _, target := range []error{
 		ErrLogin, ErrCertificate, ErrThumbprint, ErrLegacyTLS, ErrRestricted, ErrPermission, ErrLocked, ErrNotFound, ErrChanged, ErrOutside,
 	} {
@@ -110,4 +114,27 @@ func permanent(ctx context.Context, err error) bool {
 		}
 	}
 	return soap.IsSoapFault(err) || outdatedTLS(err)
+}
+
+// Away reports whether an error is that a host can't be reached, or doesn't answer: it may
+// come back. What the host refuses, or has otherwise than expected, isn't that.
+func Away(err error) bool {
+	if err == nil || refusal(err) || errors.Is(err, ErrStillOn) {
+		return false
+	}
+	for _, target := range []error{
+		ErrStalled, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT, syscall.EPIPE,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.Temporary()
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	u, ok := errors.AsType[*url.Error](err)
+	return ok && (errors.Is(u.Err, io.EOF) || errors.Is(u.Err, io.ErrUnexpectedEOF))
 }
