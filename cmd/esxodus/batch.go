@@ -76,7 +76,7 @@ func runBatch(ctx context.Context, c *cli.Context, t terminal, p *plan.Plan, fil
 		return err
 	}
 	t.several = len(p.More) > 0
-	if err := t.mayBeSeveral(c); err != nil {
+	if err := t.mayBeSeveral(c, "esxi"); err != nil {
 		return err
 	}
 	var from []origin

@@ -80,7 +80,7 @@ func cutSeveral(c *cli.Context, t terminal, dir runs.StateDir, args []string, wa
 		}, wantJSON)
 	}
 	t.several = g.hosts() > 1
-	if err := t.mayBeSeveral(c); err != nil {
+	if err := t.mayBeSeveral(c, "esxi"); err != nil {
 		return err
 	}
 	p := newPool(c, t)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"esxodus/convert/batch"
+	"esxodus/convert/cutover"
+	"esxodus/convert/plan"
 	"esxodus/convert/planfile"
 	"esxodus/convert/runs"
 	"esxodus/fixtures"
@@ -35,9 +37,9 @@ func TestHosts(t *testing.T) {
 	}
 	vms = append(vms, l.vm)
 	urls := []string{"--esxi", "https://root@" + l.opts.Addr, "--esxi", "https://root@" + two.opts.Addr}
-	plan := append(append([]string{"plan"}, urls...), "--storage", "dir:"+l.storage(), "--uplink", "eth0", "--virt-type", fixtures.VirtType(), "--no-proof")
+	planning := append(append([]string{"plan"}, urls...), "--storage", "dir:"+l.storage(), "--uplink", "eth0", "--virt-type", fixtures.VirtType(), "--no-proof")
 
-	if r := l.run(exitUsage, append(plan, "--password-file", l.passwordFile())...); !strings.Contains(r.err, "each has its own") {
+	if r := l.run(exitUsage, append(planning, "--password-file", l.passwordFile())...); !strings.Contains(r.err, "each has its own") {
 		t.Errorf("one password for two hosts:\n%s", tail(r.err))
 	}
 	config := filepath.Join(l.dir, "config.yaml")
@@ -52,17 +54,17 @@ func TestHosts(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	plan = append(plan, "--config", config)
-	r := l.run(exitDone, append(plan, "-o", "plan.yaml")...)
+	planning = append(planning, "--config", config)
+	r := l.run(exitDone, append(planning, "-o", "plan.yaml")...)
 	for _, want := range []string{"3 VMs from", l.opts.Addr, two.opts.Addr, "HOST"} {
 		if !strings.Contains(unwrapped(r.out), want) {
 			t.Errorf("the report has no %q:\n%s", want, r.out)
 		}
 	}
-	if r := l.run(exitFailed, append(plan, "nobody")...); !strings.Contains(r.err, "no VM of these hosts") {
+	if r := l.run(exitFailed, append(planning, "nobody")...); !strings.Contains(r.err, "no VM of these hosts") {
 		t.Errorf("a VM of neither:\n%s", tail(r.err))
 	}
-	if r := l.run(exitDone, append(plan, vms[0])...); strings.Contains(r.out, l.vm) || !strings.Contains(r.out, "== "+vms[0]) {
+	if r := l.run(exitDone, append(planning, vms[0])...); strings.Contains(r.out, l.vm) || !strings.Contains(r.out, "== "+vms[0]) {
 		t.Errorf("one VM of one of them:\n%s", r.out)
 	}
 	b, err := os.ReadFile(filepath.Join(l.dir, "plan.yaml"))
@@ -89,4 +91,24 @@ func TestHosts(t *testing.T) {
 	}
 	l.untouched()
 	two.untouched()
+}
+
+// TestHostsOf counts the hosts that status --source asks: those of domains in their VMs'
+// places.
+func TestHostsOf(t *testing.T) {
+	t.Parallel()
+	in := &cutover.State{Phase: cutover.PhaseDone}
+	state := func(c *cutover.State, src plan.Source) runs.State {
+		return runs.State{Cutover: c, Job: &plan.VMJob{Source: src}}
+	}
+	one, two := plan.Source{URL: "https://root@esx1"}, plan.Source{URL: "https://root@esx2"}
+	for want, states := range [][]runs.State{
+		{state(nil, one), state(in, plan.Source{From: "/mnt"})},
+		{state(in, one), state(in, one), state(nil, two)},
+		{state(in, one), state(in, two)},
+	} {
+		if got := hostsOf(states); got != want {
+			t.Errorf("%d hosts, want %d", got, want)
+		}
+	}
 }

@@ -35,12 +35,13 @@ func (t terminal) own(host *url.URL) map[string]setting {
 	return t.settings.file.hosts[hostName(host.Hostname())]
 }
 
-// mayBeSeveral refuses what is said of one host where several are read.
-func (t terminal) mayBeSeveral(c *cli.Context) error {
+// mayBeSeveral refuses what is said of one host where several are read, and other flags
+// that can't be of several.
+func (t terminal) mayBeSeveral(c *cli.Context, other ...string) error {
 	if !t.several {
 		return nil
 	}
-	for _, name := range append(ofOneHost(), "from") {
+	for _, name := range append(ofOneHost(), other...) {
 		if c.IsSet(name) && !t.settings.fromFile(name) {
 			return &exitError{
 				code: exitUsage, err: fmt.Errorf("--%s with several hosts: each has its own", name),

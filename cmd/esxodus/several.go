@@ -347,7 +347,7 @@ func (g *selection) hosts() int {
 func severally(c *cli.Context, t terminal, dir runs.StateDir, g *selection, v *verb, wantJSON bool) error {
 	g.sift(v)
 	t.several = g.hosts() > 1
-	if err := t.mayBeSeveral(c); err != nil {
+	if err := t.mayBeSeveral(c, "esxi"); err != nil {
 		return err
 	}
 	if err := g.ask(c, t, v); err != nil {

@@ -78,7 +78,7 @@ func chosenSources(c *cli.Context, t terminal) (from []survey.From, origins []or
 		return nil, nil, err
 	}
 	t.several = len(urls) > 1
-	if err := t.mayBeSeveral(c); err != nil {
+	if err := t.mayBeSeveral(c, "from"); err != nil {
 		return nil, nil, err
 	}
 	for _, url := range urls {

@@ -52,7 +52,9 @@ is 6.`,
 			if err != nil {
 				return err
 			}
-			twice := beside(c, t, &s)
+			p := newPool(c, t)
+			defer p.close(c.Context)
+			twice := beside(p, &s)
 			return errors.Join(look(c, t, &s), printOne(t, s, wantJSON), twice)
 		},
 	}
@@ -60,8 +62,14 @@ is 6.`,
 
 func printStates(c *cli.Context, t terminal, dir runs.StateDir, wantJSON bool) error {
 	states, err := dir.List()
+	t.several = c.Bool("source") && hostsOf(states) > 1
+	if err := t.mayBeSeveral(c, "esxi"); err != nil {
+		return err
+	}
+	p := newPool(c, t)
+	defer p.close(c.Context)
 	for i := range states {
-		err = errors.Join(err, look(c, t, &states[i]), beside(c, t, &states[i]))
+		err = errors.Join(err, look(c, t, &states[i]), beside(p, &states[i]))
 	}
 	if wantJSON {
 		if states == nil {
@@ -77,23 +85,36 @@ func printStates(c *cli.Context, t terminal, dir runs.StateDir, wantJSON bool) e
 
 // beside says whether a VM runs beside its domain, which is in its place, where that is
 // asked for.
-func beside(c *cli.Context, t terminal, s *runs.State) error {
-	if !c.Bool("source") || !s.InPlace() || s.Job.Source.From != "" {
+func beside(p *pool, s *runs.State) error {
+	if !p.c.Bool("source") || !asksSource(s) {
 		return nil
 	}
-	e, err := runEffects(c, t, s.Job)
+	e, err := p.of(s.Job)
 	if err != nil {
 		return err
 	}
-	defer e.Close(c.Context)
-	if s.Twice, err = run.Twice(c.Context, e.Host, s.Job); err != nil || s.Twice == "" {
+	if s.Twice, err = run.Twice(p.c.Context, e.Host, s.Job); err != nil || s.Twice == "" {
 		return err
 	}
-	t.hooks.state(s, errors.New(s.Twice))
+	p.t.hooks.state(s, errors.New(s.Twice))
 	return &exitError{
 		code: exitDiffers, err: errors.New(s.Twice),
 		hint: fmt.Sprintf("shut the VM down on %s (what it wrote since is lost to the domain), and see that its autostart is off there; or `esxodus cutover --back %s`", s.Host, s.Name),
 	}
+}
+
+// asksSource reports whether a VM could run beside its domain.
+func asksSource(s *runs.State) bool { return s.InPlace() && s.Job.Source.From == "" }
+
+// hostsOf counts the hosts on which VMs could run beside their domains.
+func hostsOf(states []runs.State) int {
+	seen := make(map[string]bool)
+	for i := range states {
+		if asksSource(&states[i]) {
+			seen[states[i].Job.Source.URL] = true
+		}
+	}
+	return len(seen)
 }
 
 // look has a state say whether its volumes are there.
