@@ -85,7 +85,7 @@ func TestHosts(t *testing.T) {
 		}
 		of.sameDisk("[datastore1] "+vm+"/small-flat.vmdk", filepath.Join(l.storage(), vm+"_scsi0-0"))
 	}
-	got = results(t, l.run(exitDone, "rollback", "--all", "--yes", "--output", "json", "--config", config))
+	got = results(t, l.run(exitDone, "rollback", "plan.yaml", "--yes", "--output", "json", "--config", config))
 	if len(got) != len(vms) {
 		t.Errorf("rolled back: %+v", got)
 	}

@@ -198,7 +198,7 @@ func (g *selection) addPlan(dir runs.StateDir, p *plan.Plan, only string) error 
 			continue
 		}
 		s, err := dir.State(v.Name)
-		if err == nil && (s.Job.Source.Host != p.Source.Host || s.Job.VM.Source.ID != v.Source.ID) {
+		if err == nil && (s.Job.Source.Host != p.SourceOf(i).Host || s.Job.VM.Source.ID != v.Source.ID) {
 			err = fmt.Errorf("%s on record is of %q from %s: the plan has another", s.Name, s.VM, s.Host)
 		}
 		if err != nil {
