@@ -16,21 +16,27 @@ type Span struct {
 	Seconds float64   `json:"seconds"`
 }
 
-// spansOf are the spans of a run's steps that are done, in their order.
+// spansOf are the spans of a run's steps that were done, in the plan's order, then those
+// of its cutover. A resume does some steps again: each has one span.
 func spansOf(s *runs.State) []Span {
-	var out []Span
-	begun := make(map[int]time.Time)
+	steps := s.Job.VM.Steps
+	begun, done := make([]time.Time, len(steps)), make([]time.Time, len(steps))
 	for _, r := range s.History().Records() {
 		if r.Step == nil {
 			continue
 		}
 		switch r.Event {
 		case journal.EventBegin:
-			begun[*r.Step] = r.Time
+			begun[*r.Step], done[*r.Step] = r.Time, time.Time{}
 		case journal.EventDone:
-			step := &s.Job.VM.Steps[*r.Step]
-			out = append(out, Span{string(step.Kind), step.Text, begun[*r.Step], r.Time.Sub(begun[*r.Step]).Seconds()})
+			done[*r.Step] = r.Time
 		case journal.EventPlan, journal.EventClaim, journal.EventFailed, journal.EventStopped, journal.EventUndone, journal.EventRollback, journal.EventCommit, journal.EventEnd:
+		}
+	}
+	var out []Span
+	for i, step := range steps {
+		if !done[i].IsZero() {
+			out = append(out, Span{string(step.Kind), step.Text, begun[i], done[i].Sub(begun[i]).Seconds()})
 		}
 	}
 	if s.Cutover != nil {
